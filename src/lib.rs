@@ -1,0 +1,20 @@
+//! Lockgate: an SSH server that speaks only SFTP and SCP, serves each user's logical home from object stores, and records
+//! every attempt to log in and every file operation.
+//!
+//! A byte travels: socket → [`ssh`] → [`sftp`] or [`scp`] (codecs) → [`session`] (the door) → [`vfs`] → a store. A module
+//! imports only from the layers above it in this list (`tests/tidy.rs` holds the table):
+//!
+//! | Layer | Modules |
+//! |---|---|
+//! | 0 words | [`path`], [`secret`], [`metrics`] |
+//! | 1 rules | [`policy`], [`audit`] |
+//! | 2 sources | [`stores`], [`vfs`], [`users`] |
+//! | 3 door | [`session`] |
+//! | 4 codecs | [`sftp`], [`scp`] |
+//! | 5 doors | [`ssh`] |
+//! | 6 root | [`config`], [`gateway`] |
+//! | 7 shell | [`cli`] |
+
+pub mod metrics;
+pub mod path;
+pub mod secret;

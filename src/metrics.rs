@@ -1,0 +1,220 @@
+//! Counters of the running gateway and their text form.
+//!
+//! One [`Metrics`] is shared by the process through an `Arc`; there is no global one. The audit trail counts whatever an event
+//! tells (logins, failures, operations, bytes and files of transfers that ended), so nobody else counts these.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// The present value.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number that grows and shrinks.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicI64);
+
+impl Gauge {
+    /// Adds `n`.
+    pub fn add(&self, n: i64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Takes `n` away.
+    pub fn sub(&self, n: i64) {
+        self.0.fetch_sub(n, Ordering::Relaxed);
+    }
+
+    /// Makes it `n`.
+    pub fn set(&self, n: i64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
+    /// The present value.
+    pub fn get(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Counters that differ in `N` words. The words are fixed in the program, never a client's, so their number is bounded.
+#[derive(Debug)]
+pub struct Family<const N: usize> {
+    labels: [&'static str; N],
+    values: Mutex<BTreeMap<[&'static str; N], u64>>,
+}
+
+impl<const N: usize> Family<N> {
+    /// No values yet; `labels` name the words.
+    pub fn new(labels: [&'static str; N]) -> Self {
+        Family { labels, values: Mutex::default() }
+    }
+
+    /// Adds `n` to the counter of these words.
+    pub fn add(&self, words: &[&'static str; N], n: u64) {
+        *self.values.lock().unwrap_or_else(PoisonError::into_inner).entry(*words).or_default() += n;
+    }
+
+    /// The present value for these words.
+    pub fn get(&self, words: &[&'static str; N]) -> u64 {
+        self.values.lock().unwrap_or_else(PoisonError::into_inner).get(words).copied().unwrap_or_default()
+    }
+
+    fn snapshot(&self) -> BTreeMap<[&'static str; N], u64> {
+        self.values.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The numbers of one gateway.
+#[derive(Debug)]
+pub struct Metrics {
+    /// TCP connections that were accepted.
+    pub connections: Counter,
+    /// Connections that closed without a byte: health checks. Not recorded as events.
+    pub health_checks: Counter,
+    /// Connections that were recorded as refused, by `kind`: `kex`, `rejected`.
+    pub connections_refused: Family<1>,
+    /// Connections whose end was recorded.
+    pub disconnections: Counter,
+    /// Connections that are logged in now.
+    pub sessions: Gauge,
+    /// Logins that succeeded.
+    pub logins: Counter,
+    /// Attempts to log in that failed, by `reason` as in the event.
+    pub auth_failures: Family<1>,
+    /// Recorded operations, by `operation` (the activity) and `status`.
+    pub operations: Family<2>,
+    /// Bytes received in transfers that ended.
+    pub bytes_in: Counter,
+    /// Bytes sent in transfers that ended.
+    pub bytes_out: Counter,
+    /// Uploads that succeeded.
+    pub files_in: Counter,
+    /// Downloads that ended well.
+    pub files_out: Counter,
+    /// Events that every required sink has written.
+    pub events_recorded: Counter,
+    /// Events whose caller was told that a required sink could not write them.
+    pub events_refused: Counter,
+    /// Events that one sink never got; counted once for each sink.
+    pub events_lost: Counter,
+    /// Bytes of the transfer budget in use now.
+    pub transfer_memory: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Metrics {
+            connections: Counter::default(),
+            health_checks: Counter::default(),
+            connections_refused: Family::new(["kind"]),
+            disconnections: Counter::default(),
+            sessions: Gauge::default(),
+            logins: Counter::default(),
+            auth_failures: Family::new(["reason"]),
+            operations: Family::new(["operation", "status"]),
+            bytes_in: Counter::default(),
+            bytes_out: Counter::default(),
+            files_in: Counter::default(),
+            files_out: Counter::default(),
+            events_recorded: Counter::default(),
+            events_refused: Counter::default(),
+            events_lost: Counter::default(),
+            transfer_memory: Gauge::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// The Prometheus text form (version 0.0.4).
+    pub fn render(&self) -> String {
+        let mut text = Text(String::with_capacity(4096));
+        text.counter("connections_total", "TCP connections accepted.", &self.connections);
+        text.counter("health_checks_total", "Connections closed without a byte.", &self.health_checks);
+        text.family("connections_refused_total", "Connections refused.", &self.connections_refused);
+        text.counter("disconnections_total", "Connections whose end was recorded.", &self.disconnections);
+        text.gauge("sessions", "Connections that are logged in.", &self.sessions);
+        text.counter("logins_total", "Logins that succeeded.", &self.logins);
+        text.family("auth_failures_total", "Attempts to log in that failed.", &self.auth_failures);
+        text.family("operations_total", "Operations recorded.", &self.operations);
+        text.counter("received_bytes_total", "Bytes received in transfers that ended.", &self.bytes_in);
+        text.counter("sent_bytes_total", "Bytes sent in transfers that ended.", &self.bytes_out);
+        text.counter("files_received_total", "Uploads that succeeded.", &self.files_in);
+        text.counter("files_sent_total", "Downloads that ended well.", &self.files_out);
+        text.counter("events_recorded_total", "Events that every required sink wrote.", &self.events_recorded);
+        text.counter("events_refused_total", "Events that a required sink could not write.", &self.events_refused);
+        text.counter("events_lost_total", "Events that one sink never got.", &self.events_lost);
+        text.gauge("transfer_memory_bytes", "Transfer memory in use.", &self.transfer_memory);
+        text.0
+    }
+}
+
+struct Text(String);
+
+impl Text {
+    fn head(&mut self, name: &str, help: &str, kind: &str) {
+        // Writing to a `String` does not fail.
+        let _ = writeln!(self.0, "# HELP lockgate_{name} {help}\n# TYPE lockgate_{name} {kind}");
+    }
+
+    fn counter(&mut self, name: &str, help: &str, counter: &Counter) {
+        self.head(name, help, "counter");
+        let _ = writeln!(self.0, "lockgate_{name} {}", counter.get());
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, gauge: &Gauge) {
+        self.head(name, help, "gauge");
+        let _ = writeln!(self.0, "lockgate_{name} {}", gauge.get());
+    }
+
+    fn family<const N: usize>(&mut self, name: &str, help: &str, family: &Family<N>) {
+        self.head(name, help, "counter");
+        for (words, value) in family.snapshot() {
+            let labels: Vec<_> = family.labels.iter().zip(words).map(|(l, w)| format!("{l}=\"{w}\"")).collect();
+            let _ = writeln!(self.0, "lockgate_{name}{{{}}} {value}", labels.join(","));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_form_shows_every_value_under_its_type() {
+        let metrics = Metrics::default();
+        metrics.connections.add(3);
+        metrics.sessions.add(2);
+        metrics.sessions.sub(1);
+        metrics.operations.add(&["CLOSE", "success"], 7);
+        metrics.operations.add(&["CLOSE", "failure"], 1);
+        let text = metrics.render();
+        for line in [
+            "# TYPE lockgate_connections_total counter",
+            "lockgate_connections_total 3",
+            "# TYPE lockgate_sessions gauge",
+            "lockgate_sessions 1",
+            "lockgate_operations_total{operation=\"CLOSE\",status=\"failure\"} 1",
+            "lockgate_operations_total{operation=\"CLOSE\",status=\"success\"} 7",
+            "lockgate_transfer_memory_bytes 0",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
+        }
+        assert!(text.ends_with('\n'));
+        let names: Vec<_> = text.lines().filter(|l| l.starts_with("# TYPE")).collect();
+        assert_eq!(names.len(), 16);
+    }
+}
