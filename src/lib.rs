@@ -18,3 +18,5 @@
 pub mod metrics;
 pub mod path;
 pub mod secret;
+
+pub mod policy;
