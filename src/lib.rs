@@ -19,4 +19,5 @@ pub mod metrics;
 pub mod path;
 pub mod secret;
 
+pub mod audit;
 pub mod policy;

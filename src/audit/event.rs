@@ -1,0 +1,372 @@
+//! The events: the schema as types.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Which protocol a session speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// SFTP, over the `sftp` subsystem.
+    Sftp,
+    /// SCP, over `exec scp -t` or `scp -f`.
+    Scp,
+}
+
+impl Protocol {
+    /// The `protocol` field.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Protocol::Sftp => "sftp",
+            Protocol::Scp => "scp",
+        }
+    }
+}
+
+/// What every event of one connection carries. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// 20 hex digits, one per connection.
+    pub session_id: Arc<str>,
+    /// The client's address (the real one, behind a balancer that tells).
+    pub source_ip: IpAddr,
+    /// The client's port.
+    pub source_port: u16,
+    /// The user, once known: the name that the client gave, also for a failed attempt.
+    pub user: Option<Arc<str>>,
+    /// The protocol, once known.
+    pub protocol: Option<Protocol>,
+    /// The client's version line (`SSH-2.0-OpenSSH_9.2p1`), once known.
+    pub client: Option<Arc<str>>,
+}
+
+/// The algorithms that a connection negotiated. Pairs are client-to-server and server-to-client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Algorithms {
+    /// Key exchange method.
+    pub kex: String,
+    /// `ciphers`: both directions, joined by a comma in the event.
+    pub ciphers: (String, String),
+    /// `macs`: both directions; `<implicit>` for an AEAD cipher.
+    pub macs: (String, String),
+    /// Host key algorithm.
+    pub host_key: String,
+    /// Compression, both directions.
+    pub compression: (String, String),
+    /// The HASSH fingerprint of the client's lists (MD5 hex of kex;ciphers;macs;compression, client to server).
+    pub hassh: String,
+}
+
+/// A public key as events show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyIdentity {
+    /// The algorithm name of the key (`ssh-ed25519`, `ssh-rsa`, `ecdsa-sha2-nistp256`).
+    pub key_type: String,
+    /// `SHA256:` and base64 without padding.
+    pub fingerprint: String,
+    /// The key's blob in base64 (the second field of an `authorized_keys` line).
+    pub blob: String,
+    /// The comment in the configuration, if any.
+    pub comment: Option<String>,
+}
+
+/// What happened, with the fields of its own.
+#[derive(Debug, Clone)]
+pub enum Activity {
+    /// `CONNECTED`: an attempt to log in succeeded.
+    Connected(Box<Connected>),
+    /// `AUTH_FAILURE`: an attempt to log in failed.
+    AuthFailure(Box<AuthFailure>),
+    /// `KEX_FAILURE`: no common algorithm.
+    KexFailure(Rejected),
+    /// `CONNECTION_REJECTED`: over a limit, banned, no PROXY header.
+    ConnectionRejected(Rejected),
+    /// `DISCONNECTED`: the end of a connection.
+    Disconnected(Disconnected),
+    /// `OPEN`: a transfer starts, or could not.
+    Open(TransferStart),
+    /// `CLOSE`: a transfer ended as the client wished, or the store failed it at the end.
+    Close(TransferEnd),
+    /// `PARTIAL_CLOSE`: a transfer ended with the file still open.
+    PartialClose(TransferEnd),
+    /// `DELETE`.
+    Delete(FileOperation),
+    /// `RENAME`.
+    Rename(RenameOperation),
+    /// `MKDIR`.
+    Mkdir(FileOperation),
+    /// `RMDIR`.
+    Rmdir(FileOperation),
+    /// `SETSTAT`.
+    Setstat(FileOperation),
+    /// `CREATE_SYMLINK`: always refused. `new_path` is the link, `path` what it would lead to.
+    CreateSymlink(RenameOperation),
+    /// `LIST`: a directory was listed, once for a listing.
+    List(FileOperation),
+    /// `REQUEST_DENIED`: shell, another command, forwarding, another subsystem.
+    RequestDenied(Denied),
+    /// `ERROR`.
+    Error(Note),
+    /// `EXIT_REASON`: an unexpected error ended the session.
+    ExitReason(Note),
+}
+
+impl Activity {
+    /// The `activity-type` field.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Activity::Connected(_) => "CONNECTED",
+            Activity::AuthFailure(_) => "AUTH_FAILURE",
+            Activity::KexFailure(_) => "KEX_FAILURE",
+            Activity::ConnectionRejected(_) => "CONNECTION_REJECTED",
+            Activity::Disconnected(_) => "DISCONNECTED",
+            Activity::Open(_) => "OPEN",
+            Activity::Close(_) => "CLOSE",
+            Activity::PartialClose(_) => "PARTIAL_CLOSE",
+            Activity::Delete(_) => "DELETE",
+            Activity::Rename(_) => "RENAME",
+            Activity::Mkdir(_) => "MKDIR",
+            Activity::Rmdir(_) => "RMDIR",
+            Activity::Setstat(_) => "SETSTAT",
+            Activity::CreateSymlink(_) => "CREATE_SYMLINK",
+            Activity::List(_) => "LIST",
+            Activity::RequestDenied(_) => "REQUEST_DENIED",
+            Activity::Error(_) => "ERROR",
+            Activity::ExitReason(_) => "EXIT_REASON",
+        }
+    }
+}
+
+/// The fields of `CONNECTED`.
+#[derive(Debug, Clone)]
+pub struct Connected {
+    /// The user's `role`, free text.
+    pub role: Option<String>,
+    /// `publickey`, `password`, `publickey,password`.
+    pub method: &'static str,
+    /// What was negotiated.
+    pub algorithms: Option<Algorithms>,
+    /// The key that was verified; none for a password.
+    pub key: Option<KeyIdentity>,
+}
+
+/// Why an attempt to log in failed; the `reason` field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AuthFailureReason {
+    /// `unknown-user`
+    UnknownUser,
+    /// `key-not-authorized`
+    KeyNotAuthorized,
+    /// `bad-password`
+    BadPassword,
+    /// `bad-signature`
+    BadSignature,
+    /// `method-not-allowed`
+    MethodNotAllowed,
+    /// `user-disabled`
+    UserDisabled,
+    /// `source-not-allowed`
+    SourceNotAllowed,
+    /// `no-credentials-offered`
+    NoCredentialsOffered,
+    /// `algorithm-not-allowed`: for instance a SHA-1 signature.
+    AlgorithmNotAllowed,
+    /// `login-grace-exceeded`: the time to log in was over.
+    LoginGraceExceeded,
+    /// `directory-unavailable`: the users' source does not answer.
+    DirectoryUnavailable,
+}
+
+impl AuthFailureReason {
+    /// The `reason` field.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AuthFailureReason::UnknownUser => "unknown-user",
+            AuthFailureReason::KeyNotAuthorized => "key-not-authorized",
+            AuthFailureReason::BadPassword => "bad-password",
+            AuthFailureReason::BadSignature => "bad-signature",
+            AuthFailureReason::MethodNotAllowed => "method-not-allowed",
+            AuthFailureReason::UserDisabled => "user-disabled",
+            AuthFailureReason::SourceNotAllowed => "source-not-allowed",
+            AuthFailureReason::NoCredentialsOffered => "no-credentials-offered",
+            AuthFailureReason::AlgorithmNotAllowed => "algorithm-not-allowed",
+            AuthFailureReason::LoginGraceExceeded => "login-grace-exceeded",
+            AuthFailureReason::DirectoryUnavailable => "directory-unavailable",
+        }
+    }
+}
+
+/// The fields of `AUTH_FAILURE`.
+#[derive(Debug, Clone)]
+pub struct AuthFailure {
+    /// `publickey`, `password`, `keyboard-interactive`, `none`.
+    pub method: &'static str,
+    /// Why.
+    pub reason: AuthFailureReason,
+    /// The key that was offered.
+    pub key: Option<KeyIdentity>,
+    /// The number of the attempt on this connection, from 1.
+    pub attempt: u32,
+    /// What was negotiated.
+    pub algorithms: Option<Algorithms>,
+}
+
+/// The fields of `KEX_FAILURE` and `CONNECTION_REJECTED`.
+#[derive(Debug, Clone, Default)]
+pub struct Rejected {
+    /// A word for machines (`no-common-kex`, `too-many-sessions`).
+    pub reason: String,
+    /// A sentence for people, the anchor's where it has one (`no matching host key type found`).
+    pub message: String,
+    /// The client's key exchange list, as it sent it.
+    pub client_kex: Option<String>,
+    /// The client's host key list.
+    pub client_host_keys: Option<String>,
+    /// The client's cipher lists, client-to-server.
+    pub client_ciphers: Option<String>,
+    /// The client's MAC lists, client-to-server.
+    pub client_macs: Option<String>,
+}
+
+/// The fields of `DISCONNECTED`.
+#[derive(Debug, Clone)]
+pub struct Disconnected {
+    /// Who ended it: `client`, `server`, `idle`, `login-grace`, `administrator:<who>`, `error`.
+    pub reason: String,
+    /// More about it, for people.
+    pub message: Option<String>,
+    /// How long the connection lasted, in milliseconds.
+    pub duration_ms: u64,
+    /// Bytes of files received.
+    pub bytes_in: u64,
+    /// Bytes of files sent.
+    pub bytes_out: u64,
+    /// Uploads that succeeded.
+    pub files_in: u64,
+    /// Downloads that ended.
+    pub files_out: u64,
+}
+
+/// Whether an operation succeeded; the `status` field, and `message` when not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// `success`
+    Success,
+    /// `success`, with something to say (`ignored`: an attribute that is not kept).
+    SuccessBut(String),
+    /// `denied`: the policy forbids it.
+    Denied(String),
+    /// `failure`
+    Failure(String),
+}
+
+impl Outcome {
+    /// The `status` field.
+    pub fn status(&self) -> &'static str {
+        match self {
+            Outcome::Success | Outcome::SuccessBut(_) => "success",
+            Outcome::Denied(_) => "denied",
+            Outcome::Failure(_) => "failure",
+        }
+    }
+
+    /// The `message` field, when there is something to say.
+    pub fn message(&self) -> Option<&str> {
+        match self {
+            Outcome::Success => None,
+            Outcome::SuccessBut(message) | Outcome::Denied(message) | Outcome::Failure(message) => Some(message),
+        }
+    }
+}
+
+/// The fields of an operation on one path.
+#[derive(Debug, Clone)]
+pub struct FileOperation {
+    /// `/<bucket or store name>/<key>`; absent when no entry covers the path.
+    pub path: Option<String>,
+    /// What the client named.
+    pub logical_path: String,
+    /// How it went.
+    pub outcome: Outcome,
+    /// How long it took, in milliseconds.
+    pub duration_ms: u64,
+}
+
+/// The fields of an operation on two paths.
+#[derive(Debug, Clone)]
+pub struct RenameOperation {
+    /// The old name's storage path.
+    pub path: Option<String>,
+    /// The new name's storage path; the `new-path` field.
+    pub new_path: Option<String>,
+    /// What the client named.
+    pub logical_path: String,
+    /// The new name that the client gave; the `new-logical-path` field.
+    pub new_logical_path: String,
+    /// How it went.
+    pub outcome: Outcome,
+    /// How long it took, in milliseconds.
+    pub duration_ms: u64,
+}
+
+/// The fields of `OPEN`.
+#[derive(Debug, Clone)]
+pub struct TransferStart {
+    /// The storage path.
+    pub path: Option<String>,
+    /// What the client named.
+    pub logical_path: String,
+    /// `READ`, `CREATE|TRUNCATE|WRITE`, …
+    pub mode: String,
+    /// Whether it writes.
+    pub write: bool,
+    /// How it went.
+    pub outcome: Outcome,
+    /// How long opening took, in milliseconds.
+    pub duration_ms: u64,
+}
+
+/// The fields of `CLOSE` and `PARTIAL_CLOSE`.
+#[derive(Debug, Clone)]
+pub struct TransferEnd {
+    /// The storage path.
+    pub path: Option<String>,
+    /// What the client named.
+    pub logical_path: String,
+    /// Whether it wrote.
+    pub write: bool,
+    /// Bytes received; `None` when the file was not open for writing.
+    pub bytes_in: Option<u64>,
+    /// Bytes sent; `None` when the file was not open for reading.
+    pub bytes_out: Option<u64>,
+    /// How it went.
+    pub outcome: Outcome,
+    /// From OPEN to the end, in milliseconds.
+    pub duration_ms: u64,
+    /// Hex SHA-256 of an upload that was written in order from its start.
+    pub sha256: Option<String>,
+    /// The store's entity tag of an upload that was published, or of the version that was read.
+    pub etag: Option<String>,
+}
+
+/// The fields of `REQUEST_DENIED`.
+#[derive(Debug, Clone)]
+pub struct Denied {
+    /// What was asked: `shell`, `exec: <command>`, `subsystem: <name>`, `pty-req`, `env: <name>`, `x11-req`, `auth-agent-req`,
+    /// `direct-tcpip: <host>:<port>`, `tcpip-forward: …`, `streamlocal-forward: …`; at most 256 bytes.
+    pub request: String,
+    /// What the client was told.
+    pub message: String,
+}
+
+/// The fields of `ERROR` and `EXIT_REASON`.
+#[derive(Debug, Clone)]
+pub struct Note {
+    /// What happened.
+    pub message: String,
+    /// The operation that it happened to (`CLOSE`, `LIST`).
+    pub operation: Option<String>,
+    /// The storage path that it happened to.
+    pub path: Option<String>,
+    /// What the client named.
+    pub logical_path: Option<String>,
+}

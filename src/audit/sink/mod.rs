@@ -1,0 +1,172 @@
+//! Sinks: where lines end. Each has a thread of its own, so that one that blocks holds up neither the runtime nor the others.
+
+mod file;
+pub(super) mod memory;
+pub(super) mod stdout;
+mod worker;
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::queue::{Answer, MAX_BYTES};
+use super::{OnFailure, SinkTarget, Unrecorded};
+use crate::metrics::Metrics;
+use worker::{Command, Worker};
+
+/// What a sink does with bytes. Called from one thread, and may block it.
+pub(super) trait Sink: Send {
+    /// How messages name it.
+    fn name(&self) -> String;
+
+    /// Called before lines are written; `again` after a failure or when the operator asks for it: look whether the target is
+    /// still the right one.
+    fn prepare(&mut self, again: bool) -> io::Result<Target> {
+        let _ = again;
+        Ok(Target::Same)
+    }
+
+    /// Writes some of `bytes`, as [`io::Write::write`].
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Whether SIGHUP means something to it.
+    fn reopens(&self) -> bool {
+        false
+    }
+}
+
+/// What [`Sink::prepare`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Target {
+    /// What was written before is there: a line that was begun goes on.
+    Same,
+    /// Another one: a line that was begun is written anew.
+    Fresh,
+}
+
+/// Opens a sink.
+pub(super) fn open(target: &SinkTarget) -> io::Result<Box<dyn Sink>> {
+    Ok(match target {
+        SinkTarget::Stdout => Box::new(stdout::StdoutSink::open()?),
+        SinkTarget::File { path } => Box::new(file::FileSink::open(path)?),
+        SinkTarget::Memory(memory) => Box::new(Arc::clone(memory)),
+    })
+}
+
+/// Whether a sink works, and if not, why.
+#[derive(Debug, Default)]
+struct Health {
+    failing: AtomicBool,
+    why: Mutex<String>,
+}
+
+impl Health {
+    fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Acquire)
+    }
+
+    fn failed(&self, why: &str) {
+        *self.why.lock().unwrap_or_else(PoisonError::into_inner) = why.to_owned();
+        self.failing.store(true, Ordering::Release);
+    }
+
+    fn recovered(&self) {
+        self.failing.store(false, Ordering::Release);
+    }
+
+    fn why(&self) -> String {
+        self.why.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Lets one message through, then none for a minute.
+#[derive(Debug, Default)]
+struct Throttle(Mutex<Option<Instant>>);
+
+impl Throttle {
+    const EVERY: Duration = Duration::from_secs(60);
+
+    fn is_due(&self) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = last.is_none_or(|at| at.elapsed() >= Self::EVERY);
+        if due {
+            *last = Some(Instant::now());
+        }
+        due
+    }
+}
+
+/// A sink that runs in its thread.
+#[derive(Debug)]
+pub(super) struct SinkHandle {
+    name: String,
+    on_failure: OnFailure,
+    reopens: bool,
+    health: Arc<Health>,
+    /// Bytes on the way to the thread.
+    backlog: Arc<AtomicUsize>,
+    commands: mpsc::Sender<Command>,
+    metrics: Arc<Metrics>,
+    behind: Throttle,
+}
+
+impl SinkHandle {
+    /// Starts the thread.
+    pub(super) fn start(sink: Box<dyn Sink>, on_failure: OnFailure, metrics: Arc<Metrics>) -> io::Result<SinkHandle> {
+        let (name, reopens) = (sink.name(), sink.reopens());
+        let (health, backlog) = (Arc::<Health>::default(), Arc::<AtomicUsize>::default());
+        let (commands, inbox) = mpsc::channel();
+        let worker = Worker::new(sink, Arc::clone(&health), Arc::clone(&backlog), Arc::clone(&metrics));
+        std::thread::Builder::new().name("audit-sink".into()).spawn(move || worker.run(&inbox))?;
+        Ok(SinkHandle { name, on_failure, reopens, health, backlog, commands, metrics, behind: Throttle::default() })
+    }
+
+    /// Whether operations wait for it.
+    pub(super) fn is_required(&self) -> bool {
+        self.on_failure == OnFailure::Refuse
+    }
+
+    /// Fails while the sink does.
+    pub(super) fn ready(&self) -> Answer {
+        if self.health.is_failing() { Err(Unrecorded(self.health.why())) } else { Ok(()) }
+    }
+
+    /// Hands lines over. A required sink answers; another one takes them if it is not too far behind, and nobody waits.
+    pub(super) fn write(&self, lines: &Bytes, events: usize) -> Option<oneshot::Receiver<Answer>> {
+        if !self.is_required() && self.backlog.load(Ordering::Acquire) + lines.len() > MAX_BYTES as usize {
+            self.metrics.events_lost.add(events as u64);
+            if self.behind.is_due() {
+                let lost = self.metrics.events_lost.get();
+                tracing::error!(sink = %self.name, events, lost, "the sink is too far behind: events are lost there");
+            }
+            return None;
+        }
+        let (waiter, answer) = oneshot::channel();
+        self.backlog.fetch_add(lines.len(), Ordering::AcqRel);
+        let waiter = self.is_required().then_some(waiter);
+        let wanted = waiter.is_some();
+        // When the thread has stopped, the waiter is dropped with the command, and the receiver says so.
+        let _ = self.commands.send(Command::Write { lines: lines.clone(), events, waiter });
+        wanted.then_some(answer)
+    }
+
+    /// Opens the target anew, if that means something; returns when it is done.
+    pub(super) async fn reopen(&self) {
+        if self.reopens {
+            let (done, wait) = oneshot::channel();
+            let _ = self.commands.send(Command::Reopen(done));
+            let _ = wait.await;
+        }
+    }
+
+    /// Tries once more to write what is owed and ends the thread; returns when it is done.
+    pub(super) async fn close(&self) {
+        let (done, wait) = oneshot::channel();
+        let _ = self.commands.send(Command::Close(done));
+        let _ = wait.await;
+    }
+}

@@ -1,0 +1,208 @@
+//! The thread of one sink: writes, keeps what could not be written, tries again, and says so in the log now and then.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::{Health, Sink, Target, Throttle};
+use crate::audit::Unrecorded;
+use crate::audit::queue::{Answer, MAX_BYTES};
+use crate::metrics::Metrics;
+
+/// How often a failing sink is tried when no event comes.
+const RETRY: Duration = Duration::from_secs(1);
+/// Bytes that are kept for a failing sink: twice what one batch can have.
+const MAX_OWED: usize = 2 * MAX_BYTES as usize;
+
+/// What the thread is asked to do.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Write lines; tell the waiter, if there is one.
+    Write { lines: Bytes, events: usize, waiter: Option<oneshot::Sender<Answer>> },
+    /// Open the target anew.
+    Reopen(oneshot::Sender<()>),
+    /// Write what is owed and end.
+    Close(oneshot::Sender<()>),
+}
+
+/// Lines that are not written yet, each piece from the start of a line.
+#[derive(Debug)]
+struct Piece {
+    lines: Bytes,
+    events: usize,
+}
+
+/// A sink and what it owes.
+pub(super) struct Worker {
+    sink: Box<dyn Sink>,
+    health: Arc<Health>,
+    backlog: Arc<AtomicUsize>,
+    metrics: Arc<Metrics>,
+    owed: VecDeque<Piece>,
+    owed_bytes: usize,
+    /// Bytes of the first piece that are written.
+    sent: usize,
+    lost: u64,
+    failures: Throttle,
+    /// The log says that it fails.
+    logged: bool,
+}
+
+impl Worker {
+    pub(super) fn new(
+        sink: Box<dyn Sink>,
+        health: Arc<Health>,
+        backlog: Arc<AtomicUsize>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let owed = VecDeque::new();
+        Worker {
+            sink,
+            health,
+            backlog,
+            metrics,
+            owed,
+            owed_bytes: 0,
+            sent: 0,
+            lost: 0,
+            failures: Throttle::default(),
+            logged: false,
+        }
+    }
+
+    /// Runs until it is told to close, or nobody can tell it anything any more.
+    pub(super) fn run(mut self, inbox: &Receiver<Command>) {
+        while let Some(command) = self.next(inbox) {
+            match command {
+                Command::Write { lines, events, waiter } => {
+                    let length = lines.len();
+                    let answer = self.write(lines, events);
+                    self.backlog.fetch_sub(length, Ordering::AcqRel);
+                    if let Some(waiter) = waiter {
+                        let _ = waiter.send(answer);
+                    }
+                }
+                Command::Reopen(done) => {
+                    self.reopen();
+                    let _ = done.send(());
+                }
+                Command::Close(done) => {
+                    self.give_up();
+                    let _ = done.send(());
+                    return;
+                }
+            }
+        }
+        self.give_up();
+    }
+
+    /// The next command; while the sink fails, tries it again meanwhile.
+    fn next(&mut self, inbox: &Receiver<Command>) -> Option<Command> {
+        while self.health.is_failing() {
+            match inbox.recv_timeout(RETRY) {
+                Ok(command) => return Some(command),
+                Err(RecvTimeoutError::Timeout) => drop(self.settle()),
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+        inbox.recv().ok()
+    }
+
+    fn write(&mut self, lines: Bytes, events: usize) -> Answer {
+        if self.owed_bytes + lines.len() > MAX_OWED {
+            // Older lines first: the gap stands at the end, and what is written stays in order.
+            let _ = self.settle();
+        }
+        if self.owed_bytes + lines.len() > MAX_OWED {
+            self.lost += events as u64;
+            self.metrics.events_lost.add(events as u64);
+            return Err(Unrecorded(self.health.why()));
+        }
+        self.owed_bytes += lines.len();
+        self.owed.push_back(Piece { lines, events });
+        self.settle()
+    }
+
+    /// Writes all that is owed, or as much as the sink takes.
+    fn settle(&mut self) -> Answer {
+        match self.try_settle() {
+            Ok(()) => {
+                if std::mem::take(&mut self.logged) {
+                    tracing::warn!(sink = %self.sink.name(), lost = self.lost, "events can be written again");
+                }
+                self.health.recovered();
+                self.lost = 0;
+                Ok(())
+            }
+            Err(error) => {
+                let why = format!("{}: {error}", self.sink.name());
+                self.health.failed(&why);
+                self.log(&error);
+                Err(Unrecorded(why))
+            }
+        }
+    }
+
+    fn try_settle(&mut self) -> io::Result<()> {
+        if self.sink.prepare(self.health.is_failing())? == Target::Fresh {
+            self.rewind();
+        }
+        while let Some(piece) = self.owed.front() {
+            let rest = piece.lines.get(self.sent..).unwrap_or_default();
+            if rest.is_empty() {
+                self.owed_bytes -= piece.lines.len();
+                self.owed.pop_front();
+                self.sent = 0;
+                continue;
+            }
+            match self.sink.write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => self.sent += written,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The target is another one: a line that is half written in the old one is written whole in the new one.
+    fn rewind(&mut self) {
+        if let Some(written) = self.owed.front().and_then(|piece| piece.lines.get(..self.sent)) {
+            self.sent = written.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+        }
+    }
+
+    fn reopen(&mut self) {
+        match self.sink.prepare(true) {
+            Ok(Target::Fresh) => self.rewind(),
+            Ok(Target::Same) => {}
+            Err(error) => {
+                tracing::error!(sink = %self.sink.name(), %error, "cannot be opened anew; events go on to what is open");
+            }
+        }
+    }
+
+    /// The end: one more try, then what is still owed is lost.
+    fn give_up(&mut self) {
+        if self.owed.is_empty() || self.settle().is_ok() {
+            return;
+        }
+        let events: usize = self.owed.iter().map(|piece| piece.events).sum();
+        self.metrics.events_lost.add(events as u64);
+        tracing::error!(sink = %self.sink.name(), events, "closed with events that could not be written");
+    }
+
+    fn log(&mut self, error: &io::Error) {
+        if self.failures.is_due() {
+            let (sink, owed) = (self.sink.name(), self.owed.iter().map(|piece| piece.events).sum::<usize>());
+            tracing::error!(%sink, %error, owed, lost = self.lost, "events cannot be written; trying again each second");
+            self.logged = true;
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Tests of the audit trail as a whole.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod golden;
+mod recorder;
+mod samples;

@@ -1,0 +1,205 @@
+//! One event of each activity, as a session could give it.
+
+use std::sync::Arc;
+
+use crate::audit::{
+    Activity, Algorithms, AuthFailure, AuthFailureReason, Connected, Denied, Disconnected, FileOperation, KeyIdentity,
+    Note, Origin, Outcome, Protocol, Rejected, RenameOperation, TransferEnd, TransferStart,
+};
+
+/// A connection of which the address alone is known.
+pub(super) fn stranger() -> Origin {
+    Origin {
+        session_id: Arc::from("0049cd844c7536c06a89"),
+        source_ip: "192.0.2.1".parse().unwrap(),
+        source_port: 50022,
+        user: None,
+        protocol: None,
+        client: None,
+    }
+}
+
+/// A connection that has named a user.
+pub(super) fn caller() -> Origin {
+    Origin { user: Some(Arc::from("user0001")), client: Some(Arc::from("SSH-2.0-OpenSSH_9.2p1")), ..stranger() }
+}
+
+/// A connection that speaks SFTP.
+pub(super) fn worker() -> Origin {
+    Origin { protocol: Some(Protocol::Sftp), ..caller() }
+}
+
+pub(super) fn algorithms() -> Algorithms {
+    Algorithms {
+        kex: "curve25519-sha256".into(),
+        ciphers: ("aes256-gcm@openssh.com".into(), "aes256-gcm@openssh.com".into()),
+        macs: ("<implicit>".into(), "<implicit>".into()),
+        host_key: "ssh-ed25519".into(),
+        compression: ("none".into(), "none".into()),
+        hassh: "78c05d999799066a2b4554ce7b1585a6".into(),
+    }
+}
+
+pub(super) fn key() -> KeyIdentity {
+    KeyIdentity {
+        key_type: "ssh-ed25519".into(),
+        fingerprint: "SHA256:BY3gNMHwTfjd4n2VuT4pTyLOk82zWZj4KEYEu7y4r/0".into(),
+        blob: "AAAAC3NzaC1lZDI1NTE5AAAAIA9OY0qV6XYVHaaOiWAcj2spDJVbgjrqDPY4pxd6GnHl".into(),
+        comment: Some("laptop".into()),
+    }
+}
+
+pub(super) fn failure(method: &'static str, reason: AuthFailureReason, key: Option<KeyIdentity>) -> Activity {
+    Activity::AuthFailure(Box::new(AuthFailure { method, reason, key, attempt: 1, algorithms: Some(algorithms()) }))
+}
+
+pub(super) fn file(name: &str, outcome: Outcome) -> FileOperation {
+    FileOperation {
+        path: Some(format!("/lake/in/user0001/{name}")),
+        logical_path: format!("/incoming/{name}"),
+        outcome,
+        duration_ms: 12,
+    }
+}
+
+/// One of each, in the order of the documentation; AUTH_FAILURE with each of its messages.
+pub(super) fn all() -> Vec<(Origin, Activity)> {
+    let mut all = connections();
+    for activity in operations() {
+        // What is refused never gets to speak a protocol.
+        let origin = if matches!(activity, Activity::RequestDenied(_)) { caller() } else { worker() };
+        all.push((origin, activity));
+    }
+    all
+}
+
+fn connections() -> Vec<(Origin, Activity)> {
+    use AuthFailureReason::{BadPassword, KeyNotAuthorized, NoCredentialsOffered, UnknownUser};
+    let rejected_key = KeyIdentity { comment: None, ..key() };
+    let rejected = Rejected {
+        reason: "no-common-host-key".into(),
+        message: "no matching host key type found".into(),
+        client_kex: Some("curve25519-sha256,ext-info-c".into()),
+        client_host_keys: Some("ssh-dss".into()),
+        client_ciphers: Some("aes128-ctr,aes256-ctr".into()),
+        client_macs: Some("hmac-sha1".into()),
+    };
+    let over_limit = Rejected {
+        reason: "too-many-connections".into(),
+        message: "too many connections that have not logged in".into(),
+        ..Rejected::default()
+    };
+    let connected = Connected {
+        role: Some("partners".into()),
+        method: "publickey",
+        algorithms: Some(algorithms()),
+        key: Some(key()),
+    };
+    let disconnected = Disconnected {
+        reason: "client".into(),
+        message: None,
+        duration_ms: 61_250,
+        bytes_in: 121,
+        bytes_out: 0,
+        files_in: 1,
+        files_out: 0,
+    };
+    let nobody = Origin { user: Some(Arc::from("user9999")), ..caller() };
+    vec![
+        (caller(), Activity::Connected(Box::new(connected))),
+        (caller(), failure("publickey", KeyNotAuthorized, Some(rejected_key.clone()))),
+        (nobody, failure("publickey", UnknownUser, Some(rejected_key))),
+        (caller(), failure("password", BadPassword, None)),
+        (caller(), failure("none", NoCredentialsOffered, None)),
+        (Origin { user: None, ..caller() }, Activity::KexFailure(rejected)),
+        (stranger(), Activity::ConnectionRejected(over_limit)),
+        (worker(), Activity::Disconnected(disconnected)),
+    ]
+}
+
+fn operations() -> Vec<Activity> {
+    let read = TransferStart {
+        path: Some("/lake/reports/2026/july.csv".into()),
+        logical_path: "/reports/2026/july.csv".into(),
+        mode: "READ".into(),
+        write: false,
+        outcome: Outcome::Success,
+        duration_ms: 9,
+    };
+    let write = TransferStart {
+        path: Some("/lake/in/user0001/data.csv".into()),
+        logical_path: "/incoming/data.csv".into(),
+        mode: "CREATE|TRUNCATE|WRITE".into(),
+        write: true,
+        outcome: Outcome::Success,
+        duration_ms: 3,
+    };
+    let upload = TransferEnd {
+        path: write.path.clone(),
+        logical_path: write.logical_path.clone(),
+        write: true,
+        bytes_in: Some(121),
+        bytes_out: None,
+        outcome: Outcome::Success,
+        duration_ms: 48,
+        sha256: Some("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".into()),
+        etag: Some("098f6bcd4621d373cade4e832627b4f6".into()),
+    };
+    let download = TransferEnd {
+        path: read.path.clone(),
+        logical_path: read.logical_path.clone(),
+        write: false,
+        bytes_in: None,
+        bytes_out: Some(29_238_420_042),
+        sha256: None,
+        ..upload.clone()
+    };
+    let cut_off = TransferEnd {
+        bytes_in: Some(65_536),
+        outcome: Outcome::Failure("the client went away; nothing was published".into()),
+        sha256: None,
+        etag: None,
+        ..upload.clone()
+    };
+    let rename = RenameOperation {
+        path: Some("/lake/in/user0001/data.csv.part".into()),
+        new_path: Some("/lake/in/user0001/data.csv".into()),
+        logical_path: "/incoming/data.csv.part".into(),
+        new_logical_path: "/incoming/data.csv".into(),
+        outcome: Outcome::Success,
+        duration_ms: 31,
+    };
+    let link = RenameOperation {
+        path: None,
+        new_path: Some("/lake/in/user0001/link".into()),
+        logical_path: "../../etc/passwd".into(),
+        new_logical_path: "/incoming/link".into(),
+        outcome: Outcome::Denied("symbolic links are not supported".into()),
+        duration_ms: 0,
+    };
+    let note = Note {
+        message: "the store does not answer".into(),
+        operation: Some("CLOSE".into()),
+        path: write.path.clone(),
+        logical_path: Some(write.logical_path.clone()),
+    };
+    let end = Note { message: "the connection failed".into(), operation: None, path: None, logical_path: None };
+    let denied = Denied { request: "shell".into(), message: "this server offers SFTP and SCP only".into() };
+    vec![
+        Activity::Open(write),
+        Activity::Open(read),
+        Activity::Close(upload),
+        Activity::Close(download),
+        Activity::PartialClose(cut_off),
+        Activity::Delete(file("old.csv", Outcome::Denied("delete is not permitted here".into()))),
+        Activity::Rename(rename),
+        Activity::Mkdir(file("2026", Outcome::Success)),
+        Activity::Rmdir(file("2025", Outcome::Failure("the directory is not empty".into()))),
+        Activity::Setstat(file("data.csv", Outcome::SuccessBut("ignored: mode".into()))),
+        Activity::CreateSymlink(link),
+        Activity::List(file("2026", Outcome::Success)),
+        Activity::RequestDenied(denied),
+        Activity::Error(note),
+        Activity::ExitReason(end),
+    ]
+}
