@@ -21,3 +21,5 @@ pub mod secret;
 
 pub mod audit;
 pub mod policy;
+
+pub mod stores;

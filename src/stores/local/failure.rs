@@ -1,0 +1,55 @@
+//! Errors of the file system → errors of a store.
+
+use std::io;
+
+use crate::stores::{StoreError, StoreErrorKind};
+
+/// Turns an error of the file system into a store's, with what was tried and on which key.
+pub(super) fn at<E: Into<io::Error>>(doing: &'static str, key: impl ToString) -> impl FnOnce(E) -> StoreError {
+    let key = key.to_string();
+    move |error| {
+        let error = error.into();
+        StoreError::with_source(kind_of(&error), format!("cannot {doing} \"{key}\": {}", reason(&error)), error)
+    }
+}
+
+/// The kind of an error of the file system.
+pub(super) fn kind_of(error: &io::Error) -> StoreErrorKind {
+    if is_escape(error) {
+        return StoreErrorKind::NotFound;
+    }
+    match error.kind() {
+        // ELOOP: a link that leads to itself names nothing.
+        io::ErrorKind::NotFound => StoreErrorKind::NotFound,
+        io::ErrorKind::AlreadyExists => StoreErrorKind::AlreadyExists,
+        io::ErrorKind::NotADirectory => StoreErrorKind::NotADirectory,
+        io::ErrorKind::IsADirectory => StoreErrorKind::IsADirectory,
+        io::ErrorKind::DirectoryNotEmpty => StoreErrorKind::DirectoryNotEmpty,
+        io::ErrorKind::InvalidFilename => StoreErrorKind::InvalidName,
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => StoreErrorKind::AccessDenied,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreErrorKind::NoSpace,
+        io::ErrorKind::FileTooLarge => StoreErrorKind::TooLarge,
+        io::ErrorKind::CrossesDevices | io::ErrorKind::Unsupported => StoreErrorKind::Unsupported,
+        _ => by_number(error),
+    }
+}
+
+/// Errors that the standard library has no stable name for.
+fn by_number(error: &io::Error) -> StoreErrorKind {
+    use rustix::io::Errno;
+    let Some(number) = error.raw_os_error() else { return StoreErrorKind::Other };
+    match Errno::from_raw_os_error(number) {
+        Errno::LOOP => StoreErrorKind::NotFound,
+        Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::STALE => StoreErrorKind::Unavailable,
+        _ => StoreErrorKind::Other,
+    }
+}
+
+/// cap-std says so, without a number of the system, when a path leads out of the root.
+fn is_escape(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied && error.raw_os_error().is_none()
+}
+
+fn reason(error: &io::Error) -> String {
+    if is_escape(error) { "it leads out of the store's folder".to_owned() } else { error.to_string() }
+}

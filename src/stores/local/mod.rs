@@ -1,0 +1,149 @@
+//! The local store: a folder of this machine. Ours rather than `object_store`'s, so that symbolic links cannot lead out of
+//! the root, every name works (`x#1`, `%41`), and a file can be written in any order.
+//!
+//! - Every path is resolved by cap-std beneath the root's open folder; a link that leads out, an absolute link, and a link
+//!   that dangles do not exist. A link within the root is followed when it is read; replacing, renaming or deleting it
+//!   touches the link itself.
+//! - Only files and folders are shown: sockets, pipes and devices are left out.
+//! - Unfinished uploads lie in `.lockgate/uploads` under the root. That folder is not listed and its name is refused.
+//! - All file system calls run on tokio's blocking pool, one hop for a whole read or write.
+
+mod failure;
+mod listing;
+mod object;
+mod root;
+mod upload;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{
+    Capacity, Existing, Key, Object, Page, PageToken, PartLimits, PutOptions, Stat, Store, StoreError, StoreErrorKind,
+    StoreResult, Upload, Written,
+};
+use root::Root;
+use upload::{LocalUpload, Unpublished};
+
+/// A store in a folder of this machine.
+#[derive(Debug)]
+pub(super) struct LocalStore {
+    name: String,
+    root: Arc<Root>,
+}
+
+impl LocalStore {
+    /// Opens the folder, which is made if it is missing, and removes the unfinished uploads of dead processes. `fsync`: an
+    /// upload is on the disk before it is published.
+    pub(super) fn open(name: &str, folder: &Path, fsync: bool) -> StoreResult<Self> {
+        Ok(LocalStore { name: name.to_owned(), root: Arc::new(Root::open(folder, fsync)?) })
+    }
+
+    /// Runs file system work on the blocking pool.
+    async fn run<T: Send + 'static>(
+        &self,
+        key: &Key,
+        work: impl FnOnce(&Arc<Root>, &Key) -> StoreResult<T> + Send + 'static,
+    ) -> StoreResult<T> {
+        let (root, key) = (Arc::clone(&self.root), key.clone());
+        blocking(move || work(&root, &key)).await
+    }
+}
+
+/// Runs `work` on the blocking pool; a panic in it becomes an error.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> StoreResult<T> + Send + 'static) -> StoreResult<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(StoreError::with_source(StoreErrorKind::Other, "file system work was cut off", error)),
+    }
+}
+
+#[async_trait]
+impl Store for LocalStore {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn event_path(&self, key: &Key) -> String {
+        if key.is_root() { format!("/{}", self.name) } else { format!("/{}/{key}", self.name) }
+    }
+
+    fn part_limits(&self) -> PartLimits {
+        // Uploads are files; the only limit is the largest offset.
+        PartLimits {
+            smallest_part: 1,
+            largest_part: i64::MAX as u64,
+            most_parts: u64::MAX,
+            largest_object: i64::MAX as u64,
+            equal_parts: false,
+        }
+    }
+
+    async fn stat(&self, key: &Key) -> StoreResult<Stat> {
+        self.run(key, |root, key| root.stat(key)).await
+    }
+
+    async fn list(&self, key: &Key, from: Option<PageToken>) -> StoreResult<Page> {
+        self.run(key, move |root, key| listing::page(root, key, from.as_ref())).await
+    }
+
+    async fn open(&self, key: &Key) -> StoreResult<Arc<dyn Object>> {
+        self.run(key, |root, key| Ok(Arc::new(object::LocalObject::open(root, key)?) as Arc<dyn Object>)).await
+    }
+
+    async fn put(&self, key: &Key, data: Vec<Bytes>, options: &PutOptions) -> StoreResult<Written> {
+        let PutOptions { existing, mtime } = *options;
+        self.run(key, move |root, key| {
+            let mut file = Unpublished::create(root, key, existing)?;
+            file.write_at(0, &data)?;
+            file.publish(mtime)
+        })
+        .await
+    }
+
+    async fn begin_upload(&self, key: &Key, options: &PutOptions) -> StoreResult<Upload> {
+        let PutOptions { existing, mtime } = *options;
+        self.run(key, move |root, key| {
+            let file = Unpublished::create(root, key, existing)?;
+            Ok(Upload::File(Box::new(LocalUpload::new(file, mtime))))
+        })
+        .await
+    }
+
+    async fn delete(&self, key: &Key) -> StoreResult<()> {
+        self.run(key, |root, key| root.delete(key)).await
+    }
+
+    async fn make_directory(&self, key: &Key) -> StoreResult<()> {
+        self.run(key, |root, key| root.make_directory(key)).await
+    }
+
+    async fn remove_directory(&self, key: &Key) -> StoreResult<()> {
+        self.run(key, |root, key| root.remove_directory(key)).await
+    }
+
+    async fn rename(&self, from: &Key, to: &Key, existing: Existing) -> StoreResult<()> {
+        let to = to.clone();
+        self.run(from, move |root, from| root.rename(from, &to, existing)).await
+    }
+
+    async fn rename_directory(&self, from: &Key, to: &Key) -> StoreResult<()> {
+        let to = to.clone();
+        self.run(from, move |root, from| root.rename_directory(from, &to)).await
+    }
+
+    async fn set_mtime(&self, key: &Key, mtime: SystemTime) -> StoreResult<bool> {
+        self.run(key, move |root, key| object::set_mtime(root, key, mtime).map(|()| true)).await
+    }
+
+    async fn capacity(&self) -> StoreResult<Option<Capacity>> {
+        self.run(&Key::root(), |root, _| root.capacity().map(Some)).await
+    }
+
+    async fn check(&self) -> StoreResult<()> {
+        self.run(&Key::root(), |root, key| root.read_folder(key).map(drop)).await
+    }
+}

@@ -1,0 +1,117 @@
+//! Reading files: positioned reads of an open file, which stays whole when another file takes its name.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use rustix::buffer::spare_capacity;
+use rustix::fs::{Timespec, Timestamps, UTIME_OMIT};
+use rustix::io::Errno;
+
+use super::blocking;
+use super::failure::at;
+use super::root::Root;
+use crate::stores::{Key, Object, Stat, StoreError, StoreErrorKind, StoreResult};
+
+/// An open file.
+#[derive(Debug)]
+pub(super) struct LocalObject {
+    key: Key,
+    file: Arc<File>,
+    stat: Stat,
+}
+
+impl LocalObject {
+    /// Opens a file for reading.
+    pub(super) fn open(root: &Root, key: &Key) -> StoreResult<Self> {
+        let (file, stat) = root.open_file(key)?;
+        Ok(LocalObject { key: key.clone(), file: Arc::new(file), stat })
+    }
+}
+
+#[async_trait]
+impl Object for LocalObject {
+    fn stat(&self) -> &Stat {
+        &self.stat
+    }
+
+    async fn read(&self, offset: u64, length: usize) -> StoreResult<Bytes> {
+        // The length at the time of opening bounds what a client can make us allocate.
+        let left = self.stat.size.saturating_sub(offset);
+        let length = length.min(usize::try_from(left).unwrap_or(usize::MAX));
+        if length == 0 {
+            return Ok(Bytes::new());
+        }
+        let (file, key) = (Arc::clone(&self.file), self.key.clone());
+        blocking(move || read_at(&file, offset, length).map_err(at("read", key))).await
+    }
+
+    fn is_remote(&self) -> bool {
+        false
+    }
+}
+
+/// Up to `length` bytes from `offset`, in one buffer; fewer only at the end.
+pub(super) fn read_at(file: &File, offset: u64, length: usize) -> rustix::io::Result<Bytes> {
+    let mut buffer: Vec<u8> = Vec::with_capacity(length);
+    while buffer.len() < length {
+        let from = offset + buffer.len() as u64;
+        match rustix::io::pread(file, spare_capacity(&mut buffer), from) {
+            Ok(0) => break,
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    buffer.truncate(length);
+    Ok(buffer.into())
+}
+
+/// Sets the modification time of a file.
+pub(super) fn set_mtime(root: &Root, key: &Key, mtime: SystemTime) -> StoreResult<()> {
+    let (file, _) = root.open_file(key)?;
+    set_file_mtime(&file, mtime, key)
+}
+
+/// Sets the modification time of an open file.
+pub(super) fn set_file_mtime(file: &File, mtime: SystemTime, key: &Key) -> StoreResult<()> {
+    let Some(last_modification) = timespec(mtime) else {
+        let message = format!("the time for \"{key}\" is beyond what a file system can keep");
+        return Err(StoreError::new(StoreErrorKind::Unsupported, message));
+    };
+    let last_access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+    rustix::fs::futimens(file, &Timestamps { last_access, last_modification }).map_err(at("set the time of", key))
+}
+
+/// Seconds rounded down and nanoseconds from there, also before 1970.
+fn timespec(time: SystemTime) -> Option<Timespec> {
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => {
+            Some(Timespec { tv_sec: i64::try_from(after.as_secs()).ok()?, tv_nsec: after.subsec_nanos().into() })
+        }
+        Err(error) => {
+            let before = error.duration();
+            let whole = i64::try_from(before.as_secs()).ok()?.checked_neg()?;
+            Some(match before.subsec_nanos() {
+                0 => Timespec { tv_sec: whole, tv_nsec: 0 },
+                nanos => Timespec { tv_sec: whole.checked_sub(1)?, tv_nsec: (1_000_000_000 - nanos).into() },
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn times_before_1970_round_down() {
+        let time = timespec(UNIX_EPOCH - Duration::from_millis(1_500)).unwrap();
+        assert_eq!((time.tv_sec, time.tv_nsec), (-2, 500_000_000));
+        let time = timespec(UNIX_EPOCH + Duration::from_millis(1_500)).unwrap();
+        assert_eq!((time.tv_sec, time.tv_nsec), (1, 500_000_000));
+    }
+}

@@ -1,0 +1,248 @@
+//! The root folder and everything that is done by name beneath it.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::SystemTime;
+
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, DirBuilder, DirBuilderExt, Metadata, OpenOptions, OpenOptionsExt};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use super::failure::{at, kind_of};
+use super::listing::OpenListings;
+use super::upload::sweep;
+use crate::stores::{Capacity, Existing, Key, Kind, Stat, StoreError, StoreErrorKind, StoreResult};
+
+/// The folder at the root that is Lockgate's own.
+pub(super) const RESERVED: &str = ".lockgate";
+
+/// An open root folder. Nothing here can reach a file outside of it.
+#[derive(Debug)]
+pub(super) struct Root {
+    folder: Dir,
+    /// Where unfinished uploads lie.
+    pub(super) uploads: Dir,
+    /// Whether uploads and renames reach the disk before they are answered.
+    pub(super) fsync: bool,
+    /// Listings between two pages.
+    pub(super) listings: OpenListings,
+}
+
+impl Root {
+    /// Opens the folder, making it if it is missing, and removes what dead processes left of their uploads.
+    pub(super) fn open(folder: &Path, fsync: bool) -> StoreResult<Self> {
+        let shown = &folder.display().to_string();
+        std::fs::create_dir_all(folder).map_err(at("make the folder", shown))?;
+        let folder = Dir::open_ambient_dir(folder, ambient_authority()).map_err(at("open the folder", shown))?;
+        let uploads = Self::open_uploads(&folder).map_err(at("make the folder of uploads in", shown))?;
+        sweep(&uploads).map_err(at("clear the folder of uploads in", shown))?;
+        Ok(Root { folder, uploads, fsync, listings: OpenListings::default() })
+    }
+
+    fn open_uploads(folder: &Dir) -> std::io::Result<Dir> {
+        let mut private = DirBuilder::new();
+        private.mode(0o700);
+        let mut below = folder.try_clone()?;
+        for name in [RESERVED, "uploads"] {
+            match below.create_dir_with(name, &private) {
+                Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error),
+                _ => below = below.open_dir(name)?,
+            }
+        }
+        Ok(below)
+    }
+
+    /// The path of a key beneath the root.
+    ///
+    /// # Errors
+    /// The reserved folder is refused by name.
+    pub(super) fn path<'k>(&self, key: &'k Key) -> StoreResult<&'k str> {
+        if key.is_root() {
+            return Ok(".");
+        }
+        let path = key.as_str();
+        if path.split('/').next() == Some(RESERVED) {
+            let message = format!("the name \"{RESERVED}\" at the root of a store is kept for Lockgate");
+            return Err(StoreError::new(StoreErrorKind::InvalidName, message));
+        }
+        Ok(path)
+    }
+
+    /// The parent folder of a key and the key's last component.
+    pub(super) fn place<'k>(&self, key: &'k Key, parents: Parents) -> StoreResult<(Dir, &'k str)> {
+        self.path(key)?;
+        let (Some(parent), Some(name)) = (key.parent(), key.name()) else {
+            return Err(StoreError::new(StoreErrorKind::IsADirectory, "the root of the store is a directory"));
+        };
+        Ok((self.open_folder(&parent, parents)?, name))
+    }
+
+    fn open_folder(&self, key: &Key, parents: Parents) -> StoreResult<Dir> {
+        let path = self.path(key)?;
+        match self.folder.open_dir(path) {
+            Err(error) if parents == Parents::Make && kind_of(&error) == StoreErrorKind::NotFound => {
+                self.make_folders(key)?;
+                self.folder.open_dir(path).map_err(at("open the folder", key))
+            }
+            other => other.map_err(at("open the folder", key)),
+        }
+    }
+
+    /// Makes a folder and its parents, outermost first.
+    fn make_folders(&self, key: &Key) -> StoreResult<()> {
+        let Some(parent) = key.parent() else { return Ok(()) };
+        self.make_folders(&parent)?;
+        match self.folder.create_dir(self.path(key)?) {
+            Ok(()) => self.sync_folder(&self.open_folder(&parent, Parents::MustExist)?, &parent),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(at("make the folder", key)(error)),
+        }
+    }
+
+    /// Brings the names in a folder to the disk, if the operator wants that.
+    pub(super) fn sync_folder(&self, folder: &Dir, key: &Key) -> StoreResult<()> {
+        if !self.fsync {
+            return Ok(());
+        }
+        // cap-std's handle may be `O_PATH`, which cannot be synced.
+        let readable = readable(folder).map_err(at("sync the folder", key))?;
+        rustix::fs::fsync(readable).map_err(at("sync the folder", key))
+    }
+
+    /// A folder, open for reading its names.
+    pub(super) fn read_folder(&self, key: &Key) -> StoreResult<OwnedFd> {
+        let folder = self.open_folder(key, Parents::MustExist)?;
+        readable(&folder).map_err(at("list", key))
+    }
+
+    /// Attributes of what a key leads to, following links that stay beneath the root.
+    pub(super) fn metadata(&self, key: &Key) -> std::io::Result<Metadata> {
+        let path = if key.is_root() { "." } else { key.as_str() };
+        self.folder.metadata(path)
+    }
+
+    pub(super) fn stat(&self, key: &Key) -> StoreResult<Stat> {
+        self.path(key)?;
+        let missing = || StoreError::new(StoreErrorKind::NotFound, format!("\"{key}\" does not exist"));
+        let metadata = self.metadata(key).map_err(|error| match kind_of(&error) {
+            // A name below a file is as absent here as it is in an object store.
+            StoreErrorKind::NotADirectory => missing(),
+            _ => at("look up", key)(error),
+        })?;
+        stat_of(&metadata).ok_or_else(missing)
+    }
+
+    /// Opens a file for reading. Never waits for a pipe's other end.
+    pub(super) fn open_file(&self, key: &Key) -> StoreResult<(File, Stat)> {
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+        let file = self.folder.open_with(self.path(key)?, &options).map_err(at("open", key))?.into_std();
+        let metadata = file.metadata().map_err(at("open", key))?;
+        if metadata.is_dir() {
+            return Err(StoreError::new(StoreErrorKind::IsADirectory, format!("\"{key}\" is a directory")));
+        }
+        if !metadata.is_file() {
+            return Err(StoreError::new(StoreErrorKind::NotFound, format!("\"{key}\" is not a regular file")));
+        }
+        let stat = Stat { kind: Kind::File, size: metadata.len(), mtime: metadata.modified().ok(), etag: None };
+        Ok((file, stat))
+    }
+
+    pub(super) fn delete(&self, key: &Key) -> StoreResult<()> {
+        let (folder, name) = self.place(key, Parents::MustExist)?;
+        rustix::fs::unlinkat(&folder, name, AtFlags::empty()).map_err(at("delete", key))
+    }
+
+    pub(super) fn make_directory(&self, key: &Key) -> StoreResult<()> {
+        let (folder, name) = self.place(key, Parents::Make)?;
+        folder.create_dir(name).map_err(at("make the directory", key))
+    }
+
+    pub(super) fn remove_directory(&self, key: &Key) -> StoreResult<()> {
+        let (folder, name) = self.place(key, Parents::MustExist)?;
+        rustix::fs::unlinkat(&folder, name, AtFlags::REMOVEDIR).map_err(at("remove the directory", key))
+    }
+
+    /// Renames a file in one step.
+    pub(super) fn rename(&self, from: &Key, to: &Key, existing: Existing) -> StoreResult<()> {
+        let (old_folder, old_name) = self.place(from, Parents::MustExist)?;
+        let old = folder_and_name(&old_folder, old_name);
+        // Before the parents of `to` are made: a source that is missing leaves nothing behind.
+        rustix::fs::statat(old.0, old.1, AtFlags::SYMLINK_NOFOLLOW).map_err(at("rename", from))?;
+        let (new_folder, new_name) = self.place(to, Parents::Make)?;
+        move_name(old, folder_and_name(&new_folder, new_name), existing).map_err(at("rename to", to))?;
+        self.sync_folder(&new_folder, to)?;
+        self.sync_folder(&old_folder, from)
+    }
+
+    /// Renames a directory in one step; never replaces.
+    pub(super) fn rename_directory(&self, from: &Key, to: &Key) -> StoreResult<()> {
+        if to.as_str().starts_with(&from.as_prefix()) {
+            let message = format!("\"{from}\" cannot be renamed to \"{to}\", which lies within it");
+            return Err(StoreError::new(StoreErrorKind::InvalidName, message));
+        }
+        self.rename(from, to, Existing::Refuse)
+    }
+
+    pub(super) fn capacity(&self) -> StoreResult<Capacity> {
+        let known = rustix::fs::fstatvfs(&self.uploads).map_err(at("measure", "."))?;
+        let bytes = |blocks: u64| blocks.saturating_mul(known.f_frsize);
+        Ok(Capacity { total: bytes(known.f_blocks), free: bytes(known.f_bavail) })
+    }
+}
+
+/// Whether missing parent folders are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parents {
+    /// They are made.
+    Make,
+    /// Without them there is nothing.
+    MustExist,
+}
+
+fn readable(folder: &Dir) -> rustix::io::Result<OwnedFd> {
+    rustix::fs::openat(folder, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// The attributes that are shown; `None` for what is neither a file nor a folder.
+pub(super) fn stat_of(metadata: &Metadata) -> Option<Stat> {
+    let mtime: Option<SystemTime> = metadata.modified().ok().map(cap_std::time::SystemTime::into_std);
+    if metadata.is_dir() {
+        return Some(Stat { kind: Kind::Directory, size: 0, mtime, etag: None });
+    }
+    metadata.is_file().then(|| Stat { kind: Kind::File, size: metadata.len(), mtime, etag: None })
+}
+
+/// A name in an open folder.
+pub(super) type Name<'a> = (&'a Dir, &'a str);
+
+fn folder_and_name<'a>(folder: &'a Dir, name: &'a str) -> Name<'a> {
+    (folder, name)
+}
+
+/// Gives what has the name `old` the name `new`, in one step.
+pub(super) fn move_name(old: Name<'_>, new: Name<'_>, existing: Existing) -> rustix::io::Result<()> {
+    match existing {
+        Existing::Replace => rustix::fs::renameat(old.0, old.1, new.0, new.1),
+        Existing::Refuse => match rustix::fs::renameat_with(old.0, old.1, new.0, new.1, RenameFlags::NOREPLACE) {
+            // The file system knows no such flag (NFS, some FUSE). A second link to a file is as exclusive.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => link_then_unlink(old, new),
+            other => other,
+        },
+    }
+}
+
+fn link_then_unlink(old: Name<'_>, new: Name<'_>) -> rustix::io::Result<()> {
+    match rustix::fs::linkat(old.0, old.1, new.0, new.1, AtFlags::empty()) {
+        Ok(()) => rustix::fs::unlinkat(old.0, old.1, AtFlags::empty()),
+        // Folders have no second link. Renaming one over another replaces it only when that is empty.
+        Err(Errno::PERM | Errno::ISDIR) => match rustix::fs::statat(new.0, new.1, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => rustix::fs::renameat(old.0, old.1, new.0, new.1),
+            Ok(_) => Err(Errno::EXIST),
+            Err(error) => Err(error),
+        },
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,242 @@
+//! Uploads: a file in the folder of uploads, written in any order and published under its name in one step.
+
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cap_std::fs::{Dir, OpenOptions};
+use rustix::fs::{AtFlags, FlockOperation};
+use rustix::io::Errno;
+use uuid::Uuid;
+
+use super::blocking;
+use super::failure::at;
+use super::object::{read_at, set_file_mtime};
+use super::root::{Parents, Root, move_name};
+use crate::stores::{Existing, FileUpload, Key, Kind, StoreError, StoreErrorKind, StoreResult, Written};
+
+/// The most pieces of one vectored write (Linux: `UIO_MAXIOV`).
+const MOST_PIECES: usize = 1024;
+
+/// A file that has no name yet. It is locked while it is open, so that a sweep by another process leaves it alone, and
+/// removed when it is dropped unpublished.
+#[derive(Debug)]
+pub(super) struct Unpublished {
+    root: Arc<Root>,
+    target: Key,
+    existing: Existing,
+    /// Its name in the folder of uploads.
+    name: String,
+    file: Arc<File>,
+    /// Published or removed: nothing is left to clean up.
+    settled: bool,
+}
+
+impl Unpublished {
+    /// Makes the file, and the parents of its target.
+    ///
+    /// # Errors
+    /// Early, when the target is a directory, or is taken and may not be replaced; [`Unpublished::publish`] looks again.
+    pub(super) fn create(root: &Arc<Root>, target: &Key, existing: Existing) -> StoreResult<Self> {
+        root.place(target, Parents::Make)?;
+        match root.stat(target) {
+            Ok(stat) if stat.kind == Kind::Directory => {
+                return Err(StoreError::new(StoreErrorKind::IsADirectory, format!("\"{target}\" is a directory")));
+            }
+            Ok(_) if existing == Existing::Refuse => {
+                return Err(StoreError::new(StoreErrorKind::AlreadyExists, format!("\"{target}\" exists already")));
+            }
+            _ => {}
+        }
+        let (name, file) = new_file(&root.uploads).map_err(at("make a file for", target))?;
+        Ok(Unpublished {
+            root: Arc::clone(root),
+            target: target.clone(),
+            existing,
+            name,
+            file: Arc::new(file),
+            settled: false,
+        })
+    }
+
+    /// Writes all of `data` from `offset`.
+    pub(super) fn write_at(&self, offset: u64, data: &[Bytes]) -> StoreResult<()> {
+        write_at(&self.file, offset, data).map_err(at("write", &self.target))
+    }
+
+    /// Publishes the file under its name. When this returns without an error, it is there for good.
+    pub(super) fn publish(&mut self, mtime: Option<SystemTime>) -> StoreResult<Written> {
+        if let Some(mtime) = mtime {
+            set_file_mtime(&self.file, mtime, &self.target)?;
+        }
+        if self.root.fsync {
+            self.file.sync_all().map_err(at("write", &self.target))?;
+        }
+        // Opened again: the parents may have been renamed or removed since.
+        let (folder, name) = self.root.place(&self.target, Parents::Make)?;
+        let from = (&self.root.uploads, self.name.as_str());
+        move_name(from, (&folder, name), self.existing).map_err(at("publish", &self.target))?;
+        self.settled = true;
+        self.root.sync_folder(&folder, &self.target)?;
+        Ok(Written { etag: None, mtime_kept: mtime.is_some() })
+    }
+
+    /// Removes the file, unless it is published.
+    fn remove(&mut self) -> io::Result<()> {
+        if std::mem::replace(&mut self.settled, true) {
+            return Ok(());
+        }
+        match rustix::fs::unlinkat(&self.root.uploads, self.name.as_str(), AtFlags::empty()) {
+            Err(error) if error != Errno::NOENT => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Unpublished {
+    fn drop(&mut self) {
+        if let Err(error) = self.remove() {
+            log::warn!("cannot remove the unfinished upload of \"{}\": {error}", self.target);
+        }
+    }
+}
+
+/// A new file, locked.
+fn new_file(uploads: &Dir) -> io::Result<(String, File)> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true);
+    // A sweep may take the file between its making and its locking; then another is made.
+    for _ in 0..16 {
+        let name = Uuid::now_v7().simple().to_string();
+        let file = uploads.open_with(&name, &options)?.into_std();
+        rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
+        if rustix::fs::fstat(&file)?.st_nlink > 0 {
+            return Ok((name, file));
+        }
+    }
+    Err(io::Error::other("another process keeps removing new files"))
+}
+
+/// Removes the files of processes that are gone: those that nobody has locked.
+pub(super) fn sweep(uploads: &Dir) -> io::Result<()> {
+    for entry in uploads.entries()? {
+        let entry = entry?;
+        let Ok(file) = entry.open() else { continue };
+        if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            continue;
+        }
+        if let Err(error) = entry.remove_file()
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            log::warn!("cannot remove the leftover upload {:?}: {error}", entry.file_name());
+        }
+    }
+    Ok(())
+}
+
+/// Writes every piece, one after the other, with as few calls as the system allows.
+fn write_at(file: &File, mut offset: u64, data: &[Bytes]) -> io::Result<()> {
+    let length: u64 = data.iter().map(|piece| piece.len() as u64).sum();
+    if offset.checked_add(length).is_none_or(|end| end > i64::MAX as u64) {
+        return Err(Errno::FBIG.into());
+    }
+    let mut slices: Vec<IoSlice<'_>> = data.iter().filter(|p| !p.is_empty()).map(|p| IoSlice::new(p)).collect();
+    let mut left = slices.as_mut_slice();
+    while !left.is_empty() {
+        let pieces = left.len().min(MOST_PIECES);
+        match rustix::io::pwritev(file, &left[..pieces], offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                offset += written as u64;
+                IoSlice::advance_slices(&mut left, written);
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// [`Unpublished`] as the trait shows it; its work runs on the blocking pool.
+pub(super) struct LocalUpload {
+    file: Arc<File>,
+    target: Key,
+    mtime: Option<SystemTime>,
+    /// Gone once it is published or removed.
+    unpublished: Option<Unpublished>,
+}
+
+impl LocalUpload {
+    /// Wraps a new file; `mtime` is kept when none is given at the end.
+    pub(super) fn new(unpublished: Unpublished, mtime: Option<SystemTime>) -> Self {
+        let (file, target) = (Arc::clone(&unpublished.file), unpublished.target.clone());
+        LocalUpload { file, target, mtime, unpublished: Some(unpublished) }
+    }
+
+    /// Runs work on the file, unless it is finished.
+    async fn run<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&File) -> io::Result<T> + Send + 'static,
+    ) -> StoreResult<T> {
+        if self.unpublished.is_none() {
+            return Err(self.finished());
+        }
+        let (file, target) = (Arc::clone(&self.file), self.target.clone());
+        blocking(move || work(&file).map_err(at(doing, target))).await
+    }
+
+    fn finished(&self) -> StoreError {
+        StoreError::new(StoreErrorKind::Other, format!("the upload of \"{}\" is finished already", self.target))
+    }
+}
+
+#[async_trait]
+impl FileUpload for LocalUpload {
+    async fn write_at(&mut self, offset: u64, data: Vec<Bytes>) -> StoreResult<()> {
+        self.run("write", move |file| write_at(file, offset, &data)).await
+    }
+
+    async fn read_at(&mut self, offset: u64, length: usize) -> StoreResult<Bytes> {
+        self.run("read", move |file| {
+            let left = file.metadata()?.len().saturating_sub(offset);
+            let length = length.min(usize::try_from(left).unwrap_or(usize::MAX));
+            if length == 0 { Ok(Bytes::new()) } else { Ok(read_at(file, offset, length)?) }
+        })
+        .await
+    }
+
+    async fn set_length(&mut self, length: u64) -> StoreResult<()> {
+        self.run("set the length of", move |file| match length {
+            0..=0x7fff_ffff_ffff_ffff => file.set_len(length),
+            _ => Err(Errno::FBIG.into()),
+        })
+        .await
+    }
+
+    async fn complete(&mut self, mtime: Option<SystemTime>) -> StoreResult<Written> {
+        let Some(mut unpublished) = self.unpublished.take() else { return Err(self.finished()) };
+        let mtime = mtime.or(self.mtime);
+        blocking(move || unpublished.publish(mtime)).await
+    }
+
+    async fn abort(&mut self) -> StoreResult<()> {
+        let Some(mut unpublished) = self.unpublished.take() else { return Ok(()) };
+        let target = self.target.clone();
+        blocking(move || unpublished.remove().map_err(at("remove the unfinished upload of", target))).await
+    }
+}
+
+impl Drop for LocalUpload {
+    fn drop(&mut self) {
+        // Removing a large file takes a while; it is kept off the async threads where there are any.
+        if let Some(unpublished) = self.unpublished.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn_blocking(move || drop(unpublished));
+        }
+    }
+}

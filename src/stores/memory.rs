@@ -1,0 +1,208 @@
+//! The memory store: `object_store`'s, with folder markers in a set beside it. Its objects live as long as the process.
+
+use std::borrow::Cow;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{
+    Attribute, CopyMode, CopyOptions, GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
+    PutPayload,
+};
+
+use super::object::{Extras, ListRequest, MTIME, MtimeForm, ObjectBacked, RawObject, RawPage, at};
+use super::{Existing, PartLimits, StoreError, StoreErrorKind, StoreResult};
+
+/// The most listings that are kept between two pages.
+const LISTINGS: usize = 16;
+
+/// A memory store under a prefix, which is empty or ends with a slash.
+pub(super) fn open(name: &str, prefix: String) -> ObjectBacked {
+    let objects = Arc::new(InMemory::new());
+    ObjectBacked {
+        name: name.to_owned(),
+        bucket: name.to_owned(),
+        prefix,
+        extras: Arc::new(MemoryExtras { objects: Arc::clone(&objects), state: Mutex::default() }),
+        objects,
+        limits: PartLimits {
+            smallest_part: 5 << 20,
+            largest_part: 5 << 30,
+            most_parts: 10_000,
+            largest_object: 5 << 40,
+            equal_parts: false,
+        },
+        mtime_form: MtimeForm::Seconds,
+    }
+}
+
+/// What `object_store`'s memory store cannot do.
+#[derive(Debug)]
+struct MemoryExtras {
+    objects: Arc<InMemory>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Prefixes with a marker, each with its slash.
+    markers: BTreeSet<String>,
+    /// The rest of listings under way, oldest first: gathering the names anew for each page would take quadratic time.
+    listings: VecDeque<(String, Vec<Item>)>,
+    last: u64,
+}
+
+/// An object or a rolled up prefix.
+#[derive(Debug)]
+enum Item {
+    Object(RawObject),
+    Prefix(String),
+}
+
+impl Item {
+    fn key(&self) -> &str {
+        match self {
+            Item::Object(object) => &object.key,
+            Item::Prefix(prefix) => prefix,
+        }
+    }
+}
+
+impl MemoryExtras {
+    fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Everything that a listing shows, last key first.
+    async fn gather(&self, prefix: &str, delimited: bool) -> StoreResult<Vec<Item>> {
+        // `object_store` lists by whole components; every prefix here ends with a slash or is empty.
+        let folder = Path::parse(prefix.trim_end_matches('/')).map_err(|e| at("list", prefix)(e.into()))?;
+        let found = if delimited {
+            self.objects.list_with_delimiter(Some(&folder)).await.map_err(at("list", prefix))?
+        } else {
+            use futures_util::TryStreamExt;
+            let objects = self.objects.list(Some(&folder)).try_collect().await.map_err(at("list", prefix))?;
+            object_store::ListResult { objects, common_prefixes: Vec::new(), extensions: Default::default() }
+        };
+        let mut items: Vec<Item> = found.objects.into_iter().map(|meta| Item::Object(raw(meta))).collect();
+        let mut prefixes: BTreeSet<String> = found.common_prefixes.iter().map(|path| format!("{path}/")).collect();
+        for marker in self.markers_below(prefix) {
+            match marker[prefix.len()..].split_once('/') {
+                Some((name, _)) if delimited => drop(prefixes.insert(format!("{prefix}{name}/"))),
+                _ => items.push(Item::Object(RawObject { key: marker, size: 0, modified: None, etag: None })),
+            }
+        }
+        items.extend(prefixes.into_iter().map(Item::Prefix));
+        items.sort_unstable_by(|a, b| b.key().cmp(a.key()));
+        Ok(items)
+    }
+
+    fn markers_below(&self, prefix: &str) -> Vec<String> {
+        self.with(|state| {
+            let from = state.markers.range(prefix.to_owned()..);
+            from.take_while(|marker| marker.starts_with(prefix)).cloned().collect()
+        })
+    }
+}
+
+fn raw(meta: ObjectMeta) -> RawObject {
+    RawObject {
+        key: meta.location.into(),
+        size: meta.size,
+        modified: Some(meta.last_modified.into()),
+        etag: meta.e_tag.map(|tag| tag.trim_matches('"').to_owned()),
+    }
+}
+
+#[async_trait]
+impl Extras for MemoryExtras {
+    async fn list(&self, request: ListRequest<'_>) -> StoreResult<RawPage> {
+        let kept = request.from.map(|from| {
+            self.with(|state| {
+                let place = state.listings.iter().position(|(token, _)| token == from)?;
+                state.listings.remove(place).map(|(_, items)| items)
+            })
+        });
+        let mut items = match kept {
+            Some(Some(items)) => items,
+            // Pushed out by others: gathered anew, from behind the last key of the page before.
+            Some(None) => {
+                let after = request.from.and_then(|from| from.split_once(':')).map_or("", |(_, last)| last);
+                let mut items = self.gather(request.prefix, request.delimited).await?;
+                items.retain(|item| item.key() > after);
+                items
+            }
+            None => self.gather(request.prefix, request.delimited).await?,
+        };
+        let mut page = RawPage::default();
+        let mut last = String::new();
+        for item in items.split_off(items.len().saturating_sub(request.most)).into_iter().rev() {
+            item.key().clone_into(&mut last);
+            match item {
+                Item::Object(object) => page.objects.push(object),
+                Item::Prefix(prefix) => page.prefixes.push(prefix),
+            }
+        }
+        // A look at the first keys only is not a listing that goes on.
+        if !items.is_empty() {
+            page.next = Some(self.with(|state| {
+                state.last += 1;
+                let token = format!("{}:{last}", state.last);
+                if request.most >= 100 {
+                    state.listings.push_back((token.clone(), items));
+                    if state.listings.len() > LISTINGS {
+                        state.listings.pop_front();
+                    }
+                }
+                token
+            }));
+        }
+        Ok(page)
+    }
+
+    async fn put_marker(&self, prefix: &str) -> StoreResult<()> {
+        self.with(|state| state.markers.insert(prefix.to_owned()));
+        Ok(())
+    }
+
+    async fn delete(&self, key: &str) -> StoreResult<()> {
+        if key.ends_with('/') {
+            self.with(|state| state.markers.remove(key));
+            return Ok(());
+        }
+        let path = parse(key)?;
+        self.objects.delete(&path).await.map_err(at("delete", key))
+    }
+
+    async fn copy(&self, from: &str, to: &str, existing: Existing) -> StoreResult<()> {
+        if from.ends_with('/') {
+            return self.put_marker(to).await;
+        }
+        let mode = match existing {
+            Existing::Replace => CopyMode::Overwrite,
+            Existing::Refuse => CopyMode::Create,
+        };
+        let options = CopyOptions { mode, ..Default::default() };
+        self.objects.copy_opts(&parse(from)?, &parse(to)?, options).await.map_err(at("copy", from))
+    }
+
+    async fn set_mtime(&self, key: &str, mtime: &str) -> StoreResult<bool> {
+        let path = parse(key)?;
+        let found = self.objects.get_opts(&path, GetOptions::new()).await.map_err(at("set the time of", key))?;
+        let mut attributes = found.attributes.clone();
+        attributes.insert(Attribute::Metadata(Cow::Borrowed(MTIME)), mtime.to_owned().into());
+        let version = object_store::UpdateVersion { e_tag: found.meta.e_tag.clone(), version: None };
+        let data = found.bytes().await.map_err(at("set the time of", key))?;
+        let how = PutOptions { mode: PutMode::Update(version), attributes, ..Default::default() };
+        self.objects.put_opts(&path, PutPayload::from(data), how).await.map_err(at("set the time of", key))?;
+        Ok(true)
+    }
+}
+
+fn parse(key: &str) -> StoreResult<Path> {
+    Path::parse(key).map_err(|error| {
+        StoreError::with_source(StoreErrorKind::InvalidName, format!("the store cannot hold \"{key}\""), error)
+    })
+}

@@ -1,0 +1,299 @@
+//! Stores: where bytes are kept. Turns configuration into stores and hides what sets them apart.
+//!
+//! [`Store`] is what `vfs` builds on. It is wider than `object_store`'s trait because that one cannot say folder markers,
+//! pages, copies over 5 GiB, metadata changes, or files that are written in any order. The cloud stores and the memory store
+//! wrap an `object_store`; the local store is ours, so that symbolic links cannot lead out of its root.
+
+mod azure;
+mod error;
+mod key;
+mod local;
+mod memory;
+mod object;
+mod open;
+mod s3;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+
+pub use error::{Fault, StoreError, StoreErrorKind};
+pub use key::{Key, KeyError};
+
+/// The result of a call to a store.
+pub type StoreResult<T> = Result<T, StoreError>;
+
+/// Whether a name is a file or a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// An object.
+    File,
+    /// A prefix with keys under it or with a marker; a real directory in the local store.
+    Directory,
+}
+
+/// What a store knows about a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stat {
+    /// File or directory.
+    pub kind: Kind,
+    /// Length in bytes; 0 for a directory.
+    pub size: u64,
+    /// Last change: the kept mtime where the store keeps one, else the store's own time. `None` for a prefix without a marker.
+    pub mtime: Option<SystemTime>,
+    /// The version's entity tag, without quotes, where the store has one.
+    pub etag: Option<String>,
+}
+
+/// One name of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The last component.
+    pub name: String,
+    /// What is known without a request for each entry.
+    pub stat: Stat,
+}
+
+/// One page of a listing.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// The entries, none twice, within a page and over all pages. `a` beside `a/` shows as the directory.
+    pub entries: Vec<Entry>,
+    /// Raw keys that cannot be shown (`a//b`, control characters), at most a few a page, and how many there were.
+    pub skipped: Skipped,
+    /// Where the next page starts; `None` after the last.
+    pub next: Option<PageToken>,
+}
+
+/// Keys that a listing left out.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// How many.
+    pub count: u64,
+    /// The first of them, escaped for printing.
+    pub first: Option<String>,
+}
+
+impl Skipped {
+    /// Counts a raw name or key that cannot be shown.
+    fn add(&mut self, raw: &[u8]) {
+        self.count += 1;
+        if self.first.is_none() {
+            self.first = Some(raw.escape_ascii().to_string());
+        }
+    }
+}
+
+/// A place in a listing. Opaque; good for the store that gave it and the same directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageToken(pub(crate) String);
+
+/// How a new object treats one that has its name already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// Replace it, in one step.
+    Replace,
+    /// Fail with [`StoreErrorKind::AlreadyExists`], never replace.
+    Refuse,
+}
+
+/// What a new object gets besides its bytes.
+#[derive(Debug, Clone)]
+pub struct PutOptions {
+    /// What happens to an object of that name.
+    pub existing: Existing,
+    /// The modification time to keep, where the store can.
+    pub mtime: Option<SystemTime>,
+}
+
+/// What a store says of an object that it has just taken.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Written {
+    /// The version's entity tag, without quotes, where the store has one.
+    pub etag: Option<String>,
+    /// Whether the wanted mtime was kept.
+    pub mtime_kept: bool,
+}
+
+/// The limits of a store's uploads in parts. All sizes are bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartLimits {
+    /// The smallest part that is not the last.
+    pub smallest_part: u64,
+    /// The largest part.
+    pub largest_part: u64,
+    /// The most parts of one object.
+    pub most_parts: u64,
+    /// The largest object.
+    pub largest_object: u64,
+    /// All parts but the last must have one size (R2).
+    pub equal_parts: bool,
+}
+
+/// One version of an object, open for reading. If the object is replaced meanwhile, reads give the old bytes or
+/// [`StoreErrorKind::Changed`], never a mixture.
+#[async_trait]
+pub trait Object: Send + Sync + fmt::Debug {
+    /// Attributes of this version.
+    fn stat(&self) -> &Stat;
+
+    /// Up to `length` bytes from `offset`; fewer only at the end of the object, none beyond it.
+    async fn read(&self, offset: u64, length: usize) -> StoreResult<Bytes>;
+
+    /// Whether a read costs a request over a network, so that read-ahead pays.
+    fn is_remote(&self) -> bool;
+}
+
+/// An upload in progress. Dropping one without [`PartUpload::complete`] publishes nothing; call
+/// [`PartUpload::abort`] so that the store keeps no parts.
+pub enum Upload {
+    /// Parts in order, several under way at once; for object stores.
+    Parts(Box<dyn PartUpload>),
+    /// A file that is written in any order and published when it is finished; for the local store.
+    File(Box<dyn FileUpload>),
+}
+
+/// An upload in parts.
+#[async_trait]
+pub trait PartUpload: Send + Sync {
+    /// Takes the next part. The call fixes its place; the future that it returns sends it, and several may run at once.
+    fn put_part(&mut self, part: Vec<Bytes>) -> BoxFuture<'static, StoreResult<()>>;
+
+    /// Publishes the object. Every part's future must have succeeded before.
+    async fn complete(&mut self) -> StoreResult<Written>;
+
+    /// Removes the parts. Safe to call more than once, and after an error.
+    async fn abort(&mut self) -> StoreResult<()>;
+}
+
+/// An unpublished file that is written and read in any order.
+#[async_trait]
+pub trait FileUpload: Send + Sync {
+    /// Writes all of `data`, one piece after the other, from `offset`. A gap before it reads as zeros.
+    async fn write_at(&mut self, offset: u64, data: Vec<Bytes>) -> StoreResult<()>;
+
+    /// As [`Object::read`], of what was written so far.
+    async fn read_at(&mut self, offset: u64, length: usize) -> StoreResult<Bytes>;
+
+    /// Cuts or extends (with zeros).
+    async fn set_length(&mut self, length: u64) -> StoreResult<()>;
+
+    /// Makes it durable as far as the operator asked (`fsync`), then publishes it in one step. `mtime` is the time to keep.
+    async fn complete(&mut self, mtime: Option<SystemTime>) -> StoreResult<Written>;
+
+    /// Removes it. Safe to call more than once, and after an error.
+    async fn abort(&mut self) -> StoreResult<()>;
+}
+
+/// A place that keeps objects under keys. All keys are relative to the store's configured URL.
+#[async_trait]
+pub trait Store: Send + Sync + fmt::Debug {
+    /// The name in the configuration.
+    fn name(&self) -> &str;
+
+    /// The key as events show it: `/<bucket or store name>/<prefix of the URL>/<key>`.
+    fn event_path(&self, key: &Key) -> String;
+
+    /// Limits of uploads in parts.
+    fn part_limits(&self) -> PartLimits;
+
+    /// Looks a name up, as a file and as a directory, in one round trip's time. The root is always a directory. `a` beside
+    /// `a/b` is the directory.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::NotFound`] when it is neither.
+    async fn stat(&self, key: &Key) -> StoreResult<Stat>;
+
+    /// One page of the directory `key`; the first for `None`. A directory that does not exist gives an empty page on an
+    /// object store and [`StoreErrorKind::NotFound`] in the local store.
+    async fn list(&self, key: &Key, from: Option<PageToken>) -> StoreResult<Page>;
+
+    /// Opens the present version of an object.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::NotFound`], or [`StoreErrorKind::IsADirectory`] where the store has real directories.
+    async fn open(&self, key: &Key) -> StoreResult<Arc<dyn Object>>;
+
+    /// Stores a whole object in one request, in one step.
+    async fn put(&self, key: &Key, data: Vec<Bytes>, options: &PutOptions) -> StoreResult<Written>;
+
+    /// Starts an upload. Parents are made where the store has real directories.
+    async fn begin_upload(&self, key: &Key, options: &PutOptions) -> StoreResult<Upload>;
+
+    /// Deletes an object.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::NotFound`] only where the store reports it without another request.
+    async fn delete(&self, key: &Key) -> StoreResult<()>;
+
+    /// Makes a directory that lasts while it is empty. The caller has looked whether the name is taken.
+    async fn make_directory(&self, key: &Key) -> StoreResult<()>;
+
+    /// Removes an empty directory and its marker.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::DirectoryNotEmpty`].
+    async fn remove_directory(&self, key: &Key) -> StoreResult<()>;
+
+    /// Gives an object another name within this store; a copy on the server's side and a delete where the store cannot
+    /// rename. A failure in between leaves the source whole.
+    async fn rename(&self, from: &Key, to: &Key, existing: Existing) -> StoreResult<()>;
+
+    /// Gives a directory and all that is in it another name within this store. `to` does not exist.
+    async fn rename_directory(&self, from: &Key, to: &Key) -> StoreResult<()>;
+
+    /// Sets the kept modification time of an object that exists; says whether the store keeps it.
+    async fn set_mtime(&self, key: &Key, mtime: SystemTime) -> StoreResult<bool>;
+
+    /// Free and total bytes, where the store knows them.
+    async fn capacity(&self) -> StoreResult<Option<Capacity>>;
+
+    /// Reaches the store once, without changing it: for `check --online` and the start of the gateway.
+    async fn check(&self) -> StoreResult<()>;
+}
+
+/// How much a store holds, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capacity {
+    /// All of it.
+    pub total: u64,
+    /// What is free.
+    pub free: u64,
+}
+
+/// One store of the configuration, resolved. URLs: `file:///PATH`, `memory:///`, `s3://BUCKET/PREFIX`, `gs://…`, `az://…`, and
+/// the other forms that `object_store` reads.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The name in the configuration.
+    pub name: String,
+    /// Where it is.
+    pub url: String,
+    /// `object_store`'s option names and their values (S3 endpoint, region, keys …). Ours are `fsync` for the local store
+    /// (`true` by default) and `copy_limit` for S3: the largest object in bytes that the server copies in one request
+    /// (5 GiB by default); larger ones are copied by parts.
+    pub options: Vec<(String, crate::secret::Secret)>,
+}
+
+/// Checks one store's settings without reaching it: the URL's scheme, the options' names.
+///
+/// # Errors
+/// A sentence that says what is wrong and what would be right.
+pub fn validate(settings: &Settings) -> Result<(), String> {
+    open::Plan::read(settings).map(drop)
+}
+
+/// Makes the store of these settings. Does not reach it; the local store makes its root folder.
+///
+/// # Errors
+/// When the settings are wrong or the local root cannot be opened.
+pub fn open(settings: &Settings) -> StoreResult<Arc<dyn Store>> {
+    match open::Plan::read(settings) {
+        Ok(plan) => plan.open(),
+        Err(message) => Err(StoreError::new(StoreErrorKind::Other, message)),
+    }
+}

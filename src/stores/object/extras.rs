@@ -1,0 +1,89 @@
+//! What `object_store`'s trait cannot say.
+
+use std::fmt;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use object_store::PutMultipartOptions;
+use object_store::path::Path;
+
+use crate::stores::{Existing, Key, PartUpload, Skipped, StoreResult};
+
+/// The rest of a store of objects: listings that no odd key can fail, folder markers, copies of any size, new metadata.
+///
+/// Keys are whole keys in the bucket and raw; a key that ends with a slash is a folder marker.
+#[async_trait]
+pub(in crate::stores) trait Extras: Send + Sync + fmt::Debug {
+    /// One page of the keys that begin with a prefix.
+    async fn list(&self, request: ListRequest<'_>) -> StoreResult<RawPage>;
+
+    /// Writes the marker of a directory; `prefix` ends with a slash. It may be there already.
+    async fn put_marker(&self, prefix: &str) -> StoreResult<()>;
+
+    /// Deletes a key, which may be a marker, may be odd, and may be gone.
+    async fn delete(&self, key: &str) -> StoreResult<()>;
+
+    /// Copies an object of any size with its metadata on the server's side.
+    async fn copy(&self, from: &str, to: &str, existing: Existing) -> StoreResult<()>;
+
+    /// Replaces the kept modification time of an object and leaves the rest of its metadata; says whether it is kept.
+    async fn set_mtime(&self, key: &str, mtime: &str) -> StoreResult<bool>;
+
+    /// An upload in parts that the store itself will not publish over an object; `None` where it cannot promise that.
+    async fn begin_exclusive_upload(&self, wanted: ExclusiveUpload) -> StoreResult<Option<Box<dyn PartUpload>>> {
+        let _ = wanted;
+        Ok(None)
+    }
+}
+
+/// An upload that must not replace an object.
+#[derive(Debug)]
+pub(in crate::stores) struct ExclusiveUpload {
+    /// The whole key.
+    pub(in crate::stores) path: Path,
+    /// Its metadata.
+    pub(in crate::stores) options: PutMultipartOptions,
+    /// The key as errors name it.
+    pub(in crate::stores) key: Key,
+    /// Whether the metadata holds the wanted mtime.
+    pub(in crate::stores) mtime_kept: bool,
+}
+
+/// What is to be listed.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::stores) struct ListRequest<'a> {
+    /// Where all keys begin.
+    pub(in crate::stores) prefix: &'a str,
+    /// Keys with a further slash are rolled up into prefixes.
+    pub(in crate::stores) delimited: bool,
+    /// Where an earlier page ended.
+    pub(in crate::stores) from: Option<&'a str>,
+    /// The most keys and prefixes of the page; the store may give fewer.
+    pub(in crate::stores) most: usize,
+}
+
+/// A page as the store gives it, in the order of its keys.
+#[derive(Debug, Default)]
+pub(in crate::stores) struct RawPage {
+    /// Objects and markers.
+    pub(in crate::stores) objects: Vec<RawObject>,
+    /// Rolled up prefixes, each with its slash.
+    pub(in crate::stores) prefixes: Vec<String>,
+    /// Keys that could not even be read.
+    pub(in crate::stores) skipped: Skipped,
+    /// Where the next page begins.
+    pub(in crate::stores) next: Option<String>,
+}
+
+/// An object of a page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::stores) struct RawObject {
+    /// Its whole key; with a slash at its end it is the marker of a directory.
+    pub(in crate::stores) key: String,
+    /// Its length in bytes.
+    pub(in crate::stores) size: u64,
+    /// The store's time of its last change.
+    pub(in crate::stores) modified: Option<SystemTime>,
+    /// Its entity tag, without quotes.
+    pub(in crate::stores) etag: Option<String>,
+}

@@ -1,0 +1,259 @@
+//! Stores of whole objects under keys: S3, Google Cloud Storage, Azure Blob Storage and memory.
+//!
+//! One [`ObjectBacked`] serves them all. Plain reads and writes go through `object_store`; what its trait cannot say is asked
+//! of [`Extras`]. Requests: stat two at once, open one, read one, put one, delete one, make_directory one,
+//! remove_directory two, a page of a listing one, rename of a file three, set_mtime two.
+//!
+//! The kept modification time is the metadata `mtime`, as rclone writes it. A stat and an open read it; a listing would need
+//! one request for each entry, so it shows the store's own time of last change.
+
+mod extras;
+mod failure;
+mod listing;
+mod mtime;
+mod reader;
+mod rename;
+mod upload;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use object_store::path::Path;
+use object_store::{Attribute, Attributes, GetOptions, ObjectStore, PutMode, PutMultipartOptions, PutPayload};
+
+pub(super) use extras::{ExclusiveUpload, Extras, ListRequest, RawObject, RawPage};
+pub(super) use failure::{at, describe, element, kind_of_code};
+pub(super) use mtime::{FOLDER, MTIME, MtimeForm, is_folder};
+
+use super::{
+    Capacity, Existing, Key, Kind, Object, Page, PageToken, PartLimits, PutOptions, Stat, Store, StoreError,
+    StoreErrorKind, StoreResult, Upload, Written,
+};
+
+/// The longest key that the stores take, in bytes.
+const LONGEST_KEY: usize = 1_024;
+
+/// A store of objects.
+#[derive(Debug)]
+pub(super) struct ObjectBacked {
+    /// The name in the configuration.
+    pub(super) name: String,
+    /// The bucket or container; the store's name in memory.
+    pub(super) bucket: String,
+    /// What stands before every key: empty, or the URL's path with a slash at its end.
+    pub(super) prefix: String,
+    /// Plain reads and writes.
+    pub(super) objects: Arc<dyn ObjectStore>,
+    /// Everything else.
+    pub(super) extras: Arc<dyn Extras>,
+    /// Limits of uploads in parts.
+    pub(super) limits: PartLimits,
+    /// How the store's tools write the kept modification time.
+    pub(super) mtime_form: MtimeForm,
+}
+
+impl ObjectBacked {
+    /// The whole key in the bucket.
+    fn full(&self, key: &Key) -> String {
+        format!("{}{key}", self.prefix)
+    }
+
+    /// The whole prefix of a directory, with a slash at its end; empty for a root without a prefix.
+    fn full_prefix(&self, key: &Key) -> String {
+        format!("{}{}", self.prefix, key.as_prefix())
+    }
+
+    /// The whole key as `object_store` takes it: raw, never percent-encoded.
+    fn path(&self, key: &Key) -> StoreResult<Path> {
+        if key.is_root() {
+            return Err(StoreError::new(StoreErrorKind::IsADirectory, "the root of the store is a directory"));
+        }
+        let full = self.full(key);
+        if full.len() > LONGEST_KEY {
+            let message = format!("the key \"{full}\" is longer than {LONGEST_KEY} bytes");
+            return Err(StoreError::new(StoreErrorKind::InvalidName, message));
+        }
+        Path::parse(&full).map_err(|error| {
+            StoreError::with_source(StoreErrorKind::InvalidName, format!("the store cannot hold \"{key}\""), error)
+        })
+    }
+
+    /// Looks an object up; `None` when there is none.
+    async fn head(&self, key: &Key) -> StoreResult<Option<Stat>> {
+        match self.objects.get_opts(&self.path(key)?, GetOptions::new().with_head(true)).await {
+            Ok(found) => Ok(Some(mtime::stat_of(&found.meta, &found.attributes))),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(at("look up", key)(error)),
+        }
+    }
+
+    /// The directory's attributes; `None` when there is no key under it. A marker gives it a time.
+    async fn directory(&self, key: &Key) -> StoreResult<Option<Stat>> {
+        let prefix = self.full_prefix(key);
+        if prefix.len() > LONGEST_KEY {
+            return Ok(None);
+        }
+        let page = self.extras.list(ListRequest { prefix: &prefix, delimited: false, from: None, most: 1 }).await?;
+        let mtime = page.objects.first().filter(|first| first.key == prefix).and_then(|marker| marker.modified);
+        let exists = !page.objects.is_empty() || page.skipped.count > 0;
+        Ok(exists.then_some(Stat { kind: Kind::Directory, size: 0, mtime, etag: None }))
+    }
+
+    /// The metadata of a new object.
+    fn attributes(&self, mtime: Option<SystemTime>) -> Attributes {
+        let mut attributes = Attributes::new();
+        if let Some(text) = mtime.and_then(|time| self.mtime_form.write(time)) {
+            attributes.insert(Attribute::Metadata(Cow::Borrowed(MTIME)), text.into());
+        }
+        attributes
+    }
+
+    fn keeps(&self, mtime: Option<SystemTime>) -> bool {
+        mtime.is_some_and(|time| self.mtime_form.write(time).is_some())
+    }
+}
+
+#[async_trait]
+impl Store for ObjectBacked {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn event_path(&self, key: &Key) -> String {
+        let full = self.full(key);
+        let full = full.trim_end_matches('/');
+        if full.is_empty() { format!("/{}", self.bucket) } else { format!("/{}/{full}", self.bucket) }
+    }
+
+    fn part_limits(&self) -> PartLimits {
+        self.limits
+    }
+
+    async fn stat(&self, key: &Key) -> StoreResult<Stat> {
+        if key.is_root() {
+            return Ok(Stat { kind: Kind::Directory, size: 0, mtime: None, etag: None });
+        }
+        let (file, directory) = futures_util::join!(self.head(key), self.directory(key));
+        match (file, directory) {
+            (_, Ok(Some(directory))) => Ok(directory),
+            (Ok(Some(file)), Ok(None)) => Ok(file),
+            (Ok(None), Ok(None)) => Err(StoreError::new(StoreErrorKind::NotFound, format!("\"{key}\" does not exist"))),
+            // Credentials may allow to read objects and not to list them.
+            (Ok(Some(file)), Err(error)) if error.kind == StoreErrorKind::AccessDenied => Ok(file),
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        }
+    }
+
+    async fn list(&self, key: &Key, from: Option<PageToken>) -> StoreResult<Page> {
+        listing::page(self, key, from).await
+    }
+
+    async fn open(&self, key: &Key) -> StoreResult<Arc<dyn Object>> {
+        let opened = reader::RemoteObject::open(Arc::clone(&self.objects), self.path(key)?, key).await?;
+        Ok(Arc::new(opened))
+    }
+
+    async fn put(&self, key: &Key, data: Vec<Bytes>, options: &PutOptions) -> StoreResult<Written> {
+        let path = self.path(key)?;
+        let payload = PutPayload::from_iter(data);
+        let attributes = self.attributes(options.mtime);
+        let put = |mode| {
+            let how = object_store::PutOptions { mode, attributes: attributes.clone(), ..Default::default() };
+            self.objects.put_opts(&path, payload.clone(), how)
+        };
+        let done = match options.existing {
+            Existing::Replace => put(PutMode::Overwrite).await.map_err(at("write", key))?,
+            Existing::Refuse => match put(PutMode::Create).await.map_err(at("write", key)) {
+                // A server without conditional requests: looking first is the best there is.
+                Err(error) if error.kind == StoreErrorKind::Unsupported => {
+                    self.refuse_existing(key).await?;
+                    put(PutMode::Overwrite).await.map_err(at("write", key))?
+                }
+                other => other?,
+            },
+        };
+        Ok(Written { etag: mtime::bare_etag(done.e_tag), mtime_kept: self.keeps(options.mtime) })
+    }
+
+    async fn begin_upload(&self, key: &Key, options: &PutOptions) -> StoreResult<Upload> {
+        let path = self.path(key)?;
+        let how = PutMultipartOptions { attributes: self.attributes(options.mtime), ..Default::default() };
+        let kept = self.keeps(options.mtime);
+        if options.existing == Existing::Refuse {
+            self.refuse_existing(key).await?;
+            let wanted =
+                ExclusiveUpload { path: path.clone(), options: how.clone(), key: key.clone(), mtime_kept: kept };
+            if let Some(upload) = self.extras.begin_exclusive_upload(wanted).await? {
+                return Ok(Upload::Parts(upload));
+            }
+        }
+        let parts = self.objects.put_multipart_opts(&path, how).await.map_err(at("begin the upload of", key))?;
+        let look = (options.existing == Existing::Refuse).then(|| (Arc::clone(&self.objects), path));
+        Ok(Upload::Parts(Box::new(upload::TraitUpload::new(parts, key, look, kept))))
+    }
+
+    async fn delete(&self, key: &Key) -> StoreResult<()> {
+        self.path(key)?;
+        self.extras.delete(&self.full(key)).await
+    }
+
+    async fn make_directory(&self, key: &Key) -> StoreResult<()> {
+        if key.is_root() {
+            return Ok(());
+        }
+        let prefix = self.full_prefix(key);
+        if prefix.len() > LONGEST_KEY {
+            let message = format!("the directory's key \"{prefix}\" is longer than {LONGEST_KEY} bytes");
+            return Err(StoreError::new(StoreErrorKind::InvalidName, message));
+        }
+        self.extras.put_marker(&prefix).await
+    }
+
+    async fn remove_directory(&self, key: &Key) -> StoreResult<()> {
+        let prefix = self.full_prefix(key);
+        let page = self.extras.list(ListRequest { prefix: &prefix, delimited: false, from: None, most: 2 }).await?;
+        let marked = page.objects.iter().any(|object| object.key == prefix);
+        if page.skipped.count > 0 || page.objects.len() > usize::from(marked) {
+            return Err(StoreError::new(StoreErrorKind::DirectoryNotEmpty, format!("\"{key}\" is not empty")));
+        }
+        if !marked {
+            return Err(StoreError::new(StoreErrorKind::NotFound, format!("the directory \"{key}\" does not exist")));
+        }
+        self.extras.delete(&prefix).await
+    }
+
+    async fn rename(&self, from: &Key, to: &Key, existing: Existing) -> StoreResult<()> {
+        rename::file(self, from, to, existing).await
+    }
+
+    async fn rename_directory(&self, from: &Key, to: &Key) -> StoreResult<()> {
+        rename::directory(self, from, to).await
+    }
+
+    async fn set_mtime(&self, key: &Key, mtime: SystemTime) -> StoreResult<bool> {
+        self.path(key)?;
+        let Some(text) = self.mtime_form.write(mtime) else { return Ok(false) };
+        self.extras.set_mtime(&self.full(key), &text).await
+    }
+
+    async fn capacity(&self) -> StoreResult<Option<Capacity>> {
+        Ok(None)
+    }
+
+    async fn check(&self) -> StoreResult<()> {
+        let request = ListRequest { prefix: &self.prefix, delimited: false, from: None, most: 1 };
+        self.extras.list(request).await.map(drop)
+    }
+}
+
+impl ObjectBacked {
+    async fn refuse_existing(&self, key: &Key) -> StoreResult<()> {
+        match self.head(key).await? {
+            Some(_) => Err(failure::exists(key)),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Copies on the server's side: in one request, or above 5 GiB by parts; with the source's metadata or with a new mtime.
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::BucketExtras;
+use super::client::{Answer, Ask, Headers};
+use super::upload::completion;
+use super::xml;
+use crate::stores::{Existing, StoreError, StoreErrorKind, StoreResult};
+
+/// Parts that are copied at once.
+const AT_ONCE: usize = 8;
+
+/// The smallest part of a copy: large enough that few requests are needed, small enough to run several at once.
+const PART: u64 = 512 << 20;
+
+/// The most parts of an object.
+const MOST_PARTS: u64 = 10_000;
+
+/// Headers that belong to an object and are given again when its metadata is replaced.
+const OWN_HEADERS: [&str; 6] =
+    ["content-type", "cache-control", "content-disposition", "content-encoding", "content-language", "expires"];
+
+/// Copies an object, or a marker, with its metadata.
+pub(super) async fn object(extras: &BucketExtras, from: &str, to: &str, existing: Existing) -> StoreResult<()> {
+    let source = Source::look_up(extras, from).await?;
+    if existing == Existing::Refuse {
+        extras.client.refuse_existing(to).await?;
+    }
+    let done = if source.size > extras.largest_copy {
+        by_parts(extras, &source, to, source.metadata(extras, None), existing).await
+    } else {
+        at_once(extras, &source, to, None, existing).await
+    };
+    match done {
+        // The condition that failed may be the source's or the target's.
+        Err(error) if existing == Existing::Refuse && error.kind == StoreErrorKind::Changed => {
+            extras.client.refuse_existing(to).await?;
+            Err(error)
+        }
+        other => other,
+    }
+}
+
+/// Replaces the kept modification time by copying the object onto itself.
+pub(super) async fn with_mtime(extras: &BucketExtras, key: &str, mtime: &str) -> StoreResult<()> {
+    let source = Source::look_up(extras, key).await?;
+    let metadata = source.metadata(extras, Some(mtime));
+    if source.size > extras.largest_copy {
+        by_parts(extras, &source, key, metadata, Existing::Replace).await
+    } else {
+        at_once(extras, &source, key, Some(metadata), Existing::Replace).await
+    }
+}
+
+/// The version that is copied.
+struct Source<'a> {
+    key: &'a str,
+    size: u64,
+    /// With its quotes.
+    etag: Option<String>,
+    head: Answer,
+}
+
+impl<'a> Source<'a> {
+    async fn look_up(extras: &BucketExtras, key: &'a str) -> StoreResult<Self> {
+        let ask = Ask { method: "HEAD", key: Some(key), ..Ask::default() };
+        let head = extras.client.expect("look up", key, ask).await?;
+        let header = |name: &str| head.head.headers().get(name).and_then(|value| value.to_str().ok());
+        let size = header("content-length").and_then(|text| text.parse().ok());
+        let etag = header("etag").map(str::to_owned);
+        let Some(size) = size else {
+            return Err(StoreError::new(
+                StoreErrorKind::Other,
+                format!("the store does not say how long \"{key}\" is"),
+            ));
+        };
+        Ok(Source { key, size, etag, head })
+    }
+
+    /// The object's own headers and metadata, with another mtime if one is given.
+    fn metadata(&self, extras: &BucketExtras, mtime: Option<&str>) -> Headers {
+        let dialect = extras.client.dialect;
+        let mut kept: Headers = Vec::new();
+        for (name, value) in self.head.head.headers() {
+            let name = name.as_str();
+            let own = OWN_HEADERS.contains(&name) || name.starts_with(dialect.metadata_prefix());
+            if let (true, Ok(value)) = (own, value.to_str()) {
+                kept.push((name.to_owned(), value.to_owned()));
+            }
+        }
+        if let Some(mtime) = mtime {
+            kept.retain(|(name, _)| name != dialect.mtime());
+            kept.push((dialect.mtime().to_owned(), mtime.to_owned()));
+        }
+        kept.extend(self.storage_class());
+        kept
+    }
+
+    /// A copy goes to the standard class unless it is told otherwise.
+    fn storage_class(&self) -> Option<(String, String)> {
+        let class = self.head.head.headers().get("x-amz-storage-class")?.to_str().ok()?;
+        Some(("x-amz-storage-class".to_owned(), class.to_owned()))
+    }
+
+    /// The headers that name this version as a copy's source.
+    fn headers(&self, extras: &BucketExtras) -> Headers {
+        let dialect = extras.client.dialect;
+        let mut headers = vec![(dialect.copy_source().to_owned(), extras.client.source(self.key))];
+        if let Some(etag) = &self.etag {
+            headers.push((dialect.copy_if_match().to_owned(), etag.clone()));
+        }
+        headers
+    }
+}
+
+/// One request for all of it. `metadata`: what the copy gets instead of the source's.
+async fn at_once(
+    extras: &BucketExtras,
+    source: &Source<'_>,
+    to: &str,
+    metadata: Option<Headers>,
+    existing: Existing,
+) -> StoreResult<()> {
+    let dialect = extras.client.dialect;
+    let mut headers = source.headers(extras);
+    match metadata {
+        Some(metadata) => {
+            headers.push((dialect.metadata_directive().to_owned(), "REPLACE".to_owned()));
+            headers.extend(metadata);
+        }
+        None => headers.extend(source.storage_class()),
+    }
+    if existing == Existing::Refuse {
+        let (name, value) = dialect.refuse_existing();
+        headers.push((name.to_owned(), value.to_owned()));
+    }
+    let ask = Ask { method: "PUT", key: Some(to), headers: creation(extras, headers), ..Ask::default() };
+    conditional(extras, "copy to", to, ask).await
+}
+
+/// Sends a request; without its condition on the target where the store knows none. The caller has looked before.
+async fn conditional(extras: &BucketExtras, doing: &str, to: &str, mut ask: Ask<'_>) -> StoreResult<()> {
+    let (condition, _) = extras.client.dialect.refuse_existing();
+    let conditional = ask.headers.iter().any(|(name, _)| name == condition);
+    match extras.client.expect(doing, to, ask.clone()).await {
+        Err(error) if conditional && error.kind == StoreErrorKind::Unsupported => {
+            ask.headers.retain(|(name, _)| name != condition);
+            extras.client.expect(doing, to, ask).await.map(drop)
+        }
+        other => other.map(drop),
+    }
+}
+
+fn creation(extras: &BucketExtras, mut headers: Headers) -> Headers {
+    headers.extend(extras.client.creation_headers.iter().cloned());
+    headers
+}
+
+/// A copy by parts (UploadPartCopy): begun with the metadata, removed again if anything fails.
+async fn by_parts(
+    extras: &BucketExtras,
+    source: &Source<'_>,
+    to: &str,
+    metadata: Headers,
+    existing: Existing,
+) -> StoreResult<()> {
+    let begin = Ask {
+        method: "POST",
+        key: Some(to),
+        query: &[("uploads", "")],
+        headers: creation(extras, metadata),
+        ..Ask::default()
+    };
+    let answer = extras.client.expect("begin a copy to", to, begin).await?;
+    let Some(upload) = xml::first(&answer.body, "UploadId") else {
+        return Err(StoreError::new(StoreErrorKind::Other, format!("the store gave no upload for \"{to}\"")));
+    };
+    let copied = copy_parts(extras, source, to, &upload, existing).await;
+    if copied.is_err() {
+        let abort = Ask { method: "DELETE", key: Some(to), query: &[("uploadId", &upload)], ..Ask::default() };
+        if let Err(error) = extras.client.expect("remove the parts of", to, abort).await {
+            log::warn!("{error}");
+        }
+    }
+    copied
+}
+
+async fn copy_parts(
+    extras: &BucketExtras,
+    source: &Source<'_>,
+    to: &str,
+    upload: &str,
+    existing: Existing,
+) -> StoreResult<()> {
+    let part = PART.min(extras.largest_copy).max(source.size.div_ceil(MOST_PARTS));
+    let parts = (0..source.size.div_ceil(part)).map(|number| {
+        let range = number * part..((number + 1) * part).min(source.size);
+        copy_part(extras, source, to, upload, number + 1, range)
+    });
+    let tags: Vec<String> = stream::iter(parts).buffered(AT_ONCE).try_collect().await?;
+    let (name, value) = extras.client.dialect.refuse_existing();
+    let refuse = (existing == Existing::Refuse).then(|| (name.to_owned(), value.to_owned()));
+    let complete = Ask {
+        method: "POST",
+        key: Some(to),
+        query: &[("uploadId", upload)],
+        headers: refuse.into_iter().collect(),
+        body: completion(tags.iter().map(String::as_str)),
+    };
+    conditional(extras, "finish the copy to", to, complete).await
+}
+
+/// Copies a range; the entity tag of the new part.
+async fn copy_part(
+    extras: &BucketExtras,
+    source: &Source<'_>,
+    to: &str,
+    upload: &str,
+    number: u64,
+    range: std::ops::Range<u64>,
+) -> StoreResult<String> {
+    let mut headers = source.headers(extras);
+    headers.push(("x-amz-copy-source-range".to_owned(), format!("bytes={}-{}", range.start, range.end - 1)));
+    let number = number.to_string();
+    let query = [("partNumber", number.as_str()), ("uploadId", upload)];
+    let ask = Ask { method: "PUT", key: Some(to), query: &query, headers, ..Ask::default() };
+    let answer = extras.client.expect("copy a part of", source.key, ask).await?;
+    xml::first(&answer.body, "ETag")
+        .ok_or_else(|| StoreError::new(StoreErrorKind::Other, format!("the store gave no tag for a part of \"{to}\"")))
+}

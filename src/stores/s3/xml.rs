@@ -1,0 +1,235 @@
+//! Reading answers of the S3 API.
+
+use bytes::Bytes;
+use chrono::DateTime;
+use quick_xml::Reader;
+use quick_xml::events::Event;
+
+use super::client::Failure;
+use crate::stores::object::{RawObject, RawPage, element, kind_of_code};
+use crate::stores::{StoreError, StoreErrorKind, StoreResult};
+
+/// Reads a listing (ListObjectsV2). Keys that are not under `prefix`, or cannot be decoded, are counted as skipped.
+pub(super) fn listing(answer: &Bytes, prefix: &str) -> StoreResult<RawPage> {
+    let mut found = Found::default();
+    walk(answer, |path, text| found.take(path, text)).map_err(|reason| {
+        StoreError::new(StoreErrorKind::Other, format!("the store's listing of \"{prefix}\" cannot be read: {reason}"))
+    })?;
+    if !found.is_listing {
+        let message = format!("the store answered the listing of \"{prefix}\" with something else");
+        return Err(StoreError::new(StoreErrorKind::Other, message));
+    }
+    Ok(found.into_page(prefix))
+}
+
+/// What a listing holds, before its keys are decoded: `EncodingType` may come after them.
+#[derive(Default)]
+struct Found {
+    is_listing: bool,
+    objects: Vec<RawObject>,
+    prefixes: Vec<String>,
+    encoded: bool,
+    truncated: bool,
+    next: Option<String>,
+}
+
+impl Found {
+    /// Takes an element that ended, with the text in it.
+    fn take(&mut self, path: &[String], text: &str) {
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        match path.as_slice() {
+            ["ListBucketResult"] => self.is_listing = true,
+            ["ListBucketResult", "EncodingType"] => self.encoded = text == "url",
+            ["ListBucketResult", "IsTruncated"] => self.truncated = text == "true",
+            ["ListBucketResult", "NextContinuationToken"] => self.next = Some(text.to_owned()),
+            ["ListBucketResult", "CommonPrefixes", "Prefix"] => self.prefixes.push(text.to_owned()),
+            ["ListBucketResult", "Contents", field] => self.take_of_object(field, text),
+            _ => {}
+        }
+    }
+
+    fn take_of_object(&mut self, field: &str, text: &str) {
+        if field == "Key" {
+            let key = text.to_owned();
+            return self.objects.push(RawObject { key, size: 0, modified: None, etag: None });
+        }
+        // Every store gives the key first.
+        let Some(object) = self.objects.last_mut() else { return };
+        match field {
+            "Size" => object.size = text.parse().unwrap_or(0),
+            "LastModified" => object.modified = DateTime::parse_from_rfc3339(text).ok().map(Into::into),
+            "ETag" => object.etag = Some(text.trim_matches('"').to_owned()).filter(|tag| !tag.is_empty()),
+            _ => {}
+        }
+    }
+
+    fn into_page(self, prefix: &str) -> RawPage {
+        let mut page = RawPage { next: self.next.filter(|_| self.truncated), ..RawPage::default() };
+        for object in self.objects {
+            match decode(&object.key, self.encoded).filter(|key| key.starts_with(prefix)) {
+                Some(key) => page.objects.push(RawObject { key, ..object }),
+                None => page.skipped.add(object.key.as_bytes()),
+            }
+        }
+        for raw in self.prefixes {
+            match decode(&raw, self.encoded).filter(|key| key.starts_with(prefix)) {
+                Some(key) => page.prefixes.push(key),
+                None => page.skipped.add(raw.as_bytes()),
+            }
+        }
+        page
+    }
+}
+
+/// Undoes `encoding-type=url`, where a plus is a space; `None` when the bytes are not UTF-8.
+fn decode(key: &str, encoded: bool) -> Option<String> {
+    if !encoded {
+        return Some(key.to_owned());
+    }
+    let spaced = key.replace('+', " ");
+    percent_encoding::percent_decode_str(&spaced).decode_utf8().ok().map(Into::into)
+}
+
+/// Calls `take` with the path and the text of every element, as it ends.
+fn walk(answer: &[u8], mut take: impl FnMut(&[String], &str)) -> Result<(), String> {
+    /// Answers nest four deep.
+    const DEEPEST: usize = 16;
+    let mut reader = Reader::from_reader(answer);
+    let mut path: Vec<String> = Vec::new();
+    let mut text = String::new();
+    loop {
+        match reader.read_event().map_err(|error| error.to_string())? {
+            Event::Start(start) => {
+                if path.len() == DEEPEST {
+                    return Err("it nests too deep".to_owned());
+                }
+                path.push(String::from_utf8_lossy(start.local_name().as_ref()).into_owned());
+                text.clear();
+            }
+            Event::Empty(start) => {
+                path.push(String::from_utf8_lossy(start.local_name().as_ref()).into_owned());
+                take(&path, "");
+                path.pop();
+            }
+            Event::Text(piece) => text.push_str(&piece.decode().map_err(|error| error.to_string())?),
+            Event::CData(piece) => text.push_str(&String::from_utf8_lossy(&piece)),
+            Event::GeneralRef(name) => match name.resolve_char_ref() {
+                Ok(Some(character)) => text.push(character),
+                // A control character, which XML cannot say: the key is odd in any case.
+                Err(_) => text.push('\u{fffd}'),
+                Ok(None) => {
+                    let name = String::from_utf8_lossy(&name);
+                    text.push_str(quick_xml::escape::resolve_predefined_entity(&name).unwrap_or("\u{fffd}"));
+                }
+            },
+            Event::End(_) => {
+                take(&path, &text);
+                path.pop();
+                text.clear();
+            }
+            Event::Eof => return Ok(()),
+            _ => {}
+        }
+    }
+}
+
+/// What is wrong with an answer; `None` for a success.
+pub(super) fn failure(status: u16, body: &[u8]) -> Option<Failure> {
+    let text = String::from_utf8_lossy(&body[..body.len().min(64 << 10)]);
+    let success = (200..300).contains(&status);
+    if success && !is_error(&text) {
+        return None;
+    }
+    let code = element(&text, "Code");
+    let kind = code.and_then(kind_of_code).unwrap_or_else(|| kind_of_status(status));
+    let passing = matches!(status, 429 | 500 | 502 | 503 | 504) || kind == StoreErrorKind::Unavailable;
+    let reason = match (code, element(&text, "Message")) {
+        (Some(code), Some(message)) => format!("{message} ({code})"),
+        (Some(code), None) => code.to_owned(),
+        _ => format!("the store answered with status {status}"),
+    };
+    Some(Failure { kind, reason, passing })
+}
+
+/// Whether the outermost element is `Error`.
+fn is_error(text: &str) -> bool {
+    let start = text.trim_start();
+    let start = match start.strip_prefix("<?xml") {
+        Some(rest) => rest.split_once("?>").map_or("", |(_, after)| after.trim_start()),
+        None => start,
+    };
+    start.starts_with("<Error>") || start.starts_with("<Error ")
+}
+
+fn kind_of_status(status: u16) -> StoreErrorKind {
+    match status {
+        404 => StoreErrorKind::NotFound,
+        304 | 412 => StoreErrorKind::Changed,
+        // Another write of the same name is under way.
+        409 => StoreErrorKind::Changed,
+        401 | 403 => StoreErrorKind::AccessDenied,
+        405 | 501 => StoreErrorKind::Unsupported,
+        413 => StoreErrorKind::TooLarge,
+        414 => StoreErrorKind::InvalidName,
+        507 => StoreErrorKind::NoSpace,
+        408 | 429 | 500 | 502 | 503 | 504 => StoreErrorKind::Unavailable,
+        _ => StoreErrorKind::Other,
+    }
+}
+
+/// The text of the first element of this name.
+pub(super) fn first(answer: &[u8], name: &str) -> Option<String> {
+    let mut found = None;
+    walk(answer, |path, text| {
+        if found.is_none() && path.last().is_some_and(|last| last == name) {
+            found = Some(text.to_owned());
+        }
+    })
+    .ok()?;
+    found
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    fn page(inner: &str) -> RawPage {
+        let text = format!("<?xml version=\"1.0\"?>\n<ListBucketResult xmlns=\"http://s3\">{inner}</ListBucketResult>");
+        listing(&Bytes::from(text), "d/").unwrap()
+    }
+
+    #[test]
+    fn a_listing_is_read_with_its_odd_keys() {
+        let page = page(
+            "<Prefix>d/</Prefix><IsTruncated>true</IsTruncated><NextContinuationToken>a&amp;b</NextContinuationToken>\
+             <Contents><Key>d/a+b%2Bc%01</Key><LastModified>2023-11-14T22:13:20.000Z</LastModified><ETag>&quot;x&quot;</ETag>\
+             <Size>7</Size><Owner><ID>o</ID></Owner></Contents><Contents><Key>d/</Key><Size>0</Size></Contents>\
+             <Contents><Key>d/%FF</Key><Size>0</Size></Contents>\
+             <CommonPrefixes><Prefix>d/e//</Prefix></CommonPrefixes><EncodingType>url</EncodingType>",
+        );
+        assert_eq!(page.next.as_deref(), Some("a&b"));
+        assert_eq!(page.objects[0].key, "d/a b+c\u{1}");
+        assert_eq!((page.objects[0].size, page.objects[0].etag.as_deref()), (7, Some("x")));
+        assert!(page.objects[0].modified.is_some());
+        assert_eq!((page.objects[1].key.as_str(), page.objects.len()), ("d/", 2));
+        assert_eq!((page.prefixes, page.skipped.count), (vec!["d/e//".to_owned()], 1));
+    }
+
+    #[test]
+    fn keys_that_are_not_encoded_stay_as_they_are() {
+        let page = page("<Contents><Key>d/a+b%2B&lt;&#x41;</Key></Contents><IsTruncated>false</IsTruncated>");
+        assert_eq!(page.objects[0].key, "d/a+b%2B<A");
+        assert_eq!(page.next, None);
+    }
+
+    #[test]
+    fn other_answers_are_errors() {
+        assert!(listing(&Bytes::from_static(b"<html><body>no</body></html>"), "").is_err());
+        assert!(listing(&Bytes::from_static(b"<ListBucketResult><Contents></ListBucketResult>"), "").is_err());
+        let inside = b"<?xml version=\"1.0\"?>\n<Error><Code>SlowDown</Code><Message>Wait</Message></Error>";
+        let failure = failure(200, inside).unwrap();
+        assert!(failure.passing && failure.kind == StoreErrorKind::Unavailable);
+        assert!(super::failure(200, b"<CopyObjectResult/>").is_none());
+    }
+}
