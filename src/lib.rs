@@ -23,3 +23,4 @@ pub mod audit;
 pub mod policy;
 
 pub mod stores;
+pub mod vfs;

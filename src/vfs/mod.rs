@@ -1,0 +1,138 @@
+//! The virtual file system: logical path → store and key; downloads, uploads, directories, rename.
+//!
+//! It knows no users and no policy.
+
+mod budget;
+mod error;
+mod listing;
+mod mounts;
+mod names;
+mod reader;
+mod rename;
+mod staging;
+mod task;
+mod transfers;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::path::LogicalPath;
+use crate::stores::{Existing, Key, Kind, Stat, Store};
+
+use mounts::Mounts;
+
+pub use error::{VfsError, VfsResult};
+pub use listing::Listing;
+pub use reader::Reader;
+pub use transfers::Transfers;
+pub use writer::Writer;
+
+/// One entry of a home: what a logical path shows.
+#[derive(Debug, Clone)]
+pub struct Mount {
+    /// Where the client sees it.
+    pub entry: LogicalPath,
+    /// The store behind it.
+    pub store: Arc<dyn Store>,
+    /// The directory in the store.
+    pub target: Key,
+}
+
+/// Limits of all transfers together.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Bytes of memory that all transfers may hold together (`limits.transfer_memory`).
+    pub transfer_memory: u64,
+    /// Bytes on disk that staged uploads may hold together (`limits.staging`).
+    pub staging: u64,
+    /// The folder of staged uploads.
+    pub staging_folder: PathBuf,
+    /// What happens to an upload that is cut off (`partial_uploads`).
+    pub partial_uploads: PartialUploads,
+}
+
+/// What happens to an upload that is cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PartialUploads {
+    /// Nothing is published.
+    #[default]
+    Discard,
+    /// What arrived is published under the final name, as the anchor does.
+    Publish,
+}
+
+/// Attributes of a logical path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attributes {
+    /// File or directory.
+    pub kind: Kind,
+    /// Length in bytes; 0 for a directory.
+    pub size: u64,
+    /// Last change, where it is known.
+    pub mtime: Option<SystemTime>,
+}
+
+/// One name of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The last component.
+    pub name: String,
+    /// What is known of it.
+    pub attributes: Attributes,
+}
+
+/// How a file is opened for writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WriteMode {
+    /// Existing content goes; without it the old content stays and writes change it (resume, append, read and write).
+    pub truncate: bool,
+    /// What happens when the name is taken.
+    pub existing: Existing,
+    /// The file must exist already (an SFTP open without `CREAT`).
+    pub must_exist: bool,
+    /// The same handle reads as well.
+    pub read: bool,
+}
+
+/// What a finished upload became.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// Its length in bytes.
+    pub size: u64,
+    /// The store's entity tag, where it has one.
+    pub etag: Option<String>,
+    /// Whether a wanted mtime was kept; true when none was wanted.
+    pub mtime_kept: bool,
+}
+
+impl Attributes {
+    /// A directory of which nothing more is known.
+    fn directory() -> Self {
+        Attributes { kind: Kind::Directory, size: 0, mtime: None }
+    }
+}
+
+impl From<&Stat> for Attributes {
+    fn from(stat: &Stat) -> Self {
+        Attributes { kind: stat.kind, size: stat.size, mtime: stat.mtime }
+    }
+}
+
+/// The file tree of one user's home.
+#[derive(Debug)]
+pub struct Vfs {
+    mounts: Mounts,
+    transfers: Arc<Transfers>,
+}
+
+impl Vfs {
+    /// A tree of these mounts. Paths that lead to a mount exist as directories.
+    pub fn new(mounts: Vec<Mount>, transfers: Arc<Transfers>) -> Self {
+        Vfs { mounts: Mounts::new(mounts), transfers }
+    }
+}

@@ -1,0 +1,259 @@
+//! Rename: within a store by the store, across stores by copying through the gateway and then deleting.
+
+use std::sync::Arc;
+
+use crate::path::LogicalPath;
+use crate::stores::{Existing, Kind, Stat, StoreError, StoreErrorKind};
+
+use super::mounts::Spot;
+use super::{Listing, Vfs, VfsError, VfsResult, WriteMode};
+
+/// Files are copied in pieces of this many bytes.
+const PIECE: usize = 1 << 20;
+
+impl Vfs {
+    /// Renames a file or a directory, within a store or across stores. A directory never takes a name that is taken.
+    ///
+    /// Across stores it is a copy and then a delete. When it fails before the copy is whole, the source is whole; the error's
+    /// message says what is where.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::NotFound`]; [`StoreErrorKind::AlreadyExists`]; [`StoreErrorKind::IsADirectory`] for a file onto a directory;
+    /// [`StoreErrorKind::Unsupported`] for a directory into itself, a directory of the home itself, or one that holds an entry;
+    /// the stores'.
+    pub async fn rename(&self, from: &LogicalPath, to: &LogicalPath, existing: Existing) -> VfsResult<()> {
+        let source = self.mounts.find_changeable(from, StoreErrorKind::Unsupported)?;
+        let target = self.mounts.find_changeable(to, StoreErrorKind::AlreadyExists)?;
+        // Both look-ups at once: one round trip.
+        let (found, taken) = tokio::join!(source.store.stat(&source.key), target.store.stat(&target.key));
+        let found = found.map_err(VfsError::at(from))?;
+        let taken = match taken {
+            Ok(stat) => Some(stat),
+            Err(error) if error.kind == StoreErrorKind::NotFound => None,
+            Err(error) => return Err(VfsError::at(to)(error)),
+        };
+        let same_store = Arc::ptr_eq(&source.store, &target.store);
+        if same_store && source.key == target.key {
+            return match existing {
+                Existing::Replace => Ok(()),
+                Existing::Refuse => Err(exists_already(to)),
+            };
+        }
+        if !same_store && source.store.event_path(&source.key) == target.store.event_path(&target.key) {
+            return Err(VfsError::new(
+                to,
+                StoreErrorKind::Unsupported,
+                "both names seem to be one object, in two stores",
+            ));
+        }
+        judge_target(to, found.kind, taken.as_ref(), existing)?;
+        match (found.kind, same_store) {
+            (Kind::File, true) => {
+                source.store.rename(&source.key, &target.key, existing).await.map_err(VfsError::at(from))
+            }
+            (Kind::File, false) => self.move_file(from, to, &source, existing).await,
+            (Kind::Directory, _) if to.is_at_or_below(from) => {
+                Err(VfsError::new(to, StoreErrorKind::Unsupported, "a directory cannot be moved into itself"))
+            }
+            (Kind::Directory, true) => self.rename_directory(from, &source, &target).await,
+            (Kind::Directory, false) => self.move_directory(from, to).await,
+        }
+    }
+
+    async fn rename_directory(&self, from: &LogicalPath, source: &Spot, target: &Spot) -> VfsResult<()> {
+        // Two entries may lead into each other within one store.
+        if target.key.as_str().starts_with(&source.key.as_prefix()) {
+            return Err(VfsError::new(from, StoreErrorKind::Unsupported, "a directory cannot be moved into itself"));
+        }
+        source.store.rename_directory(&source.key, &target.key).await.map_err(VfsError::at(from))
+    }
+
+    async fn move_file(
+        &self,
+        from: &LogicalPath,
+        to: &LogicalPath,
+        source: &Spot,
+        existing: Existing,
+    ) -> VfsResult<()> {
+        let copied = self.copy_file(from, to, existing).await?;
+        // What came under the source's name meanwhile was not copied, and must not be deleted.
+        let now = source.store.stat(&source.key).await.map_err(kept(from, to))?;
+        if now != copied {
+            let error = StoreError::new(StoreErrorKind::Changed, "it was changed while it was copied");
+            return Err(kept(from, to)(error));
+        }
+        source.store.delete(&source.key).await.map_err(kept(from, to))
+    }
+
+    /// Copies a file with its time; the source's attributes as they were.
+    async fn copy_file(&self, from: &LogicalPath, to: &LogicalPath, existing: Existing) -> VfsResult<Stat> {
+        let mut reader = self.open_read(from).await?;
+        let mode = WriteMode { truncate: true, existing, must_exist: false, read: false };
+        let mut writer = self.open_write(to, mode).await?;
+        if let Some(mtime) = reader.attributes().mtime {
+            writer.set_mtime(mtime);
+        }
+        let mut at = 0;
+        while at < reader.attributes().size {
+            let piece = reader.read_at(at, PIECE).await?;
+            let length = piece.len() as u64;
+            writer.write_at(at, piece).await?;
+            at += length;
+        }
+        writer.commit().await?;
+        Ok(reader.stat().clone())
+    }
+
+    async fn move_directory(&self, from: &LogicalPath, to: &LogicalPath) -> VfsResult<()> {
+        self.copy_tree(from, to).await.map_err(|error| {
+            let message = format!("{error}; {from} is whole, and what was copied so far is in {to}");
+            VfsError { path: from.clone(), source: StoreError::with_source(error.kind(), message, error) }
+        })?;
+        self.remove_copied_tree(from, to).await.map_err(|error| {
+            let message = format!("{error}; all of it was copied to {to}, and {from} is not wholly removed");
+            VfsError { path: from.clone(), source: StoreError::with_source(error.kind(), message, error) }
+        })
+    }
+
+    /// Copies a directory and all that is in it. At most one page of a listing a level is in memory.
+    async fn copy_tree(&self, from: &LogicalPath, to: &LogicalPath) -> VfsResult<()> {
+        self.make_directory_whatever_is_above(to).await?;
+        let mut walk = Walk::new(self, from, to).await?;
+        while let Some(step) = walk.next(self).await? {
+            match step {
+                Step::File(from, to) => drop(self.copy_file(&from, &to, Existing::Refuse).await?),
+                Step::Enter(to) => self.make_directory(&to).await?,
+                Step::Leave(_, skipped) => refuse_hidden(from, skipped)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// As for files: the directory above a new name need not be there in an object store.
+    async fn make_directory_whatever_is_above(&self, path: &LogicalPath) -> VfsResult<()> {
+        let spot = self.mounts.find_changeable(path, StoreErrorKind::AlreadyExists)?;
+        spot.store.make_directory(&spot.key).await.map_err(VfsError::at(path))
+    }
+
+    /// Removes what has a copy; what came meanwhile stays, and is an error.
+    async fn remove_copied_tree(&self, from: &LogicalPath, to: &LogicalPath) -> VfsResult<()> {
+        let mut walk = Walk::new(self, from, to).await?;
+        while let Some(step) = walk.next(self).await? {
+            match step {
+                Step::File(from, to) => {
+                    let (original, copy) = (self.stat(&from).await?, self.stat(&to).await?);
+                    if original.size != copy.size {
+                        return Err(VfsError::new(
+                            &from,
+                            StoreErrorKind::Changed,
+                            "it was changed while it was copied",
+                        ));
+                    }
+                    self.remove_file(&from).await?;
+                }
+                Step::Enter(_) => {}
+                // An object store's directory may have gone with its last file.
+                Step::Leave(path, _) => match self.remove_directory(&path).await {
+                    Err(error) if error.kind() == StoreErrorKind::NotFound => {}
+                    result => result?,
+                },
+            }
+        }
+        Ok(())
+    }
+}
+
+fn judge_target(to: &LogicalPath, kind: Kind, taken: Option<&Stat>, existing: Existing) -> VfsResult<()> {
+    match (kind, taken) {
+        (_, None) => Ok(()),
+        (Kind::File, Some(Stat { kind: Kind::File, .. })) if existing == Existing::Replace => Ok(()),
+        (Kind::File, Some(Stat { kind: Kind::Directory, .. })) if existing == Existing::Replace => {
+            Err(VfsError::new(to, StoreErrorKind::IsADirectory, "it is a directory"))
+        }
+        (_, Some(_)) => Err(exists_already(to)),
+    }
+}
+
+fn exists_already(path: &LogicalPath) -> VfsError {
+    VfsError::new(path, StoreErrorKind::AlreadyExists, "it exists already")
+}
+
+/// The error of a source that could not be removed after it was copied.
+fn kept(from: &LogicalPath, to: &LogicalPath) -> impl FnOnce(StoreError) -> VfsError {
+    let message = format!("{from} was copied to {to} but not removed");
+    let path = from.clone();
+    move |error| {
+        let message = format!("{message}: {error}");
+        VfsError { path, source: StoreError::with_source(error.kind, message, error) }
+    }
+}
+
+fn refuse_hidden(from: &LogicalPath, skipped: u64) -> VfsResult<()> {
+    if skipped == 0 {
+        return Ok(());
+    }
+    let message = format!("{skipped} of its keys cannot be named here and would be left behind");
+    Err(VfsError::new(from, StoreErrorKind::InvalidName, message))
+}
+
+/// A walk through a tree, each directory before and after what is in it.
+struct Walk {
+    levels: Vec<Level>,
+}
+
+struct Level {
+    from: LogicalPath,
+    to: LogicalPath,
+    listing: Listing,
+    page: std::vec::IntoIter<super::Entry>,
+}
+
+/// One step.
+enum Step {
+    /// A file's name in the source and in the target.
+    File(LogicalPath, LogicalPath),
+    /// The directory's name in the target.
+    Enter(LogicalPath),
+    /// The source, and how many of its keys cannot be shown.
+    Leave(LogicalPath, u64),
+}
+
+impl Walk {
+    async fn new(vfs: &Vfs, from: &LogicalPath, to: &LogicalPath) -> VfsResult<Walk> {
+        Ok(Walk { levels: vec![Level::open(vfs, from.clone(), to.clone()).await?] })
+    }
+
+    async fn next(&mut self, vfs: &Vfs) -> VfsResult<Option<Step>> {
+        loop {
+            let Some(level) = self.levels.last_mut() else { return Ok(None) };
+            if let Some(entry) = level.page.next() {
+                let from = below(&level.from, &entry.name)?;
+                let to = below(&level.to, &entry.name)?;
+                if entry.attributes.kind == Kind::File {
+                    return Ok(Some(Step::File(from, to)));
+                }
+                self.levels.push(Level::open(vfs, from, to.clone()).await?);
+                return Ok(Some(Step::Enter(to)));
+            }
+            match level.listing.next_page().await? {
+                Some(page) => level.page = page.into_iter(),
+                None => {
+                    let step = Step::Leave(level.from.clone(), level.listing.skipped().count);
+                    self.levels.pop();
+                    return Ok(Some(step));
+                }
+            }
+        }
+    }
+}
+
+impl Level {
+    async fn open(vfs: &Vfs, from: LogicalPath, to: LogicalPath) -> VfsResult<Level> {
+        let listing = vfs.open_directory(&from).await?;
+        Ok(Level { from, to, listing, page: Vec::new().into_iter() })
+    }
+}
+
+fn below(path: &LogicalPath, name: &str) -> VfsResult<LogicalPath> {
+    path.join(name).map_err(|error| VfsError::new(path, StoreErrorKind::InvalidName, format!("{name:?}: {error}")))
+}

@@ -1,0 +1,14 @@
+//! The file system over stores that are slow, fail and count as a test wishes.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod home;
+mod memory;
+mod model;
+mod names;
+mod overwrite;
+mod reads;
+mod real;
+mod renames;
+mod store;
+mod writes;

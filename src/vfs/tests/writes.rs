@@ -1,0 +1,381 @@
+//! Uploads: what is sent, when, at what cost, and what happens when it fails.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+
+use crate::stores::{Existing, StoreErrorKind};
+
+use super::super::{PartialUploads, WriteMode};
+use super::home::{CHANGE, MIB, NEW, home, home_with, path, pattern};
+use super::store::{SMALL_PARTS, TestStore};
+
+const PART: usize = 64 * 1024;
+
+#[tokio::test]
+async fn a_small_file_is_one_stat_and_one_put() {
+    for store in [TestStore::remote("s"), TestStore::local("s")] {
+        let home = home(&[("/", &store, "me")]);
+        for size in [0, 1, 32 * 1024, PART] {
+            let data = pattern(size);
+            let committed = home.write("/new/f", NEW, &data).await.unwrap();
+            assert_eq!(committed.size, size as u64);
+            assert!(committed.mtime_kept && committed.etag.is_some());
+            assert_eq!(store.get("me/new/f").unwrap(), data);
+            assert_eq!(store.calls(), "put=1 stat=1", "{size}");
+        }
+        home.assert_all_given_back().await;
+    }
+}
+
+#[tokio::test]
+async fn a_larger_file_goes_in_parts_or_into_a_file() {
+    for size in [PART + 1, 3 * PART, 3 * PART + 1, 5 * MIB as usize] {
+        let data = pattern(size);
+        let store = TestStore::remote("s");
+        let home = home(&[("/", &store, "")]);
+        home.write("/f", NEW, &data).await.unwrap();
+        assert_eq!(store.get("f").unwrap(), data);
+        assert_eq!(store.calls(), format!("begin=1 complete=1 part={} stat=1", size.div_ceil(PART)));
+        let local = TestStore::local("s");
+        let home = super::home::home(&[("/", &local, "")]);
+        home.write("/f", NEW, &data).await.unwrap();
+        assert_eq!(local.get("f").unwrap(), data);
+        assert_eq!((store.open_uploads(), local.open_uploads()), (0, 0));
+        home.assert_all_given_back().await;
+    }
+}
+
+#[tokio::test]
+async fn a_local_file_is_written_in_batches() {
+    let store = TestStore::local("s");
+    let home = home(&[("/", &store, "")]);
+    home.write("/f", NEW, &pattern(16 * MIB as usize)).await.unwrap();
+    let calls = store.calls();
+    let writes: u64 = calls.split("write=").nth(1).unwrap().parse().unwrap();
+    assert!(writes <= 18, "{calls}");
+}
+
+#[tokio::test]
+async fn nothing_is_seen_before_the_commit_and_nothing_stays_of_a_dropped_upload() {
+    for store in [TestStore::remote("s"), TestStore::local("s")] {
+        store.set("f", "old");
+        let home = home(&[("/", &store, "")]);
+        let mut writer = home.vfs.open_write(&path("/f"), NEW).await.unwrap();
+        for index in 0..100 {
+            writer.write_at(index * 10_000, pattern(10_000)).await.unwrap();
+        }
+        assert_eq!(writer.size(), 1_000_000);
+        assert_eq!(store.get("f").unwrap(), "old");
+        drop(writer);
+        home.transfers.settled().await;
+        assert_eq!((store.open_uploads(), store.get("f").unwrap()), (0, "old".into()));
+        home.assert_all_given_back().await;
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_is_cut_off_is_published_only_if_the_operator_chose_that() {
+    for (choice, published) in [(PartialUploads::Discard, false), (PartialUploads::Publish, true)] {
+        for store in [TestStore::remote("s"), TestStore::local("s")] {
+            let home = home_with(&[("/", &store, "")], |settings| settings.partial_uploads = choice);
+            let data = pattern(200_000);
+            let mut writer = home.vfs.open_write(&path("/f"), NEW).await.unwrap();
+            writer.write_at(0, data.clone()).await.unwrap();
+            if store.calls().contains("part") {
+                // Beyond a gap: it is not what arrived in order.
+                writer.write_at(300_000, data.clone()).await.unwrap();
+            }
+            let committed = writer.cut_off().await.unwrap();
+            assert_eq!(committed.map(|c| c.size), published.then_some(200_000));
+            assert_eq!(store.get("f"), published.then_some(data));
+            let untouched = home.vfs.open_write(&path("/g"), NEW).await.unwrap();
+            assert_eq!(untouched.cut_off().await.unwrap(), None);
+            assert_eq!((store.get("g"), store.open_uploads()), (None, 0));
+            home.assert_all_given_back().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn open_modes_are_judged_at_the_opening() {
+    let store = TestStore::remote("s");
+    store.set("d/f", "old");
+    let home = home(&[("/", &store, "")]);
+    let open = async |name: &str, mode| home.vfs.open_write(&path(name), mode).await.map(drop).map_err(|e| e.kind());
+    let refuse = WriteMode { existing: Existing::Refuse, ..NEW };
+    assert_eq!(open("/d", NEW).await, Err(StoreErrorKind::IsADirectory));
+    assert_eq!(open("/d", CHANGE).await, Err(StoreErrorKind::IsADirectory));
+    assert_eq!(open("/d", refuse).await, Err(StoreErrorKind::AlreadyExists));
+    assert_eq!(open("/d/f", refuse).await, Err(StoreErrorKind::AlreadyExists));
+    assert_eq!(open("/n", WriteMode { must_exist: true, ..NEW }).await, Err(StoreErrorKind::NotFound));
+    assert_eq!(open("/n", WriteMode { must_exist: true, ..CHANGE }).await, Err(StoreErrorKind::NotFound));
+    assert_eq!(open("/d/f", WriteMode { must_exist: true, ..NEW }).await, Ok(()));
+    assert_eq!(open("/n", refuse).await, Ok(()));
+    assert_eq!(store.keys(), ["d/f"]);
+}
+
+#[tokio::test]
+async fn exclusive_never_overwrites_even_when_the_name_is_taken_later() {
+    for size in [10, 300_000] {
+        for store in [TestStore::remote("s"), TestStore::local("s")] {
+            let home = home(&[("/", &store, "")]);
+            let mode = WriteMode { existing: Existing::Refuse, ..NEW };
+            let mut writer = home.vfs.open_write(&path("/f"), mode).await.unwrap();
+            writer.write_at(0, pattern(size)).await.unwrap();
+            store.set("f", "other");
+            assert_eq!(writer.commit().await.unwrap_err().kind(), StoreErrorKind::AlreadyExists);
+            assert_eq!((store.get("f").unwrap(), store.open_uploads()), ("other".into(), 0));
+        }
+    }
+}
+
+#[tokio::test]
+async fn append_and_resume_keep_what_is_there_without_staging_it() {
+    for store in [TestStore::remote("s"), TestStore::local("s")] {
+        for (old, new) in [(10, 10), (10, 300_000), (300_000, 10), (2_000_000, 2_000_000)] {
+            let data = pattern(old + new);
+            store.set("f", data.slice(..old));
+            let home = home_with(&[("/", &store, "")], |settings| settings.staging = 0);
+            let mut writer = home.vfs.open_write(&path("/f"), CHANGE).await.unwrap();
+            assert_eq!(writer.size(), old as u64);
+            let mut at = old;
+            while at < data.len() {
+                let end = (at + 30_000).min(data.len());
+                writer.write_at(at as u64, data.slice(at..end)).await.unwrap();
+                at = end;
+            }
+            assert_eq!(writer.size(), data.len() as u64);
+            writer.commit().await.unwrap();
+            assert_eq!(store.get("f").unwrap(), data);
+            home.assert_all_given_back().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_existing_file_that_is_not_changed_is_not_sent() {
+    let store = TestStore::remote("s");
+    store.set("f", "old");
+    let home = home(&[("/", &store, "")]);
+    let mut writer = home.vfs.open_write(&path("/f"), CHANGE).await.unwrap();
+    writer.set_length(3).await.unwrap();
+    let then = SystemTime::UNIX_EPOCH + Duration::from_secs(5);
+    writer.set_mtime(then);
+    let committed = writer.commit().await.unwrap();
+    assert_eq!((committed.size, committed.mtime_kept), (3, true));
+    assert_eq!(store.calls(), "open=1 set_mtime=1 stat=1");
+    assert_eq!(store.mtime("f"), Some(then));
+}
+
+#[tokio::test]
+async fn a_time_is_kept_whenever_it_comes() {
+    let then = SystemTime::UNIX_EPOCH + Duration::from_secs(5);
+    for size in [10, 300_000] {
+        for early in [true, false] {
+            let store = TestStore::remote("s");
+            let home = home(&[("/", &store, "")]);
+            let mut writer = home.vfs.open_write(&path("/f"), NEW).await.unwrap();
+            if early {
+                writer.set_mtime(then);
+            }
+            writer.write_at(0, pattern(size)).await.unwrap();
+            writer.set_mtime(then);
+            assert!(writer.commit().await.unwrap().mtime_kept);
+            assert_eq!(store.mtime("f"), Some(then));
+            assert_eq!(store.calls().contains("set_mtime"), size > PART && !early);
+        }
+    }
+    let store = TestStore::remote("s");
+    let home = home(&[("/", &store, "")]);
+    store.fail("set_mtime", 0, 1);
+    let mut writer = home.vfs.open_write(&path("/f"), NEW).await.unwrap();
+    writer.write_at(0, pattern(300_000)).await.unwrap();
+    writer.set_mtime(then);
+    assert!(!writer.commit().await.unwrap().mtime_kept);
+}
+
+#[tokio::test]
+async fn writes_that_overtake_each_other_a_little_stay_in_memory() {
+    let store = TestStore::remote("s");
+    let home = home_with(&[("/", &store, "")], |settings| settings.staging = 0);
+    let data = pattern(8 * MIB as usize);
+    let mut writer = home.vfs.open_write(&path("/f"), NEW).await.unwrap();
+    let pieces: Vec<usize> = (0..data.len()).step_by(32 * 1024).collect();
+    for group in pieces.chunks(64) {
+        for at in group.iter().rev() {
+            writer.write_at(*at as u64, data.slice(*at..*at + 32 * 1024)).await.unwrap();
+        }
+    }
+    assert_eq!(writer.size(), data.len() as u64);
+    writer.commit().await.unwrap();
+    assert_eq!(store.get("f").unwrap(), data);
+    home.assert_all_given_back().await;
+}
+
+#[tokio::test]
+async fn bytes_that_were_sent_cannot_be_changed_and_nothing_wrong_is_published() {
+    let store = TestStore::remote("s");
+    let home = home(&[("/", &store, "")]);
+    let mut writer = home.vfs.open_write(&path("/f"), NEW).await.unwrap();
+    writer.write_at(0, pattern(300_000)).await.unwrap();
+    let error = writer.write_at(0, pattern(10)).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unsupported);
+    assert!(error.to_string().contains("open the file for reading and writing"), "{error}");
+    assert_eq!(writer.commit().await.unwrap_err().kind(), StoreErrorKind::Unsupported);
+    assert_eq!(store.get("f"), None);
+    store.assert_no_uploads().await;
+    home.assert_all_given_back().await;
+}
+
+#[tokio::test]
+async fn what_is_too_large_is_refused_before_it_is_kept() {
+    for store in [TestStore::remote("s"), TestStore::local("s")] {
+        let home = home(&[("/", &store, "")]);
+        for offset in [u64::MAX - 2, u64::MAX - 3, 41 << 30] {
+            let mut writer = home.vfs.open_write(&path("/f"), NEW).await.unwrap();
+            let error = writer.write_at(offset, Bytes::from_static(b"abc")).await.unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::TooLarge);
+        }
+        let mut writer = home.vfs.open_write(&path("/f"), NEW).await.unwrap();
+        assert_eq!(writer.set_length(u64::MAX).await.unwrap_err().kind(), StoreErrorKind::TooLarge);
+    }
+    let store = TestStore::remote("s");
+    let home = home(&[("/", &store, "")]);
+    let mut writer = home.vfs.open_write(&path("/f"), NEW).await.unwrap();
+    assert_eq!(writer.set_length(30 << 30).await.unwrap_err().kind(), StoreErrorKind::NoSpace);
+    drop(writer);
+    home.assert_all_given_back().await;
+}
+
+#[tokio::test]
+async fn every_failure_of_the_store_reaches_the_client_and_leaves_nothing() {
+    let data = pattern(2 * MIB as usize);
+    for (operation, good) in [("begin", 0), ("part", 0), ("part", 7), ("part", 31), ("complete", 0), ("put", 0)] {
+        let store = TestStore::remote("s");
+        store.set("f", "old");
+        let home = home(&[("/", &store, "")]);
+        store.fail(operation, good, 1);
+        let data = if operation == "put" { data.slice(..10) } else { data.clone() };
+        let error = home.write("/f", NEW, &data).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{operation} {good}");
+        assert!(error.to_string().contains(operation), "{error}");
+        assert_eq!(store.get("f").unwrap(), "old");
+        home.assert_all_given_back().await;
+        store.assert_no_uploads().await;
+    }
+    for (operation, good) in [("begin", 0), ("write", 0), ("write", 1), ("complete", 0)] {
+        let store = TestStore::local("s");
+        let home = home(&[("/", &store, "")]);
+        store.fail(operation, good, 1);
+        home.write("/f", NEW, &data).await.unwrap_err();
+        assert_eq!(store.get("f"), None, "{operation} {good}");
+        store.assert_no_uploads().await;
+        home.assert_all_given_back().await;
+    }
+}
+
+#[tokio::test]
+async fn after_a_failed_part_every_call_fails_with_its_error() {
+    let store = TestStore::remote("s");
+    let home = home(&[("/", &store, "")]);
+    store.fail("part", 0, 1);
+    let mut writer = home.vfs.open_write(&path("/f"), NEW).await.unwrap();
+    writer.write_at(0, pattern(300_000)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    for at in [300_000, 300_010] {
+        assert_eq!(writer.write_at(at, pattern(10)).await.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    }
+    assert_eq!(writer.set_length(0).await.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    assert_eq!(writer.size(), 300_000);
+    // The client has not closed, and holds nothing all the same.
+    home.assert_all_given_back().await;
+    assert_eq!(writer.cut_off().await.unwrap(), None);
+    store.assert_no_uploads().await;
+}
+
+#[tokio::test]
+async fn a_source_that_fails_while_it_is_resumed_fails_the_resume_only() {
+    let store = TestStore::remote("s");
+    let data = pattern(2_000_000);
+    store.set("f", data.clone());
+    let home = home(&[("/", &store, "")]);
+    let mut writer = home.vfs.open_write(&path("/f"), CHANGE).await.unwrap();
+    store.fail("read", 1, 100);
+    assert_eq!(writer.write_at(2_000_000, pattern(10)).await.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    assert_eq!(writer.commit().await.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    assert_eq!(store.get("f").unwrap(), data);
+    store.assert_no_uploads().await;
+    home.assert_all_given_back().await;
+}
+
+#[tokio::test]
+async fn a_write_that_was_interrupted_is_never_published() {
+    let store = TestStore::slow("s", SMALL_PARTS, Duration::from_millis(50));
+    let home = home(&[("/", &store, "")]);
+    let mut writer = home.vfs.open_write(&path("/f"), NEW).await.unwrap();
+    let write = writer.write_at(0, pattern(300_000));
+    assert!(tokio::time::timeout(Duration::from_millis(10), write).await.is_err());
+    assert_eq!(writer.write_at(0, pattern(10)).await.unwrap_err().kind(), StoreErrorKind::Other);
+    assert_eq!(writer.commit().await.unwrap_err().kind(), StoreErrorKind::Other);
+    assert_eq!(store.get("f"), None);
+    home.assert_all_given_back().await;
+}
+
+#[tokio::test]
+async fn two_writers_of_one_name_do_not_mix() {
+    let store = TestStore::remote("s");
+    let home = home(&[("/", &store, "")]);
+    let (one, two) = (pattern(500_000), Bytes::from(vec![1; 400_000]));
+    let mut first = home.vfs.open_write(&path("/f"), NEW).await.unwrap();
+    let mut second = home.vfs.open_write(&path("/f"), NEW).await.unwrap();
+    first.write_at(0, one.clone()).await.unwrap();
+    second.write_at(0, two.clone()).await.unwrap();
+    first.commit().await.unwrap();
+    assert_eq!(store.get("f").unwrap(), one);
+    second.commit().await.unwrap();
+    assert_eq!(store.get("f").unwrap(), two);
+}
+
+#[tokio::test]
+async fn reading_an_unfinished_file_needs_the_mode() {
+    let store = TestStore::remote("s");
+    store.set("f", "old");
+    let home = home(&[("/", &store, "")]);
+    let mut writer = home.vfs.open_write(&path("/f"), CHANGE).await.unwrap();
+    assert_eq!(writer.read_at(0, 1).await.unwrap_err().kind(), StoreErrorKind::Unsupported);
+    let mut writer = home.vfs.open_write(&path("/f"), WriteMode { read: true, ..CHANGE }).await.unwrap();
+    store.fail("read", 0, 1);
+    assert_eq!(writer.read_at(1, 10).await.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    assert_eq!(writer.read_at(1, 10).await.unwrap(), "ld");
+    writer.write_at(0, Bytes::from_static(b"g")).await.unwrap();
+    assert_eq!(writer.read_at(0, 10).await.unwrap(), "gld");
+    writer.commit().await.unwrap();
+    assert_eq!(store.get("f").unwrap(), "gld");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_milliseconds_a_request_cost_an_upload_less_than_a_fifth() {
+    let limits = crate::stores::PartLimits { smallest_part: 5 * MIB, ..SMALL_PARTS };
+    let data = pattern(256 * 1024);
+    let mut times = Vec::new();
+    for latency in [0, 50] {
+        let store = TestStore::forgetful("s", limits, Duration::from_millis(latency));
+        let home = home_with(&[("/", &store, "")], |settings| settings.transfer_memory = 512 * MIB);
+        let mut writer = home.vfs.open_write(&path("/f"), NEW).await.unwrap();
+        let started = Instant::now();
+        for index in 0..4096_u64 {
+            // A client that needs 4 ms for 4 MiB and never catches up.
+            if index % 16 == 0 {
+                tokio::time::sleep(Duration::from_millis(4)).await;
+            }
+            writer.write_at(index * data.len() as u64, data.clone()).await.unwrap();
+        }
+        writer.commit().await.unwrap();
+        times.push(started.elapsed());
+        assert_eq!(store.size("f"), Some(1 << 30));
+        assert!(store.most_running() <= 12);
+    }
+    println!("1 GiB sent: {:?} without latency, {:?} with 50 ms", times[0], times[1]);
+    assert!(times[0].as_secs_f64() >= 0.8 * times[1].as_secs_f64(), "{times:?}");
+}

@@ -1,0 +1,55 @@
+//! What all transfers of the process share.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::budget::Budget;
+use super::staging::Staging;
+use super::{PartialUploads, Settings};
+
+/// What all transfers of the process share: the memory budget and the staging folder.
+#[derive(Debug)]
+pub struct Transfers {
+    pub(super) budget: Arc<Budget>,
+    pub(super) staging: Arc<Staging>,
+    pub(super) partial: PartialUploads,
+    /// How many unfinished uploads are being removed from their stores.
+    removals: watch::Sender<u64>,
+}
+
+impl Transfers {
+    /// Makes the budget (at least 16 MiB) and the staging folder, and removes what a dead process left there.
+    ///
+    /// # Errors
+    /// When the staging folder cannot be made or written.
+    pub fn new(settings: Settings) -> io::Result<Arc<Transfers>> {
+        let staging = Staging::open(settings.staging_folder, settings.staging)?;
+        let budget = Budget::new(settings.transfer_memory);
+        let removals = watch::Sender::new(0);
+        Ok(Arc::new(Transfers { budget, staging, partial: settings.partial_uploads, removals }))
+    }
+
+    /// Waits until nothing is left to remove of uploads that were dropped; for the end of the process. Bound it in time: a
+    /// store may not answer.
+    pub async fn settled(&self) {
+        // The sender lives in `self`, so the wait cannot fail.
+        let _ = self.removals.subscribe().wait_for(|running| *running == 0).await;
+    }
+
+    /// A removal runs until what this gives is dropped.
+    pub(super) fn start_removal(self: &Arc<Self>) -> Removal {
+        self.removals.send_modify(|running| *running += 1);
+        Removal(Arc::clone(self))
+    }
+}
+
+/// A removal that runs.
+pub(super) struct Removal(Arc<Transfers>);
+
+impl Drop for Removal {
+    fn drop(&mut self) {
+        self.0.removals.send_modify(|running| *running -= 1);
+    }
+}

@@ -1,0 +1,411 @@
+//! What has been written of one file, and where it is: on its way to the store, waiting for its turn, or on disk.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+use crate::stores::{FileUpload, Object, PutOptions, StoreError, StoreErrorKind, StoreResult, Upload, Written};
+
+use super::super::Transfers;
+use super::super::reader::Ahead;
+use super::super::staging::StagedFile;
+use super::batched::Batched;
+use super::reorder::Reorder;
+use super::stream::{Stream, Target};
+
+/// Existing content is taken over in pieces of this many bytes.
+const PIECE: usize = 1 << 20;
+
+/// Zeros that fill gaps.
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+
+/// The content of an unfinished file.
+///
+/// It starts as a stream. The first write that a stream cannot take (far ahead, backwards, in a file that is read as well) moves
+/// what has not been sent to a file that is written in any order: the local store's own, or a staged one.
+pub(super) struct Body {
+    target: Target,
+    transfers: Arc<Transfers>,
+    largest: u64,
+    /// The object that is changed, until the first change.
+    inherited: Option<Arc<dyn Object>>,
+    /// The object that is being overwritten from its start, in order: its bytes behind what was written still stand.
+    tail: Option<Arc<dyn Object>>,
+    readable: bool,
+    stream: Stream,
+    waiting: Reorder,
+    random: Option<Random>,
+    /// The length that was asked for of a stream, where it goes beyond what was written.
+    wanted: u64,
+    mtime: Option<SystemTime>,
+    written: bool,
+}
+
+/// A file that is written in any order.
+enum Random {
+    /// The store's own, with the whole content.
+    Store(Batched<Box<dyn FileUpload>>),
+    /// A staged one, with what follows the parts that were sent.
+    Staged(Batched<StagedFile>),
+}
+
+impl Body {
+    pub(super) fn new(
+        target: Target,
+        transfers: Arc<Transfers>,
+        inherited: Option<Arc<dyn Object>>,
+        readable: bool,
+    ) -> Self {
+        Body {
+            largest: target.store.part_limits().largest_object.min(i64::MAX as u64),
+            stream: Stream::new(target.clone(), Arc::clone(&transfers)),
+            target,
+            transfers,
+            inherited,
+            tail: None,
+            readable,
+            waiting: Reorder::default(),
+            random: None,
+            wanted: 0,
+            mtime: None,
+            written: false,
+        }
+    }
+
+    /// The length that the file would have if it were published now.
+    pub(super) fn size(&self) -> u64 {
+        let old = self.inherited.as_ref().or(self.tail.as_ref()).map_or(0, |object| object.stat().size);
+        match self.random {
+            _ if self.inherited.is_some() => old,
+            Some(_) => self.written_end().max(old),
+            None => self.written_end().max(self.waiting.end()).max(self.wanted).max(old),
+        }
+    }
+
+    /// Where the bytes end that were written without a gap.
+    fn written_end(&self) -> u64 {
+        match &self.random {
+            Some(Random::Store(file)) => file.length(),
+            Some(Random::Staged(file)) => self.stream.sent() + file.length(),
+            None => self.stream.position(),
+        }
+    }
+
+    pub(super) fn set_mtime(&mut self, mtime: SystemTime) {
+        self.mtime = Some(mtime);
+    }
+
+    /// Whether anything was written or cut.
+    pub(super) fn is_written(&self) -> bool {
+        self.written
+    }
+
+    pub(super) async fn write_at(&mut self, offset: u64, data: Bytes) -> StoreResult<()> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        let end = self.judge_end(offset.checked_add(data.len() as u64))?;
+        self.written = true;
+        if let Some(object) = self.inherited.take() {
+            let size = object.stat().size;
+            if offset == 0 && !self.readable {
+                self.tail = Some(object);
+            } else {
+                self.take_over(object, size, offset < size).await?;
+            }
+        }
+        if offset != self.written_end() {
+            self.take_over_tail_at_once().await?;
+        }
+        let position = self.stream.position();
+        if self.random.is_none() && !self.readable {
+            if offset == position {
+                self.waiting.forget(offset, end);
+                self.append(offset, data).await?;
+                return self.append_waiting().await;
+            }
+            if offset > position {
+                return match self.waiting.keep(&self.transfers.budget, position, offset, data) {
+                    Ok(()) => Ok(()),
+                    Err(data) => {
+                        self.go_random().await?;
+                        self.write_random(offset, data).await
+                    }
+                };
+            }
+        }
+        if self.random.is_none() {
+            self.go_random().await?;
+        }
+        self.write_random(offset, data).await
+    }
+
+    fn judge_end(&self, end: Option<u64>) -> StoreResult<u64> {
+        end.filter(|end| *end <= self.largest).ok_or_else(|| {
+            StoreError::new(
+                StoreErrorKind::TooLarge,
+                format!("the largest file that store {} takes has {} bytes", self.target.store.name(), self.largest),
+            )
+        })
+    }
+
+    /// Puts the first `length` bytes of existing content before what is written.
+    async fn take_over(&mut self, object: Arc<dyn Object>, length: u64, in_any_order: bool) -> StoreResult<()> {
+        if in_any_order || self.readable {
+            self.go_random().await?;
+        }
+        self.append_old(object, 0, length).await
+    }
+
+    /// The client no longer writes in order: what it has not reached of the old content is needed now.
+    async fn take_over_tail_at_once(&mut self) -> StoreResult<()> {
+        let Some(object) = self.tail.take() else { return Ok(()) };
+        let (from, to) = (self.written_end(), object.stat().size);
+        self.go_random().await?;
+        self.append_old(object, from, to).await
+    }
+
+    /// Puts old content up to `length` behind what was written in order; what lies beyond is gone.
+    async fn settle_tail(&mut self, length: u64) -> StoreResult<()> {
+        let Some(object) = self.tail.take() else { return Ok(()) };
+        let to = object.stat().size.min(length);
+        self.append_old(object, self.written_end(), to).await
+    }
+
+    async fn append_old(&mut self, object: Arc<dyn Object>, from: u64, to: u64) -> StoreResult<()> {
+        let mut ahead = Ahead::new(object, Arc::clone(&self.transfers.budget));
+        let mut at = from;
+        while at < to {
+            let piece = ahead.read_at(at, PIECE.min(usize::try_from(to - at).unwrap_or(PIECE))).await?;
+            if piece.is_empty() {
+                return Err(StoreError::new(StoreErrorKind::Changed, "the existing file is shorter than it was"));
+            }
+            let read = piece.len() as u64;
+            self.append(at, piece).await?;
+            at += read;
+        }
+        Ok(())
+    }
+
+    /// Takes bytes at the end of the stream. The upload begins here when the file is too large for one put.
+    async fn append(&mut self, position: u64, data: Bytes) -> StoreResult<()> {
+        if self.random.is_none() && self.stream.must_begin(data.len()) {
+            self.begin().await?;
+        }
+        if self.random.is_some() { self.write_random(position, data).await } else { self.stream.append(data).await }
+    }
+
+    async fn append_waiting(&mut self) -> StoreResult<()> {
+        while self.random.is_none() {
+            let position = self.stream.position();
+            let Some((_, data)) = self.waiting.take_first(Some(position)) else { return Ok(()) };
+            self.append(position, data).await?;
+        }
+        // The store turned out to write files in any order: nothing needs to wait.
+        while let Some((offset, data)) = self.waiting.take_first(None) {
+            self.write_random(offset, data).await?;
+        }
+        Ok(())
+    }
+
+    /// Begins the upload. With a store that writes files, what the stream has goes there.
+    async fn begin(&mut self) -> StoreResult<()> {
+        let options = PutOptions { existing: self.target.existing, mtime: self.mtime };
+        match self.target.store.begin_upload(&self.target.key, &options).await? {
+            Upload::Parts(upload) => self.stream.begin(upload, self.mtime),
+            Upload::File(file) => {
+                let file = Batched::new(file, 0, Arc::clone(&self.transfers.budget));
+                self.random = Some(Random::Store(file));
+                let (data, _hold) = self.stream.take_unsent().await?;
+                let mut offset = 0;
+                for piece in data {
+                    let length = piece.len() as u64;
+                    self.write_random(offset, piece).await?;
+                    offset += length;
+                }
+                if self.wanted > self.size() {
+                    self.set_random_length(self.wanted).await?;
+                }
+                self.wanted = 0;
+            }
+        }
+        Ok(())
+    }
+
+    /// From here on the file is written in any order.
+    async fn go_random(&mut self) -> StoreResult<()> {
+        let wanted = self.size();
+        if !self.stream.has_begun() {
+            self.begin().await?;
+        }
+        if self.random.is_none() {
+            self.random = Some(Random::Staged(self.stream.move_to_disk().await?));
+        }
+        while let Some((offset, data)) = self.waiting.take_first(None) {
+            self.write_random(offset, data).await?;
+        }
+        if self.size() < wanted {
+            self.set_random_length(wanted).await?;
+        }
+        self.wanted = 0;
+        Ok(())
+    }
+
+    async fn write_random(&mut self, offset: u64, data: Bytes) -> StoreResult<()> {
+        match &mut self.random {
+            Some(Random::Store(file)) => file.write_at(offset, data).await,
+            Some(Random::Staged(file)) => {
+                let offset = offset.checked_sub(self.stream.sent()).ok_or_else(|| sent_already(&self.stream))?;
+                file.write_at(offset, data).await
+            }
+            None => Err(no_place()),
+        }
+    }
+
+    async fn set_random_length(&mut self, length: u64) -> StoreResult<()> {
+        match &mut self.random {
+            Some(Random::Store(file)) => file.set_length(length).await,
+            Some(Random::Staged(file)) => {
+                let length = length.checked_sub(self.stream.sent()).ok_or_else(|| sent_already(&self.stream))?;
+                file.set_length(length).await
+            }
+            None => Err(no_place()),
+        }
+    }
+
+    pub(super) async fn read_at(&mut self, offset: u64, length: usize) -> StoreResult<Bytes> {
+        if offset >= self.size() {
+            return Ok(Bytes::new());
+        }
+        if let Some(object) = &self.inherited {
+            return object.read(offset, length).await;
+        }
+        if self.random.is_none() {
+            self.go_random().await?;
+        }
+        match &mut self.random {
+            Some(Random::Store(file)) => file.read_at(offset, length).await,
+            Some(Random::Staged(file)) => match offset.checked_sub(self.stream.sent()) {
+                Some(offset) => file.read_at(offset, length).await,
+                None => Err(sent_already(&self.stream)),
+            },
+            None => Err(no_place()),
+        }
+    }
+
+    pub(super) async fn set_length(&mut self, length: u64) -> StoreResult<()> {
+        self.judge_end(Some(length))?;
+        if length == self.size() {
+            return Ok(());
+        }
+        self.written = true;
+        if let Some(object) = self.inherited.take() {
+            let kept = object.stat().size.min(length);
+            self.take_over(object, kept, false).await?;
+        }
+        self.settle_tail(length).await?;
+        if length == self.size() {
+            return Ok(());
+        }
+        if self.random.is_some() && (length > 0 || self.stream.sent() == 0) {
+            return self.set_random_length(length).await;
+        }
+        let position = self.stream.position();
+        if length >= position {
+            self.waiting.forget(length, u64::MAX);
+            self.wanted = length;
+            // Zeros have to be sent one by one, so they are bounded as if they were staged; a local file just gets longer.
+            return if length - position > self.transfers.staging.limit() { self.go_random().await } else { Ok(()) };
+        }
+        if length == 0 {
+            return self.start_again().await;
+        }
+        self.waiting.forget(0, u64::MAX);
+        self.wanted = 0;
+        self.go_random().await?;
+        self.set_random_length(length).await
+    }
+
+    /// Forgets everything that was written.
+    async fn start_again(&mut self) -> StoreResult<()> {
+        let fresh = Stream::new(self.target.clone(), Arc::clone(&self.transfers));
+        let mut old = std::mem::replace(&mut self.stream, fresh);
+        self.waiting = Reorder::default();
+        self.wanted = 0;
+        self.random = None;
+        old.abort().await;
+        Ok(())
+    }
+
+    /// Publishes the file; `None` when nothing was changed of an existing one.
+    pub(super) async fn publish(&mut self) -> StoreResult<Option<Written>> {
+        if self.inherited.is_some() {
+            return Ok(None);
+        }
+        self.settle_tail(u64::MAX).await?;
+        self.fill_gaps().await?;
+        match &mut self.random {
+            None => {}
+            Some(Random::Store(file)) => return file.flush().await?.complete(self.mtime).await.map(Some),
+            Some(Random::Staged(file)) => self.stream.send_staged(file.flush().await?).await?,
+        }
+        self.stream.finish(self.mtime).await.map(Some)
+    }
+
+    /// Bytes that nobody wrote are zeros.
+    async fn fill_gaps(&mut self) -> StoreResult<()> {
+        while let Some(start) = self.waiting.start() {
+            self.append_zeros(start).await?;
+            self.append_waiting().await?;
+        }
+        self.append_zeros(self.wanted).await
+    }
+
+    async fn append_zeros(&mut self, until: u64) -> StoreResult<()> {
+        while self.random.is_none() && self.stream.position() < until {
+            let position = self.stream.position();
+            let length = (until - position).min(ZEROS.len() as u64) as usize;
+            self.append(position, Bytes::from_static(&ZEROS[..length])).await?;
+        }
+        if self.random.is_some() && self.size() < until {
+            self.set_random_length(until).await?;
+        }
+        Ok(())
+    }
+
+    /// Keeps of what was written only what has no gap before it.
+    pub(super) fn forget_waiting(&mut self) {
+        self.waiting = Reorder::default();
+        self.wanted = 0;
+    }
+
+    /// Publishes nothing and removes what the store has.
+    pub(super) async fn discard(&mut self) {
+        self.waiting = Reorder::default();
+        if let Some(Random::Store(file)) = self.random.take()
+            && let Some(mut file) = file.salvage().await
+            && let Err(error) = file.abort().await
+        {
+            let Target { store, key, .. } = &self.target;
+            tracing::warn!(store = store.name(), %key, %error, "an unfinished file could not be removed");
+        }
+        self.random = None;
+        self.stream.abort().await;
+    }
+}
+
+fn no_place() -> StoreError {
+    StoreError::new(StoreErrorKind::Other, "the file has no place for writes in any order")
+}
+
+fn sent_already(stream: &Stream) -> StoreError {
+    StoreError::new(
+        StoreErrorKind::Unsupported,
+        format!(
+            "the first {} bytes were sent to the store and cannot be changed in this upload; open the file for reading and \
+             writing to change it in any order",
+            stream.sent()
+        ),
+    )
+}

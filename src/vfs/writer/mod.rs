@@ -1,0 +1,264 @@
+//! Uploads: a file that is written and then published whole, or not at all.
+
+mod batched;
+mod body;
+mod pieces;
+mod plan;
+mod reorder;
+mod stream;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+use crate::path::LogicalPath;
+use crate::stores::{Existing, Kind, Object, Stat, StoreError, StoreErrorKind, StoreResult};
+
+use super::mounts::Spot;
+use super::{Committed, PartialUploads, Transfers, Vfs, VfsError, VfsResult, WriteMode};
+
+use body::Body;
+use stream::Target;
+
+/// A file open for writing. Dropping it publishes nothing and removes what it left in the store, in the background.
+pub struct Writer {
+    path: LogicalPath,
+    spot: Spot,
+    transfers: Arc<Transfers>,
+    readable: bool,
+    mtime: Option<SystemTime>,
+    /// Gone when nothing of it is left to publish or to remove.
+    body: Option<Body>,
+    /// The length when the body went.
+    last_size: u64,
+    /// Why nothing more can be done with this file.
+    spoilt: Option<(StoreErrorKind, String)>,
+    /// A call is under way; still set when that call was dropped half-way.
+    busy: bool,
+}
+
+impl Vfs {
+    /// Opens a file for writing; nothing is published before [`Writer::commit`]. Parent directories need not exist.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::IsADirectory`]; [`StoreErrorKind::AlreadyExists`] with [`Existing::Refuse`];
+    /// [`StoreErrorKind::NotFound`] with `must_exist`; [`StoreErrorKind::NotADirectory`] where the store knows that a parent is
+    /// a file; [`StoreErrorKind::Unsupported`] in a directory that only leads to entries of the home.
+    pub async fn open_write(&self, path: &LogicalPath, mode: WriteMode) -> VfsResult<Writer> {
+        let spot = self.mounts.find_changeable(path, StoreErrorKind::IsADirectory)?;
+        let inherited = look_up(&spot, mode).await.map_err(VfsError::at(path))?;
+        let target = Target { store: Arc::clone(&spot.store), key: spot.key.clone(), existing: mode.existing };
+        let body = Body::new(target, Arc::clone(&self.transfers), inherited, mode.read);
+        Ok(Writer {
+            path: path.clone(),
+            spot,
+            transfers: Arc::clone(&self.transfers),
+            readable: mode.read,
+            mtime: None,
+            body: Some(body),
+            last_size: 0,
+            spoilt: None,
+            busy: false,
+        })
+    }
+}
+
+/// Judges what is there under the name; the object that is to be changed, if its content stays.
+async fn look_up(spot: &Spot, mode: WriteMode) -> StoreResult<Option<Arc<dyn Object>>> {
+    match spot.store.stat(&spot.key).await {
+        Ok(_) if mode.existing == Existing::Refuse => {
+            Err(StoreError::new(StoreErrorKind::AlreadyExists, "it exists already"))
+        }
+        Ok(Stat { kind: Kind::Directory, .. }) => {
+            Err(StoreError::new(StoreErrorKind::IsADirectory, "it is a directory"))
+        }
+        Ok(_) if mode.truncate => Ok(None),
+        Ok(_) => spot.store.open(&spot.key).await.map(Some),
+        Err(error) if error.kind == StoreErrorKind::NotFound && !mode.must_exist => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl Writer {
+    /// The length that the file would have if it were committed now.
+    pub fn size(&self) -> u64 {
+        self.body.as_ref().map_or(self.last_size, Body::size)
+    }
+
+    /// Writes `data` at `offset`. Returns when the bytes are accepted within the memory budget.
+    ///
+    /// # Errors
+    /// The store's, also of bytes that were accepted before; [`StoreErrorKind::TooLarge`]; [`StoreErrorKind::NoSpace`] when
+    /// memory and the staging folder are spent; [`StoreErrorKind::Unsupported`] for bytes that were sent to an object store
+    /// already. After an error every call fails with it, and nothing is published.
+    pub async fn write_at(&mut self, offset: u64, data: Bytes) -> VfsResult<()> {
+        let body = self.start()?;
+        let result = body.write_at(offset, data).await;
+        self.end_or_give_up(result)
+    }
+
+    /// As [`super::Reader::read_at`], of the unfinished file; only when it was opened with `read`.
+    ///
+    /// # Errors
+    /// As [`Writer::write_at`]; [`StoreErrorKind::Unsupported`] when it was not opened with `read`.
+    pub async fn read_at(&mut self, offset: u64, length: usize) -> VfsResult<Bytes> {
+        if !self.readable {
+            let message = "the file was not opened for reading";
+            return Err(VfsError::new(&self.path, StoreErrorKind::Unsupported, message));
+        }
+        let body = self.start()?;
+        let length = body.size().saturating_sub(offset).min(length as u64) as usize;
+        let result = body.read_at(offset, length).await;
+        if result.is_err() && !body.is_written() {
+            // Nothing is lost: the next read may succeed.
+            self.busy = false;
+            return result.map_err(VfsError::at(&self.path));
+        }
+        self.end_or_give_up(result)
+    }
+
+    /// Cuts or extends with zeros.
+    ///
+    /// # Errors
+    /// As [`Writer::write_at`].
+    pub async fn set_length(&mut self, length: u64) -> VfsResult<()> {
+        let body = self.start()?;
+        let result = body.set_length(length).await;
+        self.end_or_give_up(result)
+    }
+
+    /// The modification time to keep at commit.
+    pub fn set_mtime(&mut self, mtime: SystemTime) {
+        self.mtime = Some(mtime);
+        if let Some(body) = &mut self.body {
+            body.set_mtime(mtime);
+        }
+    }
+
+    /// Publishes the file. When this returns, the store has it.
+    ///
+    /// # Errors
+    /// As [`Writer::write_at`], and the store's own of publishing; [`StoreErrorKind::AlreadyExists`] when the name was taken
+    /// meanwhile and may not be replaced. Nothing is published then, and what the store had of it is removed.
+    pub async fn commit(mut self) -> VfsResult<Committed> {
+        let body = self.start()?;
+        let size = body.size();
+        let result = body.publish().await;
+        self.publish_ended(size, result).await
+    }
+
+    /// The upload was cut off: publishes nothing and removes the parts, or publishes what arrived, as
+    /// [`super::Settings::partial_uploads`] says. `Some` when it was published. What is published has no gaps: writes beyond a
+    /// missing byte are left out.
+    ///
+    /// # Errors
+    /// As [`Writer::commit`], when it is published.
+    pub async fn cut_off(mut self) -> VfsResult<Option<Committed>> {
+        let arrived = self.body.as_ref().is_some_and(Body::is_written) && self.spoilt.is_none() && !self.busy;
+        if self.transfers.partial == PartialUploads::Discard || !arrived {
+            self.remove().await;
+            return Ok(None);
+        }
+        let body = self.start()?;
+        body.forget_waiting();
+        let size = body.size();
+        let result = body.publish().await;
+        self.publish_ended(size, result).await.map(Some)
+    }
+
+    async fn publish_ended(
+        &mut self,
+        size: u64,
+        result: StoreResult<Option<crate::stores::Written>>,
+    ) -> VfsResult<Committed> {
+        match self.end(result) {
+            Ok(Some(written)) => {
+                self.body = None;
+                let mtime_kept = written.mtime_kept || self.mtime.is_none();
+                Ok(Committed { size, etag: written.etag, mtime_kept })
+            }
+            Ok(None) => {
+                self.body = None;
+                let mtime_kept = self.touch().await.map_err(VfsError::at(&self.path))?;
+                Ok(Committed { size, etag: None, mtime_kept })
+            }
+            Err(error) => {
+                self.remove().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Keeps the wanted time of a file whose content was not changed.
+    async fn touch(&self) -> StoreResult<bool> {
+        match self.mtime {
+            Some(mtime) => self.spot.store.set_mtime(&self.spot.key, mtime).await,
+            None => Ok(true),
+        }
+    }
+
+    /// The body, for one call; an error when an earlier call has failed or was dropped half-way.
+    fn start(&mut self) -> VfsResult<&mut Body> {
+        if self.busy && self.spoilt.is_none() {
+            self.spoilt = Some((StoreErrorKind::Other, "an earlier write of this file was interrupted".into()));
+        }
+        if let Some((kind, message)) = &self.spoilt {
+            return Err(VfsError::new(&self.path, *kind, message.clone()));
+        }
+        self.busy = true;
+        let path = &self.path;
+        self.body.as_mut().ok_or_else(|| VfsError::new(path, StoreErrorKind::Other, "the file is not open any more"))
+    }
+
+    fn end<T>(&mut self, result: StoreResult<T>) -> VfsResult<T> {
+        self.busy = false;
+        result.map_err(|error| {
+            self.spoilt = Some((error.kind, error.message.clone()));
+            VfsError::at(&self.path)(error)
+        })
+    }
+
+    /// As [`Writer::end`]; after an error what is left is removed at once, so that a client that does not close holds nothing.
+    fn end_or_give_up<T>(&mut self, result: StoreResult<T>) -> VfsResult<T> {
+        let result = self.end(result);
+        if result.is_err() {
+            self.remove_in_background();
+        }
+        result
+    }
+
+    fn remove_in_background(&mut self) {
+        self.last_size = self.size();
+        let Some(mut body) = self.body.take() else { return };
+        // Without a runtime the process is ending, and nothing can be reached.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let removal = self.transfers.start_removal();
+            runtime.spawn(async move {
+                body.discard().await;
+                drop(removal);
+            });
+        }
+    }
+
+    async fn remove(&mut self) {
+        // The body stays here meanwhile, so that a removal that is dropped half-way is tried again by `drop`.
+        if let Some(body) = &mut self.body {
+            body.discard().await;
+        }
+        self.body = None;
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.remove_in_background();
+    }
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").field("path", &self.path).field("size", &self.size()).finish_non_exhaustive()
+    }
+}
