@@ -23,4 +23,5 @@ pub mod audit;
 pub mod policy;
 
 pub mod stores;
+pub mod users;
 pub mod vfs;

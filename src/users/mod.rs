@@ -1,0 +1,143 @@
+//! The directory of users behind one trait.
+
+mod key;
+mod password;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::path::LogicalPath;
+use crate::policy::Permissions;
+
+pub use key::AuthorizedKey;
+pub use password::{PasswordHash, PasswordVerifier};
+
+/// One user, resolved.
+#[derive(Debug, Clone)]
+pub struct User {
+    /// The login name.
+    pub name: Arc<str>,
+    /// Free text, copied into CONNECTED.
+    pub role: Option<String>,
+    /// The keys that may log in.
+    pub keys: Vec<AuthorizedKey>,
+    /// The hash that a password is checked against.
+    pub password: Option<PasswordHash>,
+    /// Which methods are needed.
+    pub auth: AuthMode,
+    /// Whether the user may log in at all.
+    pub enabled: bool,
+    /// The home.
+    pub home: Vec<HomeEntry>,
+}
+
+/// One entry of a home, `${user}` already replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HomeEntry {
+    /// Where the client sees it.
+    pub entry: LogicalPath,
+    /// The store's name in the configuration.
+    pub store: String,
+    /// The directory in the store (a key, without a slash at either end).
+    pub target: String,
+    /// What is allowed there.
+    pub permissions: Permissions,
+}
+
+/// Which methods a user needs to log in; the `auth` key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AuthMode {
+    /// `public_key`
+    #[default]
+    PublicKey,
+    /// `password`
+    Password,
+    /// `public_key_or_password`
+    PublicKeyOrPassword,
+    /// `public_key_and_password`: the key first, then the password.
+    PublicKeyAndPassword,
+}
+
+impl AuthMode {
+    /// Whether a key is of any use.
+    pub fn takes_key(self) -> bool {
+        self != AuthMode::Password
+    }
+
+    /// Whether a password is of any use.
+    pub fn takes_password(self) -> bool {
+        self != AuthMode::PublicKey
+    }
+}
+
+/// The users' source cannot answer now.
+#[derive(Debug, thiserror::Error)]
+#[error("the users' source does not answer: {0}")]
+pub struct DirectoryError(pub String);
+
+/// What is known of an attempt when a user is looked up.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// The client's address.
+    pub source_ip: IpAddr,
+}
+
+/// Where users come from.
+#[async_trait]
+pub trait Directory: Send + Sync + fmt::Debug {
+    /// The user of that name; `None` when there is none. Names are compared byte by byte.
+    async fn find(&self, name: &str, attempt: &Attempt) -> Result<Option<Arc<User>>, DirectoryError>;
+}
+
+/// The users of the configuration file.
+#[derive(Debug)]
+pub struct FixedDirectory {
+    users: HashMap<Arc<str>, Arc<User>>,
+}
+
+impl FixedDirectory {
+    /// A directory of these users; their names are unique.
+    pub fn new(users: Vec<User>) -> Self {
+        FixedDirectory { users: users.into_iter().map(|user| (Arc::clone(&user.name), Arc::new(user))).collect() }
+    }
+}
+
+#[async_trait]
+impl Directory for FixedDirectory {
+    async fn find(&self, name: &str, _attempt: &Attempt) -> Result<Option<Arc<User>>, DirectoryError> {
+        Ok(self.users.get(name).cloned())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    fn user(name: &str) -> User {
+        User {
+            name: name.into(),
+            role: None,
+            keys: Vec::new(),
+            password: None,
+            auth: AuthMode::default(),
+            enabled: true,
+            home: Vec::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn names_are_compared_byte_by_byte() {
+        let directory = FixedDirectory::new(vec![user("ann"), user("Bob")]);
+        let attempt = Attempt { source_ip: IpAddr::from([127, 0, 0, 1]) };
+        assert_eq!(&*directory.find("ann", &attempt).await.unwrap().unwrap().name, "ann");
+        assert_eq!(&*directory.find("Bob", &attempt).await.unwrap().unwrap().name, "Bob");
+        for absent in ["bob", "ann ", "", "Ann", "ann\0"] {
+            assert!(directory.find(absent, &attempt).await.unwrap().is_none(), "{absent:?}");
+        }
+    }
+}
