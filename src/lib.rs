@@ -25,3 +25,5 @@ pub mod policy;
 pub mod stores;
 pub mod users;
 pub mod vfs;
+
+pub mod session;

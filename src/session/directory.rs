@@ -1,0 +1,131 @@
+//! Listing a directory: one LIST event for a listing, when it ends.
+
+use std::time::Instant;
+
+use tokio::runtime::Handle;
+
+use crate::audit::{Activity, FileOperation, Note, Outcome};
+use crate::path::LogicalPath;
+use crate::policy::Operation;
+use crate::vfs::Listing;
+
+use super::{Attributes, Session, SessionError, SessionResult, milliseconds};
+
+/// A directory open for listing.
+#[derive(Debug)]
+pub struct Directory {
+    session: Session,
+    path: LogicalPath,
+    listing: Listing,
+    started: Instant,
+    recorded: bool,
+}
+
+impl Session {
+    /// Opens a directory. LIST is recorded once: now if it fails, else when the listing ends or is dropped.
+    ///
+    /// # Errors
+    /// When the policy or the store refuses, or nothing can be recorded.
+    pub async fn open_directory(&self, path: &LogicalPath) -> SessionResult<Directory> {
+        let _busy = self.login.busy();
+        let started = Instant::now();
+        self.recorder().ready()?;
+        let opened = match self.allow(Operation::List, path) {
+            Ok(()) => self.vfs().open_directory(path).await.map_err(SessionError::from),
+            Err(denied) => Err(denied),
+        };
+        match opened {
+            Ok(listing) => {
+                Ok(Directory { session: self.clone(), path: path.clone(), listing, started, recorded: false })
+            }
+            Err(error) => self.recorded(path, started, Err(error), None, Activity::List).await,
+        }
+    }
+}
+
+impl Directory {
+    /// The path that was opened.
+    pub fn path(&self) -> &LogicalPath {
+        &self.path
+    }
+
+    /// The next entries with attributes as [`Session::stat`] shows them; `None` after the last. Without `.` and `..`.
+    ///
+    /// # Errors
+    /// When the store fails, or the end of the listing cannot be recorded.
+    pub async fn next_page(&mut self) -> SessionResult<Option<Vec<(String, Attributes)>>> {
+        let login = self.session.login.clone();
+        let _busy = login.busy();
+        match self.listing.next_page().await {
+            Ok(Some(entries)) => Ok(Some(entries.into_iter().filter_map(|entry| self.shown(entry)).collect())),
+            Ok(None) => {
+                self.record(Outcome::Success).await?;
+                Ok(None)
+            }
+            Err(error) => {
+                let error = SessionError::from(error);
+                self.record(error.outcome()).await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// The entry with its mode; nothing for a name that is not a component (the file system leaves those out).
+    fn shown(&self, entry: crate::vfs::Entry) -> Option<(String, Attributes)> {
+        let path = self.path.join(&entry.name).ok()?;
+        Some((entry.name, Attributes::shown(self.session.rules(), &path, entry.attributes)))
+    }
+
+    async fn record(&mut self, outcome: Outcome) -> SessionResult<()> {
+        if std::mem::replace(&mut self.recorded, true) {
+            return Ok(());
+        }
+        for activity in self.events(outcome) {
+            self.session.recorder().record(&self.session.origin, activity).await?;
+        }
+        Ok(())
+    }
+
+    /// LIST, and before it one ERROR when names were left out.
+    fn events(&self, outcome: Outcome) -> Vec<Activity> {
+        let path = self.session.vfs().storage_path(&self.path);
+        let skipped = self.listing.skipped();
+        let mut events = Vec::new();
+        if skipped.count > 0 {
+            let first = skipped.first.as_deref().unwrap_or("");
+            events.push(Activity::Error(Note {
+                message: format!("{} names cannot be shown and were left out, the first is {first:?}", skipped.count),
+                operation: Some("LIST".into()),
+                path: path.clone(),
+                logical_path: Some(self.path.to_string()),
+            }));
+        }
+        events.push(Activity::List(FileOperation {
+            path,
+            logical_path: self.path.to_string(),
+            outcome,
+            duration_ms: milliseconds(self.started),
+        }));
+        events
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        if self.recorded {
+            return;
+        }
+        let events = self.events(Outcome::SuccessBut("ended before the last entry".into()));
+        let (session, token) = (self.session.clone(), self.session.login.count_transfer());
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move {
+                for activity in events {
+                    if let Err(error) = session.recorder().record(&session.origin, activity).await {
+                        tracing::error!(%error, "a LIST event was lost");
+                    }
+                }
+                drop(token);
+            });
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! One logged-in connection: what its sessions share, what it moved, and what of it is still running.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::audit::{Origin, Protocol, Recorder};
+use crate::policy::Rules;
+use crate::stores::{Key, Store};
+use crate::users::User;
+use crate::vfs::{Mount, Transfers, Vfs};
+
+use super::Session;
+
+/// What stands behind every home: the stores, what all transfers share, and the operator's choices.
+#[derive(Debug, Clone)]
+pub struct Backing {
+    /// The stores of the configuration.
+    pub stores: Vec<Arc<dyn Store>>,
+    /// What all transfers share.
+    pub transfers: Arc<Transfers>,
+    /// Whether chmod and chown fail rather than being ignored.
+    pub strict_setstat: bool,
+}
+
+/// The home of a user cannot be built: a sentence for the log.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the home of {user} cannot be built: {what}")]
+pub struct LoginError {
+    user: Arc<str>,
+    what: String,
+}
+
+/// One logged-in connection. Its channels are [`Session`]s.
+#[derive(Debug)]
+pub struct Login {
+    user: Arc<User>,
+    origin: Origin,
+    rules: Rules,
+    vfs: Vfs,
+    recorder: Recorder,
+    strict_setstat: bool,
+    totals: Totals,
+    open_transfers: watch::Sender<usize>,
+    busy: Arc<AtomicUsize>,
+}
+
+/// What a connection moved so far.
+#[derive(Debug, Default)]
+pub struct Totals {
+    /// Bytes of files received.
+    pub bytes_in: AtomicU64,
+    /// Bytes of files sent.
+    pub bytes_out: AtomicU64,
+    /// Uploads that succeeded.
+    pub files_in: AtomicU64,
+    /// Downloads that ended.
+    pub files_out: AtomicU64,
+}
+
+impl Login {
+    /// Builds the home of `user`, who came from `origin`.
+    ///
+    /// # Errors
+    /// When an entry names a store that does not exist or a target that is not a key.
+    pub fn new(
+        user: Arc<User>,
+        origin: Origin,
+        backing: &Backing,
+        recorder: Recorder,
+    ) -> Result<Arc<Login>, LoginError> {
+        let failed = |what: String| LoginError { user: user.name.clone(), what };
+        let mut mounts = Vec::with_capacity(user.home.len());
+        let mut rules = Vec::with_capacity(user.home.len());
+        for home in &user.home {
+            let store = backing
+                .stores
+                .iter()
+                .find(|store| store.name() == home.store)
+                .ok_or_else(|| failed(format!("there is no store named {:?}", home.store)))?;
+            let target = Key::parse(&home.target).map_err(|error| failed(format!("{}: {error}", home.target)))?;
+            mounts.push(Mount { entry: home.entry.clone(), store: store.clone(), target });
+            rules.push((home.entry.clone(), home.permissions));
+        }
+        Ok(Arc::new(Login {
+            vfs: Vfs::new(mounts, backing.transfers.clone()),
+            rules: Rules::new(rules),
+            user,
+            origin,
+            recorder,
+            strict_setstat: backing.strict_setstat,
+            totals: Totals::default(),
+            open_transfers: watch::Sender::new(0),
+            busy: Arc::default(),
+        }))
+    }
+
+    /// A session on a channel of this connection.
+    pub fn session(self: &Arc<Self>, protocol: Protocol) -> Arc<Session> {
+        let mut origin = self.origin.clone();
+        origin.protocol = Some(protocol);
+        Arc::new(Session { login: self.clone(), origin })
+    }
+
+    /// The user's login name.
+    pub fn user_name(&self) -> &str {
+        &self.user.name
+    }
+
+    /// What was moved so far.
+    pub fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// How many files are open.
+    pub fn open_transfers(&self) -> usize {
+        *self.open_transfers.borrow()
+    }
+
+    /// Whether an operation is running now; it counts as activity.
+    pub fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Relaxed) > 0
+    }
+
+    /// Waits until no file is open: every transfer has its end event.
+    pub async fn transfers_ended(&self) {
+        // The sender lives as long as `self`, so this ends only when the count is zero.
+        let _ = self.open_transfers.subscribe().wait_for(|open| *open == 0).await;
+    }
+
+    /// As [`Login::transfers_ended`], for at most `limit`; false when files are still open then.
+    pub async fn transfers_ended_within(&self, limit: Duration) -> bool {
+        tokio::time::timeout(limit, self.transfers_ended()).await.is_ok()
+    }
+
+    pub(super) fn vfs(&self) -> &Vfs {
+        &self.vfs
+    }
+
+    pub(super) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    pub(super) fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    pub(super) fn strict_setstat(&self) -> bool {
+        self.strict_setstat
+    }
+
+    /// Counts an open file until the token is dropped.
+    pub(super) fn count_transfer(self: &Arc<Self>) -> OpenTransfer {
+        self.open_transfers.send_modify(|open| *open += 1);
+        OpenTransfer(self.clone())
+    }
+
+    /// Counts a running operation until the token is dropped.
+    pub(super) fn busy(&self) -> Busy {
+        self.busy.fetch_add(1, Ordering::Relaxed);
+        Busy(self.busy.clone())
+    }
+}
+
+/// A file is open.
+#[derive(Debug)]
+pub(super) struct OpenTransfer(Arc<Login>);
+
+impl Drop for OpenTransfer {
+    fn drop(&mut self) {
+        self.0.open_transfers.send_modify(|open| *open = open.saturating_sub(1));
+    }
+}
+
+/// An operation is running.
+pub(super) struct Busy(Arc<AtomicUsize>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,108 @@
+//! The door: one logged-in user. Policy, then the file system, then the audit trail.
+//!
+//! This is the only module that may open a user's files, ask `policy`, or emit a file event. SFTP and SCP are codecs in
+//! front of it.
+
+mod attributes;
+pub mod channel;
+mod directory;
+mod error;
+mod login;
+mod operations;
+mod registry;
+mod transfer;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::audit::{Activity, FileOperation, Origin, Outcome, Recorder};
+use crate::path::LogicalPath;
+use crate::policy::{self, Decision, Operation, Rules};
+use crate::vfs::Vfs;
+
+pub use crate::audit::Protocol;
+pub use crate::stores::{Capacity, Kind, StoreErrorKind};
+pub use attributes::{AttributeChange, Attributes};
+pub use directory::Directory;
+pub use error::{ErrorKind, SessionError, SessionResult};
+pub use login::{Backing, Login, LoginError, Totals};
+pub use registry::{Entered, LiveSession, Registry};
+pub use transfer::{OpenMode, Transfer};
+
+/// One logged-in user on one channel. Made by [`Login::session`].
+#[derive(Debug, Clone)]
+pub struct Session {
+    login: Arc<Login>,
+    origin: Origin,
+}
+
+impl Session {
+    /// The user's login name, for `longname` and `users-groups-by-id`.
+    pub fn user(&self) -> &str {
+        self.login.user_name()
+    }
+
+    fn vfs(&self) -> &Vfs {
+        self.login.vfs()
+    }
+
+    fn rules(&self) -> &Rules {
+        self.login.rules()
+    }
+
+    fn recorder(&self) -> &Recorder {
+        self.login.recorder()
+    }
+
+    /// Asks the policy; the error says what the client may know.
+    fn allow(&self, operation: Operation, path: &LogicalPath) -> SessionResult<()> {
+        match policy::decide(self.rules(), operation, path) {
+            Decision::Allow => Ok(()),
+            Decision::Hidden => Err(SessionError::new(
+                ErrorKind::Store(StoreErrorKind::NotFound),
+                format!("{path}: no such file or directory"),
+            )),
+            Decision::Virtual => {
+                Err(SessionError::denied(path, "this folder belongs to the home's layout and cannot be changed"))
+            }
+            Decision::Deny => Err(SessionError::denied(path, "permission denied")),
+        }
+    }
+
+    /// Records an operation on one path and hands its result on; a result that cannot be recorded is an error.
+    async fn recorded<T>(
+        &self,
+        path: &LogicalPath,
+        started: Instant,
+        result: SessionResult<T>,
+        note: Option<String>,
+        activity: fn(FileOperation) -> Activity,
+    ) -> SessionResult<T> {
+        let operation = FileOperation {
+            path: self.vfs().storage_path(path),
+            logical_path: path.to_string(),
+            outcome: outcome_of(&result, note),
+            duration_ms: milliseconds(started),
+        };
+        self.recorder().record(&self.origin, activity(operation)).await?;
+        result
+    }
+}
+
+/// The outcome that an event shows for a result.
+fn outcome_of<T>(result: &SessionResult<T>, note: Option<String>) -> Outcome {
+    match (result, note) {
+        (Ok(_), None) => Outcome::Success,
+        (Ok(_), Some(note)) => Outcome::SuccessBut(note),
+        (Err(error), _) => error.outcome(),
+    }
+}
+
+fn milliseconds(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,211 @@
+//! Operations on names: everything that is not a transfer or a listing.
+
+use std::time::Instant;
+
+use crate::audit::{Activity, RenameOperation};
+use crate::path::LogicalPath;
+use crate::policy::{self, Decision, Operation};
+use crate::stores::{Capacity, Existing, StoreErrorKind};
+
+use super::{AttributeChange, Attributes, ErrorKind, Session, SessionError, SessionResult, milliseconds, outcome_of};
+
+impl Session {
+    /// Attributes of a path. Not an event.
+    ///
+    /// # Errors
+    /// When there is nothing, or nothing that this user may see.
+    pub async fn stat(&self, path: &LogicalPath) -> SessionResult<Attributes> {
+        let _busy = self.login.busy();
+        self.allow(Operation::Stat, path)?;
+        let found = self.vfs().stat(path).await?;
+        Ok(Attributes::shown(self.rules(), path, found))
+    }
+
+    /// Makes a directory; `attributes` are reported as ignored. Records MKDIR.
+    ///
+    /// # Errors
+    /// When the policy or the store refuses, or nothing can be recorded.
+    pub async fn make_directory(&self, path: &LogicalPath, attributes: &AttributeChange) -> SessionResult<()> {
+        let _busy = self.login.busy();
+        let started = Instant::now();
+        self.recorder().ready()?;
+        let result = match self.allow(Operation::MakeDirectory, path) {
+            Ok(()) => self.vfs().make_directory(path).await.map_err(SessionError::from),
+            Err(denied) => Err(denied),
+        };
+        let note = attributes.asks_for_mode_or_owner().then(|| "ignored: mode".to_owned());
+        self.recorded(path, started, result, note, Activity::Mkdir).await
+    }
+
+    /// Removes an empty directory. Records RMDIR.
+    ///
+    /// # Errors
+    /// When the policy or the store refuses, or nothing can be recorded.
+    pub async fn remove_directory(&self, path: &LogicalPath) -> SessionResult<()> {
+        let _busy = self.login.busy();
+        let started = Instant::now();
+        self.recorder().ready()?;
+        let result = match self.allow(Operation::RemoveDirectory, path) {
+            Ok(()) => self.vfs().remove_directory(path).await.map_err(SessionError::from),
+            Err(denied) => Err(denied),
+        };
+        self.recorded(path, started, result, None, Activity::Rmdir).await
+    }
+
+    /// Removes a file. Records DELETE.
+    ///
+    /// # Errors
+    /// When the policy or the store refuses, or nothing can be recorded.
+    pub async fn remove_file(&self, path: &LogicalPath) -> SessionResult<()> {
+        let _busy = self.login.busy();
+        let started = Instant::now();
+        self.recorder().ready()?;
+        let result = match self.allow(Operation::Delete, path) {
+            Ok(()) => self.vfs().remove_file(path).await.map_err(SessionError::from),
+            Err(denied) => Err(denied),
+        };
+        self.recorded(path, started, result, None, Activity::Delete).await
+    }
+
+    /// Renames a file or directory; replaces an existing file only with `overwrite`, and only where the policy allows
+    /// that. Records RENAME.
+    ///
+    /// # Errors
+    /// When the policy or the store refuses, or nothing can be recorded.
+    pub async fn rename(&self, from: &LogicalPath, to: &LogicalPath, overwrite: bool) -> SessionResult<()> {
+        let _busy = self.login.busy();
+        let started = Instant::now();
+        self.recorder().ready()?;
+        let result = match self.allow_rename(from, to) {
+            Ok(()) => {
+                let may_replace = overwrite && self.may(Operation::Overwrite, to);
+                let existing = if may_replace { Existing::Replace } else { Existing::Refuse };
+                self.vfs().rename(from, to, existing).await.map_err(SessionError::from)
+            }
+            Err(denied) => Err(denied),
+        };
+        let activity = Activity::Rename(RenameOperation {
+            path: self.vfs().storage_path(from),
+            new_path: self.vfs().storage_path(to),
+            logical_path: from.to_string(),
+            new_logical_path: to.to_string(),
+            outcome: outcome_of(&result, None),
+            duration_ms: milliseconds(started),
+        });
+        self.recorder().record(&self.origin, activity).await?;
+        result
+    }
+
+    /// Within one entry `rename` is enough. Out of an entry into another the content changes hands, so the old one must
+    /// be readable and the new one writable too.
+    fn allow_rename(&self, from: &LogicalPath, to: &LogicalPath) -> SessionResult<()> {
+        self.allow(Operation::Rename, from)?;
+        self.allow(Operation::Rename, to)?;
+        let entry = |path| self.rules().covering(path).map(|(entry, _)| entry);
+        if entry(from) != entry(to) {
+            self.allow(Operation::Read, from)?;
+            self.allow(Operation::Create, to)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn may(&self, operation: Operation, path: &LogicalPath) -> bool {
+        policy::decide(self.rules(), operation, path) == Decision::Allow
+    }
+
+    /// Changes attributes of a path. What cannot be kept is ignored, and the event says so. Records SETSTAT.
+    ///
+    /// # Errors
+    /// When the policy or the store refuses, or nothing can be recorded; for modes and owners only with `setstat: strict`.
+    pub async fn set_attributes(&self, path: &LogicalPath, change: &AttributeChange) -> SessionResult<()> {
+        let _busy = self.login.busy();
+        let started = Instant::now();
+        self.recorder().ready()?;
+        let result = self.change_attributes(path, change).await;
+        let note = result.as_ref().ok().and_then(|ignored| ignored_note(ignored));
+        let result = result.map(|_| ());
+        self.recorded(path, started, result, note, Activity::Setstat).await
+    }
+
+    /// The names of what was ignored.
+    async fn change_attributes(
+        &self,
+        path: &LogicalPath,
+        change: &AttributeChange,
+    ) -> SessionResult<Vec<&'static str>> {
+        self.allow(Operation::SetAttributes, path)?;
+        let mut ignored = self.refuse_or_ignore_mode(path, change)?;
+        if let Some(size) = change.size {
+            self.allow(Operation::Overwrite, path)?;
+            self.vfs().set_length(path, size).await?;
+        }
+        if let Some(mtime) = change.mtime {
+            let kept = self.vfs().set_mtime(path, mtime).await?;
+            if !kept {
+                ignored.push("mtime");
+            }
+        } else if change.size.is_none() {
+            // Nothing was done to the store, so nothing has said yet whether the path exists.
+            self.vfs().stat(path).await?;
+        }
+        Ok(ignored)
+    }
+
+    pub(super) fn refuse_or_ignore_mode(
+        &self,
+        path: &LogicalPath,
+        change: &AttributeChange,
+    ) -> SessionResult<Vec<&'static str>> {
+        if self.login.strict_setstat() && change.asks_for_mode_or_owner() {
+            return Err(SessionError::new(
+                ErrorKind::Store(StoreErrorKind::Unsupported),
+                format!("{path}: modes and owners are not kept here"),
+            ));
+        }
+        let mut ignored = Vec::new();
+        if change.mode.is_some() {
+            ignored.push("mode");
+        }
+        if change.owner.is_some() {
+            ignored.push("owner");
+        }
+        Ok(ignored)
+    }
+
+    /// Refuses a symbolic link (`symbolic`) or a hard link, and records it as CREATE_SYMLINK.
+    pub async fn refuse_link(&self, target: &[u8], link: &LogicalPath, symbolic: bool) -> SessionError {
+        let what = if symbolic { "symbolic links" } else { "hard links" };
+        let error = SessionError::new(
+            ErrorKind::Store(StoreErrorKind::Unsupported),
+            format!("{link}: {what} are not supported"),
+        );
+        let shown = String::from_utf8_lossy(target).into_owned();
+        let activity = Activity::CreateSymlink(RenameOperation {
+            path: LogicalPath::parse(target).ok().and_then(|path| self.vfs().storage_path(&path)),
+            new_path: self.vfs().storage_path(link),
+            logical_path: shown,
+            new_logical_path: link.to_string(),
+            outcome: error.outcome(),
+            duration_ms: 0,
+        });
+        match self.recorder().record(&self.origin, activity).await {
+            Ok(()) => error,
+            Err(unrecorded) => unrecorded.into(),
+        }
+    }
+
+    /// Capacity of what is behind a path, where it is known. Not an event.
+    ///
+    /// # Errors
+    /// When this user may not see the path, or the store does not answer.
+    pub async fn capacity(&self, path: &LogicalPath) -> SessionResult<Option<Capacity>> {
+        let _busy = self.login.busy();
+        self.allow(Operation::Stat, path)?;
+        Ok(self.vfs().capacity(path).await?)
+    }
+}
+
+/// `ignored: mode, mtime`, when anything was.
+pub(super) fn ignored_note(ignored: &[&str]) -> Option<String> {
+    if ignored.is_empty() { None } else { Some(format!("ignored: {}", ignored.join(", "))) }
+}

@@ -1,0 +1,99 @@
+//! A home over a memory store whose events can be read: for the tests of this module and of the codecs.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::audit::{self, MemorySink, OnFailure, Origin, Protocol, Recorder, SinkSettings, SinkTarget};
+use crate::path::LogicalPath;
+use crate::policy::Permissions;
+use crate::stores::{self, Store};
+use crate::users::{AuthMode, HomeEntry, User};
+use crate::vfs::{self, PartialUploads, Transfers};
+
+use super::{Backing, Login, Session};
+
+/// A logged-in user `demo` with a home on one memory store named `memory`.
+pub(crate) struct Home {
+    login: Arc<Login>,
+    store: Arc<dyn Store>,
+    sink: Arc<MemorySink>,
+    _staging: tempfile::TempDir,
+}
+
+impl Home {
+    /// Entries are: where the client sees it, the directory in the store, what is allowed.
+    pub(crate) async fn new(entries: &[(&str, &str, Permissions)]) -> Home {
+        let settings = stores::Settings { name: "memory".into(), url: "memory:///".into(), options: Vec::new() };
+        let store = stores::open(&settings).unwrap();
+        let sink = Arc::new(MemorySink::default());
+        let recorder = Recorder::start(audit::Settings {
+            server: "test".into(),
+            resource_arn: "lockgate:server/test".into(),
+            sinks: vec![SinkSettings { target: SinkTarget::Memory(sink.clone()), on_failure: OnFailure::Refuse }],
+        })
+        .await
+        .unwrap();
+        let staging = tempfile::tempdir().unwrap();
+        let transfers = Transfers::new(vfs::Settings {
+            transfer_memory: 64 << 20,
+            staging: 1 << 30,
+            staging_folder: staging.path().to_owned(),
+            partial_uploads: PartialUploads::Discard,
+        })
+        .unwrap();
+        let home = entries.iter().map(|(entry, target, permissions)| HomeEntry {
+            entry: LogicalPath::parse_str(entry).unwrap(),
+            store: "memory".into(),
+            target: (*target).into(),
+            permissions: *permissions,
+        });
+        let user = User {
+            name: "demo".into(),
+            role: None,
+            keys: Vec::new(),
+            password: None,
+            auth: AuthMode::PublicKey,
+            enabled: true,
+            home: home.collect(),
+        };
+        let origin = Origin {
+            session_id: "00112233445566778899".into(),
+            source_ip: [192, 0, 2, 1].into(),
+            source_port: 40000,
+            user: Some("demo".into()),
+            protocol: None,
+            client: None,
+        };
+        let backing = Backing { stores: vec![store.clone()], transfers, strict_setstat: false };
+        let login = Login::new(Arc::new(user), origin, &backing, recorder).unwrap();
+        Home { login, store, sink, _staging: staging }
+    }
+
+    /// The whole store, everything allowed.
+    pub(crate) async fn open() -> Home {
+        Home::new(&[("/", "", Permissions::READ_WRITE)]).await
+    }
+
+    pub(crate) fn session(&self) -> Arc<Session> {
+        self.login.session(Protocol::Sftp)
+    }
+
+    pub(crate) fn login(&self) -> &Arc<Login> {
+        &self.login
+    }
+
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    pub(crate) fn sink(&self) -> &MemorySink {
+        &self.sink
+    }
+
+    /// What was recorded so far.
+    pub(crate) fn events(&self) -> Vec<Value> {
+        self.sink.events()
+    }
+}

@@ -1,0 +1,207 @@
+//! The door over a memory store: what each operation does, what the policy stops, and what is recorded of it.
+#![allow(clippy::unwrap_used)]
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::testing::Home;
+use super::*;
+use crate::policy::Permissions;
+
+fn path(text: &str) -> LogicalPath {
+    LogicalPath::parse_str(text).unwrap()
+}
+
+const NOTHING: AttributeChange = AttributeChange { size: None, mtime: None, mode: None, owner: None };
+const READ: OpenMode =
+    OpenMode { read: true, write: false, append: false, create: false, truncate: false, exclusive: false };
+const PUT: OpenMode =
+    OpenMode { read: false, write: true, append: false, create: true, truncate: true, exclusive: false };
+
+async fn put(session: &Session, name: &str, data: &'static [u8]) -> SessionResult<()> {
+    let mut transfer = session.open(&path(name), PUT, &NOTHING).await?;
+    transfer.write_at(0, Bytes::from_static(data)).await?;
+    transfer.close().await
+}
+
+async fn get(session: &Session, name: &str) -> SessionResult<Bytes> {
+    let mut transfer = session.open(&path(name), READ, &NOTHING).await?;
+    let data = transfer.read_at(0, 1 << 20).await?;
+    transfer.close().await?;
+    Ok(data)
+}
+
+fn names(events: &[Value]) -> Vec<&str> {
+    events.iter().map(|event| event["activity-type"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn an_upload_and_a_download_have_one_pair_of_events_each() {
+    let home = Home::new(&[("/", "", Permissions::READ_WRITE)]).await;
+    let session = home.session();
+    put(&session, "/a.txt", b"hello").await.unwrap();
+    assert_eq!(get(&session, "a.txt").await.unwrap(), "hello");
+    let events = home.events();
+    assert_eq!(names(&events), ["OPEN", "CLOSE", "OPEN", "CLOSE"]);
+    assert_eq!(events[0]["mode"], "CREATE|TRUNCATE|WRITE");
+    assert_eq!(events[0]["path"], "/memory/a.txt");
+    assert_eq!(events[0]["logical-path"], "/a.txt");
+    assert_eq!(events[1]["bytes-in"], "5");
+    assert_eq!(events[1]["status"], "success");
+    // printf hello | sha256sum
+    assert_eq!(events[1]["sha256"], "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824");
+    assert_eq!(events[2]["mode"], "READ");
+    assert_eq!(events[3]["bytes-out"], "5");
+    assert_eq!(events[3].get("sha256"), None);
+    assert_eq!(home.login().open_transfers(), 0);
+}
+
+#[tokio::test]
+async fn a_digest_is_given_only_for_bytes_in_order() {
+    let home = Home::new(&[("/", "", Permissions::READ_WRITE)]).await;
+    let session = home.session();
+    let mut transfer = session.open(&path("/a"), PUT, &NOTHING).await.unwrap();
+    transfer.write_at(3, Bytes::from_static(b"def")).await.unwrap();
+    transfer.write_at(0, Bytes::from_static(b"abc")).await.unwrap();
+    transfer.close().await.unwrap();
+    assert_eq!(get(&session, "/a").await.unwrap(), "abcdef");
+    assert_eq!(home.events()[1].get("sha256"), None);
+}
+
+#[tokio::test]
+async fn a_dropped_upload_publishes_nothing_and_is_a_partial_close() {
+    let home = Home::new(&[("/", "", Permissions::READ_WRITE)]).await;
+    let session = home.session();
+    put(&session, "/a", b"old").await.unwrap();
+    let mut transfer = session.open(&path("/a"), PUT, &NOTHING).await.unwrap();
+    transfer.write_at(0, Bytes::from_static(b"new content")).await.unwrap();
+    assert_eq!(home.login().open_transfers(), 1);
+    drop(transfer);
+    assert!(home.login().transfers_ended_within(Duration::from_secs(5)).await);
+    assert_eq!(get(&session, "/a").await.unwrap(), "old");
+    let events = home.events();
+    assert_eq!(names(&events), ["OPEN", "CLOSE", "OPEN", "PARTIAL_CLOSE", "OPEN", "CLOSE"]);
+    assert_eq!(events[3]["bytes-in"], "11");
+    assert_eq!(events[3]["status"], "failure");
+}
+
+#[tokio::test]
+async fn what_the_policy_forbids_is_recorded_and_not_done() {
+    let home = Home::new(&[("/in", "in", Permissions::WRITE_ONLY), ("/out", "out", Permissions::READ_ONLY)]).await;
+    let session = home.session();
+    put(&session, "/in/a", b"1").await.unwrap();
+    let again = put(&session, "/in/a", b"2").await.unwrap_err();
+    assert_eq!(again.kind, ErrorKind::Denied);
+    assert_eq!(get(&session, "/in/a").await.unwrap_err().kind, ErrorKind::Denied);
+    assert_eq!(put(&session, "/out/a", b"1").await.unwrap_err().kind, ErrorKind::Denied);
+    assert_eq!(session.remove_file(&path("/in/a")).await.unwrap_err().kind, ErrorKind::Denied);
+    assert_eq!(session.open_directory(&path("/in")).await.unwrap_err().kind, ErrorKind::Denied);
+    assert_eq!(session.rename(&path("/in/a"), &path("/in/b"), false).await.unwrap_err().kind, ErrorKind::Denied);
+    let hidden = session.stat(&path("/elsewhere")).await.unwrap_err();
+    assert_eq!(hidden.kind, ErrorKind::Store(StoreErrorKind::NotFound));
+    let virtual_parent = put(&session, "/b", b"1").await.unwrap_err();
+    assert_eq!(virtual_parent.kind, ErrorKind::Denied);
+    let events = home.events();
+    assert_eq!(names(&events), ["OPEN", "CLOSE", "OPEN", "OPEN", "OPEN", "DELETE", "LIST", "RENAME", "OPEN"]);
+    assert!(events[2..].iter().all(|event| event["status"] == "denied"), "{events:#?}");
+    assert_eq!(events[8].get("path"), None);
+}
+
+#[tokio::test]
+async fn names_have_their_events() {
+    let home = Home::new(&[("/", "", Permissions::READ_WRITE)]).await;
+    let session = home.session();
+    session.make_directory(&path("/d"), &AttributeChange { mode: Some(0o755), ..NOTHING }).await.unwrap();
+    put(&session, "/d/a", b"1").await.unwrap();
+    session.rename(&path("/d/a"), &path("/d/b"), false).await.unwrap();
+    put(&session, "/d/a", b"2").await.unwrap();
+    let refused = session.rename(&path("/d/a"), &path("/d/b"), false).await.unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::Store(StoreErrorKind::AlreadyExists));
+    session.rename(&path("/d/a"), &path("/d/b"), true).await.unwrap();
+    assert_eq!(get(&session, "/d/b").await.unwrap(), "2");
+    let full = session.remove_directory(&path("/d")).await.unwrap_err();
+    assert_eq!(full.kind, ErrorKind::Store(StoreErrorKind::DirectoryNotEmpty));
+    session.remove_file(&path("/d/b")).await.unwrap();
+    session.remove_directory(&path("/d")).await.unwrap();
+    let _ = session.refuse_link(b"/etc/passwd", &path("/link"), true).await;
+    let events: Vec<_> = home.events().into_iter().filter(|e| e["mode"].is_null() && e["bytes-in"].is_null()).collect();
+    assert_eq!(
+        names(&events[..]),
+        ["MKDIR", "RENAME", "RENAME", "RENAME", "CLOSE", "RMDIR", "DELETE", "RMDIR", "CREATE_SYMLINK"]
+    );
+    assert_eq!(events[0]["message"], "ignored: mode");
+    assert_eq!(events[1]["new-path"], "/memory/d/b");
+    assert_eq!(events[2]["status"], "failure");
+    assert_eq!(events[8]["status"], "failure");
+}
+
+#[tokio::test]
+async fn a_listing_is_one_event() {
+    let home = Home::new(&[("/", "", Permissions::READ_WRITE)]).await;
+    let session = home.session();
+    put(&session, "/a", b"1").await.unwrap();
+    let mut directory = session.open_directory(&LogicalPath::root()).await.unwrap();
+    let page = directory.next_page().await.unwrap().unwrap();
+    assert_eq!((page[0].0.as_str(), page[0].1.mode, page[0].1.size), ("a", 0o644, 1));
+    while directory.next_page().await.unwrap().is_some() {}
+    drop(directory);
+    let unfinished = session.open_directory(&LogicalPath::root()).await.unwrap();
+    drop(unfinished);
+    assert!(home.login().transfers_ended_within(Duration::from_secs(5)).await);
+    let missing = session.open_directory(&path("/nowhere")).await;
+    assert!(missing.is_err());
+    assert_eq!(names(&home.events()), ["OPEN", "CLOSE", "LIST", "LIST", "LIST"]);
+}
+
+#[tokio::test]
+async fn times_are_kept_and_modes_are_ignored() {
+    let home = Home::new(&[("/", "", Permissions::READ_WRITE)]).await;
+    let session = home.session();
+    let time = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let mut transfer = session.open(&path("/a"), PUT, &NOTHING).await.unwrap();
+    transfer.write_at(0, Bytes::from_static(b"x")).await.unwrap();
+    let change = AttributeChange { mtime: Some(time), mode: Some(0o600), ..NOTHING };
+    transfer.set_attributes(&change).await.unwrap();
+    transfer.close().await.unwrap();
+    assert_eq!(session.stat(&path("/a")).await.unwrap().mtime, Some(time));
+    let later = time + Duration::from_secs(10);
+    session.set_attributes(&path("/a"), &AttributeChange { mtime: Some(later), ..NOTHING }).await.unwrap();
+    assert_eq!(session.stat(&path("/a")).await.unwrap().mtime, Some(later));
+    let missing = session.set_attributes(&path("/b"), &AttributeChange { mode: Some(0o600), ..NOTHING }).await;
+    assert_eq!(missing.unwrap_err().kind, ErrorKind::Store(StoreErrorKind::NotFound));
+    let setstats: Vec<_> = home.events().into_iter().filter(|e| e["activity-type"] == "SETSTAT").collect();
+    assert_eq!(setstats.len(), 3);
+    assert_eq!(setstats[0]["message"], "ignored: mode");
+}
+
+#[tokio::test]
+async fn what_cannot_be_recorded_is_not_done() {
+    let home = Home::new(&[("/", "", Permissions::READ_WRITE)]).await;
+    let session = home.session();
+    put(&session, "/a", b"1").await.unwrap();
+    home.sink().fail("no space");
+    // This one finds out: it is done, the client is told that it failed, and its event waits for the sink.
+    assert_eq!(put(&session, "/b", b"1").await.unwrap_err().kind, ErrorKind::Unrecorded);
+    // From now on nothing is done.
+    assert_eq!(session.remove_file(&path("/a")).await.unwrap_err().kind, ErrorKind::Unrecorded);
+    assert_eq!(get(&session, "/a").await.unwrap_err().kind, ErrorKind::Unrecorded);
+    home.sink().recover();
+    // The failing sink is tried again by itself.
+    for _ in 0..100 {
+        if get(&session, "/a").await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("the trail did not recover");
+}
+
+#[tokio::test]
+async fn modes_show_what_the_permissions_allow() {
+    let home = Home::new(&[("/", "", Permissions::READ_WRITE), ("/r", "r", Permissions::READ_ONLY)]).await;
+    let session = home.session();
+    assert_eq!(session.stat(&path("/")).await.unwrap().mode, 0o755);
+    assert_eq!(session.stat(&path("/r")).await.unwrap().mode, 0o555);
+}
