@@ -27,3 +27,5 @@ pub mod users;
 pub mod vfs;
 
 pub mod session;
+
+pub mod sftp;

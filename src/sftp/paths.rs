@@ -1,0 +1,309 @@
+//! The task that serves requests on paths, and that starts the task of each handle.
+//!
+//! Requests run at once as long as none could see what another does: one that changes something waits for those before it
+//! that touch the same path, one above it or one below it, and those after it wait for it. So pipelined STATs cost one round
+//! trip to the store together, and a pipelined MKDIR, OPEN is done in that order.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use russh_sftp::protocol::StatusCode;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::directory::Listing;
+use super::extension;
+use super::file::File;
+use super::handle::Channel;
+use super::limits::{END_LIMIT, MAX_PATH_REQUESTS};
+use super::outbox::Hold;
+use super::reply::Reply;
+use super::request::{HandleId, PathCall};
+use crate::path::LogicalPath;
+use crate::session::{Directory, Kind, SessionResult, Transfer};
+
+/// A request on paths, with the hold that goes with its reply.
+#[derive(Debug)]
+pub(super) struct PathJob {
+    pub(super) id: u32,
+    pub(super) hold: Hold,
+    pub(super) call: PathCall,
+}
+
+/// Serves requests until the queue's other end is dropped and every handle has ended. Handles that the client has not closed
+/// are cut off then; whatever is not done after [`END_LIMIT`] is, too.
+pub(super) async fn serve(channel: Arc<Channel>, mut jobs: UnboundedReceiver<PathJob>) {
+    let mut waiting = VecDeque::new();
+    let mut footprints = Footprints::default();
+    let mut running = FuturesUnordered::new();
+    let mut handles = JoinSet::new();
+    let mut deadline = None;
+    loop {
+        while running.len() < MAX_PATH_REQUESTS
+            && let Some(job) = waiting.pop_front_if(|job: &mut PathJob| footprints.allow(&job.call))
+        {
+            let place = footprints.add(&job.call);
+            running.push(perform(Arc::clone(&channel), job, place));
+        }
+        if deadline.is_some() && running.is_empty() && waiting.is_empty() && handles.is_empty() {
+            return;
+        }
+        tokio::select! {
+            job = jobs.recv(), if deadline.is_none() => match job {
+                Some(job) => waiting.push_back(job),
+                None => {
+                    deadline = Some(Instant::now() + END_LIMIT);
+                    waiting.retain(|job| job.call.changes() && !matches!(job.call, PathCall::Open { .. }));
+                    channel.handles.end();
+                }
+            },
+            Some(Finished { id, hold, place, done }) = running.next() => {
+                footprints.remove(place);
+                let reply = match done {
+                    Done::Reply(reply) => reply,
+                    Done::Opened(opened) => Reply::Handle { id, handle: opened.start(&channel, &mut handles) },
+                };
+                channel.outbox.send(reply, hold);
+                if deadline.is_some() {
+                    channel.handles.end();
+                }
+            }
+            Some(_) = handles.join_next() => {}
+            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                return handles.shutdown().await;
+            }
+        }
+    }
+}
+
+impl PathCall {
+    /// Whether it changes what other requests see.
+    fn changes(&self) -> bool {
+        match self {
+            PathCall::Stat(_) | PathCall::OpenDirectory(_) | PathCall::FileSystem(_) | PathCall::Link { .. } => false,
+            PathCall::Open { mode, .. } => mode.write || mode.create || mode.truncate,
+            PathCall::SetStat(..)
+            | PathCall::Remove(_)
+            | PathCall::MakeDirectory(..)
+            | PathCall::RemoveDirectory(_)
+            | PathCall::Rename { .. } => true,
+        }
+    }
+
+    fn paths(&self) -> (&LogicalPath, Option<&LogicalPath>) {
+        match self {
+            PathCall::Stat(path)
+            | PathCall::Open { path, .. }
+            | PathCall::OpenDirectory(path)
+            | PathCall::FileSystem(path)
+            | PathCall::SetStat(path, _)
+            | PathCall::Remove(path)
+            | PathCall::MakeDirectory(path, _)
+            | PathCall::RemoveDirectory(path)
+            | PathCall::Link { link: path, .. } => (path, None),
+            PathCall::Rename { from, to, .. } => (from, Some(to)),
+        }
+    }
+}
+
+/// What the requests that run touch.
+#[derive(Debug, Default)]
+struct Footprints {
+    running: Vec<Footprint>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Footprint {
+    place: u64,
+    path: LogicalPath,
+    other: Option<LogicalPath>,
+    changes: bool,
+}
+
+impl Footprints {
+    /// Whether a request may run beside those that do.
+    fn allow(&self, call: &PathCall) -> bool {
+        let (path, other) = call.paths();
+        let changes = call.changes();
+        !self.running.iter().any(|running| {
+            (changes || running.changes) && (running.touches(path) || other.is_some_and(|other| running.touches(other)))
+        })
+    }
+
+    fn add(&mut self, call: &PathCall) -> u64 {
+        let (path, other) = call.paths();
+        let place = self.next;
+        self.next += 1;
+        let (path, other) = (path.clone(), other.cloned());
+        self.running.push(Footprint { place, path, other, changes: call.changes() });
+        place
+    }
+
+    fn remove(&mut self, place: u64) {
+        self.running.retain(|running| running.place != place);
+    }
+}
+
+impl Footprint {
+    fn touches(&self, path: &LogicalPath) -> bool {
+        [Some(&self.path), self.other.as_ref()]
+            .into_iter()
+            .flatten()
+            .any(|own| own.is_at_or_below(path) || path.is_at_or_below(own))
+    }
+}
+
+/// What a request on a path came to.
+enum Done {
+    /// It is answered.
+    Reply(Reply),
+    /// The handle's task is to be started, and answers.
+    Opened(Box<Opened>),
+}
+
+/// What a request on a path has opened.
+struct Opened {
+    path: LogicalPath,
+    room: Hold,
+    what: OpenedWhat,
+}
+
+enum OpenedWhat {
+    File(Transfer),
+    Directory(Directory),
+}
+
+impl Opened {
+    /// Starts the task of the handle. The number that the client gets.
+    fn start(self, channel: &Arc<Channel>, handles: &mut JoinSet<()>) -> HandleId {
+        let Opened { path, room, what } = self;
+        match what {
+            OpenedWhat::File(transfer) => {
+                let (number, handle) = channel.handles.add(Kind::File, path);
+                let file = File { channel: Arc::clone(channel), handle, transfer, room, is_incomplete: false };
+                handles.spawn(file.serve());
+                number
+            }
+            OpenedWhat::Directory(directory) => {
+                let (number, handle) = channel.handles.add(Kind::Directory, path);
+                handles.spawn(Listing::new(Arc::clone(channel), handle, directory, room).serve());
+                number
+            }
+        }
+    }
+}
+
+/// A request that was done.
+struct Finished {
+    id: u32,
+    hold: Hold,
+    place: u64,
+    done: Done,
+}
+
+async fn perform(channel: Arc<Channel>, job: PathJob, place: u64) -> Finished {
+    let PathJob { id, hold, call } = job;
+    let session = &channel.session;
+    let done = match call {
+        PathCall::Open { path, mode, attributes } => {
+            let open = async |path: &LogicalPath| session.open(path, mode, &attributes).await.map(OpenedWhat::File);
+            opened(&channel, id, path, open).await
+        }
+        PathCall::OpenDirectory(path) => {
+            let open = async |path: &LogicalPath| session.open_directory(path).await.map(OpenedWhat::Directory);
+            opened(&channel, id, path, open).await
+        }
+        PathCall::Stat(path) => Done::Reply(match session.stat(&path).await {
+            Ok(attributes) => Reply::Attributes { id, attributes },
+            Err(error) => Reply::error(id, error),
+        }),
+        PathCall::FileSystem(path) => Done::Reply(extension::file_system_reply(id, session.capacity(&path).await)),
+        PathCall::SetStat(path, change) => Done::Reply(Reply::of(id, session.set_attributes(&path, &change).await)),
+        PathCall::Remove(path) => Done::Reply(Reply::of(id, session.remove_file(&path).await)),
+        PathCall::MakeDirectory(path, attributes) => {
+            Done::Reply(Reply::of(id, session.make_directory(&path, &attributes).await))
+        }
+        PathCall::RemoveDirectory(path) => Done::Reply(Reply::of(id, session.remove_directory(&path).await)),
+        PathCall::Rename { from, to, overwrite } => {
+            Done::Reply(Reply::of(id, session.rename(&from, &to, overwrite).await))
+        }
+        PathCall::Link { target, link, symbolic } => {
+            Done::Reply(Reply::error(id, session.refuse_link(&target, &link, symbolic).await))
+        }
+    };
+    Finished { id, hold, place, done }
+}
+
+/// Opens something, if there is room for one more handle.
+async fn opened(
+    channel: &Channel,
+    id: u32,
+    path: LogicalPath,
+    open: impl AsyncFnOnce(&LogicalPath) -> SessionResult<OpenedWhat>,
+) -> Done {
+    let Some(room) = channel.handles.reserve() else {
+        return Done::Reply(Reply::failure(id, StatusCode::Failure, "too many open files: close some first"));
+    };
+    match open(&path).await {
+        Ok(what) => Done::Opened(Box::new(Opened { path, room, what })),
+        Err(error) => Done::Reply(Reply::error(id, error)),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::session::{AttributeChange, OpenMode};
+
+    fn path(text: &str) -> LogicalPath {
+        LogicalPath::parse_str(text).unwrap()
+    }
+
+    fn stat(text: &str) -> PathCall {
+        PathCall::Stat(path(text))
+    }
+
+    fn open(text: &str, write: bool) -> PathCall {
+        let mode = OpenMode { read: !write, write, ..OpenMode::default() };
+        PathCall::Open { path: path(text), mode, attributes: AttributeChange::default() }
+    }
+
+    fn rename(from: &str, to: &str) -> PathCall {
+        PathCall::Rename { from: path(from), to: path(to), overwrite: false }
+    }
+
+    /// Whether `second` may start while `first` runs.
+    fn together(first: &PathCall, second: &PathCall) -> bool {
+        let mut footprints = Footprints::default();
+        let place = footprints.add(first);
+        let allowed = footprints.allow(second);
+        footprints.remove(place);
+        assert!(footprints.allow(second), "nothing runs any more");
+        allowed
+    }
+
+    #[test]
+    fn requests_wait_only_for_those_that_could_matter_to_them() {
+        assert!(together(&stat("/a"), &stat("/a")));
+        assert!(together(&open("/a", false), &stat("/")));
+        assert!(together(&open("/d/a", true), &open("/d/b", true)), "siblings");
+        assert!(together(&PathCall::Remove(path("/d/a")), &stat("/d/ab")));
+        for (first, second) in [
+            (PathCall::Remove(path("/a")), stat("/a")),
+            (stat("/a"), PathCall::Remove(path("/a"))),
+            (PathCall::MakeDirectory(path("/d"), AttributeChange::default()), open("/d/a", true)),
+            (open("/d/a", true), PathCall::OpenDirectory(path("/d"))),
+            (rename("/a", "/b"), stat("/b")),
+            (rename("/a", "/b"), stat("/a/x")),
+            (stat("/b/x"), rename("/a", "/b")),
+            (rename("/a", "/b"), rename("/b", "/c")),
+        ] {
+            assert!(!together(&first, &second), "{first:?} and {second:?}");
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! The reader of one channel: takes the client's packets and hands each to whoever does it.
+//!
+//! It never waits on anything that needs the client to read: the connection does not take the client's window adjustments while
+//! this channel does not take its data. It waits only until the store has accepted WRITE data.
+
+use std::borrow::Cow;
+use std::pin::pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use russh_sftp::protocol::StatusCode;
+use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::Ended;
+use super::extension;
+use super::frame::{FrameError, Frames};
+use super::handle::{Channel, Handle};
+use super::limits::{BACKLOG, BEHIND_READS_BUDGET, REQUEST_COST, SMALL_WRITE, WRITE_BUDGET};
+use super::outbox::Hold;
+use super::paths::PathJob;
+use super::queue::Work;
+use super::reply::{Names, Reply};
+use super::request::{Call, CopyData, DecodeError, HandleCall, HandleId, ImmediateCall, Packet};
+use crate::path::LogicalPath;
+use crate::session::channel::Incoming;
+use crate::session::{Kind, SessionError};
+
+/// How a client broke the protocol.
+type Broken = &'static str;
+
+const TOO_FAR_AHEAD: Broken = "too many requests without taking their answers";
+const UNKNOWN_HANDLE: &str = "no such handle";
+
+/// The reader of one channel.
+pub(super) struct Reader {
+    channel: Arc<Channel>,
+    paths: UnboundedSender<PathJob>,
+    backlog: Arc<Semaphore>,
+    writes: Arc<Semaphore>,
+    writes_behind_reads: Arc<Semaphore>,
+    is_initialised: bool,
+}
+
+impl Reader {
+    pub(super) fn new(channel: Arc<Channel>, paths: UnboundedSender<PathJob>) -> Self {
+        Reader {
+            channel,
+            paths,
+            backlog: Arc::new(Semaphore::new(BACKLOG)),
+            writes: Arc::new(Semaphore::new(WRITE_BUDGET)),
+            writes_behind_reads: Arc::new(Semaphore::new(BEHIND_READS_BUDGET)),
+            is_initialised: false,
+        }
+    }
+
+    /// Reads until the client ends the channel or breaks the protocol.
+    pub(super) async fn run(mut self, mut incoming: impl Incoming) -> Ended {
+        let channel = Arc::clone(&self.channel);
+        let mut client_gone = pin!(channel.outbox.closed());
+        let mut frames = Frames::default();
+        loop {
+            let arrived = tokio::select! {
+                biased;
+                arrived = incoming.next() => arrived,
+                () = &mut client_gone => return Ended::ByClient,
+            };
+            let Some(arrived) = arrived else { break };
+            frames.push(arrived);
+            let taken = tokio::select! {
+                biased;
+                taken = self.take_all(&mut frames) => taken,
+                () = &mut client_gone => return Ended::ByClient,
+            };
+            if let Err(how) = taken {
+                return Ended::Protocol(how);
+            }
+        }
+        if frames.is_inside_a_packet() {
+            return Ended::Protocol("the channel ended inside a packet");
+        }
+        Ended::ByClient
+    }
+
+    async fn take_all(&mut self, frames: &mut Frames) -> Result<(), Broken> {
+        loop {
+            match frames.next() {
+                Ok(Some(frame)) => self.take(&frame).await?,
+                Ok(None) => return Ok(()),
+                Err(FrameError::Empty) => return Err("an empty packet"),
+                Err(FrameError::TooLong { id }) => {
+                    if let Some(id) = id.filter(|_| self.is_initialised) {
+                        self.refuse(id, StatusCode::BadMessage, Cow::Borrowed("the packet is too long"))?;
+                    }
+                    return Err("a packet that is too long");
+                }
+            }
+        }
+    }
+
+    async fn take(&mut self, frame: &Bytes) -> Result<(), Broken> {
+        let packet = Packet::decode(frame);
+        if !self.is_initialised {
+            return match packet {
+                Ok(Packet::Init { .. }) => self.initialise(),
+                _ => Err("a request before INIT"),
+            };
+        }
+        let request = match packet {
+            Ok(Packet::Request(request)) => request,
+            Ok(Packet::Init { .. }) => return Err("a second INIT"),
+            Err(DecodeError::NoId) => return Err("a packet without an id"),
+            Err(DecodeError::Malformed { id }) => {
+                return self.refuse(id, StatusCode::BadMessage, Cow::Borrowed("the packet is malformed"));
+            }
+            Err(DecodeError::Name { id, error }) => {
+                let reply = Reply::error(id, SessionError::from(error));
+                return self.reply(reply);
+            }
+        };
+        let id = request.id;
+        match request.call {
+            Call::Handle(handle, call) => self.on_handle(id, handle, call).await,
+            Call::CopyData(copy) => self.copy_data(id, copy),
+            Call::Path(call) => {
+                let hold = self.hold(REQUEST_COST + frame.len())?;
+                // The other end lives as long as this one.
+                let _ = self.paths.send(PathJob { id, hold, call });
+                Ok(())
+            }
+            Call::Immediate(call) => {
+                let reply = self.immediately(id, call);
+                self.reply(reply)
+            }
+        }
+    }
+
+    fn initialise(&mut self) -> Result<(), Broken> {
+        self.is_initialised = true;
+        self.reply(Reply::Version)
+    }
+
+    /// A share of the backlog for a request and its reply.
+    fn hold(&self, cost: usize) -> Result<Hold, Broken> {
+        let permits = u32::try_from(cost).map_err(|_| TOO_FAR_AHEAD)?;
+        Arc::clone(&self.backlog).try_acquire_many_owned(permits).map_err(|_| TOO_FAR_AHEAD)
+    }
+
+    fn reply(&self, reply: Reply) -> Result<(), Broken> {
+        let hold = self.hold(REQUEST_COST + reply.size())?;
+        self.channel.outbox.send(reply, hold);
+        Ok(())
+    }
+
+    fn refuse(&self, id: u32, code: StatusCode, message: Cow<'static, str>) -> Result<(), Broken> {
+        self.reply(Reply::Status { id, code, message })
+    }
+
+    async fn on_handle(&mut self, id: u32, number: HandleId, call: HandleCall) -> Result<(), Broken> {
+        let handle = match call {
+            HandleCall::Close => self.channel.handles.take(number),
+            _ => self.channel.handles.get(number),
+        };
+        let Some(handle) = handle else {
+            return self.refuse(id, StatusCode::Failure, Cow::Borrowed(UNKNOWN_HANDLE));
+        };
+        let queue = &handle.queue;
+        let work = match call {
+            HandleCall::Read { offset, length } => {
+                if !queue.extend_reads(id, offset, length) {
+                    queue.push_read(id, offset, length, self.hold(REQUEST_COST)?);
+                }
+                return Ok(());
+            }
+            HandleCall::Write { offset, data } => {
+                let budget = self.write_budget(&handle, data.len()).await?;
+                let data = if data.len() < SMALL_WRITE { Bytes::copy_from_slice(&data) } else { data };
+                Work::Write { offset, data, budget }
+            }
+            HandleCall::Close => Work::Close,
+            HandleCall::Stat => Work::Stat,
+            HandleCall::SetStat(change) => Work::SetStat(change),
+            HandleCall::ReadDirectory => Work::ReadDirectory,
+            HandleCall::Sync => Work::Sync,
+            HandleCall::FileSystem => Work::FileSystem,
+        };
+        queue.push(id, self.hold(REQUEST_COST)?, work);
+        Ok(())
+    }
+
+    /// Waits until WRITE data may be kept. That depends on the store alone, unless there are READs before it on the same
+    /// handle: those wait for the client to read, so then nothing is waited for.
+    async fn write_budget(&self, handle: &Handle, bytes: usize) -> Result<OwnedSemaphorePermit, Broken> {
+        let permits = u32::try_from(bytes).map_err(|_| TOO_FAR_AHEAD)?;
+        if handle.queue.may_wait_for_the_client() {
+            return Arc::clone(&self.writes_behind_reads)
+                .try_acquire_many_owned(permits)
+                .map_err(|_| "too many writes behind reads whose answers are not taken");
+        }
+        // It is never closed.
+        Arc::clone(&self.writes).acquire_many_owned(permits).await.map_err(|_| TOO_FAR_AHEAD)
+    }
+
+    /// Puts one half of the copy into each handle's queue, so that it keeps its place among the requests on either.
+    fn copy_data(&self, id: u32, copy: CopyData) -> Result<(), Broken> {
+        let (from, to) = (self.channel.handles.get(copy.from), self.channel.handles.get(copy.to));
+        let (Some(from), Some(to)) = (from, to) else {
+            return self.refuse(id, StatusCode::Failure, Cow::Borrowed(UNKNOWN_HANDLE));
+        };
+        let files = from.kind == Kind::File && to.kind == Kind::File;
+        if !files || from.path == to.path {
+            let message = "copy-data needs two different files";
+            return self.refuse(id, StatusCode::Failure, Cow::Borrowed(message));
+        }
+        let (sender, receiver) = mpsc::channel(1);
+        let (out_hold, in_hold) = (self.hold(REQUEST_COST)?, self.hold(REQUEST_COST)?);
+        let out = Work::CopyOut { offset: copy.from_offset, length: copy.length, to: sender };
+        from.queue.push(id, out_hold, out);
+        to.queue.push(id, in_hold, Work::CopyIn { offset: copy.to_offset, from: receiver });
+        Ok(())
+    }
+
+    fn immediately(&self, id: u32, call: ImmediateCall) -> Reply {
+        let user = self.channel.session.user();
+        match call {
+            ImmediateCall::RealPath(path) => name(id, &path),
+            ImmediateCall::ReadLink => {
+                Reply::failure(id, StatusCode::OpUnsupported, "there are no symbolic links here")
+            }
+            ImmediateCall::Limits => Reply::Extended { id, payload: extension::limits_reply() },
+            ImmediateCall::ExpandHome { user: wanted, rest } if is_own(&wanted, user) => name(id, &rest),
+            ImmediateCall::HomeDirectory(wanted) if is_own(&wanted, user) => name(id, &LogicalPath::root()),
+            ImmediateCall::ExpandHome { .. } | ImmediateCall::HomeDirectory(_) => {
+                Reply::failure(id, StatusCode::NoSuchFile, "only your own home directory can be named")
+            }
+            ImmediateCall::UserNames { users, groups } => {
+                Reply::Extended { id, payload: extension::user_names_reply(&users, &groups, user) }
+            }
+            ImmediateCall::Unsupported => {
+                Reply::failure(id, StatusCode::OpUnsupported, "the server does not know this request")
+            }
+        }
+    }
+}
+
+fn name(id: u32, path: &LogicalPath) -> Reply {
+    Reply::Names { id, names: Names::of_path(path.as_str()) }
+}
+
+fn is_own(wanted: &[u8], user: &str) -> bool {
+    wanted.is_empty() || wanted == user.as_bytes()
+}

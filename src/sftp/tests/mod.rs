@@ -1,0 +1,29 @@
+//! Tests of the codec as a whole: packets byte by byte, and channels over an in-memory pipe.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod channel;
+mod flow;
+mod pipe;
+mod reply;
+mod request;
+mod roundtrip;
+mod slow;
+
+/// A string as it goes over the wire.
+fn string(text: impl AsRef<[u8]>) -> Vec<u8> {
+    let text = text.as_ref();
+    [&u32::try_from(text.len()).unwrap().to_be_bytes()[..], text].concat()
+}
+
+/// A packet's payload: type, id, fields.
+fn payload(kind: u8, id: u32, fields: &[&[u8]]) -> Vec<u8> {
+    let mut out = vec![kind];
+    out.extend_from_slice(&id.to_be_bytes());
+    fields.iter().for_each(|field| out.extend_from_slice(field));
+    out
+}
+
+/// A packet with its length.
+fn packet(kind: u8, id: u32, fields: &[&[u8]]) -> Vec<u8> {
+    string(payload(kind, id, fields))
+}

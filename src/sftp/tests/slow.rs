@@ -1,0 +1,166 @@
+//! A store that is far away: what is asked at once costs its time once.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::pipe::Client;
+use super::string;
+use crate::audit::{self, MemorySink, OnFailure, Origin, Protocol, Recorder, SinkSettings, SinkTarget};
+use crate::path::LogicalPath;
+use crate::policy::Permissions;
+use crate::session::{Backing, Login, Session};
+use crate::stores::{
+    self, Capacity, Existing, Key, Object, Page, PageToken, PartLimits, PutOptions, Stat, Store, StoreResult, Upload,
+    Written,
+};
+use crate::users::{AuthMode, HomeEntry, User};
+use crate::vfs::{self, PartialUploads, Transfers};
+
+const DELAY: Duration = Duration::from_millis(100);
+
+/// A memory store whose every request takes [`DELAY`].
+#[derive(Debug)]
+struct FarAway(Arc<dyn Store>);
+
+impl FarAway {
+    async fn reach(&self) -> &dyn Store {
+        tokio::time::sleep(DELAY).await;
+        &*self.0
+    }
+}
+
+#[async_trait]
+impl Store for FarAway {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+    fn event_path(&self, key: &Key) -> String {
+        self.0.event_path(key)
+    }
+    fn part_limits(&self) -> PartLimits {
+        self.0.part_limits()
+    }
+    async fn stat(&self, key: &Key) -> StoreResult<Stat> {
+        self.reach().await.stat(key).await
+    }
+    async fn list(&self, key: &Key, from: Option<PageToken>) -> StoreResult<Page> {
+        self.reach().await.list(key, from).await
+    }
+    async fn open(&self, key: &Key) -> StoreResult<Arc<dyn Object>> {
+        self.reach().await.open(key).await
+    }
+    async fn put(&self, key: &Key, data: Vec<Bytes>, options: &PutOptions) -> StoreResult<Written> {
+        self.reach().await.put(key, data, options).await
+    }
+    async fn begin_upload(&self, key: &Key, options: &PutOptions) -> StoreResult<Upload> {
+        self.reach().await.begin_upload(key, options).await
+    }
+    async fn delete(&self, key: &Key) -> StoreResult<()> {
+        self.reach().await.delete(key).await
+    }
+    async fn make_directory(&self, key: &Key) -> StoreResult<()> {
+        self.reach().await.make_directory(key).await
+    }
+    async fn remove_directory(&self, key: &Key) -> StoreResult<()> {
+        self.reach().await.remove_directory(key).await
+    }
+    async fn rename(&self, from: &Key, to: &Key, existing: Existing) -> StoreResult<()> {
+        self.reach().await.rename(from, to, existing).await
+    }
+    async fn rename_directory(&self, from: &Key, to: &Key) -> StoreResult<()> {
+        self.reach().await.rename_directory(from, to).await
+    }
+    async fn set_mtime(&self, key: &Key, mtime: std::time::SystemTime) -> StoreResult<bool> {
+        self.reach().await.set_mtime(key, mtime).await
+    }
+    async fn capacity(&self) -> StoreResult<Option<Capacity>> {
+        self.reach().await.capacity().await
+    }
+    async fn check(&self) -> StoreResult<()> {
+        self.reach().await.check().await
+    }
+}
+
+async fn far_session(staging: &tempfile::TempDir) -> Arc<Session> {
+    let settings = stores::Settings { name: "far".into(), url: "memory:///".into(), options: Vec::new() };
+    let store: Arc<dyn Store> = Arc::new(FarAway(stores::open(&settings).unwrap()));
+    let sink = SinkTarget::Memory(Arc::new(MemorySink::default()));
+    let recorder = Recorder::start(audit::Settings {
+        server: "test".into(),
+        resource_arn: "lockgate:server/test".into(),
+        sinks: vec![SinkSettings { target: sink, on_failure: OnFailure::Refuse }],
+    });
+    let transfers = Transfers::new(vfs::Settings {
+        transfer_memory: 64 << 20,
+        staging: 1 << 30,
+        staging_folder: staging.path().to_owned(),
+        partial_uploads: PartialUploads::Discard,
+    });
+    let home = HomeEntry {
+        entry: LogicalPath::root(),
+        store: "far".into(),
+        target: String::new(),
+        permissions: Permissions::READ_WRITE,
+    };
+    let user = User {
+        name: "demo".into(),
+        role: None,
+        keys: Vec::new(),
+        password: None,
+        auth: AuthMode::PublicKey,
+        enabled: true,
+        home: vec![home],
+    };
+    let origin = Origin {
+        session_id: "00112233445566778899".into(),
+        source_ip: [192, 0, 2, 1].into(),
+        source_port: 40000,
+        user: Some("demo".into()),
+        protocol: None,
+        client: None,
+    };
+    let backing = Backing { stores: vec![store], transfers: transfers.unwrap(), strict_setstat: false };
+    let login = Login::new(Arc::new(user), origin, &backing, recorder.await.unwrap());
+    login.unwrap().session(Protocol::Sftp)
+}
+
+#[tokio::test]
+async fn requests_that_do_not_matter_to_one_another_share_the_way() {
+    let staging = tempfile::tempdir().unwrap();
+    let mut client = Client::start(far_session(&staging).await).await;
+
+    let started = Instant::now();
+    let stats: Vec<u32> = {
+        let mut ids = Vec::new();
+        for n in 0..40 {
+            ids.push(client.ask(17, &[&string(format!("/none-{n}"))]).await);
+        }
+        ids
+    };
+    for id in stats {
+        assert_eq!(client.answer_to(id).await.status(), 2);
+    }
+    assert!(started.elapsed() < DELAY * 20, "forty STATs took {:?}", started.elapsed());
+
+    let mut opens = Vec::new();
+    for n in 0..20 {
+        opens.push(client.ask(3, &[&string(format!("/f{n}")), &[0, 0, 0, 0x1a], &[0; 4]]).await);
+    }
+    let mut handles = Vec::new();
+    for id in opens {
+        handles.push(string(client.answer_to(id).await.string()));
+    }
+    let mut closes = Vec::new();
+    for handle in &handles {
+        client.ask(6, &[handle, &[0; 8], &string("data")]).await;
+        closes.push(client.ask(4, &[handle]).await);
+    }
+    for id in closes {
+        assert_eq!(client.answer_to(id).await.status(), 0);
+    }
+    // One after the other, each upload costs at least a put: 20 delays for these, 20 more for looking first.
+    assert!(started.elapsed() < DELAY * 40, "with twenty uploads it took {:?}", started.elapsed());
+}
