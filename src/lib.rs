@@ -28,4 +28,5 @@ pub mod vfs;
 
 pub mod session;
 
+pub mod scp;
 pub mod sftp;

@@ -1,0 +1,49 @@
+//! The SCP protocol (`scp -t`, `scp -f`): a codec in front of [`Session`].
+//!
+//! SCP has no RFC; what `scp.c` of OpenSSH 9 does is the reference (`source`, `rsource`, `sink`, `response`). Each side
+//! sends a record and waits for the other's answer: a NUL, or `\x01` or `\x02` with a line of text.
+//!
+//! Three rules keep a connection alive whatever a client does: a task of its own (`input`) reads what arrives, the sink
+//! never waits until its answers are sent (`answers`), and whoever sends more than answers while files are sent to it is
+//! cut off (`source`).
+
+mod answers;
+mod command;
+mod entries;
+mod glob;
+mod input;
+mod matches;
+mod record;
+mod sink;
+mod source;
+mod wire;
+mod words;
+
+use std::sync::Arc;
+
+use crate::session::Session;
+use crate::session::channel::{Incoming, Outgoing};
+use command::Direction;
+
+pub use command::{Command, CommandError, MAX_COMMAND, MAX_WORDS};
+pub use record::{MAX_NAME, MAX_RECORD, Record, RecordError};
+
+/// The deepest tree that is sent or received, in directories below each other.
+pub const MAX_DEPTH: usize = 256;
+
+/// Serves one SCP channel until it ends. The exit status to send: 0 when everything was transferred, 1 otherwise.
+pub async fn serve(session: Arc<Session>, command: Command, incoming: impl Incoming, outgoing: impl Outgoing) -> u32 {
+    let options = command.options;
+    let complete = match command.direction {
+        Direction::Sink(target) => sink::serve(&session, options, &target, incoming, outgoing).await,
+        Direction::Source(sources) => source::serve(&session, options, &sources, incoming, outgoing).await,
+    };
+    u32::from(!complete)
+}
+
+/// The conversation cannot go on: the client has gone, or a fatal error was sent or received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stopped;
+
+#[cfg(test)]
+mod tests;
