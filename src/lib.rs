@@ -30,3 +30,5 @@ pub mod session;
 
 pub mod scp;
 pub mod sftp;
+
+pub mod ssh;

@@ -1,0 +1,194 @@
+//! SSH channels as codecs see them, and the tasks that serve them.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use russh::server::Msg;
+use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+
+use crate::scp;
+use crate::session::Session;
+use crate::session::channel::{Closed, Incoming, Outgoing};
+use crate::sftp;
+
+/// SSH_EXTENDED_DATA_STDERR (RFC 4254 section 5.2).
+const STDERR: u32 = 1;
+
+/// How long a client may take to close a channel whose end it has been told.
+const CLOSE_WAIT: Duration = Duration::from_secs(10);
+
+/// What a channel turned out to be for.
+pub(super) enum Purpose {
+    /// The `sftp` subsystem.
+    Sftp(Arc<Session>),
+    /// `exec scp …`.
+    Scp(Arc<Session>, scp::Command),
+    /// Something that is not served: the sentence for the client's error stream and an exit status of 1.
+    Refused(String),
+}
+
+/// The channel tasks of one connection.
+#[derive(Debug, Default)]
+pub(super) struct ChannelTasks {
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl ChannelTasks {
+    /// How many channels are open.
+    pub(super) fn open(&self) -> usize {
+        let mut tasks = self.lock();
+        while tasks.try_join_next().is_some() {}
+        tasks.len()
+    }
+
+    /// Starts to serve a channel; what it is for comes through the sender. Dropping that ends the channel.
+    pub(super) fn start(&self, channel: Channel<Msg>) -> oneshot::Sender<Purpose> {
+        let (sender, purpose) = oneshot::channel();
+        self.lock().spawn(serve(channel, purpose));
+        sender
+    }
+
+    /// Waits until all have ended. Whoever calls this has seen the connection end, so no new ones come.
+    pub(super) async fn ended(&self) {
+        let mut tasks = std::mem::take(&mut *self.lock());
+        while tasks.join_next().await.is_some() {}
+    }
+
+    /// Ends all at once; open files are cut off.
+    pub(super) fn abort(&self) {
+        self.lock().abort_all();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, JoinSet<()>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn serve(channel: Channel<Msg>, purpose: oneshot::Receiver<Purpose>) {
+    let (mut read, write) = channel.split();
+    let Some(purpose) = await_purpose(&mut read, purpose).await else {
+        return;
+    };
+    let write = Arc::new(write);
+    let (closed_sender, closed) = watch::channel(false);
+    let incoming = ChannelIncoming { read: Some(read), closed: closed_sender };
+    let outgoing = ChannelOutgoing { write: write.clone(), closed: closed.clone() };
+    let status = match purpose {
+        Purpose::Sftp(session) => match sftp::serve(session, incoming, outgoing).await {
+            sftp::Ended::ByClient => 0,
+            sftp::Ended::Protocol(what) => {
+                tracing::info!(what, "an SFTP channel is closed for a breach of the protocol");
+                1
+            }
+        },
+        Purpose::Scp(session, command) => scp::serve(session, command, incoming, outgoing).await,
+        Purpose::Refused(sentence) => {
+            drop(incoming);
+            let mut outgoing = outgoing;
+            // A client that does not read is not waited for.
+            let _ = tokio::time::timeout(CLOSE_WAIT, outgoing.send_error(sentence.into())).await;
+            1
+        }
+    };
+    end(&write, closed, status).await;
+}
+
+/// Keeps the channel drained until its purpose is known: what is not read stalls the whole connection.
+async fn await_purpose(read: &mut ChannelReadHalf, mut purpose: oneshot::Receiver<Purpose>) -> Option<Purpose> {
+    loop {
+        tokio::select! {
+            // The purpose comes before any data for it.
+            biased;
+            purpose = &mut purpose => return purpose.ok(),
+            message = read.wait() => match message {
+                None | Some(ChannelMsg::Close) => return None,
+                Some(_) => {}
+            },
+        }
+    }
+}
+
+/// Ends a channel in the order that clients expect: exit status, EOF, close.
+async fn end(write: &ChannelWriteHalf<Msg>, mut closed: watch::Receiver<bool>, status: u32) {
+    let farewell = async {
+        let _ = write.exit_status(status).await;
+        let _ = write.eof().await;
+        let _ = write.close().await;
+    };
+    let _ = tokio::time::timeout(CLOSE_WAIT, farewell).await;
+    let _ = tokio::time::timeout(CLOSE_WAIT, closed.wait_for(|closed| *closed)).await;
+}
+
+/// The reading half. When it is dropped before the client closed the channel, a task goes on draining it.
+struct ChannelIncoming {
+    read: Option<ChannelReadHalf>,
+    closed: watch::Sender<bool>,
+}
+
+impl Incoming for ChannelIncoming {
+    async fn next(&mut self) -> Option<Bytes> {
+        let read = self.read.as_mut()?;
+        loop {
+            match read.wait().await {
+                Some(ChannelMsg::Data { data }) if !data.is_empty() => return Some(data),
+                Some(ChannelMsg::Eof) => return None,
+                Some(ChannelMsg::Close) | None => {
+                    self.read = None;
+                    self.closed.send_replace(true);
+                    return None;
+                }
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+impl Drop for ChannelIncoming {
+    fn drop(&mut self) {
+        let Some(mut read) = self.read.take() else { return };
+        let closed = self.closed.clone();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                while let Some(message) = read.wait().await {
+                    if matches!(message, ChannelMsg::Close) {
+                        break;
+                    }
+                }
+                closed.send_replace(true);
+            });
+        }
+    }
+}
+
+/// The writing half. A send that waits for the client's window ends when the channel is closed: the library would not wake
+/// it.
+struct ChannelOutgoing {
+    write: Arc<ChannelWriteHalf<Msg>>,
+    closed: watch::Receiver<bool>,
+}
+
+impl ChannelOutgoing {
+    async fn unless_closed(
+        closed: &mut watch::Receiver<bool>,
+        sending: impl Future<Output = Result<(), russh::Error>>,
+    ) -> Result<(), Closed> {
+        tokio::select! {
+            biased;
+            sent = sending => sent.map_err(|_| Closed),
+            _ = closed.wait_for(|closed| *closed) => Err(Closed),
+        }
+    }
+}
+
+impl Outgoing for ChannelOutgoing {
+    async fn send(&mut self, data: Bytes) -> Result<(), Closed> {
+        Self::unless_closed(&mut self.closed, self.write.data_bytes(data)).await
+    }
+
+    async fn send_error(&mut self, data: Bytes) -> Result<(), Closed> {
+        Self::unless_closed(&mut self.closed, self.write.extended_data_bytes(STDERR, data)).await
+    }
+}

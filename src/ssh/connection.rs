@@ -1,0 +1,403 @@
+//! One connection from the first byte to DISCONNECTED: its deadlines, its drain, and what is recorded at its end.
+
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use russh::server::{Handle, RunningSession, run_stream};
+use russh::{Disconnect, MethodKind, MethodSet};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{MutexGuard, OwnedSemaphorePermit, watch};
+use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
+
+use super::auth::{Accepted, Attempts, Examiner};
+use super::channels::ChannelTasks;
+use super::handler::Door;
+use super::stream::{Line, WatchedStream};
+use super::{Homes, Phase, Shared};
+use crate::audit::{Activity, AuthFailureReason, Connected, Disconnected, Note, Origin, Recorder, Rejected};
+use crate::metrics::Metrics;
+use crate::session::{Entered, LiveSession, Login};
+
+/// How long a session that was told to end may take before its socket is cut.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How long the answer to the last close may take to reach the client before a drain ends the session.
+const SETTLE: Duration = Duration::from_millis(250);
+
+/// What belongs to one connection.
+pub(super) struct Visit {
+    shared: Arc<Shared>,
+    homes: Arc<Homes>,
+    line: Arc<Line>,
+    attempts: tokio::sync::Mutex<Attempts>,
+    login: OnceLock<Arc<Login>>,
+    let_in: watch::Sender<bool>,
+    channels: ChannelTasks,
+    slots: Mutex<Slots>,
+}
+
+/// Places that a connection takes up.
+struct Slots {
+    unauthenticated: Option<OwnedSemaphorePermit>,
+    session: Option<(OwnedSemaphorePermit, Entered)>,
+}
+
+/// How a connection ended; the `reason` and `message` of DISCONNECTED.
+#[derive(Debug)]
+struct Ending {
+    reason: &'static str,
+    message: Option<String>,
+}
+
+impl Ending {
+    fn new(reason: &'static str) -> Self {
+        Ending { reason, message: None }
+    }
+
+    fn because(reason: &'static str, message: impl Into<String>) -> Self {
+        Ending { reason, message: Some(message.into()) }
+    }
+}
+
+/// Serves one connection to its end.
+pub(super) async fn serve<S>(
+    socket: S,
+    peer: SocketAddr,
+    shared: Arc<Shared>,
+    slot: OwnedSemaphorePermit,
+    phase: watch::Receiver<Phase>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let started = Instant::now();
+    let (stream, line) = WatchedStream::new(socket);
+    let visit = Arc::new(Visit::new(shared, line, peer, slot));
+    let ending = visit.run(stream, phase).await;
+    visit.finish(ending, started).await;
+}
+
+impl Visit {
+    fn new(shared: Arc<Shared>, line: Arc<Line>, peer: SocketAddr, slot: OwnedSemaphorePermit) -> Self {
+        let homes = shared.homes();
+        let origin = super::origin_of(peer);
+        let examiner = Examiner {
+            directory: homes.directory.clone(),
+            verifier: shared.verifier.clone(),
+            recorder: shared.recorder.clone(),
+        };
+        Visit {
+            attempts: tokio::sync::Mutex::new(Attempts::new(examiner, origin, line.clone())),
+            shared,
+            homes,
+            line,
+            login: OnceLock::new(),
+            let_in: watch::Sender::new(false),
+            channels: ChannelTasks::default(),
+            slots: Mutex::new(Slots { unauthenticated: Some(slot), session: None }),
+        }
+    }
+
+    pub(super) fn login(&self) -> Option<&Arc<Login>> {
+        self.login.get()
+    }
+
+    pub(super) fn channels(&self) -> &ChannelTasks {
+        &self.channels
+    }
+
+    pub(super) fn recorder(&self) -> &Recorder {
+        &self.shared.recorder
+    }
+
+    pub(super) fn banner(&self) -> Option<String> {
+        self.shared.settings.banner.clone()
+    }
+
+    /// The methods on offer: the same for every user, so that the answer tells nothing.
+    pub(super) fn methods(&self) -> MethodSet {
+        let both = [MethodKind::PublicKey, MethodKind::Password];
+        MethodSet::from(if self.homes.offers_password { &both[..] } else { &both[..1] })
+    }
+
+    pub(super) async fn attempts(&self) -> MutexGuard<'_, Attempts> {
+        self.attempts.lock().await
+    }
+
+    pub(super) async fn origin(&self) -> Origin {
+        self.attempts().await.origin()
+    }
+
+    fn metrics(&self) -> &Arc<Metrics> {
+        &self.shared.metrics
+    }
+
+    async fn record(&self, activity: Activity) -> bool {
+        let origin = self.origin().await;
+        match self.recorder().record(&origin, activity).await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(%error, session = %origin.session_id, "an event of the connection was lost");
+                false
+            }
+        }
+    }
+
+    /// An attempt succeeded: takes a session's place, builds the home, records CONNECTED. False when one of these fails;
+    /// the attempt is then refused.
+    pub(super) async fn let_in(&self, accepted: Accepted) -> bool {
+        let Ok(place) = self.shared.sessions.clone().try_acquire_owned() else {
+            let message = format!("the limit of {} sessions is reached", self.shared.settings.limits.sessions);
+            self.record(rejection("too-many-sessions", message)).await;
+            return false;
+        };
+        let origin = self.origin().await;
+        let built = Login::new(accepted.user.clone(), origin.clone(), &self.homes.backing, self.recorder().clone());
+        let login = match built {
+            Ok(login) => login,
+            Err(error) => {
+                tracing::error!(%error, "a login is refused");
+                self.record(Activity::Error(note(error.to_string()))).await;
+                return false;
+            }
+        };
+        let connected = Connected {
+            role: accepted.user.role.clone(),
+            method: accepted.method,
+            algorithms: self.line.algorithms(),
+            key: accepted.key,
+        };
+        if !self.record(Activity::Connected(Box::new(connected))).await || self.login.set(login).is_err() {
+            return false;
+        }
+        let live = LiveSession {
+            session_id: origin.session_id,
+            user: accepted.user.name.clone(),
+            source_ip: origin.source_ip,
+            since: SystemTime::now(),
+        };
+        let entered = self.shared.registry.enter(live);
+        {
+            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            slots.session = Some((place, entered));
+            slots.unauthenticated = None;
+        }
+        self.attempts().await.succeeded();
+        self.metrics().sessions.add(1);
+        self.let_in.send_replace(true);
+        true
+    }
+
+    /// Runs the SSH session until it ends or has to be ended.
+    async fn run<S>(self: &Arc<Self>, stream: WatchedStream<S>, mut phase: watch::Receiver<Phase>) -> Ending
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let limits = &self.shared.settings.limits;
+        let deadline = tokio::time::Instant::now() + limits.login_grace;
+        let greeting = run_stream(self.shared.config.clone(), stream, Door::new(self.clone()));
+        let mut running = tokio::select! {
+            begun = greeting => match begun {
+                Ok(running) => running,
+                Err(error) => return self.ending_of(&error),
+            },
+            () = sleep_until(deadline) => return Ending::because("login-grace", "nothing came from the client"),
+            () = leaves_running(&mut phase) => return Ending::because("server", "the gateway is shutting down"),
+        };
+        let mut let_in = self.let_in.subscribe();
+        let mut idle = IdleWatch::new(limits.idle);
+        let why = tokio::select! {
+            ended = &mut running => return self.ending_of_session(ended),
+            () = grace_is_over(deadline, &mut let_in) => {
+                Ending::because("login-grace", format!("no login within {} s", limits.login_grace.as_secs()))
+            }
+            () = idle.is_over(self) => Ending::because("idle", format!("nothing happened for {} s", limits.idle.as_secs())),
+            () = self.drained(&mut phase) => Ending::because("server", "the gateway is shutting down"),
+        };
+        let at_once = *phase.borrow() == Phase::Stopped;
+        self.end_session(&mut running, &why, at_once).await;
+        why
+    }
+
+    /// Tells the client why, waits a moment, then cuts the socket.
+    async fn end_session(&self, running: &mut RunningSession<Door>, why: &Ending, at_once: bool) {
+        let handle: Handle = running.handle();
+        let sentence = why.message.clone().unwrap_or_else(|| why.reason.to_owned());
+        if !at_once {
+            let farewell = async {
+                let _ = handle.disconnect(Disconnect::ByApplication, sentence, String::new()).await;
+                let _ = (&mut *running).await;
+            };
+            if timeout(FAREWELL, farewell).await.is_ok() {
+                return;
+            }
+        }
+        self.line.kill();
+        if timeout(FAREWELL, &mut *running).await.is_err() {
+            // The session waits for a codec; without the codecs it cannot wait any more.
+            self.channels.abort();
+        }
+    }
+
+    /// Returns when the gateway drains and this connection has no file open any more, or the time for that is over.
+    async fn drained(&self, phase: &mut watch::Receiver<Phase>) {
+        leaves_running(phase).await;
+        let Some(login) = self.login() else { return };
+        let finished = async {
+            loop {
+                login.transfers_ended().await;
+                tokio::time::sleep(SETTLE).await;
+                if login.open_transfers() == 0 && !login.is_busy() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = finished => {}
+            () = tokio::time::sleep(self.shared.settings.limits.drain) => {}
+            () = is_stopped(phase) => {}
+        }
+    }
+
+    /// Everything after the socket: waits for the transfers' ends, then records what is left to record.
+    async fn finish(self: Arc<Self>, ending: Ending, started: Instant) {
+        let limit = self.shared.settings.limits.drain;
+        if timeout(limit, self.channels.ended()).await.is_err() {
+            self.channels.abort();
+        }
+        if let Some(login) = self.login()
+            && !login.transfers_ended_within(limit).await
+        {
+            tracing::error!(user = login.user_name(), "transfers of an ended connection are still open");
+        }
+        if self.line.bytes_in() == 0 {
+            self.metrics().health_checks.add(1);
+            return;
+        }
+        if self.login().is_some() {
+            self.metrics().sessions.sub(1);
+        }
+        self.record_login_outcome(&ending).await;
+        let login = self.login();
+        let count = |pick: fn(&crate::session::Totals) -> &std::sync::atomic::AtomicU64| {
+            login.map_or(0, |login| pick(login.totals()).load(Ordering::Relaxed))
+        };
+        let disconnected = Disconnected {
+            reason: ending.reason.to_owned(),
+            message: ending.message,
+            duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            bytes_in: count(|totals| &totals.bytes_in),
+            bytes_out: count(|totals| &totals.bytes_out),
+            files_in: count(|totals| &totals.files_in),
+            files_out: count(|totals| &totals.files_out),
+        };
+        self.record(Activity::Disconnected(disconnected)).await;
+    }
+
+    /// KEX_FAILURE, the attempts that were left open, or EXIT_REASON.
+    async fn record_login_outcome(&self, ending: &Ending) {
+        if self.login().is_some() {
+            if ending.reason == "error" {
+                let message = ending.message.clone().unwrap_or_else(|| "the session failed".into());
+                self.record(Activity::ExitReason(note(message))).await;
+            }
+            return;
+        }
+        if let Some(failure) = self.line.kex_failure() {
+            self.record(Activity::KexFailure(failure)).await;
+        } else if self.line.client_version().is_some() {
+            let why = match ending.reason {
+                "login-grace" => AuthFailureReason::LoginGraceExceeded,
+                _ => AuthFailureReason::NoCredentialsOffered,
+            };
+            self.attempts().await.ended(why).await;
+        }
+    }
+
+    fn ending_of_session(&self, ended: Result<(), russh::Error>) -> Ending {
+        match ended {
+            Err(error) => self.ending_of(&error),
+            // The library ends a session by itself only when the attempts are used up.
+            Ok(()) if self.login().is_none() && self.rejections_used_up() => {
+                Ending::because("server", "too many authentication attempts")
+            }
+            Ok(()) => Ending::new("client"),
+        }
+    }
+
+    fn rejections_used_up(&self) -> bool {
+        let attempts = self.attempts.try_lock().map_or(0, |attempts| attempts.failed());
+        attempts as usize >= self.shared.settings.limits.auth_attempts
+    }
+
+    fn ending_of(&self, error: &russh::Error) -> Ending {
+        use std::io::ErrorKind;
+        match error {
+            russh::Error::IO(io) => match io.kind() {
+                ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Ending::new("client"),
+                _ => Ending::because("error", io.to_string()),
+            },
+            russh::Error::HUP | russh::Error::Disconnect => Ending::new("client"),
+            russh::Error::NoCommonAlgo { .. } => Ending::because("server", "no common algorithm"),
+            russh::Error::Version => Ending::because("error", "the client does not speak SSH"),
+            other => Ending::because("error", other.to_string()),
+        }
+    }
+}
+
+fn note(message: String) -> Note {
+    Note { message, operation: None, path: None, logical_path: None }
+}
+
+/// A CONNECTION_REJECTED event.
+pub(super) fn rejection(reason: &str, message: String) -> Activity {
+    Activity::ConnectionRejected(Rejected { reason: reason.to_owned(), message, ..Rejected::default() })
+}
+
+pub(super) async fn leaves_running(phase: &mut watch::Receiver<Phase>) {
+    // An error means that the gateway is gone, which is a shutdown too.
+    let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
+}
+
+async fn is_stopped(phase: &mut watch::Receiver<Phase>) {
+    let _ = phase.wait_for(|phase| *phase == Phase::Stopped).await;
+}
+
+/// Returns at the deadline unless the client was let in before.
+async fn grace_is_over(deadline: tokio::time::Instant, let_in: &mut watch::Receiver<bool>) {
+    let in_time = tokio::time::timeout_at(deadline, let_in.wait_for(|let_in| *let_in)).await.is_ok();
+    if in_time {
+        std::future::pending().await
+    }
+}
+
+/// Looks now and then whether anything happens. Bytes from or to the client count, so a client's keepalive does; so does
+/// an operation that runs, however long the store takes.
+struct IdleWatch {
+    limit: Duration,
+    seen: (u64, u64),
+    since: Instant,
+}
+
+impl IdleWatch {
+    fn new(limit: Duration) -> Self {
+        IdleWatch { limit, seen: (0, 0), since: Instant::now() }
+    }
+
+    async fn is_over(&mut self, visit: &Visit) {
+        let step = (self.limit / 10).clamp(Duration::from_millis(100), Duration::from_secs(30));
+        let mut ticks = interval(step);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let now = (visit.line.bytes_in(), visit.line.bytes_out());
+            if now != self.seen || visit.login().is_some_and(|login| login.is_busy()) {
+                self.seen = now;
+                self.since = Instant::now();
+            } else if self.since.elapsed() >= self.limit {
+                return;
+            }
+        }
+    }
+}

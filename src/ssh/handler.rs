@@ -1,0 +1,330 @@
+//! The thin russh handler: hands attempts to `auth`, channels to the codecs, and refuses everything else at once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use russh::keys::{Algorithm, Certificate, PublicKey};
+use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session as SshSession, VerifiedPublicKey};
+use russh::{Channel, ChannelId, ChannelOpenFailure, MethodKind, MethodSet, Pty, Sig};
+use tokio::sync::oneshot;
+
+use super::auth::{Accepted, OfferedKey, Verdict};
+use super::channels::Purpose;
+use super::connection::Visit;
+use super::keys;
+use crate::audit::{Activity, Denied};
+use crate::scp;
+use crate::secret::Secret;
+use crate::session::{Login, Protocol};
+
+/// What a person reads who asks for anything else.
+const ONLY_FILES: &str = "This server serves only SFTP and SCP.";
+
+/// Channels at once on one connection.
+const MAX_CHANNELS: usize = 10;
+
+/// One connection's handler.
+pub(super) struct Door {
+    visit: Arc<Visit>,
+    starters: HashMap<ChannelId, oneshot::Sender<Purpose>>,
+}
+
+impl Door {
+    pub(super) fn new(visit: Arc<Visit>) -> Self {
+        Door { visit, starters: HashMap::new() }
+    }
+
+    fn login(&self) -> Option<&Arc<Login>> {
+        self.visit.login()
+    }
+
+    async fn record(&self, activity: Activity) {
+        let origin = self.visit.origin().await;
+        if let Err(error) = self.visit.recorder().record(&origin, activity).await {
+            tracing::error!(%error, "a REQUEST_DENIED event was lost");
+        }
+    }
+
+    async fn deny(&self, request: String, message: &str) {
+        self.record(Activity::RequestDenied(Denied { request: cut(request), message: message.to_owned() })).await;
+    }
+
+    /// Refuses a channel that is not a session.
+    async fn refuse(&self, request: String, reply: ChannelOpenHandle) -> Result<(), russh::Error> {
+        self.deny(request, ONLY_FILES).await;
+        reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+        Ok(())
+    }
+
+    fn rejected(&self) -> Auth {
+        Auth::Reject { proceed_with_methods: Some(self.visit.methods()), partial_success: false }
+    }
+
+    async fn accept(&mut self, accepted: Accepted) -> Auth {
+        if self.visit.let_in(accepted).await { Auth::Accept } else { self.rejected() }
+    }
+
+    /// Starts a channel that was waiting for its purpose; false when there is none.
+    fn start(&mut self, channel: ChannelId, purpose: Purpose) -> bool {
+        self.starters.remove(&channel).is_some_and(|starter| starter.send(purpose).is_ok())
+    }
+}
+
+/// What a client asked for, short enough for an event.
+fn cut(mut text: String) -> String {
+    const LONGEST: usize = 256;
+    if text.len() > LONGEST {
+        let mut end = LONGEST;
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+    }
+    text
+}
+
+fn offered(key: &PublicKey, algorithm: &Algorithm) -> OfferedKey {
+    OfferedKey {
+        blob: keys::blob(key),
+        identity: keys::identity(key, None),
+        uses_sha1: matches!(algorithm, Algorithm::Rsa { hash: None }),
+    }
+}
+
+impl Handler for Door {
+    type Error = russh::Error;
+
+    async fn authentication_banner(&mut self) -> Result<Option<String>, Self::Error> {
+        Ok(self.visit.banner())
+    }
+
+    async fn auth_none(&mut self, user: &str) -> Result<Auth, Self::Error> {
+        self.visit.attempts().await.asked_for_methods(user);
+        Ok(self.rejected())
+    }
+
+    async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Self::Error> {
+        let key = offered(offer.public_key, offer.algorithm);
+        let wanted = self.visit.attempts().await.offered(user, &key).await;
+        Ok(if wanted { Auth::Accept } else { self.rejected() })
+    }
+
+    async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
+        let key = offered(key.public_key, key.algorithm);
+        let verdict = self.visit.attempts().await.proven(user, &key).await;
+        Ok(match verdict {
+            Verdict::Accept(accepted) => self.accept(accepted).await,
+            Verdict::Continue => Auth::Reject {
+                proceed_with_methods: Some(MethodSet::from(&[MethodKind::Password][..])),
+                partial_success: true,
+            },
+            Verdict::Reject => self.rejected(),
+        })
+    }
+
+    async fn auth_openssh_certificate(&mut self, user: &str, certificate: &Certificate) -> Result<Auth, Self::Error> {
+        let key = PublicKey::new(certificate.public_key().clone(), "");
+        self.visit.attempts().await.certificate(user, &offered(&key, &key.algorithm())).await;
+        Ok(self.rejected())
+    }
+
+    async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Self::Error> {
+        let password = Secret::new(password.to_owned());
+        let verdict = self.visit.attempts().await.password(user, password).await;
+        Ok(match verdict {
+            Verdict::Accept(accepted) => self.accept(accepted).await,
+            Verdict::Continue | Verdict::Reject => self.rejected(),
+        })
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _: &mut SshSession,
+    ) -> Result<(), Self::Error> {
+        if self.login().is_none() {
+            reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+        } else if self.visit.channels().open() >= MAX_CHANNELS {
+            self.deny("session".into(), "too many channels on one connection").await;
+            reply.reject(ChannelOpenFailure::ResourceShortage).await;
+        } else {
+            let id = channel.id();
+            let starter = self.visit.channels().start(channel);
+            self.starters.insert(id, starter);
+            reply.accept().await;
+        }
+        Ok(())
+    }
+
+    async fn channel_close(&mut self, channel: ChannelId, _: &mut SshSession) -> Result<(), Self::Error> {
+        self.starters.remove(&channel);
+        Ok(())
+    }
+
+    async fn subsystem_request(
+        &mut self,
+        channel: ChannelId,
+        name: &str,
+        session: &mut SshSession,
+    ) -> Result<(), Self::Error> {
+        let Some(login) = self.login().cloned() else { return session.channel_failure(channel) };
+        if name == "sftp" && self.starters.contains_key(&channel) {
+            session.channel_success(channel)?;
+            self.start(channel, Purpose::Sftp(login.session(Protocol::Sftp)));
+            return Ok(());
+        }
+        self.deny(format!("subsystem: {name}"), ONLY_FILES).await;
+        session.channel_failure(channel)?;
+        self.start(channel, Purpose::Refused(format!("{ONLY_FILES}\n")));
+        Ok(())
+    }
+
+    async fn exec_request(
+        &mut self,
+        channel: ChannelId,
+        command: &[u8],
+        session: &mut SshSession,
+    ) -> Result<(), Self::Error> {
+        let Some(login) = self.login().cloned() else { return session.channel_failure(channel) };
+        let refusal = match scp::Command::parse(command) {
+            Ok(command) if self.starters.contains_key(&channel) => {
+                session.channel_success(channel)?;
+                self.start(channel, Purpose::Scp(login.session(Protocol::Scp), command));
+                return Ok(());
+            }
+            Ok(_) => "a channel runs one command".to_owned(),
+            Err(scp::CommandError::NotScp) => ONLY_FILES.to_owned(),
+            Err(scp::CommandError::Invalid(sentence)) => sentence,
+        };
+        self.deny(format!("exec: {}", String::from_utf8_lossy(command)), &refusal).await;
+        // Success, so that the client shows the sentence and the exit status.
+        session.channel_success(channel)?;
+        self.start(channel, Purpose::Refused(format!("{refusal}\n")));
+        Ok(())
+    }
+
+    async fn shell_request(&mut self, channel: ChannelId, session: &mut SshSession) -> Result<(), Self::Error> {
+        self.deny("shell".into(), ONLY_FILES).await;
+        session.channel_success(channel)?;
+        self.start(channel, Purpose::Refused(format!("{ONLY_FILES}\n")));
+        Ok(())
+    }
+
+    async fn pty_request(
+        &mut self,
+        channel: ChannelId,
+        _term: &str,
+        _columns: u32,
+        _rows: u32,
+        _width: u32,
+        _height: u32,
+        _modes: &[(Pty, u32)],
+        session: &mut SshSession,
+    ) -> Result<(), Self::Error> {
+        self.deny("pty-req".into(), ONLY_FILES).await;
+        session.channel_failure(channel)
+    }
+
+    async fn x11_request(
+        &mut self,
+        channel: ChannelId,
+        _single: bool,
+        _protocol: &str,
+        _cookie: &str,
+        _screen: u32,
+        session: &mut SshSession,
+    ) -> Result<(), Self::Error> {
+        self.deny("x11-req".into(), ONLY_FILES).await;
+        session.channel_failure(channel)
+    }
+
+    async fn env_request(
+        &mut self,
+        channel: ChannelId,
+        name: &str,
+        _value: &str,
+        session: &mut SshSession,
+    ) -> Result<(), Self::Error> {
+        self.deny(format!("env: {name}"), "environment variables are not taken").await;
+        session.channel_failure(channel)
+    }
+
+    async fn window_change_request(
+        &mut self,
+        channel: ChannelId,
+        _columns: u32,
+        _rows: u32,
+        _width: u32,
+        _height: u32,
+        session: &mut SshSession,
+    ) -> Result<(), Self::Error> {
+        session.channel_failure(channel)
+    }
+
+    async fn agent_request(&mut self, _: ChannelId, _: &mut SshSession) -> Result<bool, Self::Error> {
+        self.deny("auth-agent-req".into(), ONLY_FILES).await;
+        Ok(false)
+    }
+
+    async fn signal(&mut self, _: ChannelId, _: Sig, _: &mut SshSession) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    async fn channel_open_x11(
+        &mut self,
+        _: Channel<Msg>,
+        originator: &str,
+        port: u32,
+        reply: ChannelOpenHandle,
+        _: &mut SshSession,
+    ) -> Result<(), Self::Error> {
+        self.refuse(format!("x11: {originator}:{port}"), reply).await
+    }
+
+    async fn channel_open_direct_tcpip(
+        &mut self,
+        _: Channel<Msg>,
+        host: &str,
+        port: u32,
+        _originator: &str,
+        _originator_port: u32,
+        reply: ChannelOpenHandle,
+        _: &mut SshSession,
+    ) -> Result<(), Self::Error> {
+        self.refuse(format!("direct-tcpip: {host}:{port}"), reply).await
+    }
+
+    async fn channel_open_forwarded_tcpip(
+        &mut self,
+        _: Channel<Msg>,
+        host: &str,
+        port: u32,
+        _originator: &str,
+        _originator_port: u32,
+        reply: ChannelOpenHandle,
+        _: &mut SshSession,
+    ) -> Result<(), Self::Error> {
+        self.refuse(format!("forwarded-tcpip: {host}:{port}"), reply).await
+    }
+
+    async fn channel_open_direct_streamlocal(
+        &mut self,
+        _: Channel<Msg>,
+        path: &str,
+        reply: ChannelOpenHandle,
+        _: &mut SshSession,
+    ) -> Result<(), Self::Error> {
+        self.refuse(format!("direct-streamlocal: {path}"), reply).await
+    }
+
+    async fn tcpip_forward(&mut self, host: &str, port: &mut u32, _: &mut SshSession) -> Result<bool, Self::Error> {
+        self.deny(format!("tcpip-forward: {host}:{port}"), ONLY_FILES).await;
+        Ok(false)
+    }
+
+    async fn streamlocal_forward(&mut self, path: &str, _: &mut SshSession) -> Result<bool, Self::Error> {
+        self.deny(format!("streamlocal-forward: {path}"), ONLY_FILES).await;
+        Ok(false)
+    }
+}

@@ -1,0 +1,144 @@
+//! Host keys, new keys, and public keys as events show them.
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use russh::keys::ssh_key::LineEnding;
+use russh::keys::{Algorithm, HashAlg, PrivateKey, PublicKey, key::safe_rng};
+
+use super::short_number;
+use crate::audit::KeyIdentity;
+use crate::secret::Secret;
+
+/// A key pair that was just made.
+#[derive(Debug, Clone)]
+pub struct NewKey {
+    /// The private key in OpenSSH's format.
+    pub private: Secret,
+    /// The public key as one `authorized_keys` line with the comment.
+    pub public: String,
+    /// `SHA256:` and base64 without padding.
+    pub fingerprint: String,
+}
+
+/// Makes an Ed25519 key pair, for host keys and the demo's user.
+///
+/// # Errors
+/// A sentence, when the key cannot be written in OpenSSH's format.
+pub fn make_ed25519_key(comment: &str) -> Result<NewKey, String> {
+    let failed = |error: russh::keys::ssh_key::Error| format!("an Ed25519 key cannot be made: {error}");
+    let mut key = PrivateKey::random(&mut safe_rng(), Algorithm::Ed25519).map_err(failed)?;
+    key.set_comment(comment);
+    Ok(NewKey {
+        private: Secret::new(key.to_openssh(LineEnding::LF).map_err(failed)?.to_string()),
+        public: key.public_key().to_openssh().map_err(failed)?,
+        fingerprint: key.fingerprint(HashAlg::Sha256).to_string(),
+    })
+}
+
+/// Reads a host key file: for `check` and for printing known-hosts lines. The public key as `ssh-ed25519 AAAA…`.
+///
+/// # Errors
+/// A sentence that says what is wrong with the file and what to do (missing, unreadable, a public key, has a passphrase).
+pub fn read_host_key_public(path: &Path) -> Result<String, String> {
+    let key = read_host_key(path)?;
+    let public = PublicKey::new(key.public_key().key_data().clone(), "");
+    public.to_openssh().map_err(|error| format!("the host key {} cannot be shown: {error}", path.display()))
+}
+
+/// Reads a host key file.
+pub(super) fn read_host_key(path: &Path) -> Result<PrivateKey, String> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            format!("the host key {shown} does not exist; make it with: ssh-keygen -t ed25519 -N '' -f {shown}")
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("the host key {shown} cannot be read: permission denied; let the user that runs Lockgate read it")
+        }
+        io::ErrorKind::InvalidData => {
+            format!("the host key {shown} is not a text file; name a private key in OpenSSH's format")
+        }
+        _ => format!("the host key {shown} cannot be read: {error}"),
+    })?;
+    let text = Secret::new(text);
+    if !text.expose().contains("PRIVATE KEY") {
+        return Err(format!("{shown} holds no private key; name the file without .pub"));
+    }
+    let decode = |text: &Secret| russh::keys::decode_secret_key(text.expose(), None);
+    let decoded = decode(&text).or_else(|error| match short_number::lengthened(&text) {
+        Some(longer) => decode(&longer),
+        None => Err(error),
+    });
+    let key = decoded.map_err(|error| match error {
+        russh::keys::Error::KeyIsEncrypted => {
+            format!("the host key {shown} has a passphrase; take it off with: ssh-keygen -p -N '' -f {shown}")
+        }
+        other => format!("the host key {shown} cannot be used: {other}"),
+    })?;
+    if key.is_encrypted() {
+        return Err(format!("the host key {shown} has a passphrase; take it off with: ssh-keygen -p -N '' -f {shown}"));
+    }
+    Ok(key)
+}
+
+/// A public key as events show it; `comment` comes from the configuration, never from the client.
+pub(super) fn identity(key: &PublicKey, comment: Option<&str>) -> KeyIdentity {
+    KeyIdentity {
+        key_type: key.algorithm().to_string(),
+        fingerprint: key.fingerprint(HashAlg::Sha256).to_string(),
+        blob: STANDARD.encode(blob(key)),
+        comment: comment.map(str::to_owned),
+    }
+}
+
+/// The key in SSH wire form (RFC 4253 section 6.6); empty if it cannot be encoded, which then matches no key.
+pub(super) fn blob(key: &PublicKey) -> Vec<u8> {
+    key.to_bytes().unwrap_or_default()
+}
+
+/// Lower-case hex.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_key_reads_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        let made = make_ed25519_key("somebody").unwrap();
+        std::fs::write(&path, made.private.expose()).unwrap();
+        let public = read_host_key_public(&path).unwrap();
+        assert!(public.starts_with("ssh-ed25519 AAAA"));
+        assert_eq!(made.public, format!("{public} somebody"));
+        let key = read_host_key(&path).unwrap();
+        let identity = identity(key.public_key(), None);
+        assert_eq!(identity.fingerprint, made.fingerprint);
+        assert_eq!(identity.key_type, "ssh-ed25519");
+        assert_eq!(format!("ssh-ed25519 {}", identity.blob), public);
+    }
+
+    #[test]
+    fn a_wrong_host_key_file_says_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        assert!(read_host_key_public(&path).unwrap_err().contains("ssh-keygen -t ed25519"));
+        std::fs::write(&path, make_ed25519_key("x").unwrap().public).unwrap();
+        assert!(read_host_key_public(&path).unwrap_err().contains(".pub"));
+        std::fs::write(&path, "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n")
+            .unwrap();
+        assert!(read_host_key_public(&path).unwrap_err().contains("cannot be used"));
+    }
+}

@@ -1,0 +1,182 @@
+//! The SSH door: listener, limits, drain; the thin russh handler; authentication attempts; the KEXINIT reader.
+//!
+//! The only module that names russh.
+
+mod algorithms;
+mod auth;
+mod channels;
+mod connection;
+mod handler;
+mod kexinit;
+mod keys;
+mod listener;
+mod short_number;
+mod stream;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use russh::SshId;
+use russh::keys::PrivateKey;
+use tokio::sync::Semaphore;
+
+use crate::audit::{Origin, Recorder};
+use crate::metrics::Metrics;
+use crate::session::{Backing, Registry};
+use crate::users::{Directory, PasswordVerifier};
+
+pub use algorithms::AlgorithmLists;
+pub use kexinit::{KexInit, Reader as KexInitReader};
+pub use keys::{NewKey, make_ed25519_key, read_host_key_public};
+pub use listener::Server;
+
+/// How the SSH door listens and whom it lets in.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Addresses to listen on; port 0 takes a free one.
+    pub listen: Vec<SocketAddr>,
+    /// Host key files in OpenSSH's format, without a passphrase.
+    pub host_keys: Vec<PathBuf>,
+    /// Algorithms on offer, best first.
+    pub algorithms: AlgorithmLists,
+    /// Text shown before authentication.
+    pub banner: Option<String>,
+    /// The limits.
+    pub limits: Limits,
+}
+
+/// Limits of the SSH door.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Logged-in connections at once.
+    pub sessions: usize,
+    /// Connections that have not logged in, at once.
+    pub unauthenticated: usize,
+    /// Time from the connection to the login.
+    pub login_grace: Duration,
+    /// Failed attempts on one connection.
+    pub auth_attempts: usize,
+    /// A session without any activity is ended after this.
+    pub idle: Duration,
+    /// How long a drain waits for transfers.
+    pub drain: Duration,
+}
+
+/// Whom the door lets in and what they find. Replaced as a whole at a reload; a connection keeps what it began with.
+#[derive(Debug, Clone)]
+pub struct Homes {
+    /// The users.
+    pub directory: Arc<dyn Directory>,
+    /// What stands behind the homes.
+    pub backing: Backing,
+    /// Whether any user may log in with a password, so that the method is offered.
+    pub offers_password: bool,
+}
+
+/// What the door needs from the rest of the gateway.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// Where events go.
+    pub recorder: Recorder,
+    /// The counters.
+    pub metrics: Arc<Metrics>,
+    /// The live sessions.
+    pub registry: Registry,
+    /// Users and stores.
+    pub homes: Homes,
+}
+
+/// Where the gateway is on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Serving.
+    Running,
+    /// No new connections; transfers may finish.
+    Draining,
+    /// Everything ends now.
+    Stopped,
+}
+
+/// Password checks at once: each takes a core and 19 MiB or more for some tens of milliseconds.
+const PASSWORD_CHECKS: usize = 4;
+
+/// The channel window in bytes: what a client may send before it has to wait for us.
+const WINDOW: u32 = 2 * 1024 * 1024;
+
+/// The largest packet that clients may send on a channel, in bytes.
+const MAX_PACKET: u32 = 32 * 1024;
+
+/// Packets of a channel that wait for its codec. With [`MAX_PACKET`] this is what a connection may hold in memory before its
+/// codec takes it: 512 KiB.
+const CHANNEL_QUEUE: usize = 16;
+
+/// What all connections share.
+struct Shared {
+    settings: Settings,
+    config: Arc<russh::server::Config>,
+    recorder: Recorder,
+    metrics: Arc<Metrics>,
+    registry: Registry,
+    verifier: Arc<PasswordVerifier>,
+    homes: RwLock<Arc<Homes>>,
+    sessions: Arc<Semaphore>,
+    unauthenticated: Arc<Semaphore>,
+}
+
+impl Shared {
+    fn new(settings: Settings, surroundings: Surroundings) -> Result<Shared, String> {
+        let keys = settings.host_keys.iter().map(|path| keys::read_host_key(path)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Shared {
+            config: Arc::new(russh_config(&settings, keys)),
+            sessions: Arc::new(Semaphore::new(settings.limits.sessions)),
+            unauthenticated: Arc::new(Semaphore::new(settings.limits.unauthenticated)),
+            settings,
+            recorder: surroundings.recorder,
+            metrics: surroundings.metrics,
+            registry: surroundings.registry,
+            verifier: Arc::new(PasswordVerifier::new(PASSWORD_CHECKS)),
+            homes: RwLock::new(Arc::new(surroundings.homes)),
+        })
+    }
+
+    fn homes(&self) -> Arc<Homes> {
+        self.homes.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn russh_config(settings: &Settings, keys: Vec<PrivateKey>) -> russh::server::Config {
+    russh::server::Config {
+        server_id: SshId::Standard("SSH-2.0-Lockgate".into()),
+        keys,
+        preferred: settings.algorithms.preferred(),
+        // The first `none`, by which clients ask for the methods, counts there too.
+        max_auth_attempts: settings.limits.auth_attempts.saturating_add(1),
+        // It would delay the answer to every rejected offer of a key; refused passwords take their time anyway.
+        auth_rejection_time: Duration::ZERO,
+        auth_rejection_time_initial: Some(Duration::ZERO),
+        // The connection has its own watch, which knows of running transfers.
+        inactivity_timeout: None,
+        window_size: WINDOW,
+        maximum_packet_size: MAX_PACKET,
+        channel_buffer_size: CHANNEL_QUEUE,
+        ..russh::server::Config::default()
+    }
+}
+
+/// Where a connection comes from, under a fresh session id.
+fn origin_of(peer: SocketAddr) -> Origin {
+    let mut id = [0; 10];
+    if aws_lc_rs::rand::fill(&mut id).is_err() {
+        tracing::error!("the system gives no randomness for session ids");
+    }
+    Origin {
+        session_id: keys::hex(&id).into(),
+        source_ip: peer.ip().to_canonical(),
+        source_port: peer.port(),
+        user: None,
+        protocol: None,
+        client: None,
+    }
+}

@@ -1,0 +1,218 @@
+//! The socket as the SSH library sees it: read along until both KEXINITs have passed, counted, buffered, and with a kill
+//! switch.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use futures_util::task::AtomicWaker;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::kexinit::{self, NoCommon, Reader};
+use crate::audit::{Algorithms, Rejected};
+
+/// Bytes that one read of the socket may bring: two full SSH packets. The library reads each packet in two pieces, which
+/// would be two system calls each.
+const READ_BUFFER: usize = 64 * 1024;
+
+/// What is known of a connection from outside: shared by its stream and whoever watches over it.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    killed: AtomicBool,
+    waker: AtomicWaker,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    greeting: Mutex<Greeting>,
+}
+
+/// The cleartext start of a connection, both directions.
+#[derive(Debug, Default)]
+struct Greeting {
+    client: Reader,
+    server: Reader,
+}
+
+impl Line {
+    /// Ends the connection: the next read or write fails. A session that waits for the socket wakes up.
+    pub(super) fn kill(&self) {
+        self.killed.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Bytes that came over the socket so far.
+    pub(super) fn bytes_in(&self) -> u64 {
+        self.bytes_in.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that went over the socket so far.
+    pub(super) fn bytes_out(&self) -> u64 {
+        self.bytes_out.load(Ordering::Relaxed)
+    }
+
+    /// The client's version line, once it has come.
+    pub(super) fn client_version(&self) -> Option<Arc<str>> {
+        self.greeting().client.version().map(Arc::from)
+    }
+
+    /// What was negotiated; `None` before both KEXINITs have passed or when they have nothing in common.
+    pub(super) fn algorithms(&self) -> Option<Algorithms> {
+        self.negotiated()?.ok()
+    }
+
+    /// Why there is nothing in common, with the client's lists.
+    pub(super) fn kex_failure(&self) -> Option<Rejected> {
+        let missing = self.negotiated()?.err()?;
+        let greeting = self.greeting();
+        let client = greeting.client.kexinit()?;
+        let joined = |names: &[String]| Some(names.join(","));
+        Some(Rejected {
+            reason: missing.reason().to_owned(),
+            message: missing.message().to_owned(),
+            client_kex: joined(&client.kex),
+            client_host_keys: joined(&client.host_keys),
+            client_ciphers: joined(&client.ciphers.0),
+            client_macs: joined(&client.macs.0),
+        })
+    }
+
+    fn negotiated(&self) -> Option<Result<Algorithms, NoCommon>> {
+        let greeting = self.greeting();
+        Some(kexinit::negotiate(greeting.client.kexinit()?, greeting.server.kexinit()?))
+    }
+
+    fn greeting(&self) -> std::sync::MutexGuard<'_, Greeting> {
+        self.greeting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check_alive(&self, cx: &Context<'_>) -> io::Result<()> {
+        self.waker.register(cx.waker());
+        if self.killed.load(Ordering::Acquire) {
+            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the connection was ended by the gateway"));
+        }
+        Ok(())
+    }
+}
+
+/// A socket with a [`Line`].
+pub(super) struct WatchedStream<S> {
+    socket: S,
+    line: Arc<Line>,
+    buffer: Box<[u8]>,
+    start: usize,
+    end: usize,
+    reads_along: bool,
+    writes_along: bool,
+}
+
+impl<S> WatchedStream<S> {
+    /// Wraps a socket.
+    pub(super) fn new(socket: S) -> (Self, Arc<Line>) {
+        let line = Arc::new(Line::default());
+        let stream = WatchedStream {
+            socket,
+            line: line.clone(),
+            buffer: vec![0; READ_BUFFER].into_boxed_slice(),
+            start: 0,
+            end: 0,
+            reads_along: true,
+            writes_along: true,
+        };
+        (stream, line)
+    }
+
+    fn count_in(&mut self, from: usize, to: usize) {
+        self.line.bytes_in.fetch_add((to - from) as u64, Ordering::Relaxed);
+        if self.reads_along {
+            let mut greeting = self.line.greeting();
+            greeting.client.take(&self.buffer[from..to]);
+            self.reads_along = !greeting.client.is_done();
+        }
+    }
+
+    fn count_out(&mut self, written: &[u8]) {
+        self.line.bytes_out.fetch_add(written.len() as u64, Ordering::Relaxed);
+        if self.writes_along {
+            let mut greeting = self.line.greeting();
+            greeting.server.take(written);
+            self.writes_along = !greeting.server.is_done();
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, wanted: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.line.check_alive(cx)?;
+        if this.start == this.end {
+            let mut space = ReadBuf::new(&mut this.buffer);
+            ready!(Pin::new(&mut this.socket).poll_read(cx, &mut space))?;
+            let read = space.filled().len();
+            (this.start, this.end) = (0, read);
+            this.count_in(0, read);
+        }
+        let given = wanted.remaining().min(this.end - this.start);
+        wanted.put_slice(&this.buffer[this.start..this.start + given]);
+        this.start += given;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.line.check_alive(cx)?;
+        let written = ready!(Pin::new(&mut this.socket).poll_write(cx, data))?;
+        this.count_out(&data[..written]);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.line.check_alive(cx)?;
+        Pin::new(&mut this.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn bytes_pass_unchanged_and_are_counted() {
+        let (near, mut far) = tokio::io::duplex(1 << 20);
+        let (mut stream, line) = WatchedStream::new(near);
+        let data: Vec<u8> = (0..200_000u32).map(|n| (n % 251) as u8).collect();
+        far.write_all(&data).await.unwrap();
+        let mut read = vec![0; data.len()];
+        for chunk in read.chunks_mut(4097) {
+            stream.read_exact(chunk).await.unwrap();
+        }
+        assert_eq!(read, data);
+        stream.write_all(&data[..1000]).await.unwrap();
+        assert_eq!((line.bytes_in(), line.bytes_out()), (200_000, 1000));
+        assert_eq!(line.client_version(), None);
+        assert_eq!(line.algorithms(), None);
+    }
+
+    #[tokio::test]
+    async fn the_kill_switch_wakes_a_waiting_reader() {
+        let (near, _far) = tokio::io::duplex(64);
+        let (mut stream, line) = WatchedStream::new(near);
+        let waiting = tokio::spawn(async move { stream.read_u8().await });
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        line.kill();
+        let error = tokio::time::timeout(Duration::from_secs(5), waiting).await.unwrap().unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
+    }
+}
