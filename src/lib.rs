@@ -32,3 +32,8 @@ pub mod scp;
 pub mod sftp;
 
 pub mod ssh;
+
+pub mod config;
+pub mod gateway;
+
+pub mod cli;

@@ -1,0 +1,177 @@
+//! `lockgate demo`: a gateway to try, with commands ready to paste.
+
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+
+use anyhow::{Context, anyhow};
+
+use super::serve::{Hangup, run};
+use super::starter::{CLIENT_KEY, CONFIG, KNOWN_HOSTS, SAMPLE, Starter, USER, reachable};
+use super::{Failure, block_on};
+use crate::config;
+
+/// Makes the folder's files where they are missing, and serves them.
+pub(super) fn demo(folder: &Path, listen: Option<SocketAddr>) -> Result<(), Failure> {
+    let starter = Starter::make(folder)?;
+    let mut settings = config::load(&starter.folder.join(CONFIG))?;
+    if let Some(address) = listen {
+        settings.ssh.listen = vec![address];
+    }
+    for address in &settings.ssh.listen {
+        refuse_taken_port(*address)?;
+    }
+    let host_keys = settings.ssh.host_keys.clone();
+    let has_user = settings.users.iter().any(|user| &*user.name == USER);
+    block_on(run(settings, Hangup::Drain, |addresses| {
+        starter.write_known_hosts(addresses, &host_keys)?;
+        let address = addresses.first().context("the gateway listens nowhere")?;
+        eprintln!("{}", introduction(&starter, reachable(*address), has_user));
+        Ok(())
+    }))?;
+    Ok(())
+}
+
+/// A port in use is what goes wrong most often: it is told before anything starts, with the way out.
+fn refuse_taken_port(address: SocketAddr) -> anyhow::Result<()> {
+    match TcpListener::bind(address) {
+        Err(error) if error.kind() == ErrorKind::AddrInUse => Err(anyhow!(
+            "{address} is in use, perhaps by another demo; add `--listen {}` to take a free port",
+            SocketAddr::new(address.ip(), 0)
+        )),
+        // Anything else is told by the start itself.
+        _ => Ok(()),
+    }
+}
+
+/// What a newcomer reads: what there is, and what to paste.
+fn introduction(starter: &Starter, address: SocketAddr, has_user: bool) -> String {
+    let folder = starter.folder.display();
+    let state = if starter.made.is_empty() { "Using" } else { "Made" };
+    let mut text = format!(
+        "\nLockgate serves on {address}. {state} {folder}:\n  config.yaml, the keys, and data/, where the files go.\n\
+         Each login and each transfer is a JSON line on standard output.\n"
+    );
+    if !has_user {
+        text.push_str(&format!("\nThe configuration has no user {USER:?}; log in as one of its own users.\n"));
+    } else {
+        text.push_str("\nPaste into another terminal:\n\n");
+        for (what, command) in commands(&starter.folder, address) {
+            text.push_str(&format!("  # {what}\n  {command}\n\n"));
+        }
+    }
+    text.push_str("Ctrl-C ends the demo; run it again to go on with the same keys and files.\n");
+    text
+}
+
+/// Commands that work as they stand, from any folder: what each does, and its line.
+fn commands(folder: &Path, address: SocketAddr) -> Vec<(&'static str, String)> {
+    let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
+    let key = path(CLIENT_KEY);
+    // `-i` expands `%`, and cannot be told not to.
+    let identity = match key.contains('%') {
+        true => option("IdentityFile", &key),
+        false => format!("-i {}", shell_word(&key)),
+    };
+    let options = format!(
+        "-P {} {identity} -o IdentitiesOnly=yes {} -o StrictHostKeyChecking=yes",
+        address.port(),
+        option("UserKnownHostsFile", &path(KNOWN_HOSTS))
+    );
+    let host = match address {
+        SocketAddr::V4(address) => address.ip().to_string(),
+        SocketAddr::V6(address) => format!("[{}]", address.ip()),
+    };
+    let sample = shell_word(&path(SAMPLE));
+    let place = shell_word(&format!("{USER}@{host}"));
+    let target = shell_word(&format!("{USER}@{host}:/"));
+    vec![
+        ("a session: put, get, ls, rename, rm …; `help` lists them", format!("sftp {options} {place}")),
+        ("one file up (scp over SFTP)", format!("scp {options} {sample} {target}")),
+        ("the same with the old SCP protocol", format!("scp -O {options} {sample} {target}")),
+    ]
+}
+
+/// `-o NAME=PATH`: ssh_config(5) splits the value at spaces, reads quotes and expands `%`.
+fn option(name: &str, path: &str) -> String {
+    let expanded = path.replace('%', "%%");
+    let value = match is_plain(path) {
+        true => expanded,
+        false => format!("\"{}\"", expanded.replace('\\', "\\\\").replace('"', "\\\"")),
+    };
+    format!("-o {}", shell_word(&format!("{name}={value}")))
+}
+
+fn is_plain(word: &str) -> bool {
+    !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"_@%+=:,./-".contains(&b))
+}
+
+/// `text` as one word of a POSIX shell.
+pub(super) fn shell_word(text: &str) -> String {
+    if is_plain(text) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// The words that a shell makes of `line`.
+    fn words(line: &str) -> Vec<String> {
+        let script = format!("printf '%s\\0' {line}");
+        let out = Command::new("sh").arg("-c").arg(script).output().unwrap();
+        assert!(out.status.success(), "{line}");
+        let text = String::from_utf8(out.stdout).unwrap();
+        text.split_terminator('\0').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn words_survive_a_shell() {
+        for text in ["a", "/a/b.c", "", "a b", "it's", "$HOME", "`x`", "a\"b", "*", "~", "ünï", "a\\b", "[::1]", "#a"]
+        {
+            assert_eq!(words(&shell_word(text)), [text], "{text}");
+        }
+    }
+
+    #[test]
+    fn plain_folders_give_plain_commands() {
+        let lines = commands(Path::new("/srv/demo"), "127.0.0.1:2022".parse().unwrap());
+        let options = "-P 2022 -i /srv/demo/demo_ed25519 -o IdentitiesOnly=yes \
+                       -o UserKnownHostsFile=/srv/demo/known_hosts -o StrictHostKeyChecking=yes";
+        assert_eq!(lines[0].1, format!("sftp {options} demo@127.0.0.1"));
+        assert_eq!(lines[1].1, format!("scp {options} /srv/demo/hello.txt demo@127.0.0.1:/"));
+        assert_eq!(lines[2].1, format!("scp -O {options} /srv/demo/hello.txt demo@127.0.0.1:/"));
+    }
+
+    #[test]
+    fn odd_folders_are_quoted_for_the_shell_and_for_ssh() {
+        let lines = commands(Path::new("/my demo's/50% \"off\""), "[::1]:2022".parse().unwrap());
+        let found = words(&lines[1].1);
+        let wanted = [
+            "scp",
+            "-P",
+            "2022",
+            "-o",
+            "IdentityFile=\"/my demo's/50%% \\\"off\\\"/demo_ed25519\"",
+            "-o",
+            "IdentitiesOnly=yes",
+            "-o",
+            "UserKnownHostsFile=\"/my demo's/50%% \\\"off\\\"/known_hosts\"",
+            "-o",
+            "StrictHostKeyChecking=yes",
+            "/my demo's/50% \"off\"/hello.txt",
+            "demo@[::1]:/",
+        ];
+        assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn a_taken_port_is_told_with_the_way_out() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let problem = refuse_taken_port(taken.local_addr().unwrap()).unwrap_err().to_string();
+        assert!(problem.contains("is in use") && problem.contains("--listen 127.0.0.1:0"), "{problem}");
+        refuse_taken_port("127.0.0.1:0".parse().unwrap()).unwrap();
+    }
+}

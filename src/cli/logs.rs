@@ -1,0 +1,34 @@
+//! Logs: lines for people or JSON, on standard error.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+/// Without `RUST_LOG`: what Lockgate itself says, and of the libraries only what is amiss.
+const DEFAULT_FILTER: &str = "warn,lockgate=info,russh=warn";
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Format {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Starts logging; a filter in `RUST_LOG` that cannot be read is reported and not used.
+pub(super) fn start(format: Format) {
+    let asked = std::env::var("RUST_LOG").ok().filter(|filter| !filter.trim().is_empty());
+    let filter = asked.as_deref().map(EnvFilter::try_new);
+    let wrong = filter.as_ref().and_then(|filter| filter.as_ref().err()).map(ToString::to_string);
+    let filter = filter.and_then(Result::ok).unwrap_or_else(|| EnvFilter::new(DEFAULT_FILTER));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Fails only when logging was started before, which is as good.
+    let _ = match format {
+        Format::Text => lines.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init(),
+        Format::Json => lines.json().flatten_event(true).try_init(),
+    };
+    if let Some(what) = wrong {
+        tracing::warn!("RUST_LOG is not a filter ({what}); using {DEFAULT_FILTER:?}");
+    }
+}

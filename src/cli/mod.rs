@@ -1,0 +1,194 @@
+//! The command line: arguments, log set-up, exit codes.
+//!
+//! Exit codes: 0 done, 1 a failure at run time, 2 wrong arguments or configuration. Events go to their sinks, on standard
+//! output by default; logs and everything that is said to a person while serving go to standard error.
+
+mod check;
+mod demo;
+mod hash_password;
+mod init;
+mod logs;
+mod serve;
+mod starter;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+use crate::config::Problems;
+
+/// How long the program waits at its end for work that cannot be interrupted.
+const LAST_WORK: Duration = Duration::from_secs(2);
+
+/// An SSH server that speaks only SFTP and SCP, serves object stores, and records every attempt and every file operation.
+#[derive(Debug, Parser)]
+#[command(name = "lockgate", version, about, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, PartialEq, Eq, Subcommand)]
+enum Command {
+    /// Make keys, a user and a store on the first run; serve them, and print commands to try it
+    Demo {
+        /// The folder for keys, configuration and files
+        #[arg(long, value_name = "DIR", default_value = "./lockgate-demo")]
+        dir: PathBuf,
+        /// Where to listen, instead of what the folder's config.yaml says (127.0.0.1:2022 at first); port 0 takes a free one
+        #[arg(long, value_name = "ADDR")]
+        listen: Option<SocketAddr>,
+    },
+    /// Make the same files as `demo`, without serving; what is there already stays
+    Init {
+        /// The folder for keys, configuration and files
+        #[arg(value_name = "DIR", default_value = "./lockgate")]
+        dir: PathBuf,
+    },
+    /// Serve; SIGHUP reloads the file, SIGTERM and SIGINT drain, a second one stops at once
+    Serve {
+        /// The configuration
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// How log lines on standard error look
+        #[arg(long, value_enum, default_value_t = logs::Format::Text)]
+        log_format: logs::Format,
+    },
+    /// Report every problem of a configuration
+    Check {
+        /// The configuration
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Reach each store and each sink as well
+        #[arg(long)]
+        online: bool,
+    },
+    /// Read a password (twice without echo, or one line of standard input) and print its argon2id hash
+    HashPassword,
+}
+
+/// Why the program ends without success.
+#[derive(Debug)]
+enum Failure {
+    /// Exit code 2; 1 when only files that the configuration names are amiss.
+    Configuration(Problems),
+    /// Exit code 1.
+    Run(anyhow::Error),
+}
+
+impl From<Problems> for Failure {
+    fn from(problems: Problems) -> Self {
+        Failure::Configuration(problems)
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Failure::Run(error)
+    }
+}
+
+/// The whole program; wrong arguments end it here with exit code 2.
+pub fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Configuration(problems)) => {
+            eprintln!("{problems}");
+            if problems.are_outside() { ExitCode::FAILURE } else { ExitCode::from(2) }
+        }
+        Err(Failure::Run(error)) => {
+            eprintln!("lockgate: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Demo { dir, listen } => {
+            logs::start(logs::Format::Text);
+            demo::demo(&dir, listen)
+        }
+        Command::Init { dir } => Ok(init::init(&dir)?),
+        Command::Serve { config, log_format } => {
+            logs::start(log_format);
+            serve::serve(&config)
+        }
+        Command::Check { config, online } => {
+            logs::start(logs::Format::Text);
+            check::check(&config, online)
+        }
+        Command::HashPassword => Ok(hash_password::hash_password()?),
+    }
+}
+
+/// Runs `work` on a runtime of its own.
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.context("the threads cannot be started")?;
+    let result = runtime.block_on(work);
+    runtime.shutdown_timeout(LAST_WORK);
+    result
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, clap::Error> {
+        Arguments::try_parse_from(line.split(' ')).map(|arguments| arguments.command)
+    }
+
+    #[test]
+    fn the_definition_of_the_arguments_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn commands_are_read_with_their_defaults() {
+        let at = |text: &str| Some(text.parse().unwrap());
+        for (line, command) in [
+            ("lockgate demo", Command::Demo { dir: "./lockgate-demo".into(), listen: None }),
+            ("lockgate demo --dir d --listen [::1]:0", Command::Demo { dir: "d".into(), listen: at("[::1]:0") }),
+            ("lockgate init", Command::Init { dir: "./lockgate".into() }),
+            ("lockgate init d", Command::Init { dir: "d".into() }),
+            ("lockgate serve --config c", Command::Serve { config: "c".into(), log_format: logs::Format::Text }),
+            (
+                "lockgate serve --config=c --log-format json",
+                Command::Serve { config: "c".into(), log_format: logs::Format::Json },
+            ),
+            ("lockgate check --config c", Command::Check { config: "c".into(), online: false }),
+            ("lockgate check --online --config c", Command::Check { config: "c".into(), online: true }),
+            ("lockgate hash-password", Command::HashPassword),
+        ] {
+            assert_eq!(parse(line).unwrap_or_else(|error| panic!("{line}: {error}")), command);
+        }
+    }
+
+    #[test]
+    fn wrong_arguments_end_with_exit_code_2() {
+        for line in [
+            "lockgate",
+            "lockgate fly",
+            "lockgate serve",
+            "lockgate serve c",
+            "lockgate serve --config c --log-format xml",
+            "lockgate demo --listen localhost",
+            "lockgate demo --listen 2022",
+            "lockgate check --online",
+            "lockgate hash-password secret",
+            "lockgate init a b",
+        ] {
+            assert_eq!(parse(line).expect_err(line).exit_code(), 2, "{line}");
+        }
+        assert_eq!(parse("lockgate --version").unwrap_err().exit_code(), 0);
+        assert_eq!(parse("lockgate serve --help").unwrap_err().exit_code(), 0);
+    }
+}

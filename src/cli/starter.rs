@@ -1,0 +1,247 @@
+//! The files of a new gateway: keys, a user, a store, a commented configuration. What is there already stays.
+
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{ErrorKind, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+
+use crate::ssh;
+
+/// The configuration.
+pub(super) const CONFIG: &str = "config.yaml";
+
+/// The server's key.
+const HOST_KEY: &str = "ssh_host_ed25519_key";
+
+/// The key of the user `demo`.
+pub(super) const CLIENT_KEY: &str = "demo_ed25519";
+
+/// The server's key as clients keep it.
+pub(super) const KNOWN_HOSTS: &str = "known_hosts";
+
+/// A small file to upload.
+pub(super) const SAMPLE: &str = "hello.txt";
+
+/// The name of the user.
+pub(super) const USER: &str = "demo";
+
+/// Where the configuration listens.
+pub(super) const LISTEN: &str = "127.0.0.1:2022";
+
+/// The text of the configuration.
+const CONFIG_TEXT: &str = include_str!("starter.yaml");
+
+/// A folder with the files of a gateway.
+#[derive(Debug)]
+pub(super) struct Starter {
+    /// The folder; absolute.
+    pub folder: PathBuf,
+    /// What was made just now: the name, and what it is.
+    pub made: Vec<(String, &'static str)>,
+}
+
+impl Starter {
+    /// Makes what is missing. Modes are right under any umask.
+    pub fn make(folder: &Path) -> anyhow::Result<Starter> {
+        let folder = std::path::absolute(folder).context("the folder's name cannot be used")?;
+        let mut starter = Starter { folder, made: Vec::new() };
+        let missing: Vec<PathBuf> =
+            starter.folder.ancestors().take_while(|folder| !folder.exists()).map(Path::to_owned).collect();
+        for folder in missing.iter().rev() {
+            make_folder(folder)?;
+        }
+        starter.key_pair(HOST_KEY, "lockgate", "the server's key")?;
+        starter.key_pair(CLIENT_KEY, USER, "the key of the user demo")?;
+        starter.folder("data", "the local store")?;
+        starter.folder("staging", "uploads that are written out of order")?;
+        starter.file(SAMPLE, 0o644, b"Hello from Lockgate.\n", "a file to upload")?;
+        starter.file(CONFIG, 0o600, CONFIG_TEXT.as_bytes(), "the configuration")?;
+        if !starter.has(KNOWN_HOSTS)? {
+            let listen = LISTEN.parse().context("the default address")?;
+            starter.write_known_hosts(&[listen], &[starter.folder.join(HOST_KEY)])?;
+            starter.made.push((KNOWN_HOSTS.into(), "the server's key, as clients keep it"));
+        }
+        Ok(starter)
+    }
+
+    /// Writes the known-hosts file anew, for these addresses and host keys.
+    pub fn write_known_hosts(&self, addresses: &[SocketAddr], host_keys: &[PathBuf]) -> anyhow::Result<()> {
+        let mut text = String::new();
+        for key in host_keys {
+            let public = ssh::read_host_key_public(key).map_err(anyhow::Error::msg)?;
+            for address in addresses {
+                text.push_str(&known_hosts_line(*address, &public));
+            }
+        }
+        // A client that reads the file now sees the old one or the new one.
+        let (path, new) = (self.folder.join(KNOWN_HOSTS), self.folder.join(".known_hosts.new"));
+        let written = remove_if_there(&new)
+            .and_then(|()| write_new(&new, 0o644, text.as_bytes()))
+            .and_then(|()| std::fs::rename(&new, &path));
+        written.with_context(|| format!("{} cannot be written", path.display()))
+    }
+
+    fn key_pair(&mut self, name: &str, comment: &str, what: &'static str) -> anyhow::Result<()> {
+        let public_name = format!("{name}.pub");
+        let public = if self.has(name)? {
+            if self.has(&public_name)? {
+                return Ok(());
+            }
+            let key = ssh::read_host_key_public(&self.folder.join(name)).map_err(anyhow::Error::msg)?;
+            format!("{} {comment}", key.trim())
+        } else {
+            if self.has(&public_name)? {
+                bail!("{0} holds {name}.pub without {name}; move {name}.pub away", self.folder.display());
+            }
+            let key = ssh::make_ed25519_key(comment).map_err(anyhow::Error::msg)?;
+            self.file(name, 0o600, key.private.expose().as_bytes(), what)?;
+            key.public
+        };
+        self.file(&public_name, 0o644, format!("{}\n", public.trim()).as_bytes(), "its public half")
+    }
+
+    fn folder(&mut self, name: &'static str, what: &'static str) -> anyhow::Result<()> {
+        if make_folder(&self.folder.join(name))? {
+            self.made.push((format!("{name}/"), what));
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, name: &str, mode: u32, content: &[u8], what: &'static str) -> anyhow::Result<()> {
+        let path = self.folder.join(name);
+        match write_new(&path, mode, content) {
+            Ok(()) => self.made.push((name.to_owned(), what)),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error).with_context(|| format!("{} cannot be made", path.display())),
+        }
+        Ok(())
+    }
+
+    fn has(&self, name: &str) -> anyhow::Result<bool> {
+        let path = self.folder.join(name);
+        match path.symlink_metadata() {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
+        }
+    }
+}
+
+/// Makes a folder that only its owner may enter; says whether it was made. One that is there stays as it is.
+fn make_folder(path: &Path) -> anyhow::Result<bool> {
+    let made = match std::fs::create_dir(path) {
+        Ok(()) => std::fs::set_permissions(path, Permissions::from_mode(0o700)).map(|()| true),
+        Err(_) if path.is_dir() => Ok(false),
+        Err(error) => Err(error),
+    };
+    made.with_context(|| format!("the folder {} cannot be made", path.display()))
+}
+
+/// Writes a file that does not exist yet; nothing is left of it when that fails.
+fn write_new(path: &Path, mode: u32, content: &[u8]) -> std::io::Result<()> {
+    // Nobody else may read it, not even before the mode is set.
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let fill = |file: &mut File| {
+        file.set_permissions(Permissions::from_mode(mode))?;
+        file.write_all(content)?;
+        file.sync_all()
+    };
+    fill(&mut file).inspect_err(|_| drop(std::fs::remove_file(path)))
+}
+
+fn remove_if_there(path: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The address that a client on this machine connects to: the loopback one where the server listens on all.
+pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::from([127, 0, 0, 1]),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::from(std::net::Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// One line of the known-hosts form (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT); `public` is the type and the key.
+fn known_hosts_line(address: SocketAddr, public: &str) -> String {
+    let address = reachable(address);
+    let key = public.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+    match address.port() {
+        22 => format!("{} {key}\n", address.ip()),
+        port => format!("[{}]:{port} {key}\n", address.ip()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        path.metadata().unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn everything_is_made_once_with_its_mode() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("new folder/gateway");
+        let starter = Starter::make(&folder).unwrap();
+        assert_eq!((mode(&folder), mode(&parent.path().join("new folder"))), (0o700, 0o700));
+        for (name, wanted) in [
+            (HOST_KEY, 0o600),
+            ("ssh_host_ed25519_key.pub", 0o644),
+            (CLIENT_KEY, 0o600),
+            ("demo_ed25519.pub", 0o644),
+            (CONFIG, 0o600),
+            (KNOWN_HOSTS, 0o644),
+            (SAMPLE, 0o644),
+            ("data", 0o700),
+            ("staging", 0o700),
+        ] {
+            assert_eq!(mode(&folder.join(name)), wanted, "{name}");
+        }
+        assert_eq!(starter.made.len(), 9);
+        let before = std::fs::read(folder.join(CLIENT_KEY)).unwrap();
+        std::fs::write(folder.join(CONFIG), "mine").unwrap();
+        std::fs::remove_file(folder.join("demo_ed25519.pub")).unwrap();
+        let again = Starter::make(&folder).unwrap();
+        assert_eq!(again.made, [("demo_ed25519.pub".to_owned(), "its public half")]);
+        assert_eq!(std::fs::read(folder.join(CLIENT_KEY)).unwrap(), before);
+        assert_eq!(std::fs::read(folder.join(CONFIG)).unwrap(), b"mine");
+        std::fs::remove_file(folder.join(CLIENT_KEY)).unwrap();
+        assert!(Starter::make(&folder).unwrap_err().to_string().contains("move demo_ed25519.pub away"));
+    }
+
+    #[test]
+    fn the_configuration_is_right_and_names_the_made_files() {
+        let folder = tempfile::tempdir().unwrap();
+        Starter::make(folder.path()).unwrap();
+        let settings =
+            crate::config::check(&folder.path().join(CONFIG)).unwrap_or_else(|problems| panic!("{problems}"));
+        assert_eq!(settings.ssh.listen, [LISTEN.parse().unwrap()]);
+        assert_eq!(settings.ssh.host_keys, [folder.path().join(HOST_KEY)]);
+        let public = std::fs::read_to_string(folder.path().join("demo_ed25519.pub")).unwrap();
+        let key = &settings.users[0].keys[0];
+        assert_eq!(*key, crate::users::AuthorizedKey::parse(&public).unwrap());
+        assert_eq!((&*settings.users[0].name, key.comment()), (USER, Some(USER)));
+    }
+
+    #[test]
+    fn known_hosts_lines_have_the_form_that_clients_look_for() {
+        for (address, line) in [
+            ("127.0.0.1:2022", "[127.0.0.1]:2022 ssh-ed25519 AAAA\n"),
+            ("0.0.0.0:2022", "[127.0.0.1]:2022 ssh-ed25519 AAAA\n"),
+            ("[::]:2022", "[::1]:2022 ssh-ed25519 AAAA\n"),
+            ("192.0.2.1:22", "192.0.2.1 ssh-ed25519 AAAA\n"),
+        ] {
+            assert_eq!(known_hosts_line(address.parse().unwrap(), "ssh-ed25519 AAAA lockgate\n"), line);
+        }
+    }
+}

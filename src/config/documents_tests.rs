@@ -1,0 +1,87 @@
+//! The documents' configurations are right: config.example.yaml, and each one in README.md.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::path::Path;
+
+use super::*;
+use crate::users::AuthMode;
+
+fn document(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+#[test]
+fn the_example_loads_as_it_is() {
+    let settings = load(&document("config.example.yaml")).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(settings.audit.server, "edge-1");
+    assert_eq!(settings.stores.len(), 3);
+    assert_eq!(settings.users[1].auth, AuthMode::Password);
+    assert_eq!(settings.users[0].home.len(), 4);
+}
+
+/// What the comments call a default is one.
+#[test]
+fn the_example_shows_the_defaults_of_the_limits() {
+    let settings = load(&document("config.example.yaml")).unwrap();
+    let least = "server: { listen: ['127.0.0.1:0'], host_keys: [k] }\nstores: {}\nusers: []\n";
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("c"), least).unwrap();
+    let default = load(&folder.path().join("c")).unwrap();
+    assert_eq!(format!("{:?}", settings.ssh.limits), format!("{:?}", default.ssh.limits));
+    assert_eq!(settings.ssh.algorithms, default.ssh.algorithms);
+    assert_eq!(settings.transfers.transfer_memory, default.transfers.transfer_memory);
+    assert_eq!(settings.transfers.staging, default.transfers.staging);
+    assert_eq!(settings.transfers.partial_uploads, default.transfers.partial_uploads);
+    assert_eq!(settings.strict_setstat, default.strict_setstat);
+}
+
+/// A key that the program reads and the example does not show would be found by nobody.
+#[test]
+fn the_example_shows_every_key() {
+    let text = std::fs::read_to_string(document("config.example.yaml")).unwrap();
+    let wrong = "server: { x: }\nstores: { s: { x: } }\nusers: [{ x: , home: [{ x: }] }]\nevents: [{ x: }]\nlimits: { x: }\nx:\n";
+    let around = Surroundings { folder: PathBuf::from("/"), host_name: "h".into(), look_at_files: false };
+    let problems = read_from(wrong, &around, &|_| None, Problems::new(Path::new("c"))).unwrap_err();
+    let lists: Vec<&str> =
+        problems.list().iter().filter_map(|p| p.text.split_once("the keys here are ").map(|(_, list)| list)).collect();
+    assert_eq!(lists.len(), 7, "{problems}");
+    for key in lists.iter().flat_map(|list| list.split(", ")).map(|key| key.trim_matches('"')) {
+        assert!(text.contains(&format!("{key}:")), "{key} is not in config.example.yaml");
+    }
+}
+
+#[test]
+fn every_configuration_in_the_readme_loads() {
+    let readme = std::fs::read_to_string(document("README.md")).unwrap();
+    let blocks: Vec<&str> = readme.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(!blocks.is_empty());
+    for block in blocks {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.yaml");
+        std::fs::write(&file, block).unwrap();
+        load(&file).unwrap_or_else(|problems| panic!("{problems}\n{block}"));
+    }
+}
+
+/// The limits' table says what the program does.
+#[test]
+fn the_readme_tells_the_defaults_of_the_limits() {
+    let readme = std::fs::read_to_string(document("README.md")).unwrap();
+    let rows: Vec<(&str, &str)> = readme
+        .split("| Key in `limits` | Default | |\n|---|---|---|\n")
+        .nth(1)
+        .unwrap()
+        .lines()
+        .map_while(|line| {
+            let mut cells = line.strip_prefix("| `")?.split('|');
+            Some((cells.next()?.trim().trim_end_matches('`'), cells.next()?.trim()))
+        })
+        .collect();
+    assert_eq!(rows.len(), 8, "{rows:?}");
+    let head = "server: { listen: ['127.0.0.1:0'], host_keys: [k] }\nstores: {}\nusers: []\n";
+    let table: Vec<String> = rows.iter().map(|(key, value)| format!("{key}: {value}")).collect();
+    let around = Surroundings { folder: PathBuf::from("/"), host_name: "h".into(), look_at_files: false };
+    let read = |text: &str| read_from(text, &around, &|_| None, Problems::new(Path::new("c"))).unwrap();
+    let told = read(&format!("{head}limits: {{ {} }}", table.join(", ")));
+    assert_eq!(format!("{told:?}"), format!("{:?}", read(head)));
+}

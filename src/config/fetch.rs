@@ -1,0 +1,94 @@
+//! `${env:NAME}` and `${file:PATH}` in the text values of a configuration.
+
+use std::path::PathBuf;
+
+use super::problem::Problems;
+use super::reader::Place;
+use super::tree::{Node, Text, Value, read_text};
+use crate::secret::Secret;
+
+/// The largest file that `${file:PATH}` reads, in bytes.
+const MAX_FILE: u64 = 64 * 1024;
+
+/// Where the values come from.
+pub(super) struct Sources<'a> {
+    /// Looks an environment variable up: `None` when it is not set.
+    pub environment: &'a dyn Fn(&str) -> Option<String>,
+    /// The folder that relative paths start from.
+    pub folder: PathBuf,
+}
+
+/// Replaces every `${env:…}` and `${file:…}` below `node`. What cannot be fetched is a problem, and the value is broken.
+/// Keys are left alone, what was fetched is not looked at again, and no problem shows it.
+pub(super) fn fetch_all(node: &mut Node, place: &Place, sources: &Sources<'_>, problems: &mut Problems) {
+    match &mut node.value {
+        Value::Text(text) => match fetch(text.text.expose(), sources, problems) {
+            Ok(None) => {}
+            Ok(Some(fetched)) => *text = Text { text: Secret::new(fetched), fetched: true },
+            Err(what) => {
+                problems.add(place.to_string(), node.line, what);
+                node.value = Value::Broken;
+            }
+        },
+        Value::List(list) => {
+            for (index, element) in list.iter_mut().enumerate() {
+                fetch_all(element, &place.element(index), sources, problems);
+            }
+        }
+        Value::Map(pairs) => {
+            for (key, value) in pairs {
+                fetch_all(value, &place.key(&Place::name_of(key)), sources, problems);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The text with everything fetched; `None` when there is nothing to fetch. `${` with another word stays as it is.
+fn fetch(text: &str, sources: &Sources<'_>, problems: &mut Problems) -> Result<Option<String>, String> {
+    let mut fetched = String::new();
+    let mut rest = text;
+    let mut found = false;
+    while let Some(start) = rest.find("${") {
+        let (before, reference) = rest.split_at(start);
+        fetched.push_str(before);
+        let is_ours = ["${env:", "${file:"].iter().any(|word| reference.starts_with(word));
+        if !is_ours {
+            fetched.push_str("${");
+            rest = &reference[2..];
+            continue;
+        }
+        let Some(end) = reference.find('}') else {
+            return Err("the `}` after `${env:` or `${file:` is missing".into());
+        };
+        found = true;
+        let value = fetch_one(&reference[2..end], sources)?;
+        problems.hide(&value);
+        fetched.push_str(&value);
+        rest = &reference[end + 1..];
+    }
+    fetched.push_str(rest);
+    Ok(found.then_some(fetched))
+}
+
+/// `env:NAME` or `file:PATH`.
+fn fetch_one(reference: &str, sources: &Sources<'_>) -> Result<String, String> {
+    match reference.split_once(':') {
+        Some((_, "")) => Err(format!("a name is missing in `${{{reference}}}`")),
+        Some(("env", name)) => (sources.environment)(name)
+            .ok_or_else(|| format!("the environment variable {name} is not set; set it, or write the value here")),
+        Some(("file", path)) => {
+            let path = sources.folder.join(path);
+            let mut text = read_text(&path, MAX_FILE).map_err(|what| format!("the file {} {what}", path.display()))?;
+            // The line end that an editor leaves is not part of the secret.
+            if text.ends_with('\n') {
+                text.pop();
+                if text.ends_with('\r') {
+                    text.pop();
+                }
+            }
+            Ok(text)
+        }
+        _ => Err(format!("`${{{reference}}}` is neither `${{env:NAME}}` nor `${{file:PATH}}`")),
+    }
+}

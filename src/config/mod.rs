@@ -1,0 +1,85 @@
+//! The configuration: the YAML file's shape (`raw`) and its resolution (`resolve`) into each module's settings.
+//!
+//! The only module that knows the format. All problems of a file are found in one reading: the text becomes a generic tree
+//! (`tree`), secrets are fetched (`fetch`), the shape is taken out of the tree (`raw`, by `reader`), and the meaning is
+//! judged (`resolve`); each step notes what is wrong and goes on.
+
+mod fetch;
+mod problem;
+mod raw;
+mod reader;
+mod resolve;
+mod resolve_users;
+mod tree;
+mod units;
+
+use std::path::{Path, PathBuf};
+
+use crate::gateway;
+use fetch::Sources;
+use reader::{Item, Place};
+use resolve::Surroundings;
+
+pub use problem::{Problem, Problems};
+
+/// The largest configuration file, in bytes.
+const MAX_FILE: u64 = 64 << 20;
+
+/// Reads a configuration file. Keys, stores and sinks that it names are not reached.
+///
+/// # Errors
+/// Every problem of the file.
+pub fn load(file: &Path) -> Result<gateway::Settings, Problems> {
+    read(file, false)
+}
+
+/// As [`load`], and looks at the files that it names as well: host keys must be readable, a file sink's folder must exist.
+///
+/// # Errors
+/// Every problem of the file, and of the files that it names ([`Problem::outside`]).
+pub fn check(file: &Path) -> Result<gateway::Settings, Problems> {
+    read(file, true)
+}
+
+fn read(file: &Path, look_at_files: bool) -> Result<gateway::Settings, Problems> {
+    let mut problems = Problems::new(file);
+    let text = match tree::read_text(file, MAX_FILE) {
+        Ok(text) => text,
+        Err(what) => {
+            problems.add("", None, format!("the file {what}"));
+            return Err(problems);
+        }
+    };
+    let folder = std::path::absolute(file).ok().and_then(|path| Some(path.parent()?.to_owned()));
+    let around =
+        Surroundings { folder: folder.unwrap_or_else(|| PathBuf::from(".")), host_name: host_name(), look_at_files };
+    read_from(&text, &around, &|name| std::env::var(name).ok(), problems)
+}
+
+/// Reads the text of a configuration.
+fn read_from(
+    text: &str,
+    around: &Surroundings,
+    environment: &dyn Fn(&str) -> Option<String>,
+    mut problems: Problems,
+) -> Result<gateway::Settings, Problems> {
+    let Some(mut root) = tree::parse(text, &mut problems) else { return Err(problems) };
+    let sources = Sources { environment, folder: around.folder.clone() };
+    fetch::fetch_all(&mut root, &Place::root(), &sources, &mut problems);
+    let Some(raw) = raw::read(&Item::root(&root), &mut problems) else { return Err(problems) };
+    let settings = resolve::resolve(&raw, around, &mut problems);
+    problems.none_or().map(|()| settings)
+}
+
+/// The host's name, with anything odd left out.
+fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let plain: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).collect();
+    let plain = plain.trim_start_matches('.');
+    if plain.is_empty() { "lockgate".to_owned() } else { plain.to_owned() }
+}
+
+#[cfg(test)]
+mod documents_tests;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,375 @@
+//! The shape of the configuration file: which keys there are, of which types, with which bounds and defaults.
+//!
+//! What the values mean together (a target's store exists, a login has its credential) is judged by `resolve`.
+
+use std::time::Duration;
+
+use super::problem::{Problems, near, quoted};
+use super::reader::{At, Item, Section};
+use crate::audit::OnFailure;
+use crate::policy::{Permission, Permissions};
+use crate::secret::Secret;
+use crate::users::AuthMode;
+use crate::vfs::PartialUploads;
+
+/// The whole file. What could not be read is left out or `None`, and noted as a problem.
+#[derive(Debug)]
+pub(super) struct Config {
+    pub server: Server,
+    pub stores: Vec<Store>,
+    pub users: Vec<User>,
+    /// `None`: the default sink.
+    pub events: Option<Vec<Sink>>,
+    pub limits: Limits,
+    pub partial_uploads: PartialUploads,
+    pub strict_setstat: bool,
+}
+
+/// `server`
+#[derive(Debug, Default)]
+pub(super) struct Server {
+    pub name: Option<At<String>>,
+    pub listen: Option<Vec<At<String>>>,
+    pub host_keys: Option<Vec<At<String>>>,
+    pub resource_arn: Option<At<String>>,
+    pub security_policy: Option<At<String>>,
+    pub kex: Option<At<Vec<String>>>,
+    pub ciphers: Option<At<Vec<String>>>,
+    pub macs: Option<At<Vec<String>>>,
+    pub host_key_algorithms: Option<At<Vec<String>>>,
+    pub banner: Option<At<String>>,
+}
+
+/// `stores.NAME`
+#[derive(Debug)]
+pub(super) struct Store {
+    pub name: At<String>,
+    pub url: Option<At<Secret>>,
+    pub options: Option<At<Vec<(String, Secret)>>>,
+}
+
+/// `users[i]`
+#[derive(Debug)]
+pub(super) struct User {
+    pub at: At<()>,
+    pub name: Option<At<String>>,
+    pub role: Option<At<String>>,
+    pub public_keys: At<Vec<At<String>>>,
+    /// Whether keys stand in the file, right or wrong.
+    pub has_keys: bool,
+    pub password_hash: Option<At<Secret>>,
+    /// Whether a hash stands in the file, right or wrong.
+    pub has_password: bool,
+    pub auth: Option<AuthMode>,
+    pub enabled: bool,
+    pub home: Option<At<Vec<HomeEntry>>>,
+}
+
+/// `users[i].home[j]`
+#[derive(Debug)]
+pub(super) struct HomeEntry {
+    pub entry: Option<At<String>>,
+    pub target: Option<At<String>>,
+    pub permissions: Permissions,
+}
+
+/// `events[i]`
+#[derive(Debug)]
+pub(super) struct Sink {
+    pub at: At<()>,
+    pub target: Target,
+    pub on_failure: OnFailure,
+}
+
+/// Where a sink writes.
+#[derive(Debug)]
+pub(super) enum Target {
+    Stdout,
+    File(At<String>),
+}
+
+/// `limits`
+#[derive(Debug)]
+pub(super) struct Limits {
+    pub sessions: u64,
+    pub unauthenticated: u64,
+    pub login_grace: Duration,
+    pub auth_attempts: u64,
+    pub idle: Duration,
+    pub drain: Duration,
+    pub transfer_memory: u64,
+    pub staging: u64,
+    pub staging_folder: Option<At<String>>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            sessions: 10_000,
+            unauthenticated: 100,
+            login_grace: Duration::from_secs(30),
+            auth_attempts: 6,
+            idle: Duration::from_secs(30 * 60),
+            drain: Duration::from_secs(60),
+            transfer_memory: 512 << 20,
+            staging: 10 << 30,
+            staging_folder: None,
+        }
+    }
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Reads the whole file. `None` when it is not a mapping.
+pub(super) fn read(root: &Item<'_>, problems: &mut Problems) -> Option<Config> {
+    let mut file = root.section(problems)?;
+    let server = file.need("server", "where to listen and with which host keys", problems);
+    let server = server.and_then(|item| item.section(problems)).map(|section| read_server(section, problems));
+    let stores = file.need("stores", "where the files are kept: a name and a URL for each store", problems);
+    let users = file.need("users", "who may log in; [] for nobody", problems);
+    let config = Config {
+        server: server.unwrap_or_default(),
+        stores: stores.map(|item| read_stores(&item, problems)).unwrap_or_default(),
+        users: each(users, problems, read_user),
+        events: file.take("events").and_then(|item| read_events(&item, problems)),
+        limits: file.take("limits").map(|item| read_limits(&item, problems)).unwrap_or_default(),
+        partial_uploads: choice(
+            file.take("partial_uploads"),
+            &[("discard", PartialUploads::Discard), ("publish", PartialUploads::Publish)],
+            problems,
+        ),
+        strict_setstat: choice(file.take("setstat"), &[("ignore", false), ("strict", true)], problems),
+    };
+    file.close(problems);
+    Some(config)
+}
+
+fn read_server(mut section: Section<'_>, problems: &mut Problems) -> Server {
+    let listen = section.need("listen", "a list of addresses, as in [\"0.0.0.0:2022\"]", problems);
+    let host_keys = section.need("host_keys", "a list of key files; `lockgate init` makes one", problems);
+    let server = Server {
+        name: text(&mut section, "name", problems),
+        listen: listen.and_then(|item| {
+            item.filled("write at least one address, as in [\"0.0.0.0:2022\"]", problems);
+            item.texts(problems)
+        }),
+        host_keys: host_keys.and_then(|item| {
+            item.filled("write at least one key file (`lockgate init` makes one)", problems);
+            item.texts(problems)
+        }),
+        resource_arn: text(&mut section, "resource_arn", problems),
+        security_policy: text(&mut section, "security_policy", problems),
+        kex: names(&mut section, "kex", problems),
+        ciphers: names(&mut section, "ciphers", problems),
+        macs: names(&mut section, "macs", problems),
+        host_key_algorithms: names(&mut section, "host_key_algorithms", problems),
+        banner: text(&mut section, "banner", problems),
+    };
+    read_proxy_protocol(section.take("proxy_protocol"), problems);
+    section.close(problems);
+    server
+}
+
+fn read_proxy_protocol(item: Option<Item<'_>>, problems: &mut Problems) {
+    let Some(item) = item else { return };
+    if let Some(false) = item.choice(&[("off", true), ("optional", false), ("required", false)], problems) {
+        item.problem(problems, "the PROXY protocol is not served yet; write off");
+    }
+}
+
+fn text(section: &mut Section<'_>, key: &'static str, problems: &mut Problems) -> Option<At<String>> {
+    section.take(key)?.placed_text(problems)
+}
+
+fn names(section: &mut Section<'_>, key: &'static str, problems: &mut Problems) -> Option<At<Vec<String>>> {
+    let item = section.take(key)?;
+    let texts = item.texts(problems)?;
+    Some(item.at(texts.into_iter().map(|text| text.value).collect()))
+}
+
+fn choice<T: Clone + Default>(item: Option<Item<'_>>, words: &[(&'static str, T)], problems: &mut Problems) -> T {
+    item.and_then(|item| item.choice(words, problems)).unwrap_or_default()
+}
+
+/// Reads each element of a list that is a mapping.
+fn each<T>(
+    item: Option<Item<'_>>,
+    problems: &mut Problems,
+    read: impl Fn(&Item<'_>, Section<'_>, &mut Problems) -> T,
+) -> Vec<T> {
+    let mut all = Vec::new();
+    for element in item.and_then(|item| item.list(problems)).unwrap_or_default() {
+        if let Some(section) = element.section(problems) {
+            all.push(read(&element, section, problems));
+        }
+    }
+    all
+}
+
+fn read_stores(item: &Item<'_>, problems: &mut Problems) -> Vec<Store> {
+    let mut stores = Vec::new();
+    for (name, item) in item.pairs(problems).unwrap_or_default() {
+        let mut store = Store { name, url: None, options: None };
+        if let Some(mut section) = item.section(problems) {
+            let url = section.need("url", "as in file:///var/lib/lockgate/data or s3://bucket/prefix", problems);
+            store.url = url.and_then(|item| Some(item.at(item.secret(problems)?)));
+            store.options = section.take("options").map(|item| item.at(read_options(&item, problems)));
+            section.close(problems);
+        }
+        stores.push(store);
+    }
+    stores
+}
+
+fn read_options(item: &Item<'_>, problems: &mut Problems) -> Vec<(String, Secret)> {
+    let mut options = Vec::new();
+    for (name, value) in item.pairs(problems).unwrap_or_default() {
+        let Some(value) = value.secret(problems) else { continue };
+        if is_credential(&name.value) {
+            problems.hide(value.expose());
+        }
+        options.push((name.value, value));
+    }
+    options
+}
+
+/// Whether a store's option holds something that no message may repeat.
+fn is_credential(option: &str) -> bool {
+    let option = option.to_ascii_lowercase();
+    ["key", "secret", "token", "password", "credential", "sas", "service_account"].iter().any(|w| option.contains(w))
+}
+
+fn read_user(item: &Item<'_>, mut section: Section<'_>, problems: &mut Problems) -> User {
+    let name = section.need("name", "the login name", problems);
+    let keys = section.take("public_keys");
+    let password = section.take("password_hash");
+    let auth = section.take("auth");
+    let home = section.need("home", "what the user sees, as in [{ entry: /, target: \"STORE:/FOLDER\" }]", problems);
+    let words = [
+        ("public_key", AuthMode::PublicKey),
+        ("password", AuthMode::Password),
+        ("public_key_or_password", AuthMode::PublicKeyOrPassword),
+        ("public_key_and_password", AuthMode::PublicKeyAndPassword),
+    ];
+    let user = User {
+        at: item.at(()),
+        name: name.and_then(|item| item.placed_text(problems)),
+        role: text(&mut section, "role", problems),
+        has_keys: keys.as_ref().is_some_and(Item::is_given) || section.is_broken("public_keys"),
+        public_keys: match &keys {
+            Some(item) => item.at(item.texts(problems).unwrap_or_default()),
+            None => item.at(Vec::new()),
+        },
+        has_password: password.is_some() || section.is_broken("password_hash"),
+        password_hash: password.and_then(|item| Some(item.at(Secret::new(item.text(problems)?.to_owned())))),
+        auth: match auth {
+            None => Some(AuthMode::default()),
+            Some(item) => item.choice(&words, problems),
+        },
+        enabled: section.take("enabled").and_then(|item| item.boolean(problems)).unwrap_or(true),
+        home: home.map(|item| {
+            item.filled("write at least one entry, as in [{ entry: /, target: \"STORE:/FOLDER\" }]", problems);
+            item.at(each(Some(item.clone()), problems, read_home_entry))
+        }),
+    };
+    section.close(problems);
+    user
+}
+
+fn read_home_entry(_: &Item<'_>, mut section: Section<'_>, problems: &mut Problems) -> HomeEntry {
+    let entry = section.need("entry", "the path that the user sees, as in /incoming", problems);
+    let target = section.need("target", "the store and the folder behind it, as in lake:/in/${user}", problems);
+    let permissions = section.take("permissions");
+    let entry = HomeEntry {
+        entry: entry.and_then(|item| item.placed_text(problems)),
+        target: target.and_then(|item| item.placed_text(problems)),
+        permissions: permissions.map_or(Permissions::READ_WRITE, |item| read_permissions(&item, problems)),
+    };
+    section.close(problems);
+    entry
+}
+
+fn read_permissions(item: &Item<'_>, problems: &mut Problems) -> Permissions {
+    let names = || Permission::ALL.into_iter().map(Permission::name);
+    let words = [
+        ("read_only", Permissions::READ_ONLY),
+        ("read_write", Permissions::READ_WRITE),
+        ("write_only", Permissions::WRITE_ONLY),
+    ];
+    if item.is_text() {
+        let word = item.text(problems).unwrap_or_default();
+        if Permission::from_name(word).is_some() {
+            item.problem(problems, format!("a single permission is written as a list: [{word}]"));
+            return Permissions::NONE;
+        }
+        return item.choice(&words, problems).unwrap_or(Permissions::NONE);
+    }
+    let texts = item.texts(problems).unwrap_or_default();
+    let mut permissions = Permissions::NONE;
+    for text in texts {
+        match Permission::from_name(&text.value) {
+            Some(permission) => permissions = permissions.with(permission),
+            None => {
+                let right = match near(&text.value, names()) {
+                    Some(meant) => format!("did you mean {meant:?}?"),
+                    None => format!("the permissions are {}", quoted(names())),
+                };
+                text.problem(problems, format!("no such permission; {right}"));
+            }
+        }
+    }
+    permissions
+}
+
+fn read_events(item: &Item<'_>, problems: &mut Problems) -> Option<Vec<Sink>> {
+    let elements = item.list(problems)?;
+    item.filled("write at least one sink, or leave `events` out for standard output", problems);
+    let mut sinks = Vec::new();
+    for element in elements {
+        let Some(mut section) = element.section(problems) else { continue };
+        let kind = section.need("sink", "\"stdout\" or \"file\"", problems);
+        let kind = kind.and_then(|item| item.choice(&[("stdout", false), ("file", true)], problems));
+        let path = match kind {
+            Some(true) => section.need("path", "the file that events are appended to", problems),
+            _ => section.take("path"),
+        };
+        if let (Some(false), Some(path)) = (kind, &path) {
+            path.problem(problems, "a stdout sink has no path; remove it, or write `sink: file`");
+        }
+        let words = [("refuse", OnFailure::Refuse), ("continue", OnFailure::Continue)];
+        let on_failure = choice(section.take("on_failure"), &words, problems);
+        let target = match kind {
+            Some(false) => Some(Target::Stdout),
+            _ => path.and_then(|path| path.placed_text(problems)).map(Target::File),
+        };
+        sinks.extend(target.map(|target| Sink { at: element.at(()), target, on_failure }));
+        section.close(problems);
+    }
+    Some(sinks)
+}
+
+fn read_limits(item: &Item<'_>, problems: &mut Problems) -> Limits {
+    let mut limits = Limits::default();
+    let Some(mut section) = item.section(problems) else { return limits };
+    let mut number = |key, bounds, value: &mut u64, problems: &mut Problems| {
+        *value = section.take(key).and_then(|item| item.integer(bounds, problems)).unwrap_or(*value);
+    };
+    number("sessions", 1..=1_000_000, &mut limits.sessions, problems);
+    number("unauthenticated", 1..=100_000, &mut limits.unauthenticated, problems);
+    number("auth_attempts", 1..=100, &mut limits.auth_attempts, problems);
+    let mut time = |key, bounds, value: &mut Duration, problems: &mut Problems| {
+        *value = section.take(key).and_then(|item| item.duration(bounds, problems)).unwrap_or(*value);
+    };
+    time("login_grace", SECOND..=Duration::from_secs(600), &mut limits.login_grace, problems);
+    time("idle", SECOND..=7 * DAY, &mut limits.idle, problems);
+    time("drain", Duration::ZERO..=DAY, &mut limits.drain, problems);
+    let mut size = |key, bounds, value: &mut u64, problems: &mut Problems| {
+        *value = section.take(key).and_then(|item| item.size(bounds, problems)).unwrap_or(*value);
+    };
+    size("transfer_memory", 16 << 20..=1 << 40, &mut limits.transfer_memory, problems);
+    size("staging", 1 << 20..=1 << 50, &mut limits.staging, problems);
+    limits.staging_folder = text(&mut section, "staging_folder", problems);
+    section.close(problems);
+    limits
+}

@@ -1,0 +1,269 @@
+//! From what the file says to what each module needs; judges what the values mean together.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::problem::{Problems, near, quoted};
+use super::raw;
+use super::reader::At;
+use super::resolve_users::resolve_users;
+use crate::secret::Secret;
+use crate::ssh::AlgorithmLists;
+use crate::{audit, gateway, ssh, stores, vfs};
+
+/// The longest banner, in bytes.
+const MAX_BANNER: usize = 8 * 1024;
+
+/// The longest name of the server, in bytes, and of a store.
+const MAX_SERVER_NAME: usize = 253;
+const MAX_STORE_NAME: usize = 63;
+
+/// What stays as it is in the path of a `file:` URL.
+const URL_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// What resolution knows beside the file.
+#[derive(Debug)]
+pub(super) struct Surroundings {
+    /// The folder that relative paths start from; absolute.
+    pub folder: PathBuf,
+    /// The host's name, the default of `server.name`.
+    pub host_name: String,
+    /// Whether the named files are looked at: host keys are read, a sink's folder must exist.
+    pub look_at_files: bool,
+}
+
+/// Resolves the whole file; what is wrong is noted, and what was noted already is passed over.
+pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut Problems) -> gateway::Settings {
+    let (ssh, server) = resolve_server(&raw.server, &raw.limits, around, problems);
+    let resource_arn = match &raw.server.resource_arn {
+        Some(arn) => arn.value.clone(),
+        None => format!("lockgate:server/{server}"),
+    };
+    gateway::Settings {
+        ssh,
+        stores: resolve_stores(&raw.stores, around, problems),
+        users: resolve_users(&raw.users, &raw.stores, problems),
+        transfers: vfs::Settings {
+            transfer_memory: raw.limits.transfer_memory,
+            staging: raw.limits.staging,
+            staging_folder: staging_folder(&raw.limits, &server, around),
+            partial_uploads: raw.partial_uploads,
+        },
+        audit: audit::Settings { server, resource_arn, sinks: resolve_sinks(raw.events.as_deref(), around, problems) },
+        strict_setstat: raw.strict_setstat,
+    }
+}
+
+/// The SSH door, and the server's name.
+fn resolve_server(
+    raw: &raw::Server,
+    limits: &raw::Limits,
+    around: &Surroundings,
+    problems: &mut Problems,
+) -> (ssh::Settings, String) {
+    let name = raw.name.as_ref().map_or(&around.host_name, |name| {
+        if name.value.is_empty() || name.value.len() > MAX_SERVER_NAME || !is_plain(&name.value) {
+            name.problem(problems, format!("a name has 1 to {MAX_SERVER_NAME} letters, digits, '-', '_' and '.'"));
+        }
+        &name.value
+    });
+    if let Some(arn) = raw.resource_arn.as_ref().filter(|arn| arn.value.is_empty() || has_control(&arn.value)) {
+        arn.problem(problems, "must be text without control characters; leave it out for \"lockgate:server/<name>\"");
+    }
+    if let Some(banner) = raw.banner.as_ref().filter(|banner| banner.value.len() > MAX_BANNER) {
+        banner.problem(problems, format!("is longer than {MAX_BANNER} bytes"));
+    }
+    let settings = ssh::Settings {
+        listen: resolve_listen(raw.listen.as_deref().unwrap_or_default(), problems),
+        host_keys: resolve_host_keys(raw.host_keys.as_deref().unwrap_or_default(), around, problems),
+        algorithms: resolve_algorithms(raw, problems),
+        banner: raw.banner.as_ref().map(|banner| banner.value.clone()).filter(|banner| !banner.is_empty()),
+        limits: ssh::Limits {
+            sessions: to_usize(limits.sessions),
+            unauthenticated: to_usize(limits.unauthenticated),
+            login_grace: limits.login_grace,
+            auth_attempts: to_usize(limits.auth_attempts),
+            idle: limits.idle,
+            drain: limits.drain,
+        },
+    };
+    (settings, name.clone())
+}
+
+fn to_usize(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn is_plain(name: &str) -> bool {
+    name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) && !name.starts_with('.')
+}
+
+fn has_control(text: &str) -> bool {
+    text.chars().any(char::is_control)
+}
+
+fn resolve_listen(raw: &[At<String>], problems: &mut Problems) -> Vec<SocketAddr> {
+    let mut listen = Vec::new();
+    for text in raw {
+        match text.value.parse::<SocketAddr>() {
+            Ok(address) if address.port() != 0 && listen.contains(&address) => {
+                text.problem(problems, format!("{address} stands twice"));
+            }
+            Ok(address) => listen.push(address),
+            Err(_) => text.problem(
+                problems,
+                "is not an IP address and a port; write \"0.0.0.0:2022\" for all IPv4 addresses, \"[::]:2022\" for all",
+            ),
+        }
+    }
+    listen
+}
+
+fn resolve_host_keys(raw: &[At<String>], around: &Surroundings, problems: &mut Problems) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for text in raw {
+        let Some(path) = resolve_path(text, around, problems) else { continue };
+        if files.contains(&path) {
+            text.problem(problems, "this file stands twice");
+        } else if around.look_at_files
+            && let Err(what) = ssh::read_host_key_public(&path)
+        {
+            text.problem_outside(problems, what);
+        }
+        files.push(path);
+    }
+    files
+}
+
+/// A path of the file, from the folder of the file.
+fn resolve_path(text: &At<String>, around: &Surroundings, problems: &mut Problems) -> Option<PathBuf> {
+    if text.value.is_empty() || has_control(&text.value) {
+        text.problem(problems, "is not a path");
+        return None;
+    }
+    Some(around.folder.join(Path::new(&text.value)))
+}
+
+fn resolve_algorithms(raw: &raw::Server, problems: &mut Problems) -> AlgorithmLists {
+    let policy = raw.security_policy.as_ref().map_or("modern", |policy| policy.value.as_str());
+    let empty = AlgorithmLists { kex: Vec::new(), ciphers: Vec::new(), macs: Vec::new(), host_keys: Vec::new() };
+    let Some(base) = AlgorithmLists::of_policy(policy) else {
+        if let Some(at) = &raw.security_policy {
+            let names = quoted(AlgorithmLists::POLICIES.iter().copied());
+            let meant = near(policy, AlgorithmLists::POLICIES.iter().copied());
+            let meant = meant.map(|meant| format!("did you mean {meant:?}? ")).unwrap_or_default();
+            at.problem(problems, format!("no security policy of that name; {meant}the policies are {names}"));
+        }
+        return empty;
+    };
+    let mut lists = base.clone();
+    let mut set = |list: &Option<At<Vec<String>>>, put: fn(&mut AlgorithmLists, Vec<String>)| {
+        let Some(list) = list else { return };
+        // Each list is checked beside the policy's others, so that a sentence belongs to this list.
+        let mut alone = base.clone();
+        put(&mut alone, list.value.clone());
+        for sentence in alone.check().err().unwrap_or_default() {
+            list.problem(problems, sentence);
+        }
+        put(&mut lists, list.value.clone());
+    };
+    set(&raw.kex, |lists, names| lists.kex = names);
+    set(&raw.ciphers, |lists, names| lists.ciphers = names);
+    set(&raw.macs, |lists, names| lists.macs = names);
+    set(&raw.host_key_algorithms, |lists, names| lists.host_keys = names);
+    lists
+}
+
+fn resolve_stores(raw: &[raw::Store], around: &Surroundings, problems: &mut Problems) -> Vec<stores::Settings> {
+    let mut all = Vec::new();
+    for store in raw {
+        let name = &store.name.value;
+        if name.is_empty() || name.len() > MAX_STORE_NAME || !is_plain(name) {
+            let rule = format!("a store's name has 1 to {MAX_STORE_NAME} letters, digits, '-', '_' and '.'");
+            store.name.problem(problems, rule);
+        }
+        let Some(url) = &store.url else { continue };
+        let Some(absolute) = resolve_url(url, around, problems) else { continue };
+        let options = store.options.as_ref().map(|options| options.value.clone()).unwrap_or_default();
+        let settings = stores::Settings { name: name.clone(), url: absolute, options };
+        match stores::validate(&settings) {
+            Ok(()) => all.push(settings),
+            Err(what) => {
+                // What is wrong without any option as well is wrong with the URL.
+                let bare = stores::Settings { options: Vec::new(), ..settings };
+                let of_url = store.options.is_none() || stores::validate(&bare).as_ref() == Err(&what);
+                match &store.options {
+                    Some(options) if !of_url => options.problem(problems, what),
+                    _ => url.problem(problems, what),
+                }
+            }
+        }
+    }
+    all
+}
+
+/// `file:data` becomes `file:///FOLDER/data`; every other URL stays as it is.
+fn resolve_url(url: &At<Secret>, around: &Surroundings, problems: &mut Problems) -> Option<String> {
+    let text = url.value.expose();
+    let Some(path) = text.strip_prefix("file:") else { return Some(text.to_owned()) };
+    if path.starts_with("///") {
+        return Some(text.to_owned());
+    }
+    if path.starts_with('/') || path.is_empty() {
+        url.problem(problems, "write file:///PATH for an absolute path, or file:PATH for one beside this file");
+        return None;
+    }
+    let Some(folder) = around.folder.to_str() else {
+        url.problem(problems, "the folder of this file is not UTF-8; write file:///PATH");
+        return None;
+    };
+    let relative = path.trim_start_matches("./");
+    Some(format!("file://{}/{relative}", utf8_percent_encode(folder.trim_end_matches('/'), URL_PATH)))
+}
+
+/// The sinks; without `events`, one on standard output.
+fn resolve_sinks(
+    raw: Option<&[raw::Sink]>,
+    around: &Surroundings,
+    problems: &mut Problems,
+) -> Vec<audit::SinkSettings> {
+    let default = || audit::SinkSettings { target: audit::SinkTarget::Stdout, on_failure: audit::OnFailure::Refuse };
+    let Some(raw) = raw else { return vec![default()] };
+    let mut taken = HashSet::new();
+    let mut sinks = Vec::new();
+    for sink in raw {
+        let (target, place) = match &sink.target {
+            raw::Target::Stdout => (audit::SinkTarget::Stdout, None),
+            raw::Target::File(path) => {
+                let Some(file) = resolve_path(path, around, problems) else { continue };
+                judge_sink_file(path, &file, around, problems);
+                (audit::SinkTarget::File { path: file.clone() }, Some(file))
+            }
+        };
+        if !taken.insert(place) {
+            sink.at.problem(problems, "this sink stands twice: every event would be written twice");
+        }
+        sinks.push(audit::SinkSettings { target, on_failure: sink.on_failure });
+    }
+    sinks
+}
+
+fn judge_sink_file(at: &At<String>, file: &Path, around: &Surroundings, problems: &mut Problems) {
+    let Some(folder) = file.parent().filter(|_| around.look_at_files) else { return };
+    if file.is_dir() {
+        at.problem_outside(problems, format!("{} is a folder; name a file in it", file.display()));
+    } else if !folder.is_dir() {
+        at.problem_outside(problems, format!("the folder {} does not exist; make it", folder.display()));
+    }
+}
+
+/// The default is of the server's name, so that two servers on one machine have two.
+fn staging_folder(limits: &raw::Limits, server: &str, around: &Surroundings) -> PathBuf {
+    match &limits.staging_folder {
+        Some(folder) => around.folder.join(&folder.value),
+        None => std::env::temp_dir().join(format!("lockgate-staging-{server}")),
+    }
+}

@@ -1,0 +1,179 @@
+//! Users of the file: names, credentials, homes.
+
+use std::collections::{HashMap, HashSet};
+
+use super::problem::{Problems, near, quoted};
+use super::raw;
+use super::reader::At;
+use crate::path::LogicalPath;
+use crate::stores::Key;
+use crate::users::{AuthMode, AuthorizedKey, HomeEntry, PasswordHash, User};
+
+/// As many keys as AWS Transfer Family takes for one user.
+const MAX_KEYS: usize = 50;
+
+/// As many mappings as AWS Transfer Family takes for one user.
+const MAX_ENTRIES: usize = 2000;
+
+/// The longest login name, in bytes: Transfer Family's `[\w][\w@.-]{2,99}`, of which short names are served as well.
+const MAX_NAME: usize = 100;
+
+/// The longest `role`, in bytes (an ARN has at most 2,048).
+const MAX_ROLE: usize = 2048;
+
+/// Resolves the users; a user with a problem is left out.
+pub(super) fn resolve_users(raw: &[raw::User], stores: &[raw::Store], problems: &mut Problems) -> Vec<User> {
+    let mut taken: HashMap<&str, u64> = HashMap::new();
+    let mut users = Vec::new();
+    for user in raw {
+        if let Some(name) = &user.name {
+            judge_name(name, problems);
+            if let Some(first) = taken.insert(&name.value, name.line) {
+                name.problem(problems, format!("a user of this name stands in line {first} already; names are unique"));
+            }
+        }
+        let keys = resolve_keys(&user.public_keys, problems);
+        let password = user.password_hash.as_ref().and_then(|hash| {
+            PasswordHash::parse(hash.value.expose()).map_err(|what| hash.problem(problems, what)).ok()
+        });
+        judge_credentials(user, problems);
+        if let Some(role) = user.role.as_ref().filter(|role| role.value.len() > MAX_ROLE || has_control(&role.value)) {
+            role.problem(problems, format!("is longer than {MAX_ROLE} bytes or holds a control character"));
+        }
+        let home = resolve_home(user, stores, problems);
+        if let (Some(name), Some(auth)) = (&user.name, user.auth) {
+            users.push(User {
+                name: name.value.as_str().into(),
+                role: user.role.as_ref().map(|role| role.value.clone()),
+                keys,
+                password,
+                auth,
+                enabled: user.enabled,
+                home,
+            });
+        }
+    }
+    users
+}
+
+fn has_control(text: &str) -> bool {
+    text.chars().any(char::is_control)
+}
+
+fn is_name(name: &str) -> bool {
+    let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    name.len() <= MAX_NAME
+        && name.bytes().next().is_some_and(word)
+        && name.bytes().all(|b| word(b) || b == b'@' || b == b'.' || b == b'-')
+}
+
+fn judge_name(name: &At<String>, problems: &mut Problems) {
+    if !is_name(&name.value) {
+        let rule = format!(
+            "is not a login name: 1 to {MAX_NAME} letters, digits, '_', '@', '.' and '-', the first a letter, digit or '_'"
+        );
+        name.problem(problems, rule);
+    }
+}
+
+fn resolve_keys(raw: &At<Vec<At<String>>>, problems: &mut Problems) -> Vec<AuthorizedKey> {
+    if raw.value.len() > MAX_KEYS {
+        raw.problem(problems, format!("{} keys; a user has at most {MAX_KEYS}", raw.value.len()));
+    }
+    let mut keys: Vec<AuthorizedKey> = Vec::new();
+    for line in raw.value.iter().take(MAX_KEYS) {
+        match AuthorizedKey::parse(&line.value) {
+            Ok(key) if keys.iter().any(|known| known.blob() == key.blob()) => {
+                line.problem(problems, "this key stands twice");
+            }
+            Ok(key) => keys.push(key),
+            Err(what) => line.problem(problems, what),
+        }
+    }
+    keys
+}
+
+/// A user must have what `auth` asks for, or nobody could log in.
+fn judge_credentials(user: &raw::User, problems: &mut Problems) {
+    let (keys, password) = (user.has_keys, user.has_password);
+    let missing = match user.auth {
+        Some(AuthMode::PublicKey) if !keys && password => {
+            "auth is public_key, and there are no public_keys; add one, or write `auth: password`"
+        }
+        Some(AuthMode::PublicKey) if !keys => "auth is public_key, and there are no public_keys; add one",
+        Some(AuthMode::Password) if !password => {
+            "auth is password, and there is no password_hash; make one with `lockgate hash-password`"
+        }
+        Some(AuthMode::PublicKeyOrPassword) if !keys && !password => {
+            "there are neither public_keys nor a password_hash; add one of them"
+        }
+        Some(AuthMode::PublicKeyAndPassword) if !keys || !password => {
+            "auth is public_key_and_password, which needs public_keys as well as a password_hash"
+        }
+        _ => return,
+    };
+    user.at.problem(problems, missing);
+}
+
+fn resolve_home(user: &raw::User, stores: &[raw::Store], problems: &mut Problems) -> Vec<HomeEntry> {
+    let Some(home) = &user.home else { return Vec::new() };
+    if home.value.len() > MAX_ENTRIES {
+        home.problem(problems, format!("{} entries; a home has at most {MAX_ENTRIES}", home.value.len()));
+    }
+    let name = user.name.as_ref().map(|name| name.value.as_str()).filter(|name| is_name(name));
+    let mut taken = HashSet::new();
+    let mut entries = Vec::new();
+    for raw in home.value.iter().take(MAX_ENTRIES) {
+        let entry = raw.entry.as_ref().and_then(|entry| {
+            let path = resolve_entry(&entry.value).map_err(|what| entry.problem(problems, what)).ok()?;
+            if !taken.insert(path.clone()) {
+                entry.problem(problems, format!("the entry {path} stands twice in this home"));
+            }
+            Some(path)
+        });
+        let target = raw.target.as_ref().and_then(|target| {
+            resolve_target(&target.value, name, stores).map_err(|what| target.problem(problems, what)).ok()
+        });
+        if let (Some(entry), Some((store, target))) = (entry, target) {
+            entries.push(HomeEntry { entry, store, target, permissions: raw.permissions });
+        }
+    }
+    entries
+}
+
+fn resolve_entry(text: &str) -> Result<LogicalPath, String> {
+    let path = LogicalPath::parse_str(text).map_err(|error| format!("is not a path: {error}"))?;
+    if path.as_str() == text {
+        return Ok(path);
+    }
+    Err(format!("an entry is an absolute path in its plain form; write {:?}", path.as_str()))
+}
+
+/// Reads `STORE:/FOLDER`: the store's name and the key. Without a right user name the `${user}` is filled with any.
+fn resolve_target(text: &str, name: Option<&str>, stores: &[raw::Store]) -> Result<(String, String), String> {
+    let example = "write STORE:/FOLDER, as in \"local:/home/${user}\"";
+    let (store, folder) = text.split_once(':').ok_or_else(|| format!("the store is missing; {example}"))?;
+    let names = || stores.iter().map(|store| store.name.value.as_str());
+    if !names().any(|name| name == store) {
+        let meant = near(store, names()).map(|meant| format!("; did you mean {meant:?}?")).unwrap_or_default();
+        let known = match names().next() {
+            Some(_) => format!("the stores are {}", quoted(names())),
+            None => "there are no stores".to_owned(),
+        };
+        let store: String = store.chars().take(80).collect();
+        return Err(format!("no store named {store:?}; {known}{meant}"));
+    }
+    if !folder.starts_with('/') {
+        return Err(format!("the folder does not start with a slash; {example}"));
+    }
+    let folder = folder.replace("${user}", name.unwrap_or("user"));
+    if folder.contains("${") {
+        return Err("only `${user}` is replaced in a target".into());
+    }
+    let inner = folder[1..].strip_suffix('/').unwrap_or(&folder[1..]);
+    if inner.starts_with('/') || inner.ends_with('/') {
+        return Err("the folder holds an empty component (//)".into());
+    }
+    let key = Key::parse(inner).map_err(|error| format!("the folder cannot be a key: {error}"))?;
+    Ok((store.to_owned(), key.as_str().to_owned()))
+}

@@ -1,0 +1,191 @@
+//! Composition: settings in, a running gateway out; start, reload, drain.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::audit::Recorder;
+use crate::metrics::Metrics;
+use crate::session::{Backing, Registry};
+use crate::ssh::{Homes, Phase, Server, Surroundings};
+use crate::stores::Store;
+use crate::users::{FixedDirectory, User};
+use crate::vfs::Transfers;
+use crate::{audit, ssh, stores, vfs};
+
+/// How long a store may take to answer at the start.
+const STORE_ANSWERS_WITHIN: Duration = Duration::from_secs(20);
+
+/// How long stores may take to remove what unfinished uploads left, when the gateway ends.
+const REMOVALS_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long a sink may take for what was recorded when the gateway ends.
+const LAST_EVENTS_WITHIN: Duration = Duration::from_secs(10);
+
+/// Everything that a gateway needs, resolved and checked by `config`.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The SSH door.
+    pub ssh: ssh::Settings,
+    /// The stores.
+    pub stores: Vec<stores::Settings>,
+    /// The users of the configuration; each home entry names one of the stores.
+    pub users: Vec<User>,
+    /// The audit trail.
+    pub audit: audit::Settings,
+    /// Memory and staging of transfers.
+    pub transfers: vfs::Settings,
+    /// Whether chmod and chown fail rather than being ignored (`setstat: strict`).
+    pub strict_setstat: bool,
+}
+
+/// Why a gateway could not start: a sentence that says what happened and what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StartError(pub String);
+
+/// A gateway that listens.
+#[derive(Debug)]
+pub struct Gateway {
+    server: Server,
+    recorder: Recorder,
+    transfers: Arc<Transfers>,
+}
+
+/// Why [`Gateway::run`] should stop or change.
+#[derive(Debug)]
+pub enum Control {
+    /// New settings (SIGHUP): users, stores and permissions for connections from now on. The audit files are opened again.
+    /// Changes to what is fixed at the start (`server`, `events`, `limits`) take a restart.
+    Reload(Box<Settings>),
+    /// Take no new connections, let transfers finish within `limits.drain`, then return.
+    Drain,
+    /// End at once.
+    Stop,
+}
+
+impl Gateway {
+    /// Opens the stores (and reaches each once), the audit trail and the listeners.
+    ///
+    /// # Errors
+    /// [`StartError`]: a port in use, an unreadable key, an unreachable store, a sink that cannot be opened.
+    pub async fn start(settings: Settings) -> Result<Gateway, StartError> {
+        let metrics = Arc::new(Metrics::default());
+        let staging = settings.transfers.staging_folder.display().to_string();
+        let transfers = Transfers::new(settings.transfers.clone()).map_err(|error| {
+            StartError(format!(
+                "the staging folder {staging} cannot be used: {error}; change limits.staging_folder or its permissions",
+            ))
+        })?;
+        let homes = open_homes(&settings, transfers.clone()).await?;
+        let recorder = Recorder::start_with(settings.audit, metrics.clone())
+            .await
+            .map_err(|error| StartError(format!("the audit trail cannot be written: {error}")))?;
+        let surroundings = Surroundings { recorder: recorder.clone(), metrics, registry: Registry::default(), homes };
+        let server = Server::bind(settings.ssh, surroundings).await.map_err(StartError)?;
+        Ok(Gateway { server, recorder, transfers })
+    }
+
+    /// Where it listens, with the ports that were really taken.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        self.server.addresses()
+    }
+
+    /// Serves until [`Control::Drain`] or [`Control::Stop`] arrives (or the sender is dropped, which drains). Events that
+    /// were recorded are written when this returns.
+    pub async fn run(self, mut controls: mpsc::Receiver<Control>) {
+        let phase = watch::Sender::new(Phase::Running);
+        let homes = Arc::new(watch::Sender::new(None));
+        // A store that does not answer must not keep a reload from being replaced, or the gateway from ending.
+        let mut reloading = JoinSet::new();
+        let serving = self.server.run(phase.subscribe(), homes.subscribe());
+        tokio::pin!(serving);
+        let mut listening_to_controls = true;
+        loop {
+            tokio::select! {
+                () = &mut serving => break,
+                control = controls.recv(), if listening_to_controls => match control {
+                    Some(Control::Reload(settings)) => {
+                        reloading.abort_all();
+                        reloading.spawn(reload(settings, self.transfers.clone(), homes.clone(), self.recorder.clone()));
+                    }
+                    Some(Control::Drain) => drain(&phase),
+                    Some(Control::Stop) => {
+                        phase.send_replace(Phase::Stopped);
+                    }
+                    None => {
+                        drain(&phase);
+                        listening_to_controls = false;
+                    }
+                },
+            }
+        }
+        if timeout(REMOVALS_WITHIN, self.transfers.settled()).await.is_err() {
+            tracing::warn!(
+                "a store does not remove the parts of unfinished uploads within {} s",
+                REMOVALS_WITHIN.as_secs()
+            );
+        }
+        if timeout(LAST_EVENTS_WITHIN, self.recorder.close()).await.is_err() {
+            tracing::error!("a sink does not take the last events within {} s", LAST_EVENTS_WITHIN.as_secs());
+        }
+    }
+}
+
+/// From running to draining; who stops already goes on stopping.
+fn drain(phase: &watch::Sender<Phase>) {
+    phase.send_if_modified(|phase| {
+        let running = *phase == Phase::Running;
+        if running {
+            *phase = Phase::Draining;
+        }
+        running
+    });
+}
+
+async fn reload(
+    settings: Box<Settings>,
+    transfers: Arc<Transfers>,
+    homes: Arc<watch::Sender<Option<Homes>>>,
+    recorder: Recorder,
+) {
+    match open_homes(&settings, transfers).await {
+        Ok(new) => {
+            homes.send_replace(Some(new));
+            tracing::info!("reloaded: users, stores and permissions hold for new connections");
+        }
+        Err(error) => tracing::error!(%error, "the reload failed; the old configuration stays"),
+    }
+    recorder.reopen().await;
+}
+
+async fn open_homes(settings: &Settings, transfers: Arc<Transfers>) -> Result<Homes, StartError> {
+    let mut opened = Vec::with_capacity(settings.stores.len());
+    for store in &settings.stores {
+        opened.push(open_store(store).await?);
+    }
+    Ok(Homes {
+        directory: Arc::new(FixedDirectory::new(settings.users.clone())),
+        backing: Backing { stores: opened, transfers, strict_setstat: settings.strict_setstat },
+        offers_password: settings.users.iter().any(|user| user.auth.takes_password()),
+    })
+}
+
+async fn open_store(settings: &stores::Settings) -> Result<Arc<dyn Store>, StartError> {
+    let failed = |what: String| {
+        StartError(format!(
+            "the store {:?} ({}) cannot be used: {what}; check its url and options",
+            settings.name, settings.url
+        ))
+    };
+    let store = stores::open(settings).map_err(|error| failed(error.to_string()))?;
+    match timeout(STORE_ANSWERS_WITHIN, store.check()).await {
+        Ok(Ok(())) => Ok(store),
+        Ok(Err(error)) => Err(failed(error.to_string())),
+        Err(_) => Err(failed(format!("it does not answer within {} s", STORE_ANSWERS_WITHIN.as_secs()))),
+    }
+}

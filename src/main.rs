@@ -1,0 +1,7 @@
+//! The `lockgate` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lockgate::cli::main()
+}
