@@ -1,0 +1,69 @@
+//! rclone, with Go's SSH and SFTP libraries.
+
+use crate::support::process::{program, run};
+use crate::{Files, Names, Place, Trees, check_files, check_names, check_trees, place};
+
+/// rclone with its defaults: it looks for a shell and for checksum programs first, and must do without.
+struct Rclone<'a>(&'a Place);
+
+impl Rclone<'_> {
+    #[track_caller]
+    fn run(&self, arguments: &[&str]) -> String {
+        let place = self.0;
+        let mut command = program("rclone");
+        command.env("RCLONE_CONFIG", place.local("rclone.conf")).args(["--retries", "1", "--contimeout", "20s"]);
+        command.args(["--sftp-host", "127.0.0.1", "--sftp-port", &place.port(), "--sftp-user", "alice"]);
+        command.arg("--sftp-key-file").arg(&place.key.private);
+        command.arg("--sftp-known-hosts-file").arg(place.gateway.known_hosts());
+        run(command.args(arguments)).succeeded().stdout
+    }
+}
+
+impl Files for Rclone<'_> {
+    fn put(&self, local: &str, remote: &str) {
+        self.run(&["copyto", "--ignore-times", local, &format!(":sftp:{remote}")]);
+    }
+
+    fn get(&self, remote: &str, local: &str) {
+        self.run(&["copyto", &format!(":sftp:{remote}"), local]);
+    }
+}
+
+impl Trees for Rclone<'_> {
+    fn put_tree(&self, local: &str, remote: &str) {
+        self.run(&["copy", "--create-empty-src-dirs", local, &format!(":sftp:{remote}")]);
+        // Compares what is there, by downloading it.
+        self.run(&["check", "--download", local, &format!(":sftp:{remote}")]);
+    }
+
+    fn get_tree(&self, remote: &str, local: &str) {
+        self.run(&["copy", "--create-empty-src-dirs", &format!(":sftp:{remote}"), local]);
+    }
+}
+
+impl Names for Rclone<'_> {
+    fn list(&self, remote: &str) -> String {
+        self.run(&["lsf", &format!(":sftp:{remote}")])
+    }
+
+    fn rename(&self, from: &str, to: &str) {
+        self.run(&["moveto", &format!(":sftp:{from}"), &format!(":sftp:{to}")]);
+    }
+
+    fn remove(&self, remote: &str) {
+        self.run(&["deletefile", &format!(":sftp:{remote}")]);
+    }
+
+    fn mkdir(&self, remote: &str) {
+        self.run(&["mkdir", &format!(":sftp:{remote}")]);
+    }
+}
+
+#[test]
+fn rclone() {
+    let place = place();
+    check_files(&place, &Rclone(&place));
+    check_trees(&place, &Rclone(&place));
+    check_names(&place, &Rclone(&place));
+    place.gateway.stop();
+}

@@ -1,0 +1,75 @@
+//! One suite for every store: memory, local, and S3 against a server of the tests' own, or the one that
+//! `LOCKGATE_TEST_S3_ENDPOINT` and `LOCKGATE_TEST_S3_BUCKET` name (keys: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`).
+//!
+//! Without a server the S3 tests fail, so that a run never passes without them by accident; `LOCKGATE_TEST_SKIP_SERVERS=1`
+//! skips them where `CI` is not set.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "conformance/directories.rs"]
+mod directories;
+#[path = "conformance/files.rs"]
+mod files;
+#[path = "conformance/fixture.rs"]
+mod fixture;
+#[path = "conformance/listings.rs"]
+mod listings;
+#[path = "conformance/local_only.rs"]
+mod local_only;
+#[path = "conformance/memory_only.rs"]
+mod memory_only;
+#[path = "conformance/renames.rs"]
+mod renames;
+#[path = "conformance/s3_only.rs"]
+mod s3_only;
+#[path = "support/mod.rs"]
+mod support;
+#[path = "conformance/uploads.rs"]
+mod uploads;
+
+/// Makes a test of each check for each store.
+macro_rules! conformance {
+    ($($module:ident::$check:ident,)*) => {
+        mod memory { $(#[tokio::test] async fn $check() { crate::$module::$check(crate::fixture::Fixture::memory()).await })* }
+        mod local { $(#[tokio::test] async fn $check() { crate::$module::$check(crate::fixture::Fixture::local()).await })* }
+        mod s3 {
+            $(#[tokio::test] async fn $check() {
+                if let Some(fixture) = crate::fixture::Fixture::s3().await {
+                    crate::$module::$check(fixture).await;
+                }
+            })*
+        }
+    };
+}
+
+conformance! {
+    files::what_is_put_is_read,
+    files::reads_are_bounded_by_the_object,
+    files::a_missing_name_is_not_found,
+    files::refusing_never_replaces,
+    files::a_replaced_object_is_never_mixed,
+    files::odd_names_work,
+    files::the_longest_keys_work,
+    files::mtime_is_kept,
+    files::deleting_what_is_missing_changes_nothing,
+    files::etags_follow_the_content,
+    directories::a_made_directory_lasts_while_empty,
+    directories::a_directory_with_entries_is_not_removed,
+    directories::parents_come_with_files,
+    directories::the_root_is_a_directory,
+    listings::an_empty_directory_lists_nothing,
+    listings::names_and_sizes_are_listed,
+    listings::pages_lose_and_repeat_nothing,
+    listings::names_that_share_a_beginning_are_told_apart,
+    uploads::an_upload_appears_whole_when_completed,
+    uploads::an_aborted_upload_leaves_nothing,
+    uploads::a_dropped_upload_publishes_nothing,
+    uploads::an_exclusive_upload_never_replaces,
+    uploads::an_upload_keeps_its_mtime,
+    uploads::an_empty_upload_is_an_empty_object,
+    renames::a_file_is_renamed,
+    renames::a_rename_may_refuse,
+    renames::a_missing_source_is_not_found,
+    renames::a_directory_is_renamed_whole,
+    renames::a_large_directory_is_renamed,
+    renames::a_directory_is_not_renamed_into_itself,
+}

@@ -1,0 +1,63 @@
+//! Directories: made, empty, removed, and those that come with files.
+
+use lockgate::stores::{Key, Kind, StoreErrorKind};
+
+use crate::fixture::{Fixture, exists, key, names, put};
+
+pub async fn a_made_directory_lasts_while_empty(fixture: Fixture) {
+    let store = &*fixture.store;
+    store.make_directory(&key("d")).await.unwrap();
+    store.make_directory(&key("d/e")).await.unwrap();
+    assert_eq!(store.stat(&key("d/e")).await.unwrap().kind, Kind::Directory);
+    assert_eq!(names(store, "").await, ["d/"]);
+    assert_eq!(names(store, "d").await, ["e/"]);
+    assert!(names(store, "d/e").await.is_empty());
+    put(store, "d/e/f", "x").await;
+    assert_eq!(names(store, "d/e").await, ["f"]);
+    store.delete(&key("d/e/f")).await.unwrap();
+    assert_eq!(store.stat(&key("d/e")).await.unwrap().kind, Kind::Directory);
+    store.remove_directory(&key("d/e")).await.unwrap();
+    assert!(!exists(store, "d/e").await);
+    assert!(exists(store, "d").await);
+    store.remove_directory(&key("d")).await.unwrap();
+    assert!(names(store, "").await.is_empty());
+}
+
+pub async fn a_directory_with_entries_is_not_removed(fixture: Fixture) {
+    let store = &*fixture.store;
+    store.make_directory(&key("d")).await.unwrap();
+    put(store, "d/f", "x").await;
+    put(store, "implied/f", "x").await;
+    store.make_directory(&key("outer")).await.unwrap();
+    store.make_directory(&key("outer/inner")).await.unwrap();
+    for name in ["d", "implied", "outer"] {
+        let error = store.remove_directory(&key(name)).await.unwrap_err();
+        assert_eq!(error.kind, StoreErrorKind::DirectoryNotEmpty, "{name}: {error}");
+    }
+    assert_eq!(names(store, "d").await, ["f"]);
+    assert_eq!(store.remove_directory(&key("missing")).await.unwrap_err().kind, StoreErrorKind::NotFound);
+}
+
+pub async fn parents_come_with_files(fixture: Fixture) {
+    let store = &*fixture.store;
+    put(store, "a/b/c/f", "x").await;
+    for name in ["a", "a/b", "a/b/c"] {
+        let stat = store.stat(&key(name)).await.unwrap();
+        assert_eq!((stat.kind, stat.size), (Kind::Directory, 0), "{name}");
+    }
+    assert_eq!(names(store, "a/b").await, ["c/"]);
+    // A name that only begins like a directory is none.
+    assert!(!exists(store, "a/b/cc").await);
+    assert!(!exists(store, "a/b/c/").await || store.stat(&key("a/b/c/")).await.unwrap().kind == Kind::Directory);
+}
+
+pub async fn the_root_is_a_directory(fixture: Fixture) {
+    let store = &*fixture.store;
+    assert_eq!(store.stat(&Key::root()).await.unwrap().kind, Kind::Directory);
+    assert!(names(store, "").await.is_empty());
+    store.check().await.unwrap();
+    let error = store.open(&Key::root()).await.unwrap_err();
+    assert_eq!(error.kind, StoreErrorKind::IsADirectory, "{error}");
+    assert!(store.event_path(&key("a/b")).ends_with("a/b"));
+    assert!(store.event_path(&Key::root()).starts_with('/') && !store.event_path(&Key::root()).ends_with('/'));
+}

@@ -1,0 +1,232 @@
+//! Stores to test, each empty and alone.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use lockgate::secret::Secret;
+use lockgate::stores::{Entry, Existing, Key, Kind, Page, PutOptions, Settings, Store, Upload, open};
+use object_store::aws::{AwsAuthorizer, AwsCredential};
+use object_store::client::{ClientOptions, HttpClient, HttpConnector, HttpRequest, HttpRequestBody, ReqwestConnector};
+use tempfile::TempDir;
+
+use crate::support::s3;
+
+/// A store and what keeps it alive.
+pub struct Fixture {
+    pub store: Arc<dyn Store>,
+    /// The local store's folder.
+    pub folder: Option<TempDir>,
+    /// The S3 store's server and the prefix of its keys.
+    pub server: Option<(Server, String)>,
+}
+
+impl Fixture {
+    pub fn memory() -> Self {
+        Fixture { store: open_url("memory:///", &[]), folder: None, server: None }
+    }
+
+    pub fn local() -> Self {
+        let folder = TempDir::new().unwrap();
+        let store = open_url(&format!("file://{}", folder.path().display()), &[("fsync", "false")]);
+        Fixture { store, folder: Some(folder), server: None }
+    }
+
+    /// `None` when tests with servers are to be skipped.
+    pub async fn s3() -> Option<Self> {
+        let server = Server::from_environment()?;
+        server.make_bucket().await;
+        let prefix = format!("conformance/{}", uuid::Uuid::now_v7().simple());
+        let store = server.open(&prefix);
+        Some(Fixture { store, folder: None, server: Some((server, format!("{prefix}/"))) })
+    }
+
+    /// Whether the store keeps whole objects only.
+    pub fn has_parts(&self) -> bool {
+        self.folder.is_none()
+    }
+}
+
+pub fn open_url(url: &str, options: &[(&str, &str)]) -> Arc<dyn Store> {
+    let options = options.iter().map(|(name, value)| ((*name).to_owned(), Secret::new((*value).to_owned()))).collect();
+    open(&Settings { name: "under-test".to_owned(), url: url.to_owned(), options }).unwrap()
+}
+
+/// The S3 server that the environment names, or else the tests' own.
+#[derive(Clone)]
+pub struct Server {
+    pub endpoint: String,
+    pub bucket: String,
+    key: String,
+    secret: String,
+    region: String,
+}
+
+impl Server {
+    /// Panics when the tests' own server cannot be started; `None` when servers are to be skipped.
+    pub fn from_environment() -> Option<Self> {
+        let get = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let Some(endpoint) = get("LOCKGATE_TEST_S3_ENDPOINT") else {
+            if get("LOCKGATE_TEST_SKIP_SERVERS").is_some_and(|value| value == "1") && get("CI").is_none() {
+                return None;
+            }
+            let (access_key, secret_key) = s3::KEYS;
+            return Some(Server {
+                endpoint: s3::endpoint(),
+                bucket: s3::BUCKET.to_owned(),
+                key: access_key.to_owned(),
+                secret: secret_key.to_owned(),
+                region: "us-east-1".to_owned(),
+            });
+        };
+        Some(Server {
+            endpoint,
+            bucket: get("LOCKGATE_TEST_S3_BUCKET").expect("LOCKGATE_TEST_S3_BUCKET is not set"),
+            key: get("AWS_ACCESS_KEY_ID").expect("AWS_ACCESS_KEY_ID is not set"),
+            secret: get("AWS_SECRET_ACCESS_KEY").expect("AWS_SECRET_ACCESS_KEY is not set"),
+            region: get("AWS_REGION").unwrap_or_else(|| "us-east-1".to_owned()),
+        })
+    }
+
+    /// A store of the keys under a prefix of the test's bucket.
+    pub fn open(&self, prefix: &str) -> Arc<dyn Store> {
+        self.open_bucket(&format!("{}/{prefix}", self.bucket))
+    }
+
+    /// A store of another bucket.
+    pub fn open_bucket(&self, bucket: &str) -> Arc<dyn Store> {
+        self.open_with(bucket, &[])
+    }
+
+    /// The same with further options.
+    pub fn open_with(&self, bucket: &str, further: &[(&str, &str)]) -> Arc<dyn Store> {
+        let mut options = vec![
+            ("aws_endpoint", self.endpoint.as_str()),
+            ("aws_allow_http", "true"),
+            ("aws_access_key_id", &self.key),
+            ("aws_secret_access_key", &self.secret),
+            ("aws_region", &self.region),
+        ];
+        options.extend(further);
+        open_url(&format!("s3://{bucket}"), &options)
+    }
+
+    async fn make_bucket(&self) {
+        let (status, body) = self.send("PUT", "", &[], b"").await;
+        assert!(status == 200 || status == 409, "the bucket cannot be made: {status} {body}");
+    }
+
+    /// A signed request for a raw key and query, percent-encoded by the caller.
+    pub async fn send(&self, method: &str, rest: &str, headers: &[(&'static str, &str)], body: &[u8]) -> (u16, String) {
+        let slash = if rest.is_empty() || rest.starts_with('?') { "" } else { "/" };
+        let mut request = HttpRequest::new(HttpRequestBody::from(body.to_vec()));
+        *request.uri_mut() = format!("{}/{}{slash}{rest}", self.endpoint, self.bucket).parse().unwrap();
+        *request.method_mut() = method.parse().unwrap();
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        let credential = AwsCredential { key_id: self.key.clone(), secret_key: self.secret.clone(), token: None };
+        AwsAuthorizer::new(&credential, "s3", &self.region).try_authorize(&mut request, None).unwrap();
+        let answer = self.client().execute(request).await.unwrap();
+        let (head, body) = answer.into_parts();
+        let names = head.headers.iter().map(|(name, value)| format!("{name}: {}\n", value.to_str().unwrap_or("?")));
+        let text = names.collect::<String>() + &String::from_utf8_lossy(&body.bytes().await.unwrap());
+        (head.status.as_u16(), text)
+    }
+
+    fn client(&self) -> HttpClient {
+        ReqwestConnector::default().connect(&ClientOptions::new().with_allow_http(true)).unwrap()
+    }
+}
+
+pub fn key(text: &str) -> Key {
+    Key::parse(text).unwrap()
+}
+
+pub const REPLACE: PutOptions = PutOptions { existing: Existing::Replace, mtime: None };
+pub const REFUSE: PutOptions = PutOptions { existing: Existing::Refuse, mtime: None };
+
+/// A time with nanoseconds.
+pub fn a_time() -> SystemTime {
+    UNIX_EPOCH + Duration::new(1_700_000_000, 123_456_789)
+}
+
+pub async fn put(store: &dyn Store, name: &str, content: &str) {
+    store.put(&key(name), vec![Bytes::from(content.to_owned())], &REPLACE).await.unwrap();
+}
+
+pub async fn get(store: &dyn Store, name: &str) -> String {
+    let object = store.open(&key(name)).await.unwrap();
+    let size = usize::try_from(object.stat().size).unwrap();
+    String::from_utf8(object.read(0, size).await.unwrap().to_vec()).unwrap()
+}
+
+pub async fn exists(store: &dyn Store, name: &str) -> bool {
+    match store.stat(&key(name)).await {
+        Ok(_) => true,
+        Err(error) => {
+            assert_eq!(error.kind, lockgate::stores::StoreErrorKind::NotFound, "{error}");
+            false
+        }
+    }
+}
+
+/// All pages of a directory.
+pub async fn pages(store: &dyn Store, directory: &Key) -> Vec<Page> {
+    let mut pages = Vec::new();
+    let mut from = None;
+    loop {
+        let page = store.list(directory, from.take()).await.unwrap();
+        from = page.next.clone();
+        pages.push(page);
+        if from.is_none() {
+            return pages;
+        }
+        assert!(pages.len() < 1_000, "a listing without an end");
+    }
+}
+
+/// The names of a directory in order, directories with a slash.
+pub async fn names(store: &dyn Store, directory: &str) -> Vec<String> {
+    let shown = |entry: Entry| match entry.stat.kind {
+        Kind::Directory => format!("{}/", entry.name),
+        Kind::File => entry.name,
+    };
+    let entries = pages(store, &Key::parse(directory).unwrap()).await.into_iter().flat_map(|page| page.entries);
+    let mut names: Vec<String> = entries.map(shown).collect();
+    names.sort();
+    names
+}
+
+/// Uploads pieces, in parts or as a file, as the store wants it, without completing.
+pub async fn send(upload: &mut Upload, pieces: &[Bytes]) {
+    match upload {
+        Upload::Parts(parts) => {
+            let sent: Vec<_> = pieces.iter().map(|piece| parts.put_part(vec![piece.clone()])).collect();
+            for result in futures_util::future::join_all(sent).await {
+                result.unwrap();
+            }
+        }
+        Upload::File(file) => {
+            let mut offset = 0;
+            for piece in pieces {
+                file.write_at(offset, vec![piece.clone()]).await.unwrap();
+                offset += piece.len() as u64;
+            }
+        }
+    }
+}
+
+pub async fn complete(upload: &mut Upload) -> lockgate::stores::StoreResult<lockgate::stores::Written> {
+    match upload {
+        Upload::Parts(parts) => parts.complete().await,
+        Upload::File(file) => file.complete(None).await,
+    }
+}
+
+pub async fn abort(upload: &mut Upload) {
+    match upload {
+        Upload::Parts(parts) => parts.abort().await.unwrap(),
+        Upload::File(file) => file.abort().await.unwrap(),
+    }
+}

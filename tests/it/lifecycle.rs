@@ -1,0 +1,185 @@
+//! Starting, draining and stopping, as an operator does it.
+
+use std::fs;
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::support::client::Client;
+use crate::support::data::{SMALL_FILE, assert_same_bytes, write_noise};
+use crate::support::events::field;
+use crate::support::gateway::Gateway;
+use crate::support::keys::Key;
+use crate::support::process::{Running, until};
+use crate::support::setup::{Setup, User};
+
+struct Door {
+    setup: Setup,
+    gateway: Gateway,
+    client: Client,
+    key: Key,
+    root: PathBuf,
+}
+
+fn door() -> Door {
+    let mut setup = Setup::new();
+    let root = setup.local_store("main");
+    let key = setup.key("alice");
+    setup.user(User::new("alice").key(&key).home("/", "main:/"));
+    let gateway = setup.start();
+    let client = gateway.client("alice", &key);
+    Door { setup, gateway, client, key, root }
+}
+
+impl Door {
+    /// An upload that takes about four seconds; returns when the gateway has its OPEN.
+    fn slow_upload(&self) -> (Running, PathBuf) {
+        let file = self.setup.folder().join("slow");
+        write_noise(&file, 8 << 20, 1);
+        let mut upload =
+            Running::start(self.client.command("sftp").args(["-l", "16000", "-b", "-"]).arg(self.client.host()));
+        upload.feed(format!("put {} /slow\n", file.display()).as_bytes());
+        upload.close_input();
+        self.gateway.events.await_event("OPEN", |_| true);
+        (upload, file)
+    }
+
+    fn refuses_connections(&self) -> bool {
+        TcpStream::connect(("127.0.0.1", self.gateway.port)).is_err()
+    }
+}
+
+#[test]
+fn a_drain_lets_the_transfer_finish_and_takes_nobody_new() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut door = door();
+        let (mut upload, file) = door.slow_upload();
+        door.gateway.signal(signal);
+        until("refusal of a new connection", Duration::from_secs(5), || door.refuses_connections().then_some(()));
+        assert!(!upload.has_ended() && !door.gateway.has_ended(), "the transfer is still under way");
+        upload.finish(Duration::from_secs(60)).succeeded();
+        let status = door.gateway.ended(Duration::from_secs(20));
+        assert_eq!(status.code(), Some(0), "{}", door.gateway.log());
+        assert_same_bytes(&door.root.join("slow"), &file);
+        let events = door.gateway.events.await_disconnected(1);
+        let close = events.iter().find(|e| field(e, "activity-type") == "CLOSE").expect("CLOSE");
+        assert_eq!(field(close, "status"), "success");
+    }
+}
+
+#[test]
+fn a_second_signal_stops_at_once() {
+    let mut door = door();
+    let (upload, _) = door.slow_upload();
+    door.gateway.signal(Signal::TERM);
+    until("refusal of a new connection", Duration::from_secs(5), || door.refuses_connections().then_some(()));
+    let asked = Instant::now();
+    door.gateway.signal(Signal::TERM);
+    door.gateway.ended(Duration::from_secs(5));
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+    upload.finish(Duration::from_secs(30)).failed();
+    assert!(!door.root.join("slow").exists(), "nothing is published");
+}
+
+#[test]
+fn a_drain_does_not_wait_for_an_idle_session() {
+    let mut door = door();
+    let mut idle = Running::start(door.client.command("sftp").arg(door.client.host()));
+    idle.feed(b"pwd\n");
+    door.gateway.events.await_event("CONNECTED", |_| true);
+    // The session is up and has nothing to do.
+    std::thread::sleep(Duration::from_millis(500));
+    let asked = Instant::now();
+    door.gateway.signal(Signal::TERM);
+    let status = door.gateway.ended(Duration::from_secs(20));
+    assert_eq!(status.code(), Some(0), "{}", door.gateway.log());
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    let end = door.gateway.events.await_disconnected(1);
+    assert_eq!(field(end.last().unwrap(), "reason"), "server", "{end:#?}");
+    idle.feed(b"ls\nbye\n");
+    idle.finish(Duration::from_secs(20)).failed();
+}
+
+#[test]
+fn a_drain_ends_at_its_limit() {
+    let mut door = door();
+    door.gateway.stop();
+    door.setup.limit("drain", "1s");
+    door.gateway = door.setup.start();
+    door.client = door.gateway.client("alice", &door.key);
+    let (upload, _) = door.slow_upload();
+    let asked = Instant::now();
+    door.gateway.signal(Signal::TERM);
+    door.gateway.ended(Duration::from_secs(10));
+    assert!(asked.elapsed() < Duration::from_millis(3500), "{:?}", asked.elapsed());
+    upload.finish(Duration::from_secs(30)).failed();
+    door.gateway.events.await_event("PARTIAL_CLOSE", |_| true);
+    assert!(!door.root.join("slow").exists(), "nothing is published");
+}
+
+#[test]
+fn a_reload_changes_users_for_new_connections() {
+    let mut door = door();
+    let bob = door.setup.key("bob");
+    let held = door.client.clone();
+    let mut session = Running::start(held.command("sftp").args(["-b", "-"]).arg(held.host()));
+    session.feed(b"pwd\n");
+    door.gateway.events.await_event("CONNECTED", |_| true);
+    door.gateway.client("bob", &bob).sftp("pwd\n").failed();
+
+    door.setup.user(User::new("bob").key(&bob).home("/", "main:/bob"));
+    door.setup.write_config();
+    door.gateway.signal(Signal::HUP);
+    until("login of the new user", Duration::from_secs(10), || {
+        door.gateway.client("bob", &bob).sftp("pwd\n").status.success().then_some(())
+    });
+
+    // A file with a mistake changes nothing.
+    let sound = fs::read_to_string(door.setup.folder().join("config.yaml")).unwrap();
+    fs::write(door.setup.folder().join("config.yaml"), "server: [").unwrap();
+    door.gateway.signal(Signal::HUP);
+    until("word of the mistake in the log", Duration::from_secs(10), || {
+        door.gateway.log().contains("config.yaml").then_some(())
+    });
+    door.gateway.client("bob", &bob).sftp("pwd\n").succeeded();
+    fs::write(door.setup.folder().join("config.yaml"), sound).unwrap();
+
+    // The session from before goes on.
+    session.feed(b"mkdir /still-here\n");
+    session.close_input();
+    session.finish(Duration::from_secs(60)).succeeded();
+    door.gateway.stop();
+}
+
+#[test]
+fn an_idle_session_ends_and_a_slow_transfer_does_not() {
+    let mut door = door();
+    door.gateway.stop();
+    door.setup.limit("idle", "2s");
+    door.gateway = door.setup.start();
+    door.client = door.gateway.client("alice", &door.key);
+    let (upload, file) = door.slow_upload();
+    let mut idle = Running::start(door.client.command("sftp").arg(door.client.host()));
+    idle.feed(b"pwd\n");
+    let end = door.gateway.events.await_disconnected(1);
+    assert_eq!(field(end.last().unwrap(), "reason"), "idle", "{end:#?}");
+    idle.close_input();
+    upload.finish(Duration::from_secs(60)).succeeded();
+    assert_same_bytes(&door.root.join("slow"), &file);
+    // The client exits by itself; with which status depends on whether it noticed at its prompt.
+    idle.finish(Duration::from_secs(60));
+    door.gateway.stop();
+}
+
+#[test]
+fn the_log_says_nothing_of_secrets_and_events_go_nowhere_but_to_their_sink() {
+    let door = door();
+    door.client.sftp(&format!("put {SMALL_FILE} /f\n")).succeeded();
+    door.gateway.events.await_disconnected(1);
+    let log = door.gateway.log();
+    assert!(!log.contains("activity-type"), "{log}");
+    assert_eq!(door.gateway.events.of_type("NOT_JSON").len(), 0);
+    door.gateway.stop();
+}

@@ -1,0 +1,202 @@
+//! What the events say of the handshake, against what `ssh -v` says of it.
+
+use serde_json::Value;
+
+use crate::support::client::Client;
+use crate::support::events::field;
+use crate::support::gateway::Gateway;
+use crate::support::keys::Key;
+use crate::support::process::{LIMIT, run_with};
+use crate::support::setup::{Setup, User};
+
+/// What `ssh -v` reports of one connection.
+#[derive(Debug, PartialEq, Eq)]
+struct Negotiated {
+    kex: String,
+    host_key: String,
+    ciphers: String,
+    macs: String,
+    compression: String,
+}
+
+impl Negotiated {
+    /// Reads the lines `debug1: kex: …`. The client's own direction is client to server.
+    fn of_client(log: &str) -> Negotiated {
+        let after = |mark: &str| {
+            log.lines().find_map(|l| l.trim_end().strip_prefix(mark)).unwrap_or_else(|| panic!("no {mark:?} in {log}"))
+        };
+        let out = Direction::read(after("debug1: kex: client->server "));
+        let back = Direction::read(after("debug1: kex: server->client "));
+        Negotiated {
+            kex: after("debug1: kex: algorithm: ").into(),
+            host_key: after("debug1: kex: host key algorithm: ").into(),
+            ciphers: format!("{},{}", out.cipher, back.cipher),
+            macs: format!("{},{}", out.mac, back.mac),
+            compression: format!("{},{}", out.compression, back.compression),
+        }
+    }
+
+    fn of_event(event: &Value) -> Negotiated {
+        Negotiated {
+            kex: field(event, "kex").into(),
+            host_key: field(event, "host-key-algorithm").into(),
+            ciphers: field(event, "ciphers").into(),
+            macs: field(event, "macs").into(),
+            compression: field(event, "compression").into(),
+        }
+    }
+}
+
+/// `cipher: X MAC: Y compression: Z`
+struct Direction {
+    cipher: String,
+    mac: String,
+    compression: String,
+}
+
+impl Direction {
+    fn read(text: &str) -> Direction {
+        let words: Vec<&str> = text.split(' ').collect();
+        assert_eq!((words[0], words[2], words[4]), ("cipher:", "MAC:", "compression:"), "{text}");
+        Direction { cipher: words[1].into(), mac: words[3].into(), compression: words[5].into() }
+    }
+}
+
+struct Door {
+    _setup: Setup,
+    gateway: Gateway,
+    key: Key,
+}
+
+/// A gateway with a security policy, one user and a memory store.
+fn door(policy: Option<&str>) -> Door {
+    let mut setup = Setup::new();
+    setup.memory_store("main");
+    let key = setup.key("alice");
+    setup.user(User::new("alice").key(&key).home("/", "main:/"));
+    if let Some(policy) = policy {
+        setup.config["server"]["security_policy"] = policy.into();
+    }
+    let gateway = setup.start();
+    Door { _setup: setup, gateway, key }
+}
+
+/// Logs in and out; what the client reports.
+fn verbose(client: &Client) -> String {
+    run_with(client.command("sftp").args(["-v", "-b", "-"]).arg(client.host()), b"pwd\n", LIMIT).succeeded().stderr
+}
+
+#[test]
+fn connected_has_the_algorithms_that_were_negotiated() {
+    let choices: [&[&str]; 8] = [
+        &[],
+        &["KexAlgorithms=curve25519-sha256", "Ciphers=aes128-gcm@openssh.com"],
+        &["KexAlgorithms=ecdh-sha2-nistp256", "Ciphers=aes256-ctr", "MACs=hmac-sha2-256-etm@openssh.com"],
+        &["KexAlgorithms=diffie-hellman-group16-sha512", "Ciphers=aes128-ctr", "MACs=hmac-sha2-512-etm@openssh.com"],
+        &[
+            "KexAlgorithms=curve25519-sha256@libssh.org",
+            "Ciphers=aes192-ctr",
+            "MACs=hmac-sha2-512-etm@openssh.com,hmac-sha2-256-etm@openssh.com",
+        ],
+        &["HostKeyAlgorithms=ecdsa-sha2-nistp256", "Ciphers=aes256-gcm@openssh.com"],
+        // Names that the server does not have stand first.
+        &["KexAlgorithms=diffie-hellman-group14-sha1,ecdh-sha2-nistp521", "Ciphers=aes256-cbc,aes256-gcm@openssh.com"],
+        // The client wants compression and does not get it.
+        &["Compression=yes", "KexAlgorithms=diffie-hellman-group18-sha512"],
+    ];
+    let Door { gateway, key, _setup } = door(Some("transfer-2024-01"));
+    for (i, options) in choices.iter().enumerate() {
+        let client = options.iter().fold(gateway.client("alice", &key), |client, option| client.with(option));
+        let log = verbose(&client);
+        let events = gateway.events.await_disconnected(i + 1);
+        let connected = events.iter().find(|e| field(e, "activity-type") == "CONNECTED").expect("CONNECTED");
+        assert_eq!(Negotiated::of_event(connected), Negotiated::of_client(&log), "{options:?}");
+        for option in *options {
+            let (name, value) = option.split_once('=').unwrap();
+            let seen = match name {
+                "KexAlgorithms" => field(connected, "kex"),
+                "Ciphers" => field(connected, "ciphers").split(',').next().unwrap(),
+                "HostKeyAlgorithms" => field(connected, "host-key-algorithm"),
+                _ => continue,
+            };
+            assert!(value.split(',').any(|v| v == seen), "{option} became {seen}");
+        }
+    }
+    gateway.stop();
+}
+
+#[test]
+fn the_default_policy_serves_modern_choices() {
+    let Door { gateway, key, _setup } = door(None);
+    for option in [
+        "Ciphers=chacha20-poly1305@openssh.com",
+        "Ciphers=aes256-gcm@openssh.com",
+        "Ciphers=aes128-gcm@openssh.com",
+        "KexAlgorithms=curve25519-sha256",
+        "HostKeyAlgorithms=ssh-ed25519",
+    ] {
+        let log = verbose(&gateway.client("alice", &key).with(option));
+        let value = option.split_once('=').unwrap().1;
+        assert!(log.lines().any(|l| l.contains("kex: ") && l.contains(value)), "{option}: {log}");
+    }
+    let connected = gateway.events.await_event("CONNECTED", |_| true);
+    assert_eq!(field(&connected, "ciphers"), "chacha20-poly1305@openssh.com,chacha20-poly1305@openssh.com");
+    assert_eq!(field(&connected, "macs"), "<implicit>,<implicit>");
+    gateway.stop();
+}
+
+/// HASSH is the MD5 of the client's lists, which `ssh -vv` prints.
+#[test]
+fn connected_has_the_hassh_of_the_client() {
+    let Door { gateway, key, _setup } = door(None);
+    let client = gateway.client("alice", &key);
+    let log = run_with(client.command("sftp").args(["-vv", "-b", "-"]).arg(client.host()), b"pwd\n", LIMIT).stderr;
+    let proposal = log.split("local client KEXINIT proposal").nth(1).expect("the client's proposal");
+    let list = |mark: &str| {
+        let mark = format!("debug2: {mark}: ");
+        proposal
+            .lines()
+            .find_map(|l| l.trim_end().strip_prefix(&mark))
+            .unwrap_or_else(|| panic!("no {mark}"))
+            .to_string()
+    };
+    let lists = [list("KEX algorithms"), list("ciphers ctos"), list("MACs ctos"), list("compression ctos")].join(";");
+    let sum = run_with(&mut crate::support::process::program("md5sum"), lists.as_bytes(), LIMIT).succeeded().stdout;
+    let connected = gateway.events.await_event("CONNECTED", |_| true);
+    assert_eq!(field(&connected, "hassh"), &sum[..32], "{lists}");
+    gateway.stop();
+}
+
+#[test]
+fn a_client_without_a_common_algorithm_is_a_kex_failure() {
+    let cases = [
+        ("KexAlgorithms=diffie-hellman-group1-sha1", "no matching key exchange method found", "kex"),
+        ("Ciphers=3des-cbc", "no matching cipher found", "client-ciphers"),
+        ("HostKeyAlgorithms=ssh-rsa", "no matching host key type found", "client-host-key-algorithms"),
+        ("MACs=hmac-md5", "no matching MAC found", "client-macs"),
+    ];
+    let Door { gateway, key, _setup } = door(None);
+    for (i, (option, message, list)) in cases.into_iter().enumerate() {
+        let mut client = gateway.client("alice", &key).with(option);
+        if option.starts_with("MACs") {
+            // An AEAD cipher needs no MAC.
+            client = client.with("Ciphers=aes256-ctr");
+        }
+        let refused = client.within(std::time::Duration::from_secs(10)).sftp("pwd\n").failed();
+        assert!(refused.stderr.contains("no matching"), "the client says why: {refused}");
+        let failures = gateway.events.until("another KEX_FAILURE", |events| {
+            let found: Vec<Value> =
+                events.iter().filter(|e| field(e, "activity-type") == "KEX_FAILURE").cloned().collect();
+            (found.len() > i).then_some(found)
+        });
+        let event = failures.last().unwrap();
+        assert!(field(event, "message").starts_with(message), "{option}: {event}");
+        assert_ne!(field(event, "reason"), "", "{event}");
+        let offered = option.split_once('=').unwrap().1;
+        assert!(field(event, list).contains(offered), "{option}: the client's list is in {list}: {event}");
+        assert_eq!(field(event, "source-ip"), "127.0.0.1");
+    }
+    assert_eq!(gateway.events.of_type("KEX_FAILURE").len(), cases.len());
+    assert_eq!(gateway.events.of_type("CONNECTED").len(), 0);
+    gateway.stop();
+}

@@ -1,0 +1,88 @@
+//! The events that a gateway wrote, as they come.
+
+use std::io::{BufRead, BufReader, Read};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Lines of standard output, each one JSON object.
+#[derive(Debug, Clone, Default)]
+pub struct Events(Arc<(Mutex<Vec<Value>>, Condvar)>);
+
+impl Events {
+    /// Reads a stream to its end on a thread of its own. A line that is no JSON object becomes the event `NOT_JSON`, so
+    /// that a test which looks at the events cannot miss it.
+    pub fn collect(stream: impl Read + Send + 'static) -> Events {
+        let events = Events::default();
+        let shared = events.clone();
+        thread::spawn(move || {
+            for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                let event = match serde_json::from_str::<Value>(&line) {
+                    Ok(value) if value.is_object() => value,
+                    _ => serde_json::json!({ "activity-type": "NOT_JSON", "line": line }),
+                };
+                let (list, changed) = &*shared.0;
+                list.lock().unwrap().push(event);
+                changed.notify_all();
+            }
+        });
+        events
+    }
+
+    /// All events so far.
+    pub fn all(&self) -> Vec<Value> {
+        self.0.0.lock().unwrap().clone()
+    }
+
+    /// The events of one type so far.
+    pub fn of_type(&self, activity: &str) -> Vec<Value> {
+        self.all().into_iter().filter(|e| field(e, "activity-type") == activity).collect()
+    }
+
+    /// Waits until `pick` finds what it wants in the list of events. Panics with the list after 20 s.
+    #[track_caller]
+    pub fn until<T>(&self, what: &str, pick: impl Fn(&[Value]) -> Option<T>) -> T {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let (list, changed) = &*self.0;
+        let mut events = list.lock().unwrap();
+        loop {
+            if let Some(found) = pick(&events) {
+                return found;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let seen: Vec<String> = events.iter().map(Value::to_string).collect();
+                drop(events);
+                panic!("there was no {what}; the events were\n{}", seen.join("\n"));
+            }
+            events = changed.wait_timeout(events, left).unwrap().0;
+        }
+    }
+
+    /// Waits for the first event of a type that `fits`.
+    #[track_caller]
+    pub fn await_event(&self, activity: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        self.until(activity, |events| events.iter().find(|e| field(e, "activity-type") == activity && fits(e)).cloned())
+    }
+
+    /// Waits until `count` connections have ended; the events of the last of them, in order.
+    #[track_caller]
+    pub fn await_disconnected(&self, count: usize) -> Vec<Value> {
+        self.until(&format!("DISCONNECTED number {count}"), |events| {
+            let end = events.iter().filter(|e| field(e, "activity-type") == "DISCONNECTED").nth(count - 1)?;
+            Some(events.iter().filter(|e| field(e, "session-id") == field(end, "session-id")).cloned().collect())
+        })
+    }
+}
+
+/// A text field; empty when it is absent.
+pub fn field<'a>(event: &'a Value, name: &str) -> &'a str {
+    event.get(name).and_then(Value::as_str).unwrap_or("")
+}
+
+/// The activity types of some events, in order.
+pub fn types(events: &[Value]) -> Vec<&str> {
+    events.iter().map(|e| field(e, "activity-type")).collect()
+}

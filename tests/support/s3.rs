@@ -1,0 +1,140 @@
+//! An S3 server of the tests' own, one for each test process, on a free port and in a temporary folder.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::process::{program, run, tool, until};
+use super::server::{Server, folder, free_port};
+
+const ACCESS_KEY: &str = "lockgate-tests";
+const SECRET_KEY: &str = "lockgate-tests-secret";
+
+/// The access key and the secret key.
+pub const KEYS: (&str, &str) = (ACCESS_KEY, SECRET_KEY);
+
+/// The bucket, which exists.
+pub const BUCKET: &str = "lockgate-tests";
+
+/// The server. A process-wide value is never dropped: its guard ends it and removes its folder.
+#[derive(Debug)]
+struct S3Server {
+    port: u16,
+    _server: Server,
+}
+
+/// A prefix of the server's bucket that one test has for itself.
+#[derive(Debug, Clone)]
+pub struct S3Store {
+    port: u16,
+    prefix: String,
+}
+
+/// Where the server listens, as a URL.
+pub fn endpoint() -> String {
+    format!("http://127.0.0.1:{}", server().port)
+}
+
+fn server() -> &'static S3Server {
+    static SERVER: OnceLock<S3Server> = OnceLock::new();
+    SERVER.get_or_init(start)
+}
+
+/// A new, empty prefix.
+pub fn new_store() -> S3Store {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    S3Store { port: server().port, prefix: format!("t{}", COUNT.fetch_add(1, Ordering::Relaxed)) }
+}
+
+fn start() -> S3Server {
+    let minio = tool("minio");
+    let data = folder().keep();
+    for _ in 0..5 {
+        let port = free_port();
+        let mut command = Command::new(&minio);
+        command
+            .args(["server", "--quiet", "--address", &format!("127.0.0.1:{port}")])
+            .args(["--console-address", "127.0.0.1:0"])
+            .arg(&data)
+            .env("MINIO_ROOT_USER", ACCESS_KEY)
+            .env("MINIO_ROOT_PASSWORD", SECRET_KEY)
+            .env("MINIO_BROWSER", "off")
+            .env("MINIO_UPDATE", "off")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let mut server = Server::start(&mut command, Some(data.clone()));
+        let ready = until("answer of the S3 server", Duration::from_secs(60), || {
+            if server.has_ended() {
+                return Some(false);
+            }
+            let bucket = format!("http://127.0.0.1:{port}/{BUCKET}");
+            run(curl().args(["-X", "PUT", &bucket])).status.success().then_some(true)
+        });
+        // Another process may have taken the port in between.
+        if ready {
+            return S3Server { port, _server: server };
+        }
+    }
+    panic!("the S3 server {} does not start", minio.display());
+}
+
+/// curl with the server's keys; it fails on an HTTP error.
+fn curl() -> Command {
+    let mut command = program("curl");
+    command.args(["-sS", "--fail", "--noproxy", "*", "--aws-sigv4", "aws:amz:us-east-1:s3"]);
+    command.args(["--user", &format!("{ACCESS_KEY}:{SECRET_KEY}")]);
+    command
+}
+
+impl S3Store {
+    pub fn url(&self) -> String {
+        format!("s3://{BUCKET}/{}", self.prefix)
+    }
+
+    /// The bucket and the prefix, as events show them: `/bucket/prefix`.
+    pub fn event_root(&self) -> String {
+        format!("/{BUCKET}/{}", self.prefix)
+    }
+
+    pub fn options(&self) -> Value {
+        json!({
+            "aws_endpoint": format!("http://127.0.0.1:{}", self.port),
+            "aws_region": "us-east-1",
+            "aws_access_key_id": ACCESS_KEY,
+            "aws_secret_access_key": SECRET_KEY,
+            "aws_allow_http": "true",
+        })
+    }
+
+    /// Fetches an object past the gateway.
+    #[track_caller]
+    pub fn fetch(&self, key: &str, into: &Path) {
+        let url = format!("http://127.0.0.1:{}/{BUCKET}/{}/{key}", self.port, self.prefix);
+        run(curl().arg(url).arg("-o").arg(into)).succeeded();
+    }
+
+    /// The keys in the prefix, past the gateway; at most 1,000.
+    #[track_caller]
+    pub fn keys(&self) -> Vec<String> {
+        let prefix = format!("{}/", self.prefix);
+        let encoded = prefix.replace('/', "%2F");
+        let url = format!("http://127.0.0.1:{}/{BUCKET}?list-type=2&prefix={encoded}", self.port);
+        let answer = run(curl().arg(url)).succeeded().stdout;
+        let keys = answer.split("<Key>").skip(1).filter_map(|rest| rest.split_once("</Key>"));
+        keys.map(|(key, _)| key.strip_prefix(&prefix).unwrap_or(key).to_string()).collect()
+    }
+
+    /// Uploads in parts that were begun and neither finished nor aborted.
+    #[track_caller]
+    pub fn unfinished_uploads(&self) -> usize {
+        let url = format!("http://127.0.0.1:{}/{BUCKET}?uploads=", self.port);
+        let answer = run(curl().arg(url)).succeeded().stdout;
+        let begins = format!("<Key>{}/", self.prefix);
+        answer.matches(begins.as_str()).count()
+    }
+}
