@@ -17,7 +17,7 @@ use object_store::{
     PutPayload,
 };
 
-use super::object::{Extras, FOLDER, ListRequest, RawObject, RawPage, at, is_folder};
+use super::object::{Extras, FOLDER, ListRequest, ListedTime, RawObject, RawPage, at, is_folder};
 use super::{Existing, StoreError, StoreErrorKind, StoreResult};
 
 /// Look-ups of one page that are under way at once.
@@ -54,7 +54,7 @@ impl AzureExtras {
         if request.delimited || request.from.is_some() || directory.is_empty() || !self.is_marker(directory).await? {
             return Ok(None);
         }
-        Ok(Some(RawObject { key: request.prefix.to_owned(), size: 0, modified: None, etag: None }))
+        Ok(Some(RawObject { key: request.prefix.to_owned(), ..RawObject::default() }))
     }
 }
 
@@ -75,6 +75,7 @@ impl Extras for AzureExtras {
             size: meta.size,
             modified: Some(meta.last_modified.into()),
             etag: meta.e_tag.map(|tag| tag.trim_matches('"').to_owned()),
+            kept: ListedTime::NotListed,
         });
         let objects: Vec<_> = objects.map(|object| self.told_apart(object)).collect();
         let mut page = RawPage { objects: own?.into_iter().collect(), next: found.page_token, ..RawPage::default() };

@@ -12,7 +12,7 @@ use object_store::{
     PutPayload,
 };
 
-use super::object::{Extras, ListRequest, MTIME, MtimeForm, ObjectBacked, RawObject, RawPage, at};
+use super::object::{Extras, ListRequest, ListedTime, MTIME, MtimeForm, ObjectBacked, RawObject, RawPage, at};
 use super::{Existing, PartLimits, StoreError, StoreErrorKind, StoreResult};
 
 /// The most listings that are kept between two pages.
@@ -91,7 +91,7 @@ impl MemoryExtras {
         for marker in self.markers_below(prefix) {
             match marker[prefix.len()..].split_once('/') {
                 Some((name, _)) if delimited => drop(prefixes.insert(format!("{prefix}{name}/"))),
-                _ => items.push(Item::Object(RawObject { key: marker, size: 0, modified: None, etag: None })),
+                _ => items.push(Item::Object(RawObject { key: marker, ..RawObject::default() })),
             }
         }
         items.extend(prefixes.into_iter().map(Item::Prefix));
@@ -113,6 +113,7 @@ fn raw(meta: ObjectMeta) -> RawObject {
         size: meta.size,
         modified: Some(meta.last_modified.into()),
         etag: meta.e_tag.map(|tag| tag.trim_matches('"').to_owned()),
+        kept: ListedTime::NotListed,
     }
 }
 

@@ -11,6 +11,7 @@ mod local;
 mod memory;
 mod object;
 mod open;
+mod rest;
 mod s3;
 
 use std::fmt;

@@ -76,7 +76,7 @@ pub(in crate::stores) struct RawPage {
 }
 
 /// An object of a page.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::stores) struct RawObject {
     /// Its whole key; with a slash at its end it is the marker of a directory.
     pub(in crate::stores) key: String,
@@ -84,6 +84,18 @@ pub(in crate::stores) struct RawObject {
     pub(in crate::stores) size: u64,
     /// The store's time of its last change.
     pub(in crate::stores) modified: Option<SystemTime>,
+    /// The kept modification time.
+    pub(in crate::stores) kept: ListedTime,
     /// Its entity tag, without quotes.
     pub(in crate::stores) etag: Option<String>,
+}
+
+/// What a listing says of an object's kept modification time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::stores) enum ListedTime {
+    /// The store does not list metadata (S3): only a look-up tells.
+    #[default]
+    NotListed,
+    /// The metadata `mtime`; `None` when the object has none.
+    Listed(Option<SystemTime>),
 }

@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     fn raw(objects: &[&str], prefixes: &[&str], next: Option<&str>) -> RawPage {
-        let object = |key: &&str| RawObject { key: (*key).to_owned(), size: 1, modified: None, etag: None };
+        let object = |key: &&str| RawObject { key: (*key).to_owned(), size: 1, ..RawObject::default() };
         RawPage {
             objects: objects.iter().map(object).collect(),
             prefixes: prefixes.iter().map(|p| (*p).to_owned()).collect(),

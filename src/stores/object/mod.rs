@@ -24,7 +24,7 @@ use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{Attribute, Attributes, GetOptions, ObjectStore, PutMode, PutMultipartOptions, PutPayload};
 
-pub(super) use extras::{ExclusiveUpload, Extras, ListRequest, RawObject, RawPage};
+pub(super) use extras::{ExclusiveUpload, Extras, ListRequest, ListedTime, RawObject, RawPage};
 pub(super) use failure::{at, describe, element, kind_of_code};
 pub(super) use mtime::{FOLDER, MTIME, MtimeForm, is_folder};
 

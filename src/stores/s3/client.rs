@@ -1,103 +1,28 @@
-//! Requests to one bucket: addresses, signatures, tries, answers.
-
-use std::fmt;
-use std::time::{Duration, Instant};
+//! What S3's interface knows of one bucket, and the requests that more than one task needs.
 
 use bytes::Bytes;
-use object_store::aws::{AwsAuthorizer, AwsCredentialProvider};
-use object_store::client::{HttpClient, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse};
-use object_store::gcp::GcpCredentialProvider;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::dialect::Dialect;
-use crate::stores::object::at;
+use crate::stores::rest::{Answer, Ask, Client, Headers, key_path};
 use crate::stores::{StoreError, StoreErrorKind, StoreResult};
-
-/// What S3 leaves unencoded in a query (SigV4: RFC 3986 unreserved).
-const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-/// The same for a path, whose slashes stay.
-const PATH: &AsciiSet = &QUERY.remove(b'/');
-
-/// How often a request is sent before its failure counts.
-const TRIES: u32 = 6;
-
-/// How long after its first try a request is tried again.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The longest answer that is read: a page of 1,000 keys of 1,024 bytes, each byte percent-encoded, and what surrounds them.
-const LONGEST_ANSWER: usize = 16 << 20;
-
-/// Where a bucket is.
-#[derive(Debug, Clone)]
-pub(in crate::stores) struct Endpoint {
-    /// The bucket's address without a slash at its end: path-style or virtual-hosted.
-    pub(in crate::stores) address: String,
-    /// The bucket's name.
-    pub(in crate::stores) bucket: String,
-}
-
-/// How requests are signed.
-#[derive(Clone)]
-pub(in crate::stores) enum Signing {
-    /// AWS signature version 4.
-    Aws {
-        /// Where the keys come from.
-        credentials: AwsCredentialProvider,
-        /// The region of the signature.
-        region: String,
-        /// The requester pays (`aws_request_payer`).
-        requester_pays: bool,
-    },
-    /// A bearer token of Google's.
-    Google(GcpCredentialProvider),
-    /// Not at all: an open bucket.
-    None,
-}
-
-impl fmt::Debug for Signing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Signing::Aws { .. } => "Aws",
-            Signing::Google(_) => "Google",
-            Signing::None => "None",
-        })
-    }
-}
 
 /// Sends requests to one bucket.
 #[derive(Debug, Clone)]
 pub(in crate::stores) struct BucketClient {
-    pub(in crate::stores) http: HttpClient,
-    pub(in crate::stores) endpoint: Endpoint,
-    pub(in crate::stores) signing: Signing,
+    pub(in crate::stores) client: Client,
+    /// The bucket's name.
+    pub(in crate::stores) bucket: String,
     pub(in crate::stores) dialect: Dialect,
     /// Headers of every request that makes an object: the wanted encryption.
     pub(in crate::stores) creation_headers: Headers,
 }
 
-/// Names, in small letters, and values.
-pub(in crate::stores) type Headers = Vec<(String, String)>;
-
-/// One request to be made.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Ask<'a> {
-    pub(super) method: &'static str,
-    /// The raw key; `None` for the bucket itself.
-    pub(super) key: Option<&'a str>,
-    pub(super) query: &'a [(&'a str, &'a str)],
-    pub(super) headers: Headers,
-    pub(super) body: Bytes,
-}
-
-/// An answer with its body read.
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) head: HttpResponse,
-    pub(super) body: Bytes,
-}
-
 impl BucketClient {
+    /// As [`Client::expect`].
+    pub(super) async fn expect(&self, doing: &str, key: &str, ask: Ask<'_>) -> StoreResult<Answer> {
+        self.client.expect(doing, key, ask).await
+    }
+
     /// The body of a GET of the bucket.
     pub(super) async fn get_bucket(&self, query: &[(&str, &str)]) -> StoreResult<Bytes> {
         let ask = Ask { method: "GET", query, ..Ask::default() };
@@ -108,13 +33,13 @@ impl BucketClient {
     pub(super) async fn put_marker(&self, prefix: &str) -> StoreResult<()> {
         let mut headers = self.creation_headers.clone();
         headers.push(("content-type".to_owned(), "application/x-directory".to_owned()));
-        let ask = Ask { method: "PUT", key: Some(prefix), headers, ..Ask::default() };
+        let ask = Ask { method: "PUT", path: key_path(prefix)?, headers, ..Ask::default() };
         self.expect("make the directory", prefix, ask).await.map(drop)
     }
 
     /// Deletes a raw key; one that is gone is no error.
     pub(super) async fn delete(&self, key: &str) -> StoreResult<()> {
-        let ask = Ask { method: "DELETE", key: Some(key), ..Ask::default() };
+        let ask = Ask { method: "DELETE", path: key_path(key)?, ..Ask::default() };
         match self.expect("delete", key, ask).await {
             Err(error) if error.kind == StoreErrorKind::NotFound => Ok(()),
             other => other.map(drop),
@@ -123,7 +48,7 @@ impl BucketClient {
 
     /// Looks whether a key is taken, and refuses if it is.
     pub(super) async fn refuse_existing(&self, key: &str) -> StoreResult<()> {
-        let ask = Ask { method: "HEAD", key: Some(key), ..Ask::default() };
+        let ask = Ask { method: "HEAD", path: key_path(key)?, ..Ask::default() };
         match self.expect("look up", key, ask).await {
             Err(error) if error.kind == StoreErrorKind::NotFound => Ok(()),
             Ok(_) => Err(StoreError::new(StoreErrorKind::AlreadyExists, format!("\"{key}\" exists already"))),
@@ -131,142 +56,8 @@ impl BucketClient {
         }
     }
 
-    /// Sends a request until it is answered for good; an answer that is not a success is an error. So is one that is a
-    /// success with an `Error` in its body, as long copies give.
-    pub(super) async fn expect(&self, doing: &str, key: &str, ask: Ask<'_>) -> StoreResult<Answer> {
-        let started = Instant::now();
-        let mut tried = 0;
-        loop {
-            tried += 1;
-            let failure = match self.send(&ask, doing, key).await? {
-                Ok(answer) => match super::xml::failure(answer.status, &answer.body) {
-                    None => return Ok(answer),
-                    Some(failure) => failure,
-                },
-                Err(failure) => failure,
-            };
-            if !failure.passing || tried == TRIES || started.elapsed() > PATIENCE {
-                return Err(StoreError::new(failure.kind, format!("cannot {doing} \"{key}\": {}", failure.reason)));
-            }
-            // 100, 200, 400 … milliseconds, each between its half and its whole, so that many sessions do not come at once.
-            let longest = 100_u64 << tried.saturating_sub(1);
-            let jitter = uuid::Uuid::now_v7().as_u128() as u64 % (longest / 2);
-            tokio::time::sleep(Duration::from_millis(longest - jitter)).await;
-        }
-    }
-
-    /// Sends a request once. The outer error is for good; the inner one says whether another try may help.
-    async fn send(&self, ask: &Ask<'_>, doing: &str, key: &str) -> StoreResult<Result<Answer, Failure>> {
-        let mut request = self.request(ask)?;
-        self.sign(&mut request).await.map_err(|error| at("sign the request for", format!("{doing} {key}"))(error))?;
-        let answer = match self.http.execute(request).await {
-            Ok(answer) => answer,
-            Err(error) => return Ok(Err(Failure::of_connection(&error))),
-        };
-        let status = answer.status().as_u16();
-        let (head, body) = answer.into_parts();
-        let body = match read(body).await {
-            Ok(body) => body,
-            Err(failure) => return Ok(Err(failure)),
-        };
-        Ok(Ok(Answer { status, head: HttpResponse::from_parts(head, Bytes::new().into()), body }))
-    }
-
-    fn request(&self, ask: &Ask<'_>) -> StoreResult<HttpRequest> {
-        let mut address = self.endpoint.address.clone();
-        if let Some(key) = ask.key {
-            addressable(key)?;
-            address.push('/');
-            address.extend(utf8_percent_encode(key, PATH));
-        }
-        for (place, (name, value)) in ask.query.iter().enumerate() {
-            address.push(if place == 0 { '?' } else { '&' });
-            address.extend(utf8_percent_encode(name, QUERY));
-            address.push('=');
-            address.extend(utf8_percent_encode(value, QUERY));
-        }
-        let wrong =
-            |what: &str| StoreError::new(StoreErrorKind::InvalidName, format!("the request has a wrong {what}"));
-        let mut request = HttpRequest::new(HttpRequestBody::from(ask.body.clone()));
-        *request.uri_mut() = address.parse().map_err(|_| wrong("address"))?;
-        *request.method_mut() = ask.method.parse().map_err(|_| wrong("method"))?;
-        for (name, value) in &ask.headers {
-            let value = value.parse().map_err(|_| wrong("header"))?;
-            request.headers_mut().try_entry(name.as_str()).map_err(|_| wrong("header"))?.or_insert(value);
-        }
-        Ok(request)
-    }
-
-    async fn sign(&self, request: &mut HttpRequest) -> object_store::Result<()> {
-        match &self.signing {
-            Signing::None => Ok(()),
-            Signing::Aws { credentials, region, requester_pays } => {
-                let credential = credentials.get_credential().await?;
-                AwsAuthorizer::new(&credential, "s3", region)
-                    .with_request_payer(*requester_pays)
-                    .try_authorize(request, None)
-            }
-            Signing::Google(credentials) => {
-                let token = credentials.get_credential().await?;
-                let bearer = format!("Bearer {}", token.bearer).parse().map_err(|_| object_store::Error::Generic {
-                    store: "GCS",
-                    source: "the access token cannot be sent".into(),
-                })?;
-                request.headers_mut().insert("authorization", bearer);
-                Ok(())
-            }
-        }
-    }
-
     /// The value of a copy's source.
-    pub(super) fn source(&self, key: &str) -> String {
-        format!("{}/{}", self.endpoint.bucket, utf8_percent_encode(key, PATH))
-    }
-}
-
-/// Refuses keys whose addresses mean another key: clients of HTTP resolve `.` and `..`.
-fn addressable(key: &str) -> StoreResult<()> {
-    if key.split('/').any(|part| part == "." || part == "..") {
-        let message = format!("the key {key:?} holds a part \".\" or \"..\" and cannot be named in a request");
-        return Err(StoreError::new(StoreErrorKind::InvalidName, message));
-    }
-    Ok(())
-}
-
-/// Reads a body that may be as long as [`LONGEST_ANSWER`].
-async fn read(body: object_store::client::HttpResponseBody) -> Result<Bytes, Failure> {
-    use futures_util::StreamExt;
-    let mut pieces = body.bytes_stream();
-    let mut whole = Vec::new();
-    while let Some(piece) = pieces.next().await {
-        let piece = piece.map_err(|error| Failure::of_connection(&error))?;
-        if whole.len() + piece.len() > LONGEST_ANSWER {
-            let reason = "the store's answer is too long".to_owned();
-            return Err(Failure { kind: StoreErrorKind::Other, reason, passing: false });
-        }
-        whole.extend_from_slice(&piece);
-    }
-    Ok(whole.into())
-}
-
-/// Why a request failed.
-pub(super) struct Failure {
-    pub(super) kind: StoreErrorKind,
-    /// A short reason without secrets.
-    pub(super) reason: String,
-    /// Another try may help.
-    pub(super) passing: bool,
-}
-
-impl Failure {
-    fn of_connection(error: &object_store::client::HttpError) -> Self {
-        let mut reason = error.to_string();
-        let mut cause = std::error::Error::source(error).and_then(std::error::Error::source);
-        while let Some(deeper) = cause {
-            reason = format!("{reason}: {deeper}");
-            cause = deeper.source();
-        }
-        let passing = !matches!(error.kind(), HttpErrorKind::Decode | HttpErrorKind::Unknown);
-        Failure { kind: StoreErrorKind::Unavailable, reason, passing }
+    pub(super) fn source(&self, key: &str) -> StoreResult<String> {
+        Ok(format!("{}{}", self.bucket, key_path(key)?))
     }
 }

@@ -3,9 +3,8 @@
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::BucketExtras;
-use super::client::{Answer, Ask, Headers};
 use super::upload::completion;
-use super::xml;
+use crate::stores::rest::{Answer, Ask, Headers, first, key_path};
 use crate::stores::{Existing, StoreError, StoreErrorKind, StoreResult};
 
 /// Parts that are copied at once.
@@ -64,7 +63,7 @@ struct Source<'a> {
 
 impl<'a> Source<'a> {
     async fn look_up(extras: &BucketExtras, key: &'a str) -> StoreResult<Self> {
-        let ask = Ask { method: "HEAD", key: Some(key), ..Ask::default() };
+        let ask = Ask { method: "HEAD", path: key_path(key)?, ..Ask::default() };
         let head = extras.client.expect("look up", key, ask).await?;
         let header = |name: &str| head.head.headers().get(name).and_then(|value| value.to_str().ok());
         let size = header("content-length").and_then(|text| text.parse().ok());
@@ -104,13 +103,13 @@ impl<'a> Source<'a> {
     }
 
     /// The headers that name this version as a copy's source.
-    fn headers(&self, extras: &BucketExtras) -> Headers {
+    fn headers(&self, extras: &BucketExtras) -> StoreResult<Headers> {
         let dialect = extras.client.dialect;
-        let mut headers = vec![(dialect.copy_source().to_owned(), extras.client.source(self.key))];
+        let mut headers = vec![(dialect.copy_source().to_owned(), extras.client.source(self.key)?)];
         if let Some(etag) = &self.etag {
             headers.push((dialect.copy_if_match().to_owned(), etag.clone()));
         }
-        headers
+        Ok(headers)
     }
 }
 
@@ -123,7 +122,7 @@ async fn at_once(
     existing: Existing,
 ) -> StoreResult<()> {
     let dialect = extras.client.dialect;
-    let mut headers = source.headers(extras);
+    let mut headers = source.headers(extras)?;
     match metadata {
         Some(metadata) => {
             headers.push((dialect.metadata_directive().to_owned(), "REPLACE".to_owned()));
@@ -135,7 +134,7 @@ async fn at_once(
         let (name, value) = dialect.refuse_existing();
         headers.push((name.to_owned(), value.to_owned()));
     }
-    let ask = Ask { method: "PUT", key: Some(to), headers: creation(extras, headers), ..Ask::default() };
+    let ask = Ask { method: "PUT", path: key_path(to)?, headers: creation(extras, headers), ..Ask::default() };
     conditional(extras, "copy to", to, ask).await
 }
 
@@ -167,18 +166,18 @@ async fn by_parts(
 ) -> StoreResult<()> {
     let begin = Ask {
         method: "POST",
-        key: Some(to),
+        path: key_path(to)?,
         query: &[("uploads", "")],
         headers: creation(extras, metadata),
         ..Ask::default()
     };
     let answer = extras.client.expect("begin a copy to", to, begin).await?;
-    let Some(upload) = xml::first(&answer.body, "UploadId") else {
+    let Some(upload) = first(&answer.body, "UploadId") else {
         return Err(StoreError::new(StoreErrorKind::Other, format!("the store gave no upload for \"{to}\"")));
     };
     let copied = copy_parts(extras, source, to, &upload, existing).await;
     if copied.is_err() {
-        let abort = Ask { method: "DELETE", key: Some(to), query: &[("uploadId", &upload)], ..Ask::default() };
+        let abort = Ask { method: "DELETE", path: key_path(to)?, query: &[("uploadId", &upload)], ..Ask::default() };
         if let Err(error) = extras.client.expect("remove the parts of", to, abort).await {
             log::warn!("{error}");
         }
@@ -203,7 +202,7 @@ async fn copy_parts(
     let refuse = (existing == Existing::Refuse).then(|| (name.to_owned(), value.to_owned()));
     let complete = Ask {
         method: "POST",
-        key: Some(to),
+        path: key_path(to)?,
         query: &[("uploadId", upload)],
         headers: refuse.into_iter().collect(),
         body: completion(tags.iter().map(String::as_str)),
@@ -220,12 +219,12 @@ async fn copy_part(
     number: u64,
     range: std::ops::Range<u64>,
 ) -> StoreResult<String> {
-    let mut headers = source.headers(extras);
+    let mut headers = source.headers(extras)?;
     headers.push(("x-amz-copy-source-range".to_owned(), format!("bytes={}-{}", range.start, range.end - 1)));
     let number = number.to_string();
     let query = [("partNumber", number.as_str()), ("uploadId", upload)];
-    let ask = Ask { method: "PUT", key: Some(to), query: &query, headers, ..Ask::default() };
+    let ask = Ask { method: "PUT", path: key_path(to)?, query: &query, headers, ..Ask::default() };
     let answer = extras.client.expect("copy a part of", source.key, ask).await?;
-    xml::first(&answer.body, "ETag")
+    first(&answer.body, "ETag")
         .ok_or_else(|| StoreError::new(StoreErrorKind::Other, format!("the store gave no tag for a part of \"{to}\"")))
 }

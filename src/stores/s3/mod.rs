@@ -13,7 +13,7 @@ use async_trait::async_trait;
 
 use super::object::{ExclusiveUpload, Extras, ListRequest, RawPage};
 use super::{Existing, PartUpload, StoreResult};
-pub(super) use client::{BucketClient, Endpoint, Headers, Signing};
+pub(super) use client::BucketClient;
 pub(super) use dialect::Dialect;
 pub(super) use upload::MultipartBackend;
 

@@ -12,9 +12,9 @@ use object_store::PutPayload;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 
-use super::client::{Ask, BucketClient};
-use super::xml;
+use super::client::BucketClient;
 use crate::stores::object::{ExclusiveUpload, at};
+use crate::stores::rest::{Ask, first, key_path};
 use crate::stores::{Key, PartUpload, StoreError, StoreErrorKind, StoreResult, Written};
 
 /// `object_store`'s calls for single parts.
@@ -102,7 +102,7 @@ impl PartUpload for Upload {
         let (name, value) = self.client.dialect.refuse_existing();
         let ask = Ask {
             method: "POST",
-            key: Some(self.path.as_ref()),
+            path: key_path(self.path.as_ref())?,
             query: &[("uploadId", &self.id)],
             headers: vec![(name.to_owned(), value.to_owned())],
             body: completion(parts.iter().map(|part| part.content_id.as_str())),
@@ -121,7 +121,7 @@ impl PartUpload for Upload {
             other => other?,
         };
         self.settled = true;
-        let etag = xml::first(&answer.body, "ETag").map(|tag| tag.trim_matches('"').to_owned());
+        let etag = first(&answer.body, "ETag").map(|tag| tag.trim_matches('"').to_owned());
         Ok(Written { etag, mtime_kept: self.mtime_kept })
     }
 

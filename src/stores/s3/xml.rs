@@ -2,11 +2,9 @@
 
 use bytes::Bytes;
 use chrono::DateTime;
-use quick_xml::Reader;
-use quick_xml::events::Event;
 
-use super::client::Failure;
-use crate::stores::object::{RawObject, RawPage, element, kind_of_code};
+use crate::stores::object::{RawObject, RawPage};
+use crate::stores::rest::walk;
 use crate::stores::{StoreError, StoreErrorKind, StoreResult};
 
 /// Reads a listing (ListObjectsV2). Keys that are not under `prefix`, or cannot be decoded, are counted as skipped.
@@ -51,7 +49,7 @@ impl Found {
     fn take_of_object(&mut self, field: &str, text: &str) {
         if field == "Key" {
             let key = text.to_owned();
-            return self.objects.push(RawObject { key, size: 0, modified: None, etag: None });
+            return self.objects.push(RawObject { key, ..RawObject::default() });
         }
         // Every store gives the key first.
         let Some(object) = self.objects.last_mut() else { return };
@@ -90,109 +88,11 @@ fn decode(key: &str, encoded: bool) -> Option<String> {
     percent_encoding::percent_decode_str(&spaced).decode_utf8().ok().map(Into::into)
 }
 
-/// Calls `take` with the path and the text of every element, as it ends.
-fn walk(answer: &[u8], mut take: impl FnMut(&[String], &str)) -> Result<(), String> {
-    /// Answers nest four deep.
-    const DEEPEST: usize = 16;
-    let mut reader = Reader::from_reader(answer);
-    let mut path: Vec<String> = Vec::new();
-    let mut text = String::new();
-    loop {
-        match reader.read_event().map_err(|error| error.to_string())? {
-            Event::Start(start) => {
-                if path.len() == DEEPEST {
-                    return Err("it nests too deep".to_owned());
-                }
-                path.push(String::from_utf8_lossy(start.local_name().as_ref()).into_owned());
-                text.clear();
-            }
-            Event::Empty(start) => {
-                path.push(String::from_utf8_lossy(start.local_name().as_ref()).into_owned());
-                take(&path, "");
-                path.pop();
-            }
-            Event::Text(piece) => text.push_str(&piece.decode().map_err(|error| error.to_string())?),
-            Event::CData(piece) => text.push_str(&String::from_utf8_lossy(&piece)),
-            Event::GeneralRef(name) => match name.resolve_char_ref() {
-                Ok(Some(character)) => text.push(character),
-                // A control character, which XML cannot say: the key is odd in any case.
-                Err(_) => text.push('\u{fffd}'),
-                Ok(None) => {
-                    let name = String::from_utf8_lossy(&name);
-                    text.push_str(quick_xml::escape::resolve_predefined_entity(&name).unwrap_or("\u{fffd}"));
-                }
-            },
-            Event::End(_) => {
-                take(&path, &text);
-                path.pop();
-                text.clear();
-            }
-            Event::Eof => return Ok(()),
-            _ => {}
-        }
-    }
-}
-
-/// What is wrong with an answer; `None` for a success.
-pub(super) fn failure(status: u16, body: &[u8]) -> Option<Failure> {
-    let text = String::from_utf8_lossy(&body[..body.len().min(64 << 10)]);
-    let success = (200..300).contains(&status);
-    if success && !is_error(&text) {
-        return None;
-    }
-    let code = element(&text, "Code");
-    let kind = code.and_then(kind_of_code).unwrap_or_else(|| kind_of_status(status));
-    let passing = matches!(status, 429 | 500 | 502 | 503 | 504) || kind == StoreErrorKind::Unavailable;
-    let reason = match (code, element(&text, "Message")) {
-        (Some(code), Some(message)) => format!("{message} ({code})"),
-        (Some(code), None) => code.to_owned(),
-        _ => format!("the store answered with status {status}"),
-    };
-    Some(Failure { kind, reason, passing })
-}
-
-/// Whether the outermost element is `Error`.
-fn is_error(text: &str) -> bool {
-    let start = text.trim_start();
-    let start = match start.strip_prefix("<?xml") {
-        Some(rest) => rest.split_once("?>").map_or("", |(_, after)| after.trim_start()),
-        None => start,
-    };
-    start.starts_with("<Error>") || start.starts_with("<Error ")
-}
-
-fn kind_of_status(status: u16) -> StoreErrorKind {
-    match status {
-        404 => StoreErrorKind::NotFound,
-        304 | 412 => StoreErrorKind::Changed,
-        // Another write of the same name is under way.
-        409 => StoreErrorKind::Changed,
-        401 | 403 => StoreErrorKind::AccessDenied,
-        405 | 501 => StoreErrorKind::Unsupported,
-        413 => StoreErrorKind::TooLarge,
-        414 => StoreErrorKind::InvalidName,
-        507 => StoreErrorKind::NoSpace,
-        408 | 429 | 500 | 502 | 503 | 504 => StoreErrorKind::Unavailable,
-        _ => StoreErrorKind::Other,
-    }
-}
-
-/// The text of the first element of this name.
-pub(super) fn first(answer: &[u8], name: &str) -> Option<String> {
-    let mut found = None;
-    walk(answer, |path, text| {
-        if found.is_none() && path.last().is_some_and(|last| last == name) {
-            found = Some(text.to_owned());
-        }
-    })
-    .ok()?;
-    found
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::*;
+    use crate::stores::rest::failure;
 
     fn page(inner: &str) -> RawPage {
         let text = format!("<?xml version=\"1.0\"?>\n<ListBucketResult xmlns=\"http://s3\">{inner}</ListBucketResult>");
@@ -228,8 +128,8 @@ mod tests {
         assert!(listing(&Bytes::from_static(b"<html><body>no</body></html>"), "").is_err());
         assert!(listing(&Bytes::from_static(b"<ListBucketResult><Contents></ListBucketResult>"), "").is_err());
         let inside = b"<?xml version=\"1.0\"?>\n<Error><Code>SlowDown</Code><Message>Wait</Message></Error>";
-        let failure = failure(200, inside).unwrap();
-        assert!(failure.passing && failure.kind == StoreErrorKind::Unavailable);
-        assert!(super::failure(200, b"<CopyObjectResult/>").is_none());
+        let found = failure(200, inside).unwrap();
+        assert!(found.passing && found.kind == StoreErrorKind::Unavailable);
+        assert!(failure(200, b"<CopyObjectResult/>").is_none());
     }
 }

@@ -1,0 +1,57 @@
+//! Settings → a store on Google Cloud Storage.
+
+use std::sync::Arc;
+
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+
+use super::{
+    bucket_name, cannot_open, check_address, client_defaults, cloud_limits, connect, prefix, retries, unknown,
+};
+use crate::stores::Settings;
+use crate::stores::object::{MtimeForm, ObjectBacked};
+use crate::stores::rest::{Client, Headers, Signing};
+use crate::stores::s3::{BucketClient, BucketExtras, Dialect};
+
+/// The options that are wanted most, for messages. All names: the documentation of `object_store` 0.14.
+const OPTIONS: &str = "google_service_account, google_service_account_key, google_application_credentials, \
+                              google_bearer_token, google_base_url, timeout";
+
+/// A bucket of Google Cloud Storage.
+pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<ObjectBacked, String> {
+    let bucket = bucket_name(settings, bucket, "bucket: gs://BUCKET/PREFIX")?;
+    let prefix = prefix(settings, path)?;
+    let mut client = client_defaults();
+    let mut builder = GoogleCloudStorageBuilder::from_env();
+    for (option, value) in &settings.options {
+        let option = option.to_ascii_lowercase();
+        match option.parse::<GoogleConfigKey>() {
+            Ok(GoogleConfigKey::Bucket) | Err(_) => return Err(unknown(settings, &option, "Google", OPTIONS)),
+            Ok(GoogleConfigKey::Client(key)) => client = client.with_config(key, value.expose()),
+            Ok(key) => builder = builder.with_config(key, value.expose()),
+        }
+    }
+    let builder = builder.with_bucket_name(bucket).with_client_options(client.clone()).with_retry(retries());
+    let base = builder.get_config_value(&GoogleConfigKey::BaseUrl);
+    let base = base.unwrap_or_else(|| "https://storage.googleapis.com".to_owned());
+    let address = format!("{}/{bucket}", base.trim_end_matches('/'));
+    check_address(settings, &address, &client, "google_base_url", "allow_http")?;
+    let unsigned = builder.get_config_value(&GoogleConfigKey::SkipSignature).is_some_and(|value| value == "true");
+    let objects = Arc::new(builder.build().map_err(|error| cannot_open(settings, &error))?);
+    let signing = if unsigned { Signing::None } else { Signing::Google(Arc::clone(objects.credentials())) };
+    let client = BucketClient {
+        client: Client { http: connect(settings, &client)?, address, signing },
+        bucket: bucket.to_owned(),
+        dialect: Dialect::Google,
+        creation_headers: Headers::new(),
+    };
+    Ok(ObjectBacked {
+        name: settings.name.clone(),
+        bucket: bucket.to_owned(),
+        prefix,
+        // A copy of any size is one request to Google.
+        extras: Arc::new(BucketExtras { client, largest_copy: u64::MAX, multipart: None }),
+        objects,
+        limits: cloud_limits(false),
+        mtime_form: MtimeForm::Rfc3339,
+    })
+}

@@ -1,0 +1,260 @@
+//! Settings → a store: the URL's scheme, the options' names, the builders of `object_store`.
+
+mod azure;
+mod google;
+mod s3;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::client::{ClientOptions, HttpClient, HttpConnector, ReqwestConnector};
+use object_store::{BackoffConfig, RetryConfig};
+use percent_encoding::percent_decode_str;
+
+use super::local::LocalStore;
+use super::object::{ObjectBacked, describe};
+use super::{Key, PartLimits, Settings, Store, StoreResult, memory};
+
+/// The smallest part of an upload or a copy that is not the last, in bytes.
+const SMALLEST_PART: u64 = 5 << 20;
+
+/// The schemes of URLs, for messages.
+const SCHEMES: &str = "file:///PATH, memory:///, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX";
+
+/// A store whose settings were found right.
+pub(super) enum Plan {
+    /// A folder; opening it may fail.
+    Local {
+        /// The name in the configuration.
+        name: String,
+        /// The folder.
+        folder: PathBuf,
+        /// Whether uploads reach the disk before they are published.
+        fsync: bool,
+    },
+    /// A store of objects, which is not reached before it is used.
+    Objects(ObjectBacked),
+}
+
+impl Plan {
+    /// Reads settings.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong and what would be right.
+    pub(super) fn read(settings: &Settings) -> Result<Self, String> {
+        let wrong = || format!("the URL of store \"{}\" must be {SCHEMES}", settings.name);
+        let (scheme, rest) = settings.url.split_once("://").ok_or_else(wrong)?;
+        match scheme {
+            "file" => local(settings, rest),
+            "memory" => {
+                only_options(settings, &[])?;
+                if !(rest.is_empty() || rest.starts_with('/')) {
+                    return Err(format!("the URL of store \"{}\" must be memory:///", settings.name));
+                }
+                Ok(Plan::Objects(memory::open(&settings.name, prefix(settings, rest)?)))
+            }
+            "s3" | "s3a" => {
+                let (bucket, path) = rest.split_once('/').unwrap_or((rest, ""));
+                s3::open(settings, bucket, path).map(Plan::Objects)
+            }
+            "gs" => {
+                let (bucket, path) = rest.split_once('/').unwrap_or((rest, ""));
+                google::open(settings, bucket, path).map(Plan::Objects)
+            }
+            "az" | "azure" | "adl" | "abfs" | "abfss" => {
+                let (container, path) = rest.split_once('/').unwrap_or((rest, ""));
+                azure::open(settings, scheme, container, path).map(Plan::Objects)
+            }
+            _ => Err(wrong()),
+        }
+    }
+
+    /// Makes the store.
+    pub(super) fn open(self) -> StoreResult<Arc<dyn Store>> {
+        Ok(match self {
+            Plan::Local { name, folder, fsync } => Arc::new(LocalStore::open(&name, &folder, fsync)?),
+            Plan::Objects(store) => Arc::new(store),
+        })
+    }
+}
+
+fn local(settings: &Settings, rest: &str) -> Result<Plan, String> {
+    let name = &settings.name;
+    only_options(settings, &["fsync"])?;
+    if !rest.starts_with('/') {
+        return Err(format!("the URL of store \"{name}\" must name an absolute path: file:///PATH"));
+    }
+    let folder =
+        percent_decode_str(rest).decode_utf8().map_err(|_| format!("the path of store \"{name}\" is not UTF-8"))?;
+    let mut fsync = true;
+    for (_, value) in &settings.options {
+        fsync = match value.expose() {
+            "true" => true,
+            "false" => false,
+            _ => return Err(format!("the option \"fsync\" of store \"{name}\" must be true or false")),
+        };
+    }
+    Ok(Plan::Local { name: name.clone(), folder: PathBuf::from(folder.as_ref()), fsync })
+}
+
+fn only_options(settings: &Settings, known: &[&str]) -> Result<(), String> {
+    for (option, _) in &settings.options {
+        if !known.contains(&option.as_str()) {
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            return Err(format!(
+                "store \"{}\" has the option \"{option}\", which its kind does not know (known: {known})",
+                settings.name
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What stands before all keys: the URL's path and a slash, or nothing.
+fn prefix(settings: &Settings, path: &str) -> Result<String, String> {
+    let wrong =
+        |why: &str| format!("the path in the URL of store \"{}\" cannot be part of a key: {why}", settings.name);
+    let decoded = percent_decode_str(path).decode_utf8().map_err(|_| wrong("it is not UTF-8"))?;
+    Key::parse(&decoded).map(|key| key.as_prefix()).map_err(|error| wrong(&error.to_string()))
+}
+
+fn bucket_name<'b>(settings: &Settings, bucket: &'b str, what: &str) -> Result<&'b str, String> {
+    let fine = !bucket.is_empty() && bucket.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+    if fine { Ok(bucket) } else { Err(format!("the URL of store \"{}\" must name a {what}", settings.name)) }
+}
+
+/// Defaults that fit large parts on slow links: no limit on the whole request, one on silence. The read timeout also bounds
+/// the sending of a part, since it runs until the answer begins.
+fn client_defaults() -> ClientOptions {
+    ClientOptions::new()
+        .with_timeout_disabled()
+        .with_connect_timeout(Duration::from_secs(5))
+        .with_read_timeout(Duration::from_secs(180))
+}
+
+fn retries() -> RetryConfig {
+    let backoff = BackoffConfig { max_backoff: Duration::from_secs(5), ..BackoffConfig::default() };
+    RetryConfig { backoff, max_retries: 6, retry_timeout: Duration::from_secs(180) }
+}
+
+fn cloud_limits(equal_parts: bool) -> PartLimits {
+    PartLimits {
+        smallest_part: SMALLEST_PART,
+        largest_part: 5 << 30,
+        most_parts: 10_000,
+        largest_object: 5 << 40,
+        equal_parts,
+    }
+}
+
+fn unknown(settings: &Settings, option: &str, kind: &str, usual: &str) -> String {
+    format!(
+        "store \"{}\" has the option \"{option}\", which {kind} stores do not know; the usual ones are {usual}",
+        settings.name
+    )
+}
+
+fn check_address(
+    settings: &Settings,
+    address: &str,
+    client: &ClientOptions,
+    option: &str,
+    allow: &str,
+) -> Result<(), String> {
+    let name = &settings.name;
+    let allowed = client.get_config_value(&object_store::ClientConfigKey::AllowHttp).is_some_and(|v| v == "true");
+    if address.starts_with("https://") || (address.starts_with("http://") && allowed) {
+        return Ok(());
+    }
+    if address.starts_with("http://") {
+        return Err(format!(
+            "the option \"{option}\" of store \"{name}\" is not HTTPS; to allow that, set {allow}: \"true\""
+        ));
+    }
+    Err(format!("the option \"{option}\" of store \"{name}\" must be a URL that begins with https:// or http://"))
+}
+
+fn cannot_open(settings: &Settings, error: &object_store::Error) -> String {
+    format!("the options of store \"{}\" do not fit together: {}", settings.name, describe(error))
+}
+
+/// The client that sends our own requests.
+fn connect(settings: &Settings, client: &ClientOptions) -> Result<HttpClient, String> {
+    ReqwestConnector::default().connect(client).map_err(|error| cannot_open(settings, &error))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+
+    fn read(url: &str, options: &[(&str, &str)]) -> Result<Plan, String> {
+        let options = options.iter().map(|(k, v)| ((*k).to_owned(), Secret::new((*v).to_owned()))).collect();
+        Plan::read(&Settings { name: "lake".to_owned(), url: url.to_owned(), options })
+    }
+
+    fn refused(url: &str, options: &[(&str, &str)]) -> String {
+        let message = read(url, options).err().unwrap_or_else(|| panic!("{url} {options:?} was taken"));
+        assert!(message.contains("\"lake\""), "{message}");
+        assert!(!message.contains("hunter2"), "{message}");
+        message
+    }
+
+    fn bucket_of(url: &str, options: &[(&str, &str)]) -> ObjectBacked {
+        match read(url, options) {
+            Ok(Plan::Objects(store)) => store,
+            Ok(Plan::Local { .. }) => panic!("a local store"),
+            Err(message) => panic!("{message}"),
+        }
+    }
+
+    const KEYS: [(&str, &str); 2] = [("aws_access_key_id", "k"), ("aws_secret_access_key", "hunter2")];
+
+    #[test]
+    fn urls_are_read() {
+        let store = bucket_of("s3://bucket.name/a/b%20c/", &KEYS);
+        assert_eq!((store.bucket.as_str(), store.prefix.as_str()), ("bucket.name", "a/b c/"));
+        assert_eq!(store.event_path(&Key::parse("x").unwrap()), "/bucket.name/a/b c/x");
+        assert_eq!(bucket_of("s3://bucket", &KEYS).prefix, "");
+        assert_eq!(bucket_of("memory:///", &[]).prefix, "");
+        assert_eq!(bucket_of("gs://bucket/p", &[("google_skip_signature", "true")]).prefix, "p/");
+        let account = [("azure_storage_account_name", "acc"), ("azure_storage_account_key", "aHVudGVyMg==")];
+        assert_eq!(bucket_of("az://container/p", &account).bucket, "container");
+        assert_eq!(bucket_of("abfss://fs@acc.dfs.core.windows.net/p", &account[1..]).bucket, "fs");
+        assert!(matches!(read("file:///srv/x%201", &[("fsync", "false")]),
+            Ok(Plan::Local { folder, fsync: false, .. }) if folder == std::path::Path::new("/srv/x 1")));
+        for wrong in
+            ["", "bucket", "ftp://x/y", "file://relative", "s3:///p", "s3://b/../c", "s3://b/a//c", "memory://x"]
+        {
+            refused(wrong, &[]);
+        }
+    }
+
+    #[test]
+    fn unknown_options_are_named() {
+        assert!(refused("s3://b", &[("aws_regoin", "x")]).contains("aws_regoin"));
+        assert!(refused("file:///x", &[("sync", "true")]).contains("fsync"));
+        refused("file:///x", &[("fsync", "yes")]);
+        refused("memory:///", &[("aws_region", "x")]);
+        refused("gs://b", &[("aws_region", "x")]);
+        refused("az://c", &[("google_base_url", "x")]);
+        refused("s3://b", &[("aws_bucket", "other")]);
+        refused("s3://b", &[("copy_limit", "1")]);
+        refused("s3://b", &[("aws_secret_access_key", "hunter2"), ("aws_virtual_hosted_style_request", "perhaps")]);
+        assert!(refused("s3://b", &[KEYS[0], KEYS[1], ("aws_endpoint", "http://h")]).contains("aws_allow_http"));
+    }
+
+    #[test]
+    fn option_names_are_those_of_object_store_in_any_case() {
+        let mut options = KEYS.to_vec();
+        options.extend([
+            ("AWS_REGION", "eu-west-1"),
+            ("region", "eu-west-1"),
+            ("timeout", "60s"),
+            ("copy_limit", "5368709120"),
+        ]);
+        bucket_of("s3://b", &options);
+    }
+}

@@ -1,0 +1,153 @@
+//! Settings → a store on S3.
+
+use std::sync::Arc;
+
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::client::ClientOptions;
+
+use super::{
+    SMALLEST_PART, bucket_name, cannot_open, check_address, client_defaults, cloud_limits, connect, prefix, retries,
+    unknown,
+};
+use crate::stores::Settings;
+use crate::stores::object::{MtimeForm, ObjectBacked};
+use crate::stores::rest::{Client, Headers, Signing};
+use crate::stores::s3::{BucketClient, BucketExtras, Dialect, LARGEST_COPY, MultipartBackend};
+
+/// The options that are wanted most, for messages. All names: the documentation of `object_store` 0.14.
+const OPTIONS: &str = "aws_access_key_id, aws_secret_access_key, aws_session_token, aws_region, aws_endpoint, \
+                          aws_allow_http, aws_virtual_hosted_style_request, aws_server_side_encryption, \
+                          copy_limit, timeout";
+
+/// A bucket of S3 or of what speaks like it.
+pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<ObjectBacked, String> {
+    let bucket = bucket_name(settings, bucket, "bucket: s3://BUCKET/PREFIX")?;
+    let prefix = prefix(settings, path)?;
+    let mut client = client_defaults();
+    let mut builder = from_environment(settings);
+    let mut creation_headers = Headers::new();
+    let mut largest_copy = LARGEST_COPY;
+    for (option, value) in &settings.options {
+        let option = option.to_ascii_lowercase();
+        let value = value.expose();
+        if option == "copy_limit" {
+            largest_copy = copy_limit(settings, value)?;
+            continue;
+        }
+        match option.strip_prefix("aws_").unwrap_or(&option) {
+            "bucket" | "bucket_name" | "sse_customer_key_base64" | "s3_express" => {
+                return Err(format!("the option \"{option}\" of store \"{}\" is not supported", settings.name));
+            }
+            "server_side_encryption" => {
+                let header = "x-amz-server-side-encryption".to_owned();
+                creation_headers.push((header, value.to_owned()));
+            }
+            "sse_kms_key_id" => {
+                let header = "x-amz-server-side-encryption-aws-kms-key-id".to_owned();
+                creation_headers.push((header, value.to_owned()));
+            }
+            "sse_bucket_key_enabled" => {
+                let header = "x-amz-server-side-encryption-bucket-key-enabled".to_owned();
+                creation_headers.push((header, value.to_owned()));
+            }
+            _ => {}
+        }
+        match option.parse::<AmazonS3ConfigKey>() {
+            Ok(AmazonS3ConfigKey::Client(key)) => client = client.with_config(key, value),
+            Ok(key) => builder = builder.with_config(key, value),
+            Err(_) => return Err(unknown(settings, &option, "S3", OPTIONS)),
+        }
+    }
+    let builder = builder.with_bucket_name(bucket).with_client_options(client.clone()).with_retry(retries());
+    let address = s3_address(settings, &builder, &client, bucket)?;
+    let equal_parts = address.contains(".r2.cloudflarestorage.com");
+    let region = builder.get_config_value(&AmazonS3ConfigKey::Region).unwrap_or_else(|| "us-east-1".to_owned());
+    let says = |key| builder.get_config_value(&key).is_some_and(|value| value == "true");
+    let (unsigned, requester_pays) = (says(AmazonS3ConfigKey::SkipSignature), says(AmazonS3ConfigKey::RequestPayer));
+    let objects: AmazonS3 = builder.build().map_err(|error| cannot_open(settings, &error))?;
+    let signing = match unsigned {
+        true => Signing::None,
+        false => Signing::Aws { credentials: Arc::clone(objects.credentials()), region, requester_pays },
+    };
+    let objects = Arc::new(objects);
+    let client = BucketClient {
+        client: Client { http: connect(settings, &client)?, address, signing },
+        bucket: bucket.to_owned(),
+        dialect: Dialect::S3,
+        creation_headers,
+    };
+    let multipart = Some(MultipartBackend(Arc::clone(&objects) as _));
+    Ok(ObjectBacked {
+        name: settings.name.clone(),
+        bucket: bucket.to_owned(),
+        prefix,
+        extras: Arc::new(BucketExtras { client, largest_copy, multipart }),
+        objects,
+        limits: cloud_limits(equal_parts),
+        mtime_form: MtimeForm::Seconds,
+    })
+}
+
+/// The largest object that the server copies in one request, in bytes.
+fn copy_limit(settings: &Settings, text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(bytes @ SMALLEST_PART..=LARGEST_COPY) => Ok(bytes),
+        _ => Err(format!(
+            "the option \"copy_limit\" of store \"{}\" must be a number of bytes from {SMALLEST_PART} to {LARGEST_COPY}",
+            settings.name
+        )),
+    }
+}
+
+/// Where the process itself runs on AWS, its environment says how to get credentials. What the options say goes before;
+/// options with a key of their own are not mixed with the environment's.
+fn from_environment(settings: &Settings) -> AmazonS3Builder {
+    let own_key = settings.options.iter().any(|(option, _)| {
+        let option = option.to_ascii_lowercase();
+        matches!(option.strip_prefix("aws_").unwrap_or(&option), "access_key_id" | "skip_signature")
+    });
+    let mut builder = AmazonS3Builder::new();
+    for (name, value) in std::env::vars() {
+        let name = name.to_ascii_lowercase();
+        let credential = matches!(
+            name.as_str(),
+            "aws_access_key_id"
+                | "aws_secret_access_key"
+                | "aws_session_token"
+                | "aws_web_identity_token_file"
+                | "aws_role_arn"
+                | "aws_role_session_name"
+                | "aws_container_credentials_relative_uri"
+                | "aws_container_credentials_full_uri"
+                | "aws_container_authorization_token_file"
+        );
+        let place = matches!(name.as_str(), "aws_region" | "aws_default_region" | "aws_endpoint_url_sts");
+        if ((credential && !own_key) || place)
+            && let Ok(key) = name.parse::<AmazonS3ConfigKey>()
+        {
+            builder = builder.with_config(key, value);
+        }
+    }
+    builder
+}
+
+/// The bucket's address, as `object_store` makes it.
+fn s3_address(
+    settings: &Settings,
+    builder: &AmazonS3Builder,
+    client: &ClientOptions,
+    bucket: &str,
+) -> Result<String, String> {
+    let value = |key| builder.get_config_value(&key);
+    let endpoint = value(AmazonS3ConfigKey::S3Endpoint).or_else(|| value(AmazonS3ConfigKey::Endpoint));
+    let virtual_hosted = value(AmazonS3ConfigKey::VirtualHostedStyleRequest).is_some_and(|text| text == "true");
+    let region = value(AmazonS3ConfigKey::Region).unwrap_or_else(|| "us-east-1".to_owned());
+    let address = match (endpoint, virtual_hosted) {
+        (Some(endpoint), true) => endpoint.trim_end_matches('/').to_owned(),
+        (Some(endpoint), false) => format!("{}/{bucket}", endpoint.trim_end_matches('/')),
+        (None, true) => format!("https://{bucket}.s3.{region}.amazonaws.com"),
+        (None, false) => format!("https://s3.{region}.amazonaws.com/{bucket}"),
+    };
+    check_address(settings, &address, client, "aws_endpoint", "aws_allow_http")?;
+    Ok(address)
+}

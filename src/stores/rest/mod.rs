@@ -1,0 +1,9 @@
+//! Signed requests of our own, for what `object_store`'s trait cannot say.
+
+mod client;
+mod xml;
+
+pub(super) use client::{Answer, Ask, Client, Headers, Signing, key_path};
+#[cfg(test)]
+pub(super) use xml::failure;
+pub(super) use xml::{first, walk};
