@@ -12,7 +12,7 @@ use crate::audit::Recorder;
 use crate::metrics::Metrics;
 use crate::session::{Backing, Registry};
 use crate::ssh::{Homes, Phase, Server, Surroundings};
-use crate::stores::Store;
+use crate::stores::{Store, Unfinished};
 use crate::users::{FixedDirectory, User};
 use crate::vfs::Transfers;
 use crate::{audit, ssh, stores, vfs};
@@ -53,7 +53,14 @@ pub struct StartError(pub String);
 pub struct Gateway {
     server: Server,
     recorder: Recorder,
+    backed: Backed,
+}
+
+/// What outlives a reload.
+#[derive(Debug, Clone)]
+struct Backed {
     transfers: Arc<Transfers>,
+    unfinished: Arc<Unfinished>,
 }
 
 /// Why [`Gateway::run`] should stop or change.
@@ -81,13 +88,19 @@ impl Gateway {
                 "the staging folder {staging} cannot be used: {error}; change limits.staging_folder or its permissions",
             ))
         })?;
-        let homes = open_homes(&settings, transfers.clone()).await?;
+        let unfinished = Unfinished::open(&settings.transfers.staging_folder).map_err(|error| {
+            StartError(format!(
+                "the journal of uploads in {staging} cannot be opened: {error}; change limits.staging_folder or its permissions",
+            ))
+        })?;
+        let backed = Backed { transfers, unfinished };
+        let homes = open_homes(&settings, &backed).await?;
         let recorder = Recorder::start_with(settings.audit, metrics.clone())
             .await
             .map_err(|error| StartError(format!("the audit trail cannot be written: {error}")))?;
         let surroundings = Surroundings { recorder: recorder.clone(), metrics, registry: Registry::default(), homes };
         let server = Server::bind(settings.ssh, surroundings).await.map_err(StartError)?;
-        Ok(Gateway { server, recorder, transfers })
+        Ok(Gateway { server, recorder, backed })
     }
 
     /// Where it listens, with the ports that were really taken.
@@ -111,7 +124,7 @@ impl Gateway {
                 control = controls.recv(), if listening_to_controls => match control {
                     Some(Control::Reload(settings)) => {
                         reloading.abort_all();
-                        reloading.spawn(reload(settings, self.transfers.clone(), homes.clone(), self.recorder.clone()));
+                        reloading.spawn(reload(settings, self.backed.clone(), homes.clone(), self.recorder.clone()));
                     }
                     Some(Control::Drain) => drain(&phase),
                     Some(Control::Stop) => {
@@ -124,7 +137,7 @@ impl Gateway {
                 },
             }
         }
-        if timeout(REMOVALS_WITHIN, self.transfers.settled()).await.is_err() {
+        if timeout(REMOVALS_WITHIN, self.backed.transfers.settled()).await.is_err() {
             tracing::warn!(
                 "a store does not remove the parts of unfinished uploads within {} s",
                 REMOVALS_WITHIN.as_secs()
@@ -147,13 +160,8 @@ fn drain(phase: &watch::Sender<Phase>) {
     });
 }
 
-async fn reload(
-    settings: Box<Settings>,
-    transfers: Arc<Transfers>,
-    homes: Arc<watch::Sender<Option<Homes>>>,
-    recorder: Recorder,
-) {
-    match open_homes(&settings, transfers).await {
+async fn reload(settings: Box<Settings>, backed: Backed, homes: Arc<watch::Sender<Option<Homes>>>, recorder: Recorder) {
+    match open_homes(&settings, &backed).await {
         Ok(new) => {
             homes.send_replace(Some(new));
             tracing::info!("reloaded: users, stores and permissions hold for new connections");
@@ -163,11 +171,13 @@ async fn reload(
     recorder.reopen().await;
 }
 
-async fn open_homes(settings: &Settings, transfers: Arc<Transfers>) -> Result<Homes, StartError> {
+async fn open_homes(settings: &Settings, backed: &Backed) -> Result<Homes, StartError> {
     let mut opened = Vec::with_capacity(settings.stores.len());
     for store in &settings.stores {
-        opened.push(open_store(store).await?);
+        opened.push(open_store(store, &backed.unfinished).await?);
     }
+    tokio::spawn(remove_unfinished(opened.clone()));
+    let transfers = backed.transfers.clone();
     Ok(Homes {
         directory: Arc::new(FixedDirectory::new(settings.users.clone())),
         backing: Backing { stores: opened, transfers, strict_setstat: settings.strict_setstat },
@@ -175,14 +185,29 @@ async fn open_homes(settings: &Settings, transfers: Arc<Transfers>) -> Result<Ho
     })
 }
 
-async fn open_store(settings: &stores::Settings) -> Result<Arc<dyn Store>, StartError> {
+/// Removes the parts that a killed gateway left in the stores.
+async fn remove_unfinished(stores: Vec<Arc<dyn Store>>) {
+    for store in stores {
+        match store.remove_unfinished().await {
+            Ok(0) => {}
+            Ok(uploads) => tracing::info!(store = store.name(), uploads, "removed the parts of unfinished uploads"),
+            Err(error) => tracing::warn!(
+                store = store.name(),
+                %error,
+                "parts of unfinished uploads stay in the store until the next start"
+            ),
+        }
+    }
+}
+
+async fn open_store(settings: &stores::Settings, unfinished: &Arc<Unfinished>) -> Result<Arc<dyn Store>, StartError> {
     let failed = |what: String| {
         StartError(format!(
             "the store {:?} ({}) cannot be used: {what}; check its url and options",
             settings.name, settings.url
         ))
     };
-    let store = stores::open(settings).map_err(|error| failed(error.to_string()))?;
+    let store = stores::open_noting(settings, Some(unfinished.clone())).map_err(|error| failed(error.to_string()))?;
     match timeout(STORE_ANSWERS_WITHIN, store.check()).await {
         Ok(Ok(())) => Ok(store),
         Ok(Err(error)) => Err(failed(error.to_string())),

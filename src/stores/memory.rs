@@ -35,6 +35,7 @@ pub(super) fn open(name: &str, prefix: String) -> ObjectBacked {
             equal_parts: false,
         },
         mtime_form: MtimeForm::Seconds,
+        unfinished: None,
     }
 }
 

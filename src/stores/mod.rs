@@ -13,6 +13,7 @@ mod object;
 mod open;
 mod rest;
 mod s3;
+mod unfinished;
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use futures_util::future::BoxFuture;
 
 pub use error::{Fault, StoreError, StoreErrorKind};
 pub use key::{Key, KeyError};
+pub use unfinished::Unfinished;
 
 /// The result of a call to a store.
 pub type StoreResult<T> = Result<T, StoreError>;
@@ -253,6 +255,12 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Free and total bytes, where the store knows them.
     async fn capacity(&self) -> StoreResult<Option<Capacity>>;
 
+    /// Removes the parts of uploads that killed processes left in this store, as far as the journal that it was opened with
+    /// knows them; gives the number of uploads. What cannot be removed stays in the journal.
+    async fn remove_unfinished(&self) -> StoreResult<u64> {
+        Ok(0)
+    }
+
     /// Reaches the store once, without changing it: for `check --online` and the start of the gateway.
     async fn check(&self) -> StoreResult<()>;
 }
@@ -293,8 +301,16 @@ pub fn validate(settings: &Settings) -> Result<(), String> {
 /// # Errors
 /// When the settings are wrong or the local root cannot be opened.
 pub fn open(settings: &Settings) -> StoreResult<Arc<dyn Store>> {
+    open_noting(settings, None)
+}
+
+/// The same; uploads in parts are noted in a journal until they are settled.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_noting(settings: &Settings, unfinished: Option<Arc<Unfinished>>) -> StoreResult<Arc<dyn Store>> {
     match open::Plan::read(settings) {
-        Ok(plan) => plan.open(),
+        Ok(plan) => plan.open(unfinished),
         Err(message) => Err(StoreError::new(StoreErrorKind::Other, message)),
     }
 }

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,7 +29,7 @@ pub(super) struct Staging {
 impl Staging {
     /// Makes the folder if it is not there, removes what a dead process may have left, and tries to write.
     pub(super) fn open(folder: PathBuf, limit: u64) -> io::Result<Arc<Self>> {
-        std::fs::create_dir_all(&folder)?;
+        make_private(&folder)?;
         sweep(&folder)?;
         make_nameless(&folder)?;
         Ok(Arc::new(Staging { folder, limit, used: AtomicU64::new(0) }))
@@ -150,6 +150,26 @@ impl Drop for StagedFile {
     }
 }
 
+/// Makes the folder for this user alone. One in a place where everybody writes may be somebody else's.
+fn make_private(folder: &Path) -> io::Result<()> {
+    if let Some(parent) = folder.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    match std::fs::DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let found = std::fs::metadata(folder)?;
+    let (owner, mode) = (found.uid(), found.mode());
+    if owner != rustix::process::geteuid().as_raw() {
+        return Err(io::Error::other(format!("it belongs to the user {owner}, not to the one that Lockgate runs as")));
+    }
+    if mode & 0o022 != 0 {
+        return Err(io::Error::other(format!("others may write to it (mode {:o}): chmod 700", mode & 0o7777)));
+    }
+    Ok(())
+}
+
 fn make_nameless(folder: &Path) -> io::Result<File> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     match rustix::fs::open(folder, flags, Mode::RUSR | Mode::WUSR) {
@@ -240,6 +260,19 @@ mod tests {
         drop(second);
         first.write_at(8, vec![Bytes::from_static(b"9a")]).await.unwrap();
         assert_eq!(first.read_at(0, 100).await.unwrap(), &b"123456789a"[..]);
+    }
+
+    #[test]
+    fn a_folder_that_others_may_write_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let open = folder.path().join("open");
+        std::fs::create_dir(&open).unwrap();
+        std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o777)).unwrap();
+        let error = Staging::open(open, 10).unwrap_err();
+        assert!(error.to_string().contains("chmod 700"), "{error}");
+        Staging::open(folder.path().join("new"), 10).unwrap();
+        assert_eq!(std::fs::metadata(folder.path().join("new")).unwrap().mode() & 0o777, 0o700);
     }
 
     #[test]

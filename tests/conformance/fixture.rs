@@ -5,7 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use lockgate::secret::Secret;
-use lockgate::stores::{Entry, Existing, Key, Kind, Page, PutOptions, Settings, Store, Upload, open};
+use lockgate::stores::{
+    Entry, Existing, Key, Kind, Page, PutOptions, Settings, Store, Unfinished, Upload, open, open_noting,
+};
 use object_store::aws::{AwsAuthorizer, AwsCredential};
 use object_store::client::{ClientOptions, HttpClient, HttpConnector, HttpRequest, HttpRequestBody, ReqwestConnector};
 use tempfile::TempDir;
@@ -48,8 +50,12 @@ impl Fixture {
 }
 
 pub fn open_url(url: &str, options: &[(&str, &str)]) -> Arc<dyn Store> {
+    open(&settings(url, options)).unwrap()
+}
+
+fn settings(url: &str, options: &[(&str, &str)]) -> Settings {
     let options = options.iter().map(|(name, value)| ((*name).to_owned(), Secret::new((*value).to_owned()))).collect();
-    open(&Settings { name: "under-test".to_owned(), url: url.to_owned(), options }).unwrap()
+    Settings { name: "under-test".to_owned(), url: url.to_owned(), options }
 }
 
 /// The S3 server that the environment names, or else the tests' own.
@@ -100,6 +106,15 @@ impl Server {
 
     /// The same with further options.
     pub fn open_with(&self, bucket: &str, further: &[(&str, &str)]) -> Arc<dyn Store> {
+        open(&self.settings(bucket, further)).unwrap()
+    }
+
+    /// A store of a prefix that notes its uploads in parts.
+    pub fn open_noting(&self, prefix: &str, journal: Arc<Unfinished>) -> Arc<dyn Store> {
+        open_noting(&self.settings(&format!("{}/{prefix}", self.bucket), &[]), Some(journal)).unwrap()
+    }
+
+    fn settings(&self, bucket: &str, further: &[(&str, &str)]) -> Settings {
         let mut options = vec![
             ("aws_endpoint", self.endpoint.as_str()),
             ("aws_allow_http", "true"),
@@ -108,7 +123,7 @@ impl Server {
             ("aws_region", &self.region),
         ];
         options.extend(further);
-        open_url(&format!("s3://{bucket}"), &options)
+        settings(&format!("s3://{bucket}"), &options)
     }
 
     async fn make_bucket(&self) {

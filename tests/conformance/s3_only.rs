@@ -177,3 +177,49 @@ async fn large_objects_are_copied_by_parts_with_their_metadata() {
     let (_, uploads) = server.send("GET", &format!("?uploads=&prefix={prefix}taken"), &[], b"").await;
     assert!(!uploads.contains("<UploadId>"), "{uploads}");
 }
+
+#[tokio::test]
+async fn parts_that_a_killed_process_left_are_removed_by_the_next() {
+    let Some(fixture) = Fixture::s3().await else { return };
+    let (server, prefix) = fixture.server.as_ref().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let unfinished = async |name: &str| {
+        let (status, uploads) = server.send("GET", &format!("?uploads=&prefix={prefix}{name}"), &[], b"").await;
+        assert_eq!(status, 200, "{uploads}");
+        uploads.matches("<UploadId>").count()
+    };
+    let open = || {
+        let journal = lockgate::stores::Unfinished::open(folder.path()).unwrap();
+        server.open_noting(prefix.trim_end_matches('/'), journal)
+    };
+
+    let store = open();
+    let begin = async |name: &str| {
+        let mut upload = store.begin_upload(&key(name), &REPLACE).await.unwrap();
+        crate::fixture::send(&mut upload, &[Bytes::from(vec![1; 5 << 20])]).await;
+        upload
+    };
+    let (mut finished, mut aborted, killed) = (begin("finished").await, begin("aborted").await, begin("killed").await);
+    crate::fixture::complete(&mut finished).await.unwrap();
+    crate::fixture::abort(&mut aborted).await;
+    // Another tool's upload, which is none of ours.
+    let (status, _) = server.send("POST", &format!("{prefix}theirs?uploads="), &[], b"").await;
+    assert_eq!(status, 200);
+    drop((finished, aborted, killed, store));
+    assert_eq!(unfinished("killed").await, 1);
+
+    // The process died before it learned the upload's id.
+    let (status, _) = server.send("POST", &format!("{prefix}asked?uploads="), &[], b"").await;
+    assert_eq!((status, unfinished("asked").await), (200, 1));
+    let journal = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+    let text = std::fs::read_to_string(&journal).unwrap();
+    let intent = text.lines().find(|line| line.contains("/killed")).unwrap();
+    let intent = intent.replace("/killed", "/asked").replacen("\"number\":", "\"number\":9", 1);
+    std::fs::write(&journal, format!("{text}{intent}\n")).unwrap();
+
+    let next = open();
+    assert_eq!(next.remove_unfinished().await.unwrap(), 2);
+    assert_eq!((unfinished("killed").await, unfinished("asked").await, unfinished("theirs").await), (0, 0, 1));
+    assert_eq!(next.remove_unfinished().await.unwrap(), 0);
+    assert!(exists(&*next, "finished").await && !exists(&*next, "killed").await);
+}

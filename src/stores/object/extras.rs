@@ -1,13 +1,14 @@
 //! What `object_store`'s trait cannot say.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use object_store::PutMultipartOptions;
-use object_store::path::Path;
 
-use crate::stores::{Existing, Key, PartUpload, Skipped, StoreResult};
+use super::WantedUpload;
+use crate::stores::unfinished::Unfinished;
+use crate::stores::{Existing, PartUpload, Skipped, StoreResult};
 
 /// The rest of a store of objects: listings that no odd key can fail, folder markers, copies of any size, new metadata.
 ///
@@ -29,24 +30,17 @@ pub(in crate::stores) trait Extras: Send + Sync + fmt::Debug {
     /// Replaces the kept modification time of an object and leaves the rest of its metadata; says whether it is kept.
     async fn set_mtime(&self, key: &str, mtime: &str) -> StoreResult<bool>;
 
-    /// An upload in parts that the store itself will not publish over an object; `None` where it cannot promise that.
-    async fn begin_exclusive_upload(&self, wanted: ExclusiveUpload) -> StoreResult<Option<Box<dyn PartUpload>>> {
+    /// An upload in parts; `None` where `object_store`'s own will do.
+    async fn begin_upload(&self, wanted: WantedUpload) -> StoreResult<Option<Box<dyn PartUpload>>> {
         let _ = wanted;
         Ok(None)
     }
-}
 
-/// An upload that must not replace an object.
-#[derive(Debug)]
-pub(in crate::stores) struct ExclusiveUpload {
-    /// The whole key.
-    pub(in crate::stores) path: Path,
-    /// Its metadata.
-    pub(in crate::stores) options: PutMultipartOptions,
-    /// The key as errors name it.
-    pub(in crate::stores) key: Key,
-    /// Whether the metadata holds the wanted mtime.
-    pub(in crate::stores) mtime_kept: bool,
+    /// Removes the parts that killed processes left behind, as the journal has them; gives the number of uploads.
+    async fn remove_unfinished(&self, journal: &Arc<Unfinished>) -> StoreResult<u64> {
+        let _ = journal;
+        Ok(0)
+    }
 }
 
 /// What is to be listed.

@@ -11,6 +11,7 @@ mod extras;
 mod failure;
 mod listing;
 mod mtime;
+mod parts;
 mod reader;
 mod rename;
 mod upload;
@@ -24,10 +25,12 @@ use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{Attribute, Attributes, GetOptions, ObjectStore, PutMode, PutMultipartOptions, PutPayload};
 
-pub(super) use extras::{ExclusiveUpload, Extras, ListRequest, ListedTime, RawObject, RawPage};
+pub(super) use extras::{Extras, ListRequest, ListedTime, RawObject, RawPage};
 pub(super) use failure::{at, describe, element, kind_of_code};
 pub(super) use mtime::{FOLDER, MTIME, MtimeForm, is_folder};
+pub(super) use parts::{MultipartBackend, PartedUpload, Publish, SentParts, WantedUpload};
 
+use super::unfinished::Unfinished;
 use super::{
     Capacity, Existing, Key, Kind, Object, Page, PageToken, PartLimits, PutOptions, Stat, Store, StoreError,
     StoreErrorKind, StoreResult, Upload, Written,
@@ -53,6 +56,8 @@ pub(super) struct ObjectBacked {
     pub(super) limits: PartLimits,
     /// How the store's tools write the kept modification time.
     pub(super) mtime_form: MtimeForm,
+    /// Where uploads in parts are noted until they are settled.
+    pub(super) unfinished: Option<Arc<Unfinished>>,
 }
 
 impl ObjectBacked {
@@ -184,11 +189,17 @@ impl Store for ObjectBacked {
         let kept = self.keeps(options.mtime);
         if options.existing == Existing::Refuse {
             self.refuse_existing(key).await?;
-            let wanted =
-                ExclusiveUpload { path: path.clone(), options: how.clone(), key: key.clone(), mtime_kept: kept };
-            if let Some(upload) = self.extras.begin_exclusive_upload(wanted).await? {
-                return Ok(Upload::Parts(upload));
-            }
+        }
+        let wanted = WantedUpload {
+            path: path.clone(),
+            options: how.clone(),
+            key: key.clone(),
+            existing: options.existing,
+            mtime_kept: kept,
+            journal: self.unfinished.clone(),
+        };
+        if let Some(upload) = self.extras.begin_upload(wanted).await? {
+            return Ok(Upload::Parts(upload));
         }
         let parts = self.objects.put_multipart_opts(&path, how).await.map_err(at("begin the upload of", key))?;
         let look = (options.existing == Existing::Refuse).then(|| (Arc::clone(&self.objects), path));
@@ -241,6 +252,13 @@ impl Store for ObjectBacked {
 
     async fn capacity(&self) -> StoreResult<Option<Capacity>> {
         Ok(None)
+    }
+
+    async fn remove_unfinished(&self) -> StoreResult<u64> {
+        match &self.unfinished {
+            Some(journal) => self.extras.remove_unfinished(journal).await,
+            None => Ok(0),
+        }
     }
 
     async fn check(&self) -> StoreResult<()> {

@@ -19,7 +19,7 @@ pub(super) struct TraitUpload {
     parts: Mutex<Box<dyn MultipartUpload>>,
     key: Key,
     /// Where to look for an object that may not be replaced, just before this one is published. Between the look and the
-    /// publishing another may slip in; only a store with [`super::Extras::begin_exclusive_upload`] closes that gap.
+    /// publishing another may slip in; only a store with [`super::Extras::begin_upload`] closes that gap.
     look: Option<(Arc<dyn ObjectStore>, Path)>,
     mtime_kept: bool,
     /// Published or removed.

@@ -46,5 +46,6 @@ pub(super) fn open(settings: &Settings, scheme: &str, place: &str, path: &str) -
             equal_parts: false,
         },
         mtime_form: MtimeForm::Rfc3339,
+        unfinished: None,
     })
 }

@@ -8,7 +8,7 @@ use super::{
     bucket_name, cannot_open, check_address, client_defaults, cloud_limits, connect, prefix, retries, unknown,
 };
 use crate::stores::Settings;
-use crate::stores::object::{MtimeForm, ObjectBacked};
+use crate::stores::object::{MtimeForm, MultipartBackend, ObjectBacked};
 use crate::stores::rest::{Client, Headers, Signing};
 use crate::stores::s3::{BucketClient, BucketExtras, Dialect};
 
@@ -49,9 +49,14 @@ pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<Obje
         bucket: bucket.to_owned(),
         prefix,
         // A copy of any size is one request to Google.
-        extras: Arc::new(BucketExtras { client, largest_copy: u64::MAX, multipart: None }),
+        extras: Arc::new(BucketExtras {
+            client,
+            largest_copy: u64::MAX,
+            multipart: MultipartBackend(Arc::clone(&objects) as _),
+        }),
         objects,
         limits: cloud_limits(false),
         mtime_form: MtimeForm::Rfc3339,
+        unfinished: None,
     })
 }

@@ -14,7 +14,7 @@ use percent_encoding::percent_decode_str;
 
 use super::local::LocalStore;
 use super::object::{ObjectBacked, describe};
-use super::{Key, PartLimits, Settings, Store, StoreResult, memory};
+use super::{Key, PartLimits, Settings, Store, StoreResult, Unfinished, memory};
 
 /// The smallest part of an upload or a copy that is not the last, in bytes.
 const SMALLEST_PART: u64 = 5 << 20;
@@ -71,10 +71,10 @@ impl Plan {
     }
 
     /// Makes the store.
-    pub(super) fn open(self) -> StoreResult<Arc<dyn Store>> {
+    pub(super) fn open(self, unfinished: Option<Arc<Unfinished>>) -> StoreResult<Arc<dyn Store>> {
         Ok(match self {
             Plan::Local { name, folder, fsync } => Arc::new(LocalStore::open(&name, &folder, fsync)?),
-            Plan::Objects(store) => Arc::new(store),
+            Plan::Objects(store) => Arc::new(ObjectBacked { unfinished, ..store }),
         })
     }
 }

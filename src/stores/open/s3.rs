@@ -10,9 +10,9 @@ use super::{
     unknown,
 };
 use crate::stores::Settings;
-use crate::stores::object::{MtimeForm, ObjectBacked};
+use crate::stores::object::{MtimeForm, MultipartBackend, ObjectBacked};
 use crate::stores::rest::{Client, Headers, Signing};
-use crate::stores::s3::{BucketClient, BucketExtras, Dialect, LARGEST_COPY, MultipartBackend};
+use crate::stores::s3::{BucketClient, BucketExtras, Dialect, LARGEST_COPY};
 
 /// The options that are wanted most, for messages. All names: the documentation of `object_store` 0.14.
 const OPTIONS: &str = "aws_access_key_id, aws_secret_access_key, aws_session_token, aws_region, aws_endpoint, \
@@ -76,7 +76,7 @@ pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<Obje
         dialect: Dialect::S3,
         creation_headers,
     };
-    let multipart = Some(MultipartBackend(Arc::clone(&objects) as _));
+    let multipart = MultipartBackend(Arc::clone(&objects) as _);
     Ok(ObjectBacked {
         name: settings.name.clone(),
         bucket: bucket.to_owned(),
@@ -85,6 +85,7 @@ pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<Obje
         objects,
         limits: cloud_limits(equal_parts),
         mtime_form: MtimeForm::Seconds,
+        unfinished: None,
     })
 }
 

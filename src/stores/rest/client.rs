@@ -90,19 +90,31 @@ impl Client {
     /// Sends a request until it is answered for good; an answer that is not a success is an error. So is one that is a
     /// success with an `Error` in its body, as long copies give.
     pub(in crate::stores) async fn expect(&self, doing: &str, key: &str, ask: Ask<'_>) -> StoreResult<Answer> {
+        self.expect_counting(doing, key, ask).await.0
+    }
+
+    /// The same, and how often the request was sent: after more than one try, an earlier one may have been done.
+    pub(in crate::stores) async fn expect_counting(
+        &self,
+        doing: &str,
+        key: &str,
+        ask: Ask<'_>,
+    ) -> (StoreResult<Answer>, u32) {
         let started = Instant::now();
         let mut tried = 0;
         loop {
             tried += 1;
-            let failure = match self.send(&ask, doing, key).await? {
-                Ok(answer) => match super::xml::failure(answer.status, &answer.body) {
-                    None => return Ok(answer),
+            let failure = match self.send(&ask, doing, key).await {
+                Ok(Ok(answer)) => match super::xml::failure(answer.status, &answer.body) {
+                    None => return (Ok(answer), tried),
                     Some(failure) => failure,
                 },
-                Err(failure) => failure,
+                Ok(Err(failure)) => failure,
+                Err(error) => return (Err(error), tried),
             };
             if !failure.passing || tried == TRIES || started.elapsed() > PATIENCE {
-                return Err(StoreError::new(failure.kind, format!("cannot {doing} \"{key}\": {}", failure.reason)));
+                let message = format!("cannot {doing} \"{key}\": {}", failure.reason);
+                return (Err(StoreError::new(failure.kind, message)), tried);
             }
             // 100, 200, 400 … milliseconds, each between its half and its whole, so that many sessions do not come at once.
             let longest = 100_u64 << tried.saturating_sub(1);

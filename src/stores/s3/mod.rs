@@ -6,16 +6,18 @@
 mod client;
 mod copy;
 mod dialect;
+mod unfinished;
 mod upload;
 mod xml;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
-use super::object::{ExclusiveUpload, Extras, ListRequest, RawPage};
-use super::{Existing, PartUpload, StoreResult};
+use super::object::{Extras, ListRequest, MultipartBackend, PartedUpload, RawPage, WantedUpload};
+use super::{Existing, PartUpload, StoreResult, Unfinished};
 pub(super) use client::BucketClient;
 pub(super) use dialect::Dialect;
-pub(super) use upload::MultipartBackend;
 
 /// The largest object that one copy request takes, in bytes.
 pub(super) const LARGEST_COPY: u64 = 5 << 30;
@@ -27,8 +29,8 @@ pub(super) struct BucketExtras {
     pub(super) client: BucketClient,
     /// Objects above this are copied by parts.
     pub(super) largest_copy: u64,
-    /// `object_store`'s parts, for uploads that must not replace; `None` where the store cannot refuse at the end.
-    pub(super) multipart: Option<MultipartBackend>,
+    /// `object_store`'s calls for single parts.
+    pub(super) multipart: MultipartBackend,
 }
 
 #[async_trait]
@@ -63,10 +65,13 @@ impl Extras for BucketExtras {
         copy::with_mtime(self, key, mtime).await.map(|()| true)
     }
 
-    async fn begin_exclusive_upload(&self, wanted: ExclusiveUpload) -> StoreResult<Option<Box<dyn PartUpload>>> {
-        match &self.multipart {
-            Some(parts) => Ok(Some(upload::begin(self.client.clone(), parts.clone(), wanted).await?)),
-            None => Ok(None),
-        }
+    async fn begin_upload(&self, wanted: WantedUpload) -> StoreResult<Option<Box<dyn PartUpload>>> {
+        let publisher = Arc::new(upload::Publisher(self.client.clone()));
+        let bucket = &self.client.client.address;
+        PartedUpload::begin(self.multipart.clone(), publisher, bucket, wanted).await.map(Some)
+    }
+
+    async fn remove_unfinished(&self, journal: &Arc<Unfinished>) -> StoreResult<u64> {
+        unfinished::remove(&self.client, journal).await
     }
 }

@@ -1,142 +1,93 @@
-//! Uploads in parts that the store does not publish over an object: `object_store` sends the parts, the request that
-//! completes them is ours and carries the condition (S3: `If-None-Match: *` on CompleteMultipartUpload).
-
-use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+//! Publishing an upload in parts by a request of our own: it can carry a condition (`If-None-Match: *` on
+//! CompleteMultipartUpload), and it knows what to make of an answer that was lost.
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use object_store::PutPayload;
-use object_store::multipart::{MultipartStore, PartId};
-use object_store::path::Path;
+use md5::{Digest, Md5};
 
 use super::client::BucketClient;
-use crate::stores::object::{ExclusiveUpload, at};
-use crate::stores::rest::{Ask, first, key_path};
-use crate::stores::{Key, PartUpload, StoreError, StoreErrorKind, StoreResult, Written};
+use crate::stores::object::{Publish, SentParts, element};
+use crate::stores::rest::{Answer, Ask, first, key_path};
+use crate::stores::{Existing, StoreError, StoreErrorKind, StoreResult};
 
-/// `object_store`'s calls for single parts.
-#[derive(Clone)]
-pub(in crate::stores) struct MultipartBackend(pub(in crate::stores) Arc<dyn MultipartStore>);
-
-impl fmt::Debug for MultipartBackend {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("MultipartBackend")
-    }
-}
-
-/// Begins an upload.
-pub(super) async fn begin(
-    client: BucketClient,
-    parts: MultipartBackend,
-    wanted: ExclusiveUpload,
-) -> StoreResult<Box<dyn PartUpload>> {
-    let ExclusiveUpload { path, options, key, mtime_kept } = wanted;
-    let begun = parts.0.create_multipart_opts(&path, options).await;
-    let id = begun.map_err(at("begin the upload of", &key))?;
-    Ok(Box::new(Upload { client, parts, path, key, id, mtime_kept, next: 0, sent: Arc::default(), settled: false }))
-}
-
-/// An upload in progress.
-struct Upload {
-    client: BucketClient,
-    parts: MultipartBackend,
-    path: Path,
-    key: Key,
-    id: String,
-    mtime_kept: bool,
-    /// The place of the next part.
-    next: usize,
-    /// The parts that the store has, by place.
-    sent: Arc<Mutex<Vec<Option<PartId>>>>,
-    settled: bool,
-}
-
-impl Upload {
-    fn finished(&self) -> StoreError {
-        StoreError::new(StoreErrorKind::Other, format!("the upload of \"{}\" is finished already", self.key))
-    }
-
-    /// All parts in order.
-    fn all_parts(&self) -> StoreResult<Vec<PartId>> {
-        let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        let parts: Vec<PartId> = sent.iter().flatten().cloned().collect();
-        if parts.len() == self.next {
-            return Ok(parts);
-        }
-        Err(StoreError::new(StoreErrorKind::Other, format!("not every part of \"{}\" was sent", self.key)))
-    }
-}
+/// Publishes uploads in one bucket.
+#[derive(Debug)]
+pub(super) struct Publisher(pub(super) BucketClient);
 
 #[async_trait]
-impl PartUpload for Upload {
-    fn put_part(&mut self, part: Vec<Bytes>) -> BoxFuture<'static, StoreResult<()>> {
-        let place = self.next;
-        self.next += 1;
-        let (parts, path, id, key) = (self.parts.clone(), self.path.clone(), self.id.clone(), self.key.clone());
-        let sent = Arc::clone(&self.sent);
-        async move {
-            let done = parts.0.put_part(&path, &id, place, PutPayload::from_iter(part)).await;
-            let done = done.map_err(at("write a part of", key))?;
-            let mut sent = sent.lock().unwrap_or_else(PoisonError::into_inner);
-            if sent.len() <= place {
-                sent.resize(place + 1, None);
-            }
-            sent[place] = Some(done);
-            Ok(())
-        }
-        .boxed()
-    }
-
-    async fn complete(&mut self) -> StoreResult<Written> {
-        if self.settled {
-            return Err(self.finished());
-        }
-        if self.next == 0 {
-            // An upload without parts cannot be completed.
-            self.put_part(Vec::new()).await?;
-        }
-        let parts = self.all_parts()?;
-        let (name, value) = self.client.dialect.refuse_existing();
-        let ask = Ask {
+impl Publish for Publisher {
+    async fn publish(&self, sent: &SentParts<'_>) -> StoreResult<Option<String>> {
+        let refuse = sent.existing == Existing::Refuse;
+        let (name, value) = self.0.dialect.refuse_existing();
+        let condition = refuse.then(|| (name.to_owned(), value.to_owned()));
+        let mut ask = Ask {
             method: "POST",
-            path: key_path(self.path.as_ref())?,
-            query: &[("uploadId", &self.id)],
-            headers: vec![(name.to_owned(), value.to_owned())],
-            body: completion(parts.iter().map(|part| part.content_id.as_str())),
+            path: key_path(sent.path.as_ref())?,
+            query: &[("uploadId", sent.id)],
+            headers: condition.into_iter().collect(),
+            body: completion(sent.parts.iter().map(|part| part.content_id.as_str())),
         };
-        let answer = match self.client.expect("finish the upload of", self.path.as_ref(), ask.clone()).await {
+        let (mut answer, mut tries) = self.ask(sent, ask.clone()).await;
+        if refuse && matches!(&answer, Err(error) if error.kind == StoreErrorKind::Unsupported) {
             // A server without conditional requests: looking first is the best there is.
-            Err(error) if error.kind == StoreErrorKind::Unsupported => {
-                self.client.refuse_existing(self.path.as_ref()).await?;
-                let ask = Ask { headers: Vec::new(), ..ask };
-                self.client.expect("finish the upload of", self.path.as_ref(), ask).await?
+            self.0.refuse_existing(sent.path.as_ref()).await?;
+            ask.headers.clear();
+            (answer, tries) = self.ask(sent, ask).await;
+        }
+        match answer {
+            Ok(answer) => Ok(first(&answer.body, "ETag").map(|tag| tag.trim_matches('"').to_owned())),
+            Err(error) if tries > 1 && matches!(error.kind, StoreErrorKind::NotFound | StoreErrorKind::Changed) => {
+                self.after_a_lost_answer(sent, error).await
             }
-            Err(error) if error.kind == StoreErrorKind::Changed => {
-                let message = format!("\"{}\" exists already", self.key);
-                return Err(StoreError::new(StoreErrorKind::AlreadyExists, message));
-            }
-            other => other?,
-        };
-        self.settled = true;
-        let etag = first(&answer.body, "ETag").map(|tag| tag.trim_matches('"').to_owned());
-        Ok(Written { etag, mtime_kept: self.mtime_kept })
+            Err(error) => Err(refused(sent, error)),
+        }
+    }
+}
+
+impl Publisher {
+    async fn ask(&self, sent: &SentParts<'_>, ask: Ask<'_>) -> (StoreResult<Answer>, u32) {
+        self.0.client.expect_counting("finish the upload of", sent.path.as_ref(), ask).await
     }
 
-    async fn abort(&mut self) -> StoreResult<()> {
-        if self.settled {
-            return Ok(());
-        }
-        match self.parts.0.abort_multipart(&self.path, &self.id).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => {
-                self.settled = true;
-                Ok(())
+    /// An earlier try may have been done and its answer lost: then the upload is gone, or its own object is in the way.
+    async fn after_a_lost_answer(&self, sent: &SentParts<'_>, error: StoreError) -> StoreResult<Option<String>> {
+        let ask = Ask { method: "HEAD", path: key_path(sent.path.as_ref())?, ..Ask::default() };
+        let found = self.0.expect("look up", sent.path.as_ref(), ask).await;
+        let found = found.ok().and_then(|answer| {
+            let header = |name: &str| answer.head.headers().get(name)?.to_str().ok().map(str::to_owned);
+            Some((header("etag")?.trim_matches('"').to_owned(), header("content-length")?.parse::<u64>().ok()?))
+        });
+        match found {
+            Some((etag, size)) if size == sent.size && multipart_etag(sent).is_none_or(|ours| ours == etag) => {
+                Ok(Some(etag))
             }
-            Err(error) => Err(at("remove the parts of", &self.key)(error)),
+            _ => Err(refused(sent, error)),
         }
     }
+}
+
+/// The entity tag that S3 makes of parts whose own tags are MD5 sums: the MD5 of the sums, and how many they are. `None`
+/// where the tags are something else (SSE-KMS).
+fn multipart_etag(sent: &SentParts<'_>) -> Option<String> {
+    let mut all = Md5::new();
+    for part in &sent.parts {
+        let tag = element(&part.content_id, "ETag").unwrap_or(&part.content_id).trim_matches('"');
+        let sum: Vec<u8> = (0..16).map_while(|at| u8::from_str_radix(tag.get(2 * at..2 * at + 2)?, 16).ok()).collect();
+        if tag.len() != 32 || sum.len() != 16 {
+            return None;
+        }
+        all.update(&sum);
+    }
+    let hex: String = all.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    Some(format!("{hex}-{}", sent.parts.len()))
+}
+
+/// A condition that failed says that the name is taken.
+fn refused(sent: &SentParts<'_>, error: StoreError) -> StoreError {
+    if sent.existing == Existing::Refuse && error.kind == StoreErrorKind::Changed {
+        return StoreError::new(StoreErrorKind::AlreadyExists, format!("\"{}\" exists already", sent.key));
+    }
+    error
 }
 
 /// The body that completes an upload of these parts. With checksums, `object_store` keeps a part's tag and sums as elements.

@@ -1,0 +1,197 @@
+//! Uploads in parts: `object_store` sends the parts, the store's own module publishes them.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use object_store::multipart::{MultipartStore, PartId};
+use object_store::path::Path;
+use object_store::{PutMultipartOptions, PutPayload};
+
+use super::at;
+use crate::stores::unfinished::{Entry, Unfinished};
+use crate::stores::{Existing, Key, PartUpload, StoreError, StoreErrorKind, StoreResult, Written};
+
+/// `object_store`'s calls for single parts.
+#[derive(Clone)]
+pub(in crate::stores) struct MultipartBackend(pub(in crate::stores) Arc<dyn MultipartStore>);
+
+impl fmt::Debug for MultipartBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MultipartBackend")
+    }
+}
+
+/// An upload that is wanted.
+#[derive(Debug)]
+pub(in crate::stores) struct WantedUpload {
+    /// The whole key.
+    pub(in crate::stores) path: Path,
+    /// Its metadata.
+    pub(in crate::stores) options: PutMultipartOptions,
+    /// The key as errors name it.
+    pub(in crate::stores) key: Key,
+    /// What happens to an object of that name.
+    pub(in crate::stores) existing: Existing,
+    /// Whether the metadata holds the wanted mtime.
+    pub(in crate::stores) mtime_kept: bool,
+    /// Where it is noted until it is settled.
+    pub(in crate::stores) journal: Option<Arc<Unfinished>>,
+}
+
+/// Publishes what was sent.
+#[async_trait]
+pub(in crate::stores) trait Publish: Send + Sync {
+    /// Makes one object of the parts; gives its entity tag without quotes. With [`Existing::Refuse`] an object of that name
+    /// is [`StoreErrorKind::AlreadyExists`]. An answer that is lost on the way is asked for again.
+    async fn publish(&self, sent: &SentParts<'_>) -> StoreResult<Option<String>>;
+}
+
+/// All parts of an upload.
+pub(in crate::stores) struct SentParts<'a> {
+    /// The whole key.
+    pub(in crate::stores) path: &'a Path,
+    /// The key as errors name it.
+    pub(in crate::stores) key: &'a Key,
+    /// The store's name of the upload.
+    pub(in crate::stores) id: &'a str,
+    /// The parts in order.
+    pub(in crate::stores) parts: Vec<PartId>,
+    /// Their bytes.
+    pub(in crate::stores) size: u64,
+    /// What happens to an object of that name.
+    pub(in crate::stores) existing: Existing,
+}
+
+/// An upload in progress.
+pub(in crate::stores) struct PartedUpload {
+    backend: MultipartBackend,
+    publisher: Arc<dyn Publish>,
+    path: Path,
+    key: Key,
+    id: String,
+    existing: Existing,
+    mtime_kept: bool,
+    /// The place of the next part.
+    next: usize,
+    /// The bytes of all parts so far.
+    size: u64,
+    /// The parts that the store has, by place.
+    sent: Arc<Mutex<Vec<Option<PartId>>>>,
+    noted: Option<Entry>,
+    settled: bool,
+}
+
+impl PartedUpload {
+    /// Asks the store for an upload; `bucket` is the bucket's address.
+    pub(in crate::stores) async fn begin(
+        backend: MultipartBackend,
+        publisher: Arc<dyn Publish>,
+        bucket: &str,
+        wanted: WantedUpload,
+    ) -> StoreResult<Box<dyn PartUpload>> {
+        let WantedUpload { path, options, key, existing, mtime_kept, journal } = wanted;
+        let noted = journal.map(|journal| journal.begin(bucket, path.as_ref()));
+        let begun = backend.0.create_multipart_opts(&path, options).await;
+        let id = match begun.map_err(at("begin the upload of", &key)) {
+            Ok(id) => id,
+            Err(error) => {
+                // An answer that was lost may have begun one.
+                if let (Some(noted), true) = (noted, error.kind != StoreErrorKind::Unavailable) {
+                    noted.settled();
+                }
+                return Err(error);
+            }
+        };
+        if let Some(noted) = &noted {
+            noted.named(&id);
+        }
+        let (sent, next, size, settled) = (Arc::default(), 0, 0, false);
+        Ok(Box::new(PartedUpload {
+            backend,
+            publisher,
+            path,
+            key,
+            id,
+            existing,
+            mtime_kept,
+            next,
+            size,
+            sent,
+            noted,
+            settled,
+        }))
+    }
+
+    fn settle(&mut self) {
+        self.settled = true;
+        if let Some(noted) = self.noted.take() {
+            noted.settled();
+        }
+    }
+
+    /// All parts in order.
+    fn all_parts(&self) -> StoreResult<Vec<PartId>> {
+        let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        let parts: Vec<PartId> = sent.iter().flatten().cloned().collect();
+        if parts.len() == self.next {
+            return Ok(parts);
+        }
+        Err(StoreError::new(StoreErrorKind::Other, format!("not every part of \"{}\" was sent", self.key)))
+    }
+}
+
+#[async_trait]
+impl PartUpload for PartedUpload {
+    fn put_part(&mut self, part: Vec<Bytes>) -> BoxFuture<'static, StoreResult<()>> {
+        let place = self.next;
+        self.next += 1;
+        self.size += part.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        let (backend, path, id, key) = (self.backend.clone(), self.path.clone(), self.id.clone(), self.key.clone());
+        let sent = Arc::clone(&self.sent);
+        async move {
+            let done = backend.0.put_part(&path, &id, place, PutPayload::from_iter(part)).await;
+            let done = done.map_err(at("write a part of", key))?;
+            let mut sent = sent.lock().unwrap_or_else(PoisonError::into_inner);
+            if sent.len() <= place {
+                sent.resize(place + 1, None);
+            }
+            sent[place] = Some(done);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    async fn complete(&mut self) -> StoreResult<Written> {
+        if self.settled {
+            let message = format!("the upload of \"{}\" is finished already", self.key);
+            return Err(StoreError::new(StoreErrorKind::Other, message));
+        }
+        if self.next == 0 {
+            // An upload without parts cannot be completed.
+            self.put_part(Vec::new()).await?;
+        }
+        let parts = self.all_parts()?;
+        let (path, key, id) = (&self.path, &self.key, self.id.as_str());
+        let sent = SentParts { path, key, id, parts, size: self.size, existing: self.existing };
+        let etag = self.publisher.publish(&sent).await?;
+        self.settle();
+        Ok(Written { etag, mtime_kept: self.mtime_kept })
+    }
+
+    async fn abort(&mut self) -> StoreResult<()> {
+        if self.settled {
+            return Ok(());
+        }
+        match self.backend.0.abort_multipart(&self.path, &self.id).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => {
+                self.settle();
+                Ok(())
+            }
+            Err(error) => Err(at("remove the parts of", &self.key)(error)),
+        }
+    }
+}
