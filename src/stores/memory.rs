@@ -12,7 +12,9 @@ use object_store::{
     PutPayload,
 };
 
-use super::object::{Extras, ListRequest, ListedTime, MTIME, MtimeForm, ObjectBacked, RawObject, RawPage, at};
+use super::object::{
+    Extras, KeptTimes, ListRequest, ListedTime, MTIME, MtimeForm, ObjectBacked, RawObject, RawPage, at,
+};
 use super::{Existing, PartLimits, StoreError, StoreErrorKind, StoreResult};
 
 /// The most listings that are kept between two pages.
@@ -35,6 +37,7 @@ pub(super) fn open(name: &str, prefix: String) -> ObjectBacked {
             equal_parts: false,
         },
         mtime_form: MtimeForm::Seconds,
+        kept_times: Some(KeptTimes::default()),
         unfinished: None,
     }
 }

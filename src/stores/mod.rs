@@ -284,7 +284,8 @@ pub struct Settings {
     pub url: String,
     /// `object_store`'s option names and their values (S3 endpoint, region, keys …). Ours are `fsync` for the local store
     /// (`true` by default) and `copy_limit` for S3: the largest object in bytes that the server copies in one request
-    /// (5 GiB by default); larger ones are copied by parts.
+    /// (5 GiB by default); larger ones are copied by parts. `listing_times` for S3: `kept` (by default) lists the times that
+    /// clients set, for one request for each file that is new to the gateway; `stored` lists when objects were stored.
     pub options: Vec<(String, crate::secret::Secret)>,
 }
 

@@ -3,9 +3,9 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use lockgate::stores::{Existing, Kind, PutOptions, StoreErrorKind};
+use lockgate::stores::{Existing, Key, Kind, PutOptions, Store, StoreErrorKind};
 
-use crate::fixture::{Fixture, REFUSE, REPLACE, a_time, exists, get, key, names, put};
+use crate::fixture::{Fixture, REFUSE, REPLACE, a_time, exists, get, key, names, pages, put};
 
 pub async fn what_is_put_is_read(fixture: Fixture) {
     let store = &*fixture.store;
@@ -160,10 +160,20 @@ pub async fn mtime_is_kept(fixture: Fixture) {
     for time in [a_time(), a_time() + Duration::from_secs(7)] {
         assert!(store.set_mtime(&key("later"), time).await.unwrap());
         assert_eq!(store.stat(&key("later")).await.unwrap().mtime, Some(time));
+        // Every listing shows what a stat shows, the first that asks and the next that remembers.
+        for _ in 0..2 {
+            assert_eq!(listed_mtime(store, "later").await, Some(time));
+            assert_eq!(listed_mtime(store, "given").await, Some(before_1970));
+        }
     }
     assert_eq!(get(store, "later").await, "content");
     store.rename(&key("later"), &key("renamed"), Existing::Refuse).await.unwrap();
     assert_eq!(store.stat(&key("renamed")).await.unwrap().mtime, Some(a_time() + Duration::from_secs(7)));
+}
+
+async fn listed_mtime(store: &dyn Store, name: &str) -> Option<SystemTime> {
+    let entries = pages(store, &Key::root()).await.into_iter().flat_map(|page| page.entries);
+    entries.filter(|entry| entry.name == name).map(|entry| entry.stat.mtime).next().unwrap()
 }
 
 pub async fn deleting_what_is_missing_changes_nothing(fixture: Fixture) {

@@ -5,11 +5,12 @@
 //! past `a/`. An object is held back that long. Those that are open at the end of a page are the beginnings of its last name,
 //! so there are fewer than 255; they travel in the token.
 
+use std::collections::HashSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ListRequest, ObjectBacked, RawObject, RawPage};
+use super::{ListRequest, ListedTime, ObjectBacked, RawObject, RawPage, kept_times};
 use crate::stores::{Entry, Key, Kind, Page, PageToken, Stat, StoreError, StoreErrorKind, StoreResult};
 
 /// The most keys of one page: what S3 gives.
@@ -32,9 +33,21 @@ struct Held {
     #[serde(default)]
     folder: bool,
     size: u64,
-    /// Milliseconds since 1970.
-    modified: Option<u64>,
+    /// The kept time where it was listed, else the store's.
+    time: Option<Time>,
+    /// Whether the store lists kept times.
+    #[serde(default)]
+    time_listed: bool,
     etag: Option<String>,
+}
+
+/// A time as it travels in a token: its distance from 1970.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Time {
+    #[serde(default)]
+    before: bool,
+    seconds: u64,
+    nanos: u32,
 }
 
 /// One page of a directory.
@@ -48,12 +61,15 @@ pub(super) async fn page(store: &ObjectBacked, key: &Key, from: Option<PageToken
     };
     let prefix = store.full_prefix(key);
     let request = ListRequest { prefix: &prefix, delimited: true, from: raw.as_deref(), most: PAGE };
-    let page = store.extras.list(request).await?;
-    Ok(shape(key, &prefix, page, held))
+    let (mut page, unknown) = shape(key, &prefix, store.extras.list(request).await?, held);
+    let files = page.entries.iter_mut().filter(|entry| unknown.contains(&entry.name));
+    kept_times::fill(store, key, files.collect()).await?;
+    Ok(page)
 }
 
-/// Turns a raw page into entries. `held` came from the page before.
-fn shape(directory: &Key, prefix: &str, raw: RawPage, held: Vec<Held>) -> Page {
+/// Turns a raw page into entries. `held` came from the page before. Also gives the names of the files whose kept time the
+/// store does not list.
+fn shape(directory: &Key, prefix: &str, raw: RawPage, held: Vec<Held>) -> (Page, HashSet<String>) {
     let mut page = Page { skipped: raw.skipped, ..Page::default() };
     // A marker that stands under the directory's own name (Azure) comes as the name with a slash.
     let last_object = raw.objects.last().map(|object| object.key.trim_end_matches('/'));
@@ -70,6 +86,7 @@ fn shape(directory: &Key, prefix: &str, raw: RawPage, held: Vec<Held>) -> Page {
     directories.sort_unstable();
 
     let mut still_held = Vec::new();
+    let mut unknown = HashSet::new();
     let new = raw.objects.into_iter().filter(|object| object.key != prefix).filter_map(|object| {
         match shown(directory, prefix, object.key.strip_suffix('/').unwrap_or(&object.key)) {
             Some(name) => Some(Held::new(name.to_owned(), &object)),
@@ -86,14 +103,21 @@ fn shape(directory: &Key, prefix: &str, raw: RawPage, held: Vec<Held>) -> Page {
         // An empty page says nothing about how far the listing is.
         let before = last.is_empty() || (last.starts_with(&object.name) && last < format!("{}/", object.name));
         let open = raw.next.is_some() && before;
-        if open { still_held.push(object) } else { page.entries.push(object.into()) }
+        if open {
+            still_held.push(object);
+            continue;
+        }
+        if !object.folder && !object.time_listed {
+            unknown.insert(object.name.clone());
+        }
+        page.entries.push(object.into());
     }
     page.entries.extend(directories.into_iter().map(directory_entry));
     page.next = raw.next.and_then(|raw| {
         // Serialising strings and numbers cannot fail.
         serde_json::to_string(&Place { raw, held: still_held }).ok().map(PageToken)
     });
-    page
+    (page, unknown)
 }
 
 /// The name of a key in the directory, if a client could name it.
@@ -108,16 +132,38 @@ fn directory_entry(name: &str) -> Entry {
 
 impl Held {
     fn new(name: String, object: &RawObject) -> Self {
-        let since = object.modified.and_then(|time: SystemTime| time.duration_since(UNIX_EPOCH).ok());
-        let modified = since.and_then(|since| u64::try_from(since.as_millis()).ok());
+        let (kept, time_listed) = match object.kept {
+            ListedTime::Listed(kept) => (kept, true),
+            ListedTime::NotListed => (None, false),
+        };
+        let time = kept.or(object.modified).map(Time::from);
         let folder = object.key.ends_with('/');
-        Held { name, folder, size: object.size, modified, etag: object.etag.clone() }
+        Held { name, folder, size: object.size, time, time_listed, etag: object.etag.clone() }
+    }
+}
+
+impl From<SystemTime> for Time {
+    fn from(time: SystemTime) -> Self {
+        match time.duration_since(UNIX_EPOCH) {
+            Ok(after) => Time { before: false, seconds: after.as_secs(), nanos: after.subsec_nanos() },
+            Err(error) => {
+                let before = error.duration();
+                Time { before: true, seconds: before.as_secs(), nanos: before.subsec_nanos() }
+            }
+        }
+    }
+}
+
+impl Time {
+    fn get(&self) -> Option<SystemTime> {
+        let distance = Duration::from_secs(self.seconds).checked_add(Duration::from_nanos(self.nanos.into()))?;
+        if self.before { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) }
     }
 }
 
 impl From<Held> for Entry {
     fn from(held: Held) -> Self {
-        let mtime = held.modified.and_then(|millis| UNIX_EPOCH.checked_add(Duration::from_millis(millis)));
+        let mtime = held.time.and_then(|time| time.get());
         let kind = if held.folder { Kind::Directory } else { Kind::File };
         Entry { name: held.name, stat: Stat { kind, size: held.size, mtime, etag: held.etag } }
     }
@@ -143,7 +189,7 @@ mod tests {
         let mut held = Vec::new();
         let mut names = Vec::new();
         for page in pages {
-            let page = shape(&Key::parse("d").unwrap(), "d/", page, std::mem::take(&mut held));
+            let (page, _) = shape(&Key::parse("d").unwrap(), "d/", page, std::mem::take(&mut held));
             for entry in page.entries {
                 let slash = if entry.stat.kind == Kind::Directory { "/" } else { "" };
                 names.push(format!("{}{slash}", entry.name));
@@ -191,12 +237,12 @@ mod tests {
 
     #[test]
     fn odd_keys_are_counted_and_the_own_marker_is_not_an_entry() {
-        let page = shape(&Key::root(), "", raw(&["a\u{1}", "ok"], &["/", "../", "b/"], None), Vec::new());
+        let (page, _) = shape(&Key::root(), "", raw(&["a\u{1}", "ok"], &["/", "../", "b/"], None), Vec::new());
         let names: Vec<_> = page.entries.iter().map(|e| e.name.as_str()).collect();
         assert_eq!(names, ["ok", "b"]);
         assert_eq!(page.skipped.count, 3);
         assert_eq!(page.skipped.first.as_deref(), Some("/"));
-        let page = shape(&Key::parse("d").unwrap(), "d/", raw(&["d/"], &[], None), Vec::new());
+        let (page, _) = shape(&Key::parse("d").unwrap(), "d/", raw(&["d/"], &[], None), Vec::new());
         assert!(page.entries.is_empty() && page.skipped.count == 0);
     }
 }

@@ -4,11 +4,13 @@
 //! of [`Extras`]. Requests: stat two at once, open one, read one, put one, delete one, make_directory one,
 //! remove_directory two, a page of a listing one, rename of a file three, set_mtime two.
 //!
-//! The kept modification time is the metadata `mtime`, as rclone writes it. A stat and an open read it; a listing would need
-//! one request for each entry, so it shows the store's own time of last change.
+//! The kept modification time is the metadata `mtime`, as rclone writes it. A stat and an open read it. Where the store does
+//! not list metadata, a listing costs one more request for each file that it has not looked up before
+//! ([`KeptTimes`]; the option `listing_times: stored` saves that).
 
 mod extras;
 mod failure;
+mod kept_times;
 mod listing;
 mod mtime;
 mod parts;
@@ -27,6 +29,7 @@ use object_store::{Attribute, Attributes, GetOptions, ObjectStore, PutMode, PutM
 
 pub(super) use extras::{Extras, ListRequest, ListedTime, RawObject, RawPage};
 pub(super) use failure::{at, describe, element, kind_of_code};
+pub(super) use kept_times::KeptTimes;
 pub(super) use mtime::{FOLDER, MTIME, MtimeForm, is_folder};
 pub(super) use parts::{MultipartBackend, PartedUpload, Publish, SentParts, WantedUpload};
 
@@ -56,6 +59,8 @@ pub(super) struct ObjectBacked {
     pub(super) limits: PartLimits,
     /// How the store's tools write the kept modification time.
     pub(super) mtime_form: MtimeForm,
+    /// Times that listings look up, where the store does not list metadata; `None`: listings show the store's times.
+    pub(super) kept_times: Option<KeptTimes>,
     /// Where uploads in parts are noted until they are settled.
     pub(super) unfinished: Option<Arc<Unfinished>>,
 }
@@ -89,7 +94,13 @@ impl ObjectBacked {
     /// Looks an object up; `None` when there is none.
     async fn head(&self, key: &Key) -> StoreResult<Option<Stat>> {
         match self.objects.get_opts(&self.path(key)?, GetOptions::new().with_head(true)).await {
-            Ok(found) => Ok(Some(mtime::stat_of(&found.meta, &found.attributes))),
+            Ok(found) => {
+                let stat = mtime::stat_of(&found.meta, &found.attributes);
+                if let Some(times) = &self.kept_times {
+                    times.learn(&self.full(key), &stat, found.meta.last_modified.into());
+                }
+                Ok(Some(stat))
+            }
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(at("look up", key)(error)),
         }
@@ -247,7 +258,11 @@ impl Store for ObjectBacked {
     async fn set_mtime(&self, key: &Key, mtime: SystemTime) -> StoreResult<bool> {
         self.path(key)?;
         let Some(text) = self.mtime_form.write(mtime) else { return Ok(false) };
-        self.extras.set_mtime(&self.full(key), &text).await
+        let done = self.extras.set_mtime(&self.full(key), &text).await;
+        if let Some(times) = &self.kept_times {
+            times.forget(&self.full(key));
+        }
+        done
     }
 
     async fn capacity(&self) -> StoreResult<Option<Capacity>> {

@@ -6,7 +6,7 @@ use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 
 use super::{bucket_name, cannot_open, client_defaults, prefix, retries, unknown};
 use crate::stores::azure::AzureExtras;
-use crate::stores::object::{MtimeForm, ObjectBacked};
+use crate::stores::object::{KeptTimes, MtimeForm, ObjectBacked};
 use crate::stores::{PartLimits, Settings};
 
 /// The options that are wanted most, for messages. All names: the documentation of `object_store` 0.14.
@@ -46,6 +46,7 @@ pub(super) fn open(settings: &Settings, scheme: &str, place: &str, path: &str) -
             equal_parts: false,
         },
         mtime_form: MtimeForm::Rfc3339,
+        kept_times: Some(KeptTimes::default()),
         unfinished: None,
     })
 }

@@ -8,7 +8,7 @@ use super::{
     bucket_name, cannot_open, check_address, client_defaults, cloud_limits, connect, prefix, retries, unknown,
 };
 use crate::stores::Settings;
-use crate::stores::object::{MtimeForm, MultipartBackend, ObjectBacked};
+use crate::stores::object::{KeptTimes, MtimeForm, MultipartBackend, ObjectBacked};
 use crate::stores::rest::{Client, Headers, Signing};
 use crate::stores::s3::{BucketClient, BucketExtras, Dialect};
 
@@ -57,6 +57,7 @@ pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<Obje
         objects,
         limits: cloud_limits(false),
         mtime_form: MtimeForm::Rfc3339,
+        kept_times: Some(KeptTimes::default()),
         unfinished: None,
     })
 }

@@ -242,6 +242,7 @@ mod tests {
         refused("az://c", &[("google_base_url", "x")]);
         refused("s3://b", &[("aws_bucket", "other")]);
         refused("s3://b", &[("copy_limit", "1")]);
+        refused("s3://b", &[("listing_times", "true")]);
         refused("s3://b", &[("aws_secret_access_key", "hunter2"), ("aws_virtual_hosted_style_request", "perhaps")]);
         assert!(refused("s3://b", &[KEYS[0], KEYS[1], ("aws_endpoint", "http://h")]).contains("aws_allow_http"));
     }
@@ -254,6 +255,7 @@ mod tests {
             ("region", "eu-west-1"),
             ("timeout", "60s"),
             ("copy_limit", "5368709120"),
+            ("listing_times", "stored"),
         ]);
         bucket_of("s3://b", &options);
     }

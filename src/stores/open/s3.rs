@@ -10,14 +10,14 @@ use super::{
     unknown,
 };
 use crate::stores::Settings;
-use crate::stores::object::{MtimeForm, MultipartBackend, ObjectBacked};
+use crate::stores::object::{KeptTimes, MtimeForm, MultipartBackend, ObjectBacked};
 use crate::stores::rest::{Client, Headers, Signing};
 use crate::stores::s3::{BucketClient, BucketExtras, Dialect, LARGEST_COPY};
 
 /// The options that are wanted most, for messages. All names: the documentation of `object_store` 0.14.
 const OPTIONS: &str = "aws_access_key_id, aws_secret_access_key, aws_session_token, aws_region, aws_endpoint, \
                           aws_allow_http, aws_virtual_hosted_style_request, aws_server_side_encryption, \
-                          copy_limit, timeout";
+                          copy_limit, listing_times, timeout";
 
 /// A bucket of S3 or of what speaks like it.
 pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<ObjectBacked, String> {
@@ -27,12 +27,20 @@ pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<Obje
     let mut builder = from_environment(settings);
     let mut creation_headers = Headers::new();
     let mut largest_copy = LARGEST_COPY;
+    let mut listing_times = true;
     for (option, value) in &settings.options {
         let option = option.to_ascii_lowercase();
         let value = value.expose();
-        if option == "copy_limit" {
-            largest_copy = copy_limit(settings, value)?;
-            continue;
+        match option.as_str() {
+            "copy_limit" => {
+                largest_copy = copy_limit(settings, value)?;
+                continue;
+            }
+            "listing_times" => {
+                listing_times = shows_kept_times(settings, value)?;
+                continue;
+            }
+            _ => {}
         }
         match option.strip_prefix("aws_").unwrap_or(&option) {
             "bucket" | "bucket_name" | "sse_customer_key_base64" | "s3_express" => {
@@ -85,6 +93,7 @@ pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<Obje
         objects,
         limits: cloud_limits(equal_parts),
         mtime_form: MtimeForm::Seconds,
+        kept_times: listing_times.then(KeptTimes::default),
         unfinished: None,
     })
 }
@@ -95,6 +104,19 @@ fn copy_limit(settings: &Settings, text: &str) -> Result<u64, String> {
         Ok(bytes @ SMALLEST_PART..=LARGEST_COPY) => Ok(bytes),
         _ => Err(format!(
             "the option \"copy_limit\" of store \"{}\" must be a number of bytes from {SMALLEST_PART} to {LARGEST_COPY}",
+            settings.name
+        )),
+    }
+}
+
+/// Whether listings show kept modification times.
+fn shows_kept_times(settings: &Settings, text: &str) -> Result<bool, String> {
+    match text {
+        "kept" => Ok(true),
+        "stored" => Ok(false),
+        _ => Err(format!(
+            "the option \"listing_times\" of store \"{}\" must be kept (the times that clients set; one request for each \
+             file that is new to the gateway) or stored (when objects were stored; no request)",
             settings.name
         )),
     }
