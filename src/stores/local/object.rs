@@ -71,7 +71,11 @@ pub(super) fn read_at(file: &File, offset: u64, length: usize) -> rustix::io::Re
 /// Sets the modification time of a file.
 pub(super) fn set_mtime(root: &Root, key: &Key, mtime: SystemTime) -> StoreResult<()> {
     let (file, _) = root.open_file(key)?;
-    set_file_mtime(&file, mtime, key)
+    set_file_mtime(&file, mtime, key)?;
+    if root.fsync {
+        file.sync_all().map_err(at("set the time of", key))?;
+    }
+    Ok(())
 }
 
 /// Sets the modification time of an open file.

@@ -24,7 +24,7 @@ pub(super) struct Root {
     folder: Dir,
     /// Where unfinished uploads lie.
     pub(super) uploads: Dir,
-    /// Whether uploads and renames reach the disk before they are answered.
+    /// Whether every change reaches the disk before it is answered.
     pub(super) fsync: bool,
     /// Listings between two pages.
     pub(super) listings: OpenListings,
@@ -152,17 +152,20 @@ impl Root {
 
     pub(super) fn delete(&self, key: &Key) -> StoreResult<()> {
         let (folder, name) = self.place(key, Parents::MustExist)?;
-        rustix::fs::unlinkat(&folder, name, AtFlags::empty()).map_err(at("delete", key))
+        rustix::fs::unlinkat(&folder, name, AtFlags::empty()).map_err(at("delete", key))?;
+        self.sync_folder(&folder, key)
     }
 
     pub(super) fn make_directory(&self, key: &Key) -> StoreResult<()> {
         let (folder, name) = self.place(key, Parents::Make)?;
-        folder.create_dir(name).map_err(at("make the directory", key))
+        folder.create_dir(name).map_err(at("make the directory", key))?;
+        self.sync_folder(&folder, key)
     }
 
     pub(super) fn remove_directory(&self, key: &Key) -> StoreResult<()> {
         let (folder, name) = self.place(key, Parents::MustExist)?;
-        rustix::fs::unlinkat(&folder, name, AtFlags::REMOVEDIR).map_err(at("remove the directory", key))
+        rustix::fs::unlinkat(&folder, name, AtFlags::REMOVEDIR).map_err(at("remove the directory", key))?;
+        self.sync_folder(&folder, key)
     }
 
     /// Renames a file in one step.
