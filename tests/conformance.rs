@@ -17,6 +17,8 @@ mod listings;
 mod local_only;
 #[path = "conformance/memory_only.rs"]
 mod memory_only;
+#[path = "conformance/model.rs"]
+mod model;
 #[path = "conformance/renames.rs"]
 mod renames;
 #[path = "conformance/s3_only.rs"]

@@ -79,6 +79,19 @@ impl Root {
         Ok((self.open_folder(&parent, parents)?, name))
     }
 
+    /// Looks whether a key can be made: the nearest of its parents that exists is a folder.
+    pub(super) fn can_hold(&self, key: &Key) -> StoreResult<()> {
+        self.path(key)?;
+        let mut above = key.parent();
+        while let Some(folder) = above {
+            match self.open_folder(&folder, Parents::MustExist) {
+                Err(error) if error.kind == StoreErrorKind::NotFound && !folder.is_root() => above = folder.parent(),
+                other => return other.map(drop),
+            }
+        }
+        Err(StoreError::new(StoreErrorKind::IsADirectory, "the root of the store is a directory"))
+    }
+
     fn open_folder(&self, key: &Key, parents: Parents) -> StoreResult<Dir> {
         let path = self.path(key)?;
         match self.folder.open_dir(path) {

@@ -36,12 +36,12 @@ pub(super) struct Unpublished {
 }
 
 impl Unpublished {
-    /// Makes the file, and the parents of its target.
+    /// Makes the file. The parents of its target are made when it is published.
     ///
     /// # Errors
     /// Early, when the target is a directory, or is taken and may not be replaced; [`Unpublished::publish`] looks again.
     pub(super) fn create(root: &Arc<Root>, target: &Key, existing: Existing) -> StoreResult<Self> {
-        root.place(target, Parents::Make)?;
+        root.can_hold(target)?;
         match root.stat(target) {
             Ok(stat) if stat.kind == Kind::Directory => {
                 return Err(StoreError::new(StoreErrorKind::IsADirectory, format!("\"{target}\" is a directory")));
