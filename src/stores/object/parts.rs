@@ -95,7 +95,10 @@ impl PartedUpload {
     ) -> StoreResult<Box<dyn PartUpload>> {
         let WantedUpload { path, options, key, existing, mtime_kept, journal } = wanted;
         let noted = journal.map(|journal| journal.begin(bucket, path.as_ref()));
-        let begun = backend.0.create_multipart_opts(&path, options).await;
+        let mut begun = backend.0.create_multipart_opts(&path, options.clone()).await;
+        if begun.as_ref().is_err_and(was_cut) {
+            begun = backend.0.create_multipart_opts(&path, options).await;
+        }
         let id = match begun.map_err(at("begin the upload of", &key)) {
             Ok(id) => id,
             Err(error) => {
@@ -194,4 +197,9 @@ impl PartUpload for PartedUpload {
             Err(error) => Err(at("remove the parts of", &self.key)(error)),
         }
     }
+}
+
+/// Whether an answer had begun when the connection broke: the library does not ask again by itself then.
+fn was_cut(error: &object_store::Error) -> bool {
+    matches!(error, object_store::Error::Generic { source, .. } if source.to_string().contains("response body"))
 }

@@ -36,7 +36,7 @@ impl Publish for Publisher {
         }
         match answer {
             Ok(answer) => Ok(first(&answer.body, "ETag").map(|tag| tag.trim_matches('"').to_owned())),
-            Err(error) if tries > 1 && matches!(error.kind, StoreErrorKind::NotFound | StoreErrorKind::Changed) => {
+            Err(error) if tries > 1 || error.kind == StoreErrorKind::Unavailable => {
                 self.after_a_lost_answer(sent, error).await
             }
             Err(error) => Err(refused(sent, error)),
@@ -49,20 +49,30 @@ impl Publisher {
         self.0.client.expect_counting("finish the upload of", sent.path.as_ref(), ask).await
     }
 
-    /// An earlier try may have been done and its answer lost: then the upload is gone, or its own object is in the way.
+    /// An earlier try may have been done and its answer lost: then the upload is gone, and the object is made of its parts.
     async fn after_a_lost_answer(&self, sent: &SentParts<'_>, error: StoreError) -> StoreResult<Option<String>> {
-        let ask = Ask { method: "HEAD", path: key_path(sent.path.as_ref())?, ..Ask::default() };
-        let found = self.0.expect("look up", sent.path.as_ref(), ask).await;
-        let found = found.ok().and_then(|answer| {
-            let header = |name: &str| answer.head.headers().get(name)?.to_str().ok().map(str::to_owned);
-            Some((header("etag")?.trim_matches('"').to_owned(), header("content-length")?.parse::<u64>().ok()?))
-        });
-        match found {
-            Some((etag, size)) if size == sent.size && multipart_etag(sent).is_none_or(|ours| ours == etag) => {
-                Ok(Some(etag))
-            }
-            _ => Err(refused(sent, error)),
+        match self.published(sent).await {
+            Some(etag) => Ok(Some(etag)),
+            None => Err(refused(sent, error)),
         }
+    }
+
+    /// The entity tag of the object, if it was made of this upload. Equal content alone does not tell: of two clients that
+    /// make the same file exclusively only one may succeed.
+    async fn published(&self, sent: &SentParts<'_>) -> Option<String> {
+        let path = key_path(sent.path.as_ref()).ok()?;
+        let query = [("uploadId", sent.id), ("max-parts", "1")];
+        let parts = Ask { method: "GET", path: path.clone(), query: &query, ..Ask::default() };
+        match self.0.expect("look for the upload of", sent.path.as_ref(), parts).await {
+            Err(error) if error.kind == StoreErrorKind::NotFound => {}
+            _ => return None,
+        }
+        let ask = Ask { method: "HEAD", path, ..Ask::default() };
+        let head = self.0.expect("look up", sent.path.as_ref(), ask).await.ok()?;
+        let header = |name: &str| head.head.headers().get(name)?.to_str().ok();
+        let etag = header("etag")?.trim_matches('"');
+        let ours = multipart_etag(sent).is_none_or(|ours| ours == etag);
+        (ours && header("content-length")? == sent.size.to_string()).then(|| etag.to_owned())
     }
 }
 
