@@ -5,6 +5,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
@@ -13,9 +15,10 @@ use object_store::{
 };
 
 use super::object::{
-    Extras, KeptTimes, ListRequest, ListedTime, MTIME, MtimeForm, ObjectBacked, RawObject, RawPage, at,
+    Extras, KeptTimes, ListRequest, ListedTime, MTIME, MtimeForm, ObjectBacked, RawObject, RawPage, WantedUpload, at,
+    bare_etag,
 };
-use super::{Existing, PartLimits, StoreError, StoreErrorKind, StoreResult};
+use super::{Existing, PartLimits, PartUpload, StoreError, StoreErrorKind, StoreResult, Written};
 
 /// The most listings that are kept between two pages.
 const LISTINGS: usize = 16;
@@ -203,6 +206,60 @@ impl Extras for MemoryExtras {
         let how = PutOptions { mode: PutMode::Update(version), attributes, ..Default::default() };
         self.objects.put_opts(&path, PutPayload::from(data), how).await.map_err(at("set the time of", key))?;
         Ok(true)
+    }
+
+    async fn begin_upload(&self, wanted: WantedUpload) -> StoreResult<Option<Box<dyn PartUpload>>> {
+        let objects = Arc::clone(&self.objects);
+        Ok(Some(Box::new(MemoryUpload { objects, wanted, parts: Vec::new(), settled: false })))
+    }
+}
+
+/// An upload in parts, which are kept until they become one object.
+struct MemoryUpload {
+    objects: Arc<InMemory>,
+    wanted: WantedUpload,
+    parts: Vec<Vec<Bytes>>,
+    settled: bool,
+}
+
+#[async_trait]
+impl PartUpload for MemoryUpload {
+    fn put_part(&mut self, part: Vec<Bytes>) -> BoxFuture<'static, StoreResult<()>> {
+        self.parts.push(part);
+        Box::pin(async { Ok(()) })
+    }
+
+    fn replaces_parts(&self) -> bool {
+        true
+    }
+
+    fn replace_part(&mut self, place: usize, part: Vec<Bytes>) -> BoxFuture<'static, StoreResult<()>> {
+        let known = self.parts.get_mut(place).map(|there| *there = part);
+        let missing = move || StoreError::new(StoreErrorKind::Other, format!("there is no part {}", place + 1));
+        Box::pin(async move { known.ok_or_else(missing) })
+    }
+
+    async fn complete(&mut self) -> StoreResult<Written> {
+        let key = &self.wanted.key;
+        if std::mem::replace(&mut self.settled, true) {
+            return Err(StoreError::new(StoreErrorKind::Other, format!("the upload of \"{key}\" is finished already")));
+        }
+        let mode = match self.wanted.existing {
+            Existing::Replace => PutMode::Overwrite,
+            Existing::Refuse => PutMode::Create,
+        };
+        let attributes = self.wanted.options.attributes.clone();
+        let how = PutOptions { mode, attributes, ..Default::default() };
+        let data = PutPayload::from_iter(std::mem::take(&mut self.parts).into_iter().flatten());
+        let done = self.objects.put_opts(&self.wanted.path, data, how).await;
+        let done = done.map_err(at("finish the upload of", key))?;
+        Ok(Written { etag: bare_etag(done.e_tag), mtime_kept: self.wanted.mtime_kept })
+    }
+
+    async fn abort(&mut self) -> StoreResult<()> {
+        self.settled = true;
+        self.parts = Vec::new();
+        Ok(())
     }
 }
 

@@ -166,6 +166,18 @@ pub trait PartUpload: Send + Sync {
     /// Takes the next part. The call fixes its place; the future that it returns sends it, and several may run at once.
     fn put_part(&mut self, part: Vec<Bytes>) -> BoxFuture<'static, StoreResult<()>>;
 
+    /// Whether [`PartUpload::replace_part`] works.
+    fn replaces_parts(&self) -> bool {
+        false
+    }
+
+    /// Sends a part again, with other bytes, as many as before. `place` counts from 0; that part's first future has succeeded.
+    fn replace_part(&mut self, place: usize, part: Vec<Bytes>) -> BoxFuture<'static, StoreResult<()>> {
+        let _ = part;
+        let message = format!("part {} cannot be sent again", place + 1);
+        Box::pin(async move { Err(StoreError::new(StoreErrorKind::Unsupported, message)) })
+    }
+
     /// Publishes the object. Every part's future must have succeeded before.
     async fn complete(&mut self) -> StoreResult<Written>;
 

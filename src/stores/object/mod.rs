@@ -30,7 +30,7 @@ use object_store::{Attribute, Attributes, GetOptions, ObjectStore, PutMode, PutM
 pub(super) use extras::{Extras, ListRequest, ListedTime, RawObject, RawPage};
 pub(super) use failure::{at, describe, element, kind_of_code};
 pub(super) use kept_times::KeptTimes;
-pub(super) use mtime::{FOLDER, MTIME, MtimeForm, is_folder};
+pub(super) use mtime::{FOLDER, MTIME, MtimeForm, bare_etag, is_folder};
 pub(super) use parts::{MultipartBackend, PartedUpload, Publish, SentParts, WantedUpload};
 
 use super::unfinished::Unfinished;

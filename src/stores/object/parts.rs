@@ -150,9 +150,16 @@ impl PartedUpload {
 #[async_trait]
 impl PartUpload for PartedUpload {
     fn put_part(&mut self, part: Vec<Bytes>) -> BoxFuture<'static, StoreResult<()>> {
-        let place = self.next;
         self.next += 1;
         self.size += part.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        self.replace_part(self.next - 1, part)
+    }
+
+    fn replaces_parts(&self) -> bool {
+        true
+    }
+
+    fn replace_part(&mut self, place: usize, part: Vec<Bytes>) -> BoxFuture<'static, StoreResult<()>> {
         let (backend, path, id, key) = (self.backend.clone(), self.path.clone(), self.id.clone(), self.key.clone());
         let sent = Arc::clone(&self.sent);
         async move {

@@ -443,8 +443,16 @@ impl TestUpload {
 #[async_trait]
 impl PartUpload for TestUpload {
     fn put_part(&mut self, part: Vec<Bytes>) -> BoxFuture<'static, StoreResult<()>> {
-        let (store, parts, index) = (self.store.clone(), Arc::clone(&self.parts), self.next);
         self.next += 1;
+        self.replace_part(self.next - 1, part)
+    }
+
+    fn replaces_parts(&self) -> bool {
+        true
+    }
+
+    fn replace_part(&mut self, index: usize, part: Vec<Bytes>) -> BoxFuture<'static, StoreResult<()>> {
+        let (store, parts) = (self.store.clone(), Arc::clone(&self.parts));
         Box::pin(async move {
             store.call("part").await?;
             let length = part.iter().map(|p| p.len() as u64).sum();

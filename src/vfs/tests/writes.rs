@@ -214,12 +214,52 @@ async fn writes_that_overtake_each_other_a_little_stay_in_memory() {
 }
 
 #[tokio::test]
+async fn a_header_that_is_written_at_the_end_is_sent_again() {
+    let store = TestStore::remote("s");
+    let home = home(&[("/", &store, "")]);
+    let header = Bytes::from_static(b"length 300000");
+    for far_ahead in [false, true] {
+        let mut data = pattern(300_000).to_vec();
+        let mut writer = home.vfs.open_write(&path("/f"), NEW).await.unwrap();
+        writer.write_at(0, Bytes::from(data.clone())).await.unwrap();
+        if far_ahead {
+            // What follows is staged from here on.
+            data.resize(6 * MIB as usize, 0);
+            data.extend_from_slice(b"far");
+            writer.write_at(6 * MIB, Bytes::from_static(b"far")).await.unwrap();
+        }
+        for at in [0, 30_000] {
+            data[at..at + header.len()].copy_from_slice(&header);
+            writer.write_at(at as u64, header.clone()).await.unwrap();
+        }
+        data.extend_from_slice(b"more");
+        writer.write_at(writer.size(), Bytes::from_static(b"more")).await.unwrap();
+        writer.commit().await.unwrap();
+        assert!(store.get("f").unwrap() == data, "far ahead: {far_ahead}");
+        home.assert_all_given_back().await;
+    }
+}
+
+#[tokio::test]
+async fn without_room_on_disk_a_header_cannot_be_changed() {
+    let store = TestStore::remote("s");
+    let home = home_with(&[("/", &store, "")], |settings| settings.staging = 0);
+    let mut writer = home.vfs.open_write(&path("/f"), NEW).await.unwrap();
+    writer.write_at(0, pattern(300_000)).await.unwrap();
+    assert!(writer.write_at(0, pattern(10)).await.is_err());
+    drop(writer);
+    store.assert_no_uploads().await;
+    assert_eq!(store.get("f"), None);
+}
+
+#[tokio::test]
 async fn bytes_that_were_sent_cannot_be_changed_and_nothing_wrong_is_published() {
     let store = TestStore::remote("s");
     let home = home(&[("/", &store, "")]);
     let mut writer = home.vfs.open_write(&path("/f"), NEW).await.unwrap();
     writer.write_at(0, pattern(300_000)).await.unwrap();
-    let error = writer.write_at(0, pattern(10)).await.unwrap_err();
+    // The first part, of 64 KiB, can be sent again.
+    let error = writer.write_at(60_000, pattern(10_000)).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unsupported);
     assert!(error.to_string().contains("open the file for reading and writing"), "{error}");
     assert_eq!(writer.commit().await.unwrap_err().kind(), StoreErrorKind::Unsupported);

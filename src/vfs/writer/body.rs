@@ -134,6 +134,9 @@ impl Body {
                     }
                 };
             }
+            if end <= self.stream.changeable() {
+                return self.stream.change(offset, data).await;
+            }
         }
         if self.random.is_none() {
             self.go_random().await?;
@@ -252,12 +255,21 @@ impl Body {
         Ok(())
     }
 
-    async fn write_random(&mut self, offset: u64, data: Bytes) -> StoreResult<()> {
+    async fn write_random(&mut self, mut offset: u64, mut data: Bytes) -> StoreResult<()> {
         match &mut self.random {
             Some(Random::Store(file)) => file.write_at(offset, data).await,
             Some(Random::Staged(file)) => {
-                let offset = offset.checked_sub(self.stream.sent()).ok_or_else(|| sent_already(&self.stream))?;
-                file.write_at(offset, data).await
+                let sent = self.stream.sent();
+                if offset < sent {
+                    let behind = usize::try_from(sent - offset).unwrap_or(usize::MAX).min(data.len());
+                    let early = data.split_to(behind);
+                    if offset + early.len() as u64 > self.stream.changeable() {
+                        return Err(sent_already(&self.stream));
+                    }
+                    self.stream.change(offset, early).await?;
+                    offset = sent;
+                }
+                if data.is_empty() { Ok(()) } else { file.write_at(offset - sent, data).await }
             }
             None => Err(no_place()),
         }
@@ -403,9 +415,10 @@ fn sent_already(stream: &Stream) -> StoreError {
     StoreError::new(
         StoreErrorKind::Unsupported,
         format!(
-            "the first {} bytes were sent to the store and cannot be changed in this upload; open the file for reading and \
-             writing to change it in any order",
-            stream.sent()
+            "of the first {} bytes, which were sent to the store, only {} can be changed in this upload; open the file for \
+             reading and writing to change it in any order",
+            stream.sent(),
+            stream.changeable()
         ),
     )
 }

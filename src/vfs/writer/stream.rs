@@ -48,6 +48,14 @@ pub(super) struct Stream {
     parts: u64,
     flying: JoinSet<StoreResult<u64>>,
     flying_bytes: u64,
+    /// The first part, for clients that write a header at the end.
+    head: Option<Head>,
+}
+
+/// A copy on disk of the first part, while it can be sent again.
+struct Head {
+    file: StagedFile,
+    changed: bool,
 }
 
 /// The part that fills.
@@ -78,6 +86,7 @@ impl Stream {
             parts: 0,
             flying: JoinSet::new(),
             flying_bytes: 0,
+            head: None,
         }
     }
 
@@ -86,9 +95,26 @@ impl Stream {
         self.sent + self.filling.length()
     }
 
-    /// How many of them cannot be changed any more.
+    /// How many of them are in parts that were handed to the store.
     pub(super) fn sent(&self) -> u64 {
         self.sent
+    }
+
+    /// How many bytes at the beginning can be changed although they were sent.
+    pub(super) fn changeable(&self) -> u64 {
+        self.head.as_ref().map_or(0, |head| head.file.length())
+    }
+
+    /// Changes bytes within [`Stream::changeable`].
+    pub(super) async fn change(&mut self, offset: u64, data: Bytes) -> StoreResult<()> {
+        let end = offset + data.len() as u64;
+        match &mut self.head {
+            Some(head) if end <= head.file.length() => {
+                head.changed = true;
+                head.file.write_at(offset, vec![data]).await
+            }
+            _ => Err(StoreError::new(StoreErrorKind::Unsupported, "these bytes were sent to the store already")),
+        }
     }
 
     /// Whether an upload in parts has begun.
@@ -213,7 +239,34 @@ impl Stream {
         let length = self.filling.length();
         self.make_room(length).await?;
         let (data, hold) = self.take_filling().await?;
-        self.launch(data, hold, length)
+        let first = (self.parts == 0).then(|| data.clone());
+        self.launch(data, hold, length)?;
+        if let Some(first) = first {
+            self.keep_head(first).await;
+        }
+        Ok(())
+    }
+
+    /// Keeps a copy of the first part. Without room for it that part cannot be changed any more, which few clients do.
+    async fn keep_head(&mut self, data: Vec<Bytes>) {
+        if !self.upload.as_ref().is_some_and(|upload| upload.replaces_parts()) {
+            return;
+        }
+        let Ok(mut file) = self.transfers.staging.create().await else { return };
+        if file.write_at(0, data).await.is_ok() {
+            self.head = Some(Head { file, changed: false });
+        }
+    }
+
+    /// Sends the first part again if it was changed since.
+    async fn send_head_again(&mut self) -> StoreResult<()> {
+        let Some(head) = self.head.take().filter(|head| head.changed) else { return Ok(()) };
+        let (data, hold) = self.read_back(&head.file, 0, head.file.length()).await?;
+        if let Some(upload) = &mut self.upload {
+            upload.replace_part(0, data).await?;
+        }
+        drop(hold);
+        Ok(())
     }
 
     /// Sends all of a staged file, in parts.
@@ -295,6 +348,7 @@ impl Stream {
             self.send_filling().await?;
         }
         while self.wait_for_a_part().await? {}
+        self.send_head_again().await?;
         let Some(upload) = &mut self.upload else {
             return Err(StoreError::new(StoreErrorKind::Other, "the upload was lost"));
         };
@@ -322,6 +376,7 @@ impl Stream {
         self.flying.shutdown().await;
         self.flying_bytes = 0;
         self.filling = Filling::default();
+        self.head = None;
         if let Some(mut upload) = self.upload.take()
             && let Err(error) = upload.abort().await
         {
