@@ -34,7 +34,7 @@ pub(super) enum Plan {
         fsync: bool,
     },
     /// A store of objects, which is not reached before it is used.
-    Objects(ObjectBacked),
+    Objects(Box<ObjectBacked>),
 }
 
 impl Plan {
@@ -52,29 +52,33 @@ impl Plan {
                 if !(rest.is_empty() || rest.starts_with('/')) {
                     return Err(format!("the URL of store \"{}\" must be memory:///", settings.name));
                 }
-                Ok(Plan::Objects(memory::open(&settings.name, prefix(settings, rest)?)))
+                Ok(Plan::objects(memory::open(&settings.name, prefix(settings, rest)?)))
             }
             "s3" | "s3a" => {
                 let (bucket, path) = rest.split_once('/').unwrap_or((rest, ""));
-                s3::open(settings, bucket, path).map(Plan::Objects)
+                s3::open(settings, bucket, path).map(Plan::objects)
             }
             "gs" => {
                 let (bucket, path) = rest.split_once('/').unwrap_or((rest, ""));
-                google::open(settings, bucket, path).map(Plan::Objects)
+                google::open(settings, bucket, path).map(Plan::objects)
             }
             "az" | "azure" | "adl" | "abfs" | "abfss" => {
                 let (container, path) = rest.split_once('/').unwrap_or((rest, ""));
-                azure::open(settings, scheme, container, path).map(Plan::Objects)
+                azure::open(settings, scheme, container, path).map(Plan::objects)
             }
             _ => Err(wrong()),
         }
+    }
+
+    fn objects(store: ObjectBacked) -> Self {
+        Plan::Objects(Box::new(store))
     }
 
     /// Makes the store.
     pub(super) fn open(self, unfinished: Option<Arc<Unfinished>>) -> StoreResult<Arc<dyn Store>> {
         Ok(match self {
             Plan::Local { name, folder, fsync } => Arc::new(LocalStore::open(&name, &folder, fsync)?),
-            Plan::Objects(store) => Arc::new(ObjectBacked { unfinished, ..store }),
+            Plan::Objects(store) => Arc::new(ObjectBacked { unfinished, ..*store }),
         })
     }
 }
@@ -204,7 +208,7 @@ mod tests {
 
     fn bucket_of(url: &str, options: &[(&str, &str)]) -> ObjectBacked {
         match read(url, options) {
-            Ok(Plan::Objects(store)) => store,
+            Ok(Plan::Objects(store)) => *store,
             Ok(Plan::Local { .. }) => panic!("a local store"),
             Err(message) => panic!("{message}"),
         }
