@@ -68,6 +68,8 @@ conformance! {
     uploads::an_exclusive_upload_never_replaces,
     uploads::an_upload_keeps_its_mtime,
     uploads::an_empty_upload_is_an_empty_object,
+    uploads::parts_may_come_from_the_object_that_is_replaced,
+    uploads::a_part_may_be_sent_again,
     renames::a_file_is_renamed,
     renames::a_rename_may_refuse,
     renames::a_missing_source_is_not_found,

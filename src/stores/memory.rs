@@ -41,7 +41,6 @@ pub(super) fn open(name: &str, prefix: String) -> ObjectBacked {
         },
         mtime_form: MtimeForm::Seconds,
         kept_times: Some(KeptTimes::default()),
-        unfinished: None,
     }
 }
 

@@ -16,6 +16,7 @@ mod s3;
 mod unfinished;
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -175,6 +176,18 @@ pub trait PartUpload: Send + Sync {
     fn replace_part(&mut self, place: usize, part: Vec<Bytes>) -> BoxFuture<'static, StoreResult<()>> {
         let _ = part;
         let message = format!("part {} cannot be sent again", place + 1);
+        Box::pin(async move { Err(StoreError::new(StoreErrorKind::Unsupported, message)) })
+    }
+
+    /// Whether [`PartUpload::copy_part`] works.
+    fn copies_parts(&self) -> bool {
+        false
+    }
+
+    /// The next part is a range of the object that has this upload's name now, copied on the store's side; `etag` is the
+    /// version's. As [`PartUpload::put_part`]; [`StoreErrorKind::Changed`] when there is another version.
+    fn copy_part(&mut self, etag: &str, range: Range<u64>) -> BoxFuture<'static, StoreResult<()>> {
+        let message = format!("bytes {} to {} of the version {etag} cannot be copied", range.start, range.end);
         Box::pin(async move { Err(StoreError::new(StoreErrorKind::Unsupported, message)) })
     }
 

@@ -1,7 +1,7 @@
 //! Uploads that are not one put.
 
 use bytes::Bytes;
-use lockgate::stores::{Existing, PutOptions, StoreErrorKind};
+use lockgate::stores::{Existing, PutOptions, StoreErrorKind, Upload};
 
 use crate::fixture::{Fixture, REFUSE, REPLACE, a_time, abort, complete, exists, get, key, names, put, send};
 
@@ -113,4 +113,44 @@ async fn leftovers(fixture: &Fixture, wanted: usize) {
         }
         panic!("{} files are left", std::fs::read_dir(&uploads).unwrap().count());
     }
+}
+
+pub async fn parts_may_come_from_the_object_that_is_replaced(fixture: Fixture) {
+    let store = &*fixture.store;
+    let old: Vec<u8> = (0..11_u32 << 20).map(|n| (n >> 8) as u8 ^ n as u8).collect();
+    store.put(&key("f"), vec![Bytes::from(old.clone())], &REPLACE).await.unwrap();
+    let etag = store.open(&key("f")).await.unwrap().stat().etag.clone();
+    let Upload::Parts(mut upload) = store.begin_upload(&key("f"), &REPLACE).await.unwrap() else { return };
+    let (Some(etag), true) = (etag, upload.copies_parts()) else {
+        return upload.abort().await.unwrap();
+    };
+    let half = old.len() as u64 / 2;
+    upload.copy_part(&etag, 0..half).await.unwrap();
+    upload.copy_part(&etag, half..old.len() as u64).await.unwrap();
+    upload.put_part(vec![Bytes::from_static(b"new")]).await.unwrap();
+    upload.complete().await.unwrap();
+    let object = store.open(&key("f")).await.unwrap();
+    let content = object.read(0, usize::MAX >> 1).await.unwrap();
+    assert!(content[..old.len()] == old && &content[old.len()..] == b"new");
+
+    // Of another version nothing is taken.
+    let Upload::Parts(mut upload) = store.begin_upload(&key("f"), &REPLACE).await.unwrap() else { return };
+    let error = upload.copy_part(&etag, 0..half).await.unwrap_err();
+    assert_eq!(error.kind, StoreErrorKind::Changed, "{error}");
+    upload.abort().await.unwrap();
+}
+
+pub async fn a_part_may_be_sent_again(fixture: Fixture) {
+    let store = &*fixture.store;
+    let part = |byte: u8| vec![Bytes::from(vec![byte; 5 << 20])];
+    let Upload::Parts(mut upload) = store.begin_upload(&key("f"), &REPLACE).await.unwrap() else { return };
+    if !upload.replaces_parts() {
+        return upload.abort().await.unwrap();
+    }
+    upload.put_part(part(1)).await.unwrap();
+    upload.put_part(vec![Bytes::from_static(b"end")]).await.unwrap();
+    upload.replace_part(0, part(2)).await.unwrap();
+    upload.complete().await.unwrap();
+    let content = store.open(&key("f")).await.unwrap().read(0, usize::MAX >> 1).await.unwrap();
+    assert!(content[..5 << 20].iter().all(|byte| *byte == 2) && &content[5 << 20..] == b"end");
 }

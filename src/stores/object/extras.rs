@@ -36,9 +36,13 @@ pub(in crate::stores) trait Extras: Send + Sync + fmt::Debug {
         Ok(None)
     }
 
+    /// Uploads in parts are noted here from now on. Called at most once, before anything else.
+    fn note_in(&self, journal: Arc<Unfinished>) {
+        drop(journal);
+    }
+
     /// Removes the parts that killed processes left behind, as the journal has them; gives the number of uploads.
-    async fn remove_unfinished(&self, journal: &Arc<Unfinished>) -> StoreResult<u64> {
-        let _ = journal;
+    async fn remove_unfinished(&self) -> StoreResult<u64> {
         Ok(0)
     }
 }

@@ -31,9 +31,8 @@ pub(super) use extras::{Extras, ListRequest, ListedTime, RawObject, RawPage};
 pub(super) use failure::{at, describe, element, kind_of_code};
 pub(super) use kept_times::KeptTimes;
 pub(super) use mtime::{FOLDER, MTIME, MtimeForm, bare_etag, is_folder};
-pub(super) use parts::{MultipartBackend, PartedUpload, Publish, SentParts, WantedUpload};
+pub(super) use parts::{MultipartBackend, PartCopy, PartedUpload, Publish, SentParts, WantedUpload};
 
-use super::unfinished::Unfinished;
 use super::{
     Capacity, Existing, Key, Kind, Object, Page, PageToken, PartLimits, PutOptions, Stat, Store, StoreError,
     StoreErrorKind, StoreResult, Upload, Written,
@@ -61,8 +60,6 @@ pub(super) struct ObjectBacked {
     pub(super) mtime_form: MtimeForm,
     /// Times that listings look up, where the store does not list metadata; `None`: listings show the store's times.
     pub(super) kept_times: Option<KeptTimes>,
-    /// Where uploads in parts are noted until they are settled.
-    pub(super) unfinished: Option<Arc<Unfinished>>,
 }
 
 impl ObjectBacked {
@@ -207,7 +204,6 @@ impl Store for ObjectBacked {
             key: key.clone(),
             existing: options.existing,
             mtime_kept: kept,
-            journal: self.unfinished.clone(),
         };
         if let Some(upload) = self.extras.begin_upload(wanted).await? {
             return Ok(Upload::Parts(upload));
@@ -270,10 +266,7 @@ impl Store for ObjectBacked {
     }
 
     async fn remove_unfinished(&self) -> StoreResult<u64> {
-        match &self.unfinished {
-            Some(journal) => self.extras.remove_unfinished(journal).await,
-            None => Ok(0),
-        }
+        self.extras.remove_unfinished().await
     }
 
     async fn check(&self) -> StoreResult<()> {

@@ -1,6 +1,7 @@
 //! Uploads in parts: `object_store` sends the parts, the store's own module publishes them.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -12,7 +13,7 @@ use object_store::path::Path;
 use object_store::{PutMultipartOptions, PutPayload};
 
 use super::at;
-use crate::stores::unfinished::{Entry, Unfinished};
+use crate::stores::unfinished::Entry;
 use crate::stores::{Existing, Key, PartUpload, StoreError, StoreErrorKind, StoreResult, Written};
 
 /// `object_store`'s calls for single parts.
@@ -38,8 +39,6 @@ pub(in crate::stores) struct WantedUpload {
     pub(in crate::stores) existing: Existing,
     /// Whether the metadata holds the wanted mtime.
     pub(in crate::stores) mtime_kept: bool,
-    /// Where it is noted until it is settled.
-    pub(in crate::stores) journal: Option<Arc<Unfinished>>,
 }
 
 /// Publishes what was sent.
@@ -48,6 +47,32 @@ pub(in crate::stores) trait Publish: Send + Sync {
     /// Makes one object of the parts; gives its entity tag without quotes. With [`Existing::Refuse`] an object of that name
     /// is [`StoreErrorKind::AlreadyExists`]. An answer that is lost on the way is asked for again.
     async fn publish(&self, sent: &SentParts<'_>) -> StoreResult<Option<String>>;
+
+    /// Whether [`Publish::copy_part`] works.
+    fn copies_parts(&self) -> bool {
+        false
+    }
+
+    /// Makes a part of a range of the object that has the upload's own name, on the store's side.
+    async fn copy_part(&self, copy: PartCopy<'_>) -> StoreResult<PartId> {
+        let message = format!("the store copies no parts of \"{}\"", copy.path);
+        Err(StoreError::new(StoreErrorKind::Unsupported, message))
+    }
+}
+
+/// A part that is to be copied.
+#[derive(Debug, Clone)]
+pub(in crate::stores) struct PartCopy<'a> {
+    /// The whole key, of the upload and of the object.
+    pub(in crate::stores) path: &'a Path,
+    /// The store's name of the upload.
+    pub(in crate::stores) id: &'a str,
+    /// The part's place, from 0.
+    pub(in crate::stores) place: usize,
+    /// The version of the object, without quotes; another one is [`StoreErrorKind::Changed`].
+    pub(in crate::stores) etag: &'a str,
+    /// Which of its bytes.
+    pub(in crate::stores) range: Range<u64>,
 }
 
 /// All parts of an upload.
@@ -86,15 +111,14 @@ pub(in crate::stores) struct PartedUpload {
 }
 
 impl PartedUpload {
-    /// Asks the store for an upload; `bucket` is the bucket's address.
+    /// Asks the store for an upload, which the journal has as `noted`.
     pub(in crate::stores) async fn begin(
         backend: MultipartBackend,
         publisher: Arc<dyn Publish>,
-        bucket: &str,
+        noted: Option<Entry>,
         wanted: WantedUpload,
     ) -> StoreResult<Box<dyn PartUpload>> {
-        let WantedUpload { path, options, key, existing, mtime_kept, journal } = wanted;
-        let noted = journal.map(|journal| journal.begin(bucket, path.as_ref()));
+        let WantedUpload { path, options, key, existing, mtime_kept } = wanted;
         let mut begun = backend.0.create_multipart_opts(&path, options.clone()).await;
         if begun.as_ref().is_err_and(was_cut) {
             begun = backend.0.create_multipart_opts(&path, options).await;
@@ -164,12 +188,25 @@ impl PartUpload for PartedUpload {
         let sent = Arc::clone(&self.sent);
         async move {
             let done = backend.0.put_part(&path, &id, place, PutPayload::from_iter(part)).await;
-            let done = done.map_err(at("write a part of", key))?;
-            let mut sent = sent.lock().unwrap_or_else(PoisonError::into_inner);
-            if sent.len() <= place {
-                sent.resize(place + 1, None);
-            }
-            sent[place] = Some(done);
+            note(&sent, place, done.map_err(at("write a part of", key))?);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn copies_parts(&self) -> bool {
+        self.publisher.copies_parts()
+    }
+
+    fn copy_part(&mut self, etag: &str, range: Range<u64>) -> BoxFuture<'static, StoreResult<()>> {
+        let place = self.next;
+        self.next += 1;
+        self.size += range.end - range.start;
+        let (publisher, path, id) = (Arc::clone(&self.publisher), self.path.clone(), self.id.clone());
+        let (sent, etag) = (Arc::clone(&self.sent), etag.to_owned());
+        async move {
+            let copy = PartCopy { path: &path, id: &id, place, etag: &etag, range };
+            note(&sent, place, publisher.copy_part(copy).await?);
             Ok(())
         }
         .boxed()
@@ -204,6 +241,15 @@ impl PartUpload for PartedUpload {
             Err(error) => Err(at("remove the parts of", &self.key)(error)),
         }
     }
+}
+
+/// Keeps what the store said of a part.
+fn note(sent: &Mutex<Vec<Option<PartId>>>, place: usize, part: PartId) {
+    let mut sent = sent.lock().unwrap_or_else(PoisonError::into_inner);
+    if sent.len() <= place {
+        sent.resize(place + 1, None);
+    }
+    sent[place] = Some(part);
 }
 
 /// Whether an answer had begun when the connection broke: the library does not ask again by itself then.

@@ -47,6 +47,5 @@ pub(super) fn open(settings: &Settings, scheme: &str, place: &str, path: &str) -
         },
         mtime_form: MtimeForm::Rfc3339,
         kept_times: Some(KeptTimes::default()),
-        unfinished: None,
     })
 }

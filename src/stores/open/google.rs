@@ -1,6 +1,6 @@
 //! Settings → a store on Google Cloud Storage.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 
@@ -53,11 +53,12 @@ pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<Obje
             client,
             largest_copy: u64::MAX,
             multipart: MultipartBackend(Arc::clone(&objects) as _),
+            copies_parts: false,
+            journal: OnceLock::new(),
         }),
         objects,
         limits: cloud_limits(false),
         mtime_form: MtimeForm::Rfc3339,
         kept_times: Some(KeptTimes::default()),
-        unfinished: None,
     })
 }

@@ -78,7 +78,12 @@ impl Plan {
     pub(super) fn open(self, unfinished: Option<Arc<Unfinished>>) -> StoreResult<Arc<dyn Store>> {
         Ok(match self {
             Plan::Local { name, folder, fsync } => Arc::new(LocalStore::open(&name, &folder, fsync)?),
-            Plan::Objects(store) => Arc::new(ObjectBacked { unfinished, ..*store }),
+            Plan::Objects(store) => {
+                if let Some(journal) = unfinished {
+                    store.extras.note_in(journal);
+                }
+                Arc::new(*store)
+            }
         })
     }
 }

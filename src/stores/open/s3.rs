@@ -1,6 +1,6 @@
 //! Settings → a store on S3.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::client::ClientOptions;
@@ -72,6 +72,8 @@ pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<Obje
     let region = builder.get_config_value(&AmazonS3ConfigKey::Region).unwrap_or_else(|| "us-east-1".to_owned());
     let says = |key| builder.get_config_value(&key).is_some_and(|value| value == "true");
     let (unsigned, requester_pays) = (says(AmazonS3ConfigKey::SkipSignature), says(AmazonS3ConfigKey::RequestPayer));
+    // A copied part has no checksum to go with those that the library sends with its own.
+    let copies_parts = !equal_parts && builder.get_config_value(&AmazonS3ConfigKey::Checksum).is_none();
     let objects: AmazonS3 = builder.build().map_err(|error| cannot_open(settings, &error))?;
     let signing = match unsigned {
         true => Signing::None,
@@ -89,12 +91,11 @@ pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<Obje
         name: settings.name.clone(),
         bucket: bucket.to_owned(),
         prefix,
-        extras: Arc::new(BucketExtras { client, largest_copy, multipart }),
+        extras: Arc::new(BucketExtras { client, largest_copy, multipart, copies_parts, journal: OnceLock::new() }),
         objects,
         limits: cloud_limits(equal_parts),
         mtime_form: MtimeForm::Seconds,
         kept_times: listing_times.then(KeptTimes::default),
-        unfinished: None,
     })
 }
 

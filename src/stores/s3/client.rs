@@ -1,9 +1,11 @@
 //! What S3's interface knows of one bucket, and the requests that more than one task needs.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::dialect::Dialect;
-use crate::stores::rest::{Answer, Ask, Client, Headers, key_path};
+use crate::stores::rest::{Answer, Ask, Client, Headers, first, key_path};
 use crate::stores::{StoreError, StoreErrorKind, StoreResult};
 
 /// Sends requests to one bucket.
@@ -54,6 +56,27 @@ impl BucketClient {
             Ok(_) => Err(StoreError::new(StoreErrorKind::AlreadyExists, format!("\"{key}\" exists already"))),
             Err(error) => Err(error),
         }
+    }
+
+    /// Copies a range of an object into a part of an upload (UploadPartCopy); the new part's entity tag. `headers` name the
+    /// source, `place` counts from 0.
+    pub(super) async fn copy_range(
+        &self,
+        from: &str,
+        to: &str,
+        mut headers: Headers,
+        upload: &str,
+        place: usize,
+        range: Range<u64>,
+    ) -> StoreResult<String> {
+        headers.push(("x-amz-copy-source-range".to_owned(), format!("bytes={}-{}", range.start, range.end - 1)));
+        let number = (place + 1).to_string();
+        let query = [("partNumber", number.as_str()), ("uploadId", upload)];
+        let ask = Ask { method: "PUT", path: key_path(to)?, query: &query, headers, ..Ask::default() };
+        let answer = self.expect("copy a part of", from, ask).await?;
+        first(&answer.body, "ETag").ok_or_else(|| {
+            StoreError::new(StoreErrorKind::Other, format!("the store gave no tag for a part of \"{to}\""))
+        })
     }
 
     /// The value of a copy's source.

@@ -171,16 +171,24 @@ async fn by_parts(
         headers: creation(extras, metadata),
         ..Ask::default()
     };
+    let noted = extras.note(to);
     let answer = extras.client.expect("begin a copy to", to, begin).await?;
     let Some(upload) = first(&answer.body, "UploadId") else {
         return Err(StoreError::new(StoreErrorKind::Other, format!("the store gave no upload for \"{to}\"")));
     };
+    if let Some(noted) = &noted {
+        noted.named(&upload);
+    }
     let copied = copy_parts(extras, source, to, &upload, existing).await;
     if copied.is_err() {
         let abort = Ask { method: "DELETE", path: key_path(to)?, query: &[("uploadId", &upload)], ..Ask::default() };
         if let Err(error) = extras.client.expect("remove the parts of", to, abort).await {
             log::warn!("{error}");
+            return copied;
         }
+    }
+    if let Some(noted) = noted {
+        noted.settled();
     }
     copied
 }
@@ -195,8 +203,11 @@ async fn copy_parts(
     let part = PART.min(extras.largest_copy).max(source.size.div_ceil(MOST_PARTS));
     let parts = (0..source.size.div_ceil(part)).map(|number| {
         let range = number * part..((number + 1) * part).min(source.size);
-        copy_part(extras, source, to, upload, number + 1, range)
+        (usize::try_from(number).unwrap_or(usize::MAX), range)
     });
+    let headers = source.headers(extras)?;
+    let parts =
+        parts.map(|(place, range)| extras.client.copy_range(source.key, to, headers.clone(), upload, place, range));
     let tags: Vec<String> = stream::iter(parts).buffered(AT_ONCE).try_collect().await?;
     let (name, value) = extras.client.dialect.refuse_existing();
     let refuse = (existing == Existing::Refuse).then(|| (name.to_owned(), value.to_owned()));
@@ -208,23 +219,4 @@ async fn copy_parts(
         body: completion(tags.iter().map(String::as_str)),
     };
     conditional(extras, "finish the copy to", to, complete).await
-}
-
-/// Copies a range; the entity tag of the new part.
-async fn copy_part(
-    extras: &BucketExtras,
-    source: &Source<'_>,
-    to: &str,
-    upload: &str,
-    number: u64,
-    range: std::ops::Range<u64>,
-) -> StoreResult<String> {
-    let mut headers = source.headers(extras)?;
-    headers.push(("x-amz-copy-source-range".to_owned(), format!("bytes={}-{}", range.start, range.end - 1)));
-    let number = number.to_string();
-    let query = [("partNumber", number.as_str()), ("uploadId", upload)];
-    let ask = Ask { method: "PUT", path: key_path(to)?, query: &query, headers, ..Ask::default() };
-    let answer = extras.client.expect("copy a part of", source.key, ask).await?;
-    first(&answer.body, "ETag")
-        .ok_or_else(|| StoreError::new(StoreErrorKind::Other, format!("the store gave no tag for a part of \"{to}\"")))
 }

@@ -10,11 +10,12 @@ mod unfinished;
 mod upload;
 mod xml;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 
 use super::object::{Extras, ListRequest, MultipartBackend, PartedUpload, RawPage, WantedUpload};
+use super::unfinished::Entry;
 use super::{Existing, PartUpload, StoreResult, Unfinished};
 pub(super) use client::BucketClient;
 pub(super) use dialect::Dialect;
@@ -31,6 +32,10 @@ pub(super) struct BucketExtras {
     pub(super) largest_copy: u64,
     /// `object_store`'s calls for single parts.
     pub(super) multipart: MultipartBackend,
+    /// Whether an upload may take parts of the object that it replaces.
+    pub(super) copies_parts: bool,
+    /// Where uploads in parts are noted until they are settled.
+    pub(super) journal: OnceLock<Arc<Unfinished>>,
 }
 
 #[async_trait]
@@ -66,12 +71,26 @@ impl Extras for BucketExtras {
     }
 
     async fn begin_upload(&self, wanted: WantedUpload) -> StoreResult<Option<Box<dyn PartUpload>>> {
-        let publisher = Arc::new(upload::Publisher(self.client.clone()));
-        let bucket = &self.client.client.address;
-        PartedUpload::begin(self.multipart.clone(), publisher, bucket, wanted).await.map(Some)
+        let publisher = upload::Publisher { client: self.client.clone(), copies_parts: self.copies_parts };
+        let noted = self.note(wanted.path.as_ref());
+        PartedUpload::begin(self.multipart.clone(), Arc::new(publisher), noted, wanted).await.map(Some)
     }
 
-    async fn remove_unfinished(&self, journal: &Arc<Unfinished>) -> StoreResult<u64> {
-        unfinished::remove(&self.client, journal).await
+    fn note_in(&self, journal: Arc<Unfinished>) {
+        drop(self.journal.set(journal));
+    }
+
+    async fn remove_unfinished(&self) -> StoreResult<u64> {
+        match self.journal.get() {
+            Some(journal) => unfinished::remove(&self.client, journal).await,
+            None => Ok(0),
+        }
+    }
+}
+
+impl BucketExtras {
+    /// Notes that an upload in parts is about to begin.
+    fn note(&self, key: &str) -> Option<Entry> {
+        self.journal.get().map(|journal| journal.begin(&self.client.client.address, key))
     }
 }

@@ -4,21 +4,26 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use md5::{Digest, Md5};
+use object_store::multipart::PartId;
 
 use super::client::BucketClient;
-use crate::stores::object::{Publish, SentParts, element};
+use crate::stores::object::{PartCopy, Publish, SentParts, element};
 use crate::stores::rest::{Answer, Ask, first, key_path};
 use crate::stores::{Existing, StoreError, StoreErrorKind, StoreResult};
 
 /// Publishes uploads in one bucket.
 #[derive(Debug)]
-pub(super) struct Publisher(pub(super) BucketClient);
+pub(super) struct Publisher {
+    pub(super) client: BucketClient,
+    /// Whether the bucket takes parts that it copies itself.
+    pub(super) copies_parts: bool,
+}
 
 #[async_trait]
 impl Publish for Publisher {
     async fn publish(&self, sent: &SentParts<'_>) -> StoreResult<Option<String>> {
         let refuse = sent.existing == Existing::Refuse;
-        let (name, value) = self.0.dialect.refuse_existing();
+        let (name, value) = self.client.dialect.refuse_existing();
         let condition = refuse.then(|| (name.to_owned(), value.to_owned()));
         let mut ask = Ask {
             method: "POST",
@@ -30,7 +35,7 @@ impl Publish for Publisher {
         let (mut answer, mut tries) = self.ask(sent, ask.clone()).await;
         if refuse && matches!(&answer, Err(error) if error.kind == StoreErrorKind::Unsupported) {
             // A server without conditional requests: looking first is the best there is.
-            self.0.refuse_existing(sent.path.as_ref()).await?;
+            self.client.refuse_existing(sent.path.as_ref()).await?;
             ask.headers.clear();
             (answer, tries) = self.ask(sent, ask).await;
         }
@@ -42,11 +47,26 @@ impl Publish for Publisher {
             Err(error) => Err(refused(sent, error)),
         }
     }
+
+    fn copies_parts(&self) -> bool {
+        self.copies_parts
+    }
+
+    async fn copy_part(&self, copy: PartCopy<'_>) -> StoreResult<PartId> {
+        let key = copy.path.as_ref();
+        let (dialect, etag) = (self.client.dialect, format!("\"{}\"", copy.etag));
+        let headers = vec![
+            (dialect.copy_source().to_owned(), self.client.source(key)?),
+            (dialect.copy_if_match().to_owned(), etag),
+        ];
+        let content_id = self.client.copy_range(key, key, headers, copy.id, copy.place, copy.range).await?;
+        Ok(PartId { content_id })
+    }
 }
 
 impl Publisher {
     async fn ask(&self, sent: &SentParts<'_>, ask: Ask<'_>) -> (StoreResult<Answer>, u32) {
-        self.0.client.expect_counting("finish the upload of", sent.path.as_ref(), ask).await
+        self.client.client.expect_counting("finish the upload of", sent.path.as_ref(), ask).await
     }
 
     /// An earlier try may have been done and its answer lost: then the upload is gone, and the object is made of its parts.
@@ -63,12 +83,12 @@ impl Publisher {
         let path = key_path(sent.path.as_ref()).ok()?;
         let query = [("uploadId", sent.id), ("max-parts", "1")];
         let parts = Ask { method: "GET", path: path.clone(), query: &query, ..Ask::default() };
-        match self.0.expect("look for the upload of", sent.path.as_ref(), parts).await {
+        match self.client.expect("look for the upload of", sent.path.as_ref(), parts).await {
             Err(error) if error.kind == StoreErrorKind::NotFound => {}
             _ => return None,
         }
         let ask = Ask { method: "HEAD", path, ..Ask::default() };
-        let head = self.0.expect("look up", sent.path.as_ref(), ask).await.ok()?;
+        let head = self.client.expect("look up", sent.path.as_ref(), ask).await.ok()?;
         let header = |name: &str| head.head.headers().get(name)?.to_str().ok();
         let etag = header("etag")?.trim_matches('"');
         let ours = multipart_etag(sent).is_none_or(|ours| ours == etag);

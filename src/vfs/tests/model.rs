@@ -99,7 +99,7 @@ async fn many(make: impl Fn(&str) -> TestStore, mode: WriteMode, in_order: u64, 
         whole += u64::from(live(&home, &store, seed, mode, in_order).await);
         drop(spent);
         home.assert_all_given_back().await;
-        assert_eq!(store.open_uploads(), 0, "seed {seed}");
+        store.assert_no_uploads().await;
     }
     whole
 }

@@ -447,6 +447,26 @@ impl PartUpload for TestUpload {
         self.replace_part(self.next - 1, part)
     }
 
+    fn copies_parts(&self) -> bool {
+        true
+    }
+
+    fn copy_part(&mut self, etag: &str, range: std::ops::Range<u64>) -> BoxFuture<'static, StoreResult<()>> {
+        let (store, parts, index) = (self.store.clone(), Arc::clone(&self.parts), self.next);
+        let (key, etag) = (self.key.clone(), etag.to_owned());
+        self.next += 1;
+        Box::pin(async move {
+            store.call("copy_part").await?;
+            let stored = store.state().objects.get(key.as_str()).cloned().ok_or_else(not_found)?;
+            if stored.etag != etag {
+                return Err(StoreError::new(StoreErrorKind::Changed, "another version"));
+            }
+            let data = stored.data.slice(range.start as usize..range.end as usize);
+            parts.lock().unwrap().insert(index, (range.end - range.start, vec![data]));
+            Ok(())
+        })
+    }
+
     fn replaces_parts(&self) -> bool {
         true
     }

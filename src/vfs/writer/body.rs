@@ -157,6 +157,11 @@ impl Body {
     async fn take_over(&mut self, object: Arc<dyn Object>, length: u64, in_any_order: bool) -> StoreResult<()> {
         if in_any_order || self.readable {
             self.go_random().await?;
+        } else if self.stream.must_begin(usize::try_from(length).unwrap_or(usize::MAX)) {
+            self.begin().await?;
+            if let (None, true, Some(etag)) = (&self.random, self.stream.can_copy(length), &object.stat().etag) {
+                return self.stream.copy(etag, length).await;
+            }
         }
         self.append_old(object, 0, length).await
     }
@@ -238,6 +243,9 @@ impl Body {
 
     /// From here on the file is written in any order.
     async fn go_random(&mut self) -> StoreResult<()> {
+        if self.random.is_some() {
+            return Ok(());
+        }
         let wanted = self.size();
         if !self.stream.has_begun() {
             self.begin().await?;

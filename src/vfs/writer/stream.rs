@@ -22,6 +22,9 @@ const MOST_PARTS: usize = 12;
 /// How many bytes of one upload may be under way, unless they are of two parts only. 64 MiB is 50 ms at 1.3 GB/s.
 const MOST_BYTES: u64 = 64 << 20;
 
+/// About how many bytes a part has that the store copies by itself.
+const COPIED_PART: u64 = 256 << 20;
+
 /// A staged part is read back in pieces of this many bytes.
 const PIECE: u64 = 4 << 20;
 
@@ -269,6 +272,31 @@ impl Stream {
         Ok(())
     }
 
+    /// Whether the bytes of an object can become parts without passing here: nothing was taken yet, and they make a part.
+    pub(super) fn can_copy(&self, bytes: u64) -> bool {
+        let copies = self.upload.as_ref().is_some_and(|upload| upload.copies_parts());
+        copies && self.position() == 0 && bytes >= self.target.store.part_limits().smallest_part
+    }
+
+    /// Makes parts of the first bytes of the object that is there, on the store's side.
+    pub(super) async fn copy(&mut self, etag: &str, bytes: u64) -> StoreResult<()> {
+        // A thousand parts at most, so that what follows has the others.
+        let parts = bytes.div_ceil(COPIED_PART.max(bytes.div_ceil(1_000)));
+        for number in 0..parts {
+            while self.flying.len() >= MOST_PARTS {
+                self.wait_for_a_part().await?;
+            }
+            // Of equal length, so that the last one is not too short.
+            let range = bytes * number / parts..bytes * (number + 1) / parts;
+            let Some(upload) = &mut self.upload else { return Err(no_upload()) };
+            let copying = upload.copy_part(etag, range);
+            self.flying.spawn(async move { copying.await.map(|()| 0) });
+            self.parts += 1;
+        }
+        self.sent += bytes;
+        Ok(())
+    }
+
     /// Sends all of a staged file, in parts.
     pub(super) async fn send_staged(&mut self, file: &StagedFile) -> StoreResult<()> {
         let mut at = 0;
@@ -293,7 +321,7 @@ impl Stream {
             ));
         }
         let Some(upload) = &mut self.upload else {
-            return Err(StoreError::new(StoreErrorKind::Other, "a part was ready before its upload"));
+            return Err(no_upload());
         };
         let sending = upload.put_part(data);
         self.flying.spawn(async move {
@@ -350,7 +378,7 @@ impl Stream {
         while self.wait_for_a_part().await? {}
         self.send_head_again().await?;
         let Some(upload) = &mut self.upload else {
-            return Err(StoreError::new(StoreErrorKind::Other, "the upload was lost"));
+            return Err(no_upload());
         };
         let mut written = upload.complete().await?;
         self.upload = None;
@@ -384,6 +412,10 @@ impl Stream {
             tracing::warn!(store = store.name(), %key, %error, "the parts of an upload could not be removed");
         }
     }
+}
+
+fn no_upload() -> StoreError {
+    StoreError::new(StoreErrorKind::Other, "a part was ready before its upload")
 }
 
 impl Filling {
