@@ -129,6 +129,12 @@ impl Tree {
         if !self.is_directory(from) || self.exists(to) {
             return false;
         }
+        // Across stores every directory is made; within one, a prefix is all that moves.
+        if from[..2] != to[..2] {
+            let implied: Vec<String> = self.below(from).iter().flat_map(|path| above(path)).collect();
+            let inside = implied.into_iter().filter(|path| path == from || path.starts_with(&format!("{from}/")));
+            self.directories.extend(inside);
+        }
         let moved = |path: &str| path.strip_prefix(from).map(|rest| format!("{to}{rest}"));
         for path in self.below(from).into_iter().chain([from.to_owned()]) {
             let Some(new) = moved(&path) else { continue };
@@ -147,10 +153,8 @@ impl Tree {
 
     /// Where directories stay, those above a path are as good as made.
     fn keep_above(&mut self, path: &str) {
-        let mut above = parent(path);
-        while self.directories_stay && path.starts_with("/x/") && above != "/x" {
-            self.directories.insert(above.to_owned());
-            above = parent(above);
+        if self.directories_stay && path.starts_with("/x/") {
+            self.directories.extend(above(path));
         }
     }
 
@@ -163,14 +167,7 @@ impl Tree {
     }
 
     fn has_file_above(&self, path: &str) -> bool {
-        let mut above = parent(path);
-        while above.len() > 2 {
-            if self.files.contains_key(above) {
-                return true;
-            }
-            above = parent(above);
-        }
-        false
+        above(path).iter().any(|above| self.files.contains_key(above))
     }
 
     /// Files and made directories below a directory.
@@ -182,15 +179,11 @@ impl Tree {
 
     /// Compares with what was found by listing everything.
     pub fn check(&self, found: &Tree) -> Result<(), TestCaseError> {
-        let mut directories: BTreeSet<&str> = self.directories.iter().map(String::as_str).collect();
+        let mut directories = self.directories.clone();
         for path in self.files.keys().chain(&self.directories) {
-            let mut above = parent(path);
-            while above.len() > 2 {
-                directories.insert(above);
-                above = parent(above);
-            }
+            directories.extend(above(path));
         }
-        prop_assert_eq!(directories, found.directories.iter().map(String::as_str).collect::<BTreeSet<_>>());
+        prop_assert_eq!(&directories, &found.directories);
         prop_assert_eq!(self.files.keys().collect::<Vec<_>>(), found.files.keys().collect::<Vec<_>>());
         for (path, file) in &self.files {
             let there = &found.files[path];
@@ -202,6 +195,14 @@ impl Tree {
         }
         Ok(())
     }
+}
+
+/// The directories above a path, the entry's own left out.
+fn above(path: &str) -> Vec<String> {
+    std::iter::successors(Some(parent(path)), |above| Some(parent(above)))
+        .take_while(|above| above.len() > 2)
+        .map(str::to_owned)
+        .collect()
 }
 
 fn parent(path: &str) -> &str {
