@@ -1,16 +1,23 @@
-//! One suite for every store: memory, local, and S3 against a server of the tests' own, or the one that
+//! One suite for every store: memory, local, Azure, and S3 against a server of the tests' own, or the one that
 //! `LOCKGATE_TEST_S3_ENDPOINT` and `LOCKGATE_TEST_S3_BUCKET` name (keys: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`).
 //!
-//! Without a server the S3 tests fail, so that a run never passes without them by accident; `LOCKGATE_TEST_SKIP_SERVERS=1`
+//! Azure Blob Storage likewise: against an emulator of the tests' own, or the account that `LOCKGATE_TEST_AZURE_ACCOUNT`,
+//! `LOCKGATE_TEST_AZURE_KEY`, `LOCKGATE_TEST_AZURE_CONTAINER` (it exists) and perhaps `LOCKGATE_TEST_AZURE_ENDPOINT` name.
+//!
+//! Without a server the tests of S3 and Azure fail, so that a run never passes without them by accident; `LOCKGATE_TEST_SKIP_SERVERS=1`
 //! skips them where `CI` is not set.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "conformance/azure_only.rs"]
+mod azure_only;
 #[path = "conformance/directories.rs"]
 mod directories;
 #[path = "conformance/files.rs"]
 mod files;
 #[path = "conformance/fixture.rs"]
 mod fixture;
+#[path = "conformance/fixture_azure.rs"]
+mod fixture_azure;
 #[path = "conformance/listings.rs"]
 mod listings;
 #[path = "conformance/local_only.rs"]
@@ -36,6 +43,13 @@ macro_rules! conformance {
         mod s3 {
             $(#[tokio::test] async fn $check() {
                 if let Some(fixture) = crate::fixture::Fixture::s3().await {
+                    crate::$module::$check(fixture).await;
+                }
+            })*
+        }
+        mod azure {
+            $(#[tokio::test] async fn $check() {
+                if let Some(fixture) = crate::fixture::Fixture::azure() {
                     crate::$module::$check(fixture).await;
                 }
             })*

@@ -12,7 +12,7 @@ use object_store::aws::{AwsAuthorizer, AwsCredential};
 use object_store::client::{ClientOptions, HttpClient, HttpConnector, HttpRequest, HttpRequestBody, ReqwestConnector};
 use tempfile::TempDir;
 
-use crate::support::s3;
+use crate::support::{azure, s3};
 
 /// A store and what keeps it alive.
 pub struct Fixture {
@@ -21,17 +21,19 @@ pub struct Fixture {
     pub folder: Option<TempDir>,
     /// The S3 store's server and the prefix of its keys.
     pub server: Option<(Server, String)>,
+    /// The Azure store's container and the prefix of its keys.
+    pub azure: Option<(azure::Account, String)>,
 }
 
 impl Fixture {
     pub fn memory() -> Self {
-        Fixture { store: open_url("memory:///", &[]), folder: None, server: None }
+        Fixture { store: open_url("memory:///", &[]), folder: None, server: None, azure: None }
     }
 
     pub fn local() -> Self {
         let folder = TempDir::new().unwrap();
         let store = open_url(&format!("file://{}", folder.path().display()), &[("fsync", "false")]);
-        Fixture { store, folder: Some(folder), server: None }
+        Fixture { store, folder: Some(folder), server: None, azure: None }
     }
 
     /// `None` when tests with servers are to be skipped.
@@ -40,7 +42,13 @@ impl Fixture {
         server.make_bucket().await;
         let prefix = format!("conformance/{}", uuid::Uuid::now_v7().simple());
         let store = server.open(&prefix);
-        Some(Fixture { store, folder: None, server: Some((server, format!("{prefix}/"))) })
+        Some(Fixture { store, folder: None, server: Some((server, format!("{prefix}/"))), azure: None })
+    }
+
+    /// What stands before every key of the store.
+    pub fn prefix(&self) -> &str {
+        let s3 = self.server.as_ref().map(|(_, prefix)| prefix);
+        s3.or(self.azure.as_ref().map(|(_, prefix)| prefix)).map_or("", String::as_str)
     }
 
     /// Whether the store keeps whole objects only.

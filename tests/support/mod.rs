@@ -1,11 +1,12 @@
 //! What black-box tests share: programs with a time limit, servers that cannot be left behind, the gateway under test, its
-//! clients, an S3 server, and test data.
+//! clients, an S3 server, an Azure emulator, and test data.
 //!
 //! Whatever is missing makes a test fail with a sentence; no test passes because it could not run.
 
 // Each test binary uses its own part.
 #![allow(dead_code)]
 
+pub mod azure;
 pub mod client;
 pub mod data;
 pub mod events;

@@ -15,6 +15,12 @@ use crate::stores::{Existing, PartUpload, Skipped, StoreResult};
 /// Keys are whole keys in the bucket and raw; a key that ends with a slash is a folder marker.
 #[async_trait]
 pub(in crate::stores) trait Extras: Send + Sync + fmt::Debug {
+    /// Refuses a whole key that the store would keep under another name, or not at all.
+    fn judge(&self, key: &str) -> StoreResult<()> {
+        let _ = key;
+        Ok(())
+    }
+
     /// One page of the keys that begin with a prefix.
     async fn list(&self, request: ListRequest<'_>) -> StoreResult<RawPage>;
 
@@ -56,7 +62,8 @@ pub(in crate::stores) struct ListRequest<'a> {
     pub(in crate::stores) delimited: bool,
     /// Where an earlier page ended.
     pub(in crate::stores) from: Option<&'a str>,
-    /// The most keys and prefixes of the page; the store may give fewer.
+    /// The most keys and prefixes of the page; the store may give fewer. One: whether there is anything, asked by who looks
+    /// the name itself up as well.
     pub(in crate::stores) most: usize,
 }
 

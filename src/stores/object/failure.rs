@@ -60,8 +60,35 @@ fn kind_of_text(text: &str) -> StoreErrorKind {
     }
 }
 
-/// The kind of an error code of S3's API; `None` for one that says nothing special.
+/// The kind of an error code of S3's or Azure's API; `None` for one that says nothing special.
 pub(in crate::stores) fn kind_of_code(code: &str) -> Option<StoreErrorKind> {
+    kind_of_azure_code(code).or_else(|| kind_of_s3_code(code))
+}
+
+fn kind_of_azure_code(code: &str) -> Option<StoreErrorKind> {
+    Some(match code {
+        "BlobNotFound" | "ContainerNotFound" | "ResourceNotFound" => StoreErrorKind::NotFound,
+        "BlobAlreadyExists" => StoreErrorKind::AlreadyExists,
+        "ConditionNotMet" | "SourceConditionNotMet" | "TargetConditionNotMet" => StoreErrorKind::Changed,
+        // The blocks of an upload are gone once another upload of the same name is finished.
+        "InvalidBlockList" => StoreErrorKind::Changed,
+        "InvalidUri" | "InvalidResourceName" | "OutOfRangeInput" => StoreErrorKind::InvalidName,
+        "RequestBodyTooLarge" | "BlockCountExceedsLimit" => StoreErrorKind::TooLarge,
+        "AuthenticationFailed"
+        | "AuthorizationFailure"
+        | "AuthorizationPermissionMismatch"
+        | "BlobImmutableDueToPolicy"
+        | "InsufficientAccountPermissions"
+        | "InvalidAuthenticationInfo"
+        | "LeaseIdMissing"
+        | "NoAuthenticationInformation" => StoreErrorKind::AccessDenied,
+        "BlobArchived" | "SnapshotsPresent" => StoreErrorKind::Unsupported,
+        "ServerBusy" | "OperationTimedOut" => StoreErrorKind::Unavailable,
+        _ => return None,
+    })
+}
+
+fn kind_of_s3_code(code: &str) -> Option<StoreErrorKind> {
     Some(match code {
         "NoSuchKey" | "NoSuchBucket" | "NoSuchUpload" | "NotFound" => StoreErrorKind::NotFound,
         "KeyTooLongError" | "InvalidURI" | "XMinioInvalidObjectName" => StoreErrorKind::InvalidName,
@@ -99,10 +126,11 @@ pub(in crate::stores) fn describe(error: &Error) -> String {
     }
 }
 
-/// The content of the first XML element of this name.
+/// The first line in the first XML element of this name: Azure's messages go on with the request's number and time.
 pub(in crate::stores) fn element<'t>(text: &'t str, name: &str) -> Option<&'t str> {
     let (_, after) = text.split_once(&format!("<{name}>"))?;
     let (content, _) = after.split_once("</")?;
+    let content = content.lines().next()?.trim_end();
     (content.len() < 300 && !content.is_empty()).then_some(content)
 }
 

@@ -30,7 +30,7 @@ use object_store::{Attribute, Attributes, GetOptions, ObjectStore, PutMode, PutM
 pub(super) use extras::{Extras, ListRequest, ListedTime, RawObject, RawPage};
 pub(super) use failure::{at, describe, element, kind_of_code};
 pub(super) use kept_times::KeptTimes;
-pub(super) use mtime::{FOLDER, MTIME, MtimeForm, bare_etag, is_folder};
+pub(super) use mtime::{FOLDER, MTIME, MtimeForm, bare_etag, read as read_mtime};
 pub(super) use parts::{MultipartBackend, PartCopy, PartedUpload, Publish, SentParts, WantedUpload};
 
 use super::{
@@ -83,6 +83,7 @@ impl ObjectBacked {
             let message = format!("the key \"{full}\" is longer than {LONGEST_KEY} bytes");
             return Err(StoreError::new(StoreErrorKind::InvalidName, message));
         }
+        self.extras.judge(&full)?;
         Path::parse(&full).map_err(|error| {
             StoreError::with_source(StoreErrorKind::InvalidName, format!("the store cannot hold \"{key}\""), error)
         })

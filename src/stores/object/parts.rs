@@ -48,6 +48,11 @@ pub(in crate::stores) trait Publish: Send + Sync {
     /// is [`StoreErrorKind::AlreadyExists`]. An answer that is lost on the way is asked for again.
     async fn publish(&self, sent: &SentParts<'_>) -> StoreResult<Option<String>>;
 
+    /// Whether an upload without parts cannot be published.
+    fn needs_a_part(&self) -> bool {
+        true
+    }
+
     /// Whether [`Publish::copy_part`] works.
     fn copies_parts(&self) -> bool {
         false
@@ -217,8 +222,7 @@ impl PartUpload for PartedUpload {
             let message = format!("the upload of \"{}\" is finished already", self.key);
             return Err(StoreError::new(StoreErrorKind::Other, message));
         }
-        if self.next == 0 {
-            // An upload without parts cannot be completed.
+        if self.next == 0 && self.publisher.needs_a_part() {
             self.put_part(Vec::new()).await?;
         }
         let parts = self.all_parts()?;

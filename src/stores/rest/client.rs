@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use object_store::aws::{AwsAuthorizer, AwsCredentialProvider};
+use object_store::azure::{AzureAuthorizer, AzureCredentialProvider};
 use object_store::client::{HttpClient, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse};
 use object_store::gcp::GcpCredentialProvider;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -41,6 +42,13 @@ pub(in crate::stores) enum Signing {
     },
     /// A bearer token of Google's.
     Google(GcpCredentialProvider),
+    /// An account key, a shared access signature or a bearer token of Azure's.
+    Azure {
+        /// Where they come from.
+        credentials: AzureCredentialProvider,
+        /// The storage account.
+        account: String,
+    },
     /// Not at all: an open bucket.
     None,
 }
@@ -50,6 +58,7 @@ impl fmt::Debug for Signing {
         f.write_str(match self {
             Signing::Aws { .. } => "Aws",
             Signing::Google(_) => "Google",
+            Signing::Azure { .. } => "Azure",
             Signing::None => "None",
         })
     }
@@ -177,6 +186,10 @@ impl Client {
                 })?;
                 request.headers_mut().insert("authorization", bearer);
                 Ok(())
+            }
+            Signing::Azure { credentials, account } => {
+                let credential = credentials.get_credential().await?;
+                AzureAuthorizer::new(&credential, account).try_authorize(request)
             }
         }
     }

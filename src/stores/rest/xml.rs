@@ -1,13 +1,14 @@
 //! Answers in XML, as S3, Google and Azure give them.
 
 use quick_xml::Reader;
-use quick_xml::events::Event;
+use quick_xml::events::{BytesStart, Event};
 
 use super::client::Failure;
 use crate::stores::StoreErrorKind;
 use crate::stores::object::{element, kind_of_code};
 
-/// Calls `take` with the path and the text of every element, as it ends.
+/// Calls `take` with the path and the text of every element, as it ends; before that, for each attribute, with its name after
+/// an `@` as the last of the path, and its value.
 pub(in crate::stores) fn walk(answer: &[u8], mut take: impl FnMut(&[String], &str)) -> Result<(), String> {
     /// Answers nest four deep.
     const DEEPEST: usize = 16;
@@ -21,10 +22,12 @@ pub(in crate::stores) fn walk(answer: &[u8], mut take: impl FnMut(&[String], &st
                     return Err("it nests too deep".to_owned());
                 }
                 path.push(String::from_utf8_lossy(start.local_name().as_ref()).into_owned());
+                attributes(&start, &mut path, &mut take);
                 text.clear();
             }
             Event::Empty(start) => {
                 path.push(String::from_utf8_lossy(start.local_name().as_ref()).into_owned());
+                attributes(&start, &mut path, &mut take);
                 take(&path, "");
                 path.pop();
             }
@@ -47,6 +50,14 @@ pub(in crate::stores) fn walk(answer: &[u8], mut take: impl FnMut(&[String], &st
             Event::Eof => return Ok(()),
             _ => {}
         }
+    }
+}
+
+fn attributes(start: &BytesStart<'_>, path: &mut Vec<String>, take: &mut impl FnMut(&[String], &str)) {
+    for attribute in start.attributes().flatten() {
+        path.push(format!("@{}", String::from_utf8_lossy(attribute.key.local_name().as_ref())));
+        take(path, &String::from_utf8_lossy(&attribute.value));
+        path.pop();
     }
 }
 

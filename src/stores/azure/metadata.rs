@@ -1,0 +1,38 @@
+//! A new modification time on an old blob, by Set Blob Metadata: two requests, no copy.
+
+use super::container::{BlobAsk, Container, METADATA};
+use crate::stores::object::MTIME;
+use crate::stores::{StoreErrorKind, StoreResult};
+
+/// How often the metadata is read again because the blob was changed in between.
+const TRIES: usize = 5;
+
+/// Replaces the kept modification time and sends the rest of the metadata again, which the request would drop. `false` where
+/// it cannot be kept: on a directory's marker.
+pub(super) async fn set_mtime(container: &Container, key: &str, mtime: &str) -> StoreResult<bool> {
+    let mut tried = 0;
+    loop {
+        tried += 1;
+        match attempt(container, key, mtime).await {
+            Err(error) if error.kind == StoreErrorKind::Changed && tried < TRIES => {}
+            done => return done,
+        }
+    }
+}
+
+async fn attempt(container: &Container, key: &str, mtime: &str) -> StoreResult<bool> {
+    let found = container.head(key).await?;
+    if found.is_folder() {
+        return Ok(false);
+    }
+    let name = format!("{METADATA}{MTIME}");
+    let mut headers = found.metadata(key)?;
+    headers.retain(|(other, _)| *other != name);
+    headers.push((name, mtime.to_owned()));
+    if let Some(etag) = found.etag() {
+        headers.push(("if-match".to_owned(), etag.to_owned()));
+    }
+    let query = [("comp", "metadata")];
+    let ask = BlobAsk { method: "PUT", query: &query, headers, ..BlobAsk::default() };
+    container.blob("set the time of", key, ask).await.map(|_| true)
+}

@@ -1,0 +1,188 @@
+//! What `object_store` cannot do on Azure Blob Storage, by signed requests of our own: folder markers, listings that no odd
+//! name can fail and that show kept times, copies that are waited for, new metadata on an old blob, uploads that never replace.
+//!
+//! A directory's marker is what Azure's own tools write: an empty blob of the directory's name with the metadata
+//! `hdi_isfolder`. Those that others write as an empty blob `dir/` are understood.
+
+mod container;
+mod copy;
+mod metadata;
+mod name;
+mod upload;
+mod xml;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use object_store::PutMultipartOptions;
+use object_store::azure::MicrosoftAzure;
+use tokio::sync::OnceCell;
+
+use super::object::{
+    Extras, FOLDER, ListRequest, ListedTime, MultipartBackend, PartedUpload, RawObject, RawPage, WantedUpload,
+};
+use super::{Existing, PartUpload, StoreError, StoreErrorKind, StoreResult};
+pub(super) use container::Container;
+use container::{BlobAsk, METADATA};
+pub(super) use name::judge;
+
+/// The most names of one page.
+const LARGEST_PAGE: usize = 5_000;
+
+/// [`Extras`] over Azure's interface.
+#[derive(Debug)]
+pub(super) struct AzureExtras {
+    /// Sends the requests.
+    container: Container,
+    /// Sends the blocks of uploads.
+    objects: Arc<MicrosoftAzure>,
+    /// Whether the account has real directories (a hierarchical namespace); asked when it first matters.
+    hierarchical: OnceCell<bool>,
+}
+
+impl AzureExtras {
+    /// `container` and `objects` are the same container.
+    pub(super) fn new(container: Container, objects: Arc<MicrosoftAzure>) -> Self {
+        AzureExtras { container, objects, hierarchical: OnceCell::new() }
+    }
+
+    /// The marker of the directory that is listed, which does not lie under its own prefix.
+    async fn own_marker(&self, prefix: &str) -> StoreResult<Option<RawObject>> {
+        let directory = prefix.trim_end_matches('/');
+        if directory.is_empty() {
+            return Ok(None);
+        }
+        let Some(head) = self.container.marker(directory).await? else { return Ok(None) };
+        let modified = head.header("last-modified").and_then(|text| chrono::DateTime::parse_from_rfc2822(text).ok());
+        Ok(Some(RawObject {
+            key: prefix.to_owned(),
+            size: 0,
+            modified: modified.map(Into::into),
+            kept: ListedTime::Listed(None),
+            etag: head.etag().map(|tag| tag.trim_matches('"').to_owned()),
+        }))
+    }
+
+    /// The first names of a prefix. Azure may give an empty page and go on in the next.
+    async fn first_page(&self, request: &ListRequest<'_>) -> StoreResult<RawPage> {
+        let mut page = self.page(request).await?;
+        while page.objects.is_empty() && page.skipped.count == 0 && page.next.is_some() {
+            page = self.page(&ListRequest { from: page.next.as_deref(), ..*request }).await?;
+        }
+        Ok(page)
+    }
+
+    async fn page(&self, request: &ListRequest<'_>) -> StoreResult<RawPage> {
+        let most = request.most.min(LARGEST_PAGE).to_string();
+        let mut query =
+            vec![("restype", "container"), ("comp", "list"), ("include", "metadata"), ("maxresults", &most)];
+        if !request.prefix.is_empty() {
+            query.push(("prefix", request.prefix));
+        }
+        if request.delimited {
+            query.push(("delimiter", "/"));
+        }
+        if let Some(from) = request.from {
+            query.push(("marker", from));
+        }
+        let answer = self.container.get("list", request.prefix, &query).await?;
+        xml::listing(&answer.body, request.prefix)
+    }
+
+    /// Whether an empty directory may hide from a plain look-up, as the real ones do in an account with hierarchical names.
+    async fn is_hierarchical(&self) -> bool {
+        let ask = || async {
+            let answer =
+                self.container.get("look up the account of", "", &[("restype", "account"), ("comp", "properties")]);
+            match answer.await {
+                Ok(answer) => {
+                    let says = answer.head.headers().get("x-ms-is-hns-enabled");
+                    Ok(says.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true")))
+                }
+                // These credentials may not ask, and never will: better one request too many each time.
+                Err(error) if error.kind != StoreErrorKind::Unavailable => Ok(true),
+                Err(error) => Err(error),
+            }
+        };
+        self.hierarchical.get_or_try_init(ask).await.copied().unwrap_or(true)
+    }
+}
+
+#[async_trait]
+impl Extras for AzureExtras {
+    fn judge(&self, key: &str) -> StoreResult<()> {
+        judge(key)
+    }
+
+    async fn list(&self, request: ListRequest<'_>) -> StoreResult<RawPage> {
+        if request.delimited || request.from.is_some() {
+            return self.page(&request).await;
+        }
+        if request.most == 1 {
+            let mut page = self.first_page(&request).await?;
+            let nothing = page.objects.is_empty() && page.skipped.count == 0;
+            if nothing && !request.prefix.is_empty() && self.is_hierarchical().await {
+                page.objects.extend(self.own_marker(request.prefix).await?);
+            }
+            return Ok(page);
+        }
+        let (own, page) = futures_util::join!(self.own_marker(request.prefix), self.first_page(&request));
+        let mut page = page?;
+        if let Some(own) = own?
+            && page.objects.iter().all(|object| object.key != own.key)
+        {
+            page.objects.insert(0, own);
+        }
+        Ok(page)
+    }
+
+    async fn put_marker(&self, prefix: &str) -> StoreResult<()> {
+        let directory = prefix.trim_end_matches('/');
+        let text = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let headers = vec![
+            text("x-ms-blob-type", "BlockBlob"),
+            text(&format!("{METADATA}{FOLDER}"), "true"),
+            text("if-none-match", "*"),
+        ];
+        let ask = BlobAsk { method: "PUT", headers, ..BlobAsk::default() };
+        match self.container.blob("make the directory", directory, ask).await {
+            Err(error) if matches!(error.kind, StoreErrorKind::AlreadyExists | StoreErrorKind::Changed) => {
+                match self.container.marker(directory).await? {
+                    Some(_) => Ok(()),
+                    None => Err(StoreError::new(StoreErrorKind::AlreadyExists, error.message)),
+                }
+            }
+            other => other.map(drop),
+        }
+    }
+
+    async fn delete(&self, key: &str) -> StoreResult<()> {
+        let Some(directory) = key.strip_suffix('/') else { return self.container.delete(key, None).await };
+        // A blob `dir/` and a blob `dir` may stand for the directory; `dir` may as well be a file, which stays.
+        let (theirs, ours) = futures_util::join!(self.container.delete(key, None), self.container.marker(directory));
+        theirs?;
+        match ours? {
+            Some(head) => self.container.delete(directory, head.etag()).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn copy(&self, from: &str, to: &str, existing: Existing) -> StoreResult<()> {
+        if from.ends_with('/') {
+            return self.put_marker(to).await;
+        }
+        copy::blob(&self.container, from, to, existing).await
+    }
+
+    async fn set_mtime(&self, key: &str, mtime: &str) -> StoreResult<bool> {
+        metadata::set_mtime(&self.container, key, mtime).await
+    }
+
+    async fn begin_upload(&self, wanted: WantedUpload) -> StoreResult<Option<Box<dyn PartUpload>>> {
+        // The metadata goes with the request that publishes.
+        let publisher = upload::Publisher::new(self.container.clone(), &wanted.options)?;
+        let wanted = WantedUpload { options: PutMultipartOptions::default(), ..wanted };
+        let blocks = MultipartBackend(Arc::clone(&self.objects) as _);
+        PartedUpload::begin(blocks, Arc::new(publisher), None, wanted).await.map(Some)
+    }
+}
