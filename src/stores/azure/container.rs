@@ -7,7 +7,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use super::name::judge;
 use crate::stores::object::{FOLDER, at};
 use crate::stores::rest::{Answer, Ask, Client, Headers, Signing, key_path};
-use crate::stores::{StoreError, StoreErrorKind, StoreResult};
+use crate::stores::{StoreErrorKind, StoreResult};
 
 /// The version of the interface that is spoken: the one of `object_store`. It is sent with unsigned requests as well.
 const VERSION: &str = "2023-11-03";
@@ -123,16 +123,9 @@ impl Head {
             || (says("content-length", "0") && says(&format!("{METADATA}{FOLDER}"), "true"))
     }
 
-    /// The blob's metadata as headers; an error if some of it cannot be sent again.
-    pub(super) fn metadata(&self, key: &str) -> StoreResult<Headers> {
+    /// The blob's metadata as headers; `None` if some of it cannot be sent again as it is.
+    pub(super) fn metadata(&self) -> Option<Headers> {
         let own = self.0.head.headers().iter().filter(|(name, _)| name.as_str().starts_with(METADATA));
-        let text = own.map(|(name, value)| {
-            let value = value.to_str().map_err(|_| {
-                let message = format!("the metadata {name} of \"{key}\" is not ASCII and cannot be kept");
-                StoreError::new(StoreErrorKind::Unsupported, message)
-            })?;
-            Ok((name.as_str().to_owned(), value.to_owned()))
-        });
-        text.collect()
+        own.map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))).collect()
     }
 }

@@ -8,7 +8,7 @@ use crate::stores::{StoreErrorKind, StoreResult};
 const TRIES: usize = 5;
 
 /// Replaces the kept modification time and sends the rest of the metadata again, which the request would drop. `false` where
-/// it cannot be kept: on a directory's marker.
+/// it cannot be kept: on a directory's marker, and beside metadata that is not ASCII.
 pub(super) async fn set_mtime(container: &Container, key: &str, mtime: &str) -> StoreResult<bool> {
     let mut tried = 0;
     loop {
@@ -22,11 +22,8 @@ pub(super) async fn set_mtime(container: &Container, key: &str, mtime: &str) -> 
 
 async fn attempt(container: &Container, key: &str, mtime: &str) -> StoreResult<bool> {
     let found = container.head(key).await?;
-    if found.is_folder() {
-        return Ok(false);
-    }
+    let Some(mut headers) = found.metadata().filter(|_| !found.is_folder()) else { return Ok(false) };
     let name = format!("{METADATA}{MTIME}");
-    let mut headers = found.metadata(key)?;
     headers.retain(|(other, _)| *other != name);
     headers.push((name, mtime.to_owned()));
     if let Some(etag) = found.etag() {

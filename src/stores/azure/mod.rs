@@ -8,6 +8,8 @@ mod container;
 mod copy;
 mod metadata;
 mod name;
+#[cfg(test)]
+mod tests;
 mod upload;
 mod xml;
 
@@ -118,7 +120,7 @@ impl Extras for AzureExtras {
         if request.delimited || request.from.is_some() {
             return self.page(&request).await;
         }
-        if request.most == 1 {
+        if request.most == 1 && self.hierarchical.get() != Some(&true) {
             let mut page = self.first_page(&request).await?;
             let nothing = page.objects.is_empty() && page.skipped.count == 0;
             if nothing && !request.prefix.is_empty() && self.is_hierarchical().await {

@@ -2,7 +2,8 @@
 //!
 //! One [`ObjectBacked`] serves them all. Plain reads and writes go through `object_store`; what its trait cannot say is asked
 //! of [`Extras`]. Requests: stat two at once, open one, read one, put one, delete one, make_directory one,
-//! remove_directory two, a page of a listing one, rename of a file three, set_mtime two.
+//! remove_directory two, a page of a listing one, rename of a file three, set_mtime two. Azure: the same, but
+//! remove_directory five, because a marker stands beside its prefix and has two forms; for the first missing name one more.
 //!
 //! The kept modification time is the metadata `mtime`, as rclone writes it. A stat and an open read it. Where the store does
 //! not list metadata, a listing costs one more request for each file that it has not looked up before

@@ -155,3 +155,62 @@ fn service(
     check_address(settings, &service, client, "azure_endpoint", "azure_allow_http")?;
     Ok((account, service))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+
+    const KEY: (&str, &str) = ("azure_storage_account_key", "aHVudGVyMg==");
+    const ACCOUNT: (&str, &str) = ("AZURE_STORAGE_ACCOUNT_NAME", "acc");
+
+    fn read(place: &str, path: &str, options: &[(&str, &str)]) -> Result<ObjectBacked, String> {
+        let options = options.iter().map(|(k, v)| ((*k).to_owned(), Secret::new((*v).to_owned()))).collect();
+        open(&Settings { name: "blobs".to_owned(), url: String::new(), options }, "az", place, path)
+    }
+
+    fn refused(place: &str, path: &str, options: &[(&str, &str)]) -> String {
+        let message = read(place, path, options).err().unwrap_or_else(|| panic!("{place} {options:?} was taken"));
+        assert!(message.contains("\"blobs\"") && !message.contains("aHVudGVyMg"), "{message}");
+        message
+    }
+
+    /// Where requests go to.
+    fn address(place: &str, options: &[(&str, &str)]) -> String {
+        let store = read(place, "", options).unwrap();
+        let text = format!("{:?}", store.extras);
+        assert!(!text.contains("aHVudGVyMg") && !text.contains("hunter2"), "{text}");
+        text.split("address: \"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+    }
+
+    #[test]
+    fn addresses_are_those_of_the_account_or_the_endpoint() {
+        assert_eq!(address("c", &[ACCOUNT, KEY]), "https://acc.blob.core.windows.net/c");
+        assert_eq!(address("c@other.dfs.core.windows.net", &[ACCOUNT, KEY]), "https://other.blob.core.windows.net/c");
+        assert_eq!(
+            address("c@onelake.dfs.fabric.microsoft.com", &[KEY]),
+            "https://onelake.blob.fabric.microsoft.com/c"
+        );
+        let emulator = ("azure_endpoint", "http://127.0.0.1:1/acc/");
+        let allowed = ("azure_allow_http", "true");
+        assert_eq!(address("c", &[ACCOUNT, KEY, emulator, allowed]), "http://127.0.0.1:1/acc/c");
+        let same = ("azure_storage_endpoint", "https://acc.example");
+        assert_eq!(address("c", &[ACCOUNT, KEY, same]), "https://acc.example/c");
+    }
+
+    #[test]
+    fn options_that_do_not_fit_are_refused() {
+        let emulator = ("azure_endpoint", "http://127.0.0.1:1/acc");
+        assert!(refused("c", "", &[ACCOUNT, KEY, emulator]).contains("azure_allow_http"));
+        assert!(refused("c", "", &[ACCOUNT, KEY, ("azure_endpoint", "acc.example")]).contains("https://"));
+        assert!(refused("c", "", &[ACCOUNT, ("azure_use_emulator", "true")]).contains("azure_endpoint"));
+        refused("c", "", &[ACCOUNT, KEY, ("azure_storage_encryption_key", "x")]);
+        refused("c", "", &[ACCOUNT, ("azure_storage_account_key", "aHVudGVyMg")]);
+        refused("c", "", &[ACCOUNT, KEY, ("azure_container_name", "other")]);
+        refused("c@acc.example.org", "", &[ACCOUNT, KEY]);
+        refused("c/..", "", &[ACCOUNT, KEY]);
+        assert!(refused("c", "a%5Cb", &[ACCOUNT, KEY]).contains("backslash"));
+        assert!(refused("c", "a./b", &[ACCOUNT, KEY]).contains("dot"));
+    }
+}
