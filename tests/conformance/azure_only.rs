@@ -201,6 +201,12 @@ async fn times_are_those_that_rclone_writes_and_reads() {
     assert_eq!(store.stat(&key("d/theirs")).await.unwrap().mtime, Some(a_time()));
     assert_eq!(store.open(&key("d/theirs")).await.unwrap().stat().mtime, Some(a_time()));
     assert_eq!(get(store, "d/theirs").await, "theirs");
+    // The listing shows them all.
+    let entries: Vec<_> = pages(store, &key("d")).await.into_iter().flat_map(|page| page.entries).collect();
+    assert_eq!(entries.len(), 4);
+    for entry in entries {
+        assert_eq!(entry.stat.mtime, Some(a_time()), "{}", entry.name);
+    }
     // Our directories are theirs.
     store.make_directory(&key("d/folder")).await.unwrap();
     assert!(!rclone(account, &["lsf", "--files-only", &remote]).contains("folder"));

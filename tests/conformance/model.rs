@@ -254,3 +254,10 @@ async fn s3() {
         compare(fixture.store, false, 60).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn azure() {
+    if let Some(fixture) = Fixture::azure() {
+        compare(fixture.store, false, 60).await;
+    }
+}

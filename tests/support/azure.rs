@@ -14,14 +14,13 @@ use serde_json::{Value, json};
 use super::process::{tool, until};
 use super::server::{Server, folder, free_port};
 
-/// How many accounts the emulator has. It looks through all blobs of an account for each request, so that tests with thousands
-/// of them are slow, and slow down all others in the same account.
-const ACCOUNTS: usize = 100;
+/// The emulator's account, which everybody knows.
+const ACCOUNT: &str = "devstoreaccount1";
 
-/// The key of each, which is in the emulator's documentation.
+/// Its key, which is in the emulator's documentation.
 const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
-/// The container, which exists in each account that was given out.
+/// The container, which exists.
 const CONTAINER: &str = "lockgate-tests";
 
 /// A container of an account, and what is needed to ask it past the gateway.
@@ -45,7 +44,7 @@ struct Answer {
 /// The emulator. A process-wide value is never dropped: its guard ends it and removes its folder.
 #[derive(Debug)]
 struct Emulator {
-    port: u16,
+    account: Account,
     _server: Server,
 }
 
@@ -56,20 +55,10 @@ pub struct AzureStore {
     pub prefix: String,
 }
 
-/// An account of the emulator, with its container; another one each time.
+/// The emulator's account, with its container.
 pub fn emulator() -> Account {
     static EMULATOR: OnceLock<Emulator> = OnceLock::new();
-    static COUNT: AtomicUsize = AtomicUsize::new(0);
-    let account = account(EMULATOR.get_or_init(start).port, COUNT.fetch_add(1, Ordering::Relaxed) % ACCOUNTS);
-    let made = blocking(account.clone().try_send("PUT", "?restype=container", &[], Vec::new()));
-    assert!(made.as_ref().is_some_and(|answer| matches!(answer.status, 201 | 409)), "no container: {made:?}");
-    account
-}
-
-fn account(port: u16, number: usize) -> Account {
-    let name = format!("lockgate{number}");
-    let endpoint = format!("http://127.0.0.1:{port}/{name}");
-    Account { endpoint, name, key: KEY.to_owned(), container: CONTAINER.to_owned() }
+    EMULATOR.get_or_init(start).account.clone()
 }
 
 /// A new, empty prefix.
@@ -81,28 +70,33 @@ pub fn new_store() -> AzureStore {
 fn start() -> Emulator {
     let azurite = tool("azurite/node_modules/.bin/azurite-blob");
     let data = folder().keep();
-    let accounts: Vec<_> = (0..ACCOUNTS).map(|number| format!("{}:{KEY}", account(0, number).name)).collect();
     for _ in 0..5 {
         let port = free_port();
         let mut command = Command::new(&azurite);
         command
             .args(["--blobHost", "127.0.0.1", "--blobPort", &port.to_string()])
             .args(["--silent", "--inMemoryPersistence", "--disableTelemetry", "--skipApiVersionCheck"])
-            .env("AZURITE_ACCOUNTS", accounts.join(";"))
             .current_dir(&data)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let mut server = Server::start(&mut command, Some(data.clone()));
+        let account = Account {
+            endpoint: format!("http://127.0.0.1:{port}/{ACCOUNT}"),
+            name: ACCOUNT.to_owned(),
+            key: KEY.to_owned(),
+            container: CONTAINER.to_owned(),
+        };
         let ready = until("answer of the Azure emulator", Duration::from_secs(60), || {
             if server.has_ended() {
                 return Some(false);
             }
-            blocking(account(port, 0).try_send("GET", "?restype=container", &[], Vec::new())).map(|_| true)
+            let made = blocking(account.clone().try_send("PUT", "?restype=container", &[], Vec::new()));
+            made.filter(|answer| answer.status == 201).map(|_| true)
         });
         // Another process may have taken the port in between.
         if ready {
-            return Emulator { port, _server: server };
+            return Emulator { account, _server: server };
         }
     }
     panic!("the Azure emulator {} does not start", azurite.display());
