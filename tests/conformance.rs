@@ -1,10 +1,12 @@
-//! One suite for every store: memory, local, Azure, and S3 against a server of the tests' own, or the one that
+//! One suite for every store: memory, local, and S3 against a server of the tests' own, or the one that
 //! `LOCKGATE_TEST_S3_ENDPOINT` and `LOCKGATE_TEST_S3_BUCKET` name (keys: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`).
 //!
 //! Azure Blob Storage likewise: against an emulator of the tests' own, or the account that `LOCKGATE_TEST_AZURE_ACCOUNT`,
-//! `LOCKGATE_TEST_AZURE_KEY`, `LOCKGATE_TEST_AZURE_CONTAINER` (it exists) and perhaps `LOCKGATE_TEST_AZURE_ENDPOINT` name.
+//! `LOCKGATE_TEST_AZURE_KEY`, `LOCKGATE_TEST_AZURE_CONTAINER` (it exists) and perhaps `LOCKGATE_TEST_AZURE_ENDPOINT` name. Google
+//! Cloud Storage against an emulator, or the bucket that `LOCKGATE_TEST_GCS_BUCKET` names (an access token in
+//! `LOCKGATE_TEST_GCS_TOKEN`).
 //!
-//! Without a server the tests of S3 and Azure fail, so that a run never passes without them by accident; `LOCKGATE_TEST_SKIP_SERVERS=1`
+//! Without a server the tests with one fail, so that a run never passes without them by accident; `LOCKGATE_TEST_SKIP_SERVERS=1`
 //! skips them where `CI` is not set.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -18,6 +20,10 @@ mod files;
 mod fixture;
 #[path = "conformance/fixture_azure.rs"]
 mod fixture_azure;
+#[path = "conformance/fixture_gcs.rs"]
+mod fixture_gcs;
+#[path = "conformance/gcs_only.rs"]
+mod gcs_only;
 #[path = "conformance/listings.rs"]
 mod listings;
 #[path = "conformance/local_only.rs"]
@@ -50,6 +56,13 @@ macro_rules! conformance {
         mod azure {
             $(#[tokio::test] async fn $check() {
                 if let Some(fixture) = crate::fixture::Fixture::azure() {
+                    crate::$module::$check(fixture).await;
+                }
+            })*
+        }
+        mod gcs {
+            $(#[tokio::test] async fn $check() {
+                if let Some(fixture) = crate::fixture::Fixture::gcs().await {
                     crate::$module::$check(fixture).await;
                 }
             })*

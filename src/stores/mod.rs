@@ -6,6 +6,7 @@
 
 mod azure;
 mod error;
+mod google;
 mod key;
 mod local;
 mod memory;

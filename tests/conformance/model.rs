@@ -251,13 +251,20 @@ async fn local() {
 #[tokio::test(flavor = "multi_thread")]
 async fn s3() {
     if let Some(fixture) = Fixture::s3().await {
-        compare(fixture.store, false, 60).await;
+        compare(fixture.store, false, 40).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn azure() {
     if let Some(fixture) = Fixture::azure() {
-        compare(fixture.store, false, 60).await;
+        compare(fixture.store, false, 40).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gcs() {
+    if let Some(fixture) = Fixture::gcs().await {
+        compare(fixture.store, false, 30).await;
     }
 }

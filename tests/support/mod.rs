@@ -1,5 +1,5 @@
 //! What black-box tests share: programs with a time limit, servers that cannot be left behind, the gateway under test, its
-//! clients, an S3 server, an Azure emulator, and test data.
+//! clients, servers of object stores, and test data.
 //!
 //! Whatever is missing makes a test fail with a sentence; no test passes because it could not run.
 
@@ -11,6 +11,10 @@ pub mod client;
 pub mod data;
 pub mod events;
 pub mod gateway;
+pub mod gcs;
+mod gcs_http;
+mod gcs_parts;
+pub mod gcs_shim;
 pub mod keys;
 pub mod process;
 pub mod raw_sftp;

@@ -226,18 +226,14 @@ async fn an_upload_whose_answer_was_lost_is_known_as_published() {
     for (existing, code) in [(Existing::Refuse, "BlobAlreadyExists"), (Existing::Replace, "InvalidBlockList")] {
         let script = Script::new(&[reply(201, &[])]);
         let extras = script.extras();
-        let wanted = ExclusiveUpload {
+        let wanted = WantedUpload {
             path: Path::parse("f").unwrap(),
             options: Default::default(),
             key: Key::parse("f").unwrap(),
+            existing,
             mtime_kept: false,
         };
-        let mut upload = match existing {
-            Existing::Refuse => extras.begin_exclusive_upload(wanted).await,
-            Existing::Replace => extras.begin_upload(wanted).await,
-        }
-        .unwrap()
-        .unwrap();
+        let mut upload = extras.begin_upload(wanted).await.unwrap().unwrap();
         upload.put_part(vec![Bytes::from_static(b"x")]).await.unwrap();
         let sent = script.requests()[0].clone();
         let id = sent.split("blockid=").nth(1).unwrap().split([' ', '&']).next().unwrap().replace("%3D", "=");

@@ -36,6 +36,11 @@ pub(in crate::stores) trait Extras: Send + Sync + fmt::Debug {
     /// Replaces the kept modification time of an object and leaves the rest of its metadata; says whether it is kept.
     async fn set_mtime(&self, key: &str, mtime: &str) -> StoreResult<bool>;
 
+    /// Whether reads name a version rather than an entity tag.
+    fn reads_by_version(&self) -> bool {
+        false
+    }
+
     /// An upload in parts; `None` where `object_store`'s own will do.
     async fn begin_upload(&self, wanted: WantedUpload) -> StoreResult<Option<Box<dyn PartUpload>>> {
         let _ = wanted;

@@ -2,7 +2,7 @@
 //!
 //! One [`ObjectBacked`] serves them all. Plain reads and writes go through `object_store`; what its trait cannot say is asked
 //! of [`Extras`]. Requests: stat two at once, open one, read one, put one, delete one, make_directory one,
-//! remove_directory two, a page of a listing one, rename of a file three, set_mtime two. Azure: the same, but
+//! remove_directory two, a page of a listing one, rename of a file three, set_mtime two (one on Google Cloud Storage). Azure: the same, but
 //! remove_directory five, because a marker stands beside its prefix and has two forms; for the first missing name one more.
 //!
 //! The kept modification time is the metadata `mtime`, as rclone writes it. A stat and an open read it. Where the store does
@@ -29,10 +29,10 @@ use object_store::path::Path;
 use object_store::{Attribute, Attributes, GetOptions, ObjectStore, PutMode, PutMultipartOptions, PutPayload};
 
 pub(super) use extras::{Extras, ListRequest, ListedTime, RawObject, RawPage};
-pub(super) use failure::{at, describe, element, kind_of_code};
+pub(super) use failure::{at, describe, element, exists, kind_of_code};
 pub(super) use kept_times::KeptTimes;
-pub(super) use mtime::{FOLDER, MTIME, MtimeForm, bare_etag, read as read_mtime};
-pub(super) use parts::{MultipartBackend, PartCopy, PartedUpload, Publish, SentParts, WantedUpload};
+pub(super) use mtime::{FOLDER, MTIME, MtimeForm, bare_etag, kept_time, read as read_mtime};
+pub(super) use parts::{LibraryPublisher, MultipartBackend, PartCopy, PartedUpload, Publish, SentParts, WantedUpload};
 
 use super::{
     Capacity, Existing, Key, Kind, Object, Page, PageToken, PartLimits, PutOptions, Stat, Store, StoreError,
@@ -167,7 +167,8 @@ impl Store for ObjectBacked {
     }
 
     async fn open(&self, key: &Key) -> StoreResult<Arc<dyn Object>> {
-        let opened = reader::RemoteObject::open(Arc::clone(&self.objects), self.path(key)?, key).await?;
+        let by_version = self.extras.reads_by_version();
+        let opened = reader::RemoteObject::open(Arc::clone(&self.objects), self.path(key)?, key, by_version).await?;
         Ok(Arc::new(opened))
     }
 

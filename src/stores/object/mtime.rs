@@ -12,6 +12,9 @@ use crate::stores::{Kind, Stat};
 /// The metadata's name; a header `x-amz-meta-mtime` on S3.
 pub(in crate::stores) const MTIME: &str = "mtime";
 
+/// The metadata of gcloud and gsutil, in seconds since 1970; read where there is no [`MTIME`].
+const MTIME_OF_GCLOUD: &str = "goog-reserved-file-mtime";
+
 /// The metadata of an empty object that stands for a directory on Azure.
 pub(in crate::stores) const FOLDER: &str = "hdi_isfolder";
 
@@ -74,9 +77,15 @@ pub(in crate::stores) fn read(text: &str) -> Option<SystemTime> {
     if negative { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) }
 }
 
+/// The kept modification time among an object's metadata.
+pub(in crate::stores) fn kept_time<'m>(metadata: impl Fn(&str) -> Option<&'m str>) -> Option<SystemTime> {
+    [MTIME, MTIME_OF_GCLOUD].into_iter().find_map(|name| metadata(name).and_then(read))
+}
+
 /// The attributes of an object that was looked up: its kept time, else the store's.
 pub(in crate::stores) fn stat_of(meta: &ObjectMeta, attributes: &Attributes) -> Stat {
-    let kept = attributes.get(&Attribute::Metadata(Cow::Borrowed(MTIME))).and_then(|value| read(value));
+    let metadata = |name: &str| attributes.get(&Attribute::Metadata(Cow::Owned(name.to_owned())));
+    let kept = kept_time(|name| metadata(name).map(AsRef::as_ref));
     Stat {
         kind: if is_folder(meta, attributes) { Kind::Directory } else { Kind::File },
         size: meta.size,

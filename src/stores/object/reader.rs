@@ -1,4 +1,5 @@
-//! Reading one version of an object: ranged requests that name its entity tag.
+//! Reading one version of an object: ranged requests that name its entity tag, or its version where the store counts them
+//! (the generations of Google Cloud Storage, where an entity tag tells bytes apart and not versions).
 
 use std::sync::Arc;
 
@@ -17,19 +18,36 @@ pub(super) struct RemoteObject {
     path: Path,
     key: Key,
     stat: Stat,
-    /// The entity tag as the store writes it.
-    etag: Option<String>,
+    pin: Pin,
+}
+
+/// What holds a read to the version that was opened.
+#[derive(Debug, Clone)]
+enum Pin {
+    /// The entity tag, as the store writes it.
+    Etag(Option<String>),
+    /// The store's number of the version. One that was replaced is served where the bucket keeps versions, else not found.
+    Version(String),
 }
 
 impl RemoteObject {
     /// Looks the present version up.
-    pub(super) async fn open(objects: Arc<dyn ObjectStore>, path: Path, key: &Key) -> StoreResult<Self> {
+    pub(super) async fn open(
+        objects: Arc<dyn ObjectStore>,
+        path: Path,
+        key: &Key,
+        by_version: bool,
+    ) -> StoreResult<Self> {
         let found = objects.get_opts(&path, GetOptions::new().with_head(true)).await.map_err(at("open", key))?;
         let stat = mtime::stat_of(&found.meta, &found.attributes);
         if stat.kind == Kind::Directory {
             return Err(StoreError::new(StoreErrorKind::IsADirectory, format!("\"{key}\" is a directory")));
         }
-        Ok(RemoteObject { objects, path, key: key.clone(), stat, etag: found.meta.e_tag })
+        let pin = match found.meta.version {
+            Some(version) if by_version => Pin::Version(version),
+            _ => Pin::Etag(found.meta.e_tag),
+        };
+        Ok(RemoteObject { objects, path, key: key.clone(), stat, pin })
     }
 }
 
@@ -44,17 +62,28 @@ impl Object for RemoteObject {
         if offset >= end {
             return Ok(Bytes::new());
         }
-        let options =
-            GetOptions { if_match: self.etag.clone(), range: Some((offset..end).into()), ..Default::default() };
-        let answer = self.objects.get_opts(&self.path, options).await.map_err(at("read", &self.key))?;
+        let mut options = GetOptions { range: Some((offset..end).into()), ..Default::default() };
+        match &self.pin {
+            Pin::Etag(etag) => options.if_match = etag.clone(),
+            Pin::Version(version) => options.version = Some(version.clone()),
+        }
+        let answer = match (self.objects.get_opts(&self.path, options).await, &self.pin) {
+            (Err(object_store::Error::NotFound { .. }), Pin::Version(_)) => return Err(self.changed()),
+            (answer, _) => answer.map_err(at("read", &self.key))?,
+        };
         if answer.range != (offset..end) || answer.meta.size != self.stat.size {
-            let message = format!("\"{}\" was changed while it was read", self.key);
-            return Err(StoreError::new(StoreErrorKind::Changed, message));
+            return Err(self.changed());
         }
         answer.bytes().await.map_err(at("read", &self.key))
     }
 
     fn is_remote(&self) -> bool {
         true
+    }
+}
+
+impl RemoteObject {
+    fn changed(&self) -> StoreError {
+        StoreError::new(StoreErrorKind::Changed, format!("\"{}\" was changed while it was read", self.key))
     }
 }

@@ -2,15 +2,16 @@
 
 use std::sync::{Arc, OnceLock};
 
-use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+use object_store::StaticCredentialProvider;
+use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder, GoogleConfigKey};
 
 use super::{
     bucket_name, cannot_open, check_address, client_defaults, cloud_limits, connect, prefix, retries, unknown,
 };
 use crate::stores::Settings;
-use crate::stores::object::{KeptTimes, MtimeForm, MultipartBackend, ObjectBacked};
-use crate::stores::rest::{Client, Headers, Signing};
-use crate::stores::s3::{BucketClient, BucketExtras, Dialect};
+use crate::stores::google::GoogleExtras;
+use crate::stores::object::{MtimeForm, MultipartBackend, ObjectBacked};
+use crate::stores::rest::{Client, Signing};
 
 /// The options that are wanted most, for messages. All names: the documentation of `object_store` 0.14.
 const OPTIONS: &str = "google_service_account, google_service_account_key, google_application_credentials, \
@@ -33,32 +34,33 @@ pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<Obje
     let builder = builder.with_bucket_name(bucket).with_client_options(client.clone()).with_retry(retries());
     let base = builder.get_config_value(&GoogleConfigKey::BaseUrl);
     let base = base.unwrap_or_else(|| "https://storage.googleapis.com".to_owned());
-    let address = format!("{}/{bucket}", base.trim_end_matches('/'));
+    let address = base.trim_end_matches('/').to_owned();
     check_address(settings, &address, &client, "google_base_url", "allow_http")?;
     let unsigned = builder.get_config_value(&GoogleConfigKey::SkipSignature).is_some_and(|value| value == "true");
+    let builder = match unsigned {
+        // Without any, the library asks the metadata server of Google's machines for a token even so.
+        true => {
+            builder.with_credentials(Arc::new(StaticCredentialProvider::new(GcpCredential { bearer: String::new() })))
+        }
+        false => builder,
+    };
     let objects = Arc::new(builder.build().map_err(|error| cannot_open(settings, &error))?);
     let signing = if unsigned { Signing::None } else { Signing::Google(Arc::clone(objects.credentials())) };
-    let client = BucketClient {
-        client: Client { http: connect(settings, &client)?, address, signing },
-        bucket: bucket.to_owned(),
-        dialect: Dialect::Google,
-        creation_headers: Headers::new(),
-    };
+    let client = Client { http: connect(settings, &client)?, address, signing };
     Ok(ObjectBacked {
         name: settings.name.clone(),
         bucket: bucket.to_owned(),
         prefix,
-        // A copy of any size is one request to Google.
-        extras: Arc::new(BucketExtras {
+        extras: Arc::new(GoogleExtras {
             client,
-            largest_copy: u64::MAX,
+            bucket: bucket.to_owned(),
             multipart: MultipartBackend(Arc::clone(&objects) as _),
-            copies_parts: false,
             journal: OnceLock::new(),
         }),
         objects,
         limits: cloud_limits(false),
         mtime_form: MtimeForm::Rfc3339,
-        kept_times: Some(KeptTimes::default()),
+        // Google lists metadata.
+        kept_times: None,
     })
 }

@@ -20,7 +20,7 @@ const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_'
 const PATH: &AsciiSet = &QUERY.remove(b'/');
 
 /// How often a request is sent before its failure counts.
-const TRIES: u32 = 6;
+pub(in crate::stores) const TRIES: u32 = 6;
 
 /// How long after its first try a request is tried again.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -95,6 +95,21 @@ pub(in crate::stores) struct Answer {
     pub(in crate::stores) body: Bytes,
 }
 
+impl Answer {
+    /// What is wrong with it; `None` for a success.
+    pub(in crate::stores) fn failure(&self) -> Option<Failure> {
+        match super::json::is_object(&self.body) {
+            true => super::json::failure(self.status, &self.body),
+            false => super::xml::failure(self.status, &self.body),
+        }
+    }
+
+    /// A header, if it is there and is text.
+    pub(in crate::stores) fn header(&self, name: &str) -> Option<&str> {
+        self.head.headers().get(name)?.to_str().ok()
+    }
+}
+
 impl Client {
     /// Sends a request until it is answered for good; an answer that is not a success is an error. So is one that is a
     /// success with an `Error` in its body, as long copies give.
@@ -114,7 +129,7 @@ impl Client {
         loop {
             tried += 1;
             let failure = match self.send(&ask, doing, key).await {
-                Ok(Ok(answer)) => match super::xml::failure(answer.status, &answer.body) {
+                Ok(Ok(answer)) => match answer.failure() {
                     None => return (Ok(answer), tried),
                     Some(failure) => failure,
                 },
@@ -125,10 +140,7 @@ impl Client {
                 let message = format!("cannot {doing} \"{key}\": {}", failure.reason);
                 return (Err(StoreError::new(failure.kind, message)), tried);
             }
-            // 100, 200, 400 … milliseconds, each between its half and its whole, so that many sessions do not come at once.
-            let longest = 100_u64 << tried.saturating_sub(1);
-            let jitter = uuid::Uuid::now_v7().as_u128() as u64 % (longest / 2);
-            tokio::time::sleep(Duration::from_millis(longest - jitter)).await;
+            pause(tried).await;
         }
     }
 
@@ -136,20 +148,20 @@ impl Client {
     async fn send(&self, ask: &Ask<'_>, doing: &str, key: &str) -> StoreResult<Result<Answer, Failure>> {
         let mut request = self.request(ask)?;
         self.sign(&mut request).await.map_err(|error| at("sign the request for", format!("{doing} {key}"))(error))?;
-        let answer = match self.http.execute(request).await {
-            Ok(answer) => answer,
-            Err(error) => return Ok(Err(Failure::of_connection(&error))),
-        };
-        let status = answer.status().as_u16();
-        let (head, body) = answer.into_parts();
-        let body = match read(body).await {
-            Ok(body) => body,
-            Err(failure) => return Ok(Err(failure)),
-        };
-        Ok(Ok(Answer { status, head: HttpResponse::from_parts(head, Bytes::new().into()), body }))
+        Ok(self.execute(request).await)
     }
 
-    fn request(&self, ask: &Ask<'_>) -> StoreResult<HttpRequest> {
+    /// Sends a request that is signed, once, and reads the answer, whatever it says.
+    pub(in crate::stores) async fn execute(&self, request: HttpRequest) -> Result<Answer, Failure> {
+        let answer = self.http.execute(request).await.map_err(|error| Failure::of_connection(&error))?;
+        let status = answer.status().as_u16();
+        let (head, body) = answer.into_parts();
+        let body = read(body).await?;
+        Ok(Answer { status, head: HttpResponse::from_parts(head, Bytes::new().into()), body })
+    }
+
+    /// The request, without a signature.
+    pub(in crate::stores) fn request(&self, ask: &Ask<'_>) -> StoreResult<HttpRequest> {
         let mut address = format!("{}{}", self.address, ask.path);
         for (place, (name, value)) in ask.query.iter().enumerate() {
             address.push(if place == 0 { '?' } else { '&' });
@@ -193,6 +205,14 @@ impl Client {
             }
         }
     }
+}
+
+/// Waits before another try: 100, 200, 400 … milliseconds, each between its half and its whole, so that many sessions do not
+/// come at once.
+pub(in crate::stores) async fn pause(tried: u32) {
+    let longest = 100_u64 << tried.saturating_sub(1).min(10);
+    let jitter = uuid::Uuid::now_v7().as_u128() as u64 % (longest / 2);
+    tokio::time::sleep(Duration::from_millis(longest - jitter)).await;
 }
 
 /// A raw key as the path of an address: a slash, then the key, whose slashes stay.

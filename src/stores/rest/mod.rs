@@ -1,9 +1,10 @@
 //! Signed requests of our own, for what `object_store`'s trait cannot say.
 
 mod client;
+mod json;
 mod xml;
 
-pub(super) use client::{Answer, Ask, Client, Headers, Signing, key_path};
+pub(super) use client::{Answer, Ask, Client, Failure, Headers, Signing, TRIES, key_path, pause};
 #[cfg(test)]
 pub(super) use xml::failure;
 pub(super) use xml::{first, walk};

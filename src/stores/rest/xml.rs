@@ -70,13 +70,12 @@ pub(in crate::stores) fn failure(status: u16, body: &[u8]) -> Option<Failure> {
     }
     let code = element(&text, "Code");
     let kind = code.and_then(kind_of_code).unwrap_or_else(|| kind_of_status(status));
-    let passing = matches!(status, 429 | 500 | 502 | 503 | 504) || kind == StoreErrorKind::Unavailable;
     let reason = match (code, element(&text, "Message")) {
         (Some(code), Some(message)) => format!("{message} ({code})"),
         (Some(code), None) => code.to_owned(),
         _ => format!("the store answered with status {status}"),
     };
-    Some(Failure { kind, reason, passing })
+    Some(Failure { kind, reason, passing: passes(status, kind) })
 }
 
 /// Whether the outermost element is `Error`.
@@ -89,7 +88,13 @@ fn is_error(text: &str) -> bool {
     start.starts_with("<Error>") || start.starts_with("<Error ")
 }
 
-fn kind_of_status(status: u16) -> StoreErrorKind {
+/// Whether another try may help.
+pub(super) fn passes(status: u16, kind: StoreErrorKind) -> bool {
+    matches!(status, 429 | 500 | 502 | 503 | 504) || kind == StoreErrorKind::Unavailable
+}
+
+/// What a status means by itself.
+pub(super) fn kind_of_status(status: u16) -> StoreErrorKind {
     match status {
         404 => StoreErrorKind::NotFound,
         304 | 412 => StoreErrorKind::Changed,

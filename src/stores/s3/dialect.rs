@@ -1,12 +1,10 @@
-//! The names by which S3 and Google Cloud Storage call the same things.
+//! The names by which S3 calls things.
 
 /// Whose names are spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::stores) enum Dialect {
     /// S3 and everything that copies it.
     S3,
-    /// Google Cloud Storage's XML API.
-    Google,
 }
 
 impl Dialect {
@@ -14,7 +12,6 @@ impl Dialect {
     pub(super) fn metadata_prefix(self) -> &'static str {
         match self {
             Dialect::S3 => "x-amz-meta-",
-            Dialect::Google => "x-goog-meta-",
         }
     }
 
@@ -22,7 +19,6 @@ impl Dialect {
     pub(super) fn mtime(self) -> &'static str {
         match self {
             Dialect::S3 => "x-amz-meta-mtime",
-            Dialect::Google => "x-goog-meta-mtime",
         }
     }
 
@@ -30,7 +26,6 @@ impl Dialect {
     pub(super) fn copy_source(self) -> &'static str {
         match self {
             Dialect::S3 => "x-amz-copy-source",
-            Dialect::Google => "x-goog-copy-source",
         }
     }
 
@@ -38,7 +33,6 @@ impl Dialect {
     pub(super) fn copy_if_match(self) -> &'static str {
         match self {
             Dialect::S3 => "x-amz-copy-source-if-match",
-            Dialect::Google => "x-goog-copy-source-if-match",
         }
     }
 
@@ -46,7 +40,6 @@ impl Dialect {
     pub(super) fn metadata_directive(self) -> &'static str {
         match self {
             Dialect::S3 => "x-amz-metadata-directive",
-            Dialect::Google => "x-goog-metadata-directive",
         }
     }
 
@@ -54,7 +47,6 @@ impl Dialect {
     pub(super) fn refuse_existing(self) -> (&'static str, &'static str) {
         match self {
             Dialect::S3 => ("if-none-match", "*"),
-            Dialect::Google => ("x-goog-if-generation-match", "0"),
         }
     }
 }

@@ -1,7 +1,5 @@
 //! What `object_store` cannot do on S3, by signed requests of our own: folder markers, listings that no odd key can fail,
 //! copies over 5 GiB, new metadata on an old object, uploads in parts that never replace.
-//!
-//! Google Cloud Storage answers the same requests with its own header names, so it is served here as well.
 
 mod client;
 mod copy;

@@ -1,0 +1,103 @@
+//! Copies on the server's side (`rewriteTo`): in one request, or between storage classes and places in several rounds.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{GoogleExtras, json};
+use crate::stores::object::exists;
+use crate::stores::rest::Ask;
+use crate::stores::{Existing, StoreError, StoreErrorKind, StoreResult};
+
+/// What is asked of the source.
+const LOOKED_UP: &str = "generation,storageClass,contentType,cacheControl,contentDisposition,contentEncoding,\
+                         contentLanguage,customTime,metadata";
+
+/// The version that is copied.
+#[derive(Deserialize)]
+struct Source {
+    generation: String,
+    #[serde(flatten)]
+    kept: Kept,
+}
+
+/// What a copy takes over. It is said in full: an object that is copied without saying anything goes to the bucket's own
+/// storage class, and one with a class alone loses the rest.
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Kept {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    storage_class: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_control: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_disposition: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_encoding: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_language: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    custom_time: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<BTreeMap<String, String>>,
+}
+
+/// How far a copy is.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Progress {
+    done: bool,
+    rewrite_token: Option<String>,
+}
+
+/// Copies an object, or a marker, with its metadata.
+pub(super) async fn object(extras: &GoogleExtras, from: &str, to: &str, existing: Existing) -> StoreResult<()> {
+    let source = look_up(extras, from).await?;
+    match rewrite(extras, from, &source, to, existing).await {
+        // The condition that failed may be the source's or the target's.
+        Err(error) if existing == Existing::Refuse && error.kind == StoreErrorKind::Changed => {
+            match look_up(extras, to).await {
+                Ok(_) => Err(exists(to)),
+                Err(_) => Err(error),
+            }
+        }
+        other => other,
+    }
+}
+
+async fn look_up(extras: &GoogleExtras, key: &str) -> StoreResult<Source> {
+    let query = [("fields", LOOKED_UP)];
+    let ask = Ask { method: "GET", path: extras.object_path(key)?, query: &query, ..Ask::default() };
+    let answer = extras.client.expect("look up", key, ask).await?;
+    serde_json::from_slice(&answer.body).map_err(|error| unreadable(key, &error.to_string()))
+}
+
+async fn rewrite(extras: &GoogleExtras, from: &str, source: &Source, to: &str, existing: Existing) -> StoreResult<()> {
+    let (headers, body) = json(&source.kept)?;
+    let path = format!("/storage/v1{}/rewriteTo{}", extras.object_name(from)?, extras.object_name(to)?);
+    let mut token: Option<String> = None;
+    loop {
+        let mut query = vec![("ifSourceGenerationMatch", source.generation.as_str()), ("fields", "done,rewriteToken")];
+        if existing == Existing::Refuse {
+            query.push(("ifGenerationMatch", "0"));
+        }
+        if let Some(token) = &token {
+            query.push(("rewriteToken", token));
+        }
+        let (path, headers, body) = (path.clone(), headers.clone(), body.clone());
+        let ask = Ask { method: "POST", path, query: &query, headers, body };
+        let answer = extras.client.expect("copy to", to, ask).await?;
+        let progress: Progress =
+            serde_json::from_slice(&answer.body).map_err(|error| unreadable(from, &error.to_string()))?;
+        if progress.done {
+            return Ok(());
+        }
+        token = Some(progress.rewrite_token.ok_or_else(|| unreadable(from, "it gave no token to go on with"))?);
+    }
+}
+
+fn unreadable(key: &str, why: &str) -> StoreError {
+    StoreError::new(StoreErrorKind::Other, format!("the store's answer about \"{key}\" cannot be read: {why}"))
+}
