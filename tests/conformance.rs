@@ -12,6 +12,14 @@
 
 #[path = "conformance/azure_only.rs"]
 mod azure_only;
+#[path = "conformance/behind_faults.rs"]
+mod behind_faults;
+#[path = "conformance/behind_latency.rs"]
+mod behind_latency;
+#[path = "conformance/call_counts.rs"]
+mod call_counts;
+#[path = "conformance/close_errors.rs"]
+mod close_errors;
 #[path = "conformance/directories.rs"]
 mod directories;
 #[path = "conformance/files.rs"]
@@ -24,14 +32,24 @@ mod fixture_azure;
 mod fixture_gcs;
 #[path = "conformance/gcs_only.rs"]
 mod gcs_only;
+#[path = "conformance/ground.rs"]
+mod ground;
+#[path = "conformance/in_process_s3.rs"]
+mod in_process_s3;
 #[path = "conformance/listings.rs"]
 mod listings;
 #[path = "conformance/local_only.rs"]
 mod local_only;
+#[path = "conformance/lost_answers.rs"]
+mod lost_answers;
 #[path = "conformance/memory_only.rs"]
 mod memory_only;
 #[path = "conformance/model.rs"]
 mod model;
+#[path = "conformance/permanent_faults.rs"]
+mod permanent_faults;
+#[path = "conformance/proxy_itself.rs"]
+mod proxy_itself;
 #[path = "conformance/renames.rs"]
 mod renames;
 #[path = "conformance/s3_only.rs"]
@@ -65,6 +83,29 @@ macro_rules! conformance {
                 if let Some(fixture) = crate::fixture::Fixture::gcs().await {
                     crate::$module::$check(fixture).await;
                 }
+            })*
+        }
+        mod s3s {
+            $(#[tokio::test] async fn $check() {
+                crate::in_process_s3::run(stringify!($check), crate::$module::$check).await;
+            })*
+        }
+        mod memory_behind_latency {
+            $(#[tokio::test] async fn $check() {
+                crate::$module::$check(crate::behind_latency::delayed(crate::fixture::Fixture::memory())).await;
+            })*
+        }
+        mod local_behind_latency {
+            $(#[tokio::test] async fn $check() {
+                crate::$module::$check(crate::behind_latency::delayed(crate::fixture::Fixture::local())).await;
+            })*
+        }
+        mod s3_behind_latency {
+            $(#[tokio::test] async fn $check() { crate::behind_latency::s3(crate::$module::$check).await })*
+        }
+        mod s3_behind_faults {
+            $(#[tokio::test] async fn $check() {
+                crate::behind_faults::s3(stringify!($check), crate::$module::$check).await;
             })*
         }
     };

@@ -207,9 +207,9 @@ impl Extras for MemoryExtras {
         Ok(true)
     }
 
-    async fn begin_upload(&self, wanted: WantedUpload) -> StoreResult<Option<Box<dyn PartUpload>>> {
+    async fn begin_upload(&self, wanted: WantedUpload) -> StoreResult<Box<dyn PartUpload>> {
         let objects = Arc::clone(&self.objects);
-        Ok(Some(Box::new(MemoryUpload { objects, wanted, parts: Vec::new(), settled: false })))
+        Ok(Box::new(MemoryUpload { objects, wanted, parts: Vec::new(), settled: false }))
     }
 }
 

@@ -39,10 +39,17 @@ impl Fixture {
     /// `None` when tests with servers are to be skipped.
     pub async fn s3() -> Option<Self> {
         let server = Server::from_environment()?;
+        let endpoint = server.endpoint.clone();
+        Some(Fixture::s3_through(server, &endpoint, &[]).await)
+    }
+
+    /// An empty prefix of a server's bucket; the store reaches the server through another endpoint.
+    pub async fn s3_through(server: Server, endpoint: &str, options: &[(&str, &str)]) -> Self {
         server.make_bucket().await;
         let prefix = format!("conformance/{}", uuid::Uuid::now_v7().simple());
-        let store = server.open(&prefix);
-        Some(Fixture { store, folder: None, server: Some((server, format!("{prefix}/"))), azure: None })
+        let through = Server { endpoint: endpoint.to_owned(), ..server.clone() };
+        let store = through.open_with(&format!("{}/{prefix}", server.bucket), options);
+        Fixture { store, folder: None, server: Some((server, format!("{prefix}/"))), azure: None }
     }
 
     /// What stands before every key of the store.
@@ -84,14 +91,7 @@ impl Server {
             if get("LOCKGATE_TEST_SKIP_SERVERS").is_some_and(|value| value == "1") && get("CI").is_none() {
                 return None;
             }
-            let (access_key, secret_key) = s3::KEYS;
-            return Some(Server {
-                endpoint: s3::endpoint(),
-                bucket: s3::BUCKET.to_owned(),
-                key: access_key.to_owned(),
-                secret: secret_key.to_owned(),
-                region: "us-east-1".to_owned(),
-            });
+            return Some(Server::at(s3::endpoint(), s3::BUCKET, s3::KEYS));
         };
         Some(Server {
             endpoint,
@@ -100,6 +100,12 @@ impl Server {
             secret: get("AWS_SECRET_ACCESS_KEY").expect("AWS_SECRET_ACCESS_KEY is not set"),
             region: get("AWS_REGION").unwrap_or_else(|| "us-east-1".to_owned()),
         })
+    }
+
+    /// A server at this address.
+    pub fn at(endpoint: String, bucket: &str, (key, secret): (&str, &str)) -> Self {
+        let (bucket, key, secret) = (bucket.to_owned(), key.to_owned(), secret.to_owned());
+        Server { endpoint, bucket, key, secret, region: "us-east-1".to_owned() }
     }
 
     /// A store of the keys under a prefix of the test's bucket.

@@ -17,6 +17,7 @@ mod gcs_parts;
 pub mod gcs_shim;
 pub mod keys;
 pub mod process;
+pub mod proxy;
 pub mod raw_sftp;
 pub mod s3;
 pub mod server;

@@ -102,8 +102,13 @@ impl S3Store {
     }
 
     pub fn options(&self) -> Value {
+        self.options_through(&endpoint())
+    }
+
+    /// The same for a store that reaches the server through another endpoint.
+    pub fn options_through(&self, endpoint: &str) -> Value {
         json!({
-            "aws_endpoint": format!("http://127.0.0.1:{}", self.port),
+            "aws_endpoint": endpoint,
             "aws_region": "us-east-1",
             "aws_access_key_id": ACCESS_KEY,
             "aws_secret_access_key": SECRET_KEY,

@@ -180,11 +180,11 @@ impl Extras for AzureExtras {
         metadata::set_mtime(&self.container, key, mtime).await
     }
 
-    async fn begin_upload(&self, wanted: WantedUpload) -> StoreResult<Option<Box<dyn PartUpload>>> {
+    async fn begin_upload(&self, wanted: WantedUpload) -> StoreResult<Box<dyn PartUpload>> {
         // The metadata goes with the request that publishes.
         let publisher = upload::Publisher::new(self.container.clone(), &wanted.options)?;
         let wanted = WantedUpload { options: PutMultipartOptions::default(), ..wanted };
         let blocks = MultipartBackend(Arc::clone(&self.objects) as _);
-        PartedUpload::begin(blocks, Arc::new(publisher), None, wanted).await.map(Some)
+        PartedUpload::begin(blocks, Arc::new(publisher), None, wanted).await
     }
 }

@@ -233,7 +233,7 @@ async fn an_upload_whose_answer_was_lost_is_known_as_published() {
             existing,
             mtime_kept: false,
         };
-        let mut upload = extras.begin_upload(wanted).await.unwrap().unwrap();
+        let mut upload = extras.begin_upload(wanted).await.unwrap();
         upload.put_part(vec![Bytes::from_static(b"x")]).await.unwrap();
         let sent = script.requests()[0].clone();
         let id = sent.split("blockid=").nth(1).unwrap().split([' ', '&']).next().unwrap().replace("%3D", "=");

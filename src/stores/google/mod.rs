@@ -91,13 +91,13 @@ impl Extras for GoogleExtras {
         true
     }
 
-    async fn begin_upload(&self, wanted: WantedUpload) -> StoreResult<Option<Box<dyn PartUpload>>> {
+    async fn begin_upload(&self, wanted: WantedUpload) -> StoreResult<Box<dyn PartUpload>> {
         if wanted.existing == Existing::Refuse {
-            return upload::begin(self, wanted).await.map(Some);
+            return upload::begin(self, wanted).await;
         }
         let noted = self.journal.get().map(|journal| journal.begin(&self.place(), wanted.path.as_ref()));
         let publisher = Arc::new(LibraryPublisher(self.multipart.clone()));
-        PartedUpload::begin(self.multipart.clone(), publisher, noted, wanted).await.map(Some)
+        PartedUpload::begin(self.multipart.clone(), publisher, noted, wanted).await
     }
 
     fn note_in(&self, journal: Arc<Unfinished>) {

@@ -41,11 +41,8 @@ pub(in crate::stores) trait Extras: Send + Sync + fmt::Debug {
         false
     }
 
-    /// An upload in parts; `None` where `object_store`'s own will do.
-    async fn begin_upload(&self, wanted: WantedUpload) -> StoreResult<Option<Box<dyn PartUpload>>> {
-        let _ = wanted;
-        Ok(None)
-    }
+    /// Begins an upload in parts. With [`Existing::Refuse`] the store itself does not publish it over an object.
+    async fn begin_upload(&self, wanted: WantedUpload) -> StoreResult<Box<dyn PartUpload>>;
 
     /// Uploads in parts are noted here from now on. Called at most once, before anything else.
     fn note_in(&self, journal: Arc<Unfinished>) {

@@ -71,7 +71,12 @@ impl Object for RemoteObject {
             (Err(object_store::Error::NotFound { .. }), Pin::Version(_)) => return Err(self.changed()),
             (answer, _) => answer.map_err(at("read", &self.key))?,
         };
-        if answer.range != (offset..end) || answer.meta.size != self.stat.size {
+        // Some servers do not know the condition and answer with whatever is there now.
+        let same = match &self.pin {
+            Pin::Etag(etag) => answer.meta.e_tag == *etag,
+            Pin::Version(_) => true,
+        };
+        if answer.range != (offset..end) || answer.meta.size != self.stat.size || !same {
             return Err(self.changed());
         }
         answer.bytes().await.map_err(at("read", &self.key))

@@ -68,10 +68,10 @@ impl Extras for BucketExtras {
         copy::with_mtime(self, key, mtime).await.map(|()| true)
     }
 
-    async fn begin_upload(&self, wanted: WantedUpload) -> StoreResult<Option<Box<dyn PartUpload>>> {
+    async fn begin_upload(&self, wanted: WantedUpload) -> StoreResult<Box<dyn PartUpload>> {
         let publisher = upload::Publisher { client: self.client.clone(), copies_parts: self.copies_parts };
         let noted = self.note(wanted.path.as_ref());
-        PartedUpload::begin(self.multipart.clone(), Arc::new(publisher), noted, wanted).await.map(Some)
+        PartedUpload::begin(self.multipart.clone(), Arc::new(publisher), noted, wanted).await
     }
 
     fn note_in(&self, journal: Arc<Unfinished>) {

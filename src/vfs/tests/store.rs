@@ -41,6 +41,10 @@ struct State {
     calls: BTreeMap<&'static str, u64>,
     /// Operation → the calls of it that fail from now on: how they fail, how many succeed before, how many fail.
     failing: BTreeMap<&'static str, (StoreErrorKind, u64, u64)>,
+    /// How many calls succeed before those that fail, whatever they are, and how many fail then.
+    failing_calls: Option<(u64, u64)>,
+    /// How many calls failed.
+    failures: u64,
     reads: Vec<(u64, usize)>,
     open_uploads: u64,
     versions: u64,
@@ -113,6 +117,18 @@ impl TestStore {
         self.state().failing.insert(operation, (kind, good, bad));
     }
 
+    /// After `good` more calls of any kind `bad` calls fail.
+    pub(in crate::vfs) fn fail_calls(&self, good: u64, bad: u64) {
+        self.state().failing_calls = Some((good, bad));
+    }
+
+    /// From now on nothing fails; how many calls failed so far.
+    pub(in crate::vfs) fn heal(&self) -> u64 {
+        let mut state = self.state();
+        (state.failing_calls, state.failing) = (None, BTreeMap::new());
+        std::mem::take(&mut state.failures)
+    }
+
     /// The calls since the last time this was asked, such as `put=1 stat=1`.
     pub(in crate::vfs) fn calls(&self) -> String {
         let calls = std::mem::take(&mut self.state().calls);
@@ -153,6 +169,11 @@ impl TestStore {
         self.state().store(key, data.len() as u64, data, None);
     }
 
+    /// Makes a directory that lasts.
+    pub(in crate::vfs) fn mark(&self, key: &str) {
+        self.state().markers.insert(key.to_owned());
+    }
+
     pub(in crate::vfs) fn get(&self, key: &str) -> Option<Bytes> {
         self.state().objects.get(key).map(|o| o.data.clone())
     }
@@ -181,15 +202,10 @@ impl TestStore {
         if self.0.latency > Duration::ZERO {
             tokio::time::sleep(self.0.latency).await;
         }
-        let mut state = self.state();
-        let Some((kind, good, bad)) = state.failing.get_mut(operation) else { return Ok(()) };
-        if *good > 0 {
-            *good -= 1;
-        } else if *bad > 0 {
-            *bad -= 1;
-            return Err(StoreError::new(*kind, format!("{operation} fails on purpose")));
+        match self.state().judge(operation) {
+            Some(kind) => Err(StoreError::new(kind, format!("{operation} fails on purpose"))),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn publish(&self, key: &Key, size: u64, data: Vec<Bytes>, options: &PutOptions) -> StoreResult<Written> {
@@ -212,6 +228,22 @@ impl Drop for Running<'_> {
 }
 
 impl State {
+    /// How this call fails, if it does.
+    fn judge(&mut self, operation: &'static str) -> Option<StoreErrorKind> {
+        let of_any = self.failing_calls.as_mut().map(|(good, bad)| (StoreErrorKind::Unavailable, good, bad));
+        let of_this = self.failing.get_mut(operation).map(|(kind, good, bad)| (*kind, good, bad));
+        for (kind, good, bad) in of_any.into_iter().chain(of_this) {
+            if *good > 0 {
+                *good -= 1;
+            } else if *bad > 0 {
+                *bad -= 1;
+                self.failures += 1;
+                return Some(kind);
+            }
+        }
+        None
+    }
+
     fn store(&mut self, key: &str, size: u64, data: Bytes, mtime: Option<SystemTime>) -> String {
         self.versions += 1;
         let etag = format!("v{}", self.versions);
