@@ -114,8 +114,8 @@ impl StagedFile {
             return Ok(Bytes::new());
         }
         let file = Arc::clone(&self.file);
+        let mut buffer = vec![0; length];
         on_disk(move || {
-            let mut buffer = vec![0; length];
             file.read_exact_at(&mut buffer, offset)?;
             Ok(Bytes::from(buffer))
         })

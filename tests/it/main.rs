@@ -6,6 +6,8 @@
 mod support;
 
 mod configuration;
+mod crash;
+mod cut_off;
 mod demo;
 mod homes;
 mod leftovers;
@@ -14,5 +16,6 @@ mod logins;
 mod negotiation;
 mod pipelining;
 mod refusals;
+mod scale;
 mod transfer_events;
 mod transfers;

@@ -70,6 +70,21 @@ impl Gateway {
         self.server.child.id()
     }
 
+    /// The most memory that the process has had at once, in bytes: `VmHWM`.
+    #[track_caller]
+    pub fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the gateway runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
+        line.trim().trim_end_matches("kB").trim().parse::<u64>().expect("a number") * 1024
+    }
+
+    /// Ends the gateway with SIGKILL.
+    #[track_caller]
+    pub fn kill(mut self) {
+        self.signal(Signal::KILL);
+        self.ended(Duration::from_secs(20));
+    }
+
     /// What the gateway wrote to its error stream so far.
     pub fn log(&self) -> String {
         self.log.text()

@@ -7,9 +7,12 @@
 #![allow(dead_code)]
 
 pub mod azure;
+pub mod campaign;
 pub mod client;
+pub mod content;
 pub mod data;
 pub mod events;
+pub mod files;
 pub mod gateway;
 pub mod gcs;
 mod gcs_http;
@@ -19,6 +22,7 @@ pub mod keys;
 pub mod process;
 pub mod proxy;
 pub mod raw_sftp;
+pub mod relay;
 pub mod s3;
 pub mod server;
 pub mod setup;

@@ -1,6 +1,6 @@
 //! SFTP packets by hand, through `ssh -s sftp`: a client that does what no well-behaved client does, over a real transport.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
@@ -66,9 +66,15 @@ impl RawSftp {
     /// Connects and exchanges versions.
     #[track_caller]
     pub fn connect(client: &Client, limit: Duration) -> RawSftp {
+        RawSftp::connect_with(client, limit, Stdio::inherit())
+    }
+
+    /// As [`RawSftp::connect`]; `complaints` is ssh's error stream.
+    #[track_caller]
+    pub fn connect_with(client: &Client, limit: Duration, complaints: Stdio) -> RawSftp {
         let mut command: Command = client.command("ssh");
         command.arg("-s").arg(client.host()).arg("sftp");
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(complaints).process_group(0);
         let mut child = command.spawn().expect("ssh");
         let (timer, stopped) = channel::<()>();
         let group = Pid::from_child(&child);
@@ -95,34 +101,53 @@ impl RawSftp {
     /// Sends a request.
     #[track_caller]
     pub fn send(&mut self, kind: u8, id: u32, body: &[u8]) {
+        self.try_send(kind, id, body).expect("the session takes a packet");
+    }
+
+    /// Sends a request, if the session still stands.
+    pub fn try_send(&mut self, kind: u8, id: u32, body: &[u8]) -> io::Result<()> {
         let mut frame = vec![kind];
         frame.extend(id.to_be_bytes());
         frame.extend(body);
-        self.send_frame(&frame);
+        self.try_send_frame(&frame)
     }
 
     #[track_caller]
     pub fn send_frame(&mut self, frame: &[u8]) {
+        self.try_send_frame(frame).expect("the session takes a packet");
+    }
+
+    fn try_send_frame(&mut self, frame: &[u8]) -> io::Result<()> {
         let mut packet = u32::try_from(frame.len()).unwrap().to_be_bytes().to_vec();
         packet.extend(frame);
         let input = self.input.as_mut().expect("the input is open");
-        input.write_all(&packet).expect("the session takes a packet");
-        input.flush().expect("the session takes a packet");
+        input.write_all(&packet)?;
+        input.flush()
     }
 
     #[track_caller]
     pub fn receive(&mut self) -> Answer {
-        let frame = self.receive_frame();
-        Answer { kind: frame[0], id: u32::from_be_bytes(frame[1..5].try_into().unwrap()), body: frame[5..].to_vec() }
+        self.try_receive().expect("an answer")
+    }
+
+    /// The next answer, if the session still stands.
+    pub fn try_receive(&mut self) -> io::Result<Answer> {
+        let frame = self.try_receive_frame()?;
+        let id = u32::from_be_bytes(frame[1..5].try_into().unwrap());
+        Ok(Answer { kind: frame[0], id, body: frame[5..].to_vec() })
     }
 
     #[track_caller]
     fn receive_frame(&mut self) -> Vec<u8> {
+        self.try_receive_frame().expect("an answer")
+    }
+
+    fn try_receive_frame(&mut self) -> io::Result<Vec<u8>> {
         let mut length = [0; 4];
-        self.output.read_exact(&mut length).expect("an answer");
+        self.output.read_exact(&mut length)?;
         let mut frame = vec![0; u32::from_be_bytes(length) as usize];
-        self.output.read_exact(&mut frame).expect("a whole answer");
-        frame
+        self.output.read_exact(&mut frame)?;
+        Ok(frame)
     }
 
     /// Opens a file; its handle.

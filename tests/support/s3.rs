@@ -1,5 +1,7 @@
 //! An S3 server of the tests' own, one for each test process, on a free port and in a temporary folder.
 
+use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -8,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::process::{program, run, tool, until};
+use super::process::{program, run, run_with, tool, until};
 use super::server::{Server, folder, free_port};
 
 const ACCESS_KEY: &str = "lockgate-tests";
@@ -134,6 +136,67 @@ impl S3Store {
         keys.map(|(key, _)| key.strip_prefix(&prefix).unwrap_or(key).to_string()).collect()
     }
 
+    /// The keys in the prefix and the sizes of their objects, past the gateway.
+    #[track_caller]
+    pub fn objects(&self) -> BTreeMap<String, u64> {
+        let prefix = format!("{}/", self.prefix);
+        let url = format!("http://127.0.0.1:{}/{BUCKET}?list-type=2&prefix={}", self.port, encoded(&prefix));
+        let mut objects = BTreeMap::new();
+        let mut after = String::new();
+        loop {
+            let answer = run(curl().arg(format!("{url}{after}"))).succeeded().stdout;
+            for entry in answer.split("<Contents>").skip(1) {
+                let key = between(entry, "<Key>", "</Key>").expect("a key");
+                let size = between(entry, "<Size>", "</Size>").expect("a size");
+                objects.insert(key.strip_prefix(&prefix).unwrap_or(key).to_string(), size.parse().expect("a number"));
+            }
+            let Some(token) = between(&answer, "<NextContinuationToken>", "</NextContinuationToken>") else {
+                return objects;
+            };
+            after = format!("&continuation-token={}", encoded(token));
+        }
+    }
+
+    /// Reads an object past the gateway, through `take`.
+    #[track_caller]
+    pub fn read<T>(&self, key: &str, take: impl FnOnce(&mut dyn Read) -> T) -> T {
+        let url = format!("http://127.0.0.1:{}/{BUCKET}/{}/{key}", self.port, self.prefix);
+        let mut child = curl().arg(url).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("curl");
+        let mut output = child.stdout.take().expect("a pipe");
+        let taken = take(&mut output);
+        drop(output);
+        let status = child.wait().expect("a child of ours");
+        assert!(status.success(), "curl could not fetch {key}: {status}");
+        taken
+    }
+
+    /// Makes empty objects `NAME00001` and so on, past the gateway. curl expands the range `[00001-03500]` by itself.
+    #[track_caller]
+    pub fn make_many(&self, name: &str, range: &str) {
+        let url = format!("http://127.0.0.1:{}/{BUCKET}/{}/{name}{range}", self.port, self.prefix);
+        let mut command = curl();
+        command.args(["--parallel", "--parallel-max", "24", "--no-progress-meter", "-X", "PUT", &url]);
+        run_with(&mut command, b"", Duration::from_secs(900)).succeeded();
+    }
+
+    /// Removes an object past the gateway.
+    #[track_caller]
+    pub fn remove(&self, key: &str) {
+        let url = format!("http://127.0.0.1:{}/{BUCKET}/{}/{key}", self.port, self.prefix);
+        run(curl().args(["-X", "DELETE", &url])).succeeded();
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Waits until the parts of a dead gateway's uploads are gone: its successor removes them.
+    #[track_caller]
+    pub fn await_sweep_of_parts(&self) {
+        let gone = || (self.unfinished_uploads() == 0).then_some(());
+        until("removal of the parts of dead uploads", Duration::from_secs(20), gone);
+    }
+
     /// Uploads in parts that were begun and neither finished nor aborted.
     #[track_caller]
     pub fn unfinished_uploads(&self) -> usize {
@@ -142,4 +205,15 @@ impl S3Store {
         let begins = format!("<Key>{}/", self.prefix);
         answer.matches(begins.as_str()).count()
     }
+}
+
+/// A value for a query, every byte of it escaped that may need to be.
+fn encoded(text: &str) -> String {
+    text.bytes()
+        .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") })
+        .collect()
+}
+
+fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
+    Some(text.split_once(start)?.1.split_once(end)?.0)
 }
