@@ -102,9 +102,10 @@ impl From<VfsError> for SessionError {
             StoreErrorKind::Unavailable => "the store does not answer; try again later",
             StoreErrorKind::Other => "the gateway failed; ask the operator",
         };
+        let left = error.left.as_ref().map(|left| format!("; {left}")).unwrap_or_default();
         SessionError {
             kind: ErrorKind::Store(error.kind()),
-            message: format!("{}: {what}", error.path),
+            message: format!("{}: {what}{left}", error.path),
             source: Some(Box::new(error)),
         }
     }

@@ -55,12 +55,14 @@ pub struct StoreError {
     /// The library's error.
     #[source]
     pub source: Option<Box<dyn Error + Send + Sync>>,
+    /// A rename failed when everything was copied: the new name is whole, the old one perhaps not.
+    pub after_copy: bool,
 }
 
 impl StoreError {
     /// An error without a source.
     pub fn new(kind: StoreErrorKind, message: impl Into<String>) -> Self {
-        StoreError { kind, message: message.into(), source: None }
+        StoreError { kind, message: message.into(), source: None, after_copy: false }
     }
 
     /// An error with the library's error behind it.
@@ -69,7 +71,12 @@ impl StoreError {
         message: impl Into<String>,
         source: impl Error + Send + Sync + 'static,
     ) -> Self {
-        StoreError { kind, message: message.into(), source: Some(Box::new(source)) }
+        StoreError { kind, message: message.into(), source: Some(Box::new(source)), after_copy: false }
+    }
+
+    /// The error of a rename that had copied everything.
+    pub(super) fn after_copy(self) -> Self {
+        StoreError { after_copy: true, ..self }
     }
 
     /// Whose fault it is.

@@ -15,18 +15,25 @@ pub struct VfsError {
     /// What went wrong.
     #[source]
     pub source: StoreError,
+    /// What a rename that failed has left where, for the client.
+    pub left: Option<String>,
 }
 
 impl VfsError {
     /// An error of this layer.
     pub fn new(path: &LogicalPath, kind: StoreErrorKind, message: impl Into<String>) -> Self {
-        VfsError { path: path.clone(), source: StoreError::new(kind, message) }
+        VfsError { path: path.clone(), source: StoreError::new(kind, message), left: None }
     }
 
     /// A store's error at this path.
     pub fn at(path: &LogicalPath) -> impl FnOnce(StoreError) -> VfsError {
         let path = path.clone();
-        move |source| VfsError { path, source }
+        move |source| VfsError { path, source, left: None }
+    }
+
+    /// The same error with what it left.
+    pub(super) fn leaving(self, left: String) -> Self {
+        VfsError { left: Some(left), ..self }
     }
 
     /// What kind of error.

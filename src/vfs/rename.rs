@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::path::LogicalPath;
-use crate::stores::{Existing, Kind, Stat, StoreError, StoreErrorKind};
+use crate::stores::{Existing, Fault, Kind, Stat, StoreError, StoreErrorKind};
 
 use super::mounts::Spot;
 use super::{Listing, Vfs, VfsError, VfsResult, WriteMode};
@@ -49,23 +49,29 @@ impl Vfs {
         judge_target(to, found.kind, taken.as_ref(), existing)?;
         match (found.kind, same_store) {
             (Kind::File, true) => {
-                source.store.rename(&source.key, &target.key, existing).await.map_err(VfsError::at(from))
+                source.store.rename(&source.key, &target.key, existing).await.map_err(failed(from, to))
             }
             (Kind::File, false) => self.move_file(from, to, &source, existing).await,
             (Kind::Directory, _) if to.is_at_or_below(from) => {
                 Err(VfsError::new(to, StoreErrorKind::Unsupported, "a directory cannot be moved into itself"))
             }
-            (Kind::Directory, true) => self.rename_directory(from, &source, &target).await,
+            (Kind::Directory, true) => self.rename_directory(from, to, &source, &target).await,
             (Kind::Directory, false) => self.move_directory(from, to).await,
         }
     }
 
-    async fn rename_directory(&self, from: &LogicalPath, source: &Spot, target: &Spot) -> VfsResult<()> {
+    async fn rename_directory(
+        &self,
+        from: &LogicalPath,
+        to: &LogicalPath,
+        source: &Spot,
+        target: &Spot,
+    ) -> VfsResult<()> {
         // Two entries may lead into each other within one store.
         if target.key.as_str().starts_with(&source.key.as_prefix()) {
             return Err(VfsError::new(from, StoreErrorKind::Unsupported, "a directory cannot be moved into itself"));
         }
-        source.store.rename_directory(&source.key, &target.key).await.map_err(VfsError::at(from))
+        source.store.rename_directory(&source.key, &target.key).await.map_err(failed(from, to))
     }
 
     async fn move_file(
@@ -75,7 +81,7 @@ impl Vfs {
         source: &Spot,
         existing: Existing,
     ) -> VfsResult<()> {
-        let copied = self.copy_file(from, to, existing).await?;
+        let copied = self.copy_file(from, to, existing).await.map_err(|error| error.leaving(whole(from)))?;
         // What came under the source's name meanwhile was not copied, and must not be deleted.
         let now = source.store.stat(&source.key).await.map_err(kept(from, to))?;
         if now != copied {
@@ -106,12 +112,12 @@ impl Vfs {
 
     async fn move_directory(&self, from: &LogicalPath, to: &LogicalPath) -> VfsResult<()> {
         self.copy_tree(from, to).await.map_err(|error| {
-            let message = format!("{error}; {from} is whole, and what was copied so far is in {to}");
-            VfsError { path: from.clone(), source: StoreError::with_source(error.kind(), message, error) }
+            let left = format!("{}, and what was copied so far is in {to}", whole(from));
+            VfsError::at(from)(StoreError::with_source(error.kind(), format!("{error}; {left}"), error)).leaving(left)
         })?;
         self.remove_copied_tree(from, to).await.map_err(|error| {
-            let message = format!("{error}; all of it was copied to {to}, and {from} is not wholly removed");
-            VfsError { path: from.clone(), source: StoreError::with_source(error.kind(), message, error) }
+            let left = copied(to);
+            VfsError::at(from)(StoreError::with_source(error.kind(), format!("{error}; {left}"), error)).leaving(left)
         })
     }
 
@@ -181,11 +187,33 @@ fn exists_already(path: &LogicalPath) -> VfsError {
 /// The error of a source that could not be removed after it was copied.
 fn kept(from: &LogicalPath, to: &LogicalPath) -> impl FnOnce(StoreError) -> VfsError {
     let message = format!("{from} was copied to {to} but not removed");
-    let path = from.clone();
+    let (path, left) = (from.clone(), copied(to));
     move |error| {
         let message = format!("{message}: {error}");
-        VfsError { path, source: StoreError::with_source(error.kind, message, error) }
+        VfsError::at(&path)(StoreError::with_source(error.kind, message, error)).leaving(left)
     }
+}
+
+/// The error of a store's own rename. What the client did wrong was found before anything was done.
+fn failed(from: &LogicalPath, to: &LogicalPath) -> impl FnOnce(StoreError) -> VfsError {
+    let (path, left) = (from.clone(), (whole(from), copied(to)));
+    move |error| {
+        let (untouched, after_copy) = (error.fault() == Fault::Client, error.after_copy);
+        let error = VfsError::at(&path)(error);
+        match (after_copy, untouched) {
+            (true, _) => error.leaving(left.1),
+            (false, true) => error,
+            (false, false) => error.leaving(left.0),
+        }
+    }
+}
+
+fn whole(from: &LogicalPath) -> String {
+    format!("{from} is whole")
+}
+
+fn copied(to: &LogicalPath) -> String {
+    format!("all of it was copied to {to}, and the old name is not wholly removed")
 }
 
 fn refuse_hidden(from: &LogicalPath, skipped: u64) -> VfsResult<()> {

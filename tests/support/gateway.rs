@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::client::Client;
 use super::events::Events;
 use super::keys::Key;
-use super::process::until;
+use super::process::{program, until};
 use super::server::Server;
 use super::setup::Setup;
 
@@ -41,8 +41,20 @@ impl Gateway {
     /// `lockgate serve` with the configuration of `setup`; returns when it listens.
     #[track_caller]
     pub fn start(setup: &Setup) -> Gateway {
+        Gateway::start_with(lockgate(), setup)
+    }
+
+    /// As [`Gateway::start`], as the last words of another command: `strace -f …`. Signals go to that command.
+    #[track_caller]
+    pub fn start_under(words: &[&str], setup: &Setup) -> Gateway {
+        let mut command = program(words[0]);
+        command.args(&words[1..]).arg(env!("CARGO_BIN_EXE_lockgate")).env_remove("RUST_LOG");
+        Gateway::start_with(command, setup)
+    }
+
+    #[track_caller]
+    fn start_with(mut command: Command, setup: &Setup) -> Gateway {
         let config = setup.write_config();
-        let mut command = lockgate();
         command.arg("serve").arg("--config").arg(config);
         let mut gateway = Gateway::spawn(&mut command, setup.keep_folder());
         let lines: Vec<String> = setup

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::process::{program, run, run_with, tool, until};
+use super::process::{Finished, LIMIT, program, run, run_with, tool, until};
 use super::server::{Server, folder, free_port};
 
 const ACCESS_KEY: &str = "lockgate-tests";
@@ -18,6 +18,9 @@ const SECRET_KEY: &str = "lockgate-tests-secret";
 
 /// The access key and the secret key.
 pub const KEYS: (&str, &str) = (ACCESS_KEY, SECRET_KEY);
+
+/// curl signs no body that has one (7.88).
+const UNSIGNED: &str = "x-amz-content-sha256: UNSIGNED-PAYLOAD";
 
 /// The bucket, which exists.
 pub const BUCKET: &str = "lockgate-tests";
@@ -118,18 +121,60 @@ impl S3Store {
         })
     }
 
+    /// The server's port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Puts an object past the gateway; whether the server took it. The key is percent-encoded by the caller.
+    #[track_caller]
+    pub fn put(&self, key: &str, headers: &[&str], content: &[u8]) -> bool {
+        let mut command = curl();
+        command.args(["-X", "PUT", "--data-binary", "@-", "-H", UNSIGNED]);
+        command.args(headers.iter().flat_map(|header| ["-H", header]));
+        run_with(command.arg(self.object(key)), content, LIMIT).status.success()
+    }
+
+    /// The headers of an object, past the gateway.
+    #[track_caller]
+    pub fn head(&self, key: &str) -> String {
+        run(curl().arg("-I").arg(self.object(key))).succeeded().stdout
+    }
+
+    fn object(&self, key: &str) -> String {
+        format!("http://127.0.0.1:{}/{BUCKET}/{}/{key}", self.port, self.prefix)
+    }
+
+    /// The prefix in the bucket.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// As [`S3Store::unfinished_uploads`], of one key.
+    #[track_caller]
+    pub fn unfinished_uploads_of(&self, key: &str) -> usize {
+        let prefix = format!("{}/{key}", self.prefix).replace('/', "%2F");
+        let url = format!("http://127.0.0.1:{}/{BUCKET}?prefix={prefix}&uploads=", self.port);
+        run(curl().arg(url)).succeeded().stdout.matches("<UploadId>").count()
+    }
+
     /// Fetches an object past the gateway.
     #[track_caller]
     pub fn fetch(&self, key: &str, into: &Path) {
-        let url = format!("http://127.0.0.1:{}/{BUCKET}/{}/{key}", self.port, self.prefix);
-        run(curl().arg(url).arg("-o").arg(into)).succeeded();
+        run(curl().arg(self.object(key)).arg("-o").arg(into)).succeeded();
     }
 
     /// The keys in the prefix, past the gateway; at most 1,000.
     #[track_caller]
     pub fn keys(&self) -> Vec<String> {
+        self.keys_below("")
+    }
+
+    /// The keys that begin with `below`, past the gateway; at most 1,000.
+    #[track_caller]
+    pub fn keys_below(&self, below: &str) -> Vec<String> {
         let prefix = format!("{}/", self.prefix);
-        let encoded = prefix.replace('/', "%2F");
+        let encoded = format!("{prefix}{below}").replace('/', "%2F");
         let url = format!("http://127.0.0.1:{}/{BUCKET}?list-type=2&prefix={encoded}", self.port);
         let answer = run(curl().arg(url)).succeeded().stdout;
         let keys = answer.split("<Key>").skip(1).filter_map(|rest| rest.split_once("</Key>"));
@@ -186,10 +231,6 @@ impl S3Store {
         run(curl().args(["-X", "DELETE", &url])).succeeded();
     }
 
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
     /// Waits until the parts of a dead gateway's uploads are gone: its successor removes them.
     #[track_caller]
     pub fn await_sweep_of_parts(&self) {
@@ -216,4 +257,23 @@ fn encoded(text: &str) -> String {
 
 fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
     Some(text.split_once(start)?.1.split_once(end)?.0)
+}
+
+/// Runs rclone on the server itself, past the gateway. The last word is a key, taken from the prefix of `store`.
+#[track_caller]
+pub fn rclone(store: &S3Store, words: &[&str]) -> Finished {
+    let (path, words) = words.split_last().expect("a command and a path");
+    let mut command = program("rclone");
+    command.env("TZ", "UTC").env_remove("AWS_CA_BUNDLE").args(["--config", "/dev/null"]).args(words);
+    command.arg(format!(":s3:{BUCKET}/{}/{path}", store.prefix));
+    for (option, value) in [
+        ("PROVIDER", "Minio"),
+        ("ENDPOINT", &format!("http://127.0.0.1:{}", store.port)),
+        ("ACCESS_KEY_ID", ACCESS_KEY),
+        ("SECRET_ACCESS_KEY", SECRET_KEY),
+        ("REGION", "us-east-1"),
+    ] {
+        command.env(format!("RCLONE_S3_{option}"), value);
+    }
+    run(&mut command)
 }

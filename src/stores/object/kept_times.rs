@@ -153,6 +153,20 @@ mod tests {
         assert!(times.recall("a", Some("x"), Some(now)).is_none());
     }
 
+    /// A sentence of docs/SEMANTICS.md.
+    #[test]
+    fn their_answers_are_remembered_at_most_100000_a_store() {
+        let times = KeptTimes::default();
+        let name = |number: usize| format!("k{number}");
+        for number in 0..250_000 {
+            times.learn(&name(number), &stat("x", 5), long_ago(0));
+        }
+        let is_known = |number: &usize| times.recall(&name(*number), Some("x"), Some(long_ago(0))).is_some();
+        let known = (0..250_000).filter(is_known).count();
+        assert!((50_000..=100_000).contains(&known), "{known}");
+        assert!((200_000..250_000).all(|number| is_known(&number)), "the last ones are known");
+    }
+
     #[test]
     fn memory_is_bounded_and_what_is_used_stays() {
         let times = KeptTimes::default();

@@ -32,7 +32,7 @@ pub(super) async fn file(store: &ObjectBacked, from: &Key, to: &Key, existing: E
     store.extras.copy(&store.full(from), &store.full(to), existing).await?;
     store.extras.delete(&store.full(from)).await.map_err(|error| {
         let message = format!("\"{from}\" was copied to \"{to}\", but could not be deleted: {error}");
-        StoreError::new(error.kind, message)
+        StoreError::new(error.kind, message).after_copy()
     })
 }
 
@@ -119,12 +119,12 @@ impl Work<'_> {
         let mut changed = 0;
         let mut next = None;
         loop {
-            let page = self.page(&self.from, next.as_deref()).await?;
+            let page = self.page(&self.from, next.as_deref()).await.map_err(StoreError::after_copy)?;
             let copied: Vec<_> = page.objects.iter().filter(|object| self.was_copied(object)).collect();
             changed += page.objects.len() - copied.len();
             self.delete_all(copied.into_iter().map(|object| object.key.clone())).await.map_err(|error| {
                 let message = format!("\"{from}\" was copied, but not all of it could be deleted: {error}");
-                StoreError::new(error.kind, message)
+                StoreError::new(error.kind, message).after_copy()
             })?;
             next = page.next;
             if next.is_none() {
@@ -136,7 +136,7 @@ impl Work<'_> {
         }
         let message =
             format!("\"{from}\" was renamed, but {changed} files in it changed meanwhile and stay where they are");
-        Err(StoreError::new(StoreErrorKind::Changed, message))
+        Err(StoreError::new(StoreErrorKind::Changed, message).after_copy())
     }
 
     /// Removes what was copied so far, as far as the store answers: the source is whole still.

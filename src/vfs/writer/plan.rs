@@ -81,8 +81,24 @@ mod tests {
         assert!(most(&S3, u64::MAX) >= S3.largest_object);
         // With `transfer_memory: 2GiB` a part may have one GiB.
         assert!(most(&S3, GIB) >= 5_000_000_000_000 * 99 / 100);
-        // With the default of 512 MiB a part may have a half.
-        assert!(most(&S3, 256 * MIB) >= 1024 * GIB);
+    }
+
+    /// A sentence of docs/SEMANTICS.md.
+    #[test]
+    fn it_may_be_less_with_little_memory_since_a_part_has_to_fit_at_least_1_tib_with() {
+        let with = |memory: u64| most(&S3, super::super::super::budget::Budget::new(memory).largest_part());
+        assert!(with(512 * MIB) >= 1024 * GIB);
+        // The least that the configuration allows, and the whole.
+        assert!((50 * GIB..1024 * GIB).contains(&with(16 * MIB)), "{}", with(16 * MIB) / GIB);
+        assert!(with(16 * GIB) >= S3.largest_object);
+    }
+
+    /// A sentence of docs/SEMANTICS.md.
+    #[test]
+    fn the_parts_grow_with_the_file() {
+        let plan = Plan::new(&S3, 256 * MIB);
+        let sizes: Vec<u64> = [0, 20 * GIB, 100 * GIB, 1024 * GIB].map(|sent| plan.size(sent)).into();
+        assert!(sizes.windows(2).all(|pair| pair[0] < pair[1]), "{sizes:?}");
     }
 
     #[test]

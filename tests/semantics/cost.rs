@@ -1,0 +1,53 @@
+//! What an operation costs: requests to the store, and round trips.
+
+use std::time::{Duration, Instant};
+
+use crate::bench::{Bench, Builder};
+use crate::support::plain_proxy::Proxy;
+use crate::support::s3;
+
+fn bench() -> (Proxy, Bench) {
+    let proxy = Proxy::start(s3::new_store().port());
+    let bench = Builder::new().s3_through(&proxy, &[]).start();
+    (proxy, bench)
+}
+
+#[test]
+fn a_stat_costs_one_round_trip_in_time() {
+    let (proxy, bench) = bench();
+    bench.on_every_store(|place, session| {
+        session.put(&place.path("file"), b"x");
+        session.make_directory(&place.path("folder")).unwrap();
+        let latency = Duration::from_millis(400);
+        proxy.delay(latency);
+        for name in ["file", "folder", "missing"] {
+            let started = Instant::now();
+            let found = session.stat(&place.path(name));
+            assert_eq!(found.is_ok(), name != "missing");
+            let took = started.elapsed();
+            assert!((latency..latency * 2).contains(&took), "{name} took {took:?}");
+        }
+        proxy.delay(Duration::ZERO);
+    });
+}
+
+#[test]
+fn a_new_small_file_costs_one_put_and_at_most_the_look_ups_of_one_stat() {
+    let (proxy, bench) = bench();
+    bench.on_every_store(|place, session| {
+        proxy.forget();
+        session.stat(&place.path("missing")).unwrap_err();
+        let look_ups = proxy.requests().len();
+        for flags in [2 | 8 | 16, 2 | 8, 2 | 8 | 32] {
+            proxy.forget();
+            let path = place.path(&format!("file-{flags}"));
+            let handle = session.open(&path, flags).unwrap();
+            session.write(&handle, 0, b"some bytes").unwrap();
+            session.close(&handle).unwrap();
+            let requests = proxy.requests();
+            let puts = requests.iter().filter(|request| request.method == "PUT").count();
+            assert_eq!(puts, 1, "{requests:?}");
+            assert!(requests.len() - puts <= look_ups, "{requests:?} for {look_ups} look-ups of a stat");
+        }
+    });
+}
