@@ -6,8 +6,12 @@
 
 #[path = "clients/curl.rs"]
 mod curl;
+#[path = "clients/java.rs"]
+mod java;
 #[path = "clients/lftp.rs"]
 mod lftp;
+#[path = "clients/node.rs"]
+mod node;
 #[path = "clients/openssh.rs"]
 mod openssh;
 #[path = "clients/putty.rs"]
@@ -16,6 +20,10 @@ mod putty;
 mod python;
 #[path = "clients/rclone.rs"]
 mod rclone;
+#[path = "clients/sequences.rs"]
+mod sequences;
+#[path = "clients/sshfs.rs"]
+mod sshfs;
 #[path = "support/mod.rs"]
 mod support;
 
@@ -132,6 +140,28 @@ fn check_names(place: &Place, program: &impl Names) {
     assert!(!place.root.join("folder/renamed").exists());
     let empty = program.list("/folder");
     assert!(!empty.contains("renamed"), "{empty}");
+}
+
+/// An upload and a download that were cut off in the middle are resumed: `put` and `get` continue what lies there.
+#[track_caller]
+fn check_resume(place: &Place, put: impl Fn(&str, &str), get: impl Fn(&str, &str)) {
+    let source = place.local("resumed");
+    write_noise(&source, 6 * MIB + 1, 77);
+    let whole = fs::read(&source).unwrap();
+    fs::write(place.root.join("resumed"), &whole[..2_500_000]).unwrap();
+    put(source.to_str().unwrap(), "/resumed");
+    assert_same_bytes(&place.root.join("resumed"), &source);
+    let sent = place.gateway.events.until("end of the upload", |events| {
+        let of_upload = |event: &&serde_json::Value| {
+            field(event, "operation") == "write" && field(event, "activity-type") == "CLOSE"
+        };
+        events.iter().rfind(of_upload).map(|event| field(event, "bytes-in").parse::<u64>().unwrap())
+    });
+    assert!(sent < 4 * MIB, "{sent} bytes were sent: not resumed");
+    let back = place.local("resumed-back");
+    fs::write(&back, &whole[..2_500_000]).unwrap();
+    get("/resumed", back.to_str().unwrap());
+    assert_same_bytes(&back, &source);
 }
 
 /// Every transfer that was opened has ended as it should. A client may leave without closing a file that it has read to the

@@ -96,6 +96,7 @@ pub(super) struct Limits {
     pub login_grace: Duration,
     pub auth_attempts: u64,
     pub idle: Duration,
+    pub stall: Duration,
     pub drain: Duration,
     pub transfer_memory: u64,
     pub staging: u64,
@@ -110,6 +111,7 @@ impl Default for Limits {
             login_grace: Duration::from_secs(30),
             auth_attempts: 6,
             idle: Duration::from_secs(30 * 60),
+            stall: Duration::from_secs(60),
             drain: Duration::from_secs(60),
             transfer_memory: 512 << 20,
             staging: 10 << 30,
@@ -363,6 +365,7 @@ fn read_limits(item: &Item<'_>, problems: &mut Problems) -> Limits {
     };
     time("login_grace", SECOND..=Duration::from_secs(600), &mut limits.login_grace, problems);
     time("idle", SECOND..=7 * DAY, &mut limits.idle, problems);
+    time("stall", SECOND..=DAY, &mut limits.stall, problems);
     time("drain", Duration::ZERO..=DAY, &mut limits.drain, problems);
     let mut size = |key, bounds, value: &mut u64, problems: &mut Problems| {
         *value = section.take(key).and_then(|item| item.size(bounds, problems)).unwrap_or(*value);

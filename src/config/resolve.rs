@@ -87,6 +87,7 @@ fn resolve_server(
             login_grace: limits.login_grace,
             auth_attempts: to_usize(limits.auth_attempts),
             idle: limits.idle,
+            stall: limits.stall,
             drain: limits.drain,
         },
     };

@@ -72,7 +72,7 @@ fn the_least_configuration_has_the_defaults() {
     let limits = settings.ssh.limits;
     assert_eq!((limits.sessions, limits.unauthenticated, limits.auth_attempts), (10_000, 100, 6));
     assert_eq!(limits.login_grace, Duration::from_secs(30));
-    assert_eq!(limits.idle, Duration::from_secs(1800));
+    assert_eq!((limits.idle, limits.stall), (Duration::from_secs(1800), Duration::from_secs(60)));
     assert_eq!(limits.drain, Duration::from_secs(60));
     assert_eq!(settings.transfers.transfer_memory, 512 << 20);
     assert_eq!(settings.transfers.staging, 10 << 30);
@@ -113,7 +113,7 @@ users:
 events:
   - {{ sink: stdout, on_failure: continue }}
   - {{ sink: file, path: log/events.ndjson }}
-limits: {{ sessions: 5, unauthenticated: 6, login_grace: 7s, auth_attempts: 8, idle: 9m, drain: 0s,
+limits: {{ sessions: 5, unauthenticated: 6, login_grace: 7s, auth_attempts: 8, idle: 9m, stall: 10s, drain: 0s,
           transfer_memory: 16MiB, staging: 1GiB, staging_folder: /stage }}
 partial_uploads: publish
 setstat: strict

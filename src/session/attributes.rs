@@ -34,9 +34,10 @@ pub struct AttributeChange {
 }
 
 impl AttributeChange {
-    /// Whether it asks for something that no store keeps.
-    pub(super) fn asks_for_mode_or_owner(&self) -> bool {
-        self.mode.is_some() || self.owner.is_some()
+    /// The names of what no store keeps.
+    pub(super) fn unkept(&self) -> Vec<&'static str> {
+        let wishes = [("mode", self.mode.is_some()), ("owner", self.owner.is_some())];
+        wishes.into_iter().filter(|(_, is_wanted)| *is_wanted).map(|(name, _)| name).collect()
     }
 }
 

@@ -9,7 +9,7 @@ use crate::path::LogicalPath;
 use crate::policy::Operation;
 use crate::vfs::Listing;
 
-use super::{Attributes, Session, SessionError, SessionResult, milliseconds};
+use super::{Attributes, Kind, Session, SessionError, SessionResult, milliseconds};
 
 /// A directory open for listing.
 #[derive(Debug)]
@@ -47,6 +47,15 @@ impl Directory {
     /// The path that was opened.
     pub fn path(&self) -> &LogicalPath {
         &self.path
+    }
+
+    /// What `.` and `..` show: the true kind and mode. Times are left out; to know them costs requests to the store.
+    pub fn dots(&self) -> [Attributes; 2] {
+        let above = self.path.parent().unwrap_or_else(LogicalPath::root);
+        [&self.path, &above].map(|path| {
+            let directory = crate::vfs::Attributes { kind: Kind::Directory, size: 0, mtime: None };
+            Attributes::shown(self.session.rules(), path, directory)
+        })
     }
 
     /// The next entries with attributes as [`Session::stat`] shows them; `None` after the last. Without `.` and `..`.

@@ -13,6 +13,7 @@ use crate::users::User;
 use crate::vfs::{Mount, Transfers, Vfs};
 
 use super::Session;
+use super::uploads::Uploads;
 
 /// What stands behind every home: the stores, what all transfers share, and the operator's choices.
 #[derive(Debug, Clone)]
@@ -45,6 +46,7 @@ pub struct Login {
     totals: Totals,
     open_transfers: watch::Sender<usize>,
     busy: Arc<AtomicUsize>,
+    uploads: Uploads,
 }
 
 /// What a connection moved so far.
@@ -94,6 +96,7 @@ impl Login {
             totals: Totals::default(),
             open_transfers: watch::Sender::new(0),
             busy: Arc::default(),
+            uploads: Uploads::default(),
         }))
     }
 
@@ -145,6 +148,11 @@ impl Login {
 
     pub(super) fn recorder(&self) -> &Recorder {
         &self.recorder
+    }
+
+    /// What is being written.
+    pub(super) fn uploads(&self) -> &Uploads {
+        &self.uploads
     }
 
     pub(super) fn strict_setstat(&self) -> bool {

@@ -11,6 +11,7 @@ mod login;
 mod operations;
 mod registry;
 mod transfer;
+mod uploads;
 
 use std::sync::Arc;
 use std::time::Instant;

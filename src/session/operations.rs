@@ -7,17 +7,21 @@ use crate::path::LogicalPath;
 use crate::policy::{self, Decision, Operation};
 use crate::stores::{Capacity, Existing, StoreErrorKind};
 
+use super::uploads::Progress;
 use super::{AttributeChange, Attributes, ErrorKind, Session, SessionError, SessionResult, milliseconds, outcome_of};
 
 impl Session {
-    /// Attributes of a path. Not an event.
+    /// Attributes of a path; of a file that this connection is writing, as far as it is written. Not an event.
     ///
     /// # Errors
     /// When there is nothing, or nothing that this user may see.
     pub async fn stat(&self, path: &LogicalPath) -> SessionResult<Attributes> {
         let _busy = self.login.busy();
         self.allow(Operation::Stat, path)?;
-        let found = self.vfs().stat(path).await?;
+        let found = match self.login.uploads().find(path) {
+            Some(upload) => upload.attributes(),
+            None => self.vfs().stat(path).await?,
+        };
         Ok(Attributes::shown(self.rules(), path, found))
     }
 
@@ -33,8 +37,10 @@ impl Session {
             Ok(()) => self.vfs().make_directory(path).await.map_err(SessionError::from),
             Err(denied) => Err(denied),
         };
-        let note = attributes.asks_for_mode_or_owner().then(|| "ignored: mode".to_owned());
-        self.recorded(path, started, result, note, Activity::Mkdir).await
+        let mut ignored = attributes.unkept();
+        // Directories keep no times.
+        ignored.extend(attributes.mtime.map(|_| "mtime"));
+        self.recorded(path, started, result, ignored_note(&ignored), Activity::Mkdir).await
     }
 
     /// Removes an empty directory. Records RMDIR.
@@ -135,6 +141,9 @@ impl Session {
     ) -> SessionResult<Vec<&'static str>> {
         self.allow(Operation::SetAttributes, path)?;
         let mut ignored = self.refuse_or_ignore_mode(path, change)?;
+        if let Some(upload) = self.login.uploads().find(path) {
+            return change_upload(path, &upload, change).map(|()| ignored);
+        }
         if let Some(size) = change.size {
             self.allow(Operation::Overwrite, path)?;
             self.vfs().set_length(path, size).await?;
@@ -156,18 +165,12 @@ impl Session {
         path: &LogicalPath,
         change: &AttributeChange,
     ) -> SessionResult<Vec<&'static str>> {
-        if self.login.strict_setstat() && change.asks_for_mode_or_owner() {
+        let ignored = change.unkept();
+        if self.login.strict_setstat() && !ignored.is_empty() {
             return Err(SessionError::new(
                 ErrorKind::Store(StoreErrorKind::Unsupported),
                 format!("{path}: modes and owners are not kept here"),
             ));
-        }
-        let mut ignored = Vec::new();
-        if change.mode.is_some() {
-            ignored.push("mode");
-        }
-        if change.owner.is_some() {
-            ignored.push("owner");
         }
         Ok(ignored)
     }
@@ -203,6 +206,16 @@ impl Session {
         self.allow(Operation::Stat, path)?;
         Ok(self.vfs().capacity(path).await?)
     }
+}
+
+/// Changes what this connection is writing: the time is kept at its CLOSE, the length is a matter of its handle.
+fn change_upload(path: &LogicalPath, upload: &Progress, change: &AttributeChange) -> SessionResult<()> {
+    if change.size.is_some_and(|size| size != upload.attributes().size) {
+        let what = format!("{path}: the file is being written; its length changes through its handle");
+        return Err(SessionError::new(ErrorKind::InvalidRequest, what));
+    }
+    change.mtime.inspect(|mtime| upload.set_mtime(*mtime));
+    Ok(())
 }
 
 /// `ignored: mode, mtime`, when anything was.

@@ -1,7 +1,8 @@
 //! Open files: the accounting of a transfer, with exactly one end event.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use crate::vfs::{self, Committed, Reader, WriteMode, Writer};
 
 use super::login::OpenTransfer;
 use super::operations::ignored_note;
+use super::uploads::Progress;
 use super::{AttributeChange, Attributes, ErrorKind, Session, SessionError, SessionResult, milliseconds, outcome_of};
 
 /// How a client opens a file.
@@ -75,6 +77,8 @@ struct Account {
     /// The digest of an upload for as long as it is written in order from its start. It is the file's if it has seen as much
     /// as the file holds at the end: a client that overwrites in place cuts the file to length after the last write.
     digest: Option<Digest>,
+    /// What others on the connection see of an upload.
+    progress: Arc<Progress>,
     _open: OpenTransfer,
 }
 
@@ -104,10 +108,7 @@ impl Session {
         let started = Instant::now();
         self.recorder().ready()?;
         let mut opened = self.open_file(path, mode).await;
-        let mut ignored = Vec::new();
-        if mode.write && attributes.asks_for_mode_or_owner() {
-            ignored.push("mode");
-        }
+        let ignored = if mode.write { attributes.unkept() } else { Vec::new() };
         if let (Ok(File::Write(writer)), Some(mtime)) = (&mut opened, attributes.mtime) {
             writer.set_mtime(mtime);
         }
@@ -121,7 +122,13 @@ impl Session {
         });
         // Not recorded: the file that was opened is dropped, and with it whatever it left in the store.
         self.recorder().record(&self.origin, activity).await?;
-        Ok(Transfer { file: Some(opened?), account: Account::new(self, path, mode, started) })
+        let (file, account) = (opened?, Account::new(self, path, mode, started));
+        if let File::Write(writer) = &file {
+            account.progress.set_size(writer.size());
+            attributes.mtime.inspect(|mtime| account.progress.set_mtime(*mtime));
+            self.login.uploads().begin(path, &account.progress);
+        }
+        Ok(Transfer { file: Some(file), account })
     }
 
     async fn open_file(&self, path: &LogicalPath, mode: OpenMode) -> SessionResult<File> {
@@ -181,13 +188,21 @@ impl Transfer {
         &self.account.path
     }
 
+    /// Whether it is open for reading.
+    pub fn may_read(&self) -> bool {
+        self.account.mode.read
+    }
+
+    /// Whether it is open for writing.
+    pub fn is_upload(&self) -> bool {
+        self.account.mode.write
+    }
+
     /// Attributes of the open file, with what was written so far.
     pub fn attributes(&self) -> Attributes {
         let found = match &self.file {
             Some(File::Read(reader)) => reader.attributes().clone(),
-            Some(File::Write(writer)) => {
-                vfs::Attributes { kind: Kind::File, size: writer.size(), mtime: Some(SystemTime::now()) }
-            }
+            Some(File::Write(_)) => self.account.progress.attributes(),
             None => vfs::Attributes { kind: Kind::File, size: 0, mtime: None },
         };
         Attributes::shown(self.account.session.rules(), &self.account.path, found)
@@ -198,14 +213,22 @@ impl Transfer {
     /// # Errors
     /// When the store fails, or the file is not open for reading.
     pub async fn read_at(&mut self, offset: u64, length: usize) -> SessionResult<Bytes> {
-        let _busy = self.account.session.login.busy();
-        let data = match &mut self.file {
-            Some(File::Read(reader)) => reader.read_at(offset, length).await?,
-            Some(File::Write(writer)) if self.account.mode.read => writer.read_at(offset, length).await?,
-            _ => return Err(self.account.wrong("is not open for reading")),
-        };
+        let data = self.read_unsent(offset, length).await?;
         self.account.count_out(data.len());
         Ok(data)
+    }
+
+    /// As [`Transfer::read_at`], of bytes that are not for the client: they do not count as sent.
+    ///
+    /// # Errors
+    /// As [`Transfer::read_at`].
+    pub async fn read_unsent(&mut self, offset: u64, length: usize) -> SessionResult<Bytes> {
+        let _busy = self.account.session.login.busy();
+        match &mut self.file {
+            Some(File::Read(reader)) => Ok(reader.read_at(offset, length).await?),
+            Some(File::Write(writer)) if self.account.mode.read => Ok(writer.read_at(offset, length).await?),
+            _ => Err(self.account.wrong("is not open for reading")),
+        }
     }
 
     /// Writes `data` at `offset` (at the end, when it was opened to append).
@@ -221,6 +244,7 @@ impl Transfer {
         self.account.digest(offset, &data);
         let length = data.len();
         writer.write_at(offset, data).await?;
+        self.account.progress.set_size(writer.size());
         self.account.count_in(length);
         Ok(())
     }
@@ -241,11 +265,14 @@ impl Transfer {
             Ok(ignored) => {
                 if let Some(mtime) = change.mtime {
                     writer.set_mtime(mtime);
+                    self.account.progress.set_mtime(mtime);
                 }
                 match change.size {
                     Some(size) if size != writer.size() => {
                         self.account.cut_digest(size);
-                        writer.set_length(size).await.map(|()| ignored).map_err(SessionError::from)
+                        let cut = writer.set_length(size).await;
+                        self.account.progress.set_size(writer.size());
+                        cut.map(|()| ignored).map_err(SessionError::from)
                     }
                     _ => Ok(ignored),
                 }
@@ -266,15 +293,20 @@ impl Transfer {
         let session = self.account.session.clone();
         let _busy = session.login.busy();
         let (result, etag) = match self.file.take() {
-            Some(File::Write(writer)) => match writer.commit().await {
-                Ok(committed) => {
-                    if self.account.digest.as_ref().is_some_and(|digest| digest.length != committed.size) {
-                        self.account.digest = None;
-                    }
-                    (Ok(kept_note(&committed)), committed.etag)
+            Some(File::Write(mut writer)) => {
+                if let Some(mtime) = self.account.progress.wanted_mtime() {
+                    writer.set_mtime(mtime);
                 }
-                Err(error) => (Err(refusal_at_commit(error, self.account.mode)), None),
-            },
+                match writer.commit().await {
+                    Ok(committed) => {
+                        if self.account.digest.as_ref().is_some_and(|digest| digest.length != committed.size) {
+                            self.account.digest = None;
+                        }
+                        (Ok(kept_note(&committed)), committed.etag)
+                    }
+                    Err(error) => (Err(refusal_at_commit(error, self.account.mode)), None),
+                }
+            }
             Some(File::Read(reader)) => (Ok(None), reader.etag().map(str::to_owned)),
             None => return Ok(()),
         };
@@ -321,6 +353,7 @@ impl Account {
             bytes_in: 0,
             bytes_out: 0,
             digest: mode.write.then(context),
+            progress: Arc::default(),
             _open: session.login.count_transfer(),
         }
     }
@@ -335,6 +368,7 @@ impl Account {
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
             digest: None,
+            progress: Arc::default(),
             _open: self.session.login.count_transfer(),
         }
     }

@@ -11,13 +11,10 @@ use super::limits::{NAMES_PER_REPLY, NAMES_SIZE};
 use super::outbox::Hold;
 use super::queue::{Job, Work};
 use super::reply::{Names, Reply};
-use crate::session::{Attributes, Directory, Kind, SessionResult};
+use crate::session::{Attributes, Directory, SessionResult};
 
 /// The longest entry: two names of 255 bytes, a user's name twice, and the numbers.
 const LONGEST_ENTRY: usize = 1024;
-
-/// What `.` and `..` show. Their true attributes would cost a request to the store for each listing, and nobody looks.
-const DOT: Attributes = Attributes { kind: Kind::Directory, size: 0, mtime: None, mode: 0o755 };
 
 /// An open directory.
 pub(super) struct Listing {
@@ -50,7 +47,7 @@ impl Listing {
                     }
                 }
                 Job::Other { id, work: Work::ReadDirectory, .. } => self.read(id).await,
-                Job::Other { id, hold, work: Work::Close } => {
+                Job::Other { id, hold, work: Work::Close(_) } => {
                     let Listing { channel, directory, room, .. } = self;
                     drop((directory, room));
                     return channel.outbox.send(Reply::ok(id), hold);
@@ -74,10 +71,11 @@ impl Listing {
             Work::FileSystem => extension::file_system_reply(id, self.channel.session.capacity(path).await),
             Work::Write { .. }
             | Work::Sync
+            | Work::Check(_)
             | Work::CopyOut { .. }
             | Work::CopyIn { .. }
             | Work::ReadDirectory
-            | Work::Close => Reply::failure(id, StatusCode::Failure, "the handle is a directory"),
+            | Work::Close(_) => Reply::failure(id, StatusCode::Failure, "the handle is a directory"),
         }
     }
 
@@ -106,8 +104,9 @@ impl Listing {
         let user = self.channel.session.user();
         if !self.has_begun {
             self.has_begun = true;
-            names.push(".", &DOT, user, now);
-            names.push("..", &DOT, user, now);
+            let [this, above] = self.directory.dots();
+            names.push(".", &this, user, now);
+            names.push("..", &above, user, now);
         }
         while let Some((name, attributes)) = self.left_over.take().or_else(|| self.page.next()) {
             if names.count() >= NAMES_PER_REPLY || names.size() + LONGEST_ENTRY > NAMES_SIZE {

@@ -4,6 +4,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use russh_sftp::extensions;
 
+use super::check_file::{self, CHECK_FILE};
 use super::limits::{MAX_DATA, MAX_HANDLES, MAX_IDS, MAX_PACKET};
 use super::reply::Reply;
 use super::request::{Call, CopyData, Decoded, Flaw, HandleCall, ImmediateCall, PathCall};
@@ -13,6 +14,8 @@ use crate::path::LogicalPath;
 use crate::session::Capacity;
 use crate::session::SessionResult;
 
+const CHECK_FILE_HANDLE: &str = "check-file-handle";
+const CHECK_FILE_NAME: &str = "check-file-name";
 const POSIX_RENAME: &str = "posix-rename@openssh.com";
 const FSTATVFS: &str = "fstatvfs@openssh.com";
 const LSETSTAT: &str = "lsetstat@openssh.com";
@@ -22,7 +25,7 @@ const USERS_GROUPS: &str = "users-groups-by-id@openssh.com";
 
 /// What VERSION advertises: names and versions. `hardlink@openssh.com` is answered, always with a refusal, so it is not
 /// among them.
-pub(super) const ADVERTISED: [(&str, &str); 10] = [
+pub(super) const ADVERTISED: [(&str, &str); 11] = [
     (POSIX_RENAME, "1"),
     (extensions::STATVFS, "2"),
     (FSTATVFS, "2"),
@@ -33,6 +36,8 @@ pub(super) const ADVERTISED: [(&str, &str); 10] = [
     (COPY_DATA, "1"),
     (HOME_DIRECTORY, "1"),
     (USERS_GROUPS, "1"),
+    // The draft's name for both requests.
+    (CHECK_FILE, "1"),
 ];
 
 /// The block size of `statvfs` replies, in bytes.
@@ -58,6 +63,10 @@ pub(super) fn decode(fields: &mut Fields<'_>) -> Decoded<Call> {
         extensions::LIMITS => Call::Immediate(ImmediateCall::Limits),
         extensions::EXPAND_PATH => Call::Immediate(expand_path(fields)?),
         COPY_DATA => Call::CopyData(copy_data(fields)?),
+        CHECK_FILE_NAME => Call::Path(PathCall::Check(path(fields)?, check_file::decode(fields, false)?)),
+        CHECK_FILE_HANDLE => Call::Handle(handle(fields)?, HandleCall::Check(check_file::decode(fields, false)?)),
+        // paramiko's name for the same.
+        CHECK_FILE => Call::Handle(handle(fields)?, HandleCall::Check(check_file::decode(fields, true)?)),
         HOME_DIRECTORY => Call::Immediate(ImmediateCall::HomeDirectory(Bytes::copy_from_slice(need(fields.string())?))),
         USERS_GROUPS => Call::Immediate(ImmediateCall::UserNames { users: ids(fields)?, groups: ids(fields)? }),
         _ => Call::Immediate(ImmediateCall::Unsupported),

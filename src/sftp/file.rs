@@ -10,6 +10,7 @@ use super::extension;
 use super::handle::{Channel, Handle};
 use super::limits::MAX_DATA;
 use super::outbox::Hold;
+use super::paths::Closing;
 use super::queue::{Job, Piece, Work};
 use super::reply::Reply;
 use crate::session::{ErrorKind, SessionError, SessionResult, Transfer};
@@ -37,7 +38,12 @@ impl File {
         while let Some(job) = self.handle.queue.next().await {
             match job {
                 Job::Read { id, offset, length } => self.read(id, offset, length).await,
-                Job::Other { id, hold, work: Work::Close } => return self.close(id, hold).await,
+                Job::Other { id, hold, work: Work::Close(closing) } => return self.close(id, hold, closing).await,
+                Job::Other { id, work: Work::Check(check), .. } => {
+                    if let Some((reply, hold)) = check.answer(id, &self.channel, &mut self.transfer).await {
+                        self.channel.outbox.send_reserved(reply, hold);
+                    }
+                }
                 Job::Other { id, hold, work } => {
                     if let Some(reply) = self.work(id, work).await {
                         self.channel.outbox.send(reply, hold);
@@ -48,7 +54,7 @@ impl File {
         self.transfer.cut_off("the channel ended before the file was closed").await;
     }
 
-    async fn close(self, id: u32, hold: Hold) {
+    async fn close(self, id: u32, hold: Hold, _closing: Option<Closing>) {
         let File { channel, transfer, room, .. } = self;
         if self.is_incomplete {
             return transfer.cut_off("the channel ended during copy-data").await;
@@ -101,7 +107,7 @@ impl File {
                 return None;
             }
             Work::CopyIn { offset, from } => Reply::of(id, self.copy_in(offset, from).await),
-            Work::Close => return None,
+            Work::Check(_) | Work::Close(_) => return None,
         })
     }
 

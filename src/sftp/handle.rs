@@ -18,12 +18,16 @@ pub(super) struct Channel {
     pub(super) session: Arc<Session>,
     pub(super) outbox: Outbox,
     pub(super) handles: Handles,
+    /// Turns of `check-file` requests.
+    pub(super) checks: Arc<Semaphore>,
 }
 
 /// An open handle: its task owns the file or the directory; this is what others see of it.
 #[derive(Debug)]
 pub(super) struct Handle {
     pub(super) kind: Kind,
+    /// Whether its CLOSE publishes a file.
+    pub(super) is_upload: bool,
     pub(super) path: LogicalPath,
     pub(super) queue: HandleQueue,
 }
@@ -56,8 +60,8 @@ impl Handles {
     }
 
     /// Adds an open handle under a number that no other handle of the channel has had.
-    pub(super) fn add(&self, kind: Kind, path: LogicalPath) -> (HandleId, Arc<Handle>) {
-        let handle = Arc::new(Handle { kind, path, queue: HandleQueue::default() });
+    pub(super) fn add(&self, kind: Kind, path: LogicalPath, is_upload: bool) -> (HandleId, Arc<Handle>) {
+        let handle = Arc::new(Handle { kind, is_upload, path, queue: HandleQueue::default() });
         let mut table = self.table();
         table.given += 1;
         let id = HandleId::new(table.given);

@@ -53,6 +53,15 @@ pub(super) const MAX_MESSAGE: usize = 512;
 /// The most ids of one `users-groups-by-id@openssh.com`.
 pub(super) const MAX_IDS: usize = 512;
 
+/// The most bytes of digests in one `check-file` reply: 2,048 of SHA-512, 8,192 of MD5.
+pub(super) const MAX_DIGESTS: usize = 128 * 1024;
+
+/// The most `check-file` requests of a channel that run at once; each has a piece of a file in memory.
+pub(super) const MAX_CHECKS: usize = 4;
+
+/// The most pieces of files that the whole process hashes at once.
+pub(super) const MAX_HASHERS: usize = 4;
+
 /// How long the requests that a client left behind may take to end after it has gone; what is left then is cut off.
 pub(super) const END_LIMIT: Duration = Duration::from_secs(30);
 

@@ -14,6 +14,7 @@
 //! `docs/PROTOCOL.md` says what clients can count on.
 
 mod attributes;
+mod check_file;
 mod directory;
 mod extension;
 mod file;
@@ -60,7 +61,7 @@ pub enum Ended {
 /// the last replies have 5 seconds to be sent. Dropping the future cuts everything off at once.
 pub async fn serve(session: Arc<Session>, incoming: impl Incoming, outgoing: impl Outgoing) -> Ended {
     let (outbox, replies) = Outbox::new();
-    let channel = Arc::new(Channel { session, outbox, handles: Handles::new() });
+    let channel = Arc::new(Channel { session, outbox, handles: Handles::new(), checks: check_file::turns() });
     let (paths, path_jobs) = mpsc::unbounded_channel();
 
     // Two sets, so that each can be awaited alone, and dropping this future aborts both.

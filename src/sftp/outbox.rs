@@ -61,6 +61,11 @@ impl Outbox {
         self.queue.closed().await;
     }
 
+    /// Whether [`Outbox::end_reservations`] was called: the client has gone.
+    pub(super) fn is_ending(&self) -> bool {
+        self.budget.is_closed()
+    }
+
     /// Refuses further reservations, and those that wait.
     pub(super) fn end_reservations(&self) {
         self.budget.close();

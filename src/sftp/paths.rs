@@ -11,9 +11,11 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use russh_sftp::protocol::StatusCode;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use super::check_file::CheckFile;
 use super::directory::Listing;
 use super::extension;
 use super::file::File;
@@ -23,7 +25,27 @@ use super::outbox::Hold;
 use super::reply::Reply;
 use super::request::{HandleId, PathCall};
 use crate::path::LogicalPath;
-use crate::session::{Directory, Kind, SessionResult, Transfer};
+use crate::session::{AttributeChange, Directory, Kind, OpenMode, SessionResult, Transfer};
+
+const TOO_MANY_HANDLES: &str = "too many open files: close some first";
+
+/// What the reader hands over, in the client's order.
+#[derive(Debug)]
+pub(super) enum PathWork {
+    Job(PathJob),
+    /// The CLOSE of an upload is under way: requests behind it that could see the file wait. Clients send SETSTAT or RENAME
+    /// before they have the answer to CLOSE (WinSCP does).
+    Closing {
+        path: LogicalPath,
+        closed: Closed,
+    },
+}
+
+/// Dropped when a CLOSE is done.
+pub(super) type Closing = oneshot::Sender<()>;
+
+/// Ends when a CLOSE is done.
+pub(super) type Closed = oneshot::Receiver<()>;
 
 /// A request on paths, with the hold that goes with its reply.
 #[derive(Debug)]
@@ -35,18 +57,25 @@ pub(super) struct PathJob {
 
 /// Serves requests until the queue's other end is dropped and every handle has ended. Handles that the client has not closed
 /// are cut off then; whatever is not done after [`END_LIMIT`] is, too.
-pub(super) async fn serve(channel: Arc<Channel>, mut jobs: UnboundedReceiver<PathJob>) {
+pub(super) async fn serve(channel: Arc<Channel>, mut jobs: UnboundedReceiver<PathWork>) {
     let mut waiting = VecDeque::new();
+    let mut closing = FuturesUnordered::new();
     let mut footprints = Footprints::default();
     let mut running = FuturesUnordered::new();
     let mut handles = JoinSet::new();
     let mut deadline = None;
     loop {
         while running.len() < MAX_PATH_REQUESTS
-            && let Some(job) = waiting.pop_front_if(|job: &mut PathJob| footprints.allow(&job.call))
+            && let Some(work) = waiting.pop_front_if(|work: &mut PathWork| footprints.allow(work))
         {
-            let place = footprints.add(&job.call);
-            running.push(perform(Arc::clone(&channel), job, place));
+            let place = footprints.add(&work);
+            match work {
+                PathWork::Job(job) => running.push(perform(Arc::clone(&channel), job, place)),
+                PathWork::Closing { closed, .. } => closing.push(async move {
+                    let _ = closed.await;
+                    place
+                }),
+            }
         }
         if deadline.is_some() && running.is_empty() && waiting.is_empty() && handles.is_empty() {
             return;
@@ -56,7 +85,7 @@ pub(super) async fn serve(channel: Arc<Channel>, mut jobs: UnboundedReceiver<Pat
                 Some(job) => waiting.push_back(job),
                 None => {
                     deadline = Some(Instant::now() + END_LIMIT);
-                    waiting.retain(|job| job.call.changes() && !matches!(job.call, PathCall::Open { .. }));
+                    waiting.retain(PathWork::outlives_the_client);
                     channel.handles.end();
                 }
             },
@@ -71,6 +100,7 @@ pub(super) async fn serve(channel: Arc<Channel>, mut jobs: UnboundedReceiver<Pat
                     channel.handles.end();
                 }
             }
+            Some(place) = closing.next() => footprints.remove(place),
             Some(_) = handles.join_next() => {}
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                 return handles.shutdown().await;
@@ -79,11 +109,39 @@ pub(super) async fn serve(channel: Arc<Channel>, mut jobs: UnboundedReceiver<Pat
     }
 }
 
+impl PathWork {
+    /// Whether it is still done when the client has gone.
+    fn outlives_the_client(&self) -> bool {
+        match self {
+            PathWork::Job(job) => job.call.changes() && !matches!(job.call, PathCall::Open { .. }),
+            PathWork::Closing { .. } => true,
+        }
+    }
+
+    fn changes(&self) -> bool {
+        match self {
+            PathWork::Job(job) => job.call.changes(),
+            PathWork::Closing { .. } => true,
+        }
+    }
+
+    fn paths(&self) -> (&LogicalPath, Option<&LogicalPath>) {
+        match self {
+            PathWork::Job(job) => job.call.paths(),
+            PathWork::Closing { path, .. } => (path, None),
+        }
+    }
+}
+
 impl PathCall {
     /// Whether it changes what other requests see.
     fn changes(&self) -> bool {
         match self {
-            PathCall::Stat(_) | PathCall::OpenDirectory(_) | PathCall::FileSystem(_) | PathCall::Link { .. } => false,
+            PathCall::Stat(_)
+            | PathCall::OpenDirectory(_)
+            | PathCall::FileSystem(_)
+            | PathCall::Check(..)
+            | PathCall::Link { .. } => false,
             PathCall::Open { mode, .. } => mode.write || mode.create || mode.truncate,
             PathCall::SetStat(..)
             | PathCall::Remove(_)
@@ -99,6 +157,7 @@ impl PathCall {
             | PathCall::Open { path, .. }
             | PathCall::OpenDirectory(path)
             | PathCall::FileSystem(path)
+            | PathCall::Check(path, _)
             | PathCall::SetStat(path, _)
             | PathCall::Remove(path)
             | PathCall::MakeDirectory(path, _)
@@ -125,21 +184,24 @@ struct Footprint {
 }
 
 impl Footprints {
-    /// Whether a request may run beside those that do.
-    fn allow(&self, call: &PathCall) -> bool {
-        let (path, other) = call.paths();
-        let changes = call.changes();
-        !self.running.iter().any(|running| {
-            (changes || running.changes) && (running.touches(path) || other.is_some_and(|other| running.touches(other)))
-        })
+    /// Whether a request may run beside those that do. A CLOSE waits for nobody: it runs already.
+    fn allow(&self, work: &PathWork) -> bool {
+        let (path, other) = work.paths();
+        let changes = work.changes();
+        let is_under_way = matches!(work, PathWork::Closing { .. });
+        is_under_way
+            || !self.running.iter().any(|running| {
+                (changes || running.changes)
+                    && (running.touches(path) || other.is_some_and(|other| running.touches(other)))
+            })
     }
 
-    fn add(&mut self, call: &PathCall) -> u64 {
-        let (path, other) = call.paths();
+    fn add(&mut self, work: &PathWork) -> u64 {
+        let (path, other) = work.paths();
         let place = self.next;
         self.next += 1;
         let (path, other) = (path.clone(), other.cloned());
-        self.running.push(Footprint { place, path, other, changes: call.changes() });
+        self.running.push(Footprint { place, path, other, changes: work.changes() });
         place
     }
 
@@ -183,13 +245,13 @@ impl Opened {
         let Opened { path, room, what } = self;
         match what {
             OpenedWhat::File(transfer) => {
-                let (number, handle) = channel.handles.add(Kind::File, path);
+                let (number, handle) = channel.handles.add(Kind::File, path, transfer.is_upload());
                 let file = File { channel: Arc::clone(channel), handle, transfer, room, is_incomplete: false };
                 handles.spawn(file.serve());
                 number
             }
             OpenedWhat::Directory(directory) => {
-                let (number, handle) = channel.handles.add(Kind::Directory, path);
+                let (number, handle) = channel.handles.add(Kind::Directory, path, false);
                 handles.spawn(Listing::new(Arc::clone(channel), handle, directory, room).serve());
                 number
             }
@@ -231,11 +293,35 @@ async fn perform(channel: Arc<Channel>, job: PathJob, place: u64) -> Finished {
         PathCall::Rename { from, to, overwrite } => {
             Done::Reply(Reply::of(id, session.rename(&from, &to, overwrite).await))
         }
+        PathCall::Check(path, check) => {
+            let (reply, hold) = check_by_name(&channel, id, hold, &path, check).await;
+            return Finished { id, hold, place, done: Done::Reply(reply) };
+        }
         PathCall::Link { target, link, symbolic } => {
             Done::Reply(Reply::error(id, session.refuse_link(&target, &link, symbolic).await))
         }
     };
     Finished { id, hold, place, done }
+}
+
+/// Opens a file for a while to hash it: on record as a file that was opened, read and closed.
+async fn check_by_name(channel: &Channel, id: u32, hold: Hold, path: &LogicalPath, check: CheckFile) -> (Reply, Hold) {
+    let Some(_room) = channel.handles.reserve() else {
+        return (Reply::failure(id, StatusCode::Failure, TOO_MANY_HANDLES), hold);
+    };
+    let mode = OpenMode { read: true, ..OpenMode::default() };
+    let mut transfer = match channel.session.open(path, mode, &AttributeChange::default()).await {
+        Ok(transfer) => transfer,
+        Err(error) => return (Reply::error(id, error), hold),
+    };
+    let Some((reply, hold)) = check.answer(id, channel, &mut transfer).await else {
+        transfer.cut_off("the channel ended before the file was hashed").await;
+        return (Reply::failure(id, StatusCode::Failure, "the channel has ended"), hold);
+    };
+    match transfer.close().await {
+        Ok(()) => (reply, hold),
+        Err(error) => (Reply::error(id, error), hold),
+    }
 }
 
 /// Opens something, if there is room for one more handle.
@@ -246,7 +332,7 @@ async fn opened(
     open: impl AsyncFnOnce(&LogicalPath) -> SessionResult<OpenedWhat>,
 ) -> Done {
     let Some(room) = channel.handles.reserve() else {
-        return Done::Reply(Reply::failure(id, StatusCode::Failure, "too many open files: close some first"));
+        return Done::Reply(Reply::failure(id, StatusCode::Failure, TOO_MANY_HANDLES));
     };
     match open(&path).await {
         Ok(what) => Done::Opened(Box::new(Opened { path, room, what })),
@@ -257,8 +343,9 @@ async fn opened(
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use tokio::sync::Semaphore;
+
     use super::*;
-    use crate::session::{AttributeChange, OpenMode};
 
     fn path(text: &str) -> LogicalPath {
         LogicalPath::parse_str(text).unwrap()
@@ -278,21 +365,42 @@ mod tests {
     }
 
     /// Whether `second` may start while `first` runs.
-    fn together(first: &PathCall, second: &PathCall) -> bool {
+    fn together(first: PathCall, second: PathCall) -> bool {
+        work_together(job(first), job(second))
+    }
+
+    fn work_together(first: PathWork, second: PathWork) -> bool {
         let mut footprints = Footprints::default();
-        let place = footprints.add(first);
-        let allowed = footprints.allow(second);
+        let place = footprints.add(&first);
+        let allowed = footprints.allow(&second);
         footprints.remove(place);
-        assert!(footprints.allow(second), "nothing runs any more");
+        assert!(footprints.allow(&second), "nothing runs any more");
         allowed
+    }
+
+    fn job(call: PathCall) -> PathWork {
+        let hold = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        PathWork::Job(PathJob { id: 1, hold, call })
+    }
+
+    fn closing(text: &str) -> PathWork {
+        PathWork::Closing { path: path(text), closed: oneshot::channel().1 }
+    }
+
+    #[test]
+    fn what_could_see_a_file_waits_for_its_close() {
+        assert!(!work_together(closing("/d/a"), job(stat("/d/a"))));
+        assert!(!work_together(closing("/d/a"), job(rename("/d", "/e"))));
+        assert!(work_together(closing("/d/a"), job(stat("/d/b"))));
+        assert!(work_together(job(PathCall::Remove(path("/a"))), closing("/a")), "it runs already");
     }
 
     #[test]
     fn requests_wait_only_for_those_that_could_matter_to_them() {
-        assert!(together(&stat("/a"), &stat("/a")));
-        assert!(together(&open("/a", false), &stat("/")));
-        assert!(together(&open("/d/a", true), &open("/d/b", true)), "siblings");
-        assert!(together(&PathCall::Remove(path("/d/a")), &stat("/d/ab")));
+        assert!(together(stat("/a"), stat("/a")));
+        assert!(together(open("/a", false), stat("/")));
+        assert!(together(open("/d/a", true), open("/d/b", true)), "siblings");
+        assert!(together(PathCall::Remove(path("/d/a")), stat("/d/ab")));
         for (first, second) in [
             (PathCall::Remove(path("/a")), stat("/a")),
             (stat("/a"), PathCall::Remove(path("/a"))),
@@ -303,7 +411,8 @@ mod tests {
             (stat("/b/x"), rename("/a", "/b")),
             (rename("/a", "/b"), rename("/b", "/c")),
         ] {
-            assert!(!together(&first, &second), "{first:?} and {second:?}");
+            let what = format!("{first:?} and {second:?}");
+            assert!(!together(first, second), "{what}");
         }
     }
 }

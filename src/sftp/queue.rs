@@ -10,7 +10,9 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{Receiver, Sender};
 
+use super::check_file::CheckFile;
 use super::outbox::Hold;
+use super::paths::Closing;
 use crate::session::{AttributeChange, SessionError};
 
 /// The next thing to do on a handle.
@@ -36,6 +38,7 @@ pub(super) enum Work {
     ReadDirectory,
     Sync,
     FileSystem,
+    Check(CheckFile),
     /// The reading side of `copy-data`; the other side answers.
     CopyOut {
         offset: u64,
@@ -47,7 +50,8 @@ pub(super) enum Work {
         offset: u64,
         from: Receiver<Piece>,
     },
-    Close,
+    /// With what those wait for who have to wait for the CLOSE of an upload.
+    Close(Option<Closing>),
 }
 
 /// What goes from one handle to another during `copy-data`. When it ends without [`Piece::Done`], the source was closed.
@@ -62,8 +66,10 @@ impl Work {
     /// Whether it may have to wait until the client reads, or for something that does.
     fn may_wait_for_the_client(&self) -> bool {
         match self {
-            Work::ReadDirectory | Work::CopyOut { .. } | Work::CopyIn { .. } => true,
-            Work::Write { .. } | Work::Stat | Work::SetStat(_) | Work::Sync | Work::FileSystem | Work::Close => false,
+            Work::ReadDirectory | Work::Check(_) | Work::CopyOut { .. } | Work::CopyIn { .. } => true,
+            Work::Write { .. } | Work::Stat | Work::SetStat(_) | Work::Sync | Work::FileSystem | Work::Close(_) => {
+                false
+            }
         }
     }
 }
@@ -139,7 +145,7 @@ impl Jobs {
             Descriptor::Reads(_) => self.slow += 1,
             Descriptor::Other { work, .. } => {
                 self.slow += usize::from(work.may_wait_for_the_client());
-                self.closing |= matches!(work, Work::Close);
+                self.closing |= matches!(work, Work::Close(_));
             }
         }
         self.waiting.push_back(descriptor);
@@ -345,7 +351,7 @@ mod tests {
         let queue = HandleQueue::default();
         read(&queue, 1, 0, 10);
         queue.push(2, hold(), Work::Sync);
-        queue.push(3, hold(), Work::Close);
+        queue.push(3, hold(), Work::Close(None));
         queue.end();
         assert_eq!(taken(&queue), [(2, u64::MAX), (3, u64::MAX)], "the READ has nobody to go to");
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use russh_sftp::protocol::StatusCode;
 use tokio::sync::mpsc::{self, UnboundedSender};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::Ended;
 use super::extension;
@@ -18,7 +18,7 @@ use super::frame::{FrameError, Frames};
 use super::handle::{Channel, Handle};
 use super::limits::{BACKLOG, BEHIND_READS_BUDGET, REQUEST_COST, SMALL_WRITE, WRITE_BUDGET};
 use super::outbox::Hold;
-use super::paths::PathJob;
+use super::paths::{Closing, PathJob, PathWork};
 use super::queue::Work;
 use super::reply::{Names, Reply};
 use super::request::{Call, CopyData, DecodeError, HandleCall, HandleId, ImmediateCall, Packet};
@@ -35,7 +35,7 @@ const UNKNOWN_HANDLE: &str = "no such handle";
 /// The reader of one channel.
 pub(super) struct Reader {
     channel: Arc<Channel>,
-    paths: UnboundedSender<PathJob>,
+    paths: UnboundedSender<PathWork>,
     backlog: Arc<Semaphore>,
     writes: Arc<Semaphore>,
     writes_behind_reads: Arc<Semaphore>,
@@ -43,7 +43,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(channel: Arc<Channel>, paths: UnboundedSender<PathJob>) -> Self {
+    pub(super) fn new(channel: Arc<Channel>, paths: UnboundedSender<PathWork>) -> Self {
         Reader {
             channel,
             paths,
@@ -125,7 +125,7 @@ impl Reader {
             Call::Path(call) => {
                 let hold = self.hold(REQUEST_COST + frame.len())?;
                 // The other end lives as long as this one.
-                let _ = self.paths.send(PathJob { id, hold, call });
+                let _ = self.paths.send(PathWork::Job(PathJob { id, hold, call }));
                 Ok(())
             }
             Call::Immediate(call) => {
@@ -177,15 +177,26 @@ impl Reader {
                 let data = if data.len() < SMALL_WRITE { Bytes::copy_from_slice(&data) } else { data };
                 Work::Write { offset, data, budget }
             }
-            HandleCall::Close => Work::Close,
+            HandleCall::Close => Work::Close(self.announce_close(&handle)),
             HandleCall::Stat => Work::Stat,
             HandleCall::SetStat(change) => Work::SetStat(change),
             HandleCall::ReadDirectory => Work::ReadDirectory,
             HandleCall::Sync => Work::Sync,
             HandleCall::FileSystem => Work::FileSystem,
+            HandleCall::Check(check) => Work::Check(check),
         };
         queue.push(id, self.hold(REQUEST_COST)?, work);
         Ok(())
+    }
+
+    /// Requests on paths that come after the CLOSE of an upload are to see the file.
+    fn announce_close(&self, handle: &Handle) -> Option<Closing> {
+        if !handle.is_upload {
+            return None;
+        }
+        let (closing, closed) = oneshot::channel();
+        let _ = self.paths.send(PathWork::Closing { path: handle.path.clone(), closed });
+        Some(closing)
     }
 
     /// Waits until WRITE data may be kept. That depends on the store alone, unless there are READs before it on the same

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use russh_sftp::protocol::OpenFlags;
 
 use super::attributes;
+use super::check_file::CheckFile;
 use super::extension;
 use super::wire::{Fields, packet};
 use crate::path::{LogicalPath, PathError};
@@ -58,6 +59,7 @@ pub(crate) enum HandleCall {
     ReadDirectory,
     Sync,
     FileSystem,
+    Check(CheckFile),
 }
 
 /// `copy-data`: `length` bytes, or all that there are for 0.
@@ -82,6 +84,7 @@ pub(crate) enum PathCall {
     },
     OpenDirectory(LogicalPath),
     FileSystem(LogicalPath),
+    Check(LogicalPath, CheckFile),
     SetStat(LogicalPath, AttributeChange),
     Remove(LogicalPath),
     MakeDirectory(LogicalPath, AttributeChange),

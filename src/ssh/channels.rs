@@ -1,13 +1,14 @@
 //! SSH channels as codecs see them, and the tasks that serve them.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use russh::server::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::scp;
 use crate::session::Session;
@@ -34,6 +35,23 @@ pub(super) enum Purpose {
 #[derive(Debug, Default)]
 pub(super) struct ChannelTasks {
     tasks: Mutex<JoinSet<()>>,
+    intakes: Mutex<Vec<Weak<Intake>>>,
+    abandoned: Arc<Notify>,
+}
+
+/// Since when the data that a channel was given last has kept it from taking more; `None` while it waits for data.
+#[derive(Debug, Default)]
+struct Intake(Mutex<Option<Instant>>);
+
+impl Intake {
+    fn set(&self, busy_since: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = busy_since;
+    }
+
+    fn busy_for(&self) -> Duration {
+        let since = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
 }
 
 impl ChannelTasks {
@@ -47,8 +65,32 @@ impl ChannelTasks {
     /// Starts to serve a channel; what it is for comes through the sender. Dropping that ends the channel.
     pub(super) fn start(&self, channel: Channel<Msg>) -> oneshot::Sender<Purpose> {
         let (sender, purpose) = oneshot::channel();
-        self.lock().spawn(serve(channel, purpose));
+        let intake = Arc::new(Intake::default());
+        self.intakes().push(Arc::downgrade(&intake));
+        self.lock().spawn(serve(channel, purpose, intake, Arc::clone(&self.abandoned)));
         sender
+    }
+
+    /// Returns when there are several channels and one of them has taken no data for `limit`. What it does not take holds up
+    /// the data of the others: the library hands over in the order of arrival.
+    pub(super) async fn stalled(&self, limit: Duration) {
+        let mut ticks = interval((limit / 10).max(Duration::from_millis(100)));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let mut intakes = self.intakes();
+            intakes.retain(|intake| intake.strong_count() > 0);
+            let is_stalled = |intake: &Weak<Intake>| intake.upgrade().is_some_and(|intake| intake.busy_for() >= limit);
+            if intakes.len() > 1 && intakes.iter().any(is_stalled) {
+                return;
+            }
+        }
+    }
+
+    /// Returns when a channel was ended for what its client did, and the client has not closed it for [`CLOSE_WAIT`]: a client
+    /// that takes no answers does not learn of the end either, and might send without end.
+    pub(super) async fn abandoned(&self) {
+        self.abandoned.notified().await;
     }
 
     /// Waits until all have ended. Whoever calls this has seen the connection end, so no new ones come.
@@ -62,19 +104,28 @@ impl ChannelTasks {
         self.lock().abort_all();
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, JoinSet<()>> {
+    fn intakes(&self) -> MutexGuard<'_, Vec<Weak<Intake>>> {
+        self.intakes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, JoinSet<()>> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn serve(channel: Channel<Msg>, purpose: oneshot::Receiver<Purpose>) {
+async fn serve(
+    channel: Channel<Msg>,
+    purpose: oneshot::Receiver<Purpose>,
+    intake: Arc<Intake>,
+    abandoned: Arc<Notify>,
+) {
     let (mut read, write) = channel.split();
     let Some(purpose) = await_purpose(&mut read, purpose).await else {
         return;
     };
     let write = Arc::new(write);
     let (closed_sender, closed) = watch::channel(false);
-    let incoming = ChannelIncoming { read: Some(read), closed: closed_sender };
+    let incoming = ChannelIncoming { read: Some(read), closed: closed_sender, intake };
     let outgoing = ChannelOutgoing { write: write.clone(), closed: closed.clone() };
     let status = match purpose {
         Purpose::Sftp(session) => match sftp::serve(session, incoming, outgoing).await {
@@ -93,7 +144,10 @@ async fn serve(channel: Channel<Msg>, purpose: oneshot::Receiver<Purpose>) {
             1
         }
     };
-    end(&write, closed, status).await;
+    let is_closed = end(&write, closed, status).await;
+    if !is_closed && status != 0 {
+        abandoned.notify_one();
+    }
 }
 
 /// Keeps the channel drained until its purpose is known: what is not read stalls the whole connection.
@@ -111,29 +165,34 @@ async fn await_purpose(read: &mut ChannelReadHalf, mut purpose: oneshot::Receive
     }
 }
 
-/// Ends a channel in the order that clients expect: exit status, EOF, close.
-async fn end(write: &ChannelWriteHalf<Msg>, mut closed: watch::Receiver<bool>, status: u32) {
+/// Ends a channel in the order that clients expect: exit status, EOF, close. Whether the client closed it then.
+async fn end(write: &ChannelWriteHalf<Msg>, mut closed: watch::Receiver<bool>, status: u32) -> bool {
     let farewell = async {
         let _ = write.exit_status(status).await;
         let _ = write.eof().await;
         let _ = write.close().await;
     };
     let _ = tokio::time::timeout(CLOSE_WAIT, farewell).await;
-    let _ = tokio::time::timeout(CLOSE_WAIT, closed.wait_for(|closed| *closed)).await;
+    tokio::time::timeout(CLOSE_WAIT, closed.wait_for(|closed| *closed)).await.is_ok()
 }
 
 /// The reading half. When it is dropped before the client closed the channel, a task goes on draining it.
 struct ChannelIncoming {
     read: Option<ChannelReadHalf>,
     closed: watch::Sender<bool>,
+    intake: Arc<Intake>,
 }
 
 impl Incoming for ChannelIncoming {
     async fn next(&mut self) -> Option<Bytes> {
         let read = self.read.as_mut()?;
+        self.intake.set(None);
         loop {
             match read.wait().await {
-                Some(ChannelMsg::Data { data }) if !data.is_empty() => return Some(data),
+                Some(ChannelMsg::Data { data }) if !data.is_empty() => {
+                    self.intake.set(Some(Instant::now()));
+                    return Some(data);
+                }
                 Some(ChannelMsg::Eof) => return None,
                 Some(ChannelMsg::Close) | None => {
                     self.read = None;

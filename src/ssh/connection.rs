@@ -213,6 +213,11 @@ impl Visit {
                 Ending::because("login-grace", format!("no login within {} s", limits.login_grace.as_secs()))
             }
             () = idle.is_over(self) => Ending::because("idle", format!("nothing happened for {} s", limits.idle.as_secs())),
+            () = self.channels.stalled(limits.stall) => {
+                let seconds = limits.stall.as_secs();
+                Ending::because("server", format!("one channel took no data for {seconds} s and held up the others"))
+            }
+            () = self.channels.abandoned() => Ending::because("server", "the client did not close a channel that had ended"),
             () = self.drained(&mut phase) => Ending::because("server", "the gateway is shutting down"),
         };
         let at_once = *phase.borrow() == Phase::Stopped;

@@ -60,6 +60,8 @@ pub struct Limits {
     pub auth_attempts: usize,
     /// A session without any activity is ended after this.
     pub idle: Duration,
+    /// A connection of several channels of which one takes no data for this long is ended: the others get nothing meanwhile.
+    pub stall: Duration,
     /// How long a drain waits for transfers.
     pub drain: Duration,
 }

@@ -1,7 +1,8 @@
 //! lftp, which speaks SFTP itself over a connection that ssh makes.
 
+use crate::support::data::assert_same_bytes;
 use crate::support::process::{program, run};
-use crate::{Files, Names, Place, Trees, check_files, check_names, check_trees, place};
+use crate::{Files, Names, Place, Trees, check_files, check_names, check_resume, check_trees, place};
 
 struct Lftp<'a>(&'a Place);
 
@@ -67,5 +68,15 @@ fn lftp() {
     check_files(&place, &Lftp(&place));
     check_trees(&place, &Lftp(&place));
     check_names(&place, &Lftp(&place));
+    let lftp = Lftp(&place);
+    check_resume(
+        &place,
+        |from, to| drop(lftp.run(&format!("put -c \"{from}\" -o \"{to}\""))),
+        |from, to| drop(lftp.run(&format!("get -c \"{from}\" -o \"{to}\""))),
+    );
+    // In four pieces at once, on connections of their own.
+    let (source, back) = (place.local("resumed"), place.local("in-pieces"));
+    lftp.run(&format!("pget -n 4 /resumed -o {}", back.display()));
+    assert_same_bytes(&back, &source);
     place.gateway.stop();
 }

@@ -1,7 +1,7 @@
 //! OpenSSH's clients: `sftp`, and `scp` in both modes.
 
 use crate::support::client::quoted;
-use crate::{Files, Names, Place, Trees, check_files, check_names, check_trees, place};
+use crate::{Files, Names, Place, Trees, check_files, check_names, check_resume, check_trees, place};
 
 /// OpenSSH's `sftp -b`.
 struct Sftp<'a>(&'a Place);
@@ -50,6 +50,10 @@ fn openssh_sftp() {
     check_files(&place, &Sftp(&place));
     check_trees(&place, &Sftp(&place));
     check_names(&place, &Sftp(&place));
+    let run = |command: &str, from: &str, to: &str| {
+        place.client().sftp(&format!("{command} {} {}\n", quoted(from), quoted(to))).succeeded();
+    };
+    check_resume(&place, |from, to| run("reput", from, to), |from, to| run("reget", from, to));
     place.gateway.stop();
 }
 

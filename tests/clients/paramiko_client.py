@@ -37,6 +37,7 @@ operations = {
     "get": sftp.get,
     "put_tree": put_tree,
     "get_tree": get_tree,
+    "check": lambda path, algorithm, block: print(sftp.open(path).check(algorithm, 0, 0, int(block)).hex()),
     "list": lambda path: print("\n".join(sftp.listdir(path))),
     "rename": sftp.rename,
     "remove": sftp.remove,

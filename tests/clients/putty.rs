@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::support::process::{program, run};
-use crate::{Files, Names, Place, Trees, check_files, check_names, check_trees, place};
+use crate::{Files, Names, Place, Trees, check_files, check_names, check_resume, check_trees, place};
 
 /// PuTTY's tools: their key format, and the host key named by its fingerprint.
 struct Putty<'a> {
@@ -84,6 +84,8 @@ fn psftp() {
     check_files(&place, &putty);
     check_trees(&place, &putty);
     check_names(&place, &putty);
+    let psftp = |command: &str, from: &str, to: &str| drop(putty.psftp(&format!("{command} \"{from}\" \"{to}\"\n")));
+    check_resume(&place, |from, to| psftp("reput", from, to), |from, to| psftp("reget", from, to));
     place.gateway.stop();
 }
 

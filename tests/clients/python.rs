@@ -1,6 +1,7 @@
 //! Python's libraries: paramiko and asyncssh.
 
-use crate::support::process::{python, run};
+use crate::support::data::write_noise;
+use crate::support::process::{program, python, run};
 use crate::{Files, Names, Place, Trees, check_files, check_names, check_trees, place};
 
 /// A script of `tests/clients/` that does one operation.
@@ -60,7 +61,21 @@ fn paramiko() {
     check_files(&place, &script);
     check_trees(&place, &script);
     check_names(&place, &script);
+    check_digests(&place, &script);
     place.gateway.stop();
+}
+
+/// paramiko's `SFTPFile.check`.
+fn check_digests(place: &Place, script: &Script<'_>) {
+    let file = place.root.join("hashed");
+    write_noise(&file, 1_000_003, 5);
+    for algorithm in ["md5", "sha1", "sha224", "sha256", "sha384", "sha512"] {
+        let sum = run(program(&format!("{algorithm}sum")).arg(&file)).succeeded().stdout;
+        let expected = sum.split_whitespace().next().unwrap();
+        assert_eq!(script.run(&["check", "/hashed", algorithm, "0"]).trim(), expected, "{algorithm}");
+    }
+    let blocks = script.run(&["check", "/hashed", "sha1", "65536"]);
+    assert_eq!(blocks.trim().len(), 16 * 40, "sixteen blocks");
 }
 
 #[test]

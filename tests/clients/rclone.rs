@@ -1,7 +1,11 @@
 //! rclone, with Go's SSH and SFTP libraries.
 
+use serde_json::json;
+
+use crate::support::data::{assert_same_tree, write_tree};
 use crate::support::process::{program, run};
-use crate::{Files, Names, Place, Trees, check_files, check_names, check_trees, place};
+use crate::support::s3;
+use crate::{Files, Names, Place, Trees, check_files, check_names, check_trees, place, place_with};
 
 /// rclone with its defaults: it looks for a shell and for checksum programs first, and must do without.
 struct Rclone<'a>(&'a Place);
@@ -57,6 +61,44 @@ impl Names for Rclone<'_> {
     fn mkdir(&self, remote: &str) {
         self.run(&["mkdir", &format!(":sftp:{remote}")]);
     }
+}
+
+impl Rclone<'_> {
+    /// What a second run of `sync` does is nothing, because the times were kept.
+    #[track_caller]
+    fn check_sync(&self, remote: &str) {
+        let tree = self.0.setup.subfolder("tree");
+        if !tree.join("plain.txt").exists() {
+            write_tree(&tree);
+        }
+        let (tree, target) = (tree.to_str().unwrap(), format!(":sftp:{remote}"));
+        self.run(&["sync", "--create-empty-src-dirs", tree, &target]);
+        let before = self.opened();
+        self.run(&["sync", "--create-empty-src-dirs", tree, &target]);
+        assert_eq!(self.opened(), before, "the second time there is nothing to do");
+        self.run(&["check", "--size-only", tree, &target]);
+        self.run(&["check", "--download", tree, &target]);
+        let back = self.0.local(&format!("back{}", remote.replace('/', "-")));
+        self.run(&["sync", "--create-empty-src-dirs", &target, back.to_str().unwrap()]);
+        assert_same_tree(&back, &self.0.local("tree"));
+    }
+
+    fn opened(&self) -> usize {
+        self.0.gateway.events.of_type("OPEN").len()
+    }
+}
+
+#[test]
+fn rclone_syncs_once() {
+    let place = place_with(|setup| {
+        let store = s3::new_store();
+        setup.store("lake", json!({ "url": store.url(), "options": store.options() }));
+        let home = setup.config["users"][0]["home"].as_array_mut().unwrap();
+        home.push(json!({ "entry": "/lake", "target": "lake:/" }));
+    });
+    Rclone(&place).check_sync("/sync");
+    Rclone(&place).check_sync("/lake/sync");
+    place.gateway.stop();
 }
 
 #[test]

@@ -51,6 +51,13 @@ impl Client {
         self
     }
 
+    /// Connects to this port; the host keys are still those of the gateway's own.
+    pub fn through(mut self, port: u16) -> Client {
+        self.options.push(format!("HostKeyAlias=[127.0.0.1]:{}", self.port));
+        self.port = port;
+        self
+    }
+
     /// How long a command may take.
     pub fn within(mut self, limit: Duration) -> Client {
         self.limit = limit;

@@ -19,6 +19,7 @@ mod gcs_http;
 mod gcs_parts;
 pub mod gcs_shim;
 pub mod keys;
+pub mod link;
 pub mod plain_proxy;
 pub mod process;
 pub mod proxy;

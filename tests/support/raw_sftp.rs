@@ -66,12 +66,40 @@ impl RawSftp {
     /// Connects and exchanges versions.
     #[track_caller]
     pub fn connect(client: &Client, limit: Duration) -> RawSftp {
-        RawSftp::connect_with(client, limit, Stdio::inherit())
+        let mut session = RawSftp::open_channel(client, limit);
+        session.exchange_versions(3);
+        session
     }
 
     /// As [`RawSftp::connect`]; `complaints` is ssh's error stream.
     #[track_caller]
     pub fn connect_with(client: &Client, limit: Duration, complaints: Stdio) -> RawSftp {
+        let mut session = RawSftp::open_channel_with(client, limit, complaints);
+        session.exchange_versions(3);
+        session
+    }
+
+    /// Says which version the client speaks, and takes the server's.
+    #[track_caller]
+    pub fn exchange_versions(&mut self, version: u32) {
+        self.send_frame(&[&[1][..], &version.to_be_bytes()].concat());
+        let hello = self.receive_frame();
+        assert_eq!(hello[..5], [2, 0, 0, 0, 3], "the server's version");
+        let mut rest = &hello[5..];
+        while !rest.is_empty() {
+            let name = String::from_utf8(take_string(&mut rest)).unwrap();
+            let value = take_string(&mut rest);
+            self.extensions.push((name, value));
+        }
+    }
+
+    /// Connects, and says nothing yet.
+    #[track_caller]
+    pub fn open_channel(client: &Client, limit: Duration) -> RawSftp {
+        RawSftp::open_channel_with(client, limit, Stdio::inherit())
+    }
+
+    fn open_channel_with(client: &Client, limit: Duration, complaints: Stdio) -> RawSftp {
         let mut command: Command = client.command("ssh");
         command.arg("-s").arg(client.host()).arg("sftp");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(complaints).process_group(0);
@@ -85,17 +113,33 @@ impl RawSftp {
             }
         });
         let (input, output) = (child.stdin.take(), child.stdout.take().unwrap());
-        let mut session = RawSftp { child, input, output, extensions: Vec::new(), _timer: timer };
-        session.send_frame(&[1, 0, 0, 0, 3]);
-        let hello = session.receive_frame();
-        assert_eq!(hello[..5], [2, 0, 0, 0, 3], "the server's version");
-        let mut rest = &hello[5..];
-        while !rest.is_empty() {
-            let name = String::from_utf8(take_string(&mut rest)).unwrap();
-            let value = take_string(&mut rest);
-            session.extensions.push((name, value));
-        }
-        session
+        RawSftp { child, input, output, extensions: Vec::new(), _timer: timer }
+    }
+
+    /// Sends bytes as they are; false when the channel has ended.
+    pub fn send_raw(&mut self, bytes: &[u8]) -> bool {
+        let input = self.input.as_mut().expect("the input is open");
+        input.write_all(bytes).and_then(|()| input.flush()).is_ok()
+    }
+
+    /// Ends the client's side of the channel.
+    pub fn end_input(&mut self) {
+        self.input = None;
+    }
+
+    /// Reads to the end of the channel; how many bytes came.
+    pub fn read_to_end(&mut self) -> usize {
+        let mut rest = Vec::new();
+        self.output.read_to_end(&mut rest).expect("the channel ends")
+    }
+
+    /// A request and its answer.
+    #[track_caller]
+    pub fn call(&mut self, kind: u8, id: u32, fields: &[&[u8]]) -> Answer {
+        self.send(kind, id, &fields.concat());
+        let answer = self.receive();
+        assert_eq!(answer.id, id, "the answer to something else: {answer:?}");
+        answer
     }
 
     /// Sends a request.

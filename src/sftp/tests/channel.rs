@@ -126,6 +126,7 @@ async fn each_kind_of_refusal_has_its_status() {
         ((200, vec![extended("nobody@example.com")]), OP_UNSUPPORTED),
         ((200, vec![extended("home-directory"), string("root")]), NO_SUCH_FILE),
         ((200, vec![extended("expand-path@openssh.com"), string("~root/x")]), NO_SUCH_FILE),
+        ((200, vec![extended("check-file-name"), string("/a")]), BAD_MESSAGE),
         ((99, vec![]), OP_UNSUPPORTED),
         ((4, vec![string("77")]), FAILURE),
         ((5, vec![string("77"), vec![0; 12]]), FAILURE),
@@ -137,6 +138,40 @@ async fn each_kind_of_refusal_has_its_status() {
         assert_eq!(client.call(kind, &fields).await.status(), status, "type {kind}: {fields:?}");
     }
     assert_eq!(client.call(17, &[&string("/a")]).await.kind, 105, "the channel goes on");
+}
+
+#[tokio::test]
+async fn a_connection_sees_the_file_that_it_writes_and_others_do_not() {
+    let home = Home::open().await;
+    let (mut writer, mut beside) = (Client::start(home.session()).await, Client::start(home.session()).await);
+    let handle = writer.open("/f", PUT).await;
+    assert_eq!(writer.call(6, &[&handle, &[0; 8], &string("12345")]).await.status(), OK);
+    for client in [&mut writer, &mut beside] {
+        let answer = client.call(17, &[&string("/f")]).await;
+        assert_eq!(
+            (answer.kind, &answer.rest[4..12]),
+            (105, &[0, 0, 0, 0, 0, 0, 0, 5][..]),
+            "any channel of the connection"
+        );
+    }
+    // sshfs sets rights and times by name while the file is open.
+    let wishes = [0x0cu32, 0o600, 1_400_000_000, 1_400_000_000].map(u32::to_be_bytes).concat();
+    assert_eq!(writer.call(9, &[&string("/f"), &wishes]).await.status(), OK);
+    let longer = [&[0, 0, 0, 1][..], &9u64.to_be_bytes()].concat();
+    assert_eq!(writer.call(9, &[&string("/f"), &longer]).await.status(), FAILURE, "the length is the handle's");
+    let path = crate::path::LogicalPath::parse_str("/f").unwrap();
+    assert!(Home::open().await.session().stat(&path).await.is_err());
+    assert!(home.store().stat(&crate::stores::Key::parse("f").unwrap()).await.is_err(), "it is not published");
+    writer.eof();
+    assert_eq!(writer.ended().await, Ended::ByClient);
+    assert_eq!(beside.call(17, &[&string("/f")]).await.status(), NO_SUCH_FILE, "it was cut off");
+
+    let handle = beside.open("/f", PUT).await;
+    assert_eq!(beside.call(9, &[&string("/f"), &wishes]).await.status(), OK);
+    assert_eq!(beside.call(4, &[&handle]).await.status(), OK);
+    let stat = home.store().stat(&crate::stores::Key::parse("f").unwrap()).await.unwrap();
+    let kept = std::time::UNIX_EPOCH + Duration::from_secs(1_400_000_000);
+    assert_eq!(stat.mtime, Some(kept), "the time is kept at the CLOSE");
 }
 
 #[tokio::test]

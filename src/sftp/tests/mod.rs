@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod channel;
+mod check_file;
 mod flow;
 mod pipe;
 mod reply;

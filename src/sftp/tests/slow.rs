@@ -128,6 +128,32 @@ async fn far_session(staging: &tempfile::TempDir) -> Arc<Session> {
 }
 
 #[tokio::test]
+async fn what_follows_a_close_sees_the_file_without_waiting_for_the_answer() {
+    let staging = tempfile::tempdir().unwrap();
+    let mut client = Client::start(far_session(&staging).await).await;
+    let mtime = 1_700_000_000u32.to_be_bytes();
+    let times = [&[0, 0, 0, 8][..], &mtime, &mtime].concat();
+    for after_close in [
+        // WinSCP sets the times of a small file before it has the answer to CLOSE.
+        vec![(9, [string("/f"), times.clone()].concat()), (17, string("/f"))],
+        vec![(18, [string("/f"), string("/g")].concat()), (17, string("/g")), (13, string("/g"))],
+    ] {
+        let handle = client.open("/f", 0x1a).await;
+        let mut ids = vec![client.ask(6, &[&handle, &[0; 8], &string("data")]).await, client.ask(4, &[&handle]).await];
+        for (kind, body) in &after_close {
+            ids.push(client.ask(*kind, &[body]).await);
+        }
+        for id in ids {
+            let answer = client.answer_to(id).await;
+            assert!(answer.kind == 105 || answer.status() == 0, "{answer:?}");
+            if answer.kind == 105 && after_close[0].0 == 9 {
+                assert_eq!(answer.rest[answer.rest.len() - 4..], mtime, "the time is kept");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn requests_that_do_not_matter_to_one_another_share_the_way() {
     let staging = tempfile::tempdir().unwrap();
     let mut client = Client::start(far_session(&staging).await).await;

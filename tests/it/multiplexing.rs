@@ -1,0 +1,130 @@
+//! Several channels on one connection (OpenSSH's `ControlMaster`): what one of them does not do must not harm the others.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::client::Client;
+use crate::support::data::{KIB, MIB, assert_same_bytes, noise, write_noise};
+use crate::support::events::field;
+use crate::support::link::Link;
+use crate::support::process::{Running, until};
+use crate::support::raw_sftp::{DATA, FOR_READING, FOR_WRITING, RawSftp, STAT, WRITE, string, write_body};
+use crate::support::s3;
+use crate::support::setup::{Setup, User};
+
+const LIMIT: Duration = Duration::from_secs(120);
+const PIECE: u64 = 255 * KIB;
+
+/// A connection that others share; it ends when this is dropped.
+struct Master {
+    _ssh: Running,
+    /// A client whose channels lie on it.
+    client: Client,
+}
+
+impl Master {
+    #[track_caller]
+    fn start(client: &Client, socket: PathBuf) -> Master {
+        let shared = client.clone().with(&format!("ControlPath={}", socket.display()));
+        let mut command = shared.command("ssh");
+        let ssh = Running::start(command.args(["-M", "-N"]).arg(client.host()));
+        until("shared connection", Duration::from_secs(60), || socket.exists().then_some(()));
+        Master { _ssh: ssh, client: shared }
+    }
+}
+
+#[test]
+fn one_channel_that_takes_no_answers_does_not_stop_nine_others() {
+    let mut setup = Setup::new();
+    let root = setup.local_store("main");
+    let key = setup.key("alice");
+    setup.user(User::new("alice").key(&key).home("/", "main:/"));
+    let gateway = setup.start();
+    let bytes = noise(64 * PIECE, 1);
+    fs::write(root.join("big"), &bytes).unwrap();
+    let master = Master::start(&gateway.client("alice", &key), setup.folder().join("mux"));
+
+    let mut stuck = RawSftp::connect(&master.client, LIMIT);
+    let handle = stuck.open("/big", FOR_READING);
+    for i in 0..64 {
+        stuck.ask_to_read(100 + i, &handle, u64::from(i) * PIECE, PIECE as u32);
+    }
+    let file = setup.folder().join("file");
+    write_noise(&file, 8 * MIB, 2);
+    let mut others: Vec<(PathBuf, Running)> = Vec::new();
+    for i in 0..9 {
+        let back = setup.folder().join(format!("back-{i}"));
+        let mut session = Running::start(&mut master.client.sftp_command());
+        session.feed(format!("put {} /f{i}\nget /f{i} {}\nrm /f{i}\n", file.display(), back.display()).as_bytes());
+        session.close_input();
+        others.push((back, session));
+    }
+    for (back, session) in others {
+        session.finish(LIMIT).succeeded();
+        assert_same_bytes(&back, &file);
+    }
+    assert_eq!(gateway.events.of_type("CONNECTED").len(), 1, "all on one connection");
+    for i in 0..64usize {
+        let start = i * usize::try_from(PIECE).unwrap();
+        assert!(stuck.receive().string(DATA) == &bytes[start..start + usize::try_from(PIECE).unwrap()], "piece {i}");
+    }
+    assert_eq!(stuck.close(9, &handle), 0);
+    drop((stuck, master));
+    gateway.stop();
+}
+
+#[test]
+fn a_channel_whose_store_hangs_ends_the_connection_that_it_holds_up() {
+    let mut setup = Setup::new();
+    setup.local_store("main");
+    let store = s3::new_store();
+    let link = Link::to(store.port(), Duration::ZERO, 1 << 30);
+    setup.store(
+        "far",
+        json!({ "url": store.url(), "options": store.options_through(&format!("http://127.0.0.1:{}", link.port)) }),
+    );
+    let key = setup.key("alice");
+    setup.user(User::new("alice").key(&key).home("/", "main:/").home("/far", "far:/"));
+    setup.limit("stall", "3s");
+    setup.limit("transfer_memory", "16MiB");
+    let gateway = setup.start();
+    let master = Master::start(&gateway.client("alice", &key), setup.folder().join("mux"));
+    let mut near = RawSftp::connect(&master.client, LIMIT);
+    let mut far = RawSftp::connect(&master.client, LIMIT);
+    let old = far.open("/far/old", FOR_WRITING);
+    let piece = noise(PIECE, 1);
+    for n in 0..24 {
+        far.send(WRITE, 2, &write_body(&old, n * PIECE, &piece));
+        assert_eq!(far.receive().status(), 0);
+    }
+    assert_eq!(far.close(3, &old), 0);
+
+    // Opened to write in the middle of what is there: the bytes before are fetched first, and they do not come.
+    let handle = far.open("/far/old", 2);
+    link.stop();
+    let stopped = Instant::now();
+    let data = noise(255 * KIB, 2);
+    let mut sent = 0;
+    while sent < 64
+        && far.send_raw(&packet(WRITE, 100 + sent, &write_body(&handle, 10 + u64::from(sent) * PIECE, &data)))
+    {
+        sent += 1;
+    }
+    near.send_raw(&packet(STAT, 7, &string(b"/")));
+    near.read_to_end();
+    assert!(stopped.elapsed() < Duration::from_secs(60), "it took {:?}", stopped.elapsed());
+    link.go_on();
+    let end = gateway.events.await_disconnected(1);
+    let end = end.last().unwrap();
+    assert_eq!(field(end, "reason"), "server", "{end}");
+    assert!(field(end, "message").contains("held up the others"), "{end}");
+    drop((near, far, master));
+    gateway.stop();
+}
+
+fn packet(kind: u8, id: u32, body: &[u8]) -> Vec<u8> {
+    string(&[&[kind][..], &id.to_be_bytes(), body].concat())
+}
