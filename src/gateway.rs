@@ -13,7 +13,7 @@ use crate::metrics::Metrics;
 use crate::session::{Backing, Registry};
 use crate::ssh::{Homes, Phase, Server, Surroundings};
 use crate::stores::{Store, Unfinished};
-use crate::users::{FixedDirectory, User};
+use crate::users::{AuthorizedKey, FixedDirectory, PasswordHash, User};
 use crate::vfs::Transfers;
 use crate::{audit, ssh, stores, vfs};
 
@@ -33,6 +33,8 @@ pub struct Settings {
     pub ssh: ssh::Settings,
     /// The stores.
     pub stores: Vec<stores::Settings>,
+    /// Authorities whose certificates are taken for every user.
+    pub authorities: Vec<AuthorizedKey>,
     /// The users of the configuration; each home entry names one of the stores.
     pub users: Vec<User>,
     /// The audit trail.
@@ -178,9 +180,13 @@ async fn open_homes(settings: &Settings, backed: &Backed) -> Result<Homes, Start
     }
     tokio::spawn(remove_unfinished(opened.clone()));
     let transfers = backed.transfers.clone();
+    let mut keys = settings.users.iter().flat_map(|user| &user.keys);
     Ok(Homes {
+        authorities: settings.authorities.clone().into(),
+        takes_certificates: !settings.authorities.is_empty() || keys.any(AuthorizedKey::is_authority),
         directory: Arc::new(FixedDirectory::new(settings.users.clone())),
         backing: Backing { stores: opened, transfers, strict_setstat: settings.strict_setstat },
+        decoy: PasswordHash::decoy(settings.users.iter().filter_map(|user| user.password.as_ref())),
         offers_password: settings.users.iter().any(|user| user.auth.takes_password()),
     })
 }

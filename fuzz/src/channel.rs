@@ -11,7 +11,7 @@ use lockgate::policy::Permissions;
 use lockgate::session::channel::{Closed, Incoming, Outgoing};
 use lockgate::session::{Backing, Login};
 use lockgate::stores;
-use lockgate::users::{AuthMode, HomeEntry, User};
+use lockgate::users::{AuthMode, Bounds, HomeEntry, User};
 use lockgate::vfs::{self, PartialUploads, Transfers};
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
@@ -81,9 +81,11 @@ pub fn login() -> Arc<Login> {
         name: "demo".into(),
         role: None,
         keys: Vec::new(),
+        principals: Vec::new(),
         password: None,
         auth: AuthMode::PublicKey,
         enabled: true,
+        bounds: Bounds::default(),
         home: vec![
             entry("/", "one", Permissions::READ_WRITE),
             entry("/two", "two", Permissions::READ_WRITE),

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use lockgate::audit::{
-    Activity, Algorithms, AuthFailure, AuthFailureReason, Connected, Denied, Disconnected, FileOperation, KeyIdentity,
-    Note, Origin, Outcome, Protocol, Rejected, RenameOperation, TransferEnd, TransferStart,
+    Activity, Algorithms, AuthFailure, AuthFailureReason, CertificateIdentity, Connected, Denied, Disconnected,
+    FileOperation, KeyIdentity, Note, Origin, Outcome, Protocol, Rejected, RenameOperation, TransferEnd, TransferStart,
 };
 
 use super::channel::{PATIENCE, world};
@@ -125,6 +125,16 @@ fn key(cursor: &mut Cursor<'_>) -> Option<KeyIdentity> {
         fingerprint: cursor.text(),
         blob: cursor.text(),
         comment: cursor.maybe(),
+        certificate: certificate(cursor),
+    })
+}
+
+fn certificate(cursor: &mut Cursor<'_>) -> Option<CertificateIdentity> {
+    let is_there = cursor.byte() & 1 == 1;
+    is_there.then(|| CertificateIdentity {
+        serial: cursor.byte().into(),
+        key_id: cursor.text(),
+        authority: cursor.text(),
     })
 }
 

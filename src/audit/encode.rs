@@ -238,6 +238,12 @@ impl Encoder<'_> {
             self.line.text("ssh-public-key-type", &key.key_type);
             self.line.text("ssh-public-key-fingerprint", &key.fingerprint);
             self.line.maybe("ssh-public-key-comment", key.comment.as_deref());
+            if let Some(certificate) = &key.certificate {
+                self.line.text("ssh-certificate-serial", &certificate.serial.to_string());
+                self.line
+                    .maybe("ssh-certificate-key-id", Some(certificate.key_id.as_str()).filter(|id| !id.is_empty()));
+                self.line.text("ssh-certificate-ca-fingerprint", &certificate.authority);
+            }
         }
         self.line.maybe("hassh", algorithms.map(|algorithms| algorithms.hassh.as_str()));
     }
@@ -279,26 +285,9 @@ fn auth_failure_message(failure: &AuthFailure) -> String {
         (AuthFailureReason::NoCredentialsOffered, _) => "The client went away without offering a credential".into(),
         (AuthFailureReason::LoginGraceExceeded, _) => "The time to log in was over".into(),
         (AuthFailureReason::DirectoryUnavailable, _) => "The directory of users does not answer".into(),
-        (
-            AuthFailureReason::KeyNotAuthorized
-            | AuthFailureReason::BadSignature
-            | AuthFailureReason::AlgorithmNotAllowed
-            | AuthFailureReason::MethodNotAllowed
-            | AuthFailureReason::UserDisabled
-            | AuthFailureReason::SourceNotAllowed
-            | AuthFailureReason::BadPassword,
-            Some(key),
-        ) => format!("{} {}", family(&key.key_type), key.fingerprint),
+        (_, Some(key)) => format!("{} {}", family(&key.key_type), key.fingerprint),
         (AuthFailureReason::BadPassword, None) => "Invalid user name or password".into(),
-        (
-            AuthFailureReason::KeyNotAuthorized
-            | AuthFailureReason::BadSignature
-            | AuthFailureReason::AlgorithmNotAllowed
-            | AuthFailureReason::MethodNotAllowed
-            | AuthFailureReason::UserDisabled
-            | AuthFailureReason::SourceNotAllowed,
-            None,
-        ) => "Authentication failure".into(),
+        (_, None) => "Authentication failure".into(),
     }
 }
 

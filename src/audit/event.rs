@@ -13,6 +13,9 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// Every protocol.
+    pub const ALL: [Protocol; 2] = [Protocol::Sftp, Protocol::Scp];
+
     /// The `protocol` field.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -67,6 +70,19 @@ pub struct KeyIdentity {
     pub blob: String,
     /// The comment in the configuration, if any.
     pub comment: Option<String>,
+    /// The certificate that the key came in.
+    pub certificate: Option<CertificateIdentity>,
+}
+
+/// A user certificate as events show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateIdentity {
+    /// The number that the authority gave it.
+    pub serial: u64,
+    /// The name that the authority gave it.
+    pub key_id: String,
+    /// The authority's key: `SHA256:` and base64 without padding.
+    pub authority: String,
 }
 
 /// What happened, with the fields of its own.
@@ -141,7 +157,7 @@ impl Activity {
 pub struct Connected {
     /// The user's `role`, free text.
     pub role: Option<String>,
-    /// `publickey`, `password`, `publickey,password`.
+    /// `publickey`, `password`, `keyboard-interactive`, or two of them joined by a comma.
     pub method: &'static str,
     /// What was negotiated.
     pub algorithms: Option<Algorithms>,
@@ -156,6 +172,8 @@ pub enum AuthFailureReason {
     UnknownUser,
     /// `key-not-authorized`
     KeyNotAuthorized,
+    /// `key-expired`: the time of its `expiry-time=` is over.
+    KeyExpired,
     /// `bad-password`
     BadPassword,
     /// `bad-signature`
@@ -164,14 +182,34 @@ pub enum AuthFailureReason {
     MethodNotAllowed,
     /// `user-disabled`
     UserDisabled,
+    /// `user-expired`: the user's time is over.
+    UserExpired,
     /// `source-not-allowed`
     SourceNotAllowed,
+    /// `too-many-sessions`: the user has as many sessions as allowed.
+    TooManySessions,
     /// `no-credentials-offered`
     NoCredentialsOffered,
     /// `algorithm-not-allowed`: for instance a SHA-1 signature.
     AlgorithmNotAllowed,
     /// `login-grace-exceeded`: the time to log in was over.
     LoginGraceExceeded,
+    /// `certificate-not-trusted`: no trusted authority signed it.
+    CertificateNotTrusted,
+    /// `certificate-not-for-users`: a host's certificate.
+    CertificateNotForUsers,
+    /// `certificate-not-valid-now`: its time is over or has not begun.
+    CertificateNotValidNow,
+    /// `principal-not-allowed`: the certificate is of somebody else.
+    PrincipalNotAllowed,
+    /// `certificate-option-refused`: a critical option that is not known or cannot be obeyed.
+    CertificateOptionRefused,
+    /// `second-factor-missing`: one of two proofs was given, the other was not.
+    SecondFactorMissing,
+    /// `too-many-password-checks`: too many others waited for the check of a password.
+    TooManyPasswordChecks,
+    /// `not-examined`: what was sent could not be checked.
+    NotExamined,
     /// `directory-unavailable`: the users' source does not answer.
     DirectoryUnavailable,
 }
@@ -182,14 +220,25 @@ impl AuthFailureReason {
         match self {
             AuthFailureReason::UnknownUser => "unknown-user",
             AuthFailureReason::KeyNotAuthorized => "key-not-authorized",
+            AuthFailureReason::KeyExpired => "key-expired",
             AuthFailureReason::BadPassword => "bad-password",
             AuthFailureReason::BadSignature => "bad-signature",
             AuthFailureReason::MethodNotAllowed => "method-not-allowed",
             AuthFailureReason::UserDisabled => "user-disabled",
+            AuthFailureReason::UserExpired => "user-expired",
+            AuthFailureReason::TooManySessions => "too-many-sessions",
             AuthFailureReason::SourceNotAllowed => "source-not-allowed",
             AuthFailureReason::NoCredentialsOffered => "no-credentials-offered",
             AuthFailureReason::AlgorithmNotAllowed => "algorithm-not-allowed",
             AuthFailureReason::LoginGraceExceeded => "login-grace-exceeded",
+            AuthFailureReason::CertificateNotTrusted => "certificate-not-trusted",
+            AuthFailureReason::CertificateNotForUsers => "certificate-not-for-users",
+            AuthFailureReason::CertificateNotValidNow => "certificate-not-valid-now",
+            AuthFailureReason::PrincipalNotAllowed => "principal-not-allowed",
+            AuthFailureReason::CertificateOptionRefused => "certificate-option-refused",
+            AuthFailureReason::SecondFactorMissing => "second-factor-missing",
+            AuthFailureReason::TooManyPasswordChecks => "too-many-password-checks",
+            AuthFailureReason::NotExamined => "not-examined",
             AuthFailureReason::DirectoryUnavailable => "directory-unavailable",
         }
     }
@@ -198,7 +247,7 @@ impl AuthFailureReason {
 /// The fields of `AUTH_FAILURE`.
 #[derive(Debug, Clone)]
 pub struct AuthFailure {
-    /// `publickey`, `password`, `keyboard-interactive`, `none`.
+    /// `publickey`, `password`, `keyboard-interactive`, `none`, `unknown`.
     pub method: &'static str,
     /// Why.
     pub reason: AuthFailureReason,

@@ -19,8 +19,8 @@ mod stamp;
 mod tests;
 
 pub use event::{
-    Activity, Algorithms, AuthFailure, AuthFailureReason, Connected, Denied, Disconnected, FileOperation, KeyIdentity,
-    Note, Origin, Outcome, Protocol, Rejected, RenameOperation, TransferEnd, TransferStart,
+    Activity, Algorithms, AuthFailure, AuthFailureReason, CertificateIdentity, Connected, Denied, Disconnected,
+    FileOperation, KeyIdentity, Note, Origin, Outcome, Protocol, Rejected, RenameOperation, TransferEnd, TransferStart,
 };
 pub use recorder::Recorder;
 pub use sink::memory::MemorySink;

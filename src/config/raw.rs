@@ -17,6 +17,7 @@ use crate::vfs::PartialUploads;
 pub(super) struct Config {
     pub server: Server,
     pub stores: Vec<Store>,
+    pub trusted_user_ca_keys: At<Vec<At<String>>>,
     pub users: Vec<User>,
     /// `None`: the default sink.
     pub events: Option<Vec<Sink>>,
@@ -57,11 +58,15 @@ pub(super) struct User {
     pub public_keys: At<Vec<At<String>>>,
     /// Whether keys stand in the file, right or wrong.
     pub has_keys: bool,
+    pub principals: Option<At<Vec<At<String>>>>,
     pub password_hash: Option<At<Secret>>,
     /// Whether a hash stands in the file, right or wrong.
     pub has_password: bool,
     pub auth: Option<AuthMode>,
     pub enabled: bool,
+    pub expires: Option<At<String>>,
+    pub allow_from: Option<At<Vec<At<String>>>>,
+    pub sessions: Option<u64>,
     pub home: Option<At<Vec<HomeEntry>>>,
 }
 
@@ -133,6 +138,9 @@ pub(super) fn read(root: &Item<'_>, problems: &mut Problems) -> Option<Config> {
     let config = Config {
         server: server.unwrap_or_default(),
         stores: stores.map(|item| read_stores(&item, problems)).unwrap_or_default(),
+        trusted_user_ca_keys: file
+            .take("trusted_user_ca_keys")
+            .map_or_else(|| root.at(Vec::new()), |item| item.at(item.texts(problems).unwrap_or_default())),
         users: each(users, problems, read_user),
         events: file.take("events").and_then(|item| read_events(&item, problems)),
         limits: file.take("limits").map(|item| read_limits(&item, problems)).unwrap_or_default(),
@@ -263,6 +271,10 @@ fn read_user(item: &Item<'_>, mut section: Section<'_>, problems: &mut Problems)
             Some(item) => item.at(item.texts(problems).unwrap_or_default()),
             None => item.at(Vec::new()),
         },
+        principals: section.take("principals").map(|item| {
+            item.filled("write at least one name, or leave it out for the user's own", problems);
+            item.at(item.texts(problems).unwrap_or_default())
+        }),
         has_password: password.is_some() || section.is_broken("password_hash"),
         password_hash: password.and_then(|item| Some(item.at(Secret::new(item.text(problems)?.to_owned())))),
         auth: match auth {
@@ -270,6 +282,12 @@ fn read_user(item: &Item<'_>, mut section: Section<'_>, problems: &mut Problems)
             Some(item) => item.choice(&words, problems),
         },
         enabled: section.take("enabled").and_then(|item| item.boolean(problems)).unwrap_or(true),
+        expires: text(&mut section, "expires", problems),
+        allow_from: section.take("allow_from").map(|item| {
+            item.filled("write at least one network, or leave it out for every address", problems);
+            item.at(item.texts(problems).unwrap_or_default())
+        }),
+        sessions: section.take("sessions").and_then(|item| item.integer(1..=1_000_000, problems)),
         home: home.map(|item| {
             item.filled("write at least one entry, as in [{ entry: /, target: \"STORE:/FOLDER\" }]", problems);
             item.at(each(Some(item.clone()), problems, read_home_entry))

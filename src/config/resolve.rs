@@ -9,7 +9,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::problem::{Problems, near, quoted};
 use super::raw;
 use super::reader::At;
-use super::resolve_users::resolve_users;
+use super::resolve_users::{resolve_authorities, resolve_users};
 use crate::secret::Secret;
 use crate::ssh::AlgorithmLists;
 use crate::{audit, gateway, ssh, stores, vfs};
@@ -45,7 +45,8 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
     gateway::Settings {
         ssh,
         stores: resolve_stores(&raw.stores, around, problems),
-        users: resolve_users(&raw.users, &raw.stores, problems),
+        authorities: resolve_authorities(&raw.trusted_user_ca_keys, problems),
+        users: resolve_users(raw, problems),
         transfers: vfs::Settings {
             transfer_memory: raw.limits.transfer_memory,
             staging: raw.limits.staging,

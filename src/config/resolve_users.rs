@@ -2,12 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+
 use super::problem::{Problems, near, quoted};
 use super::raw;
 use super::reader::At;
 use crate::path::LogicalPath;
 use crate::stores::Key;
-use crate::users::{AuthMode, AuthorizedKey, HomeEntry, PasswordHash, User};
+use crate::users::{AuthMode, AuthorizedKey, Bounds, HomeEntry, Network, PasswordHash, User};
 
 /// As many keys as AWS Transfer Family takes for one user.
 const MAX_KEYS: usize = 50;
@@ -22,10 +24,11 @@ const MAX_NAME: usize = 100;
 const MAX_ROLE: usize = 2048;
 
 /// Resolves the users; a user with a problem is left out.
-pub(super) fn resolve_users(raw: &[raw::User], stores: &[raw::Store], problems: &mut Problems) -> Vec<User> {
+pub(super) fn resolve_users(config: &raw::Config, problems: &mut Problems) -> Vec<User> {
+    let any_authority = !config.trusted_user_ca_keys.value.is_empty();
     let mut taken: HashMap<&str, u64> = HashMap::new();
     let mut users = Vec::new();
-    for user in raw {
+    for user in &config.users {
         if let Some(name) = &user.name {
             judge_name(name, problems);
             if let Some(first) = taken.insert(&name.value, name.line) {
@@ -33,22 +36,26 @@ pub(super) fn resolve_users(raw: &[raw::User], stores: &[raw::Store], problems: 
             }
         }
         let keys = resolve_keys(&user.public_keys, problems);
+        let principals = resolve_principals(user.principals.as_ref(), problems);
         let password = user.password_hash.as_ref().and_then(|hash| {
             PasswordHash::parse(hash.value.expose()).map_err(|what| hash.problem(problems, what)).ok()
         });
-        judge_credentials(user, problems);
+        judge_credentials(user, any_authority, problems);
         if let Some(role) = user.role.as_ref().filter(|role| role.value.len() > MAX_ROLE || has_control(&role.value)) {
             role.problem(problems, format!("is longer than {MAX_ROLE} bytes or holds a control character"));
         }
-        let home = resolve_home(user, stores, problems);
+        let bounds = resolve_bounds(user, problems);
+        let home = resolve_home(user, &config.stores, problems);
         if let (Some(name), Some(auth)) = (&user.name, user.auth) {
             users.push(User {
                 name: name.value.as_str().into(),
                 role: user.role.as_ref().map(|role| role.value.clone()),
                 keys,
+                principals,
                 password,
                 auth,
                 enabled: user.enabled,
+                bounds,
                 home,
             });
         }
@@ -93,9 +100,58 @@ fn resolve_keys(raw: &At<Vec<At<String>>>, problems: &mut Problems) -> Vec<Autho
     keys
 }
 
-/// A user must have what `auth` asks for, or nobody could log in.
-fn judge_credentials(user: &raw::User, problems: &mut Problems) {
-    let (keys, password) = (user.has_keys, user.has_password);
+/// Authorities whose certificates are taken for every user.
+pub(super) fn resolve_authorities(raw: &At<Vec<At<String>>>, problems: &mut Problems) -> Vec<AuthorizedKey> {
+    let keys = resolve_keys(raw, problems);
+    let marked = raw.value.iter().filter(|line| AuthorizedKey::parse(&line.value).is_ok_and(|key| key.is_authority()));
+    for line in marked {
+        line.problem(problems, "every key here is an authority's; remove cert-authority and principals before the key");
+    }
+    keys
+}
+
+fn resolve_bounds(user: &raw::User, problems: &mut Problems) -> Bounds {
+    let mut allow_from = Vec::new();
+    for text in user.allow_from.iter().flat_map(|list| &list.value) {
+        match Network::parse(&text.value) {
+            Ok(network) => allow_from.push(network),
+            Err(what) => text.problem(problems, what),
+        }
+    }
+    let expires = user.expires.as_ref().and_then(|text| {
+        let moment = parse_moment(&text.value);
+        if moment.is_none() {
+            let right =
+                "is neither a date nor a time; write 2027-12-31 (its beginning, in UTC) or 2027-12-31T18:00:00Z";
+            text.problem(problems, right);
+        }
+        moment
+    });
+    let sessions = user.sessions.map(|sessions| usize::try_from(sessions).unwrap_or(usize::MAX));
+    Bounds { expires, allow_from, sessions }
+}
+
+/// A time of RFC 3339, or a date: its first moment in UTC.
+fn parse_moment(text: &str) -> Option<DateTime<Utc>> {
+    let date = || Some(NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_time(NaiveTime::MIN).and_utc());
+    match text.len() {
+        10 => date(),
+        _ => DateTime::parse_from_rfc3339(text).map(|time| time.to_utc()).ok(),
+    }
+}
+
+fn resolve_principals(raw: Option<&At<Vec<At<String>>>>, problems: &mut Problems) -> Vec<String> {
+    let raw = raw.map(|list| list.value.as_slice()).unwrap_or_default();
+    for name in raw.iter().filter(|name| name.value.is_empty() || has_control(&name.value)) {
+        name.problem(problems, "a principal is a name in a certificate, as ssh-keygen -n writes it");
+    }
+    raw.iter().map(|name| name.value.clone()).collect()
+}
+
+/// A user must have what `auth` asks for, or nobody could log in. With an authority that everybody trusts, a certificate is
+/// as good as a key.
+fn judge_credentials(user: &raw::User, any_authority: bool, problems: &mut Problems) {
+    let (keys, password) = (user.has_keys || any_authority, user.has_password);
     let missing = match user.auth {
         Some(AuthMode::PublicKey) if !keys && password => {
             "auth is public_key, and there are no public_keys; add one, or write `auth: password`"

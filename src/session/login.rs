@@ -42,6 +42,7 @@ pub struct Login {
     rules: Rules,
     vfs: Vfs,
     recorder: Recorder,
+    protocols: Vec<Protocol>,
     strict_setstat: bool,
     totals: Totals,
     open_transfers: watch::Sender<usize>,
@@ -63,11 +64,25 @@ pub struct Totals {
 }
 
 impl Login {
-    /// Builds the home of `user`, who came from `origin`.
+    /// Builds the home of `user`, who came from `origin` and may speak every protocol.
+    ///
+    /// # Errors
+    /// As [`Login::for_protocols`].
+    pub fn new(
+        user: Arc<User>,
+        origin: Origin,
+        backing: &Backing,
+        recorder: Recorder,
+    ) -> Result<Arc<Login>, LoginError> {
+        Login::for_protocols(&Protocol::ALL, user, origin, backing, recorder)
+    }
+
+    /// Builds the home of `user`, who came from `origin` and may speak `protocols`.
     ///
     /// # Errors
     /// When an entry names a store that does not exist or a target that is not a key.
-    pub fn new(
+    pub fn for_protocols(
+        protocols: &[Protocol],
         user: Arc<User>,
         origin: Origin,
         backing: &Backing,
@@ -92,12 +107,18 @@ impl Login {
             user,
             origin,
             recorder,
+            protocols: protocols.to_vec(),
             strict_setstat: backing.strict_setstat,
             totals: Totals::default(),
             open_transfers: watch::Sender::new(0),
             busy: Arc::default(),
             uploads: Uploads::default(),
         }))
+    }
+
+    /// Whether the login may be used with `protocol`; asked before [`Login::session`].
+    pub fn serves(&self, protocol: Protocol) -> bool {
+        self.protocols.contains(&protocol)
     }
 
     /// A session on a channel of this connection.

@@ -25,11 +25,16 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Adds a session until the returned token is dropped.
-    pub fn enter(&self, session: LiveSession) -> Entered {
+    /// Adds a session until the returned token is dropped; `None` when its user has `limit` sessions already.
+    pub fn enter(&self, session: LiveSession, limit: Option<usize>) -> Option<Entered> {
         let id = session.session_id.clone();
-        self.live.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), session);
-        Entered { registry: self.clone(), id }
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_full = |limit| live.values().filter(|other| other.user == session.user).count() >= limit;
+        if limit.is_some_and(is_full) {
+            return None;
+        }
+        live.insert(id.clone(), session);
+        Some(Entered { registry: self.clone(), id })
     }
 
     /// The sessions that are live now.
@@ -48,5 +53,31 @@ pub struct Entered {
 impl Drop for Entered {
     fn drop(&mut self) {
         self.registry.live.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_has_so_many_sessions_and_no_more() {
+        let registry = Registry::default();
+        let session = |id: &str, user: &str| LiveSession {
+            session_id: id.into(),
+            user: user.into(),
+            source_ip: [192, 0, 2, 1].into(),
+            since: SystemTime::UNIX_EPOCH,
+        };
+        let first = registry.enter(session("1", "ann"), Some(2)).unwrap();
+        let _second = registry.enter(session("2", "ann"), Some(2)).unwrap();
+        assert!(registry.enter(session("3", "ann"), Some(2)).is_none());
+        let _other = registry.enter(session("4", "ben"), Some(1)).unwrap();
+        drop(first);
+        let _third = registry.enter(session("3", "ann"), Some(2)).unwrap();
+        let _unlimited = registry.enter(session("5", "ann"), None).unwrap();
+        let ids: Vec<_> = registry.list().into_iter().map(|live| live.session_id).collect();
+        assert_eq!(ids.iter().map(|id| &**id).collect::<Vec<_>>(), ["2", "3", "4", "5"]);
     }
 }

@@ -9,7 +9,7 @@ use crate::audit::{self, MemorySink, OnFailure, Origin, Protocol, Recorder, Sink
 use crate::path::LogicalPath;
 use crate::policy::Permissions;
 use crate::stores::{self, Store};
-use crate::users::{AuthMode, HomeEntry, User};
+use crate::users::{HomeEntry, User};
 use crate::vfs::{self, PartialUploads, Transfers};
 
 use super::{Backing, Login, Session};
@@ -49,15 +49,7 @@ impl Home {
             target: (*target).into(),
             permissions: *permissions,
         });
-        let user = User {
-            name: "demo".into(),
-            role: None,
-            keys: Vec::new(),
-            password: None,
-            auth: AuthMode::PublicKey,
-            enabled: true,
-            home: home.collect(),
-        };
+        let user = User { home: home.collect(), ..crate::users::testing::user("demo") };
         let origin = Origin {
             session_id: "00112233445566778899".into(),
             source_ip: [192, 0, 2, 1].into(),

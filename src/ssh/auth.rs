@@ -1,54 +1,53 @@
 //! Attempts to log in: who is asked, what is answered, and what is recorded of each.
 //!
-//! Only a verified key or a password that matches lets anybody in. An unknown user and a wrong key get the same answer.
+//! Only a verified key, a certificate or a password that matches lets anybody in. An unknown user, a wrong key and a user who
+//! may not log in get the same answer.
 
 use std::sync::Arc;
 
+use chrono::Utc;
+
 use crate::audit::{Activity, AuthFailure, AuthFailureReason, KeyIdentity, Origin, Recorder};
 use crate::secret::Secret;
-use crate::users::{Attempt, AuthMode, AuthorizedKey, Directory, PasswordVerifier, User};
+use crate::users::{
+    Attempt, AuthMode, AuthorizedKey, Certificate, Checked, Circumstances, Directory, PasswordHash, PasswordVerifier,
+    Refusal, User,
+};
 
-use super::stream::Line;
+use super::proof::{Accepted, Factor, OfferedKey, PasswordMethod, Proof, Verdict};
+use super::stream::{Line, Progress};
 
 /// The longest user name that is looked up or shown, in bytes.
 const MAX_USER_NAME: usize = 255;
-
-/// A key as a client offers it.
-pub(super) struct OfferedKey {
-    /// In SSH wire form.
-    pub(super) blob: Vec<u8>,
-    /// As events show it.
-    pub(super) identity: KeyIdentity,
-    /// Whether it would sign with SHA-1.
-    pub(super) uses_sha1: bool,
-}
-
-/// What becomes of an attempt.
-#[derive(Debug)]
-pub(super) enum Verdict {
-    /// Let in.
-    Accept(Accepted),
-    /// The key is proven; the password is still needed.
-    Continue,
-    /// Refused.
-    Reject,
-}
-
-/// Who is let in, and how.
-#[derive(Debug)]
-pub(super) struct Accepted {
-    pub(super) user: Arc<User>,
-    /// `publickey`, `password`, `publickey,password`.
-    pub(super) method: &'static str,
-    pub(super) key: Option<KeyIdentity>,
-}
 
 /// Where users and answers come from.
 #[derive(Debug, Clone)]
 pub(super) struct Examiner {
     pub(super) directory: Arc<dyn Directory>,
     pub(super) verifier: Arc<PasswordVerifier>,
+    /// What is checked for whoever has no password.
+    pub(super) decoy: PasswordHash,
     pub(super) recorder: Recorder,
+    /// Authorities whose certificates are taken for every user.
+    pub(super) authorities: Arc<[AuthorizedKey]>,
+    /// Whether there is any authority, of one user or of all.
+    pub(super) takes_certificates: bool,
+}
+
+/// A key that was asked for a signature, which has not come yet.
+#[derive(Debug)]
+struct Unproven {
+    user: Arc<str>,
+    identity: KeyIdentity,
+    /// What it failed for if no good signature comes.
+    otherwise: AuthFailureReason,
+}
+
+/// One of the two proofs that a user needs.
+#[derive(Debug)]
+struct Half {
+    user: Arc<str>,
+    proof: Proof,
 }
 
 /// The attempts of one connection.
@@ -58,16 +57,28 @@ pub(super) struct Attempts {
     origin: Origin,
     line: Arc<Line>,
     count: u32,
-    /// A key whose offer was accepted; the signature has not come yet.
-    unproven: Option<(Arc<str>, KeyIdentity)>,
-    /// A key that was proven and needs a password too.
-    proven: Option<(Arc<str>, KeyIdentity)>,
+    /// Where the connection was at the last request.
+    last: Option<Progress>,
+    unproven: Option<Unproven>,
+    /// Who was asked for a password and has not answered.
+    asked: Option<Arc<str>>,
+    half: Option<Half>,
     let_in: bool,
 }
 
 impl Attempts {
     pub(super) fn new(examiner: Examiner, origin: Origin, line: Arc<Line>) -> Self {
-        Attempts { examiner, origin, line, count: 0, unproven: None, proven: None, let_in: false }
+        Attempts {
+            examiner,
+            origin,
+            line,
+            count: 0,
+            last: None,
+            unproven: None,
+            asked: None,
+            half: None,
+            let_in: false,
+        }
     }
 
     /// The origin with what is known by now.
@@ -77,115 +88,187 @@ impl Attempts {
         origin
     }
 
-    /// Each request names a user; what was proven for another one is forgotten.
-    fn name_user(&mut self, user: &str) {
-        let name: Arc<str> = Arc::from(shortened(user));
-        if self.origin.user.as_ref() != Some(&name) {
-            self.proven = None;
-        }
-        self.origin.user = Some(name);
-    }
-
     /// How many attempts have failed.
     pub(super) fn failed(&self) -> u32 {
         self.count
     }
 
-    /// The method `none`: every OpenSSH client begins with it, to hear which methods there are. Not an attempt.
-    pub(super) fn asked_for_methods(&mut self, user: &str) {
-        self.name_user(user);
+    /// The proof that the user still owes, when the other one is given.
+    pub(super) fn owed(&self) -> Option<Factor> {
+        self.half.as_ref().map(|half| half.proof.other())
     }
 
-    /// A key is offered, not proven. True if a signature with it would be accepted.
+    /// The client may begin.
+    pub(super) fn opened(&mut self) {
+        self.last = Some(self.line.progress());
+    }
+
+    /// The method `none`: every OpenSSH client begins with it, to hear which methods there are. Not an attempt.
+    pub(super) async fn asked_for_methods(&mut self, user: &str) {
+        self.next_request(user).await;
+    }
+
+    /// A key is offered, not proven. True if a signature with it is wanted.
+    ///
+    /// The library does not tell whether the key came in a certificate. Where authorities are trusted, a key that would not do
+    /// by itself is asked for its signature too, and so the certificate is seen; unless the request was too short for one.
     pub(super) async fn offered(&mut self, user: &str, key: &OfferedKey) -> bool {
-        self.settle_unproven().await;
-        self.name_user(user);
-        match self.judge_key(user, key).await {
-            Ok(_) => {
-                self.unproven = Some((Arc::from(shortened(user)), key.identity.clone()));
-                true
-            }
+        let received = self.next_request(user).await;
+        let (identity, otherwise) = match self.judge_key(user, key).await {
+            Ok((_, identity)) => (identity, AuthFailureReason::BadSignature),
+            Err(reason) if self.may_be_certificate(user, key, received) => (key.identity.clone(), reason),
             Err(reason) => {
                 self.fail("publickey", reason, Some(key.identity.clone())).await;
-                false
+                return false;
             }
-        }
+        };
+        self.unproven = Some(Unproven { user: Arc::from(shortened(user)), identity, otherwise });
+        true
     }
 
     /// A key was proven: the signature is good.
     pub(super) async fn proven(&mut self, user: &str, key: &OfferedKey) -> Verdict {
         self.unproven = None;
-        self.name_user(user);
+        self.next_request(user).await;
         match self.judge_key(user, key).await {
-            Ok((user, identity)) if user.auth == AuthMode::PublicKeyAndPassword => {
-                self.proven = Some((user.name.clone(), identity));
-                Verdict::Continue
-            }
-            Ok((user, identity)) => Verdict::Accept(Accepted { user, method: "publickey", key: Some(identity) }),
-            Err(reason) => {
-                self.fail("publickey", reason, Some(key.identity.clone())).await;
-                Verdict::Reject
-            }
+            Ok((user, identity)) => self.key_is_good(user, identity, false),
+            Err(reason) => self.reject("publickey", reason, Some(key.identity.clone())).await,
         }
     }
 
-    /// A certificate was offered and its signature is good. Certificates are not accepted.
-    pub(super) async fn certificate(&mut self, user: &str, key: &OfferedKey) {
+    /// A certificate was shown and the signature with its key is good.
+    pub(super) async fn certificate(
+        &mut self,
+        user: &str,
+        identity: KeyIdentity,
+        certificate: &Certificate,
+    ) -> Verdict {
         self.unproven = None;
-        self.name_user(user);
-        self.fail("publickey", AuthFailureReason::KeyNotAuthorized, Some(key.identity.clone())).await;
+        self.next_request(user).await;
+        let judged = self.find(user).await.and_then(|user| {
+            let granted = user.authorize_certificate(certificate, &self.examiner.authorities, self.circumstances());
+            Ok((user, granted.map_err(reason_of)?))
+        });
+        match judged {
+            Ok((user, grant)) => self.key_is_good(user, identity, grant.only_sftp),
+            Err(reason) => self.reject("publickey", reason, Some(identity)).await,
+        }
+    }
+
+    /// A password is asked for.
+    pub(super) async fn ask_password(&mut self, user: &str) {
+        self.next_request(user).await;
+        self.asked = Some(Arc::from(shortened(user)));
+    }
+
+    /// A password should be asked for, where nobody has one.
+    pub(super) async fn cannot_ask(&mut self, user: &str) {
+        self.next_request(user).await;
+        let reason = self.find(user).await.err().unwrap_or(AuthFailureReason::MethodNotAllowed);
+        self.fail(PasswordMethod::KeyboardInteractive.name(), reason, None).await;
+    }
+
+    /// The answer to [`Attempts::ask_password`]. `None` when it was not one answer.
+    pub(super) async fn answered(&mut self, user: &str, answer: Option<Secret>) -> Verdict {
+        let expected = self.asked.take().is_some_and(|asked| *asked == *shortened(user));
+        match answer {
+            Some(password) if expected => self.password(user, password, PasswordMethod::KeyboardInteractive).await,
+            _ => {
+                self.next_request(user).await;
+                self.reject("keyboard-interactive", AuthFailureReason::NotExamined, None).await
+            }
+        }
     }
 
     /// A password is given. It is checked, or a decoy is, whoever the user is: all refusals take the same time.
-    pub(super) async fn password(&mut self, user: &str, password: Secret) -> Verdict {
-        self.settle_unproven().await;
-        self.name_user(user);
+    pub(super) async fn password(&mut self, user: &str, password: Secret, method: PasswordMethod) -> Verdict {
+        self.next_request(user).await;
         let found = self.find(user).await;
         let hash = found.as_ref().ok().and_then(|user| user.password.as_ref());
-        let matches = self.examiner.verifier.verify(hash, password).await;
-        match found.and_then(|user| self.judge_password(user, matches)) {
-            Ok(accepted) => Verdict::Accept(accepted),
-            Err(reason) => {
-                self.fail("password", reason, None).await;
-                Verdict::Reject
-            }
+        let checked = self.examiner.verifier.verify(hash, &self.examiner.decoy, password).await;
+        match found.and_then(|user| self.judge_password(user, checked)) {
+            Ok(user) => self.one_is_good(user, Proof::Password(method)),
+            Err(reason) => self.reject(method.name(), reason, None).await,
         }
+    }
+
+    /// Who was accepted is turned away all the same.
+    pub(super) async fn turn_away(&mut self, accepted: Accepted, reason: AuthFailureReason) {
+        self.fail(accepted.method, reason, accepted.key).await;
     }
 
     /// Lets the connection in; nothing is recorded as a failure any more.
     pub(super) fn succeeded(&mut self) {
         self.let_in = true;
         self.unproven = None;
-        self.proven = None;
+        self.half = None;
     }
 
-    /// The connection is over. Records what the client left open: a key that it was asked to prove and did not, or that it
-    /// never offered anything. `why` is for a client that ran out of time.
-    pub(super) async fn ended(&mut self, why: AuthFailureReason) {
+    /// The connection is over. Records what the client left open: a key that it was asked to prove and did not, a second proof
+    /// that never came, or that it never offered anything. `why` is for a client that ran out of time; `before` is where the
+    /// connection was before we ended it, for our last words are no answer to a request.
+    pub(super) async fn ended(&mut self, why: AuthFailureReason, before: Option<Progress>) {
         if self.let_in {
             return;
         }
-        self.settle_unproven().await;
-        if self.count == 0 && self.proven.is_none() {
+        self.settle(before.unwrap_or_else(|| self.line.progress())).await;
+        self.drop_half().await;
+        if self.count == 0 {
             self.fail("none", why, None).await;
         }
     }
 
-    /// The client was told that a key would do, and went on with something else: the signature was wrong or never came.
-    /// The library does not tell which.
-    async fn settle_unproven(&mut self) {
-        if let Some((user, identity)) = self.unproven.take() {
-            let now = self.origin.user.replace(user);
-            self.fail("publickey", AuthFailureReason::BadSignature, Some(identity)).await;
-            self.origin.user = now;
+    /// Each request names a user; what was proven for another one is forgotten. Returns the bytes of the request, with what
+    /// the line adds to it.
+    async fn next_request(&mut self, user: &str) -> Option<u64> {
+        let received = self.settle(self.line.progress()).await;
+        let name: Arc<str> = Arc::from(shortened(user));
+        if self.origin.user.as_ref() != Some(&name) {
+            self.drop_half().await;
+            self.asked = None;
         }
+        self.origin.user = Some(name);
+        received
+    }
+
+    /// Records what became of the requests before this one. Returns the bytes that came since the last one.
+    ///
+    /// The library refuses some requests by itself. It answers each request, so an answer that nobody here gave was such a
+    /// refusal: of a wrong signature, when one was waited for.
+    async fn settle(&mut self, now: Progress) -> Option<u64> {
+        let last = self.last.replace(now);
+        let mut unseen = last.map_or(0, |last| now.turns.saturating_sub(last.turns + 1));
+        if let Some(open) = self.unproven.take() {
+            unseen = unseen.saturating_sub(1);
+            let user = self.origin.user.replace(open.user);
+            self.fail("publickey", open.otherwise, Some(open.identity)).await;
+            self.origin.user = user;
+        }
+        for _ in 0..unseen {
+            self.fail("unknown", AuthFailureReason::NotExamined, None).await;
+        }
+        last.map(|last| now.bytes_in.saturating_sub(last.bytes_in))
+    }
+
+    async fn drop_half(&mut self) {
+        let Some(half) = self.half.take() else { return };
+        let user = self.origin.user.replace(half.user);
+        let (method, key) = match half.proof {
+            Proof::Key { identity, .. } => ("publickey", Some(identity)),
+            Proof::Password(method) => (method.name(), None),
+        };
+        self.fail(method, AuthFailureReason::SecondFactorMissing, key).await;
+        self.origin.user = user;
+    }
+
+    fn circumstances(&self) -> Circumstances {
+        Circumstances { now: Utc::now(), source: self.origin.source_ip }
     }
 
     async fn find(&self, name: &str) -> Result<Arc<User>, AuthFailureReason> {
         let attempt = Attempt { source_ip: self.origin.source_ip };
         match self.examiner.directory.find(name, &attempt).await {
-            Ok(Some(user)) if user.enabled => Ok(user),
-            Ok(Some(_)) => Err(AuthFailureReason::UserDisabled),
+            Ok(Some(user)) => Ok(user),
             Ok(None) => Err(AuthFailureReason::UnknownUser),
             Err(error) => {
                 tracing::error!(%error, "a login is refused");
@@ -199,24 +282,51 @@ impl Attempts {
         if key.uses_sha1 {
             return Err(AuthFailureReason::AlgorithmNotAllowed);
         }
-        if !user.auth.takes_key() {
-            return Err(AuthFailureReason::MethodNotAllowed);
-        }
-        let matches = |known: &&AuthorizedKey| !key.blob.is_empty() && known.blob() == key.blob;
-        let known = user.keys.iter().find(matches).ok_or(AuthFailureReason::KeyNotAuthorized)?;
+        let known = user.authorize_key(&key.blob, self.circumstances()).map_err(reason_of)?;
         let identity = KeyIdentity { comment: known.comment().map(str::to_owned), ..key.identity.clone() };
         Ok((user, identity))
     }
 
-    fn judge_password(&mut self, user: Arc<User>, matches: bool) -> Result<Accepted, AuthFailureReason> {
-        let proven = self.proven.as_ref().filter(|(name, _)| *name == user.name).map(|(_, key)| key.clone());
-        match user.auth {
-            AuthMode::PublicKey => Err(AuthFailureReason::MethodNotAllowed),
-            AuthMode::PublicKeyAndPassword if proven.is_none() => Err(AuthFailureReason::MethodNotAllowed),
-            _ if !matches => Err(AuthFailureReason::BadPassword),
-            AuthMode::PublicKeyAndPassword => Ok(Accepted { user, method: "publickey,password", key: proven }),
-            AuthMode::Password | AuthMode::PublicKeyOrPassword => Ok(Accepted { user, method: "password", key: None }),
+    /// A request that is shorter than any with a certificate had none. When requests come without waiting for the answers,
+    /// their bytes are not told apart; then it may have been one.
+    fn may_be_certificate(&self, user: &str, key: &OfferedKey, received: Option<u64>) -> bool {
+        let surely_plain = received.is_some_and(|bytes| key.is_surely_plain(user, bytes));
+        self.examiner.takes_certificates && !key.uses_sha1 && !surely_plain
+    }
+
+    fn judge_password(&self, user: Arc<User>, checked: Checked) -> Result<Arc<User>, AuthFailureReason> {
+        user.admits(self.circumstances()).map_err(reason_of)?;
+        if !user.auth.takes_password() {
+            return Err(AuthFailureReason::MethodNotAllowed);
         }
+        match checked {
+            Checked::Matches => Ok(user),
+            Checked::Differs => Err(AuthFailureReason::BadPassword),
+            Checked::TooMany => Err(AuthFailureReason::TooManyPasswordChecks),
+        }
+    }
+
+    fn key_is_good(&mut self, user: Arc<User>, key: KeyIdentity, only_sftp: bool) -> Verdict {
+        self.one_is_good(user, Proof::Key { identity: key, only_sftp })
+    }
+
+    /// Lets the user in when nothing else is needed; remembers the proof when the other one is.
+    fn one_is_good(&mut self, user: Arc<User>, proof: Proof) -> Verdict {
+        if user.auth != AuthMode::PublicKeyAndPassword {
+            return Verdict::Accept(proof.alone(user));
+        }
+        let earlier = self.half.take().filter(|half| half.user == user.name).map(|half| half.proof);
+        if let Some(accepted) = earlier.and_then(|earlier| earlier.and(&proof, &user)) {
+            return Verdict::Accept(accepted);
+        }
+        let owed = proof.other();
+        self.half = Some(Half { user: user.name.clone(), proof });
+        Verdict::Continue(owed)
+    }
+
+    async fn reject(&mut self, method: &'static str, reason: AuthFailureReason, key: Option<KeyIdentity>) -> Verdict {
+        self.fail(method, reason, key).await;
+        Verdict::Reject
     }
 
     async fn fail(&mut self, method: &'static str, reason: AuthFailureReason, key: Option<KeyIdentity>) {
@@ -228,6 +338,23 @@ impl Attempts {
             // The attempt is refused all the same: nothing happened that the trail would miss but the attempt itself.
             tracing::error!(%error, "an AUTH_FAILURE event was lost");
         }
+    }
+}
+
+fn reason_of(refusal: Refusal) -> AuthFailureReason {
+    match refusal {
+        Refusal::Disabled => AuthFailureReason::UserDisabled,
+        Refusal::UserExpired => AuthFailureReason::UserExpired,
+        Refusal::SourceNotAllowed => AuthFailureReason::SourceNotAllowed,
+        Refusal::MethodNotAllowed => AuthFailureReason::MethodNotAllowed,
+        Refusal::KeyNotAuthorized => AuthFailureReason::KeyNotAuthorized,
+        Refusal::KeyExpired => AuthFailureReason::KeyExpired,
+        Refusal::AlgorithmNotAllowed => AuthFailureReason::AlgorithmNotAllowed,
+        Refusal::AuthorityNotTrusted => AuthFailureReason::CertificateNotTrusted,
+        Refusal::NotAUserCertificate => AuthFailureReason::CertificateNotForUsers,
+        Refusal::OutsideOfValidity => AuthFailureReason::CertificateNotValidNow,
+        Refusal::PrincipalNotAllowed => AuthFailureReason::PrincipalNotAllowed,
+        Refusal::CriticalOption => AuthFailureReason::CertificateOptionRefused,
     }
 }
 

@@ -6,19 +6,20 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use russh::server::{Handle, RunningSession, run_stream};
-use russh::{Disconnect, MethodKind, MethodSet};
+use russh::{Disconnect, MethodSet};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{MutexGuard, OwnedSemaphorePermit, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 
-use super::auth::{Accepted, Attempts, Examiner};
+use super::auth::{Attempts, Examiner};
 use super::channels::ChannelTasks;
 use super::handler::Door;
-use super::stream::{Line, WatchedStream};
+use super::proof::Accepted;
+use super::stream::{Line, Progress, WatchedStream};
 use super::{Homes, Phase, Shared};
 use crate::audit::{Activity, AuthFailureReason, Connected, Disconnected, Note, Origin, Recorder, Rejected};
 use crate::metrics::Metrics;
-use crate::session::{Entered, LiveSession, Login};
+use crate::session::{Entered, LiveSession, Login, Protocol};
 
 /// How long a session that was told to end may take before its socket is cut.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -49,15 +50,17 @@ struct Slots {
 struct Ending {
     reason: &'static str,
     message: Option<String>,
+    /// Where the connection was before the client was told.
+    before: Option<Progress>,
 }
 
 impl Ending {
     fn new(reason: &'static str) -> Self {
-        Ending { reason, message: None }
+        Ending { reason, message: None, before: None }
     }
 
     fn because(reason: &'static str, message: impl Into<String>) -> Self {
-        Ending { reason, message: Some(message.into()) }
+        Ending { reason, message: Some(message.into()), before: None }
     }
 }
 
@@ -85,7 +88,10 @@ impl Visit {
         let examiner = Examiner {
             directory: homes.directory.clone(),
             verifier: shared.verifier.clone(),
+            decoy: homes.decoy.clone(),
             recorder: shared.recorder.clone(),
+            authorities: homes.authorities.clone(),
+            takes_certificates: homes.takes_certificates,
         };
         Visit {
             attempts: tokio::sync::Mutex::new(Attempts::new(examiner, origin, line.clone())),
@@ -115,10 +121,21 @@ impl Visit {
         self.shared.settings.banner.clone()
     }
 
-    /// The methods on offer: the same for every user, so that the answer tells nothing.
+    /// The methods on offer.
     pub(super) fn methods(&self) -> MethodSet {
-        let both = [MethodKind::PublicKey, MethodKind::Password];
-        MethodSet::from(if self.homes.offers_password { &both[..] } else { &both[..1] })
+        super::methods(self.homes.offers_password)
+    }
+
+    /// Whether a password is of use to anybody.
+    pub(super) fn takes_passwords(&self) -> bool {
+        self.homes.offers_password
+    }
+
+    fn config(&self) -> Arc<russh::server::Config> {
+        match self.homes.offers_password {
+            true => self.shared.config_with_passwords.clone(),
+            false => self.shared.config.clone(),
+        }
     }
 
     pub(super) async fn attempts(&self) -> MutexGuard<'_, Attempts> {
@@ -153,7 +170,19 @@ impl Visit {
             return false;
         };
         let origin = self.origin().await;
-        let built = Login::new(accepted.user.clone(), origin.clone(), &self.homes.backing, self.recorder().clone());
+        let live = LiveSession {
+            session_id: origin.session_id.clone(),
+            user: accepted.user.name.clone(),
+            source_ip: origin.source_ip,
+            since: SystemTime::now(),
+        };
+        let Some(entered) = self.shared.registry.enter(live, accepted.user.bounds.sessions) else {
+            self.attempts().await.turn_away(accepted, AuthFailureReason::TooManySessions).await;
+            return false;
+        };
+        let protocols = if accepted.only_sftp { &[Protocol::Sftp][..] } else { &Protocol::ALL };
+        let (user, recorder) = (accepted.user.clone(), self.recorder().clone());
+        let built = Login::for_protocols(protocols, user, origin, &self.homes.backing, recorder);
         let login = match built {
             Ok(login) => login,
             Err(error) => {
@@ -171,13 +200,6 @@ impl Visit {
         if !self.record(Activity::Connected(Box::new(connected))).await || self.login.set(login).is_err() {
             return false;
         }
-        let live = LiveSession {
-            session_id: origin.session_id,
-            user: accepted.user.name.clone(),
-            source_ip: origin.source_ip,
-            since: SystemTime::now(),
-        };
-        let entered = self.shared.registry.enter(live);
         {
             let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
             slots.session = Some((place, entered));
@@ -196,7 +218,7 @@ impl Visit {
     {
         let limits = &self.shared.settings.limits;
         let deadline = tokio::time::Instant::now() + limits.login_grace;
-        let greeting = run_stream(self.shared.config.clone(), stream, Door::new(self.clone()));
+        let greeting = run_stream(self.config(), stream, Door::new(self.clone()));
         let mut running = tokio::select! {
             begun = greeting => match begun {
                 Ok(running) => running,
@@ -221,8 +243,9 @@ impl Visit {
             () = self.drained(&mut phase) => Ending::because("server", "the gateway is shutting down"),
         };
         let at_once = *phase.borrow() == Phase::Stopped;
+        let before = Some(self.line.progress());
         self.end_session(&mut running, &why, at_once).await;
-        why
+        Ending { before, ..why }
     }
 
     /// Tells the client why, waits a moment, then cuts the socket.
@@ -316,7 +339,7 @@ impl Visit {
                 "login-grace" => AuthFailureReason::LoginGraceExceeded,
                 _ => AuthFailureReason::NoCredentialsOffered,
             };
-            self.attempts().await.ended(why).await;
+            self.attempts().await.ended(why, ending.before).await;
         }
     }
 

@@ -4,14 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use russh::keys::{Algorithm, Certificate, PublicKey};
-use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session as SshSession, VerifiedPublicKey};
+use russh::server::{
+    Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Response, Session as SshSession, VerifiedPublicKey,
+};
 use russh::{Channel, ChannelId, ChannelOpenFailure, MethodKind, MethodSet, Pty, Sig};
 use tokio::sync::oneshot;
 
-use super::auth::{Accepted, OfferedKey, Verdict};
 use super::channels::Purpose;
 use super::connection::Visit;
 use super::keys;
+use super::proof::{Accepted, Factor, OfferedKey, PasswordMethod, Verdict};
 use crate::audit::{Activity, Denied};
 use crate::scp;
 use crate::secret::Secret;
@@ -56,18 +58,39 @@ impl Door {
         Ok(())
     }
 
-    fn rejected(&self) -> Auth {
-        Auth::Reject { proceed_with_methods: Some(self.visit.methods()), partial_success: false }
+    /// A refusal. Who owes a second proof hears which.
+    async fn rejected(&self) -> Auth {
+        let owed = self.visit.attempts().await.owed();
+        let methods = owed.map_or_else(|| self.visit.methods(), proving);
+        Auth::Reject { proceed_with_methods: Some(methods), partial_success: false }
+    }
+
+    async fn answer(&mut self, verdict: Verdict) -> Auth {
+        match verdict {
+            Verdict::Accept(accepted) => self.accept(accepted).await,
+            Verdict::Continue(factor) => {
+                Auth::Reject { proceed_with_methods: Some(proving(factor)), partial_success: true }
+            }
+            Verdict::Reject => self.rejected().await,
+        }
     }
 
     async fn accept(&mut self, accepted: Accepted) -> Auth {
-        if self.visit.let_in(accepted).await { Auth::Accept } else { self.rejected() }
+        if self.visit.let_in(accepted).await { Auth::Accept } else { self.rejected().await }
     }
 
     /// Starts a channel that was waiting for its purpose; false when there is none.
     fn start(&mut self, channel: ChannelId, purpose: Purpose) -> bool {
         self.starters.remove(&channel).is_some_and(|starter| starter.send(purpose).is_ok())
     }
+}
+
+/// The methods by which a proof can be given.
+fn proving(factor: Factor) -> MethodSet {
+    MethodSet::from(match factor {
+        Factor::Key => &[MethodKind::PublicKey][..],
+        Factor::Password => &[MethodKind::Password, MethodKind::KeyboardInteractive][..],
+    })
 }
 
 /// What a client asked for, short enough for an event.
@@ -87,6 +110,7 @@ fn offered(key: &PublicKey, algorithm: &Algorithm) -> OfferedKey {
     OfferedKey {
         blob: keys::blob(key),
         identity: keys::identity(key, None),
+        algorithm: algorithm.to_string(),
         uses_sha1: matches!(algorithm, Algorithm::Rsa { hash: None }),
     }
 }
@@ -95,46 +119,60 @@ impl Handler for Door {
     type Error = russh::Error;
 
     async fn authentication_banner(&mut self) -> Result<Option<String>, Self::Error> {
+        self.visit.attempts().await.opened();
         Ok(self.visit.banner())
     }
 
     async fn auth_none(&mut self, user: &str) -> Result<Auth, Self::Error> {
-        self.visit.attempts().await.asked_for_methods(user);
-        Ok(self.rejected())
+        self.visit.attempts().await.asked_for_methods(user).await;
+        Ok(self.rejected().await)
     }
 
     async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Self::Error> {
         let key = offered(offer.public_key, offer.algorithm);
         let wanted = self.visit.attempts().await.offered(user, &key).await;
-        Ok(if wanted { Auth::Accept } else { self.rejected() })
+        Ok(if wanted { Auth::Accept } else { self.rejected().await })
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
         let key = offered(key.public_key, key.algorithm);
         let verdict = self.visit.attempts().await.proven(user, &key).await;
-        Ok(match verdict {
-            Verdict::Accept(accepted) => self.accept(accepted).await,
-            Verdict::Continue => Auth::Reject {
-                proceed_with_methods: Some(MethodSet::from(&[MethodKind::Password][..])),
-                partial_success: true,
-            },
-            Verdict::Reject => self.rejected(),
-        })
+        Ok(self.answer(verdict).await)
     }
 
     async fn auth_openssh_certificate(&mut self, user: &str, certificate: &Certificate) -> Result<Auth, Self::Error> {
-        let key = PublicKey::new(certificate.public_key().clone(), "");
-        self.visit.attempts().await.certificate(user, &offered(&key, &key.algorithm())).await;
-        Ok(self.rejected())
+        let (identity, certificate) = keys::presented(certificate);
+        let verdict = self.visit.attempts().await.certificate(user, identity, &certificate).await;
+        Ok(self.answer(verdict).await)
     }
 
     async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Self::Error> {
         let password = Secret::new(password.to_owned());
-        let verdict = self.visit.attempts().await.password(user, password).await;
-        Ok(match verdict {
-            Verdict::Accept(accepted) => self.accept(accepted).await,
-            Verdict::Continue | Verdict::Reject => self.rejected(),
-        })
+        let verdict = self.visit.attempts().await.password(user, password, PasswordMethod::Plain).await;
+        Ok(self.answer(verdict).await)
+    }
+
+    /// One question, and the password is its answer. `Auth::UnsupportedMethod` would end the connection.
+    async fn auth_keyboard_interactive<'a>(
+        &'a mut self,
+        user: &str,
+        _submethods: &str,
+        response: Option<Response<'a>>,
+    ) -> Result<Auth, Self::Error> {
+        let Some(mut answers) = response else {
+            if !self.visit.takes_passwords() {
+                self.visit.attempts().await.cannot_ask(user).await;
+                return Ok(self.rejected().await);
+            }
+            self.visit.attempts().await.ask_password(user).await;
+            let prompts = vec![("Password: ".into(), false)];
+            return Ok(Auth::Partial { name: "".into(), instructions: "".into(), prompts: prompts.into() });
+        };
+        let text = |bytes: Option<bytes::Bytes>| Some(Secret::new(String::from_utf8(bytes?.to_vec()).ok()?));
+        let (first, second) = (answers.next(), answers.next());
+        let answer = if second.is_none() { text(first) } else { None };
+        let verdict = self.visit.attempts().await.answered(user, answer).await;
+        Ok(self.answer(verdict).await)
     }
 
     async fn channel_open_session(
@@ -188,6 +226,7 @@ impl Handler for Door {
     ) -> Result<(), Self::Error> {
         let Some(login) = self.login().cloned() else { return session.channel_failure(channel) };
         let refusal = match scp::Command::parse(command) {
+            Ok(_) if !login.serves(Protocol::Scp) => "the certificate allows SFTP only".to_owned(),
             Ok(command) if self.starters.contains_key(&channel) => {
                 session.channel_success(channel)?;
                 self.start(channel, Purpose::Scp(login.session(Protocol::Scp), command));

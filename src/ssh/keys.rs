@@ -7,11 +7,12 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use russh::keys::ssh_key::LineEnding;
-use russh::keys::{Algorithm, HashAlg, PrivateKey, PublicKey, key::safe_rng};
+use russh::keys::{Algorithm, Certificate, HashAlg, PrivateKey, PublicKey, key::safe_rng};
 
 use super::short_number;
-use crate::audit::KeyIdentity;
+use crate::audit::{CertificateIdentity, KeyIdentity};
 use crate::secret::Secret;
+use crate::users;
 
 /// A key pair that was just made.
 #[derive(Debug, Clone)]
@@ -92,7 +93,36 @@ pub(super) fn identity(key: &PublicKey, comment: Option<&str>) -> KeyIdentity {
         fingerprint: key.fingerprint(HashAlg::Sha256).to_string(),
         blob: STANDARD.encode(blob(key)),
         comment: comment.map(str::to_owned),
+        certificate: None,
     }
+}
+
+/// A certificate as it is judged, and its key as events show it.
+pub(super) fn presented(certificate: &Certificate) -> (KeyIdentity, users::Certificate) {
+    let key = PublicKey::new(certificate.public_key().clone(), "");
+    let authority = PublicKey::new(certificate.signature_key().clone(), "");
+    let identity = KeyIdentity {
+        key_type: certificate.algorithm().to_certificate_type(),
+        certificate: Some(CertificateIdentity {
+            serial: certificate.serial(),
+            key_id: certificate.key_id().to_owned(),
+            authority: authority.fingerprint(HashAlg::Sha256).to_string(),
+        }),
+        ..identity(&key, None)
+    };
+    let options = certificate.critical_options().iter();
+    let judged = users::Certificate {
+        key_type: key.algorithm().to_string(),
+        key: blob(&key),
+        authority: blob(&authority),
+        uses_sha1: matches!(certificate.signature().algorithm(), Algorithm::Rsa { hash: None }),
+        for_user: certificate.cert_type().is_user(),
+        principals: certificate.valid_principals().to_vec(),
+        valid_after: certificate.valid_after(),
+        valid_before: certificate.valid_before(),
+        critical_options: options.map(|(name, value)| (name.clone(), value.clone())).collect(),
+    };
+    (identity, judged)
 }
 
 /// The key in SSH wire form (RFC 4253 section 6.6); empty if it cannot be encoded, which then matches no key.

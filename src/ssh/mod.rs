@@ -10,6 +10,7 @@ mod handler;
 mod kexinit;
 mod keys;
 mod listener;
+mod proof;
 mod short_number;
 mod stream;
 
@@ -18,14 +19,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use russh::SshId;
 use russh::keys::PrivateKey;
+use russh::{MethodKind, MethodSet, SshId};
 use tokio::sync::Semaphore;
 
 use crate::audit::{Origin, Recorder};
 use crate::metrics::Metrics;
 use crate::session::{Backing, Registry};
-use crate::users::{Directory, PasswordVerifier};
+use crate::users::{AuthorizedKey, Directory, PasswordHash, PasswordVerifier};
 
 pub use algorithms::AlgorithmLists;
 pub use kexinit::{KexInit, Reader as KexInitReader};
@@ -73,7 +74,13 @@ pub struct Homes {
     pub directory: Arc<dyn Directory>,
     /// What stands behind the homes.
     pub backing: Backing,
-    /// Whether any user may log in with a password, so that the method is offered.
+    /// Authorities whose certificates are taken for every user.
+    pub authorities: Arc<[AuthorizedKey]>,
+    /// Whether any authority is trusted, by one user or by all: where none is, certificates are not looked at.
+    pub takes_certificates: bool,
+    /// What is checked when a password is given for whoever has none.
+    pub decoy: PasswordHash,
+    /// Whether any user may log in with a password, so that the methods are offered.
     pub offers_password: bool,
 }
 
@@ -104,6 +111,9 @@ pub enum Phase {
 /// Password checks at once: each takes a core and 19 MiB or more for some tens of milliseconds.
 const PASSWORD_CHECKS: usize = 4;
 
+/// Password checks that may wait: what can be done within the default time to log in.
+const PASSWORD_QUEUE: usize = 1000;
+
 /// The channel window in bytes: what a client may send before it has to wait for us.
 const WINDOW: u32 = 2 * 1024 * 1024;
 
@@ -118,6 +128,7 @@ const CHANNEL_QUEUE: usize = 16;
 struct Shared {
     settings: Settings,
     config: Arc<russh::server::Config>,
+    config_with_passwords: Arc<russh::server::Config>,
     recorder: Recorder,
     metrics: Arc<Metrics>,
     registry: Registry,
@@ -131,14 +142,15 @@ impl Shared {
     fn new(settings: Settings, surroundings: Surroundings) -> Result<Shared, String> {
         let keys = settings.host_keys.iter().map(|path| keys::read_host_key(path)).collect::<Result<Vec<_>, _>>()?;
         Ok(Shared {
-            config: Arc::new(russh_config(&settings, keys)),
+            config: Arc::new(russh_config(&settings, keys.clone(), false)),
+            config_with_passwords: Arc::new(russh_config(&settings, keys, true)),
             sessions: Arc::new(Semaphore::new(settings.limits.sessions)),
             unauthenticated: Arc::new(Semaphore::new(settings.limits.unauthenticated)),
             settings,
             recorder: surroundings.recorder,
             metrics: surroundings.metrics,
             registry: surroundings.registry,
-            verifier: Arc::new(PasswordVerifier::new(PASSWORD_CHECKS)),
+            verifier: Arc::new(PasswordVerifier::new(PASSWORD_CHECKS, PASSWORD_QUEUE)),
             homes: RwLock::new(Arc::new(surroundings.homes)),
         })
     }
@@ -148,8 +160,16 @@ impl Shared {
     }
 }
 
-fn russh_config(settings: &Settings, keys: Vec<PrivateKey>) -> russh::server::Config {
+/// The methods on offer: the same for every user, so that the answer tells nothing.
+fn methods(with_passwords: bool) -> MethodSet {
+    let all = [MethodKind::PublicKey, MethodKind::Password, MethodKind::KeyboardInteractive];
+    MethodSet::from(if with_passwords { &all[..] } else { &all[..1] })
+}
+
+fn russh_config(settings: &Settings, keys: Vec<PrivateKey>, with_passwords: bool) -> russh::server::Config {
     russh::server::Config {
+        // What the library says when it refuses by itself, a wrong signature for instance.
+        methods: methods(with_passwords),
         server_id: SshId::Standard("SSH-2.0-Lockgate".into()),
         keys,
         preferred: settings.algorithms.preferred(),

@@ -1,8 +1,13 @@
 //! Public keys of users: one line of the `authorized_keys` form, checked down to the structure of the key.
 
+use std::net::IpAddr;
+
 use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, STANDARD_PAD_INDIFFERENT};
+use chrono::{DateTime, Utc};
+
+use super::options::{KeyOptions, first_field};
 
 /// The longest key in wire form, in bytes: an RSA key of 16,384 bits needs about 2,100.
 const MAX_BLOB: usize = 8 * 1024;
@@ -20,32 +25,35 @@ const MAX_RSA_BITS: usize = 16_384;
 const SERVED: &str = "ssh-ed25519, ecdsa-sha2-nistp256, ecdsa-sha2-nistp384, ecdsa-sha2-nistp521, ssh-rsa, \
                       sk-ssh-ed25519@openssh.com and sk-ecdsa-sha2-nistp256@openssh.com";
 
-/// A public key of the configuration: `ssh-ed25519 AAAA… comment`.
+/// A public key of the configuration: `ssh-ed25519 AAAA… comment`, with options before it or without.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthorizedKey {
+    options: KeyOptions,
     key_type: String,
     blob: Vec<u8>,
     comment: Option<String>,
 }
 
 impl AuthorizedKey {
-    /// Reads one line of the `authorized_keys` form (sshd(8), AUTHORIZED_KEYS FILE FORMAT), without options. Checks that
-    /// the blob is of the named type, whole, and for RSA at least 2,048 bits.
+    /// Reads one line of the `authorized_keys` form (sshd(8), AUTHORIZED_KEYS FILE FORMAT). Checks that the blob is of the
+    /// named type, whole, and for RSA at least 2,048 bits. Options that would change what the key may do are refused.
     ///
     /// # Errors
     /// A sentence that says what is wrong and what would be right.
     pub fn parse(line: &str) -> Result<Self, String> {
         let line = line.trim();
         refuse_other_files(line)?;
+        let (options, line) = split_options(line);
         let (key_type, rest) = split_word(line);
         let kind = Kind::of(key_type).ok_or_else(|| why_not_served(line))?;
+        let options = options.map_or(Ok(KeyOptions::default()), KeyOptions::parse)?;
         let (encoded, comment) = split_word(rest);
         if encoded.is_empty() {
             return Err(format!("nothing follows {key_type}; a key is one line, \"{key_type} AAAA… comment\""));
         }
         let blob = decode(encoded)?;
         judge_blob(kind, key_type, &blob)?;
-        Ok(AuthorizedKey { key_type: key_type.to_owned(), blob, comment: read_comment(comment)? })
+        Ok(AuthorizedKey { options, key_type: key_type.to_owned(), blob, comment: read_comment(comment)? })
     }
 
     /// The algorithm name of the key.
@@ -61,6 +69,26 @@ impl AuthorizedKey {
     /// The comment, if there is one.
     pub fn comment(&self) -> Option<&str> {
         self.comment.as_deref()
+    }
+
+    /// Whether the key signs the certificates of this user, and logs nobody in by itself (`cert-authority`).
+    pub fn is_authority(&self) -> bool {
+        self.options.is_authority()
+    }
+
+    /// Whose certificates the authority signs (`principals=`), when that is said.
+    pub fn principals(&self) -> Option<&[String]> {
+        self.options.principals()
+    }
+
+    /// Whether the key's `from=` lets it be used from `source`.
+    pub fn allows_from(&self, source: IpAddr) -> bool {
+        self.options.allow_from(source)
+    }
+
+    /// Whether the key's `expiry-time=` is over.
+    pub fn is_expired(&self, now: DateTime<Utc>) -> bool {
+        self.options.expired(now)
     }
 
     /// The fingerprint as `ssh-keygen -lf` prints it: `SHA256:` and base64 without padding.
@@ -132,14 +160,12 @@ fn why_not_served(line: &str) -> String {
         return format!("DSA keys are too weak and not served; the types are {SERVED}");
     }
     if word.contains("-cert-v01@openssh.com") {
-        return "this is a certificate; certificates are not served yet: write the plain public key".into();
+        return "this is a certificate; a client shows its certificate by itself: write the plain public key, or the \
+                authority's after cert-authority"
+            .into();
     }
     if word.starts_with("AAAA") {
         return "the key type is missing before the key; a line starts with \"ssh-ed25519 AAAA…\"".into();
-    }
-    if let Some(options) = options_before_a_key(line) {
-        let word = if options.contains(", ") { "options" } else { "option" };
-        return format!("the {word} {options} before the key: options are not served yet; remove them");
     }
     if word.bytes().all(|b| b.is_ascii_graphic()) && word.len() <= 64 {
         return format!("\"{word}\" is not a key type that is served; the types are {SERVED}");
@@ -147,41 +173,13 @@ fn why_not_served(line: &str) -> String {
     format!("this is not a public key; write the line of a .pub file; the types are {SERVED}")
 }
 
-/// The names of the options before a key, when a line has options: a first field (quotes may hold spaces) that a key type
+/// The options before a key, when a line has some, and the rest: a first field (quotes may hold spaces) that a key type
 /// follows.
-fn options_before_a_key(line: &str) -> Option<String> {
-    let mut quoted = false;
-    let mut escaped = false;
-    let mut names = vec![String::new()];
-    let mut in_value = false;
-    let mut end = line.len();
-    for (at, c) in line.char_indices() {
-        match c {
-            '"' if !escaped => quoted = !quoted,
-            ' ' | '\t' if !quoted => {
-                end = at;
-                break;
-            }
-            ',' if !quoted => {
-                names.push(String::new());
-                in_value = false;
-            }
-            '=' if !quoted => in_value = true,
-            c if !in_value && !quoted => {
-                if let Some(name) = names.last_mut() {
-                    name.push(c);
-                }
-            }
-            _ => {}
-        }
-        escaped = c == '\\' && !escaped;
-    }
-    let (next, _) = split_word(line.get(end..)?.trim_start());
+fn split_options(line: &str) -> (Option<&str>, &str) {
+    let (field, rest) = first_field(line);
+    let (next, _) = split_word(rest);
     let a_key_follows = Kind::of(next).is_some() || next == "ssh-dss" || next.contains("-cert-v01@");
-    let plain =
-        |name: &String| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_@.".contains(&b));
-    (a_key_follows && names.iter().all(plain))
-        .then(|| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "))
+    if Kind::of(field).is_none() && a_key_follows { (Some(field), rest) } else { (None, line) }
 }
 
 fn split_word(text: &str) -> (&str, &str) {
@@ -208,6 +206,12 @@ fn read_comment(comment: &str) -> Result<Option<String>, String> {
         return Err("the comment holds a control character".into());
     }
     Ok((!comment.is_empty()).then(|| comment.to_owned()))
+}
+
+/// Checks that `blob` is a whole key of a type that is served, and no weak one.
+pub(super) fn judge_wire(key_type: &str, blob: &[u8]) -> Result<(), String> {
+    let kind = Kind::of(key_type).ok_or_else(|| why_not_served(key_type))?;
+    judge_blob(kind, key_type, blob)
 }
 
 /// Checks that `blob` is a whole key of `kind`.

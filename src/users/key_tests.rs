@@ -135,11 +135,13 @@ fn what_is_no_served_key_is_refused_by_name() {
         ("---- BEGIN SSH2 PUBLIC KEY ----\nAAAA\n---- END".to_owned(), "ssh-keygen -i"),
         ("-----BEGIN PUBLIC KEY-----\nMIIB\n".to_owned(), "ssh-keygen -i"),
         (DSA.to_owned(), "DSA keys are too weak"),
-        ("ssh-ed25519-cert-v01@openssh.com AAAA x".to_owned(), "certificates are not served yet"),
+        ("ssh-ed25519-cert-v01@openssh.com AAAA x".to_owned(), "this is a certificate"),
         (format!("{ED25519_256}\n{ECDSA_256}"), "more than one line"),
         (format!("# {ED25519_256}"), "this is a comment"),
-        (format!("restrict {ED25519_256}"), "the option `restrict` before the key"),
-        (format!("from=\"10.0.0.0/8, ::1\",no-pty {ED25519_256}"), "options `from`, `no-pty` before the key"),
+        (format!("restrict,pty {ED25519_256}"), "the option `pty` before the key"),
+        (format!("from=\"10.0.0.0/8, ::1\",no-pty {ED25519_256}"), "names of hosts are not looked up"),
+        (format!("restrict {DSA}"), "DSA keys are too weak"),
+        (format!("laptop {ED25519_256}"), "the option `laptop` before the key"),
         (format!("command=\"echo \\\"hi there\\\"\" {ED25519_256}"), "option `command`"),
         (ED25519_256.split_once(' ').unwrap().1.to_owned(), "key type is missing"),
         ("ssh-ed448 AAAA".to_owned(), "\"ssh-ed448\" is not a key type"),
@@ -152,6 +154,19 @@ fn what_is_no_served_key_is_refused_by_name() {
         assert!(problem(&wrong).contains(what), "{wrong}: {}", problem(&wrong));
     }
     assert!(!problem(pem).contains("b3BlbnNz"));
+}
+
+#[test]
+fn options_belong_to_the_key_and_not_to_its_comment() {
+    let line = format!("from=\"192.0.2.0/24\",no-pty,expiry-time=\"20300101Z\" \t{ED25519_256}");
+    let key = AuthorizedKey::parse(&line).unwrap();
+    let plain = AuthorizedKey::parse(ED25519_256).unwrap();
+    assert_eq!((key.blob(), key.comment()), (plain.blob(), Some("ed25519-256 of a test")));
+    let (inside, outside) = ("192.0.2.1".parse().unwrap(), "198.51.100.1".parse().unwrap());
+    assert!(key.allows_from(inside) && !key.allows_from(outside) && plain.allows_from(outside));
+    let at = |text: &str| DateTime::parse_from_rfc3339(text).unwrap().to_utc();
+    assert!(!key.is_expired(at("2029-12-31T23:59:59Z")) && key.is_expired(at("2030-01-01T00:00:00Z")));
+    assert!(!plain.is_expired(at("2030-01-01T00:00:00Z")));
 }
 
 #[test]

@@ -1,7 +1,12 @@
 //! The directory of users behind one trait.
 
+mod admission;
+mod certificate;
 mod key;
+mod network;
+mod options;
 mod password;
+mod verifier;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,12 +14,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 
 use crate::path::LogicalPath;
 use crate::policy::Permissions;
 
+pub use admission::{Circumstances, Refusal};
+pub use certificate::{Certificate, CertificateGrant};
 pub use key::AuthorizedKey;
-pub use password::{PasswordHash, PasswordVerifier};
+pub use network::Network;
+pub use password::PasswordHash;
+pub use verifier::{Checked, PasswordVerifier};
 
 /// One user, resolved.
 #[derive(Debug, Clone)]
@@ -23,16 +33,31 @@ pub struct User {
     pub name: Arc<str>,
     /// Free text, copied into CONNECTED.
     pub role: Option<String>,
-    /// The keys that may log in.
+    /// The keys that may log in, and the authorities of the user's certificates.
     pub keys: Vec<AuthorizedKey>,
+    /// The names that the user's certificates may have; the login name if empty.
+    pub principals: Vec<String>,
     /// The hash that a password is checked against.
     pub password: Option<PasswordHash>,
     /// Which methods are needed.
     pub auth: AuthMode,
     /// Whether the user may log in at all.
     pub enabled: bool,
+    /// When, and from where, and how often.
+    pub bounds: Bounds,
     /// The home.
     pub home: Vec<HomeEntry>,
+}
+
+/// Within what a user may log in.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Bounds {
+    /// The first moment at which the user may not log in any more. Sessions that live then go on.
+    pub expires: Option<DateTime<Utc>>,
+    /// Where the user may come from; from everywhere if empty.
+    pub allow_from: Vec<Network>,
+    /// Sessions at once.
+    pub sessions: Option<usize>,
 }
 
 /// One entry of a home, `${user}` already replaced.
@@ -58,7 +83,7 @@ pub enum AuthMode {
     Password,
     /// `public_key_or_password`
     PublicKeyOrPassword,
-    /// `public_key_and_password`: the key first, then the password.
+    /// `public_key_and_password`: both, in either order.
     PublicKeyAndPassword,
 }
 
@@ -114,21 +139,13 @@ impl Directory for FixedDirectory {
 }
 
 #[cfg(test)]
+pub(crate) mod testing;
+
+#[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
+    use super::testing::user;
     use super::*;
-
-    fn user(name: &str) -> User {
-        User {
-            name: name.into(),
-            role: None,
-            keys: Vec::new(),
-            password: None,
-            auth: AuthMode::default(),
-            enabled: true,
-            home: Vec::new(),
-        }
-    }
 
     #[tokio::test]
     async fn names_are_compared_byte_by_byte() {

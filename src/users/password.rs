@@ -1,12 +1,11 @@
-//! Passwords: argon2id hashes in PHC form, and checking them without blocking the async threads.
+//! Hashes of passwords: argon2id in PHC form, and bcrypt for users who come from elsewhere.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 
 use argon2::password_hash::phc;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier as _};
 use argon2::{Algorithm, Argon2, Params, Version};
-use tokio::sync::Semaphore;
 
 use crate::secret::Secret;
 
@@ -29,9 +28,25 @@ const MAX_WORK: u64 = 1024 * 1024;
 const MIN_SALT: usize = 8;
 const MIN_OUTPUT: usize = 16;
 
-/// A password's hash in PHC form (`$argon2id$…`).
+/// What a bcrypt hash may cost: below, it is weaker than OWASP's least choice; above, one check lasts more than a second.
+const BCRYPT_COSTS: std::ops::RangeInclusive<u8> = 10..=14;
+
+/// A bcrypt hash after its version and cost: 22 characters of salt and 31 of output.
+const BCRYPT_TAIL: usize = 53;
+
+/// A password's hash: `$argon2id$…`, or `$2a$…`, `$2b$…`, `$2y$…` of bcrypt.
 #[derive(Clone)]
-pub struct PasswordHash(Secret);
+pub struct PasswordHash {
+    text: Secret,
+    cost: Cost,
+}
+
+/// What a check costs: hashes of equal cost take the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Cost {
+    Bcrypt(u8),
+    Argon2id { memory: u32, passes: u32, lanes: u32 },
+}
 
 impl fmt::Debug for PasswordHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -40,14 +55,14 @@ impl fmt::Debug for PasswordHash {
 }
 
 impl PasswordHash {
-    /// Reads a hash. Its cost is bounded: memory from 7 to 256 MiB, at most 16 passes and 16 lanes, and memory times
-    /// passes at most 1 GiB.
+    /// Reads a hash. Its cost is bounded: for argon2id memory from 7 to 256 MiB, at most 16 passes and 16 lanes, and memory
+    /// times passes at most 1 GiB; for bcrypt from 10 to 14.
     ///
     /// # Errors
     /// A sentence that says what is wrong and how to make a right one (`lockgate hash-password`).
     pub fn parse(text: &str) -> Result<Self, String> {
-        judge(text).map_err(|what| format!("{what}; `lockgate hash-password` makes a right one"))?;
-        Ok(PasswordHash(Secret::new(text.to_owned())))
+        let cost = judge(text).map_err(|what| format!("{what}; `lockgate hash-password` makes a right one"))?;
+        Ok(PasswordHash { text: Secret::new(text.to_owned()), cost })
     }
 
     /// Hashes a password with argon2id and a fresh salt; the PHC string.
@@ -65,29 +80,46 @@ impl PasswordHash {
             .map_err(|error| format!("the password cannot be hashed: {error}"))
     }
 
-    /// A hash of no known password that costs as much to check as one of [`PasswordHash::make`].
-    fn decoy() -> Self {
-        let (salt, output) = ("bG9ja2dhdGUgZGVjb3kgIQ", "3m4h7oR1kq9mJm2s0cQeXv8bB6uYt5wLzN1pDfGhIjA");
-        PasswordHash(Secret::new(format!("$argon2id$v=19$m={MEMORY},t={PASSES},p={LANES}${salt}${output}")))
+    /// A hash of no known password that costs as much to check as most of `hashes`; as one of [`PasswordHash::make`] when
+    /// there are none.
+    pub fn decoy<'a>(hashes: impl IntoIterator<Item = &'a PasswordHash>) -> Self {
+        let mut counts: HashMap<Cost, usize> = HashMap::new();
+        for hash in hashes {
+            *counts.entry(hash.cost).or_default() += 1;
+        }
+        let most = counts.into_iter().max_by_key(|(cost, count)| (*count, *cost)).map(|(cost, _)| cost);
+        let cost = most.unwrap_or(Cost::Argon2id { memory: MEMORY, passes: PASSES, lanes: LANES });
+        let text = match cost {
+            Cost::Bcrypt(cost) => format!("$2b${cost:02}$LoU3pZ0iGjNEzWWLwg5CAO6Lr2qwVh0gGz0dHNvbmVrbm93c2l0ay"),
+            Cost::Argon2id { memory, passes, lanes } => {
+                let (salt, output) = ("bG9ja2dhdGUgZGVjb3kgIQ", "3m4h7oR1kq9mJm2s0cQeXv8bB6uYt5wLzN1pDfGhIjA");
+                format!("$argon2id$v=19$m={memory},t={passes},p={lanes}${salt}${output}")
+            }
+        };
+        PasswordHash { text: Secret::new(text), cost }
     }
 
-    /// Checks a password; takes tens of milliseconds of a processor.
-    fn matches(&self, password: &Secret) -> bool {
-        phc::PasswordHash::new(self.0.expose())
-            .is_ok_and(|hash| Argon2::default().verify_password(password.expose().as_bytes(), &hash).is_ok())
+    /// Checks a password; takes tens of milliseconds of a processor. Of a bcrypt hash the first 72 bytes of the password count,
+    /// as wherever it came from.
+    pub(super) fn matches(&self, password: &Secret) -> bool {
+        match self.cost {
+            Cost::Bcrypt(_) => bcrypt::verify(password.expose(), self.text.expose()).unwrap_or(false),
+            Cost::Argon2id { .. } => phc::PasswordHash::new(self.text.expose())
+                .is_ok_and(|hash| Argon2::default().verify_password(password.expose().as_bytes(), &hash).is_ok()),
+        }
     }
 }
 
 /// Says what is wrong with a hash, without a word of it.
-fn judge(text: &str) -> Result<(), String> {
+fn judge(text: &str) -> Result<Cost, String> {
     if !text.starts_with('$') {
         return Err("this is not a password hash; a plain password does not belong into the configuration".into());
     }
-    if ["$2a$", "$2b$", "$2x$", "$2y$"].iter().any(|prefix| text.starts_with(prefix)) {
-        return Err("bcrypt hashes are not served yet".into());
+    if let Some(rest) = ["$2a$", "$2b$", "$2y$"].iter().find_map(|version| text.strip_prefix(version)) {
+        return judge_bcrypt(rest);
     }
     if !text.starts_with("$argon2id$") {
-        return Err("the hash is not an argon2id hash".into());
+        return Err("the hash is neither of argon2id nor of bcrypt ($2a$, $2b$, $2y$)".into());
     }
     let hash = phc::PasswordHash::new(text).map_err(|_| "the hash is not a whole PHC string ($argon2id$v=19$…)")?;
     if hash.version != Some(19) {
@@ -101,7 +133,25 @@ fn judge(text: &str) -> Result<(), String> {
     if hash.hash.is_none_or(|output| output.len() < MIN_OUTPUT) {
         return Err(format!("the hash itself is missing or shorter than {MIN_OUTPUT} bytes"));
     }
-    Ok(())
+    let (memory, passes, lanes) = (parameters.m_cost(), parameters.t_cost(), parameters.p_cost());
+    Ok(Cost::Argon2id { memory, passes, lanes })
+}
+
+/// Judges what follows the version: `12$`, then salt and output in bcrypt's own base64.
+fn judge_bcrypt(rest: &str) -> Result<Cost, String> {
+    let whole = rest.split_once('$').filter(|(cost, tail)| {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'/';
+        cost.len() == 2 && tail.len() == BCRYPT_TAIL && tail.bytes().all(plain)
+    });
+    let not_whole = "the bcrypt hash is not whole ($2b$12$…)";
+    let cost = whole.and_then(|(cost, _)| cost.parse::<u8>().ok()).ok_or(not_whole)?;
+    if !BCRYPT_COSTS.contains(&cost) {
+        let (low, high) = (BCRYPT_COSTS.start(), BCRYPT_COSTS.end());
+        return Err(format!("the bcrypt hash has the cost {cost}; from {low} to {high} are served"));
+    }
+    // Whatever the library could not read would be refused at once, whoever asks.
+    format!("$2b${rest}").parse::<bcrypt::HashParts>().map_err(|_| not_whole)?;
+    Ok(Cost::Bcrypt(cost))
 }
 
 fn judge_cost(parameters: &Params) -> Result<(), String> {
@@ -121,46 +171,9 @@ fn judge_cost(parameters: &Params) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks passwords on the blocking pool, at most a few at once.
-#[derive(Debug)]
-pub struct PasswordVerifier {
-    permits: Arc<Semaphore>,
-    decoy: PasswordHash,
-}
-
-impl PasswordVerifier {
-    /// A verifier that runs at most `at_once` checks at a time (at least one); others wait.
-    pub fn new(at_once: usize) -> Self {
-        let at_once = at_once.clamp(1, Semaphore::MAX_PERMITS);
-        PasswordVerifier { permits: Arc::new(Semaphore::new(at_once)), decoy: PasswordHash::decoy() }
-    }
-
-    /// Checks `password` against `hash`; against a decoy when there is none, so that an unknown user and a wrong password
-    /// last the same. True only for a real hash that matches.
-    ///
-    /// The decoy costs what `lockgate hash-password` makes; a hash of other parameters can be told apart by its time.
-    pub async fn verify(&self, hash: Option<&PasswordHash>, password: Secret) -> bool {
-        let real = hash.is_some();
-        let hash = hash.unwrap_or(&self.decoy).clone();
-        let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
-            return false;
-        };
-        // The permit goes with the work, not with this future: a client that goes away does not end the hashing, and must
-        // not make room for more of it.
-        let checked = tokio::task::spawn_blocking(move || {
-            let matches = hash.matches(&password);
-            drop(permit);
-            matches
-        });
-        checked.await.unwrap_or(false) && real
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use std::time::{Duration, Instant};
-
     use super::*;
 
     fn secret(text: &str) -> Secret {
@@ -172,63 +185,41 @@ mod tests {
         format!("$argon2id$v=19${parameters}$c2FsdHNhbHRzYWx0c2FsdA$3m4h7oR1kq9mJm2s0cQeXv8bB6uYt5wLzN1pDfGhIjA")
     }
 
-    #[tokio::test]
-    async fn a_password_matches_its_own_hash_only() {
-        let text = PasswordHash::make(&secret("correct horse")).unwrap();
-        assert!(text.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{text}");
-        let hash = PasswordHash::parse(&text).unwrap();
-        let verifier = PasswordVerifier::new(2);
-        assert!(verifier.verify(Some(&hash), secret("correct horse")).await);
-        for wrong in ["correct horse ", "Correct horse", "", "correct"] {
-            assert!(!verifier.verify(Some(&hash), secret(wrong)).await, "{wrong:?}");
+    /// Of "correct horse", made by Python's bcrypt.
+    const BCRYPT: &str = "$2b$10$csNIMW9spwgpJy9ENYJMnePn79v6L4RtVwHomltt1gqrOdzsL.CKO";
+
+    #[test]
+    fn a_bcrypt_hash_of_elsewhere_matches_in_each_version() {
+        for version in ["$2a$", "$2b$", "$2y$"] {
+            let hash = PasswordHash::parse(&BCRYPT.replacen("$2b$", version, 1)).unwrap();
+            assert!(hash.matches(&secret("correct horse")), "{version}");
+            for wrong in ["correct horse ", "Correct horse", "", "correct"] {
+                assert!(!hash.matches(&secret(wrong)), "{version} {wrong:?}");
+            }
         }
-        assert!(!verifier.verify(None, secret("correct horse")).await);
-        assert_ne!(text, PasswordHash::make(&secret("correct horse")).unwrap(), "the salt is fresh");
     }
 
     #[test]
-    fn the_decoy_is_a_right_hash_of_the_same_cost() {
-        let decoy = PasswordHash::decoy();
-        PasswordHash::parse(decoy.0.expose()).unwrap();
-        let made = PasswordHash::make(&secret("x")).unwrap();
-        let cost = |text: &str| phc::PasswordHash::new(text).unwrap().params.to_string();
-        assert_eq!(cost(decoy.0.expose()), cost(&made));
+    fn the_decoy_is_a_right_hash_that_costs_as_much_as_most() {
+        let made = PasswordHash::parse(&PasswordHash::make(&secret("x")).unwrap()).unwrap();
+        let bcrypt = PasswordHash::parse(BCRYPT).unwrap();
+        let other = PasswordHash::parse(&with("m=7168,t=5,p=1")).unwrap();
+        for (hashes, like) in [
+            (vec![], &made),
+            (vec![&made], &made),
+            (vec![&made, &bcrypt, &bcrypt], &bcrypt),
+            (vec![&other, &made, &other], &other),
+        ] {
+            let decoy = PasswordHash::decoy(hashes);
+            assert_eq!(decoy.cost, like.cost);
+            assert_eq!(PasswordHash::parse(decoy.text.expose()).unwrap().cost, like.cost, "it is a right one");
+            assert!(!decoy.matches(&secret("x")));
+        }
         let lengths = |text: &str| {
             let hash = phc::PasswordHash::new(text).unwrap();
             (hash.salt.unwrap().len(), hash.hash.unwrap().len())
         };
-        assert_eq!(lengths(decoy.0.expose()), lengths(&made));
-    }
-
-    /// The best of several tries, so that other work on the machine does not decide.
-    async fn best_time(verifier: &PasswordVerifier, hash: Option<&PasswordHash>) -> Duration {
-        let mut best = Duration::MAX;
-        for _ in 0..7 {
-            let start = Instant::now();
-            assert!(!verifier.verify(hash, secret("wrong")).await);
-            best = best.min(start.elapsed());
-        }
-        best
-    }
-
-    #[tokio::test]
-    async fn an_unknown_user_and_a_wrong_password_last_the_same() {
-        let hash = PasswordHash::parse(&PasswordHash::make(&secret("right")).unwrap()).unwrap();
-        let verifier = PasswordVerifier::new(1);
-        let known = best_time(&verifier, Some(&hash)).await;
-        let unknown = best_time(&verifier, None).await;
-        let ratio = known.as_secs_f64() / unknown.as_secs_f64();
-        assert!((0.5..2.0).contains(&ratio), "known {known:?}, unknown {unknown:?}");
-    }
-
-    #[tokio::test]
-    async fn abandoned_checks_keep_their_place() {
-        let verifier = PasswordVerifier::new(1);
-        let abandoned = tokio::time::timeout(Duration::from_millis(1), verifier.verify(None, secret("x"))).await;
-        assert!(abandoned.is_err());
-        assert_eq!(verifier.permits.available_permits(), 0, "the hashing still runs");
-        assert!(!verifier.verify(None, secret("x")).await);
-        assert_eq!(verifier.permits.available_permits(), 1);
+        assert_eq!(lengths(PasswordHash::decoy([]).text.expose()), lengths(made.text.expose()));
     }
 
     #[test]
@@ -236,8 +227,16 @@ mod tests {
         for (wrong, what) in [
             ("hunter2", "plain password"),
             ("", "not a password hash"),
-            ("$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW", "bcrypt"),
-            ("$argon2i$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA", "not an argon2id"),
+            (&BCRYPT.replace("$10$", "$09$"), "the cost 9; from 10 to 14"),
+            (&BCRYPT.replace("$10$", "$15$"), "the cost 15"),
+            (&BCRYPT.replace("$10$", "$1$"), "not whole"),
+            (&BCRYPT.replace("$10$", "$10"), "not whole"),
+            (&BCRYPT.replace("$2b$", "$2x$"), "neither of argon2id nor of bcrypt"),
+            (&BCRYPT[..59], "not whole"),
+            (&format!("{BCRYPT}="), "not whole"),
+            (&format!("{}!", &BCRYPT[..59]), "not whole"),
+            (&format!("{}/", &BCRYPT[..59]), "not whole"),
+            ("$argon2i$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA", "neither of argon2id"),
             ("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0", "missing"),
             ("$argon2id$v=19$m=19456,t=2,p=1", "missing"),
             ("$argon2id$v=16$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA", "version 19"),
@@ -259,6 +258,6 @@ mod tests {
             PasswordHash::parse(&with(right)).unwrap();
         }
         assert_eq!(PasswordHash::make(&secret("")).unwrap_err(), "the password is empty");
-        assert_eq!(format!("{:?}", PasswordHash::decoy()), "[hash]");
+        assert_eq!(format!("{:?}", PasswordHash::decoy([])), "[hash]");
     }
 }

@@ -5,12 +5,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod certificates;
 mod configuration;
 mod crash;
 mod cut_off;
 mod demo;
 mod homes;
 mod hostile;
+mod keys;
 mod leftovers;
 mod lifecycle;
 mod links;
@@ -18,6 +20,7 @@ mod logins;
 mod multiplexing;
 mod negotiation;
 mod pipelining;
+mod proofs;
 mod refusals;
 mod scale;
 mod transfer_events;

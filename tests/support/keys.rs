@@ -16,9 +16,15 @@ pub struct Key {
 impl Key {
     /// Makes a pair. `kind` is ssh-keygen's: `ed25519`, `ecdsa`, `rsa`.
     pub fn make(folder: &Path, name: &str, kind: &str) -> Key {
+        Key::make_as(folder, name, &["-t", kind])
+    }
+
+    /// Makes a pair with these arguments of ssh-keygen: `-t`, `ecdsa`, `-b`, `521`.
+    pub fn make_as(folder: &Path, name: &str, arguments: &[&str]) -> Key {
         let private = folder.join(name);
         let comment = format!("{name}@tests");
-        run(program("ssh-keygen").args(["-q", "-N", "", "-t", kind, "-C", &comment, "-f"]).arg(&private)).succeeded();
+        let mut command = program("ssh-keygen");
+        run(command.args(["-q", "-N", "", "-C", &comment]).args(arguments).arg("-f").arg(&private)).succeeded();
         let public = fs::read_to_string(private.with_extension("pub")).expect("the public half").trim().to_string();
         Key { private, public }
     }
@@ -26,6 +32,11 @@ impl Key {
     /// The type as it stands in the public line (`ssh-ed25519`).
     pub fn kind(&self) -> &str {
         self.public.split(' ').next().unwrap()
+    }
+
+    /// The same key with options before it.
+    pub fn with_options(&self, options: &str) -> Key {
+        Key { public: format!("{options} {}", self.public), ..self.clone() }
     }
 
     /// The blob in base64.

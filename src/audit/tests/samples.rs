@@ -46,6 +46,7 @@ pub(super) fn key() -> KeyIdentity {
         fingerprint: "SHA256:BY3gNMHwTfjd4n2VuT4pTyLOk82zWZj4KEYEu7y4r/0".into(),
         blob: "AAAAC3NzaC1lZDI1NTE5AAAAIA9OY0qV6XYVHaaOiWAcj2spDJVbgjrqDPY4pxd6GnHl".into(),
         comment: Some("laptop".into()),
+        certificate: None,
     }
 }
 

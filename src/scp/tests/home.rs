@@ -15,7 +15,7 @@ use crate::policy::{Permission, Permissions};
 use crate::scp::{Command, serve};
 use crate::session::{AttributeChange, Attributes, Backing, Login, OpenMode, Session};
 use crate::stores::Store;
-use crate::users::{AuthMode, HomeEntry, User};
+use crate::users::{HomeEntry, User};
 use crate::vfs::{self, PartialUploads, Transfers};
 
 /// How long a test waits for a server to end.
@@ -163,15 +163,7 @@ fn log_in(
         target: format!("home{entry}").trim_end_matches('/').into(),
         permissions: *permissions,
     });
-    let user = User {
-        name: "ann".into(),
-        role: None,
-        keys: Vec::new(),
-        password: None,
-        auth: AuthMode::default(),
-        enabled: true,
-        home: entries.collect(),
-    };
+    let user = User { home: entries.collect(), ..crate::users::testing::user("ann") };
     let origin = Origin {
         session_id: "0123456789abcdef0123".into(),
         source_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -16,7 +16,7 @@ use crate::stores::{
     self, Capacity, Existing, Key, Object, Page, PageToken, PartLimits, PutOptions, Stat, Store, StoreResult, Upload,
     Written,
 };
-use crate::users::{AuthMode, HomeEntry, User};
+use crate::users::{HomeEntry, User};
 use crate::vfs::{self, PartialUploads, Transfers};
 
 const DELAY: Duration = Duration::from_millis(100);
@@ -105,15 +105,7 @@ async fn far_session(staging: &tempfile::TempDir) -> Arc<Session> {
         target: String::new(),
         permissions: Permissions::READ_WRITE,
     };
-    let user = User {
-        name: "demo".into(),
-        role: None,
-        keys: Vec::new(),
-        password: None,
-        auth: AuthMode::PublicKey,
-        enabled: true,
-        home: vec![home],
-    };
+    let user = User { home: vec![home], ..crate::users::testing::user("demo") };
     let origin = Origin {
         session_id: "00112233445566778899".into(),
         source_ip: [192, 0, 2, 1].into(),

@@ -1,0 +1,124 @@
+//! Networks that clients come from: `10.0.0.0/8`, `2001:db8::/32`, single addresses.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// A network, or a single address. An IPv4 address in IPv6 form (`::ffff:192.0.2.1`) is the IPv4 address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    prefix: u8,
+}
+
+impl Network {
+    /// Reads `ADDRESS` or `ADDRESS/BITS`. The address must be the network's first one, as in OpenSSH.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong and what would be right.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let example = "write an address or a network, as in 192.0.2.7, 10.0.0.0/8 or 2001:db8::/32";
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| format!("this is no IP address; {example}"))?;
+        let width = width(address);
+        let prefix = match bits {
+            None => width,
+            Some(bits) => {
+                let plain = bits.len() <= 3 && bits.bytes().all(|b| b.is_ascii_digit());
+                let bits = bits.parse().ok().filter(|bits: &u8| plain && *bits <= width);
+                bits.ok_or_else(|| format!("the bits after the slash are a number from 0 to {width}; {example}"))?
+            }
+        };
+        let network = Network { address: masked(address, prefix), prefix };
+        if network.address != address {
+            return Err(format!("the address has bits outside of its network; write {network}"));
+        }
+        Ok(network.without_mapping())
+    }
+
+    /// Whether `address` is in it.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        address.is_ipv4() == self.address.is_ipv4() && masked(address, self.prefix) == self.address
+    }
+
+    /// `::ffff:10.0.0.0/104` is `10.0.0.0/8`.
+    fn without_mapping(self) -> Self {
+        match self.address.to_canonical() {
+            IpAddr::V4(address) if self.address.is_ipv6() && self.prefix >= 96 => {
+                Network { address: address.into(), prefix: self.prefix - 96 }
+            }
+            _ => self,
+        }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+fn width(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+/// The address with everything after the first `prefix` bits cleared.
+fn masked(address: IpAddr, prefix: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(prefix.min(32))).unwrap_or(0);
+            Ipv4Addr::from_bits(v4.to_bits() & mask).into()
+        }
+        IpAddr::V6(v6) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(prefix.min(128))).unwrap_or(0);
+            Ipv6Addr::from_bits(v6.to_bits() & mask).into()
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_holds_its_addresses_in_either_form() {
+        for (network, inside, outside) in [
+            ("192.0.2.7", "192.0.2.7", "192.0.2.6"),
+            ("10.0.0.0/8", "10.255.0.1", "11.0.0.0"),
+            ("10.0.0.0/8", "::ffff:10.1.2.3", "::ffff:11.1.2.3"),
+            ("0.0.0.0/0", "255.255.255.255", "::1"),
+            ("::/0", "2001:db8::1", "127.0.0.1"),
+            ("2001:db8::/33", "2001:db8:7fff::1", "2001:db8:8000::1"),
+            ("::ffff:10.0.0.0/104", "10.9.9.9", "11.0.0.1"),
+            ("::1", "::1", "::2"),
+            ("127.0.0.0/31", "127.0.0.1", "127.0.0.2"),
+        ] {
+            let network = Network::parse(network).unwrap();
+            assert!(network.contains(inside.parse().unwrap()), "{network} {inside}");
+            assert!(!network.contains(outside.parse().unwrap()), "{network} {outside}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_network_says_what_would_be_right() {
+        for (wrong, words) in [
+            ("", "no IP address"),
+            ("example.org", "no IP address"),
+            ("10.0.0", "no IP address"),
+            ("10.0.0.0/33", "from 0 to 32"),
+            ("10.0.0.0/", "from 0 to 32"),
+            ("10.0.0.0/+8", "from 0 to 32"),
+            ("::/129", "from 0 to 128"),
+            ("10.0.0.1/8", "write 10.0.0.0/8"),
+            ("2001:db8::1/64", "write 2001:db8::/64"),
+            (" 10.0.0.0/8", "no IP address"),
+        ] {
+            let problem = Network::parse(wrong).unwrap_err();
+            assert!(problem.contains(words), "{wrong:?}: {problem}");
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! A user for tests.
+
+use super::{AuthMode, Bounds, User};
+
+/// A user who may log in with nothing and sees nothing.
+pub(crate) fn user(name: &str) -> User {
+    User {
+        name: name.into(),
+        role: None,
+        keys: Vec::new(),
+        principals: Vec::new(),
+        password: None,
+        auth: AuthMode::default(),
+        enabled: true,
+        bounds: Bounds::default(),
+        home: Vec::new(),
+    }
+}
