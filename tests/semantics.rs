@@ -21,6 +21,8 @@ mod cost;
 mod directories;
 #[path = "semantics/downloads.rs"]
 mod downloads;
+#[path = "semantics/google.rs"]
+mod google;
 #[path = "semantics/limits.rs"]
 mod limits;
 #[path = "semantics/names.rs"]

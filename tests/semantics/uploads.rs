@@ -249,6 +249,23 @@ fn with_partial_uploads_publish_what_arrived_is_published_when_the_client_goes_a
 }
 
 #[test]
+fn it_ends_where_the_first_byte_is_missing() {
+    let bench = Builder::new().every_store().change(|setup| setup.config["partial_uploads"] = "publish".into()).start();
+    bench.on_every_store(|place, session| {
+        let data = noise(100_000, 12);
+        for (name, beyond) in [("near", 300_000), ("far", 20 * MIB)] {
+            let mut leaver = bench.connect();
+            let handle = leaver.create(&place.path(name));
+            leaver.write(&handle, 0, &data).unwrap();
+            leaver.write(&handle, beyond as u64, &data).unwrap();
+            drop(leaver);
+            place.await_cut_off(name);
+            assert_same(&session.get(&place.path(name)), &data);
+        }
+    });
+}
+
+#[test]
 fn what_a_cut_off_upload_left_in_the_store_is_removed_at_once() {
     let bench = Builder::new().every_store().start();
     bench.on_visible_stores(|place, _| {

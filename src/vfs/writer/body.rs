@@ -11,6 +11,7 @@ use super::super::Transfers;
 use super::super::reader::Ahead;
 use super::super::staging::StagedFile;
 use super::batched::Batched;
+use super::covered::Covered;
 use super::reorder::Reorder;
 use super::stream::{Stream, Target};
 
@@ -40,6 +41,8 @@ pub(super) struct Body {
     wanted: u64,
     mtime: Option<SystemTime>,
     written: bool,
+    /// What was written or taken over.
+    covered: Covered,
 }
 
 /// A file that is written in any order.
@@ -70,6 +73,7 @@ impl Body {
             wanted: 0,
             mtime: None,
             written: false,
+            covered: Covered::default(),
         }
     }
 
@@ -109,12 +113,14 @@ impl Body {
         self.written = true;
         if let Some(object) = self.inherited.take() {
             let size = object.stat().size;
+            self.covered.add(0, size);
             if offset == 0 && !self.readable {
                 self.tail = Some(object);
             } else {
                 self.take_over(object, size, offset < size).await?;
             }
         }
+        self.covered.add(offset, end);
         if offset != self.written_end() {
             self.take_over_tail_at_once().await?;
         }
@@ -322,8 +328,10 @@ impl Body {
         self.written = true;
         if let Some(object) = self.inherited.take() {
             let kept = object.stat().size.min(length);
+            self.covered.add(0, kept);
             self.take_over(object, kept, false).await?;
         }
+        self.covered.cut(length);
         self.settle_tail(length).await?;
         if length == self.size() {
             return Ok(());
@@ -395,9 +403,11 @@ impl Body {
     }
 
     /// Keeps of what was written only what has no gap before it.
-    pub(super) fn forget_waiting(&mut self) {
+    pub(super) async fn cut_at_first_gap(&mut self) -> StoreResult<()> {
         self.waiting = Reorder::default();
         self.wanted = 0;
+        let end = self.covered.end();
+        if self.random.is_some() && end < self.size() { self.set_random_length(end).await } else { Ok(()) }
     }
 
     /// Publishes nothing and removes what the store has.

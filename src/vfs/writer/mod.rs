@@ -2,6 +2,7 @@
 
 mod batched;
 mod body;
+mod covered;
 mod pieces;
 mod plan;
 mod reorder;
@@ -162,9 +163,12 @@ impl Writer {
             return Ok(None);
         }
         let body = self.start()?;
-        body.forget_waiting();
+        let cut = body.cut_at_first_gap().await;
         let size = body.size();
-        let result = body.publish().await;
+        let result = match cut {
+            Ok(()) => body.publish().await,
+            Err(error) => Err(error),
+        };
         self.publish_ended(size, result).await.map(Some)
     }
 
