@@ -14,7 +14,7 @@ fn document(name: &str) -> PathBuf {
 fn the_example_loads_as_it_is() {
     let settings = load(&document("config.example.yaml")).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(settings.audit.server, "edge-1");
-    assert_eq!(settings.stores.len(), 4);
+    assert_eq!(settings.stores.len(), 5);
     assert_eq!(settings.users[1].auth, AuthMode::Password);
     assert_eq!(settings.users[0].home.len(), 4);
 }

@@ -181,7 +181,8 @@ impl Bench {
                 Behind::Local(root) => left(root.join(".lockgate/uploads")),
                 Behind::S3(s3) => s3.unfinished_uploads(),
             };
-            (in_store + left(self.setup.folder().join("staging")) == 0).then_some(())
+            // In the staging folder lies the journal of uploads of the gateway that lives, and of no other.
+            (in_store == 0 && left(self.setup.folder().join("staging")) == 1).then_some(())
         });
     }
 

@@ -181,9 +181,12 @@ impl Campaign {
 
     /// What a gateway that has started leaves of its predecessor.
     fn check_leftovers(&self) {
-        for folder in [self.local.join(".lockgate/uploads"), self.setup.folder().join("staging")] {
+        // In the staging folder lies the journal of uploads of the gateway that lives, and of no other.
+        for (folder, journals) in [(self.local.join(".lockgate/uploads"), 0), (self.setup.folder().join("staging"), 1)]
+        {
             let left: Vec<_> = fs::read_dir(&folder).expect("the folder").map(|e| e.unwrap().file_name()).collect();
-            assert!(left.is_empty(), "{} has {left:?}", folder.display());
+            let ours = left.iter().filter(|name| name.to_string_lossy().starts_with("lockgate-uploads-")).count();
+            assert!(left.len() == journals && ours == journals, "{} has {left:?}", folder.display());
         }
         self.s3.await_sweep_of_parts();
     }
