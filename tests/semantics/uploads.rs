@@ -270,7 +270,7 @@ fn it_ends_where_the_first_byte_is_missing() {
             let mut leaver = bench.connect();
             let handle = leaver.create(&place.path(name));
             leaver.write(&handle, 0, &data).unwrap();
-            leaver.write(&handle, beyond as u64, &data).unwrap();
+            leaver.write(&handle, beyond, &data).unwrap();
             drop(leaver);
             place.await_cut_off(name);
             assert_same(&session.get(&place.path(name)), &data);
