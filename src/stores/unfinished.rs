@@ -11,11 +11,13 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
+
+use super::StoreResult;
 
 /// How the names of journals begin.
 const PREFIX: &str = "lockgate-uploads-";
@@ -40,7 +42,7 @@ struct State {
     written: u64,
     next: u64,
     open: BTreeMap<u64, Begun>,
-    /// Entries of dead processes that no store has taken yet.
+    /// Entries of dead processes, and those whose removal failed.
     left_over: Vec<u64>,
 }
 
@@ -66,11 +68,58 @@ enum Line {
     Settled { number: u64 },
 }
 
-/// One upload's place in the journal. Dropped without [`Entry::settled`] it stays in the journal.
+/// One upload's place in the journal. Dropped without [`Entry::settled`] it stays in the journal; if the upload has a name,
+/// whoever asks next for what was left over gets it.
 #[derive(Debug)]
 pub(super) struct Entry {
     journal: Arc<Unfinished>,
     number: u64,
+    settled: bool,
+}
+
+/// What one bucket notes, once there is a journal.
+#[derive(Debug)]
+pub(super) struct BucketJournal {
+    bucket: String,
+    journal: OnceLock<Arc<Unfinished>>,
+}
+
+impl BucketJournal {
+    /// No journal yet; `bucket` is the bucket's address.
+    pub(super) fn new(bucket: String) -> Self {
+        BucketJournal { bucket, journal: OnceLock::new() }
+    }
+
+    /// Notes in this journal from now on.
+    pub(super) fn set(&self, journal: Arc<Unfinished>) {
+        drop(self.journal.set(journal));
+    }
+
+    /// Notes that the store is about to be asked for an upload.
+    pub(super) fn begin(&self, key: &str) -> Option<Entry> {
+        self.journal.get().map(|journal| journal.begin(&self.bucket, key))
+    }
+
+    /// Removes what is left over, as far as `remove` can; gives the sum of what it says, or else its first error. What it
+    /// fails for is tried again the next time.
+    pub(super) async fn remove_left_over<F>(&self, remove: impl Fn(Begun) -> F) -> StoreResult<u64>
+    where
+        F: Future<Output = StoreResult<u64>>,
+    {
+        let left_over = self.journal.get().map(|journal| journal.left_over(&self.bucket)).unwrap_or_default();
+        let mut removed = 0;
+        let mut failed = None;
+        for (entry, begun) in left_over {
+            match remove(begun).await {
+                Ok(uploads) => {
+                    removed += uploads;
+                    entry.settled();
+                }
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        failed.map_or(Ok(removed), Err)
+    }
 }
 
 impl Unfinished {
@@ -92,21 +141,21 @@ impl Unfinished {
     }
 
     /// Notes that the store is about to be asked for an upload.
-    pub(super) fn begin(self: &Arc<Self>, bucket: &str, key: &str) -> Entry {
+    fn begin(self: &Arc<Self>, bucket: &str, key: &str) -> Entry {
         let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let number = self.locked().add(Begun { bucket: bucket.to_owned(), key: key.to_owned(), id: None, at });
-        Entry { journal: Arc::clone(self), number }
+        Entry { journal: Arc::clone(self), number, settled: false }
     }
 
-    /// What dead processes left in a bucket. Each is given once.
-    pub(super) fn left_over(self: &Arc<Self>, bucket: &str) -> Vec<(Entry, Begun)> {
+    /// What is left in a bucket of uploads that nobody holds any more. Each is given to one.
+    fn left_over(self: &Arc<Self>, bucket: &str) -> Vec<(Entry, Begun)> {
         let mut state = self.locked();
         let numbers = std::mem::take(&mut state.left_over);
         let mut taken = Vec::new();
         for number in numbers {
             match state.open.get(&number) {
                 Some(begun) if begun.bucket == bucket => {
-                    taken.push((Entry { journal: Arc::clone(self), number }, begun.clone()));
+                    taken.push((Entry { journal: Arc::clone(self), number, settled: false }, begun.clone()));
                 }
                 Some(_) => state.left_over.push(number),
                 None => {}
@@ -169,12 +218,26 @@ impl Entry {
     }
 
     /// Notes that the upload is finished, or its parts removed.
-    pub(super) fn settled(self) {
+    pub(super) fn settled(mut self) {
+        self.settled = true;
         let mut state = self.journal.locked();
         state.open.remove(&self.number);
         state.write(&Line::Settled { number: self.number });
         if state.written > LONGEST {
             state.write_anew(&self.journal.folder);
+        }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        if self.settled {
+            return;
+        }
+        let mut state = self.journal.locked();
+        // One without a name is looked for by its key, which a living upload may have as well: that is for the next start.
+        if state.open.get(&self.number).is_some_and(|begun| begun.id.is_some()) {
+            state.left_over.push(self.number);
         }
     }
 }

@@ -211,6 +211,11 @@ async fn parts_that_a_killed_process_left_are_removed_by_the_next() {
     // The process died before it learned the upload's id.
     let (status, _) = server.send("POST", &format!("{prefix}asked?uploads="), &[], b"").await;
     assert_eq!((status, unfinished("asked").await), (200, 1));
+    // Somebody else is sending a file of that name.
+    let (_, begun) = server.send("POST", &format!("{prefix}asked?uploads="), &[], b"").await;
+    let id = begun.split("<UploadId>").nth(1).and_then(|rest| rest.split('<').next()).unwrap();
+    let part = format!("{prefix}asked?partNumber=1&uploadId={id}");
+    assert_eq!(server.send("PUT", &part, &[], b"a part").await.0, 200);
     let journal = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
     let text = std::fs::read_to_string(&journal).unwrap();
     let intent = text.lines().find(|line| line.contains("/killed")).unwrap();
@@ -219,7 +224,7 @@ async fn parts_that_a_killed_process_left_are_removed_by_the_next() {
 
     let next = open();
     assert_eq!(next.remove_unfinished().await.unwrap(), 2);
-    assert_eq!((unfinished("killed").await, unfinished("asked").await, unfinished("theirs").await), (0, 0, 1));
+    assert_eq!((unfinished("killed").await, unfinished("asked").await, unfinished("theirs").await), (0, 1, 1));
     assert_eq!(next.remove_unfinished().await.unwrap(), 0);
     assert!(exists(&*next, "finished").await && !exists(&*next, "killed").await);
 }

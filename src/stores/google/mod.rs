@@ -9,7 +9,7 @@ mod copy;
 mod listing;
 mod upload;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -21,6 +21,7 @@ use super::object::{
     Extras, LibraryPublisher, ListRequest, MTIME, MultipartBackend, PartedUpload, RawPage, WantedUpload, at,
 };
 use super::rest::{Ask, Client, Headers};
+use super::unfinished::{Begun, BucketJournal};
 use super::{Existing, PartUpload, StoreError, StoreErrorKind, StoreResult, Unfinished};
 
 /// What a listing is asked for: no more than is read.
@@ -36,7 +37,7 @@ pub(super) struct GoogleExtras {
     /// `object_store`'s calls for single parts.
     pub(super) multipart: MultipartBackend,
     /// Where uploads in parts are noted until they are settled.
-    pub(super) journal: OnceLock<Arc<Unfinished>>,
+    pub(super) journal: BucketJournal,
 }
 
 #[async_trait]
@@ -95,39 +96,34 @@ impl Extras for GoogleExtras {
         if wanted.existing == Existing::Refuse {
             return upload::begin(self, wanted).await;
         }
-        let noted = self.journal.get().map(|journal| journal.begin(&self.place(), wanted.path.as_ref()));
+        let noted = self.journal.begin(wanted.path.as_ref());
         let publisher = Arc::new(LibraryPublisher(self.multipart.clone()));
         PartedUpload::begin(self.multipart.clone(), publisher, noted, wanted).await
     }
 
     fn note_in(&self, journal: Arc<Unfinished>) {
-        drop(self.journal.set(journal));
+        self.journal.set(journal);
     }
 
     async fn remove_unfinished(&self) -> StoreResult<u64> {
-        let mut removed = 0;
-        let left_over = self.journal.get().map(|journal| journal.left_over(&self.place()));
-        for (entry, begun) in left_over.unwrap_or_default() {
-            // An upload whose id nobody learned has no parts.
-            if let Some(id) = begun.id {
-                let path =
-                    Path::parse(&begun.key).map_err(|error| at("remove the parts of", &begun.key)(error.into()))?;
-                match self.multipart.0.abort_multipart(&path, &id).await {
-                    Ok(()) => removed += 1,
-                    Err(object_store::Error::NotFound { .. }) => {}
-                    Err(error) => return Err(at("remove the parts of", &begun.key)(error)),
-                }
-            }
-            entry.settled();
-        }
-        Ok(removed)
+        self.journal.remove_left_over(|begun| self.remove(begun)).await
     }
 }
 
 impl GoogleExtras {
-    /// The bucket as the journal names it.
-    fn place(&self) -> String {
-        format!("{}/{}", self.client.address, self.bucket)
+    /// Removes the parts of an upload whose process is gone. One whose id nobody learned has none.
+    async fn remove(&self, begun: Begun) -> StoreResult<u64> {
+        let Some(id) = &begun.id else { return Ok(0) };
+        let failed = at("remove the parts of", &begun.key);
+        let path = match Path::parse(&begun.key) {
+            Ok(path) => path,
+            Err(error) => return Err(failed(error.into())),
+        };
+        match self.multipart.0.abort_multipart(&path, id).await {
+            Ok(()) => Ok(1),
+            Err(object_store::Error::NotFound { .. }) => Ok(0),
+            Err(error) => Err(failed(error)),
+        }
     }
 
     /// The path of an object's metadata.

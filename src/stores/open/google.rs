@@ -1,6 +1,6 @@
 //! Settings → a store on Google Cloud Storage.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use object_store::StaticCredentialProvider;
 use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder, GoogleConfigKey};
@@ -12,6 +12,7 @@ use crate::stores::Settings;
 use crate::stores::google::GoogleExtras;
 use crate::stores::object::{MtimeForm, MultipartBackend, ObjectBacked};
 use crate::stores::rest::{Client, Signing};
+use crate::stores::unfinished::BucketJournal;
 
 /// The options that are wanted most, for messages. All names: the documentation of `object_store` 0.14.
 const OPTIONS: &str = "google_service_account, google_service_account_key, google_application_credentials, \
@@ -46,6 +47,7 @@ pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<Obje
     };
     let objects = Arc::new(builder.build().map_err(|error| cannot_open(settings, &error))?);
     let signing = if unsigned { Signing::None } else { Signing::Google(Arc::clone(objects.credentials())) };
+    let journal = BucketJournal::new(format!("{address}/{bucket}"));
     let client = Client { http: connect(settings, &client)?, address, signing };
     Ok(ObjectBacked {
         name: settings.name.clone(),
@@ -55,7 +57,7 @@ pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<Obje
             client,
             bucket: bucket.to_owned(),
             multipart: MultipartBackend(Arc::clone(&objects) as _),
-            journal: OnceLock::new(),
+            journal,
         }),
         objects,
         limits: cloud_limits(false),

@@ -1,6 +1,6 @@
 //! Settings → a store on S3.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::client::ClientOptions;
@@ -12,7 +12,8 @@ use super::{
 use crate::stores::Settings;
 use crate::stores::object::{KeptTimes, MtimeForm, MultipartBackend, ObjectBacked};
 use crate::stores::rest::{Client, Headers, Signing};
-use crate::stores::s3::{BucketClient, BucketExtras, Dialect, LARGEST_COPY};
+use crate::stores::s3::{BucketClient, BucketExtras, LARGEST_COPY};
+use crate::stores::unfinished::BucketJournal;
 
 /// The options that are wanted most, for messages. All names: the documentation of `object_store` 0.14.
 const OPTIONS: &str = "aws_access_key_id, aws_secret_access_key, aws_session_token, aws_region, aws_endpoint, \
@@ -80,10 +81,10 @@ pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<Obje
         false => Signing::Aws { credentials: Arc::clone(objects.credentials()), region, requester_pays },
     };
     let objects = Arc::new(objects);
+    let journal = BucketJournal::new(address.clone());
     let client = BucketClient {
         client: Client { http: connect(settings, &client)?, address, signing },
         bucket: bucket.to_owned(),
-        dialect: Dialect::S3,
         creation_headers,
     };
     let multipart = MultipartBackend(Arc::clone(&objects) as _);
@@ -91,7 +92,7 @@ pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<Obje
         name: settings.name.clone(),
         bucket: bucket.to_owned(),
         prefix,
-        extras: Arc::new(BucketExtras { client, largest_copy, multipart, copies_parts, journal: OnceLock::new() }),
+        extras: Arc::new(BucketExtras { client, largest_copy, multipart, copies_parts, journal }),
         objects,
         limits: cloud_limits(equal_parts),
         mtime_form: MtimeForm::Seconds,

@@ -4,9 +4,20 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::dialect::Dialect;
 use crate::stores::rest::{Answer, Ask, Client, Headers, first, key_path};
 use crate::stores::{StoreError, StoreErrorKind, StoreResult};
+
+/// The start of the names of an object's own metadata.
+pub(super) const METADATA: &str = "x-amz-meta-";
+
+/// The header of the kept modification time.
+pub(super) const MTIME: &str = "x-amz-meta-mtime";
+
+/// The header that says whether a copy gets new metadata.
+pub(super) const METADATA_DIRECTIVE: &str = "x-amz-metadata-directive";
+
+/// The header that keeps a write from replacing an object, when its value is `*`.
+pub(super) const IF_NONE_MATCH: &str = "if-none-match";
 
 /// Sends requests to one bucket.
 #[derive(Debug, Clone)]
@@ -14,7 +25,6 @@ pub(in crate::stores) struct BucketClient {
     pub(in crate::stores) client: Client,
     /// The bucket's name.
     pub(in crate::stores) bucket: String,
-    pub(in crate::stores) dialect: Dialect,
     /// Headers of every request that makes an object: the wanted encryption.
     pub(in crate::stores) creation_headers: Headers,
 }
@@ -58,6 +68,14 @@ impl BucketClient {
         }
     }
 
+    /// The headers that name a version of an object as a copy's source; `etag` has its quotes.
+    pub(super) fn copy_source(&self, key: &str, etag: Option<&str>) -> StoreResult<Headers> {
+        let source = format!("{}{}", self.bucket, key_path(key)?);
+        let mut headers = vec![("x-amz-copy-source".to_owned(), source)];
+        headers.extend(etag.map(|etag| ("x-amz-copy-source-if-match".to_owned(), etag.to_owned())));
+        Ok(headers)
+    }
+
     /// Copies a range of an object into a part of an upload (UploadPartCopy); the new part's entity tag. `headers` name the
     /// source, `place` counts from 0.
     pub(super) async fn copy_range(
@@ -77,10 +95,5 @@ impl BucketClient {
         first(&answer.body, "ETag").ok_or_else(|| {
             StoreError::new(StoreErrorKind::Other, format!("the store gave no tag for a part of \"{to}\""))
         })
-    }
-
-    /// The value of a copy's source.
-    pub(super) fn source(&self, key: &str) -> StoreResult<String> {
-        Ok(format!("{}{}", self.bucket, key_path(key)?))
     }
 }

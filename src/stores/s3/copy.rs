@@ -3,6 +3,7 @@
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::BucketExtras;
+use super::client::{IF_NONE_MATCH, METADATA, METADATA_DIRECTIVE, MTIME};
 use super::upload::completion;
 use crate::stores::rest::{Answer, Ask, Headers, first, key_path};
 use crate::stores::{Existing, StoreError, StoreErrorKind, StoreResult};
@@ -27,7 +28,7 @@ pub(super) async fn object(extras: &BucketExtras, from: &str, to: &str, existing
         extras.client.refuse_existing(to).await?;
     }
     let done = if source.size > extras.largest_copy {
-        by_parts(extras, &source, to, source.metadata(extras, None), existing).await
+        by_parts(extras, &source, to, source.metadata(None), existing).await
     } else {
         at_once(extras, &source, to, None, existing).await
     };
@@ -44,7 +45,7 @@ pub(super) async fn object(extras: &BucketExtras, from: &str, to: &str, existing
 /// Replaces the kept modification time by copying the object onto itself.
 pub(super) async fn with_mtime(extras: &BucketExtras, key: &str, mtime: &str) -> StoreResult<()> {
     let source = Source::look_up(extras, key).await?;
-    let metadata = source.metadata(extras, Some(mtime));
+    let metadata = source.metadata(Some(mtime));
     if source.size > extras.largest_copy {
         by_parts(extras, &source, key, metadata, Existing::Replace).await
     } else {
@@ -78,19 +79,18 @@ impl<'a> Source<'a> {
     }
 
     /// The object's own headers and metadata, with another mtime if one is given.
-    fn metadata(&self, extras: &BucketExtras, mtime: Option<&str>) -> Headers {
-        let dialect = extras.client.dialect;
+    fn metadata(&self, mtime: Option<&str>) -> Headers {
         let mut kept: Headers = Vec::new();
         for (name, value) in self.head.head.headers() {
             let name = name.as_str();
-            let own = OWN_HEADERS.contains(&name) || name.starts_with(dialect.metadata_prefix());
+            let own = OWN_HEADERS.contains(&name) || name.starts_with(METADATA);
             if let (true, Ok(value)) = (own, value.to_str()) {
                 kept.push((name.to_owned(), value.to_owned()));
             }
         }
         if let Some(mtime) = mtime {
-            kept.retain(|(name, _)| name != dialect.mtime());
-            kept.push((dialect.mtime().to_owned(), mtime.to_owned()));
+            kept.retain(|(name, _)| name != MTIME);
+            kept.push((MTIME.to_owned(), mtime.to_owned()));
         }
         kept.extend(self.storage_class());
         kept
@@ -104,12 +104,7 @@ impl<'a> Source<'a> {
 
     /// The headers that name this version as a copy's source.
     fn headers(&self, extras: &BucketExtras) -> StoreResult<Headers> {
-        let dialect = extras.client.dialect;
-        let mut headers = vec![(dialect.copy_source().to_owned(), extras.client.source(self.key)?)];
-        if let Some(etag) = &self.etag {
-            headers.push((dialect.copy_if_match().to_owned(), etag.clone()));
-        }
-        Ok(headers)
+        extras.client.copy_source(self.key, self.etag.as_deref())
     }
 }
 
@@ -121,18 +116,16 @@ async fn at_once(
     metadata: Option<Headers>,
     existing: Existing,
 ) -> StoreResult<()> {
-    let dialect = extras.client.dialect;
     let mut headers = source.headers(extras)?;
     match metadata {
         Some(metadata) => {
-            headers.push((dialect.metadata_directive().to_owned(), "REPLACE".to_owned()));
+            headers.push((METADATA_DIRECTIVE.to_owned(), "REPLACE".to_owned()));
             headers.extend(metadata);
         }
         None => headers.extend(source.storage_class()),
     }
     if existing == Existing::Refuse {
-        let (name, value) = dialect.refuse_existing();
-        headers.push((name.to_owned(), value.to_owned()));
+        headers.push((IF_NONE_MATCH.to_owned(), "*".to_owned()));
     }
     let ask = Ask { method: "PUT", path: key_path(to)?, headers: creation(extras, headers), ..Ask::default() };
     conditional(extras, "copy to", to, ask).await
@@ -140,11 +133,10 @@ async fn at_once(
 
 /// Sends a request; without its condition on the target where the store knows none. The caller has looked before.
 async fn conditional(extras: &BucketExtras, doing: &str, to: &str, mut ask: Ask<'_>) -> StoreResult<()> {
-    let (condition, _) = extras.client.dialect.refuse_existing();
-    let conditional = ask.headers.iter().any(|(name, _)| name == condition);
+    let conditional = ask.headers.iter().any(|(name, _)| name == IF_NONE_MATCH);
     match extras.client.expect(doing, to, ask.clone()).await {
         Err(error) if conditional && error.kind == StoreErrorKind::Unsupported => {
-            ask.headers.retain(|(name, _)| name != condition);
+            ask.headers.retain(|(name, _)| name != IF_NONE_MATCH);
             extras.client.expect(doing, to, ask).await.map(drop)
         }
         other => other.map(drop),
@@ -171,7 +163,7 @@ async fn by_parts(
         headers: creation(extras, metadata),
         ..Ask::default()
     };
-    let noted = extras.note(to);
+    let noted = extras.journal.begin(to);
     let answer = extras.client.expect("begin a copy to", to, begin).await?;
     let Some(upload) = first(&answer.body, "UploadId") else {
         return Err(StoreError::new(StoreErrorKind::Other, format!("the store gave no upload for \"{to}\"")));
@@ -209,8 +201,7 @@ async fn copy_parts(
     let parts =
         parts.map(|(place, range)| extras.client.copy_range(source.key, to, headers.clone(), upload, place, range));
     let tags: Vec<String> = stream::iter(parts).buffered(AT_ONCE).try_collect().await?;
-    let (name, value) = extras.client.dialect.refuse_existing();
-    let refuse = (existing == Existing::Refuse).then(|| (name.to_owned(), value.to_owned()));
+    let refuse = (existing == Existing::Refuse).then(|| (IF_NONE_MATCH.to_owned(), "*".to_owned()));
     let complete = Ask {
         method: "POST",
         path: key_path(to)?,

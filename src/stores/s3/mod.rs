@@ -3,20 +3,18 @@
 
 mod client;
 mod copy;
-mod dialect;
 mod unfinished;
 mod upload;
 mod xml;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::object::{Extras, ListRequest, MultipartBackend, PartedUpload, RawPage, WantedUpload};
-use super::unfinished::Entry;
+use super::unfinished::BucketJournal;
 use super::{Existing, PartUpload, StoreResult, Unfinished};
 pub(super) use client::BucketClient;
-pub(super) use dialect::Dialect;
 
 /// The largest object that one copy request takes, in bytes.
 pub(super) const LARGEST_COPY: u64 = 5 << 30;
@@ -33,7 +31,7 @@ pub(super) struct BucketExtras {
     /// Whether an upload may take parts of the object that it replaces.
     pub(super) copies_parts: bool,
     /// Where uploads in parts are noted until they are settled.
-    pub(super) journal: OnceLock<Arc<Unfinished>>,
+    pub(super) journal: BucketJournal,
 }
 
 #[async_trait]
@@ -70,25 +68,15 @@ impl Extras for BucketExtras {
 
     async fn begin_upload(&self, wanted: WantedUpload) -> StoreResult<Box<dyn PartUpload>> {
         let publisher = upload::Publisher { client: self.client.clone(), copies_parts: self.copies_parts };
-        let noted = self.note(wanted.path.as_ref());
+        let noted = self.journal.begin(wanted.path.as_ref());
         PartedUpload::begin(self.multipart.clone(), Arc::new(publisher), noted, wanted).await
     }
 
     fn note_in(&self, journal: Arc<Unfinished>) {
-        drop(self.journal.set(journal));
+        self.journal.set(journal);
     }
 
     async fn remove_unfinished(&self) -> StoreResult<u64> {
-        match self.journal.get() {
-            Some(journal) => unfinished::remove(&self.client, journal).await,
-            None => Ok(0),
-        }
-    }
-}
-
-impl BucketExtras {
-    /// Notes that an upload in parts is about to begin.
-    fn note(&self, key: &str) -> Option<Entry> {
-        self.journal.get().map(|journal| journal.begin(&self.client.client.address, key))
+        self.journal.remove_left_over(|begun| unfinished::remove(&self.client, begun)).await
     }
 }

@@ -1,40 +1,20 @@
 //! Removing the parts that killed processes left in a bucket.
 
-use std::sync::Arc;
-
 use chrono::DateTime;
 
 use super::client::BucketClient;
-use crate::stores::rest::{Ask, key_path, walk};
+use crate::stores::rest::{Ask, first, key_path, walk};
 use crate::stores::unfinished::Begun;
-use crate::stores::{StoreError, StoreErrorKind, StoreResult, Unfinished};
+use crate::stores::{StoreError, StoreErrorKind, StoreResult};
 
 /// How far the store's clock may be from ours, in seconds, when an upload whose id was never learned is looked for.
 const CLOCKS_APART: u64 = 300;
 
-/// Removes what the journal has for this bucket. What cannot be removed stays in the journal; the first error is given.
-pub(super) async fn remove(client: &BucketClient, journal: &Arc<Unfinished>) -> StoreResult<u64> {
-    let mut removed = 0;
-    let mut failed = None;
-    for (entry, begun) in journal.left_over(&client.client.address) {
-        match remove_one(client, &begun).await {
-            Ok(uploads) => {
-                removed += uploads;
-                entry.settled();
-            }
-            Err(error) => failed = failed.or(Some(error)),
-        }
-    }
-    match failed {
-        Some(error) => Err(error),
-        None => Ok(removed),
-    }
-}
-
-async fn remove_one(client: &BucketClient, begun: &Begun) -> StoreResult<u64> {
+/// Removes an upload that was begun and whose process is gone; gives how many there were.
+pub(super) async fn remove(client: &BucketClient, begun: Begun) -> StoreResult<u64> {
     let ids = match &begun.id {
         Some(id) => vec![id.clone()],
-        None => ids_of(client, begun).await?,
+        None => ids_of(client, &begun).await?,
     };
     let mut removed = 0;
     for id in ids {
@@ -50,8 +30,24 @@ async fn remove_one(client: &BucketClient, begun: &Begun) -> StoreResult<u64> {
     Ok(removed)
 }
 
-/// The uploads of exactly this key that were begun when the journal says: the process died before it learned the id.
+/// The process died before it learned the upload's id: uploads of exactly this key that were begun when the journal says, and
+/// have no part. One that has a part is somebody else's.
 async fn ids_of(client: &BucketClient, begun: &Begun) -> StoreResult<Vec<String>> {
+    let mut ids = Vec::new();
+    for id in ids_begun_then(client, begun).await? {
+        let query = [("uploadId", id.as_str()), ("max-parts", "1")];
+        let ask = Ask { method: "GET", path: key_path(&begun.key)?, query: &query, ..Ask::default() };
+        match client.expect("list the parts of", &begun.key, ask).await {
+            Ok(answer) if first(&answer.body, "PartNumber").is_none() => ids.push(id),
+            Ok(_) => {}
+            Err(error) if error.kind == StoreErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(ids)
+}
+
+async fn ids_begun_then(client: &BucketClient, begun: &Begun) -> StoreResult<Vec<String>> {
     let answer = client.get_bucket(&[("uploads", ""), ("prefix", &begun.key), ("max-uploads", "1000")]).await?;
     let mut uploads = vec![Listed::default()];
     walk(&answer, |path, text| {

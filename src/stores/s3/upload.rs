@@ -6,7 +6,7 @@ use bytes::Bytes;
 use md5::{Digest, Md5};
 use object_store::multipart::PartId;
 
-use super::client::BucketClient;
+use super::client::{BucketClient, IF_NONE_MATCH};
 use crate::stores::object::{PartCopy, Publish, SentParts, element};
 use crate::stores::rest::{Answer, Ask, first, key_path};
 use crate::stores::{Existing, StoreError, StoreErrorKind, StoreResult};
@@ -23,8 +23,7 @@ pub(super) struct Publisher {
 impl Publish for Publisher {
     async fn publish(&self, sent: &SentParts<'_>) -> StoreResult<Option<String>> {
         let refuse = sent.existing == Existing::Refuse;
-        let (name, value) = self.client.dialect.refuse_existing();
-        let condition = refuse.then(|| (name.to_owned(), value.to_owned()));
+        let condition = refuse.then(|| (IF_NONE_MATCH.to_owned(), "*".to_owned()));
         let mut ask = Ask {
             method: "POST",
             path: key_path(sent.path.as_ref())?,
@@ -54,11 +53,7 @@ impl Publish for Publisher {
 
     async fn copy_part(&self, copy: PartCopy<'_>) -> StoreResult<PartId> {
         let key = copy.path.as_ref();
-        let (dialect, etag) = (self.client.dialect, format!("\"{}\"", copy.etag));
-        let headers = vec![
-            (dialect.copy_source().to_owned(), self.client.source(key)?),
-            (dialect.copy_if_match().to_owned(), etag),
-        ];
+        let headers = self.client.copy_source(key, Some(&format!("\"{}\"", copy.etag)))?;
         let content_id = self.client.copy_range(key, key, headers, copy.id, copy.place, copy.range).await?;
         Ok(PartId { content_id })
     }
