@@ -1,5 +1,7 @@
 //! Composition: settings in, a running gateway out; start, reload, drain.
 
+pub mod folder;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;

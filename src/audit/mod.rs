@@ -7,6 +7,7 @@
 //! so the order of the queue is the order of both) → `recorder` (takes all that is queued as one batch) → `sink` (one thread
 //! each).
 
+pub mod chain;
 mod count;
 mod encode;
 mod event;

@@ -7,8 +7,11 @@
 mod fetch;
 mod problem;
 mod raw;
+mod raw_events;
+mod raw_users;
 mod reader;
 mod resolve;
+mod resolve_events;
 mod resolve_users;
 mod tree;
 mod units;

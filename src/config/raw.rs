@@ -4,12 +4,11 @@
 
 use std::time::Duration;
 
-use super::problem::{Problems, near, quoted};
+use super::problem::Problems;
+use super::raw_events::{Sink, read_events};
+use super::raw_users::{User, read_user};
 use super::reader::{At, Item, Section};
-use crate::audit::OnFailure;
-use crate::policy::{Permission, Permissions};
 use crate::secret::Secret;
-use crate::users::AuthMode;
 use crate::vfs::PartialUploads;
 
 /// The whole file. What could not be read is left out or `None`, and noted as a problem.
@@ -47,50 +46,6 @@ pub(super) struct Store {
     pub name: At<String>,
     pub url: Option<At<Secret>>,
     pub options: Option<At<Vec<(String, Secret)>>>,
-}
-
-/// `users[i]`
-#[derive(Debug)]
-pub(super) struct User {
-    pub at: At<()>,
-    pub name: Option<At<String>>,
-    pub role: Option<At<String>>,
-    pub public_keys: At<Vec<At<String>>>,
-    /// Whether keys stand in the file, right or wrong.
-    pub has_keys: bool,
-    pub principals: Option<At<Vec<At<String>>>>,
-    pub password_hash: Option<At<Secret>>,
-    /// Whether a hash stands in the file, right or wrong.
-    pub has_password: bool,
-    pub auth: Option<AuthMode>,
-    pub enabled: bool,
-    pub expires: Option<At<String>>,
-    pub allow_from: Option<At<Vec<At<String>>>>,
-    pub sessions: Option<u64>,
-    pub home: Option<At<Vec<HomeEntry>>>,
-}
-
-/// `users[i].home[j]`
-#[derive(Debug)]
-pub(super) struct HomeEntry {
-    pub entry: Option<At<String>>,
-    pub target: Option<At<String>>,
-    pub permissions: Permissions,
-}
-
-/// `events[i]`
-#[derive(Debug)]
-pub(super) struct Sink {
-    pub at: At<()>,
-    pub target: Target,
-    pub on_failure: OnFailure,
-}
-
-/// Where a sink writes.
-#[derive(Debug)]
-pub(super) enum Target {
-    Stdout,
-    File(At<String>),
 }
 
 /// `limits`
@@ -188,7 +143,7 @@ fn read_proxy_protocol(item: Option<Item<'_>>, problems: &mut Problems) {
     }
 }
 
-fn text(section: &mut Section<'_>, key: &'static str, problems: &mut Problems) -> Option<At<String>> {
+pub(super) fn text(section: &mut Section<'_>, key: &'static str, problems: &mut Problems) -> Option<At<String>> {
     section.take(key)?.placed_text(problems)
 }
 
@@ -198,12 +153,16 @@ fn names(section: &mut Section<'_>, key: &'static str, problems: &mut Problems) 
     Some(item.at(texts.into_iter().map(|text| text.value).collect()))
 }
 
-fn choice<T: Clone + Default>(item: Option<Item<'_>>, words: &[(&'static str, T)], problems: &mut Problems) -> T {
+pub(super) fn choice<T: Clone + Default>(
+    item: Option<Item<'_>>,
+    words: &[(&'static str, T)],
+    problems: &mut Problems,
+) -> T {
     item.and_then(|item| item.choice(words, problems)).unwrap_or_default()
 }
 
 /// Reads each element of a list that is a mapping.
-fn each<T>(
+pub(super) fn each<T>(
     item: Option<Item<'_>>,
     problems: &mut Problems,
     read: impl Fn(&Item<'_>, Section<'_>, &mut Problems) -> T,
@@ -248,125 +207,6 @@ fn read_options(item: &Item<'_>, problems: &mut Problems) -> Vec<(String, Secret
 fn is_credential(option: &str) -> bool {
     let option = option.to_ascii_lowercase();
     ["key", "secret", "token", "password", "credential", "sas", "service_account"].iter().any(|w| option.contains(w))
-}
-
-fn read_user(item: &Item<'_>, mut section: Section<'_>, problems: &mut Problems) -> User {
-    let name = section.need("name", "the login name", problems);
-    let keys = section.take("public_keys");
-    let password = section.take("password_hash");
-    let auth = section.take("auth");
-    let home = section.need("home", "what the user sees, as in [{ entry: /, target: \"STORE:/FOLDER\" }]", problems);
-    let words = [
-        ("public_key", AuthMode::PublicKey),
-        ("password", AuthMode::Password),
-        ("public_key_or_password", AuthMode::PublicKeyOrPassword),
-        ("public_key_and_password", AuthMode::PublicKeyAndPassword),
-    ];
-    let user = User {
-        at: item.at(()),
-        name: name.and_then(|item| item.placed_text(problems)),
-        role: text(&mut section, "role", problems),
-        has_keys: keys.as_ref().is_some_and(Item::is_given) || section.is_broken("public_keys"),
-        public_keys: match &keys {
-            Some(item) => item.at(item.texts(problems).unwrap_or_default()),
-            None => item.at(Vec::new()),
-        },
-        principals: section.take("principals").map(|item| {
-            item.filled("write at least one name, or leave it out for the user's own", problems);
-            item.at(item.texts(problems).unwrap_or_default())
-        }),
-        has_password: password.is_some() || section.is_broken("password_hash"),
-        password_hash: password.and_then(|item| Some(item.at(Secret::new(item.text(problems)?.to_owned())))),
-        auth: match auth {
-            None => Some(AuthMode::default()),
-            Some(item) => item.choice(&words, problems),
-        },
-        enabled: section.take("enabled").and_then(|item| item.boolean(problems)).unwrap_or(true),
-        expires: text(&mut section, "expires", problems),
-        allow_from: section.take("allow_from").map(|item| {
-            item.filled("write at least one network, or leave it out for every address", problems);
-            item.at(item.texts(problems).unwrap_or_default())
-        }),
-        sessions: section.take("sessions").and_then(|item| item.integer(1..=1_000_000, problems)),
-        home: home.map(|item| {
-            item.filled("write at least one entry, as in [{ entry: /, target: \"STORE:/FOLDER\" }]", problems);
-            item.at(each(Some(item.clone()), problems, read_home_entry))
-        }),
-    };
-    section.close(problems);
-    user
-}
-
-fn read_home_entry(_: &Item<'_>, mut section: Section<'_>, problems: &mut Problems) -> HomeEntry {
-    let entry = section.need("entry", "the path that the user sees, as in /incoming", problems);
-    let target = section.need("target", "the store and the folder behind it, as in lake:/in/${user}", problems);
-    let permissions = section.take("permissions");
-    let entry = HomeEntry {
-        entry: entry.and_then(|item| item.placed_text(problems)),
-        target: target.and_then(|item| item.placed_text(problems)),
-        permissions: permissions.map_or(Permissions::READ_WRITE, |item| read_permissions(&item, problems)),
-    };
-    section.close(problems);
-    entry
-}
-
-fn read_permissions(item: &Item<'_>, problems: &mut Problems) -> Permissions {
-    let names = || Permission::ALL.into_iter().map(Permission::name);
-    let words = [
-        ("read_only", Permissions::READ_ONLY),
-        ("read_write", Permissions::READ_WRITE),
-        ("write_only", Permissions::WRITE_ONLY),
-    ];
-    if item.is_text() {
-        let word = item.text(problems).unwrap_or_default();
-        if Permission::from_name(word).is_some() {
-            item.problem(problems, format!("a single permission is written as a list: [{word}]"));
-            return Permissions::NONE;
-        }
-        return item.choice(&words, problems).unwrap_or(Permissions::NONE);
-    }
-    let texts = item.texts(problems).unwrap_or_default();
-    let mut permissions = Permissions::NONE;
-    for text in texts {
-        match Permission::from_name(&text.value) {
-            Some(permission) => permissions = permissions.with(permission),
-            None => {
-                let right = match near(&text.value, names()) {
-                    Some(meant) => format!("did you mean {meant:?}?"),
-                    None => format!("the permissions are {}", quoted(names())),
-                };
-                text.problem(problems, format!("no such permission; {right}"));
-            }
-        }
-    }
-    permissions
-}
-
-fn read_events(item: &Item<'_>, problems: &mut Problems) -> Option<Vec<Sink>> {
-    let elements = item.list(problems)?;
-    item.filled("write at least one sink, or leave `events` out for standard output", problems);
-    let mut sinks = Vec::new();
-    for element in elements {
-        let Some(mut section) = element.section(problems) else { continue };
-        let kind = section.need("sink", "\"stdout\" or \"file\"", problems);
-        let kind = kind.and_then(|item| item.choice(&[("stdout", false), ("file", true)], problems));
-        let path = match kind {
-            Some(true) => section.need("path", "the file that events are appended to", problems),
-            _ => section.take("path"),
-        };
-        if let (Some(false), Some(path)) = (kind, &path) {
-            path.problem(problems, "a stdout sink has no path; remove it, or write `sink: file`");
-        }
-        let words = [("refuse", OnFailure::Refuse), ("continue", OnFailure::Continue)];
-        let on_failure = choice(section.take("on_failure"), &words, problems);
-        let target = match kind {
-            Some(false) => Some(Target::Stdout),
-            _ => path.and_then(|path| path.placed_text(problems)).map(Target::File),
-        };
-        sinks.extend(target.map(|target| Sink { at: element.at(()), target, on_failure }));
-        section.close(problems);
-    }
-    Some(sinks)
 }
 
 fn read_limits(item: &Item<'_>, problems: &mut Problems) -> Limits {

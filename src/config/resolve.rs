@@ -1,6 +1,5 @@
 //! From what the file says to what each module needs; judges what the values mean together.
 
-use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +8,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::problem::{Problems, near, quoted};
 use super::raw;
 use super::reader::At;
+use super::resolve_events::resolve_sinks;
 use super::resolve_users::{resolve_authorities, resolve_users};
 use crate::secret::Secret;
 use crate::ssh::AlgorithmLists;
@@ -141,7 +141,7 @@ fn resolve_host_keys(raw: &[At<String>], around: &Surroundings, problems: &mut P
 }
 
 /// A path of the file, from the folder of the file.
-fn resolve_path(text: &At<String>, around: &Surroundings, problems: &mut Problems) -> Option<PathBuf> {
+pub(super) fn resolve_path(text: &At<String>, around: &Surroundings, problems: &mut Problems) -> Option<PathBuf> {
     if text.value.is_empty() || has_control(&text.value) {
         text.problem(problems, "is not a path");
         return None;
@@ -224,42 +224,6 @@ fn resolve_url(url: &At<Secret>, around: &Surroundings, problems: &mut Problems)
     };
     let relative = path.trim_start_matches("./");
     Some(format!("file://{}/{relative}", utf8_percent_encode(folder.trim_end_matches('/'), URL_PATH)))
-}
-
-/// The sinks; without `events`, one on standard output.
-fn resolve_sinks(
-    raw: Option<&[raw::Sink]>,
-    around: &Surroundings,
-    problems: &mut Problems,
-) -> Vec<audit::SinkSettings> {
-    let default = || audit::SinkSettings { target: audit::SinkTarget::Stdout, on_failure: audit::OnFailure::Refuse };
-    let Some(raw) = raw else { return vec![default()] };
-    let mut taken = HashSet::new();
-    let mut sinks = Vec::new();
-    for sink in raw {
-        let (target, place) = match &sink.target {
-            raw::Target::Stdout => (audit::SinkTarget::Stdout, None),
-            raw::Target::File(path) => {
-                let Some(file) = resolve_path(path, around, problems) else { continue };
-                judge_sink_file(path, &file, around, problems);
-                (audit::SinkTarget::File { path: file.clone() }, Some(file))
-            }
-        };
-        if !taken.insert(place) {
-            sink.at.problem(problems, "this sink stands twice: every event would be written twice");
-        }
-        sinks.push(audit::SinkSettings { target, on_failure: sink.on_failure });
-    }
-    sinks
-}
-
-fn judge_sink_file(at: &At<String>, file: &Path, around: &Surroundings, problems: &mut Problems) {
-    let Some(folder) = file.parent().filter(|_| around.look_at_files) else { return };
-    if file.is_dir() {
-        at.problem_outside(problems, format!("{} is a folder; name a file in it", file.display()));
-    } else if !folder.is_dir() {
-        at.problem_outside(problems, format!("the folder {} does not exist; make it", folder.display()));
-    }
 }
 
 /// The default is of the server's name, so that two servers on one machine have two.

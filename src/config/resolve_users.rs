@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 
 use super::problem::{Problems, near, quoted};
-use super::raw;
 use super::reader::At;
+use super::{raw, raw_users};
 use crate::path::LogicalPath;
 use crate::stores::Key;
 use crate::users::{AuthMode, AuthorizedKey, Bounds, HomeEntry, Network, PasswordHash, User};
@@ -110,7 +110,7 @@ pub(super) fn resolve_authorities(raw: &At<Vec<At<String>>>, problems: &mut Prob
     keys
 }
 
-fn resolve_bounds(user: &raw::User, problems: &mut Problems) -> Bounds {
+fn resolve_bounds(user: &raw_users::User, problems: &mut Problems) -> Bounds {
     let mut allow_from = Vec::new();
     for text in user.allow_from.iter().flat_map(|list| &list.value) {
         match Network::parse(&text.value) {
@@ -150,7 +150,7 @@ fn resolve_principals(raw: Option<&At<Vec<At<String>>>>, problems: &mut Problems
 
 /// A user must have what `auth` asks for, or nobody could log in. With an authority that everybody trusts, a certificate is
 /// as good as a key.
-fn judge_credentials(user: &raw::User, any_authority: bool, problems: &mut Problems) {
+fn judge_credentials(user: &raw_users::User, any_authority: bool, problems: &mut Problems) {
     let (keys, password) = (user.has_keys || any_authority, user.has_password);
     let missing = match user.auth {
         Some(AuthMode::PublicKey) if !keys && password => {
@@ -171,7 +171,7 @@ fn judge_credentials(user: &raw::User, any_authority: bool, problems: &mut Probl
     user.at.problem(problems, missing);
 }
 
-fn resolve_home(user: &raw::User, stores: &[raw::Store], problems: &mut Problems) -> Vec<HomeEntry> {
+fn resolve_home(user: &raw_users::User, stores: &[raw::Store], problems: &mut Problems) -> Vec<HomeEntry> {
     let Some(home) = &user.home else { return Vec::new() };
     if home.value.len() > MAX_ENTRIES {
         home.problem(problems, format!("{} entries; a home has at most {MAX_ENTRIES}", home.value.len()));

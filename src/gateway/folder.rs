@@ -1,0 +1,141 @@
+//! A folder of a store as a flat set of small objects: for what the gateway itself keeps in stores or reads from them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::stores::{Existing, Key, Kind, PutOptions, Stat, Store, StoreError, StoreErrorKind, StoreResult};
+
+/// How deep folders are followed; deeper ones are not ours.
+const DEPTH: usize = 16;
+
+/// How much is asked for at once, in bytes.
+const PIECE: usize = 8 << 20;
+
+/// A folder of a store.
+#[derive(Debug, Clone)]
+pub struct StoreFolder {
+    store: Arc<dyn Store>,
+    root: Key,
+}
+
+/// One object of a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredObject {
+    /// Its name below the folder, with `/` between its parts.
+    pub name: String,
+    /// What the listing says of it.
+    pub stat: Stat,
+}
+
+impl StoreFolder {
+    /// The folder `root` of a store; it need not exist.
+    pub fn new(store: Arc<dyn Store>, root: Key) -> Self {
+        StoreFolder { store, root }
+    }
+
+    /// How messages name it.
+    pub fn describe(&self) -> String {
+        self.store.event_path(&self.root)
+    }
+
+    /// All objects below the folder, in the order of their names; none when it does not exist. `recursive`: those in folders
+    /// of it as well.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn list(&self, recursive: bool) -> StoreResult<Vec<StoredObject>> {
+        let mut objects = Vec::new();
+        let mut folders = vec![(String::new(), 0)];
+        while let Some((folder, depth)) = folders.pop() {
+            let mut from = None;
+            loop {
+                let page = match self.store.list(&self.key(&folder)?, from).await {
+                    Err(error) if error.kind == StoreErrorKind::NotFound => break,
+                    page => page?,
+                };
+                for entry in page.entries {
+                    let name = if folder.is_empty() { entry.name } else { format!("{folder}/{}", entry.name) };
+                    match entry.stat.kind {
+                        Kind::File => objects.push(StoredObject { name, stat: entry.stat }),
+                        Kind::Directory if recursive && depth < DEPTH => folders.push((name, depth + 1)),
+                        Kind::Directory => {}
+                    }
+                }
+                from = page.next;
+                if from.is_none() {
+                    break;
+                }
+            }
+        }
+        objects.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(objects)
+    }
+
+    /// A whole object of at most `most` bytes.
+    ///
+    /// # Errors
+    /// The store's; [`StoreErrorKind::TooLarge`] when there is more.
+    pub async fn get(&self, name: &str, most: u64) -> StoreResult<Bytes> {
+        let object = self.store.open(&self.key(name)?).await?;
+        let size = object.stat().size;
+        if size > most {
+            let message = format!("{name} has {size} bytes; at most {most} are read");
+            return Err(StoreError::new(StoreErrorKind::TooLarge, message));
+        }
+        let mut content = Vec::new();
+        while (content.len() as u64) < size {
+            let piece = object.read(content.len() as u64, PIECE).await?;
+            if piece.is_empty() {
+                return Err(StoreError::new(StoreErrorKind::Changed, format!("{name} ended early")));
+            }
+            content.extend_from_slice(&piece);
+        }
+        Ok(content.into())
+    }
+
+    /// Keeps a new object.
+    ///
+    /// # Errors
+    /// The store's; [`StoreErrorKind::AlreadyExists`] when there is one of that name.
+    pub async fn put_new(&self, name: &str, content: Bytes) -> StoreResult<()> {
+        let options = PutOptions { existing: Existing::Refuse, mtime: None };
+        self.store.put(&self.key(name)?, vec![content], &options).await.map(drop)
+    }
+
+    fn key(&self, name: &str) -> StoreResult<Key> {
+        if name.is_empty() {
+            return Ok(self.root.clone());
+        }
+        self.root.join(name).map_err(|error| StoreError::new(StoreErrorKind::InvalidName, format!("{name}: {error}")))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::stores::{Settings, open};
+
+    #[tokio::test]
+    async fn objects_are_kept_listed_and_read_by_their_names() {
+        let settings = Settings { name: "m".into(), url: "memory:///".into(), options: Vec::new() };
+        let store = open(&settings).unwrap();
+        let folder = StoreFolder::new(store.clone(), Key::parse("audit").unwrap());
+        assert!(folder.list(true).await.unwrap().is_empty());
+        for name in ["b", "year=2026/hour=01/a", "year=2026/b"] {
+            folder.put_new(name, Bytes::from(name.to_owned())).await.unwrap();
+        }
+        let taken = folder.put_new("b", Bytes::new()).await.unwrap_err();
+        assert_eq!(taken.kind, StoreErrorKind::AlreadyExists);
+        let names = async |recursive| -> Vec<String> {
+            folder.list(recursive).await.unwrap().into_iter().map(|object| object.name).collect()
+        };
+        assert_eq!(names(true).await, ["b", "year=2026/b", "year=2026/hour=01/a"]);
+        assert_eq!(names(false).await, ["b"]);
+        assert_eq!(folder.get("year=2026/hour=01/a", 100).await.unwrap(), "year=2026/hour=01/a");
+        assert_eq!(folder.get("b", 0).await.unwrap_err().kind, StoreErrorKind::TooLarge);
+        assert_eq!(folder.get("c", 9).await.unwrap_err().kind, StoreErrorKind::NotFound);
+        assert_eq!(StoreFolder::new(store, Key::root()).list(true).await.unwrap().len(), 3);
+    }
+}
