@@ -7,6 +7,7 @@
 //! so the order of the queue is the order of both) → `recorder` (takes all that is queued as one batch) → `sink` (one thread
 //! each).
 
+mod archive;
 pub mod chain;
 mod count;
 mod encode;
@@ -19,6 +20,7 @@ mod stamp;
 #[cfg(test)]
 mod tests;
 
+pub use archive::Archive;
 pub use event::{
     Activity, Algorithms, AuthFailure, AuthFailureReason, CertificateIdentity, Connected, Denied, Disconnected,
     FileOperation, KeyIdentity, Note, Origin, Outcome, Protocol, Rejected, RenameOperation, TransferEnd, TransferStart,

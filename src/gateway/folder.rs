@@ -1,9 +1,12 @@
 //! A folder of a store as a flat set of small objects: for what the gateway itself keeps in stores or reads from them.
 
+use std::io;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::audit::Archive;
 use crate::stores::{Existing, Key, Kind, PutOptions, Stat, Store, StoreError, StoreErrorKind, StoreResult};
 
 /// How deep folders are followed; deeper ones are not ours.
@@ -109,6 +112,37 @@ impl StoreFolder {
         }
         self.root.join(name).map_err(|error| StoreError::new(StoreErrorKind::InvalidName, format!("{name}: {error}")))
     }
+}
+
+#[async_trait]
+impl Archive for StoreFolder {
+    fn describe(&self) -> String {
+        StoreFolder::describe(self)
+    }
+
+    async fn put_new(&self, name: &str, content: Bytes) -> io::Result<()> {
+        StoreFolder::put_new(self, name, content).await.map_err(into_io)
+    }
+
+    async fn list(&self) -> io::Result<Vec<(String, u64)>> {
+        let objects = StoreFolder::list(self, true).await.map_err(into_io)?;
+        Ok(objects.into_iter().map(|object| (object.name, object.stat.size)).collect())
+    }
+
+    async fn get(&self, name: &str, most: u64) -> io::Result<Bytes> {
+        StoreFolder::get(self, name, most).await.map_err(into_io)
+    }
+}
+
+fn into_io(error: StoreError) -> io::Error {
+    let kind = match error.kind {
+        StoreErrorKind::AlreadyExists => io::ErrorKind::AlreadyExists,
+        StoreErrorKind::NotFound => io::ErrorKind::NotFound,
+        StoreErrorKind::TooLarge => io::ErrorKind::FileTooLarge,
+        StoreErrorKind::AccessDenied => io::ErrorKind::PermissionDenied,
+        _ => io::ErrorKind::Other,
+    };
+    io::Error::new(kind, error)
 }
 
 #[cfg(test)]
