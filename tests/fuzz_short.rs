@@ -154,6 +154,11 @@ fn kexinit() {
 }
 
 #[test]
+fn proxy_headers() {
+    campaign("proxy_headers", bodies::proxy_headers);
+}
+
+#[test]
 fn paths() {
     campaign("paths", bodies::paths);
 }

@@ -50,6 +50,11 @@ const LAYERS: &[(u8, &str, &[&str])] = &[
 /// Crates that only some modules may name.
 const CRATES: &[(&str, &[&str])] = &[
     ("russh", &["ssh"]),
+    ("ppp", &["ssh"]),
+    ("flate2", &["audit"]),
+    ("rustls", &["audit"]),
+    ("globset", &["audit"]),
+    ("reqwest", &["audit", "users"]),
     ("russh_sftp", &["sftp"]),
     ("object_store", &["stores", "vfs", "users", "audit"]),
     ("serde_saphyr", &["config"]),

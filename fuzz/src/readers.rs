@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use lockgate::path::{LogicalPath, MAX_COMPONENT, MAX_PATH};
 use lockgate::scp::{Command, MAX_NAME, Record};
 use lockgate::sftp::decode_stream;
-use lockgate::ssh::KexInitReader;
+use lockgate::ssh::{KexInitReader, ProxyStart};
 use lockgate::stores::Key;
 
 /// SFTP packets: where the bytes are split makes no difference.
@@ -59,6 +59,16 @@ pub fn kexinit(data: &[u8]) {
     assert_eq!(split_up.is_done(), whole.is_done());
     if let Some(kexinit) = whole.kexinit() {
         assert_eq!(kexinit.hassh().len(), 32);
+    }
+}
+
+/// PROXY headers: a header ends within what was read, what follows it makes no difference, and less of it is its beginning.
+pub fn proxy_headers(data: &[u8]) {
+    let ProxyStart::Header { length, source } = ProxyStart::of(data) else { return };
+    let header = data.get(..length).expect("a header within what was read");
+    assert_eq!(ProxyStart::of(header), ProxyStart::Header { length, source });
+    for cut in [0, 1, length / 2, length - 1] {
+        assert_eq!(ProxyStart::of(&header[..cut]), ProxyStart::Partial, "{cut} bytes of {length}");
     }
 }
 

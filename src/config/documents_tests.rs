@@ -77,7 +77,7 @@ fn the_readme_tells_the_defaults_of_the_limits() {
             Some((cells.next()?.trim().trim_end_matches('`'), cells.next()?.trim()))
         })
         .collect();
-    assert_eq!(rows.len(), 9, "{rows:?}");
+    assert_eq!(rows.len(), 10, "{rows:?}");
     let head = "server: { listen: ['127.0.0.1:0'], host_keys: [k] }\nstores: {}\nusers: []\n";
     let table: Vec<String> = rows.iter().map(|(key, value)| format!("{key}: {value}")).collect();
     let around = Surroundings { folder: PathBuf::from("/"), host_name: "h".into(), look_at_files: false };

@@ -9,6 +9,7 @@ use super::raw_events::{Sink, read_events};
 use super::raw_users::{User, read_user};
 use super::reader::{At, Item, Section};
 use crate::secret::Secret;
+use crate::ssh::DefenderSettings;
 use crate::vfs::PartialUploads;
 
 /// The whole file. What could not be read is left out or `None`, and noted as a problem.
@@ -21,6 +22,8 @@ pub(super) struct Config {
     /// `None`: the default sink.
     pub events: Option<Vec<Sink>>,
     pub limits: Limits,
+    /// `None`: no bans.
+    pub defender: Option<Defender>,
     pub partial_uploads: PartialUploads,
     pub strict_setstat: bool,
 }
@@ -38,6 +41,23 @@ pub(super) struct Server {
     pub macs: Option<At<Vec<String>>>,
     pub host_key_algorithms: Option<At<Vec<String>>>,
     pub banner: Option<At<String>>,
+    pub proxy_protocol: Option<At<Proxy>>,
+    pub proxy_from: Option<At<Vec<At<String>>>>,
+}
+
+/// `server.proxy_protocol`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Proxy {
+    Off,
+    Optional,
+    Required,
+}
+
+/// `defender`
+#[derive(Debug)]
+pub(super) struct Defender {
+    pub settings: DefenderSettings,
+    pub allow: Option<Vec<At<String>>>,
 }
 
 /// `stores.NAME`
@@ -53,6 +73,7 @@ pub(super) struct Store {
 pub(super) struct Limits {
     pub sessions: u64,
     pub unauthenticated: u64,
+    pub unauthenticated_per_address: u64,
     pub login_grace: Duration,
     pub auth_attempts: u64,
     pub idle: Duration,
@@ -68,6 +89,7 @@ impl Default for Limits {
         Limits {
             sessions: 10_000,
             unauthenticated: 100,
+            unauthenticated_per_address: 50,
             login_grace: Duration::from_secs(30),
             auth_attempts: 6,
             idle: Duration::from_secs(30 * 60),
@@ -99,6 +121,10 @@ pub(super) fn read(root: &Item<'_>, problems: &mut Problems) -> Option<Config> {
         users: each(users, problems, read_user),
         events: file.take("events").and_then(|item| read_events(&item, problems)),
         limits: file.take("limits").map(|item| read_limits(&item, problems)).unwrap_or_default(),
+        defender: match file.take("defender") {
+            Some(item) => read_defender(&item, problems),
+            None => Some(Defender { settings: DefenderSettings::default(), allow: None }),
+        },
         partial_uploads: choice(
             file.take("partial_uploads"),
             &[("discard", PartialUploads::Discard), ("publish", PartialUploads::Publish)],
@@ -130,17 +156,43 @@ fn read_server(mut section: Section<'_>, problems: &mut Problems) -> Server {
         macs: names(&mut section, "macs", problems),
         host_key_algorithms: names(&mut section, "host_key_algorithms", problems),
         banner: text(&mut section, "banner", problems),
+        proxy_protocol: section.take("proxy_protocol").and_then(|item| {
+            let words = [("off", Proxy::Off), ("optional", Proxy::Optional), ("required", Proxy::Required)];
+            Some(item.at(item.choice(&words, problems)?))
+        }),
+        proxy_from: section.take("proxy_from").map(|item| {
+            item.filled("write at least one network of balancers, or leave it out", problems);
+            item.at(item.texts(problems).unwrap_or_default())
+        }),
     };
-    read_proxy_protocol(section.take("proxy_protocol"), problems);
     section.close(problems);
     server
 }
 
-fn read_proxy_protocol(item: Option<Item<'_>>, problems: &mut Problems) {
-    let Some(item) = item else { return };
-    if let Some(false) = item.choice(&[("off", true), ("optional", false), ("required", false)], problems) {
-        item.problem(problems, "the PROXY protocol is not served yet; write off");
+/// `None` for `off`.
+fn read_defender(item: &Item<'_>, problems: &mut Problems) -> Option<Defender> {
+    let mut defender = Defender { settings: DefenderSettings::default(), allow: None };
+    if item.is_text() {
+        // A wrong word leaves the default, which is the safe side.
+        return item.choice(&[("off", ())], problems).is_none().then_some(defender);
     }
+    let Some(mut section) = item.section(problems) else { return Some(defender) };
+    let settings = &mut defender.settings;
+    let failures = section.take("failures").and_then(|item| item.integer(1..=1_000_000, problems));
+    settings.failures = failures.and_then(|number| u32::try_from(number).ok()).unwrap_or(settings.failures);
+    let mut time = |key, value: &mut Duration| {
+        *value = section.take(key).and_then(|item| item.duration(SECOND..=30 * DAY, problems)).unwrap_or(*value);
+    };
+    time("within", &mut settings.within);
+    time("ban", &mut settings.ban);
+    time("longest_ban", &mut settings.longest_ban);
+    let shortest = settings.ban;
+    if settings.longest_ban < shortest {
+        item.problem(problems, "longest_ban is shorter than ban; write a longer one");
+    }
+    defender.allow = section.take("allow").map(|item| item.texts(problems).unwrap_or_default());
+    section.close(problems);
+    Some(defender)
 }
 
 pub(super) fn text(section: &mut Section<'_>, key: &'static str, problems: &mut Problems) -> Option<At<String>> {
@@ -217,6 +269,7 @@ fn read_limits(item: &Item<'_>, problems: &mut Problems) -> Limits {
     };
     number("sessions", 1..=1_000_000, &mut limits.sessions, problems);
     number("unauthenticated", 1..=100_000, &mut limits.unauthenticated, problems);
+    number("unauthenticated_per_address", 1..=100_000, &mut limits.unauthenticated_per_address, problems);
     number("auth_attempts", 1..=100, &mut limits.auth_attempts, problems);
     let mut time = |key, bounds, value: &mut Duration, problems: &mut Problems| {
         *value = section.take(key).and_then(|item| item.duration(bounds, problems)).unwrap_or(*value);

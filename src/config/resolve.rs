@@ -11,7 +11,8 @@ use super::reader::At;
 use super::resolve_events::resolve_sinks;
 use super::resolve_users::{resolve_authorities, resolve_users};
 use crate::secret::Secret;
-use crate::ssh::AlgorithmLists;
+use crate::ssh::{AlgorithmLists, ProxyProtocol};
+use crate::users::Network;
 use crate::{audit, gateway, ssh, stores, vfs};
 
 /// The longest banner, in bytes.
@@ -37,7 +38,7 @@ pub(super) struct Surroundings {
 
 /// Resolves the whole file; what is wrong is noted, and what was noted already is passed over.
 pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut Problems) -> gateway::Settings {
-    let (ssh, server) = resolve_server(&raw.server, &raw.limits, around, problems);
+    let (ssh, server) = resolve_server(raw, around, problems);
     let resource_arn = match &raw.server.resource_arn {
         Some(arn) => arn.value.clone(),
         None => format!("lockgate:server/{server}"),
@@ -59,12 +60,8 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
 }
 
 /// The SSH door, and the server's name.
-fn resolve_server(
-    raw: &raw::Server,
-    limits: &raw::Limits,
-    around: &Surroundings,
-    problems: &mut Problems,
-) -> (ssh::Settings, String) {
+fn resolve_server(file: &raw::Config, around: &Surroundings, problems: &mut Problems) -> (ssh::Settings, String) {
+    let (raw, limits) = (&file.server, &file.limits);
     let name = raw.name.as_ref().map_or(&around.host_name, |name| {
         if name.value.is_empty() || name.value.len() > MAX_SERVER_NAME || !is_plain(&name.value) {
             name.problem(problems, format!("a name has 1 to {MAX_SERVER_NAME} letters, digits, '-', '_' and '.'"));
@@ -82,9 +79,18 @@ fn resolve_server(
         host_keys: resolve_host_keys(raw.host_keys.as_deref().unwrap_or_default(), around, problems),
         algorithms: resolve_algorithms(raw, problems),
         banner: raw.banner.as_ref().map(|banner| banner.value.clone()).filter(|banner| !banner.is_empty()),
+        proxy_protocol: resolve_proxy(raw, problems),
+        defender: file.defender.as_ref().map(|defender| {
+            let mut settings = defender.settings.clone();
+            if let Some(allow) = &defender.allow {
+                settings.allow = resolve_networks(allow, problems);
+            }
+            settings
+        }),
         limits: ssh::Limits {
             sessions: to_usize(limits.sessions),
             unauthenticated: to_usize(limits.unauthenticated),
+            unauthenticated_per_address: to_usize(limits.unauthenticated_per_address),
             login_grace: limits.login_grace,
             auth_attempts: to_usize(limits.auth_attempts),
             idle: limits.idle,
@@ -93,6 +99,39 @@ fn resolve_server(
         },
     };
     (settings, name.clone())
+}
+
+fn resolve_proxy(raw: &raw::Server, problems: &mut Problems) -> ProxyProtocol {
+    let from = raw.proxy_from.as_ref().map(|from| resolve_networks(&from.value, problems));
+    match (&raw.proxy_protocol, from) {
+        (Some(At { value: raw::Proxy::Optional, .. }), Some(from)) => ProxyProtocol::Optional(from),
+        (Some(At { value: raw::Proxy::Required, .. }), Some(from)) => ProxyProtocol::Required(from),
+        (Some(proxy @ At { value: raw::Proxy::Optional | raw::Proxy::Required, .. }), None) => {
+            let sentence = "whose headers are believed? Write the balancers' addresses as proxy_from: [\"10.0.0.0/8\"]";
+            proxy.problem(problems, sentence);
+            ProxyProtocol::Off
+        }
+        (Some(At { value: raw::Proxy::Off, .. }) | None, _) => {
+            if let Some(from) = &raw.proxy_from {
+                from.problem(
+                    problems,
+                    "no header is read while proxy_protocol is off; write required or optional there",
+                );
+            }
+            ProxyProtocol::Off
+        }
+    }
+}
+
+fn resolve_networks(raw: &[At<String>], problems: &mut Problems) -> Vec<Network> {
+    let mut networks = Vec::new();
+    for text in raw {
+        match Network::parse(&text.value) {
+            Ok(network) => networks.push(network),
+            Err(what) => text.problem(problems, what),
+        }
+    }
+    networks
 }
 
 fn to_usize(number: u64) -> usize {

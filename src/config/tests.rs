@@ -69,6 +69,8 @@ fn the_least_configuration_has_the_defaults() {
     assert_eq!(settings.ssh.host_keys, [Path::new("/etc/lockgate/host_key")]);
     assert_eq!(Some(settings.ssh.algorithms), crate::ssh::AlgorithmLists::of_policy("modern"));
     assert_eq!(settings.ssh.banner, None);
+    assert_eq!(settings.ssh.proxy_protocol, crate::ssh::ProxyProtocol::Off);
+    assert_eq!(settings.ssh.defender, Some(crate::ssh::DefenderSettings::default()));
     let limits = settings.ssh.limits;
     assert_eq!((limits.sessions, limits.unauthenticated, limits.auth_attempts), (10_000, 100, 6));
     assert_eq!(limits.login_grace, Duration::from_secs(30));
@@ -94,7 +96,9 @@ server:
   security_policy: ssh-audit
   macs: [hmac-sha2-256-etm@openssh.com]
   banner: "Hello\n"
-  proxy_protocol: off
+  proxy_protocol: optional
+  proxy_from: [10.0.0.0/8, "::1"]
+defender: {{ failures: 3, within: 2m, ban: 4s, longest_ban: 5h, allow: [] }}
 stores:
   local: {{ url: "file:data/files" }}
   lake: {{ url: "s3://bucket/prefix", options: {{ aws_region: eu-west-1, aws_allow_http: true, pool_max_idle_per_host: 30 }} }}
@@ -124,6 +128,16 @@ setstat: strict
     assert_eq!(settings.ssh.listen.len(), 2);
     assert_eq!(settings.ssh.algorithms.macs, ["hmac-sha2-256-etm@openssh.com"]);
     assert_eq!(settings.ssh.banner.as_deref(), Some("Hello\n"));
+    let networks = ["10.0.0.0/8", "::1"].map(|text| crate::users::Network::parse(text).unwrap());
+    assert_eq!(settings.ssh.proxy_protocol, crate::ssh::ProxyProtocol::Optional(networks.to_vec()));
+    let defender = crate::ssh::DefenderSettings {
+        failures: 3,
+        within: Duration::from_secs(120),
+        ban: Duration::from_secs(4),
+        longest_ban: Duration::from_secs(5 * 3600),
+        allow: Vec::new(),
+    };
+    assert_eq!(settings.ssh.defender, Some(defender));
     assert_eq!((settings.audit.server.as_str(), settings.audit.resource_arn.as_str()), ("edge-1", "arn:x"));
     assert_eq!(settings.audit.sinks[0].on_failure, OnFailure::Continue);
     let SinkTarget::File { path } = &settings.audit.sinks[1].target else { panic!("{:?}", settings.audit) };
@@ -166,6 +180,8 @@ server:
   security_policy: modren
   banner: [a]
   proxy_protocol: required
+  proxy_from: ["10.0.0.1/8"]
+defender: {{ failures: 0, ban: 2h, longest_ban: 1h, allow: [home] }}
 store: {{}}
 stores:
   lake: {{ urll: "s3://b" }}
@@ -198,7 +214,10 @@ setstat: true
             ("server.host_keys", "is empty"),
             ("server.security_policy", "did you mean \"modern\"?"),
             ("server.banner", "expected text, found a list"),
-            ("server.proxy_protocol", "not served yet; write off"),
+            ("server.proxy_from[0]", "write 10.0.0.0/8"),
+            ("defender", "longest_ban is shorter than ban"),
+            ("defender.failures", "from 1 to"),
+            ("defender.allow[0]", "no IP address"),
             ("store", "unknown key; did you mean \"stores\"?"),
             ("stores.lake.url", "is missing"),
             ("stores.lake.urll", "did you mean \"url\"?"),

@@ -57,6 +57,10 @@ pub(super) struct Attempts {
     origin: Origin,
     line: Arc<Line>,
     count: u32,
+    /// Wrong passwords.
+    wrong_passwords: u32,
+    /// Something of ours failed an attempt.
+    blameless: bool,
     /// Where the connection was at the last request.
     last: Option<Progress>,
     unproven: Option<Unproven>,
@@ -73,6 +77,8 @@ impl Attempts {
             origin,
             line,
             count: 0,
+            wrong_passwords: 0,
+            blameless: false,
             last: None,
             unproven: None,
             asked: None,
@@ -91,6 +97,12 @@ impl Attempts {
     /// How many attempts have failed.
     pub(super) fn failed(&self) -> u32 {
         self.count
+    }
+
+    /// What a connection that ends without a login counts as for the defender: each wrong password is a guess, but a client
+    /// may offer all its keys.
+    pub(super) fn failures(&self) -> u32 {
+        if self.blameless { 0 } else { self.wrong_passwords.max(1) }
     }
 
     /// The proof that the user still owes, when the other one is given.
@@ -331,6 +343,8 @@ impl Attempts {
 
     async fn fail(&mut self, method: &'static str, reason: AuthFailureReason, key: Option<KeyIdentity>) {
         self.count += 1;
+        self.wrong_passwords += u32::from(reason == AuthFailureReason::BadPassword);
+        self.blameless |= is_ours(reason);
         let algorithms = self.line.algorithms();
         let failure = AuthFailure { method, reason, key, attempt: self.count, algorithms };
         let activity = Activity::AuthFailure(Box::new(failure));
@@ -339,6 +353,12 @@ impl Attempts {
             tracing::error!(%error, "an AUTH_FAILURE event was lost");
         }
     }
+}
+
+/// Whether the gateway could not do its part.
+fn is_ours(reason: AuthFailureReason) -> bool {
+    use AuthFailureReason::{DirectoryUnavailable, TooManyPasswordChecks, TooManySessions};
+    matches!(reason, DirectoryUnavailable | TooManyPasswordChecks | TooManySessions)
 }
 
 fn reason_of(refusal: Refusal) -> AuthFailureReason {

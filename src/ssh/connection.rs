@@ -13,6 +13,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::auth::{Attempts, Examiner};
 use super::channels::ChannelTasks;
+use super::defender::Arrival;
 use super::handler::Door;
 use super::proof::Accepted;
 use super::stream::{Line, Progress, WatchedStream};
@@ -20,6 +21,9 @@ use super::{Homes, Phase, Shared};
 use crate::audit::{Activity, AuthFailureReason, Connected, Disconnected, Note, Origin, Recorder, Rejected};
 use crate::metrics::Metrics;
 use crate::session::{Entered, LiveSession, Login, Protocol};
+
+/// What a client is told that a drain ends.
+const SHUTTING_DOWN: &str = "the gateway is shutting down";
 
 /// How long a session that was told to end may take before its socket is cut.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -39,9 +43,28 @@ pub(super) struct Visit {
     slots: Mutex<Slots>,
 }
 
+/// What a connection takes up until it has logged in.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    /// One of all that may wait.
+    pub(super) _place: OwnedSemaphorePermit,
+    /// One of those of its address.
+    pub(super) _arrival: Arrival,
+}
+
+/// A connection that may speak.
+pub(super) struct Arrived<S> {
+    pub(super) socket: S,
+    /// What was read from the socket and belongs to SSH.
+    pub(super) read: Vec<u8>,
+    /// Where it really comes from.
+    pub(super) source: SocketAddr,
+    pub(super) waiting: Waiting,
+}
+
 /// Places that a connection takes up.
 struct Slots {
-    unauthenticated: Option<OwnedSemaphorePermit>,
+    unauthenticated: Option<Waiting>,
     session: Option<(OwnedSemaphorePermit, Entered)>,
 }
 
@@ -65,26 +88,21 @@ impl Ending {
 }
 
 /// Serves one connection to its end.
-pub(super) async fn serve<S>(
-    socket: S,
-    peer: SocketAddr,
-    shared: Arc<Shared>,
-    slot: OwnedSemaphorePermit,
-    phase: watch::Receiver<Phase>,
-) where
+pub(super) async fn serve<S>(arrived: Arrived<S>, shared: Arc<Shared>, phase: watch::Receiver<Phase>)
+where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let started = Instant::now();
-    let (stream, line) = WatchedStream::new(socket);
-    let visit = Arc::new(Visit::new(shared, line, peer, slot));
+    let (stream, line) = WatchedStream::new(arrived.socket, &arrived.read);
+    let visit = Arc::new(Visit::new(shared, line, arrived.source, arrived.waiting));
     let ending = visit.run(stream, phase).await;
     visit.finish(ending, started).await;
 }
 
 impl Visit {
-    fn new(shared: Arc<Shared>, line: Arc<Line>, peer: SocketAddr, slot: OwnedSemaphorePermit) -> Self {
+    fn new(shared: Arc<Shared>, line: Arc<Line>, source: SocketAddr, waiting: Waiting) -> Self {
         let homes = shared.homes();
-        let origin = super::origin_of(peer);
+        let origin = super::origin_of(source);
         let examiner = Examiner {
             directory: homes.directory.clone(),
             verifier: shared.verifier.clone(),
@@ -101,7 +119,7 @@ impl Visit {
             login: OnceLock::new(),
             let_in: watch::Sender::new(false),
             channels: ChannelTasks::default(),
-            slots: Mutex::new(Slots { unauthenticated: Some(slot), session: None }),
+            slots: Mutex::new(Slots { unauthenticated: Some(waiting), session: None }),
         }
     }
 
@@ -225,7 +243,7 @@ impl Visit {
                 Err(error) => return self.ending_of(&error),
             },
             () = sleep_until(deadline) => return Ending::because("login-grace", "nothing came from the client"),
-            () = leaves_running(&mut phase) => return Ending::because("server", "the gateway is shutting down"),
+            () = leaves_running(&mut phase) => return Ending::because("server", SHUTTING_DOWN),
         };
         let mut let_in = self.let_in.subscribe();
         let mut idle = IdleWatch::new(limits.idle);
@@ -240,7 +258,7 @@ impl Visit {
                 Ending::because("server", format!("one channel took no data for {seconds} s and held up the others"))
             }
             () = self.channels.abandoned() => Ending::because("server", "the client did not close a channel that had ended"),
-            () = self.drained(&mut phase) => Ending::because("server", "the gateway is shutting down"),
+            () = self.drained(&mut phase) => Ending::because("server", SHUTTING_DOWN),
         };
         let at_once = *phase.borrow() == Phase::Stopped;
         let before = Some(self.line.progress());
@@ -307,6 +325,7 @@ impl Visit {
             self.metrics().sessions.sub(1);
         }
         self.record_login_outcome(&ending).await;
+        self.tell_defender(&ending).await;
         let login = self.login();
         let count = |pick: fn(&crate::session::Totals) -> &std::sync::atomic::AtomicU64| {
             login.map_or(0, |login| pick(login.totals()).load(Ordering::Relaxed))
@@ -321,6 +340,21 @@ impl Visit {
             files_out: count(|totals| &totals.files_out),
         };
         self.record(Activity::Disconnected(disconnected)).await;
+    }
+
+    /// A connection that ended without a login counts against its address, unless it was ours to end.
+    async fn tell_defender(&self, ending: &Ending) {
+        let Some(defender) = self.shared.defender.as_ref().filter(|_| self.login().is_none()) else { return };
+        if ending.message.as_deref() == Some(SHUTTING_DOWN) {
+            return;
+        }
+        let (failures, address) = {
+            let attempts = self.attempts().await;
+            (attempts.failures(), attempts.origin().source_ip)
+        };
+        if let Some(time) = defender.failed(address, failures, Instant::now()) {
+            tracing::warn!(%address, seconds = time.as_secs(), "banned: too many connections of it did not log in");
+        }
     }
 
     /// KEX_FAILURE, the attempts that were left open, or EXIT_REASON.

@@ -2,14 +2,16 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
-use super::connection::{self, rejection};
+use super::connection::{self, Arrived, Waiting, rejection};
+use super::proxy::{Opening, Unopened};
 use super::{Homes, Phase, Settings, Shared, Surroundings, origin_of};
 
 /// How long to wait after the system could not give a socket (no more descriptors, for instance).
@@ -114,21 +116,76 @@ fn take(
     connections: &mut JoinSet<()>,
 ) {
     shared.metrics.connections.add(1);
-    let Ok(slot) = shared.unauthenticated.clone().try_acquire_owned() else {
-        let shared = shared.clone();
+    let shared = shared.clone();
+    let Ok(place) = shared.unauthenticated.clone().try_acquire_owned() else {
         drop(socket);
-        connections.spawn(async move {
-            let limit = shared.settings.limits.unauthenticated;
-            let message = format!("the limit of {limit} connections that have not logged in is reached");
-            let rejected = rejection("too-many-unauthenticated", message);
-            if let Err(error) = shared.recorder.record(&origin_of(peer), rejected).await {
-                tracing::error!(%error, "a CONNECTION_REJECTED event was lost");
-            }
-        });
+        let limit = shared.settings.limits.unauthenticated;
+        let message = format!("the limit of {limit} connections that have not logged in is reached");
+        let rejected = Rejection { source: peer, reason: "too-many-unauthenticated", message };
+        connections.spawn(async move { rejected.record(&shared).await });
         return;
     };
     tune(&socket);
-    connections.spawn(connection::serve(socket, peer, shared.clone(), slot, phase.clone()));
+    let phase = phase.clone();
+    connections.spawn(async move {
+        match welcome(socket, peer, place, &shared, phase.clone()).await {
+            Ok(arrived) => connection::serve(arrived, shared, phase).await,
+            Err(Some(rejected)) => rejected.record(&shared).await,
+            Err(None) => shared.metrics.health_checks.add(1),
+        }
+    });
+}
+
+/// A connection that is not served.
+struct Rejection {
+    source: SocketAddr,
+    reason: &'static str,
+    message: String,
+}
+
+impl Rejection {
+    async fn record(self, shared: &Shared) {
+        let rejected = rejection(self.reason, self.message);
+        if let Err(error) = shared.recorder.record(&origin_of(self.source), rejected).await {
+            tracing::error!(%error, "a CONNECTION_REJECTED event was lost");
+        }
+    }
+}
+
+/// Learns where a connection really comes from and whether it may wait for its login; `None` when it ended without a byte, or
+/// is ended with the gateway.
+async fn welcome(
+    mut socket: TcpStream,
+    peer: SocketAddr,
+    place: OwnedSemaphorePermit,
+    shared: &Shared,
+    mut phase: watch::Receiver<Phase>,
+) -> Result<Arrived<TcpStream>, Option<Rejection>> {
+    let limits = &shared.settings.limits;
+    let opening = tokio::select! {
+        opening = timeout(limits.login_grace, shared.settings.proxy_protocol.open(&mut socket, peer)) => opening,
+        () = connection::leaves_running(&mut phase) => return Err(None),
+    };
+    let rejected = |source, reason, message| Some(Rejection { source, reason, message });
+    let opening = opening.unwrap_or_else(|_| {
+        let message = format!("no PROXY header within {} s", limits.login_grace.as_secs());
+        Err(Unopened::Refused("proxy-header-missing", message))
+    });
+    let Opening { source, rest } = opening.map_err(|unopened| match unopened {
+        Unopened::Silent => None,
+        Unopened::Refused(reason, message) => rejected(peer, reason, message),
+    })?;
+    let address = source.ip();
+    if let Some(left) = shared.defender.as_ref().and_then(|defender| defender.banned_for(address, Instant::now())) {
+        let message = format!("the address failed to log in too often and is banned for {} s more", left.as_secs() + 1);
+        return Err(rejected(source, "banned", message));
+    }
+    let limit = limits.unauthenticated_per_address;
+    let Some(arrival) = shared.arrivals.enter(address, limit) else {
+        let message = format!("the limit of {limit} connections of one address that have not logged in is reached");
+        return Err(rejected(source, "too-many-unauthenticated-from-address", message));
+    };
+    Ok(Arrived { socket, read: rest, source, waiting: Waiting { _place: place, _arrival: arrival } })
 }
 
 /// Small packets go at once, and a client whose host is gone is noticed. Neither is worth refusing a connection for.

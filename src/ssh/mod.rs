@@ -6,11 +6,13 @@ mod algorithms;
 mod auth;
 mod channels;
 mod connection;
+mod defender;
 mod handler;
 mod kexinit;
 mod keys;
 mod listener;
 mod proof;
+mod proxy;
 mod short_number;
 mod stream;
 
@@ -27,11 +29,14 @@ use crate::audit::{Origin, Recorder};
 use crate::metrics::Metrics;
 use crate::session::{Backing, Registry};
 use crate::users::{AuthorizedKey, Directory, PasswordHash, PasswordVerifier};
+use defender::{Arrivals, Defender};
 
 pub use algorithms::AlgorithmLists;
+pub use defender::DefenderSettings;
 pub use kexinit::{KexInit, Reader as KexInitReader};
 pub use keys::{NewKey, make_ed25519_key, read_host_key_public};
 pub use listener::Server;
+pub use proxy::{ProxyProtocol, ProxyStart};
 
 /// How the SSH door listens and whom it lets in.
 #[derive(Debug, Clone)]
@@ -44,6 +49,10 @@ pub struct Settings {
     pub algorithms: AlgorithmLists,
     /// Text shown before authentication.
     pub banner: Option<String>,
+    /// Whose PROXY headers are read.
+    pub proxy_protocol: ProxyProtocol,
+    /// How failures lead to bans; `None` for never.
+    pub defender: Option<DefenderSettings>,
     /// The limits.
     pub limits: Limits,
 }
@@ -55,6 +64,8 @@ pub struct Limits {
     pub sessions: usize,
     /// Connections that have not logged in, at once.
     pub unauthenticated: usize,
+    /// The same of one address (of an IPv6 address its first 64 bits).
+    pub unauthenticated_per_address: usize,
     /// Time from the connection to the login.
     pub login_grace: Duration,
     /// Failed attempts on one connection.
@@ -136,6 +147,8 @@ struct Shared {
     homes: RwLock<Arc<Homes>>,
     sessions: Arc<Semaphore>,
     unauthenticated: Arc<Semaphore>,
+    arrivals: Arc<Arrivals>,
+    defender: Option<Defender>,
 }
 
 impl Shared {
@@ -146,6 +159,8 @@ impl Shared {
             config_with_passwords: Arc::new(russh_config(&settings, keys, true)),
             sessions: Arc::new(Semaphore::new(settings.limits.sessions)),
             unauthenticated: Arc::new(Semaphore::new(settings.limits.unauthenticated)),
+            arrivals: Arc::default(),
+            defender: settings.defender.clone().map(Defender::new),
             settings,
             recorder: surroundings.recorder,
             metrics: surroundings.metrics,

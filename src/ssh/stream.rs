@@ -123,10 +123,10 @@ pub(super) struct WatchedStream<S> {
 }
 
 impl<S> WatchedStream<S> {
-    /// Wraps a socket.
-    pub(super) fn new(socket: S) -> (Self, Arc<Line>) {
+    /// Wraps a socket of which some bytes were read already, at most [`READ_BUFFER`].
+    pub(super) fn new(socket: S, read: &[u8]) -> (Self, Arc<Line>) {
         let line = Arc::new(Line::default());
-        let stream = WatchedStream {
+        let mut stream = WatchedStream {
             socket,
             line: line.clone(),
             buffer: vec![0; READ_BUFFER].into_boxed_slice(),
@@ -136,6 +136,10 @@ impl<S> WatchedStream<S> {
             reads_along: true,
             writes_along: true,
         };
+        let start = read.len().min(READ_BUFFER);
+        stream.buffer[..start].copy_from_slice(&read[..start]);
+        stream.end = start;
+        stream.count_in(0, start);
         (stream, line)
     }
 
@@ -212,7 +216,7 @@ mod tests {
     #[tokio::test]
     async fn bytes_pass_unchanged_and_are_counted() {
         let (near, mut far) = tokio::io::duplex(1 << 20);
-        let (mut stream, line) = WatchedStream::new(near);
+        let (mut stream, line) = WatchedStream::new(near, &[]);
         let data: Vec<u8> = (0..200_000u32).map(|n| (n % 251) as u8).collect();
         far.write_all(&data).await.unwrap();
         let mut read = vec![0; data.len()];
@@ -233,9 +237,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_was_read_before_comes_first_and_counts() {
+        let (near, mut far) = tokio::io::duplex(64);
+        let (mut stream, line) = WatchedStream::new(near, b"SSH-2.0-early\r\n");
+        assert_eq!((line.bytes_in(), line.client_version().as_deref()), (15, Some("SSH-2.0-early")));
+        far.write_all(b"late").await.unwrap();
+        let mut all = [0; 19];
+        stream.read_exact(&mut all).await.unwrap();
+        assert_eq!(&all, b"SSH-2.0-early\r\nlate");
+        assert_eq!(line.bytes_in(), 19);
+    }
+
+    #[tokio::test]
     async fn the_kill_switch_wakes_a_waiting_reader() {
         let (near, _far) = tokio::io::duplex(64);
-        let (mut stream, line) = WatchedStream::new(near);
+        let (mut stream, line) = WatchedStream::new(near, &[]);
         let waiting = tokio::spawn(async move { stream.read_u8().await });
         tokio::time::sleep(Duration::from_millis(20)).await;
         line.kill();

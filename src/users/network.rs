@@ -38,6 +38,14 @@ impl Network {
         Ok(network.without_mapping())
     }
 
+    /// The networks of the machine itself.
+    pub fn loopback() -> Vec<Network> {
+        vec![
+            Network { address: Ipv4Addr::new(127, 0, 0, 0).into(), prefix: 8 },
+            Network { address: Ipv6Addr::LOCALHOST.into(), prefix: 128 },
+        ]
+    }
+
     /// Whether `address` is in it.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
