@@ -8,13 +8,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-use crate::ssh;
+use crate::ssh::{self, KeyKind};
 
 /// The configuration.
 pub(super) const CONFIG: &str = "config.yaml";
 
 /// The server's key.
 const HOST_KEY: &str = "ssh_host_ed25519_key";
+
+/// The server's other key, for clients that have no Ed25519.
+const OTHER_HOST_KEY: &str = "ssh_host_ecdsa_key";
 
 /// The key of the user `demo`.
 pub(super) const CLIENT_KEY: &str = "demo_ed25519";
@@ -53,8 +56,9 @@ impl Starter {
         for folder in missing.iter().rev() {
             make_folder(folder)?;
         }
-        starter.key_pair(HOST_KEY, "lockgate", "the server's key")?;
-        starter.key_pair(CLIENT_KEY, USER, "the key of the user demo")?;
+        starter.key_pair(KeyKind::Ed25519, HOST_KEY, "lockgate", "the server's key")?;
+        starter.key_pair(KeyKind::EcdsaP256, OTHER_HOST_KEY, "lockgate", "a key for clients without Ed25519")?;
+        starter.key_pair(KeyKind::Ed25519, CLIENT_KEY, USER, "the key of the user demo")?;
         starter.folder("data", "the local store")?;
         starter.folder("staging", "uploads that are written out of order")?;
         starter.file(SAMPLE, 0o644, b"Hello from Lockgate.\n", "a file to upload")?;
@@ -84,7 +88,7 @@ impl Starter {
         written.with_context(|| format!("{} cannot be written", path.display()))
     }
 
-    fn key_pair(&mut self, name: &str, comment: &str, what: &'static str) -> anyhow::Result<()> {
+    fn key_pair(&mut self, kind: KeyKind, name: &str, comment: &str, what: &'static str) -> anyhow::Result<()> {
         let public_name = format!("{name}.pub");
         let public = if self.has(name)? {
             if self.has(&public_name)? {
@@ -96,7 +100,7 @@ impl Starter {
             if self.has(&public_name)? {
                 bail!("{0} holds {name}.pub without {name}; move {name}.pub away", self.folder.display());
             }
-            let key = ssh::make_ed25519_key(comment).map_err(anyhow::Error::msg)?;
+            let key = ssh::make_key(kind, comment).map_err(anyhow::Error::msg)?;
             self.file(name, 0o600, key.private.expose().as_bytes(), what)?;
             key.public
         };
@@ -197,6 +201,8 @@ mod tests {
         for (name, wanted) in [
             (HOST_KEY, 0o600),
             ("ssh_host_ed25519_key.pub", 0o644),
+            (OTHER_HOST_KEY, 0o600),
+            ("ssh_host_ecdsa_key.pub", 0o644),
             (CLIENT_KEY, 0o600),
             ("demo_ed25519.pub", 0o644),
             (CONFIG, 0o600),
@@ -207,7 +213,7 @@ mod tests {
         ] {
             assert_eq!(mode(&folder.join(name)), wanted, "{name}");
         }
-        assert_eq!(starter.made.len(), 9);
+        assert_eq!(starter.made.len(), 11);
         let before = std::fs::read(folder.join(CLIENT_KEY)).unwrap();
         std::fs::write(folder.join(CONFIG), "mine").unwrap();
         std::fs::remove_file(folder.join("demo_ed25519.pub")).unwrap();

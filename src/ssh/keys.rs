@@ -7,7 +7,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use russh::keys::ssh_key::LineEnding;
-use russh::keys::{Algorithm, Certificate, HashAlg, PrivateKey, PublicKey, key::safe_rng};
+use russh::keys::{Algorithm, Certificate, EcdsaCurve, HashAlg, PrivateKey, PublicKey, key::safe_rng};
 
 use super::short_number;
 use crate::audit::{CertificateIdentity, KeyIdentity};
@@ -25,13 +25,26 @@ pub struct NewKey {
     pub fingerprint: String,
 }
 
-/// Makes an Ed25519 key pair, for host keys and the demo's user.
+/// What kind of key is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyKind {
+    /// Ed25519 (RFC 8709).
+    Ed25519,
+    /// ECDSA over the curve P-256 (RFC 5656): for clients that have no Ed25519.
+    EcdsaP256,
+}
+
+/// Makes a key pair, for host keys and the demo's user.
 ///
 /// # Errors
 /// A sentence, when the key cannot be written in OpenSSH's format.
-pub fn make_ed25519_key(comment: &str) -> Result<NewKey, String> {
-    let failed = |error: russh::keys::ssh_key::Error| format!("an Ed25519 key cannot be made: {error}");
-    let mut key = PrivateKey::random(&mut safe_rng(), Algorithm::Ed25519).map_err(failed)?;
+pub fn make_key(kind: KeyKind, comment: &str) -> Result<NewKey, String> {
+    let failed = |error: russh::keys::ssh_key::Error| format!("a key cannot be made: {error}");
+    let algorithm = match kind {
+        KeyKind::Ed25519 => Algorithm::Ed25519,
+        KeyKind::EcdsaP256 => Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
+    };
+    let mut key = PrivateKey::random(&mut safe_rng(), algorithm).map_err(failed)?;
     key.set_comment(comment);
     Ok(NewKey {
         private: Secret::new(key.to_openssh(LineEnding::LF).map_err(failed)?.to_string()),
@@ -148,16 +161,18 @@ mod tests {
     fn a_new_key_reads_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
-        let made = make_ed25519_key("somebody").unwrap();
-        std::fs::write(&path, made.private.expose()).unwrap();
-        let public = read_host_key_public(&path).unwrap();
-        assert!(public.starts_with("ssh-ed25519 AAAA"));
-        assert_eq!(made.public, format!("{public} somebody"));
-        let key = read_host_key(&path).unwrap();
-        let identity = identity(key.public_key(), None);
-        assert_eq!(identity.fingerprint, made.fingerprint);
-        assert_eq!(identity.key_type, "ssh-ed25519");
-        assert_eq!(format!("ssh-ed25519 {}", identity.blob), public);
+        for (kind, name) in [(KeyKind::Ed25519, "ssh-ed25519"), (KeyKind::EcdsaP256, "ecdsa-sha2-nistp256")] {
+            let made = make_key(kind, "somebody").unwrap();
+            std::fs::write(&path, made.private.expose()).unwrap();
+            let public = read_host_key_public(&path).unwrap();
+            assert!(public.starts_with(&format!("{name} AAAA")));
+            assert_eq!(made.public, format!("{public} somebody"));
+            let key = read_host_key(&path).unwrap();
+            let identity = identity(key.public_key(), None);
+            assert_eq!(identity.fingerprint, made.fingerprint);
+            assert_eq!(identity.key_type, name);
+            assert_eq!(format!("{name} {}", identity.blob), public);
+        }
     }
 
     #[test]
@@ -165,7 +180,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
         assert!(read_host_key_public(&path).unwrap_err().contains("ssh-keygen -t ed25519"));
-        std::fs::write(&path, make_ed25519_key("x").unwrap().public).unwrap();
+        std::fs::write(&path, make_key(KeyKind::Ed25519, "x").unwrap().public).unwrap();
         assert!(read_host_key_public(&path).unwrap_err().contains(".pub"));
         std::fs::write(&path, "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n")
             .unwrap();

@@ -34,7 +34,7 @@ use defender::{Arrivals, Defender};
 pub use algorithms::AlgorithmLists;
 pub use defender::DefenderSettings;
 pub use kexinit::{KexInit, Reader as KexInitReader};
-pub use keys::{NewKey, make_ed25519_key, read_host_key_public};
+pub use keys::{KeyKind, NewKey, make_key, read_host_key_public};
 pub use listener::Server;
 pub use proxy::{ProxyProtocol, ProxyStart};
 

@@ -95,12 +95,12 @@ fn put_string(out: &mut Vec<u8>, bytes: &[u8]) -> Option<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::keys::make_ed25519_key;
+    use super::super::keys::{KeyKind, make_key};
     use super::*;
 
     #[test]
     fn other_files_are_left_alone() {
-        assert_eq!(lengthened(&make_ed25519_key("x").unwrap().private), None);
+        assert_eq!(lengthened(&make_key(KeyKind::Ed25519, "x").unwrap().private), None);
         for text in ["", BEGIN, "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n"] {
             assert_eq!(lengthened(&Secret::new(text.to_owned())), None);
         }

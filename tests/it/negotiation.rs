@@ -1,12 +1,14 @@
 //! What the events say of the handshake, against what `ssh -v` says of it.
 
+use std::process::Command;
+
 use serde_json::Value;
 
 use crate::support::client::Client;
 use crate::support::events::field;
 use crate::support::gateway::Gateway;
 use crate::support::keys::Key;
-use crate::support::process::{LIMIT, run_with};
+use crate::support::process::{LIMIT, run_with, tool};
 use crate::support::setup::{Setup, User};
 
 /// What `ssh -v` reports of one connection.
@@ -199,4 +201,33 @@ fn a_client_without_a_common_algorithm_is_a_kex_failure() {
     assert_eq!(gateway.events.of_type("KEX_FAILURE").len(), cases.len());
     assert_eq!(gateway.events.of_type("CONNECTED").len(), 0);
     gateway.stop();
+}
+
+#[test]
+fn ssh_audit_finds_nothing_to_fail_in_the_default() {
+    let mut setup = Setup::new();
+    setup.memory_store("main");
+    // What `lockgate init` writes: the Ed25519 key. RSA beside it, as an operator who comes from elsewhere has it.
+    let ed25519 = setup.host_keys()[0].private.clone();
+    let rsa = Key::make(setup.folder(), "host_rsa", "rsa").private;
+    setup.config["server"]["host_keys"] = serde_json::json!([ed25519, rsa]);
+    for policy in [None, Some("ssh-audit")] {
+        if let Some(policy) = policy {
+            setup.config["server"]["security_policy"] = policy.into();
+        }
+        let gateway = setup.start();
+        let mut audit = Command::new(tool("venv/bin/ssh-audit"));
+        audit.args(["--json", "--skip-rate-test", "--port", &gateway.port.to_string(), "127.0.0.1"]);
+        let report = run_with(&mut audit, b"", LIMIT).stdout;
+        let report: Value = serde_json::from_str(&report).unwrap_or_else(|error| panic!("{error}: {report}"));
+        let mut looked_at = 0;
+        for group in ["kex", "key", "enc", "mac"] {
+            for algorithm in report[group].as_array().unwrap() {
+                assert!(algorithm["notes"].get("fail").is_none(), "{policy:?}: {algorithm}");
+                looked_at += 1;
+            }
+        }
+        assert!(looked_at > 10 && report["cves"].as_array().unwrap().is_empty(), "{report}");
+        gateway.stop();
+    }
 }
