@@ -74,7 +74,7 @@ async fn reach_store(settings: &stores::Settings) -> Result<(), String> {
 
 /// Whether a sink can be written, without writing to it or making its file.
 fn reach_sink(sink: &SinkSettings) -> Result<(), String> {
-    let SinkTarget::File { path } = &sink.target else { return Ok(()) };
+    let SinkTarget::File { path, .. } = &sink.target else { return Ok(()) };
     let outcome = if path.exists() {
         OpenOptions::new().append(true).open(path).map(drop)
     } else {
@@ -88,13 +88,13 @@ fn reach_sink(sink: &SinkSettings) -> Result<(), String> {
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::*;
-    use crate::audit::OnFailure;
+    use crate::audit::{FileOptions, OnFailure};
 
     #[test]
     fn a_sink_is_reached_without_being_made() {
         let folder = tempfile::tempdir().unwrap();
         let sink = |name: &str| SinkSettings {
-            target: SinkTarget::File { path: folder.path().join(name) },
+            target: SinkTarget::File { path: folder.path().join(name), options: FileOptions::default() },
             on_failure: OnFailure::Refuse,
         };
         assert_eq!(reach_sink(&SinkSettings { target: SinkTarget::Stdout, on_failure: OnFailure::Refuse }), Ok(()));

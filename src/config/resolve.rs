@@ -53,7 +53,12 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
             staging_folder: staging_folder(&raw.limits, &server, around),
             partial_uploads: raw.partial_uploads,
         },
-        audit: audit::Settings { server, resource_arn, sinks: resolve_sinks(raw.events.as_deref(), around, problems) },
+        audit: audit::Settings {
+            server,
+            resource_arn,
+            sinks: resolve_sinks(raw.events.as_deref(), around, problems),
+            chain: None,
+        },
         strict_setstat: raw.strict_setstat,
     }
 }

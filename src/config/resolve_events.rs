@@ -25,7 +25,7 @@ pub(super) fn resolve_sinks(
             raw::Target::File(path) => {
                 let Some(file) = resolve_path(path, around, problems) else { continue };
                 judge_sink_file(path, &file, around, problems);
-                (audit::SinkTarget::File { path: file.clone() }, Some(file))
+                (audit::SinkTarget::File { path: file.clone(), options: audit::FileOptions::default() }, Some(file))
             }
         };
         if !taken.insert(place) {

@@ -126,7 +126,7 @@ setstat: strict
     assert_eq!(settings.ssh.banner.as_deref(), Some("Hello\n"));
     assert_eq!((settings.audit.server.as_str(), settings.audit.resource_arn.as_str()), ("edge-1", "arn:x"));
     assert_eq!(settings.audit.sinks[0].on_failure, OnFailure::Continue);
-    let SinkTarget::File { path } = &settings.audit.sinks[1].target else { panic!("{:?}", settings.audit) };
+    let SinkTarget::File { path, .. } = &settings.audit.sinks[1].target else { panic!("{:?}", settings.audit) };
     assert_eq!(path, Path::new("/etc/my lock%gate/log/events.ndjson"));
     assert_eq!(settings.stores[0].url, "file:///etc/my%20lock%25gate/data/files");
     let options: Vec<_> = settings.stores[1].options.iter().map(|(k, v)| (k.as_str(), v.expose())).collect();
