@@ -183,7 +183,7 @@ events:
   - {{ sink: fil }}
   - {{ sink: file }}
   - {{ sink: stdout, path: x }}
-limits: {{ sessions: 0, idle: 30, login_grace: 1d, transfer_memory: 1MiB, staging: 10GB, burst: 3, drain: null }}
+limits: {{ sessions: 0, idle: 30, login_grace: 1w, transfer_memory: 1MiB, staging: 10GB, burst: 3, drain: null }}
 partial_uploads: keep
 setstat: true
 "#
@@ -235,7 +235,7 @@ setstat: true
             ("events[2].path", "a stdout sink has no path"),
             ("limits.sessions", "must be from 1 to 1000000"),
             ("limits.idle", "the unit is missing; write 30s"),
-            ("limits.login_grace", "the unit \"d\" is not known"),
+            ("limits.login_grace", "the unit \"w\" is not known"),
             ("limits.transfer_memory", "must be from 16MiB to 1TiB"),
             ("limits.staging", "did you mean 10GiB?"),
             ("limits.burst", "unknown key; the keys here are"),
