@@ -119,9 +119,13 @@ impl Ledger {
         self.note(false, |state| state.acknowledged = sequence)
     }
 
-    /// Notes that the process ends in order: nothing is on its way, and nothing comes.
-    pub(super) fn end(&self) -> Answer {
-        self.note(true, |state| state.clean = state.acknowledged == state.issued.sequence)
+    /// Nothing comes any more: another process may go on. `complete`: every required sink has everything, which is noted.
+    pub(super) fn end(&self, complete: bool) {
+        if complete {
+            // What cannot be noted is logged: the next start will say that this end was not in order.
+            let _ = self.note(true, |state| state.clean = state.acknowledged == state.issued.sequence);
+        }
+        self.noted().file = None;
     }
 
     /// Fails while the state cannot be written.
@@ -135,7 +139,7 @@ impl Ledger {
     }
 
     fn note(&self, sync: bool, change: impl FnOnce(&mut State)) -> Answer {
-        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut noted = self.noted();
         let Noted { file, state } = &mut *noted;
         change(state);
         let Some(file) = file else { return Ok(()) };
@@ -157,6 +161,10 @@ impl Ledger {
                 Err(Unrecorded(why))
             }
         }
+    }
+
+    fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn failure(&self) -> MutexGuard<'_, Option<String>> {

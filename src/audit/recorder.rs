@@ -192,12 +192,9 @@ impl Inner {
         let Notary { queue, ledger, .. } = &self.notary;
         let room = queue.drain().await;
         if let (true, Some(room)) = (self.is_kept, room) {
-            let answer = self.notary.fill(room, Reason::Shutdown, None).await;
-            if matches!(answer, Ok(Ok(()))) {
-                let ledger = Arc::clone(ledger);
-                // What cannot be noted is logged there: the next start will say that this end was not in order.
-                let _ = tokio::task::spawn_blocking(move || ledger.end()).await;
-            }
+            let complete = matches!(self.notary.fill(room, Reason::Shutdown, None).await, Ok(Ok(())));
+            let ledger = Arc::clone(ledger);
+            let _ = tokio::task::spawn_blocking(move || ledger.end(complete)).await;
         }
         queue.finish();
     }

@@ -49,6 +49,7 @@ async fn reach(settings: &Settings) -> anyhow::Result<()> {
             failures.push(format!("the store {:?} cannot be used: {what}", store.name));
         }
     }
+    failures.extend(settings.audit.chain.as_ref().and_then(|chain| reach_folder(&chain.folder).err()));
     failures.extend(settings.audit.sinks.iter().filter_map(|sink| reach_sink(sink).err()));
     match failures.len() {
         0 => Ok(()),
@@ -70,6 +71,12 @@ async fn reach_store(settings: &stores::Settings) -> Result<(), String> {
         Ok(answer) => answer.map_err(|error| error.to_string()),
         Err(_) => Err(format!("it does not answer within {} s", STORE_ANSWERS_WITHIN.as_secs())),
     }
+}
+
+/// Whether the state of the event chain can be kept. A gateway that runs may be using the folder.
+fn reach_folder(folder: &Path) -> Result<(), String> {
+    access(folder, Access::WRITE_OK | Access::EXEC_OK)
+        .map_err(|error| format!("the folder {} cannot be written: {error}", folder.display()))
 }
 
 /// Whether a sink can be written, without writing to it or making its file.
