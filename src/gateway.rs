@@ -71,7 +71,7 @@ struct Backed {
 #[derive(Debug)]
 pub enum Control {
     /// New settings (SIGHUP): users, stores and permissions for connections from now on. The audit files are opened again.
-    /// Changes to what is fixed at the start (`server`, `events`, `limits`) take a restart.
+    /// Changes to what is fixed at the start (`server`, `events`, `audit`, `limits`) take a restart.
     Reload(Box<Settings>),
     /// Take no new connections, let transfers finish within `limits.drain`, then return.
     Drain,

@@ -39,6 +39,7 @@ pub fn world() -> &'static World {
             server: "test".into(),
             resource_arn: "lockgate:server/test".into(),
             sinks: vec![SinkSettings { target: SinkTarget::Memory(sink.clone()), on_failure: OnFailure::Refuse }],
+            chain: None,
         };
         let recorder = runtime.block_on(Recorder::start(settings)).expect("a recorder");
         let staging = tempfile::tempdir().expect("a folder");

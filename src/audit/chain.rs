@@ -29,11 +29,21 @@ impl Hash {
         hash.0.copy_from_slice(digest(&SHA256, line).as_ref());
         hash
     }
+
+    /// Its 64 digits.
+    pub(super) fn hex(&self) -> [u8; 64] {
+        let digit = |value: u8| if value < 10 { b'0' + value } else { b'a' + value - 10 };
+        let mut digits = [b'0'; 64];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
+            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+        }
+        digits
+    }
 }
 
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.pad(std::str::from_utf8(&self.hex()).unwrap_or_default())
     }
 }
 
@@ -73,6 +83,12 @@ pub struct Position {
     pub sequence: u64,
     /// The line's hash.
     pub hash: Hash,
+}
+
+impl Default for Position {
+    fn default() -> Self {
+        Position::START
+    }
 }
 
 impl Position {

@@ -6,6 +6,8 @@ use std::io;
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, Serializer};
 
+use super::chain::{Hash, Position};
+use super::signing::SigningKey;
 use super::stamp::Stamp;
 
 /// Bytes of a text that no rule of its own bounds.
@@ -22,26 +24,60 @@ pub(super) const MAX_KEY: usize = 8192;
 /// The end of a text that was cut.
 const CUT: &str = "…";
 
-/// A line that waits for its time and id. The last bytes are `}` and a newline.
+/// Bytes that a line gets at its end: its place in the chain, and of a checkpoint the signature.
+const TAIL: usize = r#","sequence":18446744073709551615,"previous":"""#.len() + 64 + "}\n".len();
+const SIGNATURE: usize = r#","signature":"""#.len() + 88;
+
+/// A line that waits for its time, its id and its place in the chain. Its end is missing.
 #[derive(Debug)]
 pub(super) struct Draft {
     bytes: Vec<u8>,
     stamp_at: usize,
+    is_checkpoint: bool,
 }
 
 impl Draft {
-    /// Puts the stamp in; both of its fields have a fixed width, so nothing moves.
-    pub(super) fn seal(mut self, stamp: &Stamp) -> Vec<u8> {
+    /// Puts the stamp in (its fields have a fixed width, so nothing moves) and appends the line to `lines`, as the one after
+    /// `last`; a checkpoint is signed if there is a key. Returns the place that the line has.
+    pub(super) fn seal_into(
+        mut self,
+        lines: &mut Vec<u8>,
+        stamp: &Stamp,
+        last: Position,
+        key: Option<&SigningKey>,
+    ) -> Position {
         let end = self.stamp_at + Stamp::LENGTH;
         if let Some(place) = self.bytes.get_mut(self.stamp_at..end) {
             place.copy_from_slice(&stamp.fields());
         }
-        self.bytes
+        let (start, sequence) = (lines.len(), last.sequence + 1);
+        lines.reserve(self.len());
+        lines.extend_from_slice(&self.bytes);
+        lines.extend_from_slice(b",\"sequence\":");
+        lines.extend_from_slice(sequence.to_string().as_bytes());
+        lines.extend_from_slice(b",\"previous\":\"");
+        lines.extend_from_slice(&last.hash.hex());
+        lines.extend_from_slice(b"\"}");
+        let signer = key.filter(|_| self.is_checkpoint);
+        if let Some(signature) = signer.map(|key| key.sign(lines.get(start..).unwrap_or_default())) {
+            lines.pop();
+            lines.extend_from_slice(b",\"signature\":\"");
+            lines.extend_from_slice(signature.as_bytes());
+            lines.extend_from_slice(b"\"}");
+        }
+        let hash = Hash::of_line(lines.get(start..).unwrap_or_default());
+        lines.push(b'\n');
+        Position { sequence, hash }
     }
 
-    /// Bytes of the line.
+    /// Bytes of the line, or a few more.
     pub(super) fn len(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len() + TAIL + if self.is_checkpoint { SIGNATURE } else { 0 }
+    }
+
+    /// Whether it is a checkpoint.
+    pub(super) fn is_checkpoint(&self) -> bool {
+        self.is_checkpoint
     }
 }
 
@@ -100,6 +136,14 @@ impl LineWriter {
         }
     }
 
+    /// Adds `true` or `false`.
+    pub(super) fn boolean(&mut self, name: &'static str, value: bool) {
+        if !self.names.contains(&name) {
+            self.name(name);
+            self.bytes.extend_from_slice(if value { b"true" } else { b"false" });
+        }
+    }
+
     /// Keeps the place of `timestamp` and `event-id`. Called once, after at least one field.
     pub(super) fn stamp(&mut self) {
         self.bytes.push(b',');
@@ -107,10 +151,14 @@ impl LineWriter {
         self.bytes.resize(self.stamp_at + Stamp::LENGTH, b' ');
     }
 
-    /// Ends the line.
-    pub(super) fn finish(mut self) -> Draft {
-        self.bytes.extend_from_slice(b"}\n");
-        Draft { bytes: self.bytes, stamp_at: self.stamp_at }
+    /// The line of an event.
+    pub(super) fn finish(self) -> Draft {
+        Draft { bytes: self.bytes, stamp_at: self.stamp_at, is_checkpoint: false }
+    }
+
+    /// The line of a checkpoint.
+    pub(super) fn finish_checkpoint(self) -> Draft {
+        Draft { is_checkpoint: true, ..self.finish() }
     }
 
     fn name(&mut self, name: &'static str) {
@@ -167,7 +215,7 @@ mod tests {
     fn one(value: &str, limit: usize) -> (String, serde_json::Value) {
         let mut line = LineWriter::new();
         line.bounded("x", value, limit);
-        let text = String::from_utf8(line.finish().bytes).unwrap();
+        let text = String::from_utf8(line.finish().bytes).unwrap() + "}\n";
         let value = serde_json::from_str(&text).unwrap();
         (text, value)
     }
@@ -203,6 +251,6 @@ mod tests {
         line.number("d", 4);
         line.pair("e", &("x".into(), String::new()));
         line.pair("f", &("x".into(), "y".into()));
-        assert_eq!(line.finish().bytes, b"{\"a\":\"1\",\"d\":4,\"f\":\"x,y\"}\n");
+        assert_eq!(line.finish().bytes, b"{\"a\":\"1\",\"d\":4,\"f\":\"x,y\"");
     }
 }

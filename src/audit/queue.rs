@@ -1,12 +1,15 @@
 //! The bounded queue between those who record and the task that writes.
 
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use tokio::sync::{Notify, Semaphore, SemaphorePermit, oneshot};
 
 use super::Unrecorded;
+use super::chain::Position;
 use super::line::Draft;
+use super::signing::SigningKey;
 use super::stamp::Stamper;
 
 /// Bytes of lines that may wait or be under way.
@@ -25,12 +28,18 @@ pub(super) struct Queue {
     room: Semaphore,
     waiting: Mutex<Waiting>,
     wake: Notify,
+    key: Option<SigningKey>,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
+    /// Batches to which nothing is added any more.
+    closed: VecDeque<Batch>,
     batch: Batch,
     stamper: Stamper,
+    last: Position,
+    /// The number of the last checkpoint.
+    checkpoint: u64,
     finished: bool,
 }
 
@@ -41,13 +50,31 @@ pub(super) struct Batch {
     pub(super) lines: Vec<u8>,
     /// One for each line.
     pub(super) waiters: Vec<oneshot::Sender<Answer>>,
+    /// The place of the last line in the chain.
+    pub(super) last: Position,
+    /// Whether there is a checkpoint among the lines.
+    pub(super) has_checkpoint: bool,
+    /// The sink that begins a new file after the last line, by its number.
+    pub(super) rotates: Option<usize>,
     cost: usize,
 }
 
 impl Queue {
-    /// An empty queue.
-    pub(super) fn new() -> Self {
-        Queue { room: Semaphore::new(MAX_BYTES as usize), waiting: Mutex::default(), wake: Notify::new() }
+    /// An empty queue, whose first line comes after `last`; checkpoints are signed with `key`.
+    pub(super) fn new(last: Position, key: Option<SigningKey>) -> Self {
+        let waiting = Waiting { last, ..Waiting::default() };
+        Queue { room: Semaphore::new(MAX_BYTES as usize), waiting: Mutex::new(waiting), wake: Notify::new(), key }
+    }
+
+    /// The key that signs checkpoints.
+    pub(super) fn key(&self) -> Option<&SigningKey> {
+        self.key.as_ref()
+    }
+
+    /// Whether the last line, if there is one, is a checkpoint.
+    pub(super) fn ends_in_checkpoint(&self) -> bool {
+        let waiting = self.lock();
+        waiting.last.sequence == waiting.checkpoint
     }
 
     /// Waits for room, in the order of the calls; `None` after [`Queue::drain`].
@@ -57,11 +84,14 @@ impl Queue {
         Some(Room { queue: self, permit })
     }
 
-    /// The next batch: everything that waits; `None` when the queue is finished and empty.
+    /// The next batch: everything that waits, up to where a file ends; `None` when the queue is finished and empty.
     pub(super) async fn next(&self) -> Option<Batch> {
         loop {
             {
                 let mut waiting = self.lock();
+                if let Some(batch) = waiting.closed.pop_front() {
+                    return Some(batch);
+                }
                 if !waiting.batch.waiters.is_empty() {
                     return Some(std::mem::take(&mut waiting.batch));
                 }
@@ -82,12 +112,13 @@ impl Queue {
         self.room.add_permits(batch.cost);
     }
 
-    /// Waits until all that was queued, or waited for room, before this call is answered; from then on there is no room.
-    pub(super) async fn drain(&self) {
+    /// Waits until all that was queued, or waited for room, before this call is answered; from then on there is no room but
+    /// what this returns, for a last line.
+    pub(super) async fn drain(&self) -> Option<Room<'_>> {
         // The semaphore is fair: all of the room is free only after those who came before.
         let all = self.room.acquire_many(MAX_BYTES).await;
         self.room.close();
-        drop(all);
+        all.ok().map(|permit| Room { queue: self, permit })
     }
 
     /// No line comes any more: [`Queue::next`] ends when the rest is taken.
@@ -110,16 +141,36 @@ pub(super) struct Room<'a> {
 }
 
 impl Room<'_> {
-    /// Stamps the line and queues it, in one step: the order of the lines is the order of their ids. The receiver gets the
-    /// answer when the line is written or could not be.
+    /// Stamps the line, puts it in its place in the chain and queues it, in one step: the order of the lines is the order of
+    /// their ids and of their numbers. The receiver gets the answer when the line is written or could not be.
     pub(super) fn fill(self, draft: Draft) -> oneshot::Receiver<Answer> {
+        self.put(draft, None)
+    }
+
+    /// As [`Room::fill`]; after this line a sink begins a new file.
+    pub(super) fn fill_and_rotate(self, draft: Draft, sink: usize) -> oneshot::Receiver<Answer> {
+        self.put(draft, Some(sink))
+    }
+
+    fn put(self, draft: Draft, rotates: Option<usize>) -> oneshot::Receiver<Answer> {
         let (waiter, answer) = oneshot::channel();
         {
-            let mut waiting = self.queue.lock();
+            let mut guard = self.queue.lock();
+            let waiting = &mut *guard;
             let stamp = waiting.stamper.next(SystemTime::now());
-            waiting.batch.lines.extend_from_slice(&draft.seal(&stamp));
-            waiting.batch.waiters.push(waiter);
-            waiting.batch.cost += self.permit.num_permits();
+            let (batch, is_checkpoint) = (&mut waiting.batch, draft.is_checkpoint());
+            waiting.last = draft.seal_into(&mut batch.lines, &stamp, waiting.last, self.queue.key());
+            batch.waiters.push(waiter);
+            batch.cost += self.permit.num_permits();
+            batch.last = waiting.last;
+            if is_checkpoint {
+                batch.has_checkpoint = true;
+                waiting.checkpoint = waiting.last.sequence;
+            }
+            if rotates.is_some() {
+                batch.rotates = rotates;
+                waiting.closed.push_back(std::mem::take(&mut waiting.batch));
+            }
         }
         // Given back by `Queue::answer`.
         self.permit.forget();
@@ -149,7 +200,7 @@ mod tests {
 
     #[tokio::test]
     async fn events_are_bounded_by_number() {
-        let (queue, small) = (Queue::new(), draft(100));
+        let (queue, small) = (Queue::new(Position::START, None), draft(100));
         let mut answers = Vec::new();
         for _ in 0..MAX_EVENTS {
             answers.push(queue.room_for(&small).await.unwrap().fill(draft(100)));
@@ -167,7 +218,7 @@ mod tests {
 
     #[tokio::test]
     async fn events_are_bounded_by_bytes() {
-        let (queue, large) = (Queue::new(), draft(1024 * 1024));
+        let (queue, large) = (Queue::new(Position::START, None), draft(1024 * 1024));
         for _ in 0..7 {
             drop(queue.room_for(&large).await.unwrap().fill(draft(1024 * 1024)));
         }
@@ -177,7 +228,7 @@ mod tests {
 
     #[tokio::test]
     async fn room_that_is_not_used_does_not_exist_after_the_end() {
-        let queue = Queue::new();
+        let queue = Queue::new(Position::START, None);
         queue.drain().await;
         queue.finish();
         assert!(queue.room_for(&draft(1)).await.is_none());

@@ -1,19 +1,28 @@
 //! The recorder: takes events from everyone, writes them in batches, and answers when they are written.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, Notify};
+use tokio::task::JoinHandle;
 
+use super::checkpoint::Reason;
 use super::count::count;
 use super::encode::{Identity, encode};
+use super::keeper::{Keeper, Notary};
+use super::ledger::{Ledger, Opening};
 use super::queue::{Answer, Batch, Queue};
 use super::sink::{self, Sink, SinkHandle};
-use super::{Activity, OnFailure, Origin, Settings, Unrecorded};
+use super::{Activity, OnFailure, Origin, Settings, SinkTarget, Unrecorded};
 use crate::metrics::Metrics;
+
+/// How long the start waits until its checkpoint is written. A sink that takes longer shows in the log, and in [`Recorder::ready`].
+const START_WAIT: Duration = Duration::from_secs(5);
 
 /// How long [`Recorder::close`] waits for a sink that operations do not wait for.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
@@ -29,8 +38,10 @@ pub struct Recorder {
 
 #[derive(Debug)]
 struct Inner {
-    identity: Identity,
-    queue: Arc<Queue>,
+    notary: Notary,
+    /// Whether the chain outlives the process, so that its end is worth a checkpoint.
+    is_kept: bool,
+    keeper: Option<JoinHandle<()>>,
     sinks: Arc<[SinkHandle]>,
     metrics: Arc<Metrics>,
     closing: AtomicBool,
@@ -52,27 +63,63 @@ impl Recorder {
     /// # Errors
     /// When a sink cannot be opened; the message names it.
     pub async fn start_with(settings: Settings, metrics: Arc<Metrics>) -> io::Result<Recorder> {
+        // First of all: where another process writes the chain, its files are not touched.
+        let opening = open_chain(&settings)?;
         let mut sinks = Vec::with_capacity(settings.sinks.len());
         for sink in &settings.sinks {
             sinks.push((sink::open(&sink.target)?, sink.on_failure));
         }
-        Recorder::over(Identity { server: settings.server, resource_arn: settings.resource_arn }, sinks, metrics)
+        let every = settings.chain.map(|chain| chain.checkpoint_every);
+        let identity = Identity { server: settings.server, resource_arn: settings.resource_arn };
+        let start = opening.start;
+        let recorder = Recorder::begin(identity, sinks, metrics, opening, every)?;
+        if let Some(reason) = start
+            && let Some(answer) = recorder.inner.notary.record(reason, None).await
+        {
+            let _ = tokio::time::timeout(START_WAIT, answer).await;
+        }
+        Ok(recorder)
     }
 
-    /// Starts writing to sinks that are open. Needs a runtime.
+    /// Starts writing to sinks that are open, a chain that ends with the process. Needs a runtime.
+    #[cfg(test)]
     pub(super) fn over(
         identity: Identity,
         sinks: Vec<(Box<dyn Sink>, OnFailure)>,
         metrics: Arc<Metrics>,
     ) -> io::Result<Recorder> {
+        Recorder::begin(identity, sinks, metrics, Opening::fleeting(), None)
+    }
+
+    fn begin(
+        identity: Identity,
+        sinks: Vec<(Box<dyn Sink>, OnFailure)>,
+        metrics: Arc<Metrics>,
+        opening: Opening,
+        every: Option<Duration>,
+    ) -> io::Result<Recorder> {
         let sinks: Arc<[SinkHandle]> = sinks
             .into_iter()
             .map(|(sink, on_failure)| SinkHandle::start(sink, on_failure, Arc::clone(&metrics)))
             .collect::<io::Result<_>>()?;
-        let queue = Arc::new(Queue::new());
-        tokio::spawn(write_batches(Arc::clone(&queue), Arc::clone(&sinks), Arc::clone(&metrics)));
+        let Opening { ledger, last, key, start } = opening;
+        let notary = Notary { identity, queue: Arc::new(Queue::new(last, key)), ledger: Arc::new(ledger) };
+        let wake = Arc::<Notify>::default();
+        let writer = Writer {
+            queue: Arc::clone(&notary.queue),
+            ledger: Arc::clone(&notary.ledger),
+            sinks: Arc::clone(&sinks),
+            metrics: Arc::clone(&metrics),
+            wake: Arc::clone(&wake),
+        };
+        let runtime = Handle::current();
+        // A thread of its own, for it writes the state of the chain, and a disk may take its time.
+        std::thread::Builder::new().name("audit-chain".into()).spawn(move || runtime.block_on(writer.run()))?;
+        let keeper = Keeper::new(notary.clone(), Arc::clone(&sinks), every, wake);
+        let keeper = keeper.is_needed().then(|| tokio::spawn(keeper.run()));
         let (closing, closed) = (AtomicBool::new(false), Mutex::new(false));
-        Ok(Recorder { inner: Arc::new(Inner { identity, queue, sinks, metrics, closing, closed }) })
+        let is_kept = start.is_some();
+        Ok(Recorder { inner: Arc::new(Inner { notary, is_kept, keeper, sinks, metrics, closing, closed }) })
     }
 
     /// Asks, before an operation, whether its event can be recorded: fails while a required sink is failing.
@@ -84,6 +131,7 @@ impl Recorder {
         if self.inner.closing.load(Ordering::Acquire) {
             return Err(closed());
         }
+        self.inner.notary.ledger.ready()?;
         self.inner.sinks.iter().filter(|sink| sink.is_required()).try_for_each(SinkHandle::ready)
     }
 
@@ -100,8 +148,8 @@ impl Recorder {
         if inner.closing.load(Ordering::Acquire) {
             return Err(closed());
         }
-        let draft = encode(&inner.identity, origin, &activity);
-        let room = inner.queue.room_for(&draft).await.ok_or_else(closed)?;
+        let draft = encode(&inner.notary.identity, origin, &activity);
+        let room = inner.notary.queue.room_for(&draft).await.ok_or_else(closed)?;
         let answer = room.fill(draft);
         count(&inner.metrics, &activity);
         answer.await.unwrap_or_else(|_| Err(Unrecorded("its writer has stopped".into())))
@@ -115,18 +163,18 @@ impl Recorder {
         }
     }
 
-    /// Writes what is queued, flushes and closes the sinks. Events recorded afterwards fail.
+    /// Writes what is queued and a last checkpoint, flushes and closes the sinks. Events recorded afterwards fail.
     ///
     /// Waits as long as a required sink blocks (nobody reads standard output): put a limit around it.
     pub async fn close(&self) {
-        self.inner.closing.store(true, Ordering::Release);
-        let mut closed = self.inner.closed.lock().await;
+        let inner = &*self.inner;
+        inner.closing.store(true, Ordering::Release);
+        let mut closed = inner.closed.lock().await;
         if *closed {
             return;
         }
-        self.inner.queue.drain().await;
-        self.inner.queue.finish();
-        for sink in self.inner.sinks.iter() {
+        inner.end_chain().await;
+        for sink in inner.sinks.iter() {
             if sink.is_required() {
                 sink.close().await;
             } else {
@@ -138,9 +186,26 @@ impl Recorder {
     }
 }
 
+impl Inner {
+    /// Lets what waits be written, then the last line of the chain.
+    async fn end_chain(&self) {
+        let Notary { queue, ledger, .. } = &self.notary;
+        let room = queue.drain().await;
+        if let (true, Some(room)) = (self.is_kept, room) {
+            let complete = matches!(self.notary.fill(room, Reason::Shutdown, None).await, Ok(Ok(())));
+            let ledger = Arc::clone(ledger);
+            let _ = tokio::task::spawn_blocking(move || ledger.end(complete)).await;
+        }
+        queue.finish();
+    }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.queue.finish();
+        self.notary.queue.finish();
+        if let Some(keeper) = &self.keeper {
+            keeper.abort();
+        }
     }
 }
 
@@ -148,27 +213,70 @@ fn closed() -> Unrecorded {
     Unrecorded("it is closed".into())
 }
 
-/// The writer: one batch after the other, each to all sinks at once.
-async fn write_batches(queue: Arc<Queue>, sinks: Arc<[SinkHandle]>, metrics: Arc<Metrics>) {
-    while let Some(mut batch) = queue.next().await {
-        let answer = deliver(&sinks, &mut batch).await;
-        let events = batch.waiters.len() as u64;
-        match answer {
-            Ok(()) => metrics.events_recorded.add(events),
-            Err(_) => metrics.events_refused.add(events),
-        }
-        queue.answer(batch, &answer);
-    }
+/// The chain of the settings' folder; without one, a chain of this process.
+fn open_chain(settings: &Settings) -> io::Result<Opening> {
+    let Some(chain) = &settings.chain else { return Ok(Opening::fleeting()) };
+    let files: Vec<&Path> = settings
+        .sinks
+        .iter()
+        .filter_map(|sink| match &sink.target {
+            SinkTarget::File { path, .. } => Some(path.as_path()),
+            SinkTarget::Stdout | SinkTarget::Memory(_) => None,
+        })
+        .collect();
+    Opening::of(chain, &files)
 }
 
-/// Gives the batch to every sink, then waits for those that are required.
-async fn deliver(sinks: &[SinkHandle], batch: &mut Batch) -> Answer {
-    let lines = Bytes::from(std::mem::take(&mut batch.lines));
-    let answers: Vec<_> = sinks.iter().filter_map(|sink| sink.write(&lines, batch.waiters.len())).collect();
-    let mut all = Ok(());
-    for answer in answers {
-        let one = answer.await.unwrap_or_else(|_| Err(Unrecorded("the thread of a sink has stopped".into())));
-        all = all.and(one);
+/// The writer: one batch after the other, each to all sinks at once.
+struct Writer {
+    queue: Arc<Queue>,
+    ledger: Arc<Ledger>,
+    sinks: Arc<[SinkHandle]>,
+    metrics: Arc<Metrics>,
+    wake: Arc<Notify>,
+}
+
+impl Writer {
+    async fn run(self) {
+        while let Some(mut batch) = self.queue.next().await {
+            let answer = self.write(&mut batch).await;
+            let events = batch.waiters.len() as u64;
+            match answer {
+                Ok(()) => self.metrics.events_recorded.add(events),
+                Err(_) => self.metrics.events_refused.add(events),
+            }
+            self.queue.answer(batch, &answer);
+        }
     }
-    all
+
+    async fn write(&self, batch: &mut Batch) -> Answer {
+        let last = batch.last;
+        // Before anything of it can be seen, so that no line ever has a number that a next process takes again. With a
+        // checkpoint it waits for the disk: after a power cut, what is noted leads at least to the file that was written last.
+        let noted = self.ledger.issue(last, batch.has_checkpoint);
+        let delivered = self.deliver(batch).await;
+        if noted.is_err() {
+            self.wake.notify_one();
+        }
+        if delivered.is_ok() && self.ledger.acknowledge(last.sequence).is_err() {
+            self.wake.notify_one();
+        }
+        // Lines that are numbered already go out even so: without them there would be a gap.
+        noted.and(delivered)
+    }
+
+    /// Gives the batch to every sink, then waits for those that are required.
+    async fn deliver(&self, batch: &mut Batch) -> Answer {
+        let lines = Bytes::from(std::mem::take(&mut batch.lines));
+        let rotates = |number| batch.rotates.filter(|sink| *sink == number).map(|_| batch.last.sequence);
+        let sinks = self.sinks.iter().enumerate();
+        let answers: Vec<_> =
+            sinks.filter_map(|(number, sink)| sink.write(&lines, batch.waiters.len(), rotates(number))).collect();
+        let mut all = Ok(());
+        for answer in answers {
+            let one = answer.await.unwrap_or_else(|_| Err(Unrecorded("the thread of a sink has stopped".into())));
+            all = all.and(one);
+        }
+        all
+    }
 }

@@ -49,6 +49,7 @@ async fn reach(settings: &Settings) -> anyhow::Result<()> {
             failures.push(format!("the store {:?} cannot be used: {what}", store.name));
         }
     }
+    failures.extend(settings.audit.chain.as_ref().and_then(|chain| reach_folder(&chain.folder).err()));
     failures.extend(settings.audit.sinks.iter().filter_map(|sink| reach_sink(sink).err()));
     match failures.len() {
         0 => Ok(()),
@@ -72,9 +73,15 @@ async fn reach_store(settings: &stores::Settings) -> Result<(), String> {
     }
 }
 
+/// Whether the state of the event chain can be kept. A gateway that runs may be using the folder.
+fn reach_folder(folder: &Path) -> Result<(), String> {
+    access(folder, Access::WRITE_OK | Access::EXEC_OK)
+        .map_err(|error| format!("the folder {} cannot be written: {error}", folder.display()))
+}
+
 /// Whether a sink can be written, without writing to it or making its file.
 fn reach_sink(sink: &SinkSettings) -> Result<(), String> {
-    let SinkTarget::File { path } = &sink.target else { return Ok(()) };
+    let SinkTarget::File { path, .. } = &sink.target else { return Ok(()) };
     let outcome = if path.exists() {
         OpenOptions::new().append(true).open(path).map(drop)
     } else {
@@ -88,13 +95,13 @@ fn reach_sink(sink: &SinkSettings) -> Result<(), String> {
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::*;
-    use crate::audit::OnFailure;
+    use crate::audit::{FileOptions, OnFailure};
 
     #[test]
     fn a_sink_is_reached_without_being_made() {
         let folder = tempfile::tempdir().unwrap();
         let sink = |name: &str| SinkSettings {
-            target: SinkTarget::File { path: folder.path().join(name) },
+            target: SinkTarget::File { path: folder.path().join(name), options: FileOptions::default() },
             on_failure: OnFailure::Refuse,
         };
         assert_eq!(reach_sink(&SinkSettings { target: SinkTarget::Stdout, on_failure: OnFailure::Refuse }), Ok(()));

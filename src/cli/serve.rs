@@ -119,7 +119,7 @@ async fn reload(file: PathBuf, fixed: &str) -> Option<Settings> {
         Ok(Ok(settings)) => {
             if fixed_part(&settings) != fixed {
                 tracing::warn!(
-                    "changes of `server`, `events`, `limits` and `partial_uploads` take effect at a restart"
+                    "changes of `server`, `events`, `audit`, `limits` and `partial_uploads` take effect at a restart"
                 );
             }
             Some(settings)

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
+use crate::audit::SigningKey;
 use crate::ssh::{self, KeyKind};
 
 /// The configuration.
@@ -30,6 +31,9 @@ pub(super) const SAMPLE: &str = "hello.txt";
 
 /// The name of the user.
 pub(super) const USER: &str = "demo";
+
+/// The folder of the audit trail's key and state.
+const AUDIT: &str = "audit";
 
 /// Where the configuration listens.
 pub(super) const LISTEN: &str = "127.0.0.1:2022";
@@ -61,6 +65,8 @@ impl Starter {
         starter.key_pair(KeyKind::Ed25519, CLIENT_KEY, USER, "the key of the user demo")?;
         starter.folder("data", "the local store")?;
         starter.folder("staging", "uploads that are written out of order")?;
+        starter.folder(AUDIT, "the key and the state of the audit trail")?;
+        starter.signing_key()?;
         starter.file(SAMPLE, 0o644, b"Hello from Lockgate.\n", "a file to upload")?;
         starter.file(CONFIG, 0o600, CONFIG_TEXT.as_bytes(), "the configuration")?;
         if !starter.has(KNOWN_HOSTS)? {
@@ -105,6 +111,25 @@ impl Starter {
             key.public
         };
         self.file(&public_name, 0o644, format!("{}\n", public.trim()).as_bytes(), "its public half")
+    }
+
+    /// The key that signs the audit trail's checkpoints.
+    fn signing_key(&mut self) -> anyhow::Result<()> {
+        let folder = self.folder.join(AUDIT);
+        let (private, public) = (SigningKey::private_in(Path::new(AUDIT)), SigningKey::public_in(Path::new(AUDIT)));
+        let (private, public) = (private.to_string_lossy(), public.to_string_lossy());
+        if !self.has(&private)? {
+            if self.has(&public)? {
+                bail!("{0} holds {public} without {private}; move {public} away", self.folder.display());
+            }
+            let key = SigningKey::make().map_err(anyhow::Error::msg)?;
+            self.file(&private, 0o600, key.private.as_bytes(), "the key that signs the audit trail")?;
+        }
+        if !self.has(&public)? {
+            let key = SigningKey::read(&folder).map_err(anyhow::Error::msg)?;
+            self.file(&public, 0o644, key.public().as_bytes(), "its public half, for those who verify")?;
+        }
+        Ok(())
     }
 
     fn folder(&mut self, name: &'static str, what: &'static str) -> anyhow::Result<()> {
@@ -210,10 +235,13 @@ mod tests {
             (SAMPLE, 0o644),
             ("data", 0o700),
             ("staging", 0o700),
+            ("audit", 0o700),
+            ("audit/signing_key", 0o600),
+            ("audit/signing_key.pub", 0o644),
         ] {
             assert_eq!(mode(&folder.join(name)), wanted, "{name}");
         }
-        assert_eq!(starter.made.len(), 11);
+        assert_eq!(starter.made.len(), 14);
         let before = std::fs::read(folder.join(CLIENT_KEY)).unwrap();
         std::fs::write(folder.join(CONFIG), "mine").unwrap();
         std::fs::remove_file(folder.join("demo_ed25519.pub")).unwrap();
@@ -226,6 +254,20 @@ mod tests {
     }
 
     #[test]
+    fn the_public_half_of_the_signing_key_is_made_again_and_a_lone_one_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        Starter::make(folder.path()).unwrap();
+        let public = folder.path().join("audit/signing_key.pub");
+        let before = std::fs::read(&public).unwrap();
+        std::fs::remove_file(&public).unwrap();
+        assert_eq!(Starter::make(folder.path()).unwrap().made.len(), 1);
+        assert_eq!(std::fs::read(&public).unwrap(), before);
+        std::fs::remove_file(folder.path().join("audit/signing_key")).unwrap();
+        let error = Starter::make(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("move audit/signing_key.pub away"), "{error}");
+    }
+
+    #[test]
     fn the_configuration_is_right_and_names_the_made_files() {
         let folder = tempfile::tempdir().unwrap();
         Starter::make(folder.path()).unwrap();
@@ -233,6 +275,7 @@ mod tests {
             crate::config::check(&folder.path().join(CONFIG)).unwrap_or_else(|problems| panic!("{problems}"));
         assert_eq!(settings.ssh.listen, [LISTEN.parse().unwrap()]);
         assert_eq!(settings.ssh.host_keys, [folder.path().join(HOST_KEY)]);
+        assert_eq!(settings.audit.chain.unwrap().folder, folder.path().join(AUDIT));
         let public = std::fs::read_to_string(folder.path().join("demo_ed25519.pub")).unwrap();
         let key = &settings.users[0].keys[0];
         assert_eq!(*key, crate::users::AuthorizedKey::parse(&public).unwrap());

@@ -7,10 +7,12 @@
 mod fetch;
 mod problem;
 mod raw;
+mod raw_audit;
 mod raw_events;
 mod raw_users;
 mod reader;
 mod resolve;
+mod resolve_audit;
 mod resolve_events;
 mod resolve_users;
 mod tree;
@@ -36,7 +38,8 @@ pub fn load(file: &Path) -> Result<gateway::Settings, Problems> {
     read(file, false)
 }
 
-/// As [`load`], and looks at the files that it names as well: host keys must be readable, a file sink's folder must exist.
+/// As [`load`], and looks at the files that it names as well: host keys and the key of the audit trail must be readable, a
+/// file sink's folder must exist.
 ///
 /// # Errors
 /// Every problem of the file, and of the files that it names ([`Problem::outside`]).
@@ -82,6 +85,8 @@ fn host_name() -> String {
     if plain.is_empty() { "lockgate".to_owned() } else { plain.to_owned() }
 }
 
+#[cfg(test)]
+mod audit_tests;
 #[cfg(test)]
 mod documents_tests;
 #[cfg(test)]

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::problem::Problems;
+use super::raw_audit::{Audit, read_audit};
 use super::raw_events::{Sink, read_events};
 use super::raw_users::{User, read_user};
 use super::reader::{At, Item, Section};
@@ -21,6 +22,7 @@ pub(super) struct Config {
     pub users: Vec<User>,
     /// `None`: the default sink.
     pub events: Option<Vec<Sink>>,
+    pub audit: Option<Audit>,
     pub limits: Limits,
     /// `None`: no bans.
     pub defender: Option<Defender>,
@@ -120,6 +122,7 @@ pub(super) fn read(root: &Item<'_>, problems: &mut Problems) -> Option<Config> {
             .map_or_else(|| root.at(Vec::new()), |item| item.at(item.texts(problems).unwrap_or_default())),
         users: each(users, problems, read_user),
         events: file.take("events").and_then(|item| read_events(&item, problems)),
+        audit: file.take("audit").and_then(|item| read_audit(&item, problems)),
         limits: file.take("limits").map(|item| read_limits(&item, problems)).unwrap_or_default(),
         defender: match file.take("defender") {
             Some(item) => read_defender(&item, problems),

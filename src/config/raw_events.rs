@@ -2,6 +2,7 @@
 
 use super::problem::Problems;
 use super::raw::choice;
+use super::raw_audit::{FileCare, read_file_care};
 use super::reader::{At, Item};
 use crate::audit::OnFailure;
 
@@ -11,6 +12,7 @@ pub(super) struct Sink {
     pub at: At<()>,
     pub target: Target,
     pub on_failure: OnFailure,
+    pub care: FileCare,
 }
 
 /// Where a sink writes.
@@ -38,11 +40,15 @@ pub(super) fn read_events(item: &Item<'_>, problems: &mut Problems) -> Option<Ve
         }
         let words = [("refuse", OnFailure::Refuse), ("continue", OnFailure::Continue)];
         let on_failure = choice(section.take("on_failure"), &words, problems);
+        let care = read_file_care(&mut section, problems);
+        if kind == Some(false) {
+            care.refuse("stdout", problems);
+        }
         let target = match kind {
             Some(false) => Some(Target::Stdout),
             _ => path.and_then(|path| path.placed_text(problems)).map(Target::File),
         };
-        sinks.extend(target.map(|target| Sink { at: element.at(()), target, on_failure }));
+        sinks.extend(target.map(|target| Sink { at: element.at(()), target, on_failure, care }));
         section.close(problems);
     }
     Some(sinks)

@@ -8,6 +8,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::problem::{Problems, near, quoted};
 use super::raw;
 use super::reader::At;
+use super::resolve_audit::resolve_chain;
 use super::resolve_events::resolve_sinks;
 use super::resolve_users::{resolve_authorities, resolve_users};
 use crate::secret::Secret;
@@ -54,7 +55,12 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
             staging_folder: staging_folder(&raw.limits, &server, around),
             partial_uploads: raw.partial_uploads,
         },
-        audit: audit::Settings { server, resource_arn, sinks: resolve_sinks(raw.events.as_deref(), around, problems) },
+        audit: audit::Settings {
+            server,
+            resource_arn,
+            sinks: resolve_sinks(raw.events.as_deref(), around, problems),
+            chain: resolve_chain(raw.audit.as_ref(), around, problems),
+        },
         strict_setstat: raw.strict_setstat,
     }
 }

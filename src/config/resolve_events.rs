@@ -7,6 +7,7 @@ use super::problem::Problems;
 use super::raw_events as raw;
 use super::reader::At;
 use super::resolve::{Surroundings, resolve_path};
+use super::resolve_audit::resolve_file_care;
 use crate::audit;
 
 /// The sinks; without `events`, one on standard output.
@@ -25,7 +26,10 @@ pub(super) fn resolve_sinks(
             raw::Target::File(path) => {
                 let Some(file) = resolve_path(path, around, problems) else { continue };
                 judge_sink_file(path, &file, around, problems);
-                (audit::SinkTarget::File { path: file.clone() }, Some(file))
+                (
+                    audit::SinkTarget::File { path: file.clone(), options: resolve_file_care(&sink.care, problems) },
+                    Some(file),
+                )
             }
         };
         if !taken.insert(place) {

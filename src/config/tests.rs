@@ -140,7 +140,7 @@ setstat: strict
     assert_eq!(settings.ssh.defender, Some(defender));
     assert_eq!((settings.audit.server.as_str(), settings.audit.resource_arn.as_str()), ("edge-1", "arn:x"));
     assert_eq!(settings.audit.sinks[0].on_failure, OnFailure::Continue);
-    let SinkTarget::File { path } = &settings.audit.sinks[1].target else { panic!("{:?}", settings.audit) };
+    let SinkTarget::File { path, .. } = &settings.audit.sinks[1].target else { panic!("{:?}", settings.audit) };
     assert_eq!(path, Path::new("/etc/my lock%gate/log/events.ndjson"));
     assert_eq!(settings.stores[0].url, "file:///etc/my%20lock%25gate/data/files");
     let options: Vec<_> = settings.stores[1].options.iter().map(|(k, v)| (k.as_str(), v.expose())).collect();
@@ -199,7 +199,7 @@ events:
   - {{ sink: fil }}
   - {{ sink: file }}
   - {{ sink: stdout, path: x }}
-limits: {{ sessions: 0, idle: 30, login_grace: 1d, transfer_memory: 1MiB, staging: 10GB, burst: 3, drain: null }}
+limits: {{ sessions: 0, idle: 30, login_grace: 1w, transfer_memory: 1MiB, staging: 10GB, burst: 3, drain: null }}
 partial_uploads: keep
 setstat: true
 "#
@@ -254,7 +254,7 @@ setstat: true
             ("events[2].path", "a stdout sink has no path"),
             ("limits.sessions", "must be from 1 to 1000000"),
             ("limits.idle", "the unit is missing; write 30s"),
-            ("limits.login_grace", "the unit \"d\" is not known"),
+            ("limits.login_grace", "the unit \"w\" is not known"),
             ("limits.transfer_memory", "must be from 16MiB to 1TiB"),
             ("limits.staging", "did you mean 10GiB?"),
             ("limits.burst", "unknown key; the keys here are"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 const SIZES: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
 
 /// In milliseconds, longest first.
-const DURATIONS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+const DURATIONS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 
 /// Reads `512MiB`, `64KiB`, `10GiB`, `1TiB` or plain bytes.
 pub(super) fn parse_size(text: &str) -> Result<u64, String> {
@@ -25,9 +25,9 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     number.checked_mul(factor).ok_or_else(|| "the size is too large".into())
 }
 
-/// Reads `500ms`, `30s`, `5m` or `1h`.
+/// Reads `500ms`, `30s`, `5m`, `1h` or `7d`.
 pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let example = "write a whole number and ms, s, m or h, as in 30s";
+    let example = "write a whole number and ms, s, m, h or d, as in 30s";
     let (number, unit) = split(text).ok_or_else(|| format!("this is not a duration; {example}"))?;
     let Some((_, factor)) = DURATIONS.iter().find(|(name, _)| *name == unit) else {
         return Err(match unit {
@@ -105,7 +105,9 @@ mod tests {
 
     #[test]
     fn durations_are_read_and_shown() {
-        for (text, ms) in [("0s", 0), ("500ms", 500), ("30s", 30_000), ("5 m", 300_000), ("1h", 3_600_000)] {
+        for (text, ms) in
+            [("0s", 0), ("500ms", 500), ("30s", 30_000), ("5 m", 300_000), ("1h", 3_600_000), ("2d", 172_800_000)]
+        {
             assert_eq!(parse_duration(text), Ok(Duration::from_millis(ms)), "{text}");
         }
         for (wrong, what) in [
@@ -120,7 +122,7 @@ mod tests {
             let problem = parse_duration(wrong).unwrap_err();
             assert!(problem.contains(what), "{wrong}: {problem}");
         }
-        for text in ["500ms", "1500ms", "90s", "30m", "1h", "0s"] {
+        for text in ["500ms", "1500ms", "90s", "30m", "1h", "7d", "0s"] {
             assert_eq!(show_duration(parse_duration(text).unwrap()), text);
         }
     }

@@ -32,6 +32,7 @@ impl Home {
             server: "test".into(),
             resource_arn: "lockgate:server/test".into(),
             sinks: vec![SinkSettings { target: SinkTarget::Memory(sink.clone()), on_failure: OnFailure::Refuse }],
+            chain: None,
         })
         .await
         .unwrap();

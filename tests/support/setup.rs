@@ -122,6 +122,14 @@ impl Setup {
         root
     }
 
+    /// A folder with a signing key, as `lockgate init` makes it, and the section `audit` that names it; where.
+    pub fn audit_folder(&mut self) -> PathBuf {
+        let made = self.folder.path().join("made");
+        run_with(lockgate().arg("init").arg(&made), b"", LIMIT).succeeded();
+        self.config["audit"] = json!({ "folder": made.join("audit") });
+        made.join("audit")
+    }
+
     pub fn memory_store(&mut self, name: &str) {
         self.store(name, json!({ "url": "memory:///" }));
     }

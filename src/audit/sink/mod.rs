@@ -2,7 +2,10 @@
 
 mod file;
 pub(super) mod memory;
+mod old_files;
+pub(super) mod rotation;
 pub(super) mod stdout;
+mod sync;
 mod worker;
 
 use std::io;
@@ -16,6 +19,7 @@ use tokio::sync::oneshot;
 use super::queue::{Answer, MAX_BYTES};
 use super::{OnFailure, SinkTarget, Unrecorded};
 use crate::metrics::Metrics;
+use rotation::Rotation;
 use worker::{Command, Worker};
 
 /// What a sink does with bytes. Called from one thread, and may block it.
@@ -32,6 +36,22 @@ pub(super) trait Sink: Send {
 
     /// Writes some of `bytes`, as [`io::Write::write`].
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Called when all lines so far are written, before anybody is told so.
+    fn settle(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Says when it wants to begin a new file, if it ever does.
+    fn rotation(&self) -> Option<Arc<Rotation>> {
+        None
+    }
+
+    /// Ends the file and begins a new one; `last` is the number of the last line.
+    fn rotate(&mut self, last: u64) -> io::Result<()> {
+        let _ = last;
+        Ok(())
+    }
 
     /// Whether SIGHUP means something to it.
     fn reopens(&self) -> bool {
@@ -52,7 +72,7 @@ pub(super) enum Target {
 pub(super) fn open(target: &SinkTarget) -> io::Result<Box<dyn Sink>> {
     Ok(match target {
         SinkTarget::Stdout => Box::new(stdout::StdoutSink::open()?),
-        SinkTarget::File { path } => Box::new(file::FileSink::open(path)?),
+        SinkTarget::File { path, options } => Box::new(file::FileSink::open(path, options)?),
         SinkTarget::Memory(memory) => Box::new(Arc::clone(memory)),
     })
 }
@@ -106,6 +126,7 @@ pub(super) struct SinkHandle {
     name: String,
     on_failure: OnFailure,
     reopens: bool,
+    rotation: Option<Arc<Rotation>>,
     health: Arc<Health>,
     /// Bytes on the way to the thread.
     backlog: Arc<AtomicUsize>,
@@ -117,12 +138,18 @@ pub(super) struct SinkHandle {
 impl SinkHandle {
     /// Starts the thread.
     pub(super) fn start(sink: Box<dyn Sink>, on_failure: OnFailure, metrics: Arc<Metrics>) -> io::Result<SinkHandle> {
-        let (name, reopens) = (sink.name(), sink.reopens());
+        let (name, reopens, rotation) = (sink.name(), sink.reopens(), sink.rotation());
         let (health, backlog) = (Arc::<Health>::default(), Arc::<AtomicUsize>::default());
         let (commands, inbox) = mpsc::channel();
         let worker = Worker::new(sink, Arc::clone(&health), Arc::clone(&backlog), Arc::clone(&metrics));
         std::thread::Builder::new().name("audit-sink".into()).spawn(move || worker.run(&inbox))?;
-        Ok(SinkHandle { name, on_failure, reopens, health, backlog, commands, metrics, behind: Throttle::default() })
+        let behind = Throttle::default();
+        Ok(SinkHandle { name, on_failure, reopens, rotation, health, backlog, commands, metrics, behind })
+    }
+
+    /// When it wants to begin a new file, if it ever does.
+    pub(super) fn rotation(&self) -> Option<&Rotation> {
+        self.rotation.as_deref()
     }
 
     /// Whether operations wait for it.
@@ -135,8 +162,14 @@ impl SinkHandle {
         if self.health.is_failing() { Err(Unrecorded(self.health.why())) } else { Ok(()) }
     }
 
-    /// Hands lines over. A required sink answers; another one takes them if it is not too far behind, and nobody waits.
-    pub(super) fn write(&self, lines: &Bytes, events: usize) -> Option<oneshot::Receiver<Answer>> {
+    /// Hands lines over; `rotates` is the number of the last one when a new file begins after it. A required sink answers;
+    /// another one takes them if it is not too far behind, and nobody waits.
+    pub(super) fn write(
+        &self,
+        lines: &Bytes,
+        events: usize,
+        rotates: Option<u64>,
+    ) -> Option<oneshot::Receiver<Answer>> {
         if !self.is_required() && self.backlog.load(Ordering::Acquire) + lines.len() > MAX_BYTES as usize {
             self.metrics.events_lost.add(events as u64);
             if self.behind.is_due() {
@@ -150,7 +183,7 @@ impl SinkHandle {
         let waiter = self.is_required().then_some(waiter);
         let wanted = waiter.is_some();
         // When the thread has stopped, the waiter is dropped with the command, and the receiver says so.
-        let _ = self.commands.send(Command::Write { lines: lines.clone(), events, waiter });
+        let _ = self.commands.send(Command::Write { lines: lines.clone(), events, rotates, waiter });
         wanted.then_some(answer)
     }
 

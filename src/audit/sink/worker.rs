@@ -23,8 +23,8 @@ const MAX_OWED: usize = 2 * MAX_BYTES as usize;
 /// What the thread is asked to do.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Write lines; tell the waiter, if there is one.
-    Write { lines: Bytes, events: usize, waiter: Option<oneshot::Sender<Answer>> },
+    /// Write lines; then, for a number, begin a new file; tell the waiter, if there is one.
+    Write { lines: Bytes, events: usize, rotates: Option<u64>, waiter: Option<oneshot::Sender<Answer>> },
     /// Open the target anew.
     Reopen(oneshot::Sender<()>),
     /// Write what is owed and end.
@@ -36,6 +36,8 @@ pub(super) enum Command {
 struct Piece {
     lines: Bytes,
     events: usize,
+    /// The number of the last line, when a new file begins after it.
+    rotates: Option<u64>,
 }
 
 /// A sink and what it owes.
@@ -80,9 +82,9 @@ impl Worker {
     pub(super) fn run(mut self, inbox: &Receiver<Command>) {
         while let Some(command) = self.next(inbox) {
             match command {
-                Command::Write { lines, events, waiter } => {
+                Command::Write { lines, events, rotates, waiter } => {
                     let length = lines.len();
-                    let answer = self.write(lines, events);
+                    let answer = self.write(Piece { lines, events, rotates });
                     self.backlog.fetch_sub(length, Ordering::AcqRel);
                     if let Some(waiter) = waiter {
                         let _ = waiter.send(answer);
@@ -114,18 +116,19 @@ impl Worker {
         inbox.recv().ok()
     }
 
-    fn write(&mut self, lines: Bytes, events: usize) -> Answer {
-        if self.owed_bytes + lines.len() > MAX_OWED {
+    fn write(&mut self, piece: Piece) -> Answer {
+        let length = piece.lines.len();
+        if self.owed_bytes + length > MAX_OWED {
             // Older lines first: the gap stands at the end, and what is written stays in order.
             let _ = self.settle();
         }
-        if self.owed_bytes + lines.len() > MAX_OWED {
-            self.lost += events as u64;
-            self.metrics.events_lost.add(events as u64);
+        if self.owed_bytes + length > MAX_OWED {
+            self.lost += piece.events as u64;
+            self.metrics.events_lost.add(piece.events as u64);
             return Err(Unrecorded(self.health.why()));
         }
-        self.owed_bytes += lines.len();
-        self.owed.push_back(Piece { lines, events });
+        self.owed_bytes += length;
+        self.owed.push_back(piece);
         self.settle()
     }
 
@@ -157,8 +160,12 @@ impl Worker {
             let rest = piece.lines.get(self.sent..).unwrap_or_default();
             if rest.is_empty() {
                 self.owed_bytes -= piece.lines.len();
+                let rotates = piece.rotates;
                 self.owed.pop_front();
                 self.sent = 0;
+                if let Some(last) = rotates {
+                    self.rotate(last);
+                }
                 continue;
             }
             match self.sink.write(rest) {
@@ -168,7 +175,14 @@ impl Worker {
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        self.sink.settle()
+    }
+
+    /// A file that cannot be ended goes on: lines matter more than its length.
+    fn rotate(&mut self, last: u64) {
+        if let Err(error) = self.sink.rotate(last) {
+            tracing::error!(sink = %self.sink.name(), %error, "no new file can be begun; events go on to the old one");
+        }
     }
 
     /// The target is another one: a line that is half written in the old one is written whole in the new one.

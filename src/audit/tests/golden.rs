@@ -4,12 +4,18 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::samples;
+use crate::audit::chain::{Hash, Position, signed_bytes};
+use crate::audit::checkpoint::{self, Reason};
 use crate::audit::encode::{Identity, encode};
+use crate::audit::line::Draft;
+use crate::audit::signing::SigningKey;
 use crate::audit::stamp::Stamp;
 use crate::audit::{Activity, AuthFailureReason, KeyIdentity, Origin};
 
@@ -59,6 +65,9 @@ const PUBLISHED: &[(&str, &[&str])] = &[
     ("KEX_FAILURE", &["activity-type", "source-ip", "resource-arn", "message", "kex"]),
 ];
 
+/// What has no session: made by the gateway itself.
+const WITHOUT_SESSION: &[&str] = &["CHECKPOINT"];
+
 /// The published record that is closest to one that is not published.
 const CLOSEST: &[(&str, &str)] = &[
     ("PARTIAL_CLOSE", "CLOSE"),
@@ -73,6 +82,7 @@ const CLOSEST: &[(&str, &str)] = &[
     ("EXIT_REASON", "DISCONNECTED"),
     ("REQUEST_DENIED", "DISCONNECTED"),
     ("CONNECTION_REJECTED", "KEX_FAILURE"),
+    ("CHECKPOINT", "DISCONNECTED"),
 ];
 
 /// The anchor's record as its documentation has it: every field a string.
@@ -147,37 +157,100 @@ fn identity() -> Identity {
     Identity { server: "edge-1".into(), resource_arn: "lockgate:server/edge-1".into() }
 }
 
-fn line(number: u32, origin: &Origin, activity: &Activity) -> String {
-    let time = Duration::from_millis(1_785_485_730_042) + Duration::from_secs(number.into());
-    let id = Uuid::from_u128((time.as_millis() << 80) + 0x7b3d_8f21_4a6c_0e97_d000 + u128::from(number));
-    let bytes = encode(&identity(), origin, activity).seal(&Stamp::new(SystemTime::UNIX_EPOCH + time, id));
+fn line(origin: &Origin, activity: &Activity) -> String {
+    let mut bytes = Vec::new();
+    encode(&identity(), origin, activity).seal_into(&mut bytes, &stamp(0), Position::START, None);
     String::from_utf8(bytes).unwrap()
 }
 
-fn lines() -> Vec<String> {
-    (0..).zip(samples::all()).map(|(number, (origin, activity))| line(number, &origin, &activity)).collect()
+fn stamp(number: u32) -> Stamp {
+    let time = Duration::from_millis(1_785_485_730_042) + Duration::from_secs(number.into());
+    let id = Uuid::from_u128((time.as_millis() << 80) + 0x7b3d_8f21_4a6c_0e97_d000 + u128::from(number));
+    Stamp::new(SystemTime::UNIX_EPOCH + time, id)
+}
+
+/// The lines of all samples, as one chain.
+fn lines() -> String {
+    let mut drafts: Vec<Draft> =
+        samples::all().iter().map(|(origin, activity)| encode(&identity(), origin, activity)).collect();
+    drafts.extend(checkpoints());
+    let (mut lines, mut last, key) = (Vec::new(), Position::START, SigningKey::of_tests());
+    for (number, draft) in (0..).zip(drafts) {
+        last = draft.seal_into(&mut lines, &stamp(number), last, Some(&key));
+    }
+    String::from_utf8(lines).unwrap()
+}
+
+fn checkpoints() -> impl Iterator<Item = Draft> {
+    let (chain, key) = (Uuid::from_u128(0x019f_b73e_0000_7b3d_8f21_4a6c_0e97_d000), SigningKey::of_tests());
+    let reasons =
+        [Reason::Start { clean: false, acknowledged: 20 }, Reason::Interval, Reason::Rotation, Reason::Shutdown];
+    reasons.into_iter().map(move |reason| checkpoint::encode(&identity(), chain, reason, Some(key.fingerprint())))
 }
 
 fn message_of(activity: &Activity) -> String {
-    let event: Value = serde_json::from_str(&line(0, &samples::caller(), activity)).unwrap();
+    let event: Value = serde_json::from_str(&line(&samples::caller(), activity)).unwrap();
     event["message"].as_str().unwrap().to_owned()
 }
 
 #[test]
 fn every_line_is_the_golden_one() {
-    for (line, golden) in lines().iter().zip(GOLDEN.lines()) {
-        assert_eq!(line.trim_end_matches('\n'), golden);
+    let lines = lines();
+    if std::env::var_os("LOCKGATE_WRITE_GOLDEN").is_some() {
+        write_golden(&lines);
+        return;
     }
-    assert_eq!(lines().len(), GOLDEN.lines().count());
+    for (line, golden) in lines.lines().zip(GOLDEN.lines()) {
+        assert_eq!(line, golden);
+    }
+    assert_eq!(lines, GOLDEN);
+}
+
+/// After the schema was changed on purpose: the golden lines, and those that the documentation shows, are written anew.
+fn write_golden(lines: &str) {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let id = |line: &str| line.split_once("\"event-id\":\"").map(|(_, rest)| rest[..36].to_owned());
+    let document = DOCUMENT.lines().map(|shown| match id(shown).filter(|_| shown.starts_with('{')) {
+        Some(known) => lines.lines().find(|line| id(line).as_ref() == Some(&known)).unwrap_or(shown),
+        None => shown,
+    });
+    let document = document.map(|line| format!("{line}\n")).collect::<String>();
+    std::fs::write(root.join("src/audit/tests/golden.ndjson"), lines).unwrap();
+    std::fs::write(root.join("docs/EVENTS.md"), document).unwrap();
+}
+
+#[test]
+fn the_golden_lines_are_a_chain_and_their_checkpoints_are_signed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut last = Position::START;
+    let mut signed = 0;
+    for line in GOLDEN.lines() {
+        let event: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(event["sequence"], last.sequence + 1, "{line}");
+        assert_eq!(event["previous"], last.hash.to_string(), "{line}");
+        last = Position { sequence: last.sequence + 1, hash: Hash::of_line(line.as_bytes()) };
+        let Some(signature) = event["signature"].as_str() else { continue };
+        // By somebody else's hand: openssl.
+        let file = |name: &str, content: &[u8]| std::fs::write(folder.path().join(name), content).unwrap();
+        file("key.pub", SigningKey::of_tests().public().as_bytes());
+        file("text", &signed_bytes(line.as_bytes()).unwrap());
+        file("signature", &STANDARD.decode(signature).unwrap());
+        let words = "pkeyutl -verify -pubin -inkey key.pub -rawin -in text -sigfile signature".split(' ');
+        let openssl = std::process::Command::new("openssl").args(words).current_dir(folder.path()).output().unwrap();
+        assert!(openssl.status.success(), "{line}: {openssl:?}");
+        signed += 1;
+    }
+    assert_eq!(signed, checkpoints().count());
 }
 
 #[test]
 fn there_is_a_golden_line_for_each_activity() {
-    let seen: BTreeSet<_> = samples::all().iter().map(|(_, activity)| activity.name()).collect();
+    let samples = samples::all();
+    let seen: BTreeSet<_> = samples.iter().map(|(_, activity)| activity.name()).chain([checkpoint::ACTIVITY]).collect();
     let known: BTreeSet<_> =
         PUBLISHED.iter().map(|(name, _)| *name).chain(CLOSEST.iter().map(|(name, _)| *name)).collect();
     assert_eq!(seen, known);
-    assert_eq!(seen.len(), 18);
+    assert_eq!(seen.len(), 19);
 }
 
 #[test]
@@ -211,9 +284,14 @@ fn fields_are_never_empty_null_or_twice() {
         let unique: BTreeSet<_> = fields.names().into_iter().collect();
         assert_eq!(unique.len(), fields.0.len(), "{golden}");
         for (name, value) in &fields.0 {
-            assert!(value.is_u64() || value.as_str().is_some_and(|text| !text.is_empty()), "{name} in {golden}");
+            let is_plain = value.is_u64() || value.is_boolean() || value.as_str().is_some_and(|text| !text.is_empty());
+            assert!(is_plain, "{name} in {golden}");
         }
-        for name in ["timestamp", "event-id", "server", "session-id", "source-ip", "source-port", "resource-arn"] {
+        let session = ["session-id", "source-ip", "source-port"];
+        let session = session.into_iter().filter(|_| !WITHOUT_SESSION.contains(&fields.activity()));
+        for name in
+            ["timestamp", "event-id", "server", "resource-arn", "sequence", "previous"].into_iter().chain(session)
+        {
             assert!(unique.contains(name), "{name} is missing in {golden}");
         }
     }
@@ -253,7 +331,7 @@ fn what_a_client_sends_is_bounded_and_stays_on_its_line() {
         client: Some("SSH-2.0-".repeat(500).into()),
         ..samples::caller()
     };
-    let text = line(0, &origin, &samples::failure("none", AuthFailureReason::UnknownUser, None));
+    let text = line(&origin, &samples::failure("none", AuthFailureReason::UnknownUser, None));
     let event: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(text.lines().count(), 1);
     assert!(event["user"].as_str().unwrap().len() <= 1024);
@@ -263,7 +341,7 @@ fn what_a_client_sends_is_bounded_and_stays_on_its_line() {
 #[test]
 fn an_ipv4_client_of_an_ipv6_socket_shows_as_ipv4() {
     let origin = Origin { source_ip: "::ffff:192.0.2.7".parse().unwrap(), ..samples::stranger() };
-    let text = line(0, &origin, &samples::failure("none", AuthFailureReason::UnknownUser, None));
+    let text = line(&origin, &samples::failure("none", AuthFailureReason::UnknownUser, None));
     assert!(text.contains(r#""source-ip":"192.0.2.7""#), "{text}");
 }
 

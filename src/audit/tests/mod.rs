@@ -1,6 +1,7 @@
 //! Tests of the audit trail as a whole.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod chained;
 mod golden;
 mod recorder;
 mod samples;

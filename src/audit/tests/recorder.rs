@@ -9,7 +9,9 @@ use super::samples;
 use crate::audit::encode::Identity;
 use crate::audit::queue::{MAX_BYTES, MAX_EVENTS};
 use crate::audit::sink::{Sink, Target};
-use crate::audit::{Activity, MemorySink, OnFailure, Outcome, Recorder, Settings, SinkSettings, SinkTarget};
+use crate::audit::{
+    Activity, FileOptions, MemorySink, OnFailure, Outcome, Recorder, Settings, SinkSettings, SinkTarget,
+};
 use crate::metrics::Metrics;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -19,6 +21,7 @@ fn settings(sinks: impl IntoIterator<Item = (SinkTarget, OnFailure)>) -> Setting
         server: "edge-1".into(),
         resource_arn: "lockgate:server/edge-1".into(),
         sinks: sinks.into_iter().map(|(target, on_failure)| SinkSettings { target, on_failure }).collect(),
+        chain: None,
     }
 }
 
@@ -68,8 +71,12 @@ async fn a_recorded_event_is_there_when_record_returns() {
 async fn many_writers_lose_nothing_and_ids_ascend_in_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("events.ndjson");
-    let recorder =
-        Recorder::start(settings([(SinkTarget::File { path: path.clone() }, OnFailure::Refuse)])).await.unwrap();
+    let recorder = Recorder::start(settings([(
+        SinkTarget::File { path: path.clone(), options: FileOptions::default() },
+        OnFailure::Refuse,
+    )]))
+    .await
+    .unwrap();
     let tasks: Vec<_> = (0..50)
         .map(|task| {
             let recorder = recorder.clone();
@@ -230,7 +237,7 @@ async fn a_dropped_caller_does_not_take_its_queued_event_along() {
 async fn a_reopened_file_is_a_new_file() {
     let folder = tempfile::tempdir().unwrap();
     let (path, old) = (folder.path().join("events.ndjson"), folder.path().join("events.1"));
-    let sinks = [(SinkTarget::File { path: path.clone() }, OnFailure::Refuse)];
+    let sinks = [(SinkTarget::File { path: path.clone(), options: FileOptions::default() }, OnFailure::Refuse)];
     let recorder = Recorder::start(settings(sinks)).await.unwrap();
     record(&recorder, "a").await.unwrap();
     std::fs::rename(&path, &old).unwrap();
@@ -247,7 +254,7 @@ async fn a_file_that_cannot_be_made_anew_refuses_until_it_can() {
     let below = folder.path().join("log");
     std::fs::create_dir(&below).unwrap();
     let path = below.join("events.ndjson");
-    let sinks = [(SinkTarget::File { path: path.clone() }, OnFailure::Refuse)];
+    let sinks = [(SinkTarget::File { path: path.clone(), options: FileOptions::default() }, OnFailure::Refuse)];
     let recorder = Recorder::start(settings(sinks)).await.unwrap();
     std::fs::remove_dir_all(&below).unwrap();
     let error = record(&recorder, "a").await.unwrap_err().to_string();
@@ -261,7 +268,10 @@ async fn a_file_that_cannot_be_made_anew_refuses_until_it_can() {
 #[tokio::test]
 async fn a_sink_that_cannot_be_opened_is_named() {
     let path = std::path::PathBuf::from("/nonexistent/events.ndjson");
-    let error = Recorder::start(settings([(SinkTarget::File { path }, OnFailure::Refuse)])).await.unwrap_err();
+    let error =
+        Recorder::start(settings([(SinkTarget::File { path, options: FileOptions::default() }, OnFailure::Refuse)]))
+            .await
+            .unwrap_err();
     assert!(error.to_string().contains("/nonexistent/events.ndjson"), "{error}");
 }
 

@@ -92,6 +92,7 @@ async fn far_session(staging: &tempfile::TempDir) -> Arc<Session> {
         server: "test".into(),
         resource_arn: "lockgate:server/test".into(),
         sinks: vec![SinkSettings { target: sink, on_failure: OnFailure::Refuse }],
+        chain: None,
     });
     let transfers = Transfers::new(vfs::Settings {
         transfer_memory: 64 << 20,

@@ -2,6 +2,7 @@
 //! as a whole or not at all, and nothing is left over.
 
 mod audit;
+mod chain;
 mod model;
 mod store;
 mod worker;
@@ -61,7 +62,11 @@ impl Campaign {
         let key = setup.key("alice");
         setup.user(User::new("alice").key(&key).home("/local", "disk:/").home("/s3", "lake:/"));
         let events = setup.folder().join("events.ndjson");
-        setup.config["events"] = json!([{ "sink": "file", "path": events }]);
+        // Small files: the gateway dies while it ends one, compresses one or removes one, too.
+        let rotate = json!({ "size": "64KiB" });
+        setup.config["events"] = json!([{ "sink": "file", "path": events, "rotate": rotate, "gzip": true }]);
+        let keys = setup.audit_folder();
+        setup.config["audit"]["checkpoint_every"] = "1s".into();
         setup.limit("drain", "2s");
         Campaign {
             setup,
@@ -71,7 +76,7 @@ impl Campaign {
             workers: (0..WORKERS).map(|number| Worker::new(number, seed)).collect(),
             shared: ["/local/shared", "/s3/shared"].map(|path| (path.to_string(), vec![Fact::Absent])).into(),
             round: Round::default(),
-            audit: Audit::of(events),
+            audit: Audit::of(events, &keys),
             dice: Dice::new(seed),
             checked: 0,
             acknowledged: 0,
@@ -194,13 +199,16 @@ impl Campaign {
     fn report(&self, what: &str, rounds: u64, started: Instant) {
         report(&format!(
             "{what}: {rounds} times; {} operations acknowledged, {} files read and compared; of what was not acknowledged \
-             {} were done and {} not; {} event lines, {} of them torn; {} s",
+             {} were done and {} not; {} event lines, {} torn ones, {} files ended, {} lines missing before a start that says \
+             so; {} s",
             self.acknowledged,
             self.checked,
             self.pending_done,
             self.pending_undone,
             self.audit.lines,
             self.audit.torn,
+            self.audit.ended(),
+            self.audit.chain.missing,
             started.elapsed().as_secs()
         ));
     }
@@ -223,6 +231,7 @@ fn nothing_acknowledged_is_lost_when_the_gateway_is_killed() {
     campaign.check_leftovers();
     campaign.check(true);
     gateway.stop();
+    assert_eq!(campaign.audit.chain.cuts, kills, "each start but the first comes after a cut");
     campaign.report("killed with SIGKILL", kills, started);
 }
 
@@ -249,6 +258,7 @@ fn nothing_is_truncated_when_the_gateway_is_told_to_end() {
         campaign.check(true);
         assert_eq!(campaign.s3.unfinished_uploads(), 0, "parts of uploads that were cut are left");
     }
+    assert_eq!((campaign.audit.chain.cuts, campaign.audit.chain.missing), (0, 0), "each end was in order");
     campaign.report("ended with SIGTERM", ends, started);
 }
 

@@ -1,0 +1,173 @@
+//! What is noted of the chain while it grows, and where it goes on at the start.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use uuid::Uuid;
+
+use super::chain::Position;
+use super::checkpoint::Reason;
+use super::queue::Answer;
+use super::recovery::{End, end_of};
+use super::signing::SigningKey;
+use super::state::{Found, State, StateFile};
+use super::{ChainSettings, Unrecorded};
+
+/// The chain of a process as it begins.
+#[derive(Debug)]
+pub(super) struct Opening {
+    /// Where its state is noted.
+    pub(super) ledger: Ledger,
+    /// The line after which it goes on.
+    pub(super) last: Position,
+    /// The key that signs its checkpoints.
+    pub(super) key: Option<SigningKey>,
+    /// The first checkpoint; none for a chain that nothing is kept of.
+    pub(super) start: Option<Reason>,
+}
+
+impl Opening {
+    /// A chain that begins with this process and ends with it.
+    pub(super) fn fleeting() -> Opening {
+        let state = fresh();
+        Opening { ledger: Ledger::new(None, state), last: Position::START, key: None, start: None }
+    }
+
+    /// Goes on with the chain of a folder, or begins one there. `files` are those that lines of it were appended to.
+    ///
+    /// # Errors
+    /// When the folder or its key cannot be used, or another process uses them; the message says what to do.
+    pub(super) fn of(settings: &ChainSettings, files: &[&Path]) -> io::Result<Opening> {
+        let folder = &settings.folder;
+        let key = SigningKey::read(folder).map_err(io::Error::other)?;
+        let (file, found) = StateFile::open(folder)?;
+        let (state, clean) = match found {
+            Found::Nothing => (fresh(), true),
+            Found::Unreadable => {
+                let folder = folder.display();
+                tracing::error!("the state of the event chain in {folder} cannot be read: a new chain begins");
+                (fresh(), false)
+            }
+            Found::State(state) => go_on(state, files)?,
+        };
+        let start = Reason::Start { clean, acknowledged: state.acknowledged };
+        let last = state.issued;
+        Ok(Opening { ledger: Ledger::new(Some(file), state), last, key: Some(key), start: Some(start) })
+    }
+}
+
+fn fresh() -> State {
+    State { chain: Uuid::now_v7(), issued: Position::START, acknowledged: 0, clean: false }
+}
+
+/// The state to go on with, and whether the process before ended in order.
+fn go_on(state: State, files: &[&Path]) -> io::Result<(State, bool)> {
+    match end_of(state.issued, files)? {
+        End::AsNoted => Ok((State { clean: false, ..state.clone() }, state.clean)),
+        End::Further(issued) => {
+            let (noted, found) = (state.issued.sequence, issued.sequence);
+            tracing::warn!(
+                "the machine lost what was noted of events {} to {found}; the event file has them",
+                noted + 1
+            );
+            Ok((State { issued, clean: false, ..state }, false))
+        }
+        End::Foreign(file) => {
+            tracing::error!(
+                "{} ends with a later event than the last one noted ({}), and does not lead from that to it: a new chain begins",
+                file.display(),
+                state.issued.sequence
+            );
+            Ok((fresh(), false))
+        }
+    }
+}
+
+/// The state of the chain in memory and, when a folder keeps it, on disk.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    chain: Uuid,
+    noted: Mutex<Noted>,
+    /// Why the last write failed. Apart from the rest, so that who asks does not wait for a disk.
+    failure: Mutex<Option<String>>,
+}
+
+#[derive(Debug)]
+struct Noted {
+    file: Option<StateFile>,
+    state: State,
+}
+
+impl Ledger {
+    fn new(file: Option<StateFile>, state: State) -> Ledger {
+        Ledger { chain: state.chain, noted: Mutex::new(Noted { file, state }), failure: Mutex::default() }
+    }
+
+    /// Which chain it is of.
+    pub(super) fn chain(&self) -> Uuid {
+        self.chain
+    }
+
+    /// Notes that lines up to `last` are about to go out; `sync` waits for the disk.
+    pub(super) fn issue(&self, last: Position, sync: bool) -> Answer {
+        self.note(sync, |state| state.issued = last)
+    }
+
+    /// Notes that every required sink has the lines up to this one.
+    pub(super) fn acknowledge(&self, sequence: u64) -> Answer {
+        self.note(false, |state| state.acknowledged = sequence)
+    }
+
+    /// Nothing comes any more: another process may go on. `complete`: every required sink has everything, which is noted.
+    pub(super) fn end(&self, complete: bool) {
+        if complete {
+            // What cannot be noted is logged: the next start will say that this end was not in order.
+            let _ = self.note(true, |state| state.clean = state.acknowledged == state.issued.sequence);
+        }
+        self.noted().file = None;
+    }
+
+    /// Fails while the state cannot be written.
+    pub(super) fn ready(&self) -> Answer {
+        self.failure().clone().map_or(Ok(()), |why| Err(Unrecorded(why)))
+    }
+
+    /// Tries once more to write the state.
+    pub(super) fn retry(&self) -> Answer {
+        self.note(true, |_| {})
+    }
+
+    fn note(&self, sync: bool, change: impl FnOnce(&mut State)) -> Answer {
+        let mut noted = self.noted();
+        let Noted { file, state } = &mut *noted;
+        change(state);
+        let Some(file) = file else { return Ok(()) };
+        let written = file.write(state).and_then(|()| if sync { file.sync() } else { Ok(()) });
+        let mut failure = self.failure();
+        match written {
+            Ok(()) => {
+                if failure.take().is_some() {
+                    tracing::warn!("the state of the event chain can be written again");
+                }
+                Ok(())
+            }
+            Err(error) => {
+                let why = format!("the state of the event chain: {error}");
+                if failure.is_none() {
+                    tracing::error!("cannot write {why}; trying again each second");
+                }
+                *failure = Some(why.clone());
+                Err(Unrecorded(why))
+            }
+        }
+    }
+
+    fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failure(&self) -> MutexGuard<'_, Option<String>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

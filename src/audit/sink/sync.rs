@@ -1,0 +1,86 @@
+//! Brings a file to the disk every so often, from a thread of its own: nobody waits for it.
+
+use std::fs::File;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// The thread and what it is told. Ends when it is dropped.
+#[derive(Debug)]
+pub(super) struct Syncer {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Written, and not brought to the disk since.
+    dirty: Option<Arc<File>>,
+    failure: Option<io::Error>,
+    ended: bool,
+}
+
+impl Syncer {
+    /// Starts the thread.
+    pub(super) fn start(every: Duration) -> io::Result<Syncer> {
+        let shared = Arc::<Shared>::default();
+        let theirs = Arc::clone(&shared);
+        std::thread::Builder::new().name("audit-sync".into()).spawn(move || theirs.run(every))?;
+        Ok(Syncer { shared })
+    }
+
+    /// Something was written to this file.
+    pub(super) fn written(&self, file: &Arc<File>) {
+        let mut state = self.shared.lock();
+        if state.dirty.is_none() {
+            state.dirty = Some(Arc::clone(file));
+            self.shared.changed.notify_one();
+        }
+    }
+
+    /// From now on another file is written; who ends the old one brings it to the disk.
+    pub(super) fn forget(&self) {
+        self.shared.lock().dirty = None;
+    }
+
+    /// What went wrong since this was last asked.
+    pub(super) fn outcome(&self) -> io::Result<()> {
+        self.shared.lock().failure.take().map_or(Ok(()), Err)
+    }
+}
+
+impl Drop for Syncer {
+    fn drop(&mut self) {
+        self.shared.lock().ended = true;
+        self.shared.changed.notify_one();
+    }
+}
+
+impl Shared {
+    fn run(&self, every: Duration) {
+        loop {
+            let waiting = self.changed.wait_while(self.lock(), |state| state.dirty.is_none() && !state.ended);
+            // The time begins with the first write: what is written meanwhile goes along.
+            let state = waiting.unwrap_or_else(PoisonError::into_inner);
+            let ended = self.changed.wait_timeout_while(state, every, |state| !state.ended);
+            let (mut state, _) = ended.unwrap_or_else(PoisonError::into_inner);
+            let (file, ended) = (state.dirty.take(), state.ended);
+            drop(state);
+            if let Some(Err(error)) = file.map(|file| file.sync_data()) {
+                self.lock().failure = Some(error);
+            }
+            if ended {
+                return;
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

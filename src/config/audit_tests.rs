@@ -1,0 +1,103 @@
+//! Tests of `audit` and of the options of file sinks.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use super::*;
+use crate::audit::{FileOptions, Fsync, SigningKey, SinkTarget};
+
+const LEAST: &str = "server: { listen: ['127.0.0.1:0'], host_keys: [k] }\nstores: {}\nusers: []\n";
+
+fn read(more: &str, folder: &Path, look_at_files: bool) -> Result<gateway::Settings, Problems> {
+    let around = Surroundings { folder: folder.to_owned(), host_name: "h".into(), look_at_files };
+    read_from(&format!("{LEAST}{more}"), &around, &|_| None, Problems::new(Path::new("c")))
+}
+
+fn options(sink: &str) -> FileOptions {
+    let settings = read(&format!("events: [{{ sink: file, path: e, {sink} }}]"), Path::new("/etc"), false).unwrap();
+    let SinkTarget::File { options, .. } = &settings.audit.sinks[0].target else { panic!("{:?}", settings.audit) };
+    options.clone()
+}
+
+#[track_caller]
+fn assert_problem(more: &str, place: &str, words: &str) {
+    let problems = read(more, Path::new("/etc"), false).unwrap_err();
+    let list: Vec<_> = problems.list().iter().map(|problem| (problem.place.as_str(), problem.text.as_str())).collect();
+    assert!(list.len() == 1 && list[0].0 == place && list[0].1.contains(words), "{problems}");
+}
+
+#[test]
+fn the_chain_has_a_folder_and_a_time() {
+    assert!(read("", Path::new("/etc"), false).unwrap().audit.chain.is_none());
+    let chain = |more: &str| read(more, Path::new("/etc/lockgate"), false).unwrap().audit.chain.unwrap();
+    let default = chain("audit: { folder: audit }");
+    assert_eq!(
+        (default.folder.as_path(), default.checkpoint_every),
+        (Path::new("/etc/lockgate/audit"), Duration::from_secs(60))
+    );
+    assert_eq!(chain("audit: { folder: /a, checkpoint_every: 5s }").checkpoint_every, Duration::from_secs(5));
+    assert_problem("audit: {}", "audit.folder", "is missing; the folder of the signing key");
+    assert_problem("audit: { folder: '' }", "audit.folder", "is not a path");
+    assert_problem("audit: { folder: a, checkpoint_every: 10ms }", "audit.checkpoint_every", "must be from 1s to 1d");
+    assert_problem("audit: { folder: a, key: b }", "audit.key", "unknown key");
+}
+
+#[test]
+fn a_file_sink_has_its_options() {
+    assert_eq!(options(""), FileOptions { rotate: None, fsync: Fsync::Every(Duration::from_secs(1)) });
+    for (text, fsync) in
+        [("never", Fsync::Never), ("batch", Fsync::Batch), ("100ms", Fsync::Every(Duration::from_millis(100)))]
+    {
+        assert_eq!(options(&format!("fsync: {text}")).fsync, fsync);
+    }
+    let rotate = options("rotate: { size: 100MiB, age: 1d }, gzip: true, keep: 7").rotate.unwrap();
+    assert_eq!((rotate.size, rotate.age), (Some(100 << 20), Some(Duration::from_secs(86_400))));
+    assert_eq!((rotate.gzip, rotate.keep.map(usize::from)), (true, Some(7)));
+    let rotate = options("rotate: { age: 90m }").rotate.unwrap();
+    assert_eq!(
+        (rotate.size, rotate.age, rotate.gzip, rotate.keep),
+        (None, Some(Duration::from_secs(5400)), false, None)
+    );
+    options("gzip: false");
+}
+
+#[test]
+fn wrong_options_are_told() {
+    let file = |sink: &str| format!("events: [{{ sink: file, path: e, {sink} }}]");
+    assert_problem(&file("fsync: often"), "events[0].fsync", "write never, batch, or a duration");
+    assert_problem(&file("fsync: 2h"), "events[0].fsync", "must be from 10ms to 1h");
+    assert_problem(&file("rotate: {}"), "events[0].rotate", "write a size or an age");
+    assert_problem(&file("rotate: { size: 1KiB }"), "events[0].rotate.size", "must be from 64KiB");
+    assert_problem(&file("rotate: { age: 1s }"), "events[0].rotate.age", "must be from 1m to 366d");
+    assert_problem(&file("rotate: { size: 1MiB }, keep: 0"), "events[0].keep", "must be from 1");
+    assert_problem(&file("gzip: true"), "events[0].gzip", "a file that never ends leaves no old ones");
+    assert_problem(&file("keep: 3"), "events[0].keep", "a file that never ends leaves no old ones");
+    assert_problem("events: [{ sink: stdout, fsync: batch }]", "events[0].fsync", "a stdout sink has no fsync");
+}
+
+#[test]
+fn a_check_looks_at_the_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let audit = folder.path().join("audit");
+    let found = |words: &str| {
+        let problems = read("audit: { folder: audit }", folder.path(), true).unwrap_err();
+        let hit = problems.list().iter().any(|p| p.place == "audit.folder" && p.outside && p.text.contains(words));
+        assert!(hit, "{problems}");
+    };
+    found("does not exist; `lockgate init` makes one");
+    fs::create_dir(&audit).unwrap();
+    found("signing_key is missing; make one");
+    let key = SigningKey::make().unwrap();
+    let path = audit.join("signing_key");
+    fs::write(&path, key.private.as_bytes()).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+    found("is open to others (mode 0644)");
+    fs::set_permissions(&path, Permissions::from_mode(0o400)).unwrap();
+    found("openssl pkey -in");
+    fs::write(audit.join("signing_key.pub"), &key.public).unwrap();
+    let problems = read("audit: { folder: audit }", folder.path(), true).unwrap_err();
+    assert!(problems.list().iter().all(|problem| problem.place != "audit.folder"), "{problems}");
+}

@@ -1,0 +1,104 @@
+//! The shape of `audit`, and of what becomes of a file of events.
+
+use std::time::Duration;
+
+use super::problem::Problems;
+use super::reader::{At, Item, Section};
+use super::units::parse_duration;
+use crate::audit::Fsync;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How often a checkpoint is made if `checkpoint_every` is left out.
+const CHECKPOINT_EVERY: Duration = MINUTE;
+
+/// `audit`
+#[derive(Debug)]
+pub(super) struct Audit {
+    pub folder: Option<At<String>>,
+    pub checkpoint_every: Duration,
+}
+
+/// `rotate`, `gzip`, `keep` and `fsync` of a file sink
+#[derive(Debug)]
+pub(super) struct FileCare {
+    pub rotate: Option<At<Rotate>>,
+    pub gzip: Option<At<bool>>,
+    pub keep: Option<At<u64>>,
+    pub fsync: Option<At<Fsync>>,
+}
+
+/// `events[i].rotate`
+#[derive(Debug)]
+pub(super) struct Rotate {
+    pub size: Option<u64>,
+    pub age: Option<Duration>,
+}
+
+/// Reads `audit`.
+pub(super) fn read_audit(item: &Item<'_>, problems: &mut Problems) -> Option<Audit> {
+    let mut section = item.section(problems)?;
+    let folder = section.need("folder", "the folder of the signing key; `lockgate init` makes one", problems);
+    let folder = folder.and_then(|item| item.placed_text(problems));
+    let every = section.take("checkpoint_every").and_then(|item| item.duration(SECOND..=DAY, problems));
+    section.close(problems);
+    Some(Audit { folder, checkpoint_every: every.unwrap_or(CHECKPOINT_EVERY) })
+}
+
+/// Reads what a sink says of its file.
+pub(super) fn read_file_care(section: &mut Section<'_>, problems: &mut Problems) -> FileCare {
+    let rotate = section.take("rotate");
+    let gzip = section.take("gzip");
+    let keep = section.take("keep");
+    let fsync = section.take("fsync");
+    FileCare {
+        rotate: rotate.and_then(|item| Some(item.at(read_rotate(&item, problems)?))),
+        gzip: gzip.and_then(|item| Some(item.at(item.boolean(problems)?))),
+        keep: keep.and_then(|item| Some(item.at(item.integer(1..=1_000_000, problems)?))),
+        fsync: fsync.and_then(|item| Some(item.at(read_fsync(&item, problems)?))),
+    }
+}
+
+impl FileCare {
+    /// Notes everything that is given, for a sink that has no file.
+    pub fn refuse(&self, kind: &str, problems: &mut Problems) {
+        let mut refuse = |key: &str, at: Option<At<()>>| {
+            if let Some(at) = at {
+                let text = format!("a {kind} sink has no {key}; remove it, or write `sink: file`");
+                at.problem(problems, text);
+            }
+        };
+        refuse("rotate", self.rotate.as_ref().map(At::place_only));
+        refuse("gzip", self.gzip.as_ref().map(At::place_only));
+        refuse("keep", self.keep.as_ref().map(At::place_only));
+        refuse("fsync", self.fsync.as_ref().map(At::place_only));
+    }
+}
+
+fn read_rotate(item: &Item<'_>, problems: &mut Problems) -> Option<Rotate> {
+    let mut section = item.section(problems)?;
+    let size = section.take("size").map(|item| item.size(64 << 10..=1 << 40, problems));
+    let age = section.take("age").map(|item| item.duration(MINUTE..=366 * DAY, problems));
+    section.close(problems);
+    if size.is_none() && age.is_none() {
+        item.problem(problems, "write a size or an age, as in { size: 100MiB, age: 1d }");
+    }
+    Some(Rotate { size: size.flatten(), age: age.flatten() })
+}
+
+fn read_fsync(item: &Item<'_>, problems: &mut Problems) -> Option<Fsync> {
+    let text = item.text(problems)?;
+    match text {
+        "never" => Some(Fsync::Never),
+        "batch" => Some(Fsync::Batch),
+        _ if parse_duration(text).is_ok() => {
+            item.duration(Duration::from_millis(10)..=60 * MINUTE, problems).map(Fsync::Every)
+        }
+        _ => {
+            item.problem(problems, "write never, batch, or a duration, as in 1s");
+            None
+        }
+    }
+}
