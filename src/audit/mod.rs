@@ -27,9 +27,11 @@ pub use event::{
 };
 pub use recorder::Recorder;
 pub use sink::memory::MemorySink;
-
-use std::path::PathBuf;
-use std::sync::Arc;
+pub use sink::{
+    ACTIVITIES, ArchivePlace, BatchSettings, CollectorHeader, CollectorUrl, DEFAULT_FACILITY, Encoding, FACILITIES,
+    Filter, Format, Framing, HostPort, HttpTarget, OnFailure, Shape, SinkSettings, SinkTarget, SpoolSettings,
+    StoreTarget, SyslogAddress, SyslogTarget, read_authorities,
+};
 
 /// Where events go, and as whom.
 #[derive(Debug, Clone)]
@@ -40,39 +42,6 @@ pub struct Settings {
     pub resource_arn: String,
     /// The sinks.
     pub sinks: Vec<SinkSettings>,
-}
-
-/// One sink.
-#[derive(Debug, Clone)]
-pub struct SinkSettings {
-    /// Where it writes.
-    pub target: SinkTarget,
-    /// What happens when it cannot take an event.
-    pub on_failure: OnFailure,
-}
-
-/// Where a sink writes.
-#[derive(Debug, Clone)]
-pub enum SinkTarget {
-    /// JSON lines on standard output.
-    Stdout,
-    /// JSON lines appended to a file.
-    File {
-        /// The file, made with mode 0640 when it is not there; its folder must exist.
-        path: PathBuf,
-    },
-    /// Kept in memory: for tests, and for programs that embed the gateway. No configuration names it.
-    Memory(Arc<MemorySink>),
-}
-
-/// What happens when a sink cannot take an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnFailure {
-    /// Operations are refused rather than left unrecorded.
-    #[default]
-    Refuse,
-    /// Operations go on; the loss is logged and counted.
-    Continue,
 }
 
 /// A required sink cannot take events.

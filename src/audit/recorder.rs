@@ -1,5 +1,6 @@
 //! The recorder: takes events from everyone, writes them in batches, and answers when they are written.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,8 +12,8 @@ use tokio::sync::Mutex;
 use super::count::count;
 use super::encode::{Identity, encode};
 use super::queue::{Answer, Batch, Queue};
-use super::sink::{self, Sink, SinkHandle};
-use super::{Activity, OnFailure, Origin, Settings, Unrecorded};
+use super::sink::{self, Around, Sink, SinkHandle};
+use super::{Activity, Archive, ArchivePlace, OnFailure, Origin, Settings, Unrecorded};
 use crate::metrics::Metrics;
 
 /// How long [`Recorder::close`] waits for a sink that operations do not wait for.
@@ -52,9 +53,22 @@ impl Recorder {
     /// # Errors
     /// When a sink cannot be opened; the message names it.
     pub async fn start_with(settings: Settings, metrics: Arc<Metrics>) -> io::Result<Recorder> {
+        Recorder::start_keeping(settings, BTreeMap::new(), metrics).await
+    }
+
+    /// As [`Recorder::start_with`], with the folders of stores that store sinks name.
+    ///
+    /// # Errors
+    /// When a sink cannot be opened; the message names it.
+    pub async fn start_keeping(
+        settings: Settings,
+        archives: BTreeMap<ArchivePlace, Arc<dyn Archive>>,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<Recorder> {
+        let around = Around { server: settings.server.clone(), archives };
         let mut sinks = Vec::with_capacity(settings.sinks.len());
         for sink in &settings.sinks {
-            sinks.push((sink::open(&sink.target)?, sink.on_failure));
+            sinks.push((sink::open(sink, &around)?, sink.on_failure));
         }
         Recorder::over(Identity { server: settings.server, resource_arn: settings.resource_arn }, sinks, metrics)
     }

@@ -93,11 +93,9 @@ mod tests {
     #[test]
     fn a_sink_is_reached_without_being_made() {
         let folder = tempfile::tempdir().unwrap();
-        let sink = |name: &str| SinkSettings {
-            target: SinkTarget::File { path: folder.path().join(name) },
-            on_failure: OnFailure::Refuse,
-        };
-        assert_eq!(reach_sink(&SinkSettings { target: SinkTarget::Stdout, on_failure: OnFailure::Refuse }), Ok(()));
+        let sink =
+            |name: &str| SinkSettings::of(SinkTarget::File { path: folder.path().join(name) }, OnFailure::Refuse);
+        assert_eq!(reach_sink(&SinkSettings::of(SinkTarget::Stdout, OnFailure::Refuse)), Ok(()));
         assert_eq!(reach_sink(&sink("new")), Ok(()));
         assert!(!folder.path().join("new").exists());
         std::fs::write(folder.path().join("old"), "line\n").unwrap();

@@ -9,6 +9,7 @@ use super::problem::{Problems, near, quoted};
 use super::raw;
 use super::reader::At;
 use super::resolve_events::resolve_sinks;
+use super::resolve_sinks::Context;
 use super::resolve_users::{resolve_authorities, resolve_users};
 use crate::secret::Secret;
 use crate::ssh::AlgorithmLists;
@@ -53,7 +54,15 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
             staging_folder: staging_folder(&raw.limits, &server, around),
             partial_uploads: raw.partial_uploads,
         },
-        audit: audit::Settings { server, resource_arn, sinks: resolve_sinks(raw.events.as_deref(), around, problems) },
+        audit: audit::Settings {
+            server,
+            resource_arn,
+            sinks: resolve_sinks(
+                raw.events.as_deref(),
+                &Context { stores: &raw.stores, audit_folder: None, around },
+                problems,
+            ),
+        },
         strict_setstat: raw.strict_setstat,
     }
 }

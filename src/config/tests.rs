@@ -63,7 +63,7 @@ fn the_least_configuration_has_the_defaults() {
     assert_eq!(settings.audit.resource_arn, "lockgate:server/the-host");
     assert!(matches!(
         settings.audit.sinks[..],
-        [crate::audit::SinkSettings { target: SinkTarget::Stdout, on_failure: OnFailure::Refuse }]
+        [crate::audit::SinkSettings { target: SinkTarget::Stdout, on_failure: OnFailure::Refuse, .. }]
     ));
     assert_eq!(settings.ssh.listen, ["127.0.0.1:2022".parse().unwrap()]);
     assert_eq!(settings.ssh.host_keys, [Path::new("/etc/lockgate/host_key")]);

@@ -115,6 +115,10 @@ impl Worker {
     }
 
     fn write(&mut self, lines: Bytes, events: usize) -> Answer {
+        let (lines, events) = self.sink.shape(lines, events);
+        if lines.is_empty() {
+            return Ok(());
+        }
         if self.owed_bytes + lines.len() > MAX_OWED {
             // Older lines first: the gap stands at the end, and what is written stays in order.
             let _ = self.settle();
@@ -190,7 +194,9 @@ impl Worker {
 
     /// The end: one more try, then what is still owed is lost.
     fn give_up(&mut self) {
-        if self.owed.is_empty() || self.settle().is_ok() {
+        let settled = self.owed.is_empty() || self.settle().is_ok();
+        self.sink.close();
+        if settled {
             return;
         }
         let events: usize = self.owed.iter().map(|piece| piece.events).sum();
