@@ -13,6 +13,7 @@ mod spool;
 mod spooled;
 pub(super) mod stdout;
 mod store;
+mod syslog;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -64,6 +65,11 @@ pub(super) trait Sink: Send {
         false
     }
 
+    /// After how long without a line [`Sink::prepare`] is to be called all the same; `None` when it need not be.
+    fn looks_again(&self) -> Option<Duration> {
+        None
+    }
+
     /// Called once, after the last write: brings on its way what waits, and does not take long.
     fn close(&mut self) {}
 }
@@ -92,7 +98,8 @@ pub(super) fn open(settings: &SinkSettings, around: &Around) -> io::Result<Box<d
         SinkTarget::Stdout => Box::new(stdout::StdoutSink::open()?),
         SinkTarget::File { path } => Box::new(file::FileSink::open(path)?),
         SinkTarget::Store(target) => Box::new(store::open(target, around)?),
-        SinkTarget::Syslog(_) | SinkTarget::Http(_) => return Err(io::ErrorKind::Unsupported.into()),
+        SinkTarget::Syslog(target) => Box::new(syslog::SyslogSink::new(target, around)),
+        SinkTarget::Http(_) => return Err(io::ErrorKind::Unsupported.into()),
         SinkTarget::Memory(memory) => Box::new(Arc::clone(memory)),
     };
     Ok(Shaped::over(sink, &settings.shape))

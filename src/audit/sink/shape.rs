@@ -1,6 +1,7 @@
 //! Which events a sink takes, and in which form: from whole lines to whole lines, in the sink's thread.
 
 use std::io;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -73,6 +74,10 @@ impl Sink for Shaped {
 
     fn reopens(&self) -> bool {
         self.inner.reopens()
+    }
+
+    fn looks_again(&self) -> Option<Duration> {
+        self.inner.looks_again()
     }
 
     fn close(&mut self) {

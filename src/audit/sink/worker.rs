@@ -102,10 +102,10 @@ impl Worker {
         self.give_up();
     }
 
-    /// The next command; while the sink fails, tries it again meanwhile.
+    /// The next command; while the sink fails, or wants to be looked at, settles meanwhile.
     fn next(&mut self, inbox: &Receiver<Command>) -> Option<Command> {
-        while self.health.is_failing() {
-            match inbox.recv_timeout(RETRY) {
+        while let Some(pause) = if self.health.is_failing() { Some(RETRY) } else { self.sink.looks_again() } {
+            match inbox.recv_timeout(pause) {
                 Ok(command) => return Some(command),
                 Err(RecvTimeoutError::Timeout) => drop(self.settle()),
                 Err(RecvTimeoutError::Disconnected) => return None,
