@@ -8,6 +8,8 @@
 mod store;
 #[path = "support/mod.rs"]
 mod support;
+#[path = "sinks/syslog.rs"]
+mod syslog;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -191,7 +191,9 @@ fn resolve_globs(patterns: &[At<String>], problems: &mut Problems) -> Option<Glo
     for pattern in patterns {
         match Glob::new(&pattern.value) {
             Ok(glob) => drop(set.add(glob)),
-            Err(error) => pattern.problem(problems, format!("is not a pattern: {}; write as in partner-*", error.kind())),
+            Err(error) => {
+                pattern.problem(problems, format!("is not a pattern: {}; write as in partner-*", error.kind()))
+            }
         }
     }
     set.build().ok()

@@ -36,7 +36,7 @@ fn waiting(place: &Place) -> Vec<PathBuf> {
 fn delivered(lake: &S3Store) -> Vec<String> {
     let mut lines = Vec::new();
     for key in lake.objects().into_keys().filter(|key| key.starts_with("audit/")) {
-                // curl signs the path as it is given, and the server as it is encoded.
+        // curl signs the path as it is given, and the server as it is encoded.
         let text = lake.read(&key.replace('=', "%3D"), |stream| {
             let mut text = String::new();
             GzDecoder::new(stream).read_to_string(&mut text).expect("gzip");
@@ -148,7 +148,8 @@ fn a_full_spool_refuses_operations_until_the_store_is_back() {
     proxy.answer(|request| (request.method == "PUT").then_some(403));
     // What an earlier run left fills the spool but for a little.
     fs::create_dir_all(spool(&place)).unwrap();
-    let line = format!("{{\"timestamp\":\"2026-07-31T08:00:00.000Z\",\"event-id\":\"old\",\"x\":\"{}\"}}\n", "x".repeat(4000));
+    let line =
+        format!("{{\"timestamp\":\"2026-07-31T08:00:00.000Z\",\"event-id\":\"old\",\"x\":\"{}\"}}\n", "x".repeat(4000));
     fs::write(spool(&place).join("00000000000000000000.ndjson"), line.repeat((16 << 20) / line.len() - 1)).unwrap();
     let gateway = place.setup.start();
     let client = gateway.client("alice", &place.key);

@@ -11,8 +11,8 @@ use super::settings::{HostPort, SyslogAddress};
 
 /// The facilities of RFC 5424, each at the place of its number. Those without a customary name have one of RFC 5424's words.
 pub const FACILITIES: [&str; 24] = [
-    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp", "audit",
-    "alert", "clock", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp",
+    "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
 ];
 
 /// Where a socket of the file system is on Linux, before its name is exhausted.
@@ -113,8 +113,9 @@ impl CollectorHeader {
         if OWN_HEADERS.contains(&known.as_str()) {
             return Err("this header follows from the body; remove it".into());
         }
-        HeaderValue::from_str(value.expose())
-            .map_err(|_| "the value cannot be a header: it holds a control character, a line end for instance".to_owned())?;
+        HeaderValue::from_str(value.expose()).map_err(|_| {
+            "the value cannot be a header: it holds a control character, a line end for instance".to_owned()
+        })?;
         Ok(CollectorHeader { name: name.to_owned(), value: value.clone() })
     }
 
@@ -139,7 +140,9 @@ mod tests {
         let to = HostPort { host: "192.0.2.7".into(), port: 6514 };
         assert_eq!(SyslogAddress::parse("tls://192.0.2.7:6514"), Ok(SyslogAddress::Tls { to, ca_file: None }));
         assert_eq!(SyslogAddress::parse("unix:/dev/log"), Ok(SyslogAddress::Unix("/dev/log".into())));
-        for wrong in ["", "udp://a:1", "tcp://a", "tcp://:1", "tcp://a:0", "tcp://a b:1", "tcp://::1:2", "unix:log", "a:514"] {
+        for wrong in
+            ["", "udp://a:1", "tcp://a", "tcp://:1", "tcp://a:0", "tcp://a b:1", "tcp://::1:2", "unix:log", "a:514"]
+        {
             assert!(SyslogAddress::parse(wrong).is_err(), "{wrong}");
         }
         assert_eq!(HostPort { host: "::1".into(), port: 1 }.to_string(), "[::1]:1");
@@ -149,7 +152,10 @@ mod tests {
     fn the_name_of_a_collector_holds_no_credential() {
         let url = |text: &str| CollectorUrl::parse(&Secret::new(text.into()));
         let collector = url("https://anna:geheim@logs.example.org:8443/v1/in?token=geheim#geheim").unwrap();
-        assert_eq!((collector.name.as_str(), collector.host.as_str()), ("https://logs.example.org:8443/v1/in", "logs.example.org:8443"));
+        assert_eq!(
+            (collector.name.as_str(), collector.host.as_str()),
+            ("https://logs.example.org:8443/v1/in", "logs.example.org:8443")
+        );
         assert!(!format!("{collector:?}").contains("geheim"));
         for wrong in ["", "ftp://a/", "https://", "logs.example.org/geheim"] {
             assert!(!url(wrong).unwrap_err().contains("geheim"), "{wrong}");

@@ -35,8 +35,8 @@ pub use address::{CollectorHeader, CollectorUrl, FACILITIES};
 pub use authorities::read_authorities;
 pub use filter::{ACTIVITIES, Filter};
 pub use settings::{
-    ArchivePlace, BatchSettings, DEFAULT_FACILITY, Encoding, Framing, HostPort, HttpTarget, OnFailure, SinkSettings, SinkTarget,
-    SpoolSettings, StoreTarget, SyslogAddress, SyslogTarget,
+    ArchivePlace, BatchSettings, DEFAULT_FACILITY, Encoding, Framing, HostPort, HttpTarget, OnFailure, SinkSettings,
+    SinkTarget, SpoolSettings, StoreTarget, SyslogAddress, SyslogTarget,
 };
 pub use shape::{Format, Shape};
 

@@ -84,8 +84,9 @@ pub(super) enum Next {
 impl Spool {
     /// Opens the folder, or makes it, and takes over what is in it.
     pub(super) fn open(settings: &SpoolSettings) -> io::Result<Spool> {
-        let named =
-            |error: io::Error| io::Error::new(error.kind(), format!("the spool {}: {error}", settings.folder.display()));
+        let named = |error: io::Error| {
+            io::Error::new(error.kind(), format!("the spool {}: {error}", settings.folder.display()))
+        };
         let lock = claim(&settings.folder).map_err(named)?;
         let state = take_over(&settings.folder).map_err(named)?;
         let (settings, state) = (settings.clone(), Mutex::new(state));
@@ -216,7 +217,9 @@ impl Spool {
             let (events, bytes, last_hour) = match (part.events, &state.filling) {
                 (0, Some(filling)) => (filling.events, filling.bytes, &filling.hour),
                 (0, None) => (0, 0, &hour),
-                (_, Some(filling)) => (filling.events + part.events, filling.bytes + part.bytes.len() as u64, &part.hour),
+                (_, Some(filling)) => {
+                    (filling.events + part.events, filling.bytes + part.bytes.len() as u64, &part.hour)
+                }
                 (_, None) => (part.events, part.bytes.len() as u64, &part.hour),
             };
             let spoiled = state.filling.as_ref().is_some_and(|filling| filling.spoiled);
@@ -297,7 +300,9 @@ fn claim(folder: &Path) -> io::Result<File> {
     let lock = options.write(true).create(true).truncate(false).mode(FILE_MODE).open(folder.join("lock"))?;
     match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(lock),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(io::Error::other("it is in use: each sink of each gateway needs its own")),
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            Err(io::Error::other("it is in use: each sink of each gateway needs its own"))
+        }
         Err(error) => Err(error.into()),
     }
 }

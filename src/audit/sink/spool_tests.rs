@@ -6,7 +6,12 @@ use crate::audit::sink::settings::BatchSettings;
 const LATER: Duration = Duration::from_secs(3600);
 
 fn settings(folder: &Path, events: u64, size: u64, limit: u64) -> SpoolSettings {
-    SpoolSettings { folder: folder.join("spool"), limit, fsync: true, batch: BatchSettings { events, size, age: LATER } }
+    SpoolSettings {
+        folder: folder.join("spool"),
+        limit,
+        fsync: true,
+        batch: BatchSettings { events, size, age: LATER },
+    }
 }
 
 fn line(hour: u32, text: &str) -> String {

@@ -108,8 +108,7 @@ impl Name {
         };
         let hour = first.hour().unwrap_or("1970-01-01T00");
         let part = |range: std::ops::Range<usize>| hour.get(range).unwrap_or_default();
-        let folder =
-            format!("year={}/month={}/day={}/hour={}", part(0..4), part(5..7), part(8..10), part(11..13));
+        let folder = format!("year={}/month={}/day={}/hour={}", part(0..4), part(5..7), part(8..10), part(11..13));
         Name { folder, server: server.to_owned(), first: place(&first), last: place(&last), own }
     }
 

@@ -65,7 +65,9 @@ impl Archive for Shelf {
 }
 
 fn line(sequence: u64, id: &str) -> String {
-    format!("{{\"timestamp\":\"2026-07-31T08:15:30.042Z\",\"event-id\":\"{id}\",\"sequence\":{sequence},\"previous\":\"\"}}\n")
+    format!(
+        "{{\"timestamp\":\"2026-07-31T08:15:30.042Z\",\"event-id\":\"{id}\",\"sequence\":{sequence},\"previous\":\"\"}}\n"
+    )
 }
 
 fn target(folder: &std::path::Path, events: u64) -> StoreTarget {
@@ -112,9 +114,8 @@ async fn batches_become_objects_with_their_numbers_in_their_names() {
     let lines = [line(1, "a"), line(2, "b"), line(3, "c")].concat();
     write_all(&mut sink, lines.as_bytes());
     close(sink).await;
-    let name = |first: u64, last: u64| {
-        format!("year=2026/month=07/day=31/hour=08/edge-1-{first:020}-{last:020}.ndjson.gz")
-    };
+    let name =
+        |first: u64, last: u64| format!("year=2026/month=07/day=31/hour=08/edge-1-{first:020}-{last:020}.ndjson.gz");
     assert_eq!(shelf.names(), [name(1, 2), name(3, 3)]);
     assert_eq!(shelf.lines(), lines);
 }
