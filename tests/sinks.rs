@@ -4,6 +4,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "sinks/collector.rs"]
+mod collector;
+#[path = "sinks/http.rs"]
+mod http;
 #[path = "sinks/store.rs"]
 mod store;
 #[path = "support/mod.rs"]

@@ -122,7 +122,7 @@ impl Rsyslog {
 }
 
 /// An authority, and a certificate of it for this machine.
-fn make_certificate(folder: &Path) {
+pub fn make_certificate(folder: &Path) {
     let openssl = |words: &[&str]| {
         run(Command::new("openssl").current_dir(folder).args(words)).succeeded();
     };

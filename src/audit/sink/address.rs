@@ -87,6 +87,11 @@ impl CollectorUrl {
         Ok(CollectorUrl { whole: text.clone(), name: url.to_string(), host })
     }
 
+    /// Whether it is `https`.
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.name.starts_with("https:")
+    }
+
     /// All of it; whoever calls this must not print it.
     pub(super) fn expose(&self) -> &str {
         self.whole.expose()

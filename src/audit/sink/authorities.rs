@@ -42,6 +42,11 @@ pub(super) fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>,
     if roots.is_empty() {
         return Err("the system trusts no authority; name a `ca_file`".into());
     }
+    trusting(roots)
+}
+
+/// A TLS client that trusts these.
+pub(super) fn trusting(roots: RootCertStore) -> Result<Arc<ClientConfig>, String> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let builder = builder.map_err(|error| error.to_string())?;

@@ -6,7 +6,9 @@ mod carrier;
 mod file;
 mod filter;
 mod heading;
+mod http;
 pub(super) mod memory;
+mod reach;
 mod settings;
 mod shape;
 mod spool;
@@ -99,7 +101,7 @@ pub(super) fn open(settings: &SinkSettings, around: &Around) -> io::Result<Box<d
         SinkTarget::File { path } => Box::new(file::FileSink::open(path)?),
         SinkTarget::Store(target) => Box::new(store::open(target, around)?),
         SinkTarget::Syslog(target) => Box::new(syslog::SyslogSink::new(target, around)),
-        SinkTarget::Http(_) => return Err(io::ErrorKind::Unsupported.into()),
+        SinkTarget::Http(target) => Box::new(http::open(target)?),
         SinkTarget::Memory(memory) => Box::new(Arc::clone(memory)),
     };
     Ok(Shaped::over(sink, &settings.shape))

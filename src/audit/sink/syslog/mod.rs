@@ -115,11 +115,7 @@ impl SyslogSink {
 
 impl Sink for SyslogSink {
     fn name(&self) -> String {
-        match &self.target.address {
-            SyslogAddress::Tcp(to) => format!("syslog tcp://{to}"),
-            SyslogAddress::Tls { to, .. } => format!("syslog tls://{to}"),
-            SyslogAddress::Unix(path) => format!("syslog {}", path.display()),
-        }
+        name(&self.target)
     }
 
     fn prepare(&mut self, _: bool) -> io::Result<Target> {
@@ -160,6 +156,15 @@ impl Sink for SyslogSink {
         {
             tracing::warn!(sink = %self.name(), "it is not known whether the server has read the last events");
         }
+    }
+}
+
+/// How messages name a server.
+pub(super) fn name(target: &SyslogTarget) -> String {
+    match &target.address {
+        SyslogAddress::Tcp(to) => format!("syslog tcp://{to}"),
+        SyslogAddress::Tls { to, .. } => format!("syslog tls://{to}"),
+        SyslogAddress::Unix(path) => format!("syslog {}", path.display()),
     }
 }
 
