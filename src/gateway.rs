@@ -2,6 +2,7 @@
 
 pub mod folder;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,14 +11,15 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::audit::Recorder;
+use crate::audit::{Archive, ArchivePlace, Recorder, SinkTarget, StoreTarget};
 use crate::metrics::Metrics;
 use crate::session::{Backing, Registry};
 use crate::ssh::{Homes, Phase, Server, Surroundings};
-use crate::stores::{Store, Unfinished};
+use crate::stores::{Key, Store, Unfinished};
 use crate::users::{AuthorizedKey, FixedDirectory, PasswordHash, User};
 use crate::vfs::Transfers;
 use crate::{audit, ssh, stores, vfs};
+use folder::StoreFolder;
 
 /// How long a store may take to answer at the start.
 const STORE_ANSWERS_WITHIN: Duration = Duration::from_secs(20);
@@ -99,7 +101,8 @@ impl Gateway {
         })?;
         let backed = Backed { transfers, unfinished };
         let homes = open_homes(&settings, &backed).await?;
-        let recorder = Recorder::start_with(settings.audit, metrics.clone())
+        let archives = open_archives(&settings.audit, &homes.backing.stores)?;
+        let recorder = Recorder::start_keeping(settings.audit, archives, metrics.clone())
             .await
             .map_err(|error| StartError(format!("the audit trail cannot be written: {error}")))?;
         let surroundings = Surroundings { recorder: recorder.clone(), metrics, registry: Registry::default(), homes };
@@ -191,6 +194,24 @@ async fn open_homes(settings: &Settings, backed: &Backed) -> Result<Homes, Start
         decoy: PasswordHash::decoy(settings.users.iter().filter_map(|user| user.password.as_ref())),
         offers_password: settings.users.iter().any(|user| user.auth.takes_password()),
     })
+}
+
+/// The folders of stores that sinks write to.
+fn open_archives(
+    settings: &audit::Settings,
+    stores: &[Arc<dyn Store>],
+) -> Result<BTreeMap<ArchivePlace, Arc<dyn Archive>>, StartError> {
+    let mut archives = BTreeMap::<_, Arc<dyn Archive>>::new();
+    for sink in &settings.sinks {
+        let SinkTarget::Store(StoreTarget { place, .. }) = &sink.target else { continue };
+        let store = stores.iter().find(|store| store.name() == place.store);
+        let key = Key::parse(&place.folder).ok();
+        let (Some(store), Some(key)) = (store, key) else {
+            return Err(StartError(format!("a sink writes to {}:/{}, which is not there", place.store, place.folder)));
+        };
+        archives.insert(place.clone(), Arc::new(StoreFolder::new(store.clone(), key)));
+    }
+    Ok(archives)
 }
 
 /// Removes the parts that a killed gateway left in the stores.

@@ -21,7 +21,7 @@ const LAYERS: &[(u8, &str, &[&str])] = &[
     (0, "secret", &[]),
     (0, "metrics", &[]),
     (1, "policy", &["path"]),
-    (1, "audit", &["metrics"]),
+    (1, "audit", &["secret", "metrics"]),
     (2, "stores", &["path", "secret"]),
     (2, "vfs", &["path", "metrics", "stores"]),
     (2, "users", &["path", "policy", "secret"]),

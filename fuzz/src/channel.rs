@@ -38,7 +38,7 @@ pub fn world() -> &'static World {
         let settings = audit::Settings {
             server: "test".into(),
             resource_arn: "lockgate:server/test".into(),
-            sinks: vec![SinkSettings { target: SinkTarget::Memory(sink.clone()), on_failure: OnFailure::Refuse }],
+            sinks: vec![SinkSettings::of(SinkTarget::Memory(sink.clone()), OnFailure::Refuse)],
             chain: None,
         };
         let recorder = runtime.block_on(Recorder::start(settings)).expect("a recorder");

@@ -34,10 +34,13 @@ pub use event::{
 pub use recorder::Recorder;
 pub use signing::{NewKey, SigningKey};
 pub use sink::memory::MemorySink;
+pub use sink::{
+    ACTIVITIES, ArchivePlace, BatchSettings, CollectorHeader, CollectorUrl, DEFAULT_FACILITY, Encoding, FACILITIES,
+    FileOptions, Filter, Format, Framing, Fsync, HostPort, HttpTarget, OnFailure, Rotate, Shape, SinkSettings,
+    SinkTarget, SpoolSettings, StoreTarget, SyslogAddress, SyslogTarget, read_authorities,
+};
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Where events go, and as whom.
@@ -60,81 +63,6 @@ pub struct ChainSettings {
     pub folder: PathBuf,
     /// How often a checkpoint is made, if anything was recorded since the last one.
     pub checkpoint_every: Duration,
-}
-
-/// One sink.
-#[derive(Debug, Clone)]
-pub struct SinkSettings {
-    /// Where it writes.
-    pub target: SinkTarget,
-    /// What happens when it cannot take an event.
-    pub on_failure: OnFailure,
-}
-
-/// Where a sink writes.
-#[derive(Debug, Clone)]
-pub enum SinkTarget {
-    /// JSON lines on standard output.
-    Stdout,
-    /// JSON lines appended to a file.
-    File {
-        /// The file, made with mode 0640 when it is not there; its folder must exist.
-        path: PathBuf,
-        /// When it ends and when it is brought to the disk.
-        options: FileOptions,
-    },
-    /// Kept in memory: for tests, and for programs that embed the gateway. No configuration names it.
-    Memory(Arc<MemorySink>),
-}
-
-/// What becomes of the file of a sink.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct FileOptions {
-    /// When it ends; without this, never.
-    pub rotate: Option<Rotate>,
-    /// When it is brought to the disk.
-    pub fsync: Fsync,
-}
-
-/// When a file ends, and what becomes of it then.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Rotate {
-    /// When it has this many bytes, or soon after.
-    pub size: Option<u64>,
-    /// When its first line is this old.
-    pub age: Option<Duration>,
-    /// Whether it is compressed then.
-    pub gzip: bool,
-    /// How many old files are kept; all, if there is no number.
-    pub keep: Option<NonZeroUsize>,
-}
-
-/// When a file is brought to the disk, so that a power cut does not take it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fsync {
-    /// When the system likes to, within half a minute or so.
-    Never,
-    /// Before anybody is told that an event is recorded.
-    Batch,
-    /// At most this long after a line was written, while operations go on.
-    Every(Duration),
-}
-
-impl Default for Fsync {
-    /// Nobody waits for the disk, and a power cut takes a second at most.
-    fn default() -> Self {
-        Fsync::Every(Duration::from_secs(1))
-    }
-}
-
-/// What happens when a sink cannot take an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnFailure {
-    /// Operations are refused rather than left unrecorded.
-    #[default]
-    Refuse,
-    /// Operations go on; the loss is logged and counted.
-    Continue,
 }
 
 /// A required sink cannot take events.

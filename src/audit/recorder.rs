@@ -1,5 +1,6 @@
 //! The recorder: takes events from everyone, writes them in batches, and answers when they are written.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,8 +18,8 @@ use super::encode::{Identity, encode};
 use super::keeper::{Keeper, Notary};
 use super::ledger::{Ledger, Opening};
 use super::queue::{Answer, Batch, Queue};
-use super::sink::{self, Sink, SinkHandle};
-use super::{Activity, OnFailure, Origin, Settings, SinkTarget, Unrecorded};
+use super::sink::{self, Around, Sink, SinkHandle};
+use super::{Activity, Archive, ArchivePlace, OnFailure, Origin, Settings, SinkTarget, Unrecorded};
 use crate::metrics::Metrics;
 
 /// How long the start waits until its checkpoint is written. A sink that takes longer shows in the log, and in [`Recorder::ready`].
@@ -63,11 +64,24 @@ impl Recorder {
     /// # Errors
     /// When a sink cannot be opened; the message names it.
     pub async fn start_with(settings: Settings, metrics: Arc<Metrics>) -> io::Result<Recorder> {
+        Recorder::start_keeping(settings, BTreeMap::new(), metrics).await
+    }
+
+    /// As [`Recorder::start_with`], with the folders of stores that store sinks name.
+    ///
+    /// # Errors
+    /// When a sink cannot be opened; the message names it.
+    pub async fn start_keeping(
+        settings: Settings,
+        archives: BTreeMap<ArchivePlace, Arc<dyn Archive>>,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<Recorder> {
         // First of all: where another process writes the chain, its files are not touched.
         let opening = open_chain(&settings)?;
+        let around = Around { server: settings.server.clone(), archives };
         let mut sinks = Vec::with_capacity(settings.sinks.len());
         for sink in &settings.sinks {
-            sinks.push((sink::open(&sink.target)?, sink.on_failure));
+            sinks.push((sink::open(sink, &around)?, sink.on_failure));
         }
         let every = settings.chain.map(|chain| chain.checkpoint_every);
         let identity = Identity { server: settings.server, resource_arn: settings.resource_arn };
@@ -221,7 +235,11 @@ fn open_chain(settings: &Settings) -> io::Result<Opening> {
         .iter()
         .filter_map(|sink| match &sink.target {
             SinkTarget::File { path, .. } => Some(path.as_path()),
-            SinkTarget::Stdout | SinkTarget::Memory(_) => None,
+            SinkTarget::Stdout
+            | SinkTarget::Memory(_)
+            | SinkTarget::Store(_)
+            | SinkTarget::Syslog(_)
+            | SinkTarget::Http(_) => None,
         })
         .collect();
     Opening::of(chain, &files)

@@ -1,6 +1,5 @@
 //! `lockgate check`: every problem of a configuration, and with `--online` whether its stores and sinks can be reached.
 
-use std::fs::OpenOptions;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +8,6 @@ use anyhow::{Context, bail};
 use rustix::fs::{Access, access};
 
 use super::{Failure, block_on};
-use crate::audit::{SinkSettings, SinkTarget};
 use crate::gateway::Settings;
 use crate::{config, stores};
 
@@ -50,7 +48,10 @@ async fn reach(settings: &Settings) -> anyhow::Result<()> {
         }
     }
     failures.extend(settings.audit.chain.as_ref().and_then(|chain| reach_folder(&chain.folder).err()));
-    failures.extend(settings.audit.sinks.iter().filter_map(|sink| reach_sink(sink).err()));
+    for sink in &settings.audit.sinks {
+        show_progress("reaching the sinks");
+        failures.extend(sink.reach().await.err());
+    }
     match failures.len() {
         0 => Ok(()),
         1 => bail!("{}", failures.join("\n")),
@@ -77,41 +78,4 @@ async fn reach_store(settings: &stores::Settings) -> Result<(), String> {
 fn reach_folder(folder: &Path) -> Result<(), String> {
     access(folder, Access::WRITE_OK | Access::EXEC_OK)
         .map_err(|error| format!("the folder {} cannot be written: {error}", folder.display()))
-}
-
-/// Whether a sink can be written, without writing to it or making its file.
-fn reach_sink(sink: &SinkSettings) -> Result<(), String> {
-    let SinkTarget::File { path, .. } = &sink.target else { return Ok(()) };
-    let outcome = if path.exists() {
-        OpenOptions::new().append(true).open(path).map(drop)
-    } else {
-        let folder = path.parent().unwrap_or(Path::new("/"));
-        access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(Into::into)
-    };
-    outcome.map_err(|error| format!("the event file {} cannot be written: {error}", path.display()))
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used)]
-mod tests {
-    use super::*;
-    use crate::audit::{FileOptions, OnFailure};
-
-    #[test]
-    fn a_sink_is_reached_without_being_made() {
-        let folder = tempfile::tempdir().unwrap();
-        let sink = |name: &str| SinkSettings {
-            target: SinkTarget::File { path: folder.path().join(name), options: FileOptions::default() },
-            on_failure: OnFailure::Refuse,
-        };
-        assert_eq!(reach_sink(&SinkSettings { target: SinkTarget::Stdout, on_failure: OnFailure::Refuse }), Ok(()));
-        assert_eq!(reach_sink(&sink("new")), Ok(()));
-        assert!(!folder.path().join("new").exists());
-        std::fs::write(folder.path().join("old"), "line\n").unwrap();
-        assert_eq!(reach_sink(&sink("old")), Ok(()));
-        assert_eq!(std::fs::read(folder.path().join("old")).unwrap(), b"line\n");
-        assert!(reach_sink(&sink("none/new")).unwrap_err().contains("cannot be written"));
-        std::fs::create_dir(folder.path().join("folder")).unwrap();
-        assert!(reach_sink(&sink("folder")).unwrap_err().contains("cannot be written"));
-    }
 }

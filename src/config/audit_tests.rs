@@ -75,7 +75,7 @@ fn wrong_options_are_told() {
     assert_problem(&file("rotate: { size: 1MiB }, keep: 0"), "events[0].keep", "must be from 1");
     assert_problem(&file("gzip: true"), "events[0].gzip", "a file that never ends leaves no old ones");
     assert_problem(&file("keep: 3"), "events[0].keep", "a file that never ends leaves no old ones");
-    assert_problem("events: [{ sink: stdout, fsync: batch }]", "events[0].fsync", "a stdout sink has no fsync");
+    assert_problem("events: [{ sink: stdout, fsync: batch }]", "events[0].fsync", "unknown key");
 }
 
 #[test]

@@ -61,22 +61,6 @@ pub(super) fn read_file_care(section: &mut Section<'_>, problems: &mut Problems)
     }
 }
 
-impl FileCare {
-    /// Notes everything that is given, for a sink that has no file.
-    pub fn refuse(&self, kind: &str, problems: &mut Problems) {
-        let mut refuse = |key: &str, at: Option<At<()>>| {
-            if let Some(at) = at {
-                let text = format!("a {kind} sink has no {key}; remove it, or write `sink: file`");
-                at.problem(problems, text);
-            }
-        };
-        refuse("rotate", self.rotate.as_ref().map(At::place_only));
-        refuse("gzip", self.gzip.as_ref().map(At::place_only));
-        refuse("keep", self.keep.as_ref().map(At::place_only));
-        refuse("fsync", self.fsync.as_ref().map(At::place_only));
-    }
-}
-
 fn read_rotate(item: &Item<'_>, problems: &mut Problems) -> Option<Rotate> {
     let mut section = item.section(problems)?;
     let size = section.take("size").map(|item| item.size(64 << 10..=1 << 40, problems));

@@ -59,10 +59,6 @@ pub(super) struct At<T> {
 }
 
 impl<T> At<T> {
-    /// Its place alone.
-    pub fn place_only(&self) -> At<()> {
-        At { value: (), place: self.place.clone(), line: self.line }
-    }
 
     /// Notes a problem of this value.
     pub fn problem(&self, problems: &mut Problems, text: impl Into<String>) {

@@ -10,6 +10,7 @@ use super::raw;
 use super::reader::At;
 use super::resolve_audit::resolve_chain;
 use super::resolve_events::resolve_sinks;
+use super::resolve_sinks::Context;
 use super::resolve_users::{resolve_authorities, resolve_users};
 use crate::secret::Secret;
 use crate::ssh::{AlgorithmLists, ProxyProtocol};
@@ -44,6 +45,9 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
         Some(arn) => arn.value.clone(),
         None => format!("lockgate:server/{server}"),
     };
+    let chain = resolve_chain(raw.audit.as_ref(), around, problems);
+    let audit_folder = chain.as_ref().map(|chain| chain.folder.clone());
+    let context = Context { stores: &raw.stores, audit_folder, around };
     gateway::Settings {
         ssh,
         stores: resolve_stores(&raw.stores, around, problems),
@@ -58,8 +62,8 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
         audit: audit::Settings {
             server,
             resource_arn,
-            sinks: resolve_sinks(raw.events.as_deref(), around, problems),
-            chain: resolve_chain(raw.audit.as_ref(), around, problems),
+            sinks: resolve_sinks(raw.events.as_deref(), &context, problems),
+            chain,
         },
         strict_setstat: raw.strict_setstat,
     }

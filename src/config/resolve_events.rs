@@ -1,43 +1,75 @@
 //! What `events` means.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::problem::Problems;
 use super::raw_events as raw;
 use super::reader::At;
 use super::resolve::{Surroundings, resolve_path};
 use super::resolve_audit::resolve_file_care;
-use crate::audit;
+use super::resolve_sinks::{Context, resolve_http, resolve_shape, resolve_store, resolve_syslog};
+use crate::audit::{self, SinkTarget};
 
 /// The sinks; without `events`, one on standard output.
 pub(super) fn resolve_sinks(
     raw: Option<&[raw::Sink]>,
-    around: &Surroundings,
+    context: &Context<'_>,
     problems: &mut Problems,
 ) -> Vec<audit::SinkSettings> {
-    let default = || audit::SinkSettings { target: audit::SinkTarget::Stdout, on_failure: audit::OnFailure::Refuse };
-    let Some(raw) = raw else { return vec![default()] };
+    let Some(raw) = raw else {
+        return vec![audit::SinkSettings::of(SinkTarget::Stdout, audit::OnFailure::Refuse)];
+    };
     let mut taken = HashSet::new();
     let mut sinks = Vec::new();
     for sink in raw {
-        let (target, place) = match &sink.target {
-            raw::Target::Stdout => (audit::SinkTarget::Stdout, None),
-            raw::Target::File(path) => {
-                let Some(file) = resolve_path(path, around, problems) else { continue };
-                judge_sink_file(path, &file, around, problems);
-                (
-                    audit::SinkTarget::File { path: file.clone(), options: resolve_file_care(&sink.care, problems) },
-                    Some(file),
-                )
+        let shape = resolve_shape(&sink.shape, problems);
+        let Some(target) = resolve_sink(&sink.target, context, problems) else { continue };
+        match place(&target) {
+            Some(place) if taken.contains(&place) => {
+                let twice = "this sink stands twice: every event would be written twice";
+                sink.at.problem(problems, if matches!(place, Place::Spool(_)) { ONE_SPOOL_TWICE } else { twice });
             }
-        };
-        if !taken.insert(place) {
-            sink.at.problem(problems, "this sink stands twice: every event would be written twice");
+            Some(place) => drop(taken.insert(place)),
+            None => {}
         }
-        sinks.push(audit::SinkSettings { target, on_failure: sink.on_failure });
+        sinks.push(audit::SinkSettings { target, shape, on_failure: sink.on_failure });
     }
     sinks
+}
+
+const ONE_SPOOL_TWICE: &str = "another sink has the same spool; give each its own `spool`";
+
+fn resolve_sink(raw: &raw::Target, context: &Context<'_>, problems: &mut Problems) -> Option<SinkTarget> {
+    Some(match raw {
+        raw::Target::Stdout => SinkTarget::Stdout,
+        raw::Target::File(path, care) => {
+            let file = resolve_path(path, context.around, problems)?;
+            judge_sink_file(path, &file, context.around, problems);
+            SinkTarget::File { path: file, options: resolve_file_care(care, problems) }
+        }
+        raw::Target::Store(sink) => SinkTarget::Store(resolve_store(sink, context, problems)?),
+        raw::Target::Syslog(sink) => SinkTarget::Syslog(resolve_syslog(sink, context, problems)?),
+        raw::Target::Http(sink) => SinkTarget::Http(resolve_http(sink, context, problems)?),
+    })
+}
+
+/// What two sinks cannot share.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum Place {
+    Stdout,
+    File(PathBuf),
+    Spool(PathBuf),
+}
+
+fn place(target: &SinkTarget) -> Option<Place> {
+    match target {
+        SinkTarget::Stdout => Some(Place::Stdout),
+        SinkTarget::File { path, .. } => Some(Place::File(path.clone())),
+        SinkTarget::Store(store) => Some(Place::Spool(store.spool.folder.clone())),
+        SinkTarget::Http(http) => Some(Place::Spool(http.spool.folder.clone())),
+        SinkTarget::Syslog(_) | SinkTarget::Memory(_) => None,
+    }
 }
 
 fn judge_sink_file(at: &At<String>, file: &Path, around: &Surroundings, problems: &mut Problems) {

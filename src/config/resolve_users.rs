@@ -206,7 +206,11 @@ fn resolve_entry(text: &str) -> Result<LogicalPath, String> {
 }
 
 /// Reads `STORE:/FOLDER`: the store's name and the key. Without a right user name the `${user}` is filled with any.
-fn resolve_target(text: &str, name: Option<&str>, stores: &[raw::Store]) -> Result<(String, String), String> {
+pub(super) fn resolve_target(
+    text: &str,
+    name: Option<&str>,
+    stores: &[raw::Store],
+) -> Result<(String, String), String> {
     let example = "write STORE:/FOLDER, as in \"local:/home/${user}\"";
     let (store, folder) = text.split_once(':').ok_or_else(|| format!("the store is missing; {example}"))?;
     let names = || stores.iter().map(|store| store.name.value.as_str());

@@ -63,7 +63,7 @@ fn the_least_configuration_has_the_defaults() {
     assert_eq!(settings.audit.resource_arn, "lockgate:server/the-host");
     assert!(matches!(
         settings.audit.sinks[..],
-        [crate::audit::SinkSettings { target: SinkTarget::Stdout, on_failure: OnFailure::Refuse }]
+        [crate::audit::SinkSettings { target: SinkTarget::Stdout, on_failure: OnFailure::Refuse, .. }]
     ));
     assert_eq!(settings.ssh.listen, ["127.0.0.1:2022".parse().unwrap()]);
     assert_eq!(settings.ssh.host_keys, [Path::new("/etc/lockgate/host_key")]);
@@ -249,7 +249,10 @@ setstat: true
             ("users[2].home[1].permissions[0]", "did you mean \"list\"?"),
             ("users[2].home[1].permissions[1]", "the permissions are \"list\", \"read\""),
             ("users[3]", "expected a mapping (keys and values), found text"),
-            ("events[0].sink", "\"fil\" is not one of \"stdout\", \"file\"; did you mean \"file\"?"),
+            (
+                "events[0].sink",
+                "\"fil\" is not one of \"stdout\", \"file\", \"store\", \"syslog\", \"http\"; did you mean \"file\"?",
+            ),
             ("events[1].path", "is missing"),
             ("events[2].path", "a stdout sink has no path"),
             ("limits.sessions", "must be from 1 to 1000000"),

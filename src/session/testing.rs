@@ -31,7 +31,7 @@ impl Home {
         let recorder = Recorder::start(audit::Settings {
             server: "test".into(),
             resource_arn: "lockgate:server/test".into(),
-            sinks: vec![SinkSettings { target: SinkTarget::Memory(sink.clone()), on_failure: OnFailure::Refuse }],
+            sinks: vec![SinkSettings::of(SinkTarget::Memory(sink.clone()), OnFailure::Refuse)],
             chain: None,
         })
         .await

@@ -1,13 +1,27 @@
 //! Sinks: where lines end. Each has a thread of its own, so that one that blocks holds up neither the runtime nor the others.
 
+mod address;
+mod authorities;
+mod carrier;
 mod file;
+mod filter;
+mod heading;
+mod http;
 pub(super) mod memory;
 mod old_files;
+mod reach;
 pub(super) mod rotation;
+mod settings;
+mod shape;
+mod spool;
+mod spooled;
 pub(super) mod stdout;
+mod store;
 mod sync;
+mod syslog;
 mod worker;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -17,15 +31,30 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::queue::{Answer, MAX_BYTES};
-use super::{OnFailure, SinkTarget, Unrecorded};
+use super::{Archive, Unrecorded};
 use crate::metrics::Metrics;
 use rotation::Rotation;
+use shape::Shaped;
 use worker::{Command, Worker};
+
+pub use address::{CollectorHeader, CollectorUrl, FACILITIES};
+pub use authorities::read_authorities;
+pub use filter::{ACTIVITIES, Filter};
+pub use settings::{
+    ArchivePlace, BatchSettings, DEFAULT_FACILITY, Encoding, FileOptions, Framing, Fsync, HostPort, HttpTarget,
+    OnFailure, Rotate, SinkSettings, SinkTarget, SpoolSettings, StoreTarget, SyslogAddress, SyslogTarget,
+};
+pub use shape::{Format, Shape};
 
 /// What a sink does with bytes. Called from one thread, and may block it.
 pub(super) trait Sink: Send {
     /// How messages name it.
     fn name(&self) -> String;
+
+    /// The lines, and how many, that it takes of these, in its form.
+    fn shape(&self, lines: Bytes, events: usize) -> (Bytes, usize) {
+        (lines, events)
+    }
 
     /// Called before lines are written; `again` after a failure or when the operator asks for it: look whether the target is
     /// still the right one.
@@ -57,6 +86,14 @@ pub(super) trait Sink: Send {
     fn reopens(&self) -> bool {
         false
     }
+
+    /// After how long without a line [`Sink::prepare`] is to be called all the same; `None` when it need not be.
+    fn looks_again(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Called once, after the last write: brings on its way what waits, and does not take long.
+    fn close(&mut self) {}
 }
 
 /// What [`Sink::prepare`] found.
@@ -68,13 +105,26 @@ pub(super) enum Target {
     Fresh,
 }
 
-/// Opens a sink.
-pub(super) fn open(target: &SinkTarget) -> io::Result<Box<dyn Sink>> {
-    Ok(match target {
+/// What sinks are opened with beside their settings.
+#[derive(Debug, Default)]
+pub(super) struct Around {
+    /// The server's name.
+    pub(super) server: String,
+    /// The folders of stores that store sinks name.
+    pub(super) archives: BTreeMap<ArchivePlace, Arc<dyn Archive>>,
+}
+
+/// Opens a sink. Needs a runtime.
+pub(super) fn open(settings: &SinkSettings, around: &Around) -> io::Result<Box<dyn Sink>> {
+    let sink: Box<dyn Sink> = match &settings.target {
         SinkTarget::Stdout => Box::new(stdout::StdoutSink::open()?),
         SinkTarget::File { path, options } => Box::new(file::FileSink::open(path, options)?),
+        SinkTarget::Store(target) => Box::new(store::open(target, around)?),
+        SinkTarget::Syslog(target) => Box::new(syslog::SyslogSink::new(target, around)),
+        SinkTarget::Http(target) => Box::new(http::open(target)?),
         SinkTarget::Memory(memory) => Box::new(Arc::clone(memory)),
-    })
+    };
+    Ok(Shaped::over(sink, &settings.shape))
 }
 
 /// Whether a sink works, and if not, why.

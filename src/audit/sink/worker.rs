@@ -104,10 +104,10 @@ impl Worker {
         self.give_up();
     }
 
-    /// The next command; while the sink fails, tries it again meanwhile.
+    /// The next command; while the sink fails, or wants to be looked at, settles meanwhile.
     fn next(&mut self, inbox: &Receiver<Command>) -> Option<Command> {
-        while self.health.is_failing() {
-            match inbox.recv_timeout(RETRY) {
+        while let Some(pause) = if self.health.is_failing() { Some(RETRY) } else { self.sink.looks_again() } {
+            match inbox.recv_timeout(pause) {
                 Ok(command) => return Some(command),
                 Err(RecvTimeoutError::Timeout) => drop(self.settle()),
                 Err(RecvTimeoutError::Disconnected) => return None,
@@ -117,6 +117,11 @@ impl Worker {
     }
 
     fn write(&mut self, piece: Piece) -> Answer {
+        let (lines, events) = self.sink.shape(piece.lines, piece.events);
+        if lines.is_empty() && piece.rotates.is_none() {
+            return Ok(());
+        }
+        let piece = Piece { lines, events, rotates: piece.rotates };
         let length = piece.lines.len();
         if self.owed_bytes + length > MAX_OWED {
             // Older lines first: the gap stands at the end, and what is written stays in order.
@@ -204,7 +209,9 @@ impl Worker {
 
     /// The end: one more try, then what is still owed is lost.
     fn give_up(&mut self) {
-        if self.owed.is_empty() || self.settle().is_ok() {
+        let settled = self.owed.is_empty() || self.settle().is_ok();
+        self.sink.close();
+        if settled {
             return;
         }
         let events: usize = self.owed.iter().map(|piece| piece.events).sum();

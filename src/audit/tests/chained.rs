@@ -48,7 +48,7 @@ impl Place {
         Settings {
             server: "edge-1".into(),
             resource_arn: "lockgate:server/edge-1".into(),
-            sinks: targets.into_iter().map(|target| SinkSettings { target, on_failure: OnFailure::Refuse }).collect(),
+            sinks: targets.into_iter().map(|target| SinkSettings::of(target, OnFailure::Refuse)).collect(),
             chain: Some(ChainSettings { folder: self.folder.path().to_owned(), checkpoint_every: self.every }),
         }
     }

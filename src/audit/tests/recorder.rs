@@ -20,7 +20,7 @@ fn settings(sinks: impl IntoIterator<Item = (SinkTarget, OnFailure)>) -> Setting
     Settings {
         server: "edge-1".into(),
         resource_arn: "lockgate:server/edge-1".into(),
-        sinks: sinks.into_iter().map(|(target, on_failure)| SinkSettings { target, on_failure }).collect(),
+        sinks: sinks.into_iter().map(|(target, on_failure)| SinkSettings::of(target, on_failure)).collect(),
         chain: None,
     }
 }

@@ -48,7 +48,7 @@ impl Home {
         })
         .unwrap();
         let events = MemorySink::new();
-        let sink = SinkSettings { target: SinkTarget::Memory(events.clone()), on_failure: OnFailure::Refuse };
+        let sink = SinkSettings::of(SinkTarget::Memory(events.clone()), OnFailure::Refuse);
         let settings =
             audit::Settings { server: "test".into(), resource_arn: "arn".into(), sinks: vec![sink], chain: None };
         let recorder = Recorder::start(settings).await.unwrap();

@@ -91,7 +91,7 @@ async fn far_session(staging: &tempfile::TempDir) -> Arc<Session> {
     let recorder = Recorder::start(audit::Settings {
         server: "test".into(),
         resource_arn: "lockgate:server/test".into(),
-        sinks: vec![SinkSettings { target: sink, on_failure: OnFailure::Refuse }],
+        sinks: vec![SinkSettings::of(sink, OnFailure::Refuse)],
         chain: None,
     });
     let transfers = Transfers::new(vfs::Settings {

@@ -1,0 +1,210 @@
+//! Batches posted to a collector.
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, Method, StatusCode, redirect};
+
+use super::authorities::client_config;
+use super::carrier::{Carrier, Refusal, gzip};
+use super::heading::lines;
+use super::settings::{Encoding, HttpTarget};
+use super::spooled::Spooled;
+
+/// Opens the sink. Needs a runtime.
+pub(super) fn open(target: &HttpTarget) -> io::Result<Spooled> {
+    let collector = Collector::new(target)?;
+    Spooled::open(&target.spool, collector)
+}
+
+/// Asks whether anybody answers, without sending an event.
+pub(super) async fn reach(target: &HttpTarget) -> Result<(), String> {
+    let collector = Collector::new(target).map_err(|error| error.to_string())?;
+    let answer = collector.request(Method::OPTIONS).send().await.map_err(what)?;
+    match answer.status() {
+        status if status.is_server_error() => Err(format!("it answers {status}")),
+        _ => Ok(()),
+    }
+}
+
+/// Posts each batch.
+struct Collector {
+    client: Client,
+    target: HttpTarget,
+}
+
+impl Collector {
+    /// Redirections are not followed: what is in the headers is for this collector.
+    fn new(target: &HttpTarget) -> io::Result<Collector> {
+        let tls = client_config(target.ca_file.as_deref()).or_else(|what| match target.url.is_encrypted() {
+            true => Err(io::Error::other(format!("{}: {what}", target.url.name))),
+            false => client_config_of_nobody(),
+        })?;
+        let builder = Client::builder().tls_backend_preconfigured(tls.as_ref().clone());
+        let builder = builder.redirect(redirect::Policy::none()).timeout(target.timeout);
+        let client = builder.build().map_err(|error| io::Error::other(what(error)))?;
+        Ok(Collector { client, target: target.clone() })
+    }
+
+    fn request(&self, method: Method) -> reqwest::RequestBuilder {
+        let mut headers = HeaderMap::new();
+        let kind = match self.target.encoding {
+            Encoding::Ndjson => "application/x-ndjson",
+            Encoding::Array => "application/json",
+        };
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        let own: Vec<(HeaderName, HeaderValue)> =
+            self.target.headers.iter().filter_map(|header| header.pair()).collect();
+        headers.extend(own);
+        self.client.request(method, self.target.url.expose()).headers(headers)
+    }
+
+    async fn post(&self, batch: &[u8]) -> Result<(), Answer> {
+        let body = match self.target.encoding {
+            Encoding::Ndjson => batch.to_vec(),
+            Encoding::Array => array(batch),
+        };
+        let mut request = self.request(Method::POST);
+        let body = if self.target.gzip {
+            request = request.header(CONTENT_ENCODING, "gzip");
+            gzip(&body).map_err(|error| Answer::Refused(Refusal::of(error.to_string())))?
+        } else {
+            body
+        };
+        let answer = request.body(body).send().await.map_err(|error| Answer::Refused(Refusal::of(what(error))))?;
+        match answer.status() {
+            status if status.is_success() => Ok(()),
+            StatusCode::PAYLOAD_TOO_LARGE if lines(batch).nth(1).is_some() => Err(Answer::TooLarge),
+            status => {
+                let after = answer.headers().get(RETRY_AFTER).and_then(|value| wish(value, Utc::now()));
+                let hint = match status {
+                    status if status.is_redirection() => "; redirections are not followed: name the place itself",
+                    status if is_temporary(status) => "",
+                    _ => ": it will not do better by itself; look at the url, the headers and the collector's own log",
+                };
+                Err(Answer::Refused(Refusal { why: format!("the collector answers {status}{hint}"), after }))
+            }
+        }
+    }
+}
+
+/// Why a batch was not taken.
+enum Answer {
+    Refused(Refusal),
+    /// Smaller ones may be.
+    TooLarge,
+}
+
+#[async_trait]
+impl Carrier for Collector {
+    fn name(&self) -> String {
+        self.target.url.name.clone()
+    }
+
+    /// A batch that is too large for the collector is posted in parts.
+    async fn deliver(&self, batch: &Bytes) -> Result<(), Refusal> {
+        let mut parts = vec![batch.clone()];
+        while let Some(part) = parts.pop() {
+            match self.post(&part).await {
+                Ok(()) => {}
+                Err(Answer::Refused(refusal)) => return Err(refusal),
+                Err(Answer::TooLarge) => {
+                    let (first, second) = halves(&part);
+                    parts.extend([second, first]);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Answers after which the same request may succeed.
+fn is_temporary(status: StatusCode) -> bool {
+    status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
+}
+
+/// Both of whole lines, the first of at least one.
+fn halves(batch: &Bytes) -> (Bytes, Bytes) {
+    let middle = batch.len() / 2;
+    let before = batch.iter().take(middle).rposition(|byte| *byte == b'\n');
+    let end =
+        before.or_else(|| batch.iter().position(|byte| *byte == b'\n')).map_or(batch.len(), |newline| newline + 1);
+    (batch.slice(..end), batch.slice(end..))
+}
+
+/// One array of the lines.
+fn array(batch: &[u8]) -> Vec<u8> {
+    let mut array = Vec::with_capacity(batch.len() + 2);
+    array.push(b'[');
+    for (index, line) in lines(batch).enumerate() {
+        if index > 0 {
+            array.push(b',');
+        }
+        array.extend_from_slice(line);
+    }
+    array.push(b']');
+    array
+}
+
+/// Retry-After: seconds, or a date.
+fn wish(value: &HeaderValue, now: DateTime<Utc>) -> Option<Duration> {
+    let text = value.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = DateTime::parse_from_rfc2822(text).ok()?.to_utc();
+    Some((date - now).to_std().unwrap_or_default())
+}
+
+/// What went wrong, with its causes and without the URL, which may hold a credential.
+fn what(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}
+
+/// For a collector without TLS no authority need be known.
+fn client_config_of_nobody() -> io::Result<std::sync::Arc<rustls::ClientConfig>> {
+    super::authorities::trusting(rustls::RootCertStore::empty()).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wishes_are_seconds_or_dates() {
+        let now = DateTime::parse_from_rfc3339("2026-07-31T08:15:30Z").unwrap().to_utc();
+        let wish = |text: &'static str| wish(&HeaderValue::from_static(text), now).map(|wish| wish.as_secs());
+        assert_eq!(wish("120"), Some(120));
+        assert_eq!(wish("Fri, 31 Jul 2026 08:16:30 GMT"), Some(60));
+        assert_eq!(wish("Fri, 31 Jul 2020 08:16:30 GMT"), Some(0));
+        assert_eq!(wish("soon"), None);
+    }
+
+    #[test]
+    fn halves_are_whole_lines() {
+        for (batch, first) in
+            [("a\nb\n", "a\n"), ("a\nbb\nc\n", "a\n"), ("aaaaaaaaa\nb\n", "aaaaaaaaa\n"), ("a\n", "a\n")]
+        {
+            let (one, two) = halves(&Bytes::from_static(batch.as_bytes()));
+            assert_eq!((&one[..], [&one[..], &two[..]].concat().as_slice()), (first.as_bytes(), batch.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn an_array_has_every_line() {
+        assert_eq!(array(b"{\"a\":1}\n{\"b\":2}\n"), b"[{\"a\":1},{\"b\":2}]");
+    }
+}

@@ -1,0 +1,169 @@
+//! The shape of `events[i]` for sinks that send elsewhere, and of what each sink may have: `filter` and `format`.
+
+use std::time::Duration;
+
+use super::problem::Problems;
+use super::raw::{choice, text};
+use super::reader::{At, Item, Section};
+use crate::audit::{BatchSettings, Encoding, Format, Framing};
+use crate::secret::Secret;
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+/// `sink: store`
+#[derive(Debug)]
+pub(super) struct StoreSink {
+    pub target: Option<At<String>>,
+    pub spool: Spool,
+}
+
+/// Where batches wait, and how large they are.
+#[derive(Debug)]
+pub(super) struct Spool {
+    pub at: At<()>,
+    pub folder: Option<At<String>>,
+    pub limit: u64,
+    pub fsync: bool,
+    pub batch: BatchSettings,
+}
+
+/// `sink: syslog`
+#[derive(Debug)]
+pub(super) struct SyslogSink {
+    pub address: Option<At<String>>,
+    pub framing: Option<At<Framing>>,
+    pub facility: Option<At<String>>,
+    pub app_name: Option<At<String>>,
+    pub ca_file: Option<At<String>>,
+    pub timeout: Duration,
+}
+
+/// `sink: http`
+#[derive(Debug)]
+pub(super) struct HttpSink {
+    pub url: Option<At<Secret>>,
+    pub headers: Vec<(At<String>, Secret)>,
+    pub encoding: Encoding,
+    pub gzip: bool,
+    pub ca_file: Option<At<String>>,
+    pub timeout: Duration,
+    pub spool: Spool,
+}
+
+/// `filter` and `format`
+#[derive(Debug, Default)]
+pub(super) struct Shape {
+    pub activities: Option<Vec<At<String>>>,
+    pub except: Vec<At<String>>,
+    pub users: Option<Vec<At<String>>>,
+    pub status: Option<Vec<String>>,
+    pub format: Format,
+}
+
+/// Reads what a store sink has.
+pub(super) fn read_store(at: At<()>, section: &mut Section<'_>, problems: &mut Problems) -> StoreSink {
+    let target = section.need("target", "the store and the folder for the objects, as in \"lake:/audit\"", problems);
+    let target = target.and_then(|item| item.placed_text(problems));
+    let batch = BatchSettings { events: 10_000, size: 8 << 20, age: Duration::from_secs(60) };
+    StoreSink { target, spool: read_spool(at, section, batch, problems) }
+}
+
+/// Reads what a syslog sink has.
+pub(super) fn read_syslog(section: &mut Section<'_>, problems: &mut Problems) -> SyslogSink {
+    let address = section.need("address", "as in tcp://HOST:PORT, tls://HOST:PORT or unix:/dev/log", problems);
+    let framings = [("octet-counting", Framing::OctetCounting), ("newline", Framing::Newline)];
+    SyslogSink {
+        address: address.and_then(|item| item.placed_text(problems)),
+        framing: section.take("framing").and_then(|item| Some(item.at(item.choice(&framings, problems)?))),
+        facility: text(section, "facility", problems),
+        app_name: text(section, "app_name", problems),
+        ca_file: text(section, "ca_file", problems),
+        timeout: read_timeout(section, problems),
+    }
+}
+
+/// Reads what an HTTP sink has.
+pub(super) fn read_http(at: At<()>, section: &mut Section<'_>, problems: &mut Problems) -> HttpSink {
+    let url = section.need("url", "the collector's, as in https://HOST/PATH", problems);
+    let encodings = [("ndjson", Encoding::Ndjson), ("array", Encoding::Array)];
+    let batch = BatchSettings { events: 1000, size: 1 << 20, age: Duration::from_secs(5) };
+    HttpSink {
+        url: url.and_then(|item| Some(item.at(item.secret(problems)?))),
+        headers: section.take("headers").map(|item| read_headers(&item, problems)).unwrap_or_default(),
+        encoding: choice(section.take("encoding"), &encodings, problems),
+        gzip: section.take("gzip").and_then(|item| item.boolean(problems)).unwrap_or(false),
+        ca_file: text(section, "ca_file", problems),
+        timeout: read_timeout(section, problems),
+        spool: read_spool(at, section, batch, problems),
+    }
+}
+
+fn read_timeout(section: &mut Section<'_>, problems: &mut Problems) -> Duration {
+    let read = section.take("timeout").and_then(|item| item.duration(SECOND..=600 * SECOND, problems));
+    read.unwrap_or(10 * SECOND)
+}
+
+/// No message repeats a header's value: it may be a credential.
+fn read_headers(item: &Item<'_>, problems: &mut Problems) -> Vec<(At<String>, Secret)> {
+    let mut headers = Vec::new();
+    for (name, value) in item.pairs(problems).unwrap_or_default() {
+        let Some(value) = value.secret(problems) else { continue };
+        problems.hide(value.expose());
+        headers.push((name, value));
+    }
+    headers
+}
+
+fn read_spool(at: At<()>, section: &mut Section<'_>, batch: BatchSettings, problems: &mut Problems) -> Spool {
+    let limit = section.take("spool_limit").and_then(|item| item.size(16 << 20..=1 << 50, problems));
+    Spool {
+        at,
+        folder: text(section, "spool", problems),
+        limit: limit.unwrap_or(1 << 30),
+        fsync: section.take("fsync").and_then(|item| item.boolean(problems)).unwrap_or(false),
+        batch: section.take("batch").map_or(batch, |item| read_batch(&item, batch, problems)),
+    }
+}
+
+fn read_batch(item: &Item<'_>, defaults: BatchSettings, problems: &mut Problems) -> BatchSettings {
+    let mut batch = defaults;
+    let Some(mut section) = item.section(problems) else { return batch };
+    if let Some(events) = section.take("events").and_then(|item| item.integer(1..=1_000_000, problems)) {
+        batch.events = events;
+    }
+    if let Some(size) = section.take("size").and_then(|item| item.size(1 << 10..=256 << 20, problems)) {
+        batch.size = size;
+    }
+    if let Some(age) = section.take("age").and_then(|item| item.duration(SECOND..=24 * HOUR, problems)) {
+        batch.age = age;
+    }
+    section.close(problems);
+    batch
+}
+
+/// Reads `filter` and `format`.
+pub(super) fn read_shape(section: &mut Section<'_>, problems: &mut Problems) -> Shape {
+    let mut shape = section.take("filter").map(|item| read_filter(&item, problems)).unwrap_or_default();
+    shape.format = choice(section.take("format"), &[("transfer-family", Format::TransferFamily)], problems);
+    shape
+}
+
+fn read_filter(item: &Item<'_>, problems: &mut Problems) -> Shape {
+    let Some(mut section) = item.section(problems) else { return Shape::default() };
+    let mut list = |key, problems: &mut Problems| {
+        let item = section.take(key)?;
+        item.filled("leave it out to take all", problems);
+        item.texts(problems)
+    };
+    let (activities, except) = (list("activities", problems), list("except", problems).unwrap_or_default());
+    let users = list("users", problems);
+    let status = section.take("status").map(|item| {
+        item.filled("leave it out to take all", problems);
+        let words = [("success", "success"), ("denied", "denied"), ("failure", "failure")];
+        let items = item.list(problems).unwrap_or_default();
+        items.iter().filter_map(|item| item.choice(&words, problems).map(str::to_owned)).collect()
+    });
+    section.close(problems);
+    Shape { activities, except, users, status, format: Format::default() }
+}

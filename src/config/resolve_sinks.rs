@@ -1,0 +1,200 @@
+//! What the sinks that send elsewhere mean, and `filter` and `format` of each.
+
+use std::path::{Path, PathBuf};
+
+use globset::{Glob, GlobSet, GlobSetBuilder};
+
+use super::problem::{Problems, near, quoted};
+use super::raw;
+use super::raw_sinks::{HttpSink, Shape, Spool, StoreSink, SyslogSink};
+use super::reader::At;
+use super::resolve::{Surroundings, resolve_path};
+use super::resolve_users::resolve_target;
+use crate::audit::{self, CollectorHeader, CollectorUrl, Filter, SyslogAddress};
+
+/// The longest APP-NAME of RFC 5424.
+const MAX_APP_NAME: usize = 48;
+
+/// What resolving a sink takes beside the sink.
+pub(super) struct Context<'a> {
+    pub stores: &'a [raw::Store],
+    /// The folder of the audit trail's own files, in which spools stand unless they are named.
+    pub audit_folder: Option<PathBuf>,
+    pub around: &'a Surroundings,
+}
+
+/// `sink: store`
+pub(super) fn resolve_store(
+    raw: &StoreSink,
+    context: &Context<'_>,
+    problems: &mut Problems,
+) -> Option<audit::StoreTarget> {
+    let target = raw.target.as_ref()?;
+    let place = match resolve_target(&target.value, None, context.stores) {
+        Ok(_) if target.value.contains("${") => {
+            target.problem(problems, "`${…}` is not replaced here; write the folder as it is");
+            return None;
+        }
+        Ok((store, folder)) => audit::ArchivePlace { store, folder },
+        Err(what) => {
+            target.problem(problems, what.replace("local:/home/${user}", "lake:/audit"));
+            return None;
+        }
+    };
+    let name = format!("store-{}-{}", place.store, place.folder);
+    Some(audit::StoreTarget { spool: resolve_spool(&raw.spool, &name, context, problems)?, place })
+}
+
+/// `sink: syslog`
+pub(super) fn resolve_syslog(
+    raw: &SyslogSink,
+    context: &Context<'_>,
+    problems: &mut Problems,
+) -> Option<audit::SyslogTarget> {
+    let text = raw.address.as_ref()?;
+    let mut address = SyslogAddress::parse(&text.value).map_err(|what| text.problem(problems, what)).ok()?;
+    let file = raw.ca_file.as_ref().and_then(|file| resolve_ca_file(file, context, problems));
+    match (&mut address, &raw.ca_file) {
+        (SyslogAddress::Tls { ca_file, .. }, _) => *ca_file = file,
+        (_, Some(at)) => at.problem(problems, "only tls:// has authorities; remove it, or write a tls:// address"),
+        (_, None) => {}
+    }
+    if let (SyslogAddress::Unix(_), Some(framing)) = (&address, &raw.framing) {
+        framing.problem(problems, "a socket of the file system has no choice of framing; remove it");
+    }
+    if let Some(name) = &raw.app_name
+        && (name.value.is_empty()
+            || name.value.len() > MAX_APP_NAME
+            || !name.value.bytes().all(|byte| byte.is_ascii_graphic()))
+    {
+        name.problem(problems, format!("must be 1 to {MAX_APP_NAME} printable ASCII characters without a space"));
+    }
+    Some(audit::SyslogTarget {
+        address,
+        framing: raw.framing.as_ref().map(|framing| framing.value).unwrap_or_default(),
+        facility: raw.facility.as_ref().map_or(audit::DEFAULT_FACILITY, |name| resolve_facility(name, problems)),
+        app_name: raw.app_name.as_ref().map_or_else(|| "lockgate".to_owned(), |name| name.value.clone()),
+        timeout: raw.timeout,
+    })
+}
+
+fn resolve_facility(name: &At<String>, problems: &mut Problems) -> u8 {
+    let known = || audit::FACILITIES.iter().copied();
+    let number = known().position(|facility| facility == name.value).and_then(|number| u8::try_from(number).ok());
+    number.unwrap_or_else(|| {
+        let meant = near(&name.value, known()).map(|meant| format!("; did you mean {meant:?}?")).unwrap_or_default();
+        name.problem(problems, format!("no such facility{meant}; they are {}", known().collect::<Vec<_>>().join(", ")));
+        audit::DEFAULT_FACILITY
+    })
+}
+
+/// `sink: http`
+pub(super) fn resolve_http(
+    raw: &HttpSink,
+    context: &Context<'_>,
+    problems: &mut Problems,
+) -> Option<audit::HttpTarget> {
+    let mut headers = Vec::new();
+    for (name, value) in &raw.headers {
+        match CollectorHeader::parse(&name.value, value) {
+            Ok(header) => headers.push(header),
+            Err(what) => name.problem(problems, what),
+        }
+    }
+    let ca_file = raw.ca_file.as_ref().and_then(|file| resolve_ca_file(file, context, problems));
+    let url = raw.url.as_ref()?;
+    let url = CollectorUrl::parse(&url.value).map_err(|what| url.problem(problems, what)).ok()?;
+    let name = format!("http-{}", url.host);
+    Some(audit::HttpTarget {
+        headers,
+        encoding: raw.encoding,
+        gzip: raw.gzip,
+        ca_file,
+        timeout: raw.timeout,
+        spool: resolve_spool(&raw.spool, &name, context, problems)?,
+        url,
+    })
+}
+
+fn resolve_ca_file(file: &At<String>, context: &Context<'_>, problems: &mut Problems) -> Option<PathBuf> {
+    let path = resolve_path(file, context.around, problems)?;
+    if context.around.look_at_files
+        && let Err(what) = audit::read_authorities(&path)
+    {
+        file.problem_outside(problems, what);
+    }
+    Some(path)
+}
+
+/// The spool of a sink: the folder that is named, or one of the sink's name in the audit trail's folder.
+fn resolve_spool(
+    raw: &Spool,
+    name: &str,
+    context: &Context<'_>,
+    problems: &mut Problems,
+) -> Option<audit::SpoolSettings> {
+    let folder = match (&raw.folder, &context.audit_folder) {
+        (Some(folder), _) => resolve_path(folder, context.around, problems)?,
+        (None, Some(audit)) => audit.join("spool").join(as_file_name(name)),
+        (None, None) => {
+            raw.at.problem(problems, "`spool` is missing: the folder where batches wait until they have arrived");
+            return None;
+        }
+    };
+    if raw.batch.size > raw.limit {
+        raw.at.problem(problems, "a batch may be larger than `spool_limit`; lower `batch.size` or raise the limit");
+    }
+    if let (Some(at), true) = (&raw.folder, context.around.look_at_files) {
+        judge_spool(at, &folder, problems);
+    }
+    Some(audit::SpoolSettings { folder, limit: raw.limit, fsync: raw.fsync, batch: raw.batch })
+}
+
+fn judge_spool(at: &At<String>, folder: &Path, problems: &mut Problems) {
+    let parent = folder.parent().unwrap_or(folder);
+    if folder.exists() && !folder.is_dir() {
+        at.problem_outside(problems, format!("{} is not a folder", folder.display()));
+    } else if !folder.exists() && !parent.is_dir() {
+        at.problem_outside(problems, format!("the folder {} does not exist; make it", parent.display()));
+    }
+}
+
+fn as_file_name(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+    name.trim_end_matches(['-', '/']).chars().map(plain).take(200).collect()
+}
+
+/// `filter` and `format`
+pub(super) fn resolve_shape(raw: &Shape, problems: &mut Problems) -> audit::Shape {
+    let mut names = |list: &[At<String>]| -> Vec<String> {
+        list.iter().inspect(|name| judge_activity(name, problems)).map(|name| name.value.clone()).collect()
+    };
+    let (activities, except) = (raw.activities.as_deref().map(&mut names), names(&raw.except));
+    let users = raw.users.as_deref().and_then(|users| resolve_globs(users, problems));
+    let filter = Filter { activities, except, users, status: raw.status.clone() };
+    audit::Shape { filter, format: raw.format }
+}
+
+fn judge_activity(name: &At<String>, problems: &mut Problems) {
+    let known = || audit::ACTIVITIES.iter().copied();
+    if !known().any(|activity| activity == name.value) {
+        let right = match near(&name.value, known()) {
+            Some(meant) => format!("did you mean {meant:?}?"),
+            None => format!("they are {}", quoted(known())),
+        };
+        name.problem(problems, format!("no such activity; {right}"));
+    }
+}
+
+fn resolve_globs(patterns: &[At<String>], problems: &mut Problems) -> Option<GlobSet> {
+    let mut set = GlobSetBuilder::new();
+    for pattern in patterns {
+        match Glob::new(&pattern.value) {
+            Ok(glob) => drop(set.add(glob)),
+            Err(error) => {
+                pattern.problem(problems, format!("is not a pattern: {}; write as in partner-*", error.kind()))
+            }
+        }
+    }
+    set.build().ok()
+}
