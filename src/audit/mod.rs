@@ -14,11 +14,16 @@ mod encode;
 mod event;
 mod line;
 mod queue;
+pub mod read;
 mod recorder;
+pub mod replay;
+pub mod schema;
+pub mod search;
 mod sink;
 mod stamp;
 #[cfg(test)]
 mod tests;
+pub mod verify;
 
 pub use archive::Archive;
 pub use event::{

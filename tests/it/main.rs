@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod audit_verify;
 mod certificates;
 mod configuration;
 mod crash;

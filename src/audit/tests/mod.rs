@@ -3,4 +3,4 @@
 
 mod golden;
 mod recorder;
-mod samples;
+pub(super) mod samples;
