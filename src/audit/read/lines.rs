@@ -20,11 +20,8 @@ pub(super) struct LineReader {
 
 /// What was read.
 pub(super) enum Raw {
-    /// A line: [`LineReader::line`].
-    Line {
-        /// Whether a newline ended it.
-        is_ended: bool,
-    },
+    /// A line: [`LineReader::line`]. The last one may have no newline.
+    Line,
     /// A line longer than [`MAX_LINE`]; it was passed over.
     TooLong,
     /// Nothing: the stream is at its end.
@@ -72,15 +69,14 @@ impl LineReader {
         }
         self.number += 1;
         self.offset += length as u64;
-        let is_ended = self.line.last() == Some(&b'\n');
-        if is_ended {
+        if self.line.last() == Some(&b'\n') {
             self.line.pop();
         } else if length > MAX_LINE {
             self.line.clear();
             self.offset += self.input.skip_until(b'\n')? as u64;
             return Ok(Raw::TooLong);
         }
-        Ok(Raw::Line { is_ended })
+        Ok(Raw::Line)
     }
 }
 
@@ -102,10 +98,7 @@ mod tests {
             match reader.advance().unwrap() {
                 Raw::End => return found,
                 Raw::TooLong => found.push((offset, "too long".into())),
-                Raw::Line { is_ended } => {
-                    let end = if is_ended { "" } else { "…" };
-                    found.push((offset, String::from_utf8_lossy(reader.line()).into_owned() + end));
-                }
+                Raw::Line => found.push((offset, String::from_utf8_lossy(reader.line()).into_owned())),
             }
         }
     }
@@ -118,7 +111,7 @@ mod tests {
 
     #[test]
     fn lines_have_their_offsets_packed_or_not() {
-        let expected = [(0, "a".to_owned()), (2, String::new()), (3, "bc…".to_owned())];
+        let expected = [(0, "a".to_owned()), (2, String::new()), (3, "bc".to_owned())];
         assert_eq!(all(b"a\n\nbc".to_vec()), expected);
         assert_eq!(all(packed(b"a\n\nbc")), expected);
         // As several members behind each other.

@@ -44,6 +44,7 @@ pub struct Trail {
     waiting: std::vec::IntoIter<Source>,
     current: Current,
     lines: Option<LineReader>,
+    is_batch: bool,
     names: Vec<Arc<str>>,
     bytes: u64,
 }
@@ -75,8 +76,9 @@ pub enum Item<'a> {
         bytes: &'a [u8],
         /// Where it stands.
         place: Place,
-        /// Whether a newline ends it; the last line of a file may have none.
-        is_ended: bool,
+        /// Whether it is of a store's batch (`…/year=…/month=…/day=…/hour=…/`): names put those in an order that is nearly, not
+        /// always, that of their writing.
+        is_batch: bool,
     },
     /// A line of more bytes than an event can have; what it says is not read.
     TooLong {
@@ -114,7 +116,7 @@ impl Trail {
     /// objects of an [`Archive`] are fetched; without one, an archive is an error.
     pub fn new(sources: Vec<Source>, span: Span, runtime: Option<Handle>) -> Self {
         let (waiting, current) = (sources.into_iter(), Current::None);
-        Trail { runtime, span, waiting, current, lines: None, names: Vec::new(), bytes: 0 }
+        Trail { runtime, span, waiting, current, lines: None, is_batch: false, names: Vec::new(), bytes: 0 }
     }
 
     /// How messages name a part.
@@ -150,10 +152,10 @@ impl Trail {
             match lines.advance() {
                 Ok(Raw::End) => self.lines = None,
                 Ok(Raw::TooLong) => return Ok(Some(Item::TooLong { place })),
-                Ok(Raw::Line { is_ended }) => {
+                Ok(Raw::Line) => {
                     let bytes = self.lines.as_ref().map_or(&[][..], LineReader::line);
                     self.bytes += bytes.len() as u64 + 1;
-                    return Ok(Some(Item::Line { bytes, place, is_ended }));
+                    return Ok(Some(Item::Line { bytes, place, is_batch: self.is_batch }));
                 }
                 Err(error) if is_of_content(&error) => {
                     self.lines = None;
@@ -194,6 +196,7 @@ impl Trail {
             };
             let reader = LineReader::new(BufReader::with_capacity(BUFFER, stream));
             let reader = reader.map_err(|error| ReadError::new(name.clone(), error))?;
+            self.is_batch = span::hour_of(&name).is_some();
             self.names.push(name.into());
             return Ok(Some(reader));
         }

@@ -43,7 +43,7 @@ impl Span {
 }
 
 /// The hour of `…/year=2026/month=07/day=31/hour=08/…`.
-fn hour_of(name: &str) -> Option<DateTime<Utc>> {
+pub(super) fn hour_of(name: &str) -> Option<DateTime<Utc>> {
     let part =
         |key: &str| -> Option<u32> { name.split('/').rev().find_map(|part| part.strip_prefix(key))?.parse().ok() };
     let year = i32::try_from(part("year=")?).ok()?;

@@ -51,7 +51,7 @@ pub fn verify(trail: &mut Trail, options: Options, mut progress: impl FnMut(u64)
     let mut lines = 0_u64;
     while let Some(item) = trail.next()? {
         match item {
-            Item::Line { bytes, place, .. } => verifier.line(bytes, place),
+            Item::Line { bytes, place, is_batch } => verifier.line(bytes, place, is_batch),
             Item::TooLong { place } => {
                 verifier.not_a_line(Kind::Foreign, place, "a line longer than an event can be".into())
             }
@@ -87,6 +87,7 @@ struct Verifier {
 struct Line<'a> {
     bytes: &'a [u8],
     place: Place,
+    is_batch: bool,
     tail: Tail,
     hash: Hash,
     checkpoint: Option<Checkpoint>,
@@ -113,10 +114,10 @@ impl Verifier {
         }
     }
 
-    fn line(&mut self, bytes: &[u8], place: Place) {
+    fn line(&mut self, bytes: &[u8], place: Place, is_batch: bool) {
         let Some(tail) = Tail::of(bytes) else { return self.foreign(bytes, place) };
-        let mut line =
-            Line { bytes, place, tail, hash: Hash::of_line(bytes), checkpoint: None, signature: Signature::NotChecked };
+        let (hash, signature) = (Hash::of_line(bytes), Signature::NotChecked);
+        let mut line = Line { bytes, place, is_batch, tail, hash, checkpoint: None, signature };
         let checkpoint = Checkpoint::of(bytes);
         if let Some(Ok(checkpoint)) = &checkpoint {
             line.signature = keys::check(&self.options.keys, checkpoint.checkpoint_key.as_deref(), bytes);
@@ -160,12 +161,10 @@ impl Verifier {
         let (mut at, expected) = (line.at(), known.at.sequence.saturating_add(1));
         at.sequence = expected;
         known.advance(at, line);
-        // A file has a server's chains one after the other; the objects of two may be listed in turns.
+        // Files have a server's chains one after the other; the batches of two may be listed in turns.
         let newest = self.of_server.get(&known.server).copied().filter(|newest| *newest > chain);
-        if newest
-            .and_then(|newest| self.chains.get(newest))
-            .is_some_and(|newest| newest.first_place.part == line.place.part)
-        {
+        let is_late = |newest: &Chain| !line.is_batch || newest.first_place.part == line.place.part;
+        if newest.and_then(|newest| self.chains.get(newest)).is_some_and(is_late) {
             let what = "a line of a chain of this server after the beginning of the next one".to_owned();
             self.find(Kind::Misplaced, line.place, Some(line.tail.sequence), what);
         }
