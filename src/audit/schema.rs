@@ -286,3 +286,5 @@ impl Form {
 #[cfg(test)]
 #[path = "schema_tests.rs"]
 mod tests;
+#[cfg(test)]
+pub(in crate::audit) use tests::assert_event;

@@ -1,7 +1,8 @@
 //! The schema says what the writer writes, and nothing more.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 use jsonschema::Validator;
 
@@ -12,6 +13,20 @@ const GOLDEN: &str = include_str!("tests/golden.ndjson");
 
 fn validator() -> Validator {
     jsonschema::draft202012::new(&schema()).unwrap()
+}
+
+/// Panics with the line and the reason when it is no event of the schema.
+#[track_caller]
+pub(in crate::audit) fn assert_event(line: &str) {
+    static VALIDATORS: OnceLock<BTreeMap<&str, Validator>> = OnceLock::new();
+    let of = |name| (name, jsonschema::draft202012::new(&schema_of(name).unwrap()).unwrap());
+    let validators = VALIDATORS.get_or_init(|| activities().map(of).collect());
+    let event: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    let activity = event["activity-type"].as_str().unwrap_or_default();
+    let validator = validators.get(activity).unwrap_or_else(|| panic!("no activity {activity:?}: {line}"));
+    if let Some(error) = validator.iter_errors(&event).next() {
+        panic!("{}: {error}, in the event {line}", error.instance_path());
+    }
 }
 
 fn golden(activity: &str) -> Value {

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::model::Operation;
 use super::worker::Worker;
 use crate::support::events::field;
+use crate::support::schema;
 
 /// The event file and how far it was read.
 pub struct Audit {
@@ -39,10 +40,8 @@ impl Audit {
         let (whole, torn) = fresh.rsplit_once('\n').map_or(("", fresh), |(whole, torn)| (whole, torn));
         self.is_torn = !torn.is_empty() || (self.is_torn && text.is_empty());
         self.torn += u64::from(!torn.is_empty());
-        let events: Vec<Value> = whole
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e} in the line {line}")))
-            .collect();
+        let events: Vec<Value> =
+            whole.lines().map(|line| schema::event(line).unwrap_or_else(|why| panic!("{why}"))).collect();
         self.lines += events.len() as u64;
         events
     }
