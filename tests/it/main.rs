@@ -5,6 +5,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod audit_cli;
+mod audit_schema;
 mod audit_verify;
 mod certificates;
 mod configuration;
