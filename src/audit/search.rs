@@ -100,7 +100,7 @@ impl Query {
     ) -> Result<Summary, ReadError> {
         let mut summary = Summary::default();
         let needles = self.needles();
-        while let Some(item) = trail.next()? {
+        while let Some(item) = trail.advance()? {
             let Item::Line { bytes, .. } = item else {
                 summary.unreadable += 1;
                 continue;

@@ -70,7 +70,7 @@ enum Command {
     },
     /// Read the audit trail: verify it, search it, replay a session
     #[command(subcommand)]
-    Audit(audit::Question),
+    Audit(Box<audit::Question>),
     /// Read a password (twice without echo, or one line of standard input) and print its argon2id hash
     HashPassword,
 }

@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod audit_anchor;
 mod audit_cli;
 mod audit_schema;
 mod audit_verify;

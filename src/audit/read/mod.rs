@@ -49,6 +49,9 @@ pub struct Trail {
     bytes: u64,
 }
 
+/// A stream, and how messages name it.
+type Named = (String, Box<dyn Read + Send>);
+
 /// The source that is being read.
 enum Current {
     None,
@@ -138,7 +141,7 @@ impl Trail {
     ///
     /// # Errors
     /// A source that cannot be opened or read.
-    pub fn next(&mut self) -> Result<Option<Item<'_>>, ReadError> {
+    pub fn advance(&mut self) -> Result<Option<Item<'_>>, ReadError> {
         loop {
             if self.lines.is_none() {
                 match self.next_part()? {
@@ -168,7 +171,7 @@ impl Trail {
 
     fn next_part(&mut self) -> Result<Option<LineReader>, ReadError> {
         loop {
-            let (name, stream): (String, Box<dyn Read + Send>) = match &mut self.current {
+            let (name, stream): Named = match &mut self.current {
                 Current::None => {
                     let Some(source) = self.waiting.next() else { return Ok(None) };
                     let Some(stream) = self.enter(source)? else { continue };
@@ -203,7 +206,7 @@ impl Trail {
     }
 
     /// Begins a source; a stream is its own only part.
-    fn enter(&mut self, source: Source) -> Result<Option<(String, Box<dyn Read + Send>)>, ReadError> {
+    fn enter(&mut self, source: Source) -> Result<Option<Named>, ReadError> {
         match source {
             Source::Stream(name, stream) => return Ok(Some((name, stream))),
             Source::Files(paths) => {

@@ -49,7 +49,7 @@ pub struct Options {
 pub fn verify(trail: &mut Trail, options: Options, mut progress: impl FnMut(u64)) -> Result<Report, ReadError> {
     let mut verifier = Verifier::new(options);
     let mut lines = 0_u64;
-    while let Some(item) = trail.next()? {
+    while let Some(item) = trail.advance()? {
         match item {
             Item::Line { bytes, place, is_batch } => verifier.line(bytes, place, is_batch),
             Item::TooLong { place } => {

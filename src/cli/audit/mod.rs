@@ -22,7 +22,7 @@ pub(super) enum Question {
     /// Find any line that was changed, removed, moved or added, and the first bad place
     Verify(verify::Arguments),
     /// Find events by user, path, time, activity, address, session, key or status
-    Search(search::Arguments),
+    Search(Box<search::Arguments>),
     /// Show one session from its first event to its last
     Replay(replay::Arguments),
     /// Print the JSON Schema of the events

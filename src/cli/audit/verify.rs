@@ -43,10 +43,13 @@ pub(super) fn verify(arguments: &Arguments) -> Result<(), Failure> {
     let is_watched = std::io::stderr().is_terminal();
     let progress = |bytes: u64| {
         if is_watched {
-            eprint!("\r{} MB …\r", bytes / 1_000_000);
+            eprint!("\r{} MB …", bytes / 1_000_000);
         }
     };
     let report = verify::verify(&mut opened.trail, options, progress).map_err(anyhow::Error::from)?;
+    if is_watched {
+        eprint!("\r{:20}\r", "");
+    }
     if report.lines == 0 {
         return Err(anyhow!("there is no event in these sources").into());
     }
