@@ -273,6 +273,10 @@ fn every_part_of_a_line_is_torn_and_no_other() {
         let report = judge(vec![text(&chain.lines) + &line[..end]], Options::default());
         assert!(report.is_whole() && report.torn.len() == 1, "{end}: {report}");
     }
+    let again = judge(vec![text(&chain.lines) + &line[..40], line.clone()], Options::default());
+    assert!(again.is_whole() && again.torn.is_empty() && again.written_again == 1, "{again}");
+    let other = judge(vec![text(&chain.lines) + &line[..40], line.replacen("path", "Path", 1)], Options::default());
+    assert_eq!(other.findings[0].kind, Kind::Torn, "{other}");
     let report = judge(vec![text(&chain.lines) + &line], Options::default());
     assert!(report.is_whole() && report.torn.is_empty() && report.chains[0].last == 2, "a line without its newline");
 }

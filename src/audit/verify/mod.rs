@@ -31,6 +31,9 @@ use tail::Tail;
 /// How many chains one reading follows.
 const MAX_CHAINS: usize = 10_000;
 
+/// How many lines in a row may break off before that is wrong in any case.
+const MAX_TORN: usize = 32;
+
 /// What is asked of a trail.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -77,10 +80,19 @@ struct Verifier {
     /// First lines of chains that were begun.
     starts: HashSet<Hash>,
     /// Lines that break off, until the next line says whether that is in order.
-    torn: Vec<Place>,
+    torn: Vec<Torn>,
+    /// Lines that broke off and were written again, whole, right behind.
+    written_again: u64,
     /// The last line that belonged nowhere, and its finding: what follows it belongs to the same.
     stray: Option<(Hash, Option<usize>)>,
     findings: Findings,
+}
+
+/// A line that breaks off.
+#[derive(Debug)]
+struct Torn {
+    place: Place,
+    bytes: Vec<u8>,
 }
 
 /// A line with what its end says.
@@ -109,6 +121,7 @@ impl Verifier {
             of_server: HashMap::new(),
             starts: HashSet::new(),
             torn: Vec::new(),
+            written_again: 0,
             stray: None,
             findings: Findings::default(),
         }
@@ -128,6 +141,7 @@ impl Verifier {
         if before.is_none() && self.is_cut(&line) {
             return;
         }
+        self.take_written_again(&line);
         self.report_torn();
         match before {
             Some(chain) => self.follow(chain, &line),
@@ -225,7 +239,10 @@ impl Verifier {
         let breaks_off =
             begins && serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_err_and(|error| error.is_eof());
         if breaks_off {
-            return self.torn.push(place);
+            if self.torn.len() >= MAX_TORN {
+                self.report_torn();
+            }
+            return self.torn.push(Torn { place, bytes: bytes.to_owned() });
         }
         self.not_a_line(Kind::Foreign, place, "not a line of a chain: it does not end in sequence and previous".into());
     }
@@ -235,10 +252,18 @@ impl Verifier {
         self.find(kind, place, None, what);
     }
 
+    /// A sink that cannot go on in one file writes a line that it has begun there anew in the next.
+    fn take_written_again(&mut self, line: &Line<'_>) {
+        if self.torn.last().is_some_and(|torn| line.bytes.starts_with(&torn.bytes)) {
+            self.torn.pop();
+            self.written_again += 1;
+        }
+    }
+
     /// Lines that break off with no kill to explain it.
     fn report_torn(&mut self) {
-        for place in std::mem::take(&mut self.torn) {
-            self.find(Kind::Torn, place, None, "a line that breaks off, where no process was killed".into());
+        for torn in std::mem::take(&mut self.torn) {
+            self.find(Kind::Torn, torn.place, None, "a line that breaks off, where no process was killed".into());
         }
     }
 

@@ -22,6 +22,8 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// How much is wrong.
     pub found: u64,
+    /// Lines that break off and are there again, whole, right behind.
+    pub written_again: u64,
     /// Lines that break off at the very end.
     pub torn: Vec<Place>,
     /// Lines, also those that are none of a chain.
@@ -48,7 +50,8 @@ impl Verifier {
             chains: self.chains.into_iter().map(Chain::report).collect(),
             findings,
             found,
-            torn,
+            written_again: self.written_again,
+            torn: torn.iter().map(|torn| torn.place).collect(),
             lines,
             bytes: trail.bytes(),
             checked: !self.options.keys.is_empty(),
@@ -85,6 +88,7 @@ impl Report {
             "finding-count": self.found,
             "findings": self.findings.iter().map(|finding| self.finding_json(finding)).collect::<Vec<_>>(),
             "chains": self.chains.iter().map(|chain| self.chain_json(chain)).collect::<Vec<_>>(),
+            "written-again": self.written_again,
             "torn-at-end": self.torn.iter().map(|place| self.place_json(*place)).collect::<Vec<_>>(),
         })
     }
@@ -251,6 +255,9 @@ impl fmt::Display for Report {
         self.write_findings(f)?;
         for (number, chain) in self.chains.iter().enumerate() {
             self.write_chain(number, chain, f)?;
+        }
+        if self.written_again > 0 {
+            writeln!(f, "broken off and written again right behind: {}", count(self.written_again, "line"))?;
         }
         for place in &self.torn {
             writeln!(
