@@ -17,14 +17,19 @@ mod keeper;
 mod ledger;
 mod line;
 mod queue;
+pub mod read;
 mod recorder;
 mod recovery;
+pub mod replay;
+pub mod schema;
+pub mod search;
 mod signing;
 mod sink;
 mod stamp;
 mod state;
 #[cfg(test)]
 mod tests;
+pub mod verify;
 
 pub use archive::Archive;
 pub use event::{

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 a failure at run time, 2 wrong arguments or configuration. Events go to their sinks, on standard
 //! output by default; logs and everything that is said to a person while serving go to standard error.
 
+mod audit;
 mod check;
 mod demo;
 mod hash_password;
@@ -67,6 +68,9 @@ enum Command {
         #[arg(long)]
         online: bool,
     },
+    /// Read the audit trail: verify it, search it, replay a session
+    #[command(subcommand)]
+    Audit(Box<audit::Question>),
     /// Read a password (twice without echo, or one line of standard input) and print its argon2id hash
     HashPassword,
 }
@@ -76,8 +80,12 @@ enum Command {
 enum Failure {
     /// Exit code 2; 1 when only files that the configuration names are amiss.
     Configuration(Problems),
+    /// Exit code 2: arguments that do not mean anything.
+    Arguments(String),
     /// Exit code 1.
     Run(anyhow::Error),
+    /// Exit code 1; what is wrong was told on standard output.
+    Told,
 }
 
 impl From<Problems> for Failure {
@@ -100,6 +108,11 @@ pub fn main() -> ExitCode {
             eprintln!("{problems}");
             if problems.are_outside() { ExitCode::FAILURE } else { ExitCode::from(2) }
         }
+        Err(Failure::Arguments(what)) => {
+            eprintln!("lockgate: {what}");
+            ExitCode::from(2)
+        }
+        Err(Failure::Told) => ExitCode::FAILURE,
         Err(Failure::Run(error)) => {
             eprintln!("lockgate: {error:#}");
             ExitCode::FAILURE
@@ -122,6 +135,7 @@ fn run(command: Command) -> Result<(), Failure> {
             logs::start(logs::Format::Text);
             check::check(&config, online)
         }
+        Command::Audit(question) => audit::audit(&question),
         Command::HashPassword => Ok(hash_password::hash_password()?),
     }
 }

@@ -59,7 +59,6 @@ pub(super) struct At<T> {
 }
 
 impl<T> At<T> {
-
     /// Notes a problem of this value.
     pub fn problem(&self, problems: &mut Problems, text: impl Into<String>) {
         problems.add(self.place.to_string(), self.line, text);

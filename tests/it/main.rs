@@ -6,6 +6,10 @@
 mod support;
 
 mod arrivals;
+mod audit_anchor;
+mod audit_cli;
+mod audit_schema;
+mod audit_verify;
 mod certificates;
 mod configuration;
 mod crash;

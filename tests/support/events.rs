@@ -7,28 +7,73 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::schema;
+
 /// Lines of standard output, each one JSON object.
 #[derive(Debug, Clone, Default)]
-pub struct Events(Arc<(Mutex<Vec<Value>>, Condvar)>);
+pub struct Events(Arc<(Mutex<Vec<Value>>, Condvar)>, Arc<Wrong>);
+
+/// Lines that are no events of the schema.
+#[derive(Debug, Default)]
+struct Wrong {
+    lines: Mutex<Vec<String>>,
+    has_ended: Mutex<bool>,
+    ended: Condvar,
+}
+
+/// Fails the test when a gateway has written a line that is no event of the schema. Belongs behind the gateway's process, so
+/// that it is dropped, and looks, when that has ended.
+#[derive(Debug)]
+pub struct Watch(Arc<Wrong>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            return;
+        }
+        let ended = self.0.has_ended.lock().unwrap();
+        let (ended, _) = self.0.ended.wait_timeout_while(ended, Duration::from_secs(20), |ended| !*ended).unwrap();
+        assert!(*ended, "the gateway's standard output is still open");
+        let wrong = self.0.lines.lock().unwrap();
+        assert!(wrong.is_empty(), "events that are not as `lockgate audit schema` says:\n{}", wrong.join("\n"));
+    }
+}
 
 impl Events {
     /// Reads a stream to its end on a thread of its own. A line that is no JSON object becomes the event `NOT_JSON`, so
-    /// that a test which looks at the events cannot miss it.
+    /// that a test which looks at the events cannot miss it. What has no end was cut off by a kill, and is left out.
     pub fn collect(stream: impl Read + Send + 'static) -> Events {
         let events = Events::default();
         let shared = events.clone();
         thread::spawn(move || {
-            for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                let event = match serde_json::from_str::<Value>(&line) {
-                    Ok(value) if value.is_object() => value,
-                    _ => serde_json::json!({ "activity-type": "NOT_JSON", "line": line }),
-                };
-                let (list, changed) = &*shared.0;
-                list.lock().unwrap().push(event);
-                changed.notify_all();
+            let mut stream = BufReader::new(stream);
+            let mut line = String::new();
+            while stream.read_line(&mut line).is_ok_and(|length| length > 0) && line.ends_with('\n') {
+                shared.take(line.trim_end_matches('\n'));
+                line.clear();
             }
+            *shared.1.has_ended.lock().unwrap() = true;
+            shared.1.ended.notify_all();
         });
         events
+    }
+
+    fn take(&self, line: &str) {
+        if let Err(why) = schema::event(line) {
+            self.1.lines.lock().unwrap().push(why);
+        }
+        let event = match serde_json::from_str::<Value>(line) {
+            Ok(value) if value.is_object() => value,
+            _ => serde_json::json!({ "activity-type": "NOT_JSON", "line": line }),
+        };
+        let (list, changed) = &*self.0;
+        list.lock().unwrap().push(event);
+        changed.notify_all();
+    }
+
+    /// What fails the test when an event is not as the schema says.
+    pub fn watch(&self) -> Watch {
+        Watch(self.1.clone())
     }
 
     /// All events so far.

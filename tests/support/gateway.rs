@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::client::Client;
-use super::events::Events;
+use super::events::{Events, Watch};
 use super::keys::Key;
 use super::process::{program, until};
 use super::server::Server;
@@ -32,6 +32,8 @@ pub struct Gateway {
     pub events: Events,
     log: Log,
     server: Server,
+    // After the server: it waits for the end of what that writes.
+    schema: Watch,
     known_hosts: PathBuf,
     // Removed after the server has ended: fields are dropped in order.
     folder: Arc<TempDir>,
@@ -75,7 +77,8 @@ impl Gateway {
         let events = Events::collect(server.child.stdout.take().unwrap());
         let log = Log::collect(server.child.stderr.take().unwrap());
         let port = until_listening(&mut server, &log);
-        Gateway { port, events, log, server, known_hosts: PathBuf::new(), folder }
+        let schema = events.watch();
+        Gateway { port, events, log, server, schema, known_hosts: PathBuf::new(), folder }
     }
 
     pub fn pid(&self) -> u32 {

@@ -26,6 +26,8 @@ pub mod proxy;
 pub mod raw_sftp;
 pub mod relay;
 pub mod s3;
+pub mod schema;
 pub mod server;
 pub mod setup;
 pub mod sftp;
+pub mod trail;

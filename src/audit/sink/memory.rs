@@ -25,6 +25,9 @@ pub struct MemorySink {
 #[derive(Debug, Default)]
 struct State {
     lines: Vec<String>,
+    /// How many of the lines were held against the schema.
+    #[cfg(test)]
+    judged: usize,
     failure: Option<String>,
     blocked: bool,
 }
@@ -42,12 +45,21 @@ impl MemorySink {
 
     /// The events so far.
     pub fn events(&self) -> Vec<serde_json::Value> {
-        parse(&self.lock().lines)
+        self.lock().events()
     }
 
     /// The events so far, which are then forgotten here.
     pub fn take(&self) -> Vec<serde_json::Value> {
-        parse(&std::mem::take(&mut self.lock().lines))
+        {
+            let mut state = self.lock();
+            let events = state.events();
+            state.lines.clear();
+            #[cfg(test)]
+            {
+                state.judged = 0;
+            }
+            events
+        }
     }
 
     /// The events so far whose `activity-type` this is.
@@ -120,7 +132,14 @@ impl Sink for Arc<MemorySink> {
     }
 }
 
-fn parse(lines: &[String]) -> Vec<serde_json::Value> {
-    // A line that is not JSON must not vanish from a test: it shows as a string.
-    lines.iter().map(|line| serde_json::from_str(line).unwrap_or_else(|_| line.clone().into())).collect()
+impl State {
+    fn events(&mut self) -> Vec<serde_json::Value> {
+        #[cfg(test)]
+        {
+            self.lines.iter().skip(self.judged).for_each(|line| crate::audit::schema::assert_event(line));
+            self.judged = self.lines.len();
+        }
+        // A line that is not JSON must not vanish from a test: it shows as a string.
+        self.lines.iter().map(|line| serde_json::from_str(line).unwrap_or_else(|_| line.clone().into())).collect()
+    }
 }

@@ -4,4 +4,4 @@
 mod chained;
 mod golden;
 mod recorder;
-mod samples;
+pub(super) mod samples;

@@ -64,7 +64,7 @@ pub(super) fn file(name: &str, outcome: Outcome) -> FileOperation {
 }
 
 /// One of each, in the order of the documentation; AUTH_FAILURE with each of its messages.
-pub(super) fn all() -> Vec<(Origin, Activity)> {
+pub(in crate::audit) fn all() -> Vec<(Origin, Activity)> {
     let mut all = connections();
     for activity in operations() {
         // What is refused never gets to speak a protocol.

@@ -13,6 +13,7 @@ use super::chain::Chain;
 use super::model::Operation;
 use super::worker::Worker;
 use crate::support::events::field;
+use crate::support::schema;
 
 /// The event files and how far they were read.
 pub struct Audit {
@@ -95,7 +96,7 @@ impl Audit {
                 continue;
             }
             self.chain.follow(line);
-            events.push(serde_json::from_str(line).expect("followed already"));
+            events.push(schema::event(line).unwrap_or_else(|why| panic!("{why}")));
         }
         self.lines += events.len() as u64;
         events

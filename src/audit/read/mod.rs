@@ -1,0 +1,233 @@
+//! Reading a trail: from files, folders, a stream or a store's folder to its lines, in the order in which they were written.
+//!
+//! Nothing that is read is trusted: a line and an object have a largest size, and what does not read as gzip to its end is said
+//! ([`Item::Broken`]) and ends that part only. What a line says is judged by the reader's caller.
+
+mod event;
+mod files;
+mod lines;
+mod objects;
+mod span;
+
+pub use event::{Event, shown};
+pub use files::{FileError, Files};
+pub use span::Span;
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use super::Archive;
+use lines::{LineReader, Raw};
+use objects::Objects;
+
+/// Bytes of the buffer between a file and its lines.
+const BUFFER: usize = 256 * 1024;
+
+/// Where lines come from.
+pub enum Source {
+    /// Files, in the order in which they are read: [`Files`] finds it.
+    Files(Vec<PathBuf>),
+    /// A stream, and how messages name it.
+    Stream(String, Box<dyn Read + Send>),
+    /// A store's folder.
+    Archive(Arc<dyn Archive>),
+}
+
+/// A trail that is being read.
+pub struct Trail {
+    runtime: Option<Handle>,
+    span: Span,
+    waiting: std::vec::IntoIter<Source>,
+    current: Current,
+    lines: Option<LineReader>,
+    is_batch: bool,
+    names: Vec<Arc<str>>,
+    bytes: u64,
+}
+
+/// A stream, and how messages name it.
+type Named = (String, Box<dyn Read + Send>);
+
+/// The source that is being read.
+enum Current {
+    None,
+    Files(std::vec::IntoIter<PathBuf>),
+    Objects(Objects),
+}
+
+/// Where a line stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The file or object: [`Trail::name`].
+    pub part: usize,
+    /// The line, from 1.
+    pub line: u64,
+    /// How many bytes of the part stand before it (of the content, when the part is compressed).
+    pub offset: u64,
+}
+
+/// What stands in a trail.
+#[derive(Debug)]
+pub enum Item<'a> {
+    /// A line, without its newline.
+    Line {
+        /// Its bytes.
+        bytes: &'a [u8],
+        /// Where it stands.
+        place: Place,
+        /// Whether it is of a store's batch (`…/year=…/month=…/day=…/hour=…/`): names put those in an order that is nearly, not
+        /// always, that of their writing.
+        is_batch: bool,
+    },
+    /// A line of more bytes than an event can have; what it says is not read.
+    TooLong {
+        /// Where it stands.
+        place: Place,
+    },
+    /// The rest of the part cannot be unpacked.
+    Broken {
+        /// Where it stops.
+        place: Place,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A source cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{name} cannot be read: {error}")]
+pub struct ReadError {
+    /// Which file, folder or object.
+    pub name: String,
+    /// Why.
+    #[source]
+    pub error: io::Error,
+}
+
+impl ReadError {
+    fn new(name: impl Into<String>, error: io::Error) -> Self {
+        ReadError { name: name.into(), error }
+    }
+}
+
+impl Trail {
+    /// Reads `sources` one after the other. What by its name holds nothing of `span` is left out. `runtime` is where the
+    /// objects of an [`Archive`] are fetched; without one, an archive is an error.
+    pub fn new(sources: Vec<Source>, span: Span, runtime: Option<Handle>) -> Self {
+        let (waiting, current) = (sources.into_iter(), Current::None);
+        Trail { runtime, span, waiting, current, lines: None, is_batch: false, names: Vec::new(), bytes: 0 }
+    }
+
+    /// How messages name a part.
+    pub fn name(&self, part: usize) -> &str {
+        self.names.get(part).map_or("", |name| name)
+    }
+
+    /// The names of the files and objects that were opened so far, by [`Place::part`].
+    pub fn names(&self) -> &[Arc<str>] {
+        &self.names
+    }
+
+    /// How many bytes of lines were read so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The next line; `None` after the last.
+    ///
+    /// # Errors
+    /// A source that cannot be opened or read.
+    pub fn advance(&mut self) -> Result<Option<Item<'_>>, ReadError> {
+        loop {
+            if self.lines.is_none() {
+                match self.next_part()? {
+                    Some(reader) => self.lines = Some(reader),
+                    None => return Ok(None),
+                }
+            }
+            let part = self.names.len().saturating_sub(1);
+            let Some(lines) = &mut self.lines else { continue };
+            let place = Place { part, line: lines.number() + 1, offset: lines.offset() };
+            match lines.advance() {
+                Ok(Raw::End) => self.lines = None,
+                Ok(Raw::TooLong) => return Ok(Some(Item::TooLong { place })),
+                Ok(Raw::Line) => {
+                    let bytes = self.lines.as_ref().map_or(&[][..], LineReader::line);
+                    self.bytes += bytes.len() as u64 + 1;
+                    return Ok(Some(Item::Line { bytes, place, is_batch: self.is_batch }));
+                }
+                Err(error) if is_of_content(&error) => {
+                    self.lines = None;
+                    return Ok(Some(Item::Broken { place, reason: error.to_string() }));
+                }
+                Err(error) => return Err(ReadError::new(self.name(part), error)),
+            }
+        }
+    }
+
+    fn next_part(&mut self) -> Result<Option<LineReader>, ReadError> {
+        loop {
+            let (name, stream): Named = match &mut self.current {
+                Current::None => {
+                    let Some(source) = self.waiting.next() else { return Ok(None) };
+                    let Some(stream) = self.enter(source)? else { continue };
+                    stream
+                }
+                Current::Files(paths) => match paths.next() {
+                    Some(path) => {
+                        let name = path.display().to_string();
+                        let file = File::open(path).map_err(|error| ReadError::new(name.clone(), error))?;
+                        (name, Box::new(file))
+                    }
+                    None => {
+                        self.current = Current::None;
+                        continue;
+                    }
+                },
+                Current::Objects(objects) => match objects.next() {
+                    Some(Ok((name, content))) => (name, Box::new(io::Cursor::new(content))),
+                    Some(Err((name, error))) => return Err(ReadError::new(name, error)),
+                    None => {
+                        self.current = Current::None;
+                        continue;
+                    }
+                },
+            };
+            let reader = LineReader::new(BufReader::with_capacity(BUFFER, stream));
+            let reader = reader.map_err(|error| ReadError::new(name.clone(), error))?;
+            self.is_batch = span::hour_of(&name).is_some();
+            self.names.push(name.into());
+            return Ok(Some(reader));
+        }
+    }
+
+    /// Begins a source; a stream is its own only part.
+    fn enter(&mut self, source: Source) -> Result<Option<Named>, ReadError> {
+        match source {
+            Source::Stream(name, stream) => return Ok(Some((name, stream))),
+            Source::Files(paths) => {
+                let span = self.span;
+                let wanted = span.wanted(paths, |path| path.to_str().unwrap_or_default());
+                self.current = Current::Files(wanted.into_iter());
+            }
+            Source::Archive(archive) => {
+                let name = archive.describe();
+                let runtime = self.runtime.clone().ok_or_else(|| {
+                    ReadError::new(name.clone(), io::Error::other("objects are not fetched from here"))
+                })?;
+                let objects = Objects::start(&runtime, archive, self.span);
+                self.current = Current::Objects(objects.map_err(|error| ReadError::new(name, error))?);
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Whether the content is at fault, not the reading of it.
+fn is_of_content(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof)
+}

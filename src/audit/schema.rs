@@ -1,0 +1,290 @@
+//! The events as a JSON Schema (draft 2020-12): which fields each activity has, of which form, and which are always there.
+//!
+//! The tables below are the source; `lockgate audit schema` prints what they make. The tests hold every event against it that
+//! the whole suite sees, so a field that is not in a table does not pass.
+
+use serde_json::{Map, Value, json};
+
+/// Whether every event has `sequence` and `previous`.
+const CHAIN: Need = Need::Optional;
+
+/// Whether a field is always there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Need {
+    Required,
+    Optional,
+}
+
+use Need::{Optional, Required};
+
+/// What may stand in a field.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    /// Text that is not empty.
+    Text,
+    /// Text of a pattern.
+    Pattern(&'static str),
+    /// One of some texts.
+    OneOf(&'static [&'static str]),
+    /// A number that is not negative.
+    Number,
+    /// `true` or `false`.
+    Truth,
+}
+
+type Field = (&'static str, Need, Form);
+
+const WORD: Form = Form::Pattern("^[a-z0-9]+(-[a-z0-9]+)*$");
+const DIGITS: Form = Form::Pattern("^[0-9]+$");
+const HASH: Form = Form::Pattern("^[0-9a-f]{64}$");
+const PAIR: Form = Form::Pattern("^[^,]+,[^,]+$");
+const FINGERPRINT: Form = Form::Pattern("^SHA256:[A-Za-z0-9+/]{43}$");
+const FINGERPRINTS: Form = Form::Pattern("^SHA256:[A-Za-z0-9+/]{43}(,SHA256:[A-Za-z0-9+/]{43})*([A-Za-z0-9+/:,]*…)?$");
+const UUID: Form = Form::Pattern("^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$");
+const UUID_7: Form = Form::Pattern("^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$");
+const TIME: Form = Form::Pattern("^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{3}Z$");
+const SESSION: Form = Form::Pattern("^[0-9a-f]{20}$");
+const ADDRESS: Form = Form::Pattern("^[0-9a-f:.]+$");
+const SIGNATURE: Form = Form::Pattern("^[A-Za-z0-9+/]{86}==$");
+const MODE: Form = Form::Pattern("^[A-Z]+(\\|[A-Z]+)*$");
+const METHODS: Form =
+    Form::Pattern("^(publickey|password|keyboard-interactive)(,(publickey|password|keyboard-interactive))?$");
+
+/// In every event, besides `activity-type`.
+const EVERY: &[Field] = &[
+    ("resource-arn", Required, Form::Text),
+    ("timestamp", Required, TIME),
+    ("event-id", Required, UUID_7),
+    ("server", Required, Form::Text),
+    ("sequence", CHAIN, Form::Number),
+    ("previous", CHAIN, HASH),
+];
+
+/// In every event of a connection.
+const CONNECTION: &[Field] = &[
+    ("session-id", Required, SESSION),
+    ("source-ip", Required, ADDRESS),
+    ("source-port", Required, Form::Number),
+    ("user", Optional, Form::Text),
+    ("protocol", Optional, Form::OneOf(&["sftp", "scp"])),
+    ("client", Optional, Form::Text),
+];
+
+const ALGORITHMS: &[Field] = &[
+    ("kex", Optional, Form::Text),
+    ("ciphers", Optional, PAIR),
+    ("macs", Optional, PAIR),
+    ("host-key-algorithm", Optional, Form::Text),
+    ("compression", Optional, PAIR),
+    ("hassh", Optional, Form::Pattern("^[0-9a-f]{32}$")),
+];
+
+const KEY: &[Field] = &[
+    ("ssh-public-key-type", Optional, Form::Text),
+    ("ssh-public-key-fingerprint", Optional, FINGERPRINT),
+    ("ssh-public-key-comment", Optional, Form::Text),
+    ("ssh-certificate-serial", Optional, DIGITS),
+    ("ssh-certificate-key-id", Optional, Form::Text),
+    ("ssh-certificate-ca-fingerprint", Optional, FINGERPRINT),
+];
+
+const CONNECTED: &[Field] = &[
+    ("role", Optional, Form::Text),
+    ("home-dir", Required, Form::OneOf(&["LOGICAL"])),
+    ("method", Required, METHODS),
+    ("ssh-public-key", Optional, Form::Pattern("^[A-Za-z0-9+/]+=*…?$")),
+];
+
+const AUTH_FAILURE: &[Field] = &[
+    ("method", Required, Form::OneOf(&["publickey", "password", "keyboard-interactive", "none", "unknown"])),
+    ("message", Required, Form::Text),
+    ("reason", Required, WORD),
+    ("attempt", Required, Form::Number),
+];
+
+const REJECTED: &[Field] = &[
+    ("message", Required, Form::Text),
+    ("reason", Required, WORD),
+    ("kex", Optional, Form::Text),
+    ("client-host-key-algorithms", Optional, Form::Text),
+    ("client-ciphers", Optional, Form::Text),
+    ("client-macs", Optional, Form::Text),
+];
+
+const DISCONNECTED: &[Field] = &[
+    ("reason", Required, Form::Pattern("^(client|server|idle|login-grace|error|administrator:.+)$")),
+    ("message", Optional, Form::Text),
+    ("duration-ms", Required, Form::Number),
+    ("bytes-in", Required, DIGITS),
+    ("bytes-out", Required, DIGITS),
+    ("files-in", Required, Form::Number),
+    ("files-out", Required, Form::Number),
+];
+
+const FILE: &[Field] = &[("path", Optional, Form::Text), ("logical-path", Required, Form::Text)];
+
+const OUTCOME: &[Field] = &[
+    ("status", Required, Form::OneOf(&["success", "denied", "failure"])),
+    ("message", Optional, Form::Text),
+    ("duration-ms", Required, Form::Number),
+];
+
+const DIRECTION: Field = ("operation", Required, Form::OneOf(&["read", "write"]));
+
+const CLOSE: &[Field] = &[
+    DIRECTION,
+    ("bytes-in", Optional, DIGITS),
+    ("bytes-out", Optional, DIGITS),
+    ("sha256", Optional, HASH),
+    ("etag", Optional, Form::Text),
+];
+
+const NAMES: &[Field] = &[
+    ("path", Optional, Form::Text),
+    // A link may lead to the empty path.
+    ("logical-path", Optional, Form::Text),
+    ("new-path", Optional, Form::Text),
+    ("new-logical-path", Required, Form::Text),
+];
+
+const NOTE: &[Field] = &[
+    ("message", Required, Form::Text),
+    ("operation", Optional, Form::Text),
+    ("path", Optional, Form::Text),
+    ("logical-path", Optional, Form::Text),
+];
+
+const CHECKPOINT: &[Field] = &[
+    ("chain", Required, UUID),
+    ("reason", Required, Form::OneOf(&["start", "interval", "rotation", "shutdown"])),
+    ("clean", Optional, Form::Truth),
+    ("acknowledged", Optional, Form::Number),
+    ("checkpoint-key", Optional, FINGERPRINT),
+    ("signature", Optional, SIGNATURE),
+];
+
+const USER: &[Field] = &[
+    ("user", Required, Form::Text),
+    ("source", Optional, Form::Text),
+    ("ssh-public-key-fingerprint", Optional, FINGERPRINTS),
+    ("ssh-public-key-fingerprint-added", Optional, FINGERPRINTS),
+    ("ssh-public-key-fingerprint-removed", Optional, FINGERPRINTS),
+    ("reason", Optional, Form::Text),
+    ("message", Optional, Form::Text),
+];
+
+/// One activity: its name, what it means, its fields besides those of every event.
+type ActivitySchema = (&'static str, &'static str, &'static [&'static [Field]]);
+
+/// Every activity.
+const ACTIVITIES: &[ActivitySchema] = &[
+    ("CONNECTED", "An attempt to log in succeeded.", &[CONNECTION, CONNECTED, ALGORITHMS, KEY]),
+    ("AUTH_FAILURE", "An attempt to log in failed.", &[CONNECTION, AUTH_FAILURE, ALGORITHMS, KEY]),
+    ("KEX_FAILURE", "Client and server have no algorithm in common.", &[CONNECTION, REJECTED]),
+    ("CONNECTION_REJECTED", "A connection was turned away before it could log in.", &[CONNECTION, REJECTED]),
+    ("DISCONNECTED", "The end of a connection.", &[CONNECTION, DISCONNECTED]),
+    ("OPEN", "A transfer starts, or could not.", &[CONNECTION, FILE, OUTCOME, &[DIRECTION, ("mode", Required, MODE)]]),
+    (
+        "CLOSE",
+        "A transfer ended as the client wished, or the store failed it at the end.",
+        &[CONNECTION, FILE, OUTCOME, CLOSE],
+    ),
+    ("PARTIAL_CLOSE", "A transfer ended with the file still open.", &[CONNECTION, FILE, OUTCOME, CLOSE]),
+    ("DELETE", "A file was to be deleted.", &[CONNECTION, FILE, OUTCOME]),
+    ("RENAME", "A file was to be renamed.", &[CONNECTION, NAMES, OUTCOME]),
+    ("MKDIR", "A directory was to be made.", &[CONNECTION, FILE, OUTCOME]),
+    ("RMDIR", "A directory was to be removed.", &[CONNECTION, FILE, OUTCOME]),
+    ("SETSTAT", "Attributes were to be set.", &[CONNECTION, FILE, OUTCOME]),
+    ("CREATE_SYMLINK", "A symbolic link was refused.", &[CONNECTION, NAMES, OUTCOME]),
+    ("LIST", "A directory was listed.", &[CONNECTION, FILE, OUTCOME]),
+    (
+        "REQUEST_DENIED",
+        "Something was asked for that is neither SFTP nor SCP.",
+        &[CONNECTION, &[("request", Required, Form::Text), ("message", Required, Form::Text)]],
+    ),
+    ("ERROR", "Something went wrong beside the answer to one operation.", &[CONNECTION, NOTE]),
+    ("EXIT_REASON", "An unexpected error ended the session.", &[CONNECTION, NOTE]),
+    ("CHECKPOINT", "The gateway says where it is in its chain of events.", &[CHECKPOINT]),
+    ("USER_ADDED", "A user appeared in a source of users.", &[USER]),
+    ("USER_CHANGED", "A user changed in a source of users.", &[USER]),
+    ("USER_REMOVED", "A user went from a source of users.", &[USER]),
+];
+
+/// The schema of all events.
+pub fn schema() -> Value {
+    let references: Vec<Value> = ACTIVITIES.iter().map(|(name, ..)| reference(name)).collect();
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A Lockgate event",
+        "description": "One line of the audit trail. A field that is not known is absent, never empty and never null.",
+        "type": "object",
+        "required": ["activity-type"],
+        "oneOf": references,
+        "$defs": definitions(),
+    })
+}
+
+/// The schema of the events of one activity; `None` when there is none of that name.
+pub fn schema_of(activity: &str) -> Option<Value> {
+    let (name, ..) = ACTIVITIES.iter().find(|(name, ..)| *name == activity)?;
+    let mut schema = reference(name);
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
+    schema["$defs"] = definitions();
+    Some(schema)
+}
+
+/// The names of all activities.
+pub fn activities() -> impl Iterator<Item = &'static str> {
+    ACTIVITIES.iter().map(|(name, ..)| *name)
+}
+
+fn reference(name: &str) -> Value {
+    json!({ "$ref": format!("#/$defs/{name}") })
+}
+
+fn definitions() -> Value {
+    ACTIVITIES.iter().map(|activity| (activity.0.to_owned(), definition(activity))).collect::<Map<_, _>>().into()
+}
+
+fn definition((name, description, fields): &ActivitySchema) -> Value {
+    let mut properties = Map::new();
+    let mut required = vec!["activity-type"];
+    properties.insert("activity-type".into(), json!({ "const": name }));
+    for (field, need, form) in std::iter::once(EVERY).chain(fields.iter().copied()).flatten() {
+        properties.insert((*field).to_owned(), form.schema());
+        if *need == Required {
+            required.push(field);
+        }
+    }
+    let mut definition = json!({
+        "description": description,
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": false,
+    });
+    if *name == "CHECKPOINT" {
+        definition["if"] = json!({ "properties": { "reason": { "const": "start" } } });
+        definition["then"] = json!({ "required": ["clean", "acknowledged"] });
+        definition["dependentRequired"] = json!({ "checkpoint-key": ["signature"], "signature": ["checkpoint-key"] });
+    }
+    definition
+}
+
+impl Form {
+    fn schema(self) -> Value {
+        match self {
+            Form::Text => json!({ "type": "string", "minLength": 1 }),
+            Form::Pattern(pattern) => json!({ "type": "string", "pattern": pattern }),
+            Form::OneOf(texts) => json!({ "enum": texts }),
+            Form::Number => json!({ "type": "integer", "minimum": 0 }),
+            Form::Truth => json!({ "type": "boolean" }),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "schema_tests.rs"]
+mod tests;
+#[cfg(test)]
+pub(in crate::audit) use tests::assert_event;

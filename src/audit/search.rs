@@ -1,0 +1,245 @@
+//! Finding events in a trail.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::ops::ControlFlow;
+
+use globset::{GlobBuilder, GlobMatcher};
+
+use super::read::{Event, Item, ReadError, Span, Trail};
+
+/// The fields that hold paths.
+const PATHS: [&str; 4] = ["logical-path", "path", "new-logical-path", "new-path"];
+
+/// The fields that hold fingerprints, of one key or of several.
+const FINGERPRINTS: [&str; 5] = [
+    "ssh-public-key-fingerprint",
+    "ssh-certificate-ca-fingerprint",
+    "ssh-public-key-fingerprint-added",
+    "ssh-public-key-fingerprint-removed",
+    "checkpoint-key",
+];
+
+/// Whether an address is wanted.
+pub type AddressTest = Box<dyn Fn(IpAddr) -> bool>;
+
+/// Which events are wanted: those that fit everything that is asked.
+#[derive(Default)]
+pub struct Query {
+    /// The `user`.
+    pub user: Option<String>,
+    /// A path that the client named or that a store has, old or new.
+    pub path: Option<PathPattern>,
+    /// When.
+    pub span: Span,
+    /// One of these `activity-type`s; empty: any.
+    pub activities: Vec<String>,
+    /// The `source-ip`.
+    pub address: Option<AddressTest>,
+    /// The `session-id`.
+    pub session: Option<String>,
+    /// A key's or an authority's fingerprint.
+    pub fingerprint: Option<Fingerprint>,
+    /// The `status`.
+    pub status: Option<String>,
+    /// The `server`.
+    pub server: Option<String>,
+}
+
+impl fmt::Debug for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Query").field("user", &self.user).field("session", &self.session).finish_non_exhaustive()
+    }
+}
+
+/// A pattern of paths: `*` and `?` stay within a component, `**` does not.
+#[derive(Debug, Clone)]
+pub struct PathPattern(GlobMatcher);
+
+impl PathPattern {
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let glob = GlobBuilder::new(text).literal_separator(true).build();
+        glob.map(|glob| PathPattern(glob.compile_matcher())).map_err(|error| error.kind().to_string())
+    }
+}
+
+/// A fingerprint, `SHA256:` and base64 without padding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fingerprint(String);
+
+impl Fingerprint {
+    /// Takes it with or without `SHA256:` and padding.
+    pub fn new(text: &str) -> Self {
+        let text = text.trim_end_matches('=');
+        Fingerprint(format!("SHA256:{}", text.strip_prefix("SHA256:").unwrap_or(text)))
+    }
+}
+
+/// How much was read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Events that were found.
+    pub found: u64,
+    /// Lines that are no events, and parts that cannot be unpacked to their ends.
+    pub unreadable: u64,
+}
+
+impl Query {
+    /// Hands the events that fit to `take`, in the order of the trail, until it breaks.
+    ///
+    /// # Errors
+    /// A source that cannot be read.
+    pub fn run(
+        &self,
+        trail: &mut Trail,
+        mut take: impl FnMut(&[u8], &Event) -> ControlFlow<()>,
+    ) -> Result<Summary, ReadError> {
+        let mut summary = Summary::default();
+        let needles = self.needles();
+        while let Some(item) = trail.advance()? {
+            let Item::Line { bytes, .. } = item else {
+                summary.unreadable += 1;
+                continue;
+            };
+            if !may_hold(bytes, &needles) {
+                continue;
+            }
+            let Some(event) = Event::parse(bytes) else {
+                summary.unreadable += 1;
+                continue;
+            };
+            if self.fits(&event) {
+                summary.found += 1;
+                if take(bytes, &event).is_break() {
+                    break;
+                }
+            }
+        }
+        Ok(summary)
+    }
+
+    /// Texts that a line must hold as they are, so that most lines need not be parsed.
+    fn needles(&self) -> Vec<String> {
+        let fingerprint = self.fingerprint.as_ref().map(|fingerprint| &fingerprint.0);
+        let quoted = [&self.user, &self.session].into_iter().flatten().map(|text| format!("\"{text}\""));
+        // The writer escapes nothing in such a text.
+        let is_plain =
+            |text: &String| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.@:+/\"".contains(&byte));
+        quoted.chain(fingerprint.cloned()).filter(is_plain).collect()
+    }
+
+    fn fits(&self, event: &Event) -> bool {
+        let is = |wanted: &Option<String>, name| wanted.as_deref().is_none_or(|wanted| event.text(name) == wanted);
+        is(&self.user, "user")
+            && is(&self.session, "session-id")
+            && is(&self.status, "status")
+            && is(&self.server, "server")
+            && (self.activities.is_empty() || self.activities.iter().any(|name| event.activity() == name))
+            && (self.span == Span::default() || event.time().is_some_and(|time| self.span.contains(time)))
+            && self.address.as_ref().is_none_or(|test| event.address().is_some_and(test))
+            && self.path.as_ref().is_none_or(|path| PATHS.iter().any(|name| path.fits(event.text(name))))
+            && self.fingerprint.as_ref().is_none_or(|key| FINGERPRINTS.iter().any(|name| key.fits(event.text(name))))
+    }
+}
+
+impl PathPattern {
+    fn fits(&self, path: &str) -> bool {
+        !path.is_empty() && self.0.is_match(path)
+    }
+}
+
+impl Fingerprint {
+    fn fits(&self, keys: &str) -> bool {
+        keys.split(',').any(|key| key == self.0)
+    }
+}
+
+/// Whether a line holds all of `needles`.
+fn may_hold(line: &[u8], needles: &[String]) -> bool {
+    needles.is_empty() || std::str::from_utf8(line).is_ok_and(|line| needles.iter().all(|needle| line.contains(needle)))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+    use crate::audit::read::Source;
+
+    const GOLDEN: &str = include_str!("tests/golden.ndjson");
+
+    /// The activities of the golden lines that a query finds.
+    fn found(query: &Query) -> Vec<String> {
+        let source = Source::Stream("golden".into(), Box::new(Cursor::new(GOLDEN)));
+        let mut found = Vec::new();
+        let summary = query.run(&mut Trail::new(vec![source], Span::default(), None), |line, event| {
+            assert!(GOLDEN.lines().any(|golden| golden.as_bytes() == line));
+            found.push(event.activity().to_owned());
+            ControlFlow::Continue(())
+        });
+        assert_eq!(summary.unwrap(), Summary { found: found.len() as u64, unreadable: 0 });
+        found
+    }
+
+    fn some(text: &str) -> Option<String> {
+        Some(text.to_owned())
+    }
+
+    #[test]
+    fn each_question_narrows_what_is_found() {
+        let all = found(&Query::default()).len();
+        let golden = |fits: &dyn Fn(&str) -> bool| GOLDEN.lines().filter(|line| fits(line)).count();
+        assert_eq!(all, GOLDEN.lines().count());
+        assert_eq!(found(&Query { user: some("user9999"), ..Query::default() }), ["AUTH_FAILURE"]);
+        let user = found(&Query { user: some("user0001"), ..Query::default() }).len();
+        assert_eq!(user, golden(&|line| line.contains("\"user\":\"user0001\"")));
+        assert!(found(&Query { user: some("user000"), ..Query::default() }).is_empty());
+        assert_eq!(found(&Query { session: some("0049cd844c7536c06a89"), ..Query::default() }).len(), all);
+        assert_eq!(found(&Query { status: some("denied"), ..Query::default() }), ["DELETE", "CREATE_SYMLINK"]);
+        assert!(found(&Query { server: some("edge-2"), ..Query::default() }).is_empty());
+        let activities = vec!["LIST".to_owned(), "MKDIR".to_owned()];
+        assert_eq!(found(&Query { activities, ..Query::default() }), ["MKDIR", "LIST"]);
+        let address =
+            |wanted: &'static str| -> AddressTest { Box::new(move |ip| ip == wanted.parse::<IpAddr>().unwrap()) };
+        assert_eq!(found(&Query { address: Some(address("192.0.2.1")), ..Query::default() }).len(), all);
+        assert!(found(&Query { address: Some(address("192.0.2.2")), ..Query::default() }).is_empty());
+    }
+
+    #[test]
+    fn paths_are_found_by_what_the_client_named_and_where_it_is_kept() {
+        let by = |pattern: &str| found(&Query { path: PathPattern::parse(pattern).ok(), ..Query::default() });
+        assert_eq!(by("/incoming/old.csv"), ["DELETE"]);
+        assert_eq!(by("/lake/in/*/old.csv"), ["DELETE"]);
+        assert_eq!(by("/incoming/*.part"), ["RENAME"]);
+        assert!(by("/*.csv").is_empty(), "a star stays within a component");
+        assert_eq!(by("/reports/**"), ["OPEN", "CLOSE"]);
+        assert_eq!(by("**/link"), ["CREATE_SYMLINK"]);
+        assert!(PathPattern::parse("/a[").is_err());
+    }
+
+    #[test]
+    fn keys_are_found_with_and_without_the_name_of_the_hash() {
+        let key = "BY3gNMHwTfjd4n2VuT4pTyLOk82zWZj4KEYEu7y4r/0";
+        for text in [key.to_owned(), format!("SHA256:{key}"), format!("SHA256:{key}=")] {
+            let query = Query { fingerprint: Some(Fingerprint::new(&text)), ..Query::default() };
+            assert_eq!(found(&query), ["CONNECTED", "AUTH_FAILURE", "AUTH_FAILURE"], "{text}");
+        }
+        assert!(Fingerprint::new("b").fits("SHA256:a,SHA256:b"));
+    }
+
+    #[test]
+    fn a_span_and_a_limit_end_the_search() {
+        let at = |text: &str| Some(text.parse().unwrap());
+        let span = Span { since: at("2026-07-31T08:15:45Z"), until: at("2026-07-31T08:15:47Z") };
+        assert_eq!(found(&Query { span, ..Query::default() }), ["MKDIR", "RMDIR"]);
+        let source = Source::Stream("x".into(), Box::new(Cursor::new(format!("no event\n{GOLDEN}"))));
+        let mut trail = Trail::new(vec![source], Span::default(), None);
+        let summary = Query::default().run(&mut trail, |_, _| ControlFlow::Break(())).unwrap();
+        assert_eq!(summary, Summary { found: 1, unreadable: 1 });
+    }
+}

@@ -1,0 +1,125 @@
+//! What is wrong with a trail.
+
+use crate::audit::read::Place;
+
+/// How many findings are kept; the rest is counted.
+const KEPT: usize = 1000;
+
+/// What kind of thing is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A line is not the one that its successor follows.
+    Changed,
+    /// Lines are not there.
+    Missing,
+    /// A line stands where it does not belong: added, repeated or moved.
+    Misplaced,
+    /// A line's number is not that of its place.
+    Misnumbered,
+    /// Not a line of a chain.
+    Foreign,
+    /// A line that breaks off.
+    Torn,
+    /// A file that cannot be unpacked to its end.
+    Broken,
+    /// A checkpoint cannot be read.
+    Checkpoint,
+    /// A checkpoint's signature is wrong, absent or of an unknown key.
+    Signature,
+    /// The chain's id changes within the chain.
+    Identity,
+    /// The chain does not begin with its first line.
+    Beginning,
+    /// The chain does not end in order.
+    End,
+}
+
+impl Kind {
+    /// The word for machines.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Changed => "changed",
+            Kind::Missing => "missing",
+            Kind::Misplaced => "misplaced",
+            Kind::Misnumbered => "misnumbered",
+            Kind::Foreign => "foreign",
+            Kind::Torn => "torn",
+            Kind::Broken => "broken",
+            Kind::Checkpoint => "checkpoint",
+            Kind::Signature => "signature",
+            Kind::Identity => "identity",
+            Kind::Beginning => "beginning",
+            Kind::End => "end",
+        }
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What kind.
+    pub kind: Kind,
+    /// Where.
+    pub place: Place,
+    /// The number that the line has, or that is missing.
+    pub sequence: Option<u64>,
+    /// What was expected, and what is there.
+    pub what: String,
+    /// How many lines: those of a row that was added or moved, those that are missing; otherwise 1.
+    pub lines: u64,
+}
+
+/// The findings so far.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    kept: Vec<Finding>,
+    count: u64,
+}
+
+impl Findings {
+    /// Adds one; `Some(its place in the list)` when it was kept.
+    pub(super) fn add(&mut self, finding: Finding) -> Option<usize> {
+        self.count += 1;
+        (self.kept.len() < KEPT).then(|| {
+            self.kept.push(finding);
+            self.kept.len() - 1
+        })
+    }
+
+    /// One more line belongs to a finding.
+    pub(super) fn extend(&mut self, at: Option<usize>) {
+        if let Some(finding) = at.and_then(|at| self.kept.get_mut(at)) {
+            finding.lines += 1;
+        }
+    }
+
+    /// What seemed to be missing or changed before a line was not: the line itself does not belong where it stands.
+    pub(super) fn rewrite(&mut self, doubt: Doubt) {
+        if let Some(finding) = doubt.finding.and_then(|at| self.kept.get_mut(at)) {
+            let what =
+                format!("sequence {} stands between {} and the line that follows that", doubt.sequence, doubt.before);
+            let sequence = Some(doubt.sequence);
+            *finding = Finding { kind: Kind::Misplaced, place: doubt.place, sequence, what, lines: doubt.lines };
+        }
+    }
+
+    /// Those that were kept, and how many there were.
+    pub(super) fn into_parts(self) -> (Vec<Finding>, u64) {
+        (self.kept, self.count)
+    }
+}
+
+/// Lines that were taken although they do not follow the one before them. When another line follows that one, they were added.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Doubt {
+    /// Their finding.
+    pub(super) finding: Option<usize>,
+    /// Where the first of them stands.
+    pub(super) place: Place,
+    /// The number that it has.
+    pub(super) sequence: u64,
+    /// The number of the line before them.
+    pub(super) before: u64,
+    /// How many they are.
+    pub(super) lines: u64,
+}

@@ -1,0 +1,98 @@
+//! The keys that checkpoints are signed with.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+
+use crate::audit::chain;
+
+/// What stands before the 32 bytes of an Ed25519 key in a SubjectPublicKeyInfo (RFC 8410 section 4).
+const ED25519_INFO: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+
+/// The field before a signature.
+const FIELD: usize = ",\"signature\":\"".len();
+
+/// A public key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicKey {
+    raw: [u8; 32],
+}
+
+impl PublicKey {
+    /// Reads a `PUBLIC KEY` in PEM, as in `signing_key.pub` and as `openssl pkey -pubout` writes it.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub fn from_pem(text: &str) -> Result<Self, String> {
+        let mut lines = text.lines().map(str::trim).skip_while(|line| *line != "-----BEGIN PUBLIC KEY-----").skip(1);
+        let body: String = lines.by_ref().take_while(|line| !line.starts_with("-----")).collect();
+        let der = STANDARD.decode(body).map_err(|_| "its base64 is damaged".to_owned())?;
+        if der.is_empty() {
+            return Err("it holds no \"-----BEGIN PUBLIC KEY-----\"".into());
+        }
+        let raw = der.strip_prefix(&ED25519_INFO).and_then(|raw| raw.try_into().ok());
+        raw.map(|raw| PublicKey { raw }).ok_or_else(|| "it is not an Ed25519 key".into())
+    }
+
+    /// `SHA256:` and base64 without padding, as in `checkpoint-key`.
+    pub fn fingerprint(&self) -> String {
+        format!("SHA256:{}", STANDARD_NO_PAD.encode(digest(&SHA256, &self.raw)))
+    }
+}
+
+/// What is known of a checkpoint's signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Signature {
+    /// No key was given, so it was not looked at.
+    NotChecked,
+    /// It is right.
+    Right,
+    /// There is none.
+    Absent,
+    /// Its key is none of those given.
+    OtherKey(String),
+    /// It is of a given key and does not fit the line.
+    Wrong,
+}
+
+/// Checks the signature of a checkpoint whose `checkpoint-key` is `named`.
+pub(super) fn check(keys: &[PublicKey], named: Option<&str>, line: &[u8]) -> Signature {
+    if keys.is_empty() {
+        return Signature::NotChecked;
+    }
+    let Some(signed) = chain::signed_bytes(line) else { return Signature::Absent };
+    let named = named.unwrap_or_default();
+    let Some(key) = keys.iter().find(|key| key.fingerprint() == named) else {
+        return Signature::OtherKey(named.to_owned());
+    };
+    // The closing brace stands in `signed` where the field begins in the line.
+    let encoded = line.get(signed.len() - 1 + FIELD..).and_then(|rest| rest.strip_suffix(b"\"}"));
+    let signature = encoded.and_then(|encoded| STANDARD.decode(encoded).ok()).unwrap_or_default();
+    match UnparsedPublicKey::new(&ED25519, &key.raw).verify(&signed, &signature) {
+        Ok(()) => Signature::Right,
+        Err(_) => Signature::Wrong,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    // openssl genpkey -algorithm ed25519 | openssl pkey -pubout
+    const PEM: &str = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n";
+
+    #[test]
+    fn a_key_is_read_from_pem() {
+        let key = PublicKey::from_pem(PEM).unwrap();
+        assert_eq!(key.raw[..4], [0x19, 0xbf, 0x44, 0x09]);
+        assert_eq!(PublicKey::from_pem(&format!("a comment\r\n{}", PEM.replace('\n', "\r\n"))).unwrap(), key);
+        assert_eq!(key.fingerprint().len(), "SHA256:".len() + 43);
+        for wrong in
+            ["", "MCow", &PEM.replace("MCow", "MCo"), &PEM.replace("K2Vw", "K2Vx"), &PEM.replace("PUBLIC", "PRIVATE")]
+        {
+            assert!(PublicKey::from_pem(wrong).is_err(), "{wrong}");
+        }
+    }
+}

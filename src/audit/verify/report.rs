@@ -1,0 +1,285 @@
+//! What a reading of a trail found, for people and for machines.
+
+use std::fmt::{self, Write};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::chains::ChainReport;
+use super::finding::{Finding, Kind};
+use super::{Chain, Verifier};
+use crate::audit::read::{Place, Trail, shown};
+
+/// How many findings, cuts and stretches are shown to people one by one.
+const SHOWN: usize = 20;
+
+/// What was found.
+#[derive(Debug)]
+pub struct Report {
+    /// The chains, in the order in which they begin.
+    pub chains: Vec<ChainReport>,
+    /// What is wrong, in the order of the reading; the first thousand.
+    pub findings: Vec<Finding>,
+    /// How much is wrong.
+    pub found: u64,
+    /// Lines that break off and are there again, whole, right behind.
+    pub written_again: u64,
+    /// Lines that break off at the very end.
+    pub torn: Vec<Place>,
+    /// Lines, also those that are none of a chain.
+    pub lines: u64,
+    /// Bytes of all lines.
+    pub bytes: u64,
+    /// Whether signatures were checked.
+    pub checked: bool,
+    names: Vec<Arc<str>>,
+}
+
+impl Verifier {
+    /// Says what was found; nothing follows.
+    pub(super) fn finish(mut self, lines: u64, trail: &Trail) -> Report {
+        let torn = if self.options.whole { Vec::new() } else { std::mem::take(&mut self.torn) };
+        self.report_torn();
+        if self.options.whole {
+            let chains = std::mem::take(&mut self.chains);
+            chains.iter().for_each(|chain| self.report_ends(chain));
+            self.chains = chains;
+        }
+        let (findings, found) = self.findings.into_parts();
+        Report {
+            chains: self.chains.into_iter().map(Chain::report).collect(),
+            findings,
+            found,
+            written_again: self.written_again,
+            torn: torn.iter().map(|torn| torn.place).collect(),
+            lines,
+            bytes: trail.bytes(),
+            checked: !self.options.keys.is_empty(),
+            names: trail.names().to_vec(),
+        }
+    }
+
+    fn report_ends(&mut self, chain: &Chain) {
+        if chain.first != 1 {
+            let what = format!("expected is sequence 1, it is {}: the beginning is missing", chain.first);
+            self.find(Kind::Beginning, chain.first_place, Some(1), what);
+        }
+        if !chain.is_ended() {
+            let what = "expected is the checkpoint of an orderly end after it; the end is missing".to_owned();
+            self.find(Kind::End, chain.place, Some(chain.at.sequence), what);
+        }
+    }
+}
+
+impl Report {
+    /// Whether nothing is wrong.
+    pub fn is_whole(&self) -> bool {
+        self.found == 0
+    }
+
+    /// All of it as JSON.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "whole": self.is_whole(),
+            "lines": self.lines,
+            "bytes": self.bytes,
+            "files": self.names.len(),
+            "signatures-checked": self.checked,
+            "finding-count": self.found,
+            "findings": self.findings.iter().map(|finding| self.finding_json(finding)).collect::<Vec<_>>(),
+            "chains": self.chains.iter().map(|chain| self.chain_json(chain)).collect::<Vec<_>>(),
+            "written-again": self.written_again,
+            "torn-at-end": self.torn.iter().map(|place| self.place_json(*place)).collect::<Vec<_>>(),
+        })
+    }
+
+    fn place_json(&self, place: Place) -> Value {
+        json!({ "file": self.name(place), "line": place.line, "offset": place.offset })
+    }
+
+    fn finding_json(&self, finding: &Finding) -> Value {
+        let mut json = self.place_json(finding.place);
+        json["kind"] = finding.kind.as_str().into();
+        json["what"] = finding.what.clone().into();
+        json["lines"] = finding.lines.into();
+        if let Some(sequence) = finding.sequence {
+            json["sequence"] = sequence.into();
+        }
+        json
+    }
+
+    fn chain_json(&self, chain: &ChainReport) -> Value {
+        let ranges = |ranges: &[(u64, u64)]| ranges.iter().map(|(from, to)| json!([from, to])).collect::<Vec<_>>();
+        let cut = |cut: &super::Cut| {
+            let mut json = self.place_json(cut.place);
+            json["missing"] = json!([cut.from, cut.to]);
+            json["acknowledged"] = cut.acknowledged.into();
+            json["torn"] = cut.torn.into();
+            json
+        };
+        json!({
+            "server": chain.server,
+            "chain": chain.chain,
+            "first": chain.first,
+            "last": chain.last,
+            "first-timestamp": chain.first_time,
+            "last-timestamp": chain.last_time,
+            "events": chain.events,
+            "checkpoints": chain.checkpoints,
+            "signatures": chain.signatures,
+            "signed-events": chain.covered,
+            "not-signed": ranges(&chain.uncovered),
+            "after-last-checkpoint": chain.after_checkpoint,
+            "ended-in-order": chain.is_ended,
+            "kills": chain.kills + chain.cuts.len() as u64,
+            "cuts": chain.cuts.iter().map(cut).collect::<Vec<_>>(),
+            "cut-events": chain.cut_events,
+            "left-out": chain.left_out,
+        })
+    }
+
+    fn name(&self, place: Place) -> &str {
+        self.names.get(place.part).map_or("", |name| name)
+    }
+
+    fn place(&self, place: Place) -> String {
+        format!("{}, line {}, byte {}", shown(self.name(place)), place.line, place.offset)
+    }
+
+    fn write_findings(&self, out: &mut impl Write) -> fmt::Result {
+        let Some(first) = self.findings.first() else { return Ok(()) };
+        writeln!(out, "NOT WHOLE: {}; the first bad place:", count(self.found, "finding"))?;
+        for (number, finding) in self.findings.iter().take(SHOWN).enumerate() {
+            let sequence = finding.sequence.map(|sequence| format!(", sequence {sequence}")).unwrap_or_default();
+            writeln!(out, "  {}{sequence}", self.place(finding.place))?;
+            let rows = if finding.lines > 1 && finding.kind == Kind::Misplaced {
+                format!("; {} lines in a row", finding.lines)
+            } else {
+                String::new()
+            };
+            writeln!(out, "    {}: {}{rows}", finding.kind.as_str(), shown(&finding.what))?;
+            if number == 0 && self.found > 1 {
+                writeln!(out, "then:")?;
+            }
+        }
+        if self.found > SHOWN as u64 {
+            writeln!(out, "  and {} more", self.found - SHOWN as u64)?;
+        }
+        if first.kind == Kind::Missing {
+            writeln!(out, "(A sink with a filter does not hold every line: --filtered.)")?;
+        }
+        Ok(())
+    }
+
+    fn write_chain(&self, number: usize, chain: &ChainReport, out: &mut impl Write) -> fmt::Result {
+        let id =
+            chain.chain.as_ref().map_or("a chain whose id no checkpoint here tells".into(), |id| format!("chain {id}"));
+        writeln!(out, "{}, {}", shown(&chain.server), shown(&id))?;
+        let (first, last) = (shown(&chain.first_time), shown(&chain.last_time));
+        writeln!(
+            out,
+            "  sequence {} to {}: {}, {first} to {last}",
+            chain.first,
+            chain.last,
+            count(chain.events, "event")
+        )?;
+        if chain.first > 1 {
+            writeln!(
+                out,
+                "  begins in the middle: what stands before sequence {} is not in these sources",
+                chain.first
+            )?;
+        } else if self.chains.iter().take(number).any(|before| before.server == chain.server) {
+            writeln!(out, "  a new chain: what stands before it is not tied to it")?;
+        }
+        self.write_cuts(chain, out)?;
+        if chain.left_out > 0 {
+            writeln!(out, "  {} left out by a filter", count(chain.left_out, "event"))?;
+        }
+        self.write_signatures(chain, out)?;
+        if chain.is_ended {
+            return writeln!(out, "  ended in order");
+        }
+        match &chain.last_checkpoint {
+            Some((at, time)) => writeln!(
+                out,
+                "  the end is open: {} after the last checkpoint (sequence {at}, {})",
+                count(chain.after_checkpoint, "event"),
+                shown(time)
+            ),
+            None => writeln!(out, "  the end is open, and there is no checkpoint"),
+        }
+    }
+
+    fn write_cuts(&self, chain: &ChainReport, out: &mut impl Write) -> fmt::Result {
+        for cut in chain.cuts.iter().take(SHOWN) {
+            let torn = if cut.torn > 0 { format!(", {} of them there in part", cut.torn) } else { String::new() };
+            writeln!(
+                out,
+                "  CUT before {}: the process was killed; sequence {} to {} may be missing ({}{torn}). Nobody was told that these \
+                 events were recorded; up to {} they were",
+                self.place(cut.place),
+                cut.from,
+                cut.to,
+                count(cut.to + 1 - cut.from, "event"),
+                cut.acknowledged
+            )?;
+        }
+        if chain.cuts.len() > SHOWN {
+            writeln!(out, "  CUT: more of them; {} may be missing by all", count(chain.cut_events, "event"))?;
+        }
+        if chain.kills > 0 {
+            writeln!(out, "  killed without a gap: {}", count(chain.kills, "time"))?;
+        }
+        Ok(())
+    }
+
+    fn write_signatures(&self, chain: &ChainReport, out: &mut impl Write) -> fmt::Result {
+        if !self.checked {
+            let checkpoints = count(chain.checkpoints, "checkpoint");
+            return writeln!(out, "  {checkpoints}; signatures were NOT CHECKED (no --key)");
+        }
+        let signatures = count(chain.signatures, "signature");
+        writeln!(out, "  {signatures} right; they cover {} of {}", chain.covered, count(chain.events, "event"))?;
+        let ranges: Vec<_> = chain.uncovered.iter().take(SHOWN).map(|(from, to)| format!("{from} to {to}")).collect();
+        if !ranges.is_empty() {
+            let more = if chain.uncovered.len() > SHOWN { ", …" } else { "" };
+            writeln!(out, "  covered by no signature: sequence {}{more}", ranges.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_findings(f)?;
+        for (number, chain) in self.chains.iter().enumerate() {
+            self.write_chain(number, chain, f)?;
+        }
+        if self.written_again > 0 {
+            writeln!(f, "broken off and written again right behind: {}", count(self.written_again, "line"))?;
+        }
+        for place in &self.torn {
+            writeln!(
+                f,
+                "at the end, a line that breaks off: {}. It is being written, or the process was killed",
+                self.place(*place)
+            )?;
+        }
+        let read = format!(
+            "{} of {}, {} bytes",
+            count(self.lines, "line"),
+            count(self.names.len() as u64, "file"),
+            self.bytes
+        );
+        if self.is_whole() {
+            write!(f, "WHOLE: each line follows the one before it, but where it is said otherwise above; {read}")
+        } else {
+            write!(f, "NOT WHOLE: {} in {read}", count(self.found, "finding"))
+        }
+    }
+}
+
+fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}

@@ -1,0 +1,63 @@
+//! `lockgate audit`: reading the trail. Exit codes: 0 done and nothing wrong, 1 something is wrong with the trail, there is no such
+//! session, or a source cannot be read, 2 wrong arguments.
+
+mod replay;
+mod search;
+mod sources;
+mod table;
+mod verify;
+
+use std::io::{self, Write};
+
+use anyhow::Context;
+use clap::Subcommand;
+
+use super::Failure;
+use crate::audit::schema;
+use sources::Sources;
+
+/// What is asked of the trail.
+#[derive(Debug, PartialEq, Eq, Subcommand)]
+pub(super) enum Question {
+    /// Find any line that was changed, removed, moved or added, and the first bad place
+    Verify(verify::Arguments),
+    /// Find events by user, path, time, activity, address, session, key or status
+    Search(Box<search::Arguments>),
+    /// Show one session from its first event to its last
+    Replay(replay::Arguments),
+    /// Print the JSON Schema of the events
+    Schema,
+}
+
+/// Arguments that do not mean anything: exit code 2.
+#[derive(Debug)]
+pub(super) struct Wrong(pub(super) String);
+
+impl From<Wrong> for Failure {
+    fn from(Wrong(what): Wrong) -> Self {
+        Failure::Arguments(what)
+    }
+}
+
+/// Answers.
+pub(super) fn audit(question: &Question) -> Result<(), Failure> {
+    match question {
+        Question::Verify(arguments) => verify::verify(arguments),
+        Question::Search(arguments) => search::search(arguments),
+        Question::Replay(arguments) => replay::replay(arguments),
+        Question::Schema => Ok(print(&format!("{:#}", schema::schema()))?),
+    }
+}
+
+/// Prints a text and a newline.
+fn print(text: &str) -> anyhow::Result<()> {
+    written(writeln!(io::stdout().lock(), "{text}"))
+}
+
+/// A reader that has seen enough, as `head`, is no failure.
+fn written(outcome: io::Result<()>) -> anyhow::Result<()> {
+    match outcome {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome.context("standard output cannot be written"),
+    }
+}

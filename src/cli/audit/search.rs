@@ -1,0 +1,209 @@
+//! `lockgate audit search`: events that fit, as a table or as the lines that they are.
+
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::ops::ControlFlow;
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use clap::{Args, ValueEnum};
+
+use super::table::Table;
+use super::{Sources, Wrong, written};
+use crate::audit::read::Span;
+use crate::audit::schema;
+use crate::audit::search::{AddressTest, Fingerprint, PathPattern, Query};
+use crate::cli::Failure;
+use crate::users::Network;
+
+/// The arguments of `search`.
+#[derive(Debug, PartialEq, Eq, Args)]
+pub(in crate::cli) struct Arguments {
+    #[command(flatten)]
+    sources: Sources,
+    /// The user's name
+    #[arg(long)]
+    user: Option<String>,
+    /// A path that the client named or where it is kept; `*` stays within a component, `**` does not
+    #[arg(long, value_name = "GLOB")]
+    path: Option<String>,
+    /// From when on: RFC 3339, a day (`2026-07-31`, UTC), or how long ago (`2h`)
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Until when, not included: as --since
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// What happened (`CLOSE`); may be given again
+    #[arg(long, value_name = "TYPE")]
+    activity: Vec<String>,
+    /// The client's address or network (`10.0.0.0/8`)
+    #[arg(long, value_name = "CIDR")]
+    address: Option<String>,
+    /// The session's id
+    #[arg(long, value_name = "ID")]
+    session: Option<String>,
+    /// The fingerprint of a key or an authority, with or without `SHA256:`
+    #[arg(long)]
+    fingerprint: Option<String>,
+    /// `success`, `denied` or `failure`
+    #[arg(long)]
+    status: Option<String>,
+    /// The server's name
+    #[arg(long)]
+    server: Option<String>,
+    /// At most so many events, the first ones
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+    /// How events are shown
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+/// How events are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// One row each, as wide as the terminal.
+    Table,
+    /// The lines as they are.
+    Json,
+}
+
+/// Searches and prints.
+pub(super) fn search(arguments: &Arguments) -> Result<(), Failure> {
+    let query = arguments.query(Utc::now())?;
+    let mut opened = arguments.sources.open(query.span)?;
+    let mut out = BufWriter::new(io::stdout().lock());
+    let table = Table::of_terminal();
+    let (mut shown, mut outcome) = (0, Ok(()));
+    let summary = query.run(&mut opened.trail, |line, event| {
+        if shown == 0 && arguments.format == Format::Table {
+            outcome = writeln!(out, "{}", table.head());
+        }
+        if outcome.is_ok() {
+            outcome = match arguments.format {
+                Format::Table => writeln!(out, "{}", table.row(event)),
+                Format::Json => out.write_all(line).and_then(|()| out.write_all(b"\n")),
+            };
+        }
+        shown += 1;
+        let is_enough = arguments.limit.is_some_and(|limit| shown >= limit);
+        if outcome.is_err() || is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    written(outcome.and_then(|()| out.flush()))?;
+    let summary = summary.map_err(anyhow::Error::from)?;
+    if summary.unreadable > 0 {
+        eprintln!("{} lines or files cannot be read as events", summary.unreadable);
+    }
+    if summary.found == 0 && io::stderr().is_terminal() {
+        eprintln!("no event fits");
+    }
+    Ok(())
+}
+
+impl Arguments {
+    fn query(&self, now: DateTime<Utc>) -> Result<Query, Wrong> {
+        let path = self.path.as_deref().map(PathPattern::parse).transpose();
+        let time = |name: &str, text: &Option<String>| text.as_deref().map(|text| time(name, text, now)).transpose();
+        Ok(Query {
+            user: self.user.clone(),
+            path: path.map_err(|what| Wrong(format!("--path: {what}")))?,
+            span: Span { since: time("--since", &self.since)?, until: time("--until", &self.until)? },
+            activities: self.activity.iter().map(|name| activity(name)).collect::<Result<_, _>>()?,
+            address: self.address.as_deref().map(address).transpose()?,
+            session: self.session.as_ref().map(|id| id.to_ascii_lowercase()),
+            fingerprint: self.fingerprint.as_deref().map(Fingerprint::new),
+            status: self.status.as_deref().map(status).transpose()?,
+            server: self.server.clone(),
+        })
+    }
+}
+
+fn activity(name: &str) -> Result<String, Wrong> {
+    let name = name.to_ascii_uppercase().replace('-', "_");
+    if schema::activities().any(|known| known == name) {
+        return Ok(name);
+    }
+    let known: Vec<_> = schema::activities().collect();
+    Err(Wrong(format!("--activity: there is no {name}; there are {}", known.join(", "))))
+}
+
+fn status(word: &str) -> Result<String, Wrong> {
+    match word {
+        "success" | "denied" | "failure" => Ok(word.to_owned()),
+        _ => Err(Wrong("--status: write success, denied or failure".into())),
+    }
+}
+
+fn address(text: &str) -> Result<AddressTest, Wrong> {
+    let network = Network::parse(text).map_err(|what| Wrong(format!("--address: {what}")))?;
+    Ok(Box::new(move |address| network.contains(address)))
+}
+
+/// RFC 3339, a day, or a time ago.
+fn time(name: &str, text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, Wrong> {
+    let day = || NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0).map(|day| day.and_utc());
+    let absolute = || DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc());
+    absolute().or_else(day).or_else(|| ago(text, now)).ok_or_else(|| {
+        Wrong(format!(
+            "{name}: write a time as in 2026-07-31T08:00:00Z, a day as in 2026-07-31, or a time ago as in 90m, 2h, 7d"
+        ))
+    })
+}
+
+fn ago(text: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: i64 = digits.parse().ok().filter(|number| *number >= 0)?;
+    let span = match text.get(digits.len()..)? {
+        "s" => TimeDelta::try_seconds(number),
+        "m" => TimeDelta::try_minutes(number),
+        "h" => TimeDelta::try_hours(number),
+        "d" => TimeDelta::try_days(number),
+        "w" => TimeDelta::try_weeks(number),
+        _ => None,
+    };
+    now.checked_sub_signed(span?)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_absolute_days_or_ago() {
+        let now: DateTime<Utc> = "2026-07-31T08:00:00Z".parse().unwrap();
+        for (text, expected) in [
+            ("2026-07-31T08:00:00.5Z", "2026-07-31T08:00:00.5Z"),
+            ("2026-07-31T10:00:00+02:00", "2026-07-31T08:00:00Z"),
+            ("2026-07-30", "2026-07-30T00:00:00Z"),
+            ("0s", "2026-07-31T08:00:00Z"),
+            ("90m", "2026-07-31T06:30:00Z"),
+            ("2h", "2026-07-31T06:00:00Z"),
+            ("1w", "2026-07-24T08:00:00Z"),
+        ] {
+            assert_eq!(time("--since", text, now).unwrap(), expected.parse::<DateTime<Utc>>().unwrap(), "{text}");
+        }
+        for wrong in [
+            "",
+            "h",
+            "2",
+            "-2h",
+            "2y",
+            "2 h",
+            "1.5h",
+            "yesterday",
+            "2026-07",
+            "2026-07-31T08:00:00",
+            "9999999999999999d",
+        ] {
+            assert!(time("--since", wrong, now).unwrap_err().0.starts_with("--since: "), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn activities_and_states_are_known_words() {
+        assert_eq!(activity("partial-close").unwrap(), "PARTIAL_CLOSE");
+        assert!(activity("FLY").unwrap_err().0.contains("CHECKPOINT"));
+        assert!(status("fine").is_err());
+        assert!(address("10.0.0.0/8").unwrap()([10, 1, 2, 3].into()));
+        assert!(address("10.0.0.0/33").is_err());
+    }
+}

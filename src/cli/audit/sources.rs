@@ -1,0 +1,185 @@
+//! Where a trail is read from: files and folders, standard input, a store of a configuration, a URL.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow, bail};
+use clap::Args;
+use tokio::runtime::{Handle, Runtime};
+
+use super::Wrong;
+use crate::audit::Archive;
+use crate::audit::read::{Files, Source, Span, Trail};
+use crate::gateway::folder::StoreFolder;
+use crate::secret::Secret;
+use crate::stores::{self, Key};
+use crate::{cli::Failure, config};
+
+/// The name of a store that a URL names.
+const NAMELESS: &str = "audit";
+
+/// Which trail.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(in crate::cli) struct Sources {
+    /// Files and folders of events, plain or packed with gzip; `-` for standard input; `STORE:/PREFIX` for a store of the
+    /// configuration; a URL as in `s3://bucket/prefix`
+    #[arg(value_name = "SOURCE", required = true)]
+    sources: Vec<String>,
+    /// The configuration whose stores `STORE:/PREFIX` names
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// An option of the stores that URLs name, as in the configuration (`aws_region=eu-west-1`); others come from the
+    /// environment
+    #[arg(long = "option", value_name = "NAME=VALUE")]
+    options: Vec<String>,
+}
+
+/// A trail, and what fetches its objects.
+pub(super) struct Opened {
+    pub(super) trail: Trail,
+    // Ends after the trail: fields are dropped in order.
+    _runtime: Option<Runtime>,
+}
+
+impl Sources {
+    /// Opens the sources; nothing of them is read yet but the names of files.
+    pub(super) fn open(&self, span: Span) -> Result<Opened, Failure> {
+        let mut opening = Opening { sources: self, files: Vec::new(), opened: Vec::new(), runtime: None, config: None };
+        for source in &self.sources {
+            opening.add(source)?;
+        }
+        opening.finish(span)
+    }
+}
+
+/// Sources that are being opened.
+struct Opening<'a> {
+    sources: &'a Sources,
+    /// Files that follow each other, which are put in order together.
+    files: Vec<PathBuf>,
+    opened: Vec<Source>,
+    runtime: Option<Runtime>,
+    config: Option<Vec<stores::Settings>>,
+}
+
+impl Opening<'_> {
+    fn add(&mut self, source: &str) -> Result<(), Failure> {
+        let source = if source == "-" {
+            if std::io::stdin().is_terminal() {
+                eprintln!("reading events from the terminal");
+            }
+            Source::Stream("standard input".into(), Box::new(std::io::stdin()))
+        } else if source.contains("://") {
+            self.url(source)?
+        } else if let Some((store, prefix)) = self.of_store(source) {
+            let settings = self.settings(store)?;
+            Source::Archive(self.archive(&settings, prefix)?)
+        } else {
+            self.files.push(PathBuf::from(source));
+            return Ok(());
+        };
+        self.end_files()?;
+        self.opened.push(source);
+        Ok(())
+    }
+
+    /// `STORE:/PREFIX`; a file of that name comes first.
+    fn of_store<'s>(&self, source: &'s str) -> Option<(&'s str, &'s str)> {
+        let (store, prefix) = source.split_once(':')?;
+        let is_name = !store.is_empty() && !store.contains('/') && (prefix.is_empty() || prefix.starts_with('/'));
+        (is_name && std::fs::symlink_metadata(source).is_err()).then_some((store, prefix))
+    }
+
+    fn settings(&mut self, store: &str) -> Result<stores::Settings, Failure> {
+        let Some(file) = &self.sources.config else {
+            return Err(Wrong(format!("{store}:/… is of a store: name its configuration with --config FILE")).into());
+        };
+        if self.config.is_none() {
+            self.config = Some(config::load(file)?.stores);
+        }
+        let stores = self.config.as_deref().unwrap_or_default();
+        let found = stores.iter().find(|settings| settings.name == store);
+        found.cloned().ok_or_else(|| {
+            let names: Vec<_> = stores.iter().map(|settings| format!("{:?}", settings.name)).collect();
+            Wrong(format!("no store named {store:?}; the stores are {}", names.join(", "))).into()
+        })
+    }
+
+    fn url(&mut self, url: &str) -> Result<Source, Failure> {
+        let mut options = Vec::new();
+        for option in &self.sources.options {
+            let (name, value) = option.split_once('=').ok_or_else(|| Wrong("--option is NAME=VALUE".into()))?;
+            options.push((name.to_owned(), Secret::new(value.to_owned())));
+        }
+        options.extend(options_of_environment(url, &options));
+        let settings = stores::Settings { name: NAMELESS.into(), url: url.to_owned(), options };
+        stores::validate(&settings).map_err(Wrong)?;
+        Ok(Source::Archive(self.archive(&settings, "")?))
+    }
+
+    fn archive(&mut self, settings: &stores::Settings, prefix: &str) -> Result<Arc<dyn Archive>, Failure> {
+        let root = Key::parse(prefix).map_err(|error| Wrong(format!("{prefix}: {error}")))?;
+        let handle = self.runtime()?;
+        let _inside = handle.enter();
+        let store = stores::open(settings).map_err(|error| anyhow!("the store {:?}: {error}", settings.name))?;
+        Ok(Arc::new(StoreFolder::new(store, root)))
+    }
+
+    fn runtime(&mut self) -> anyhow::Result<Handle> {
+        if self.runtime.is_none() {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+            self.runtime = Some(runtime.context("the threads cannot be started")?);
+        }
+        match &self.runtime {
+            Some(runtime) => Ok(runtime.handle().clone()),
+            None => bail!("the threads cannot be started"),
+        }
+    }
+
+    fn end_files(&mut self) -> anyhow::Result<()> {
+        let named = std::mem::take(&mut self.files);
+        if named.is_empty() {
+            return Ok(());
+        }
+        let files = Files::find(&named)?;
+        for path in &files.passed_over {
+            eprintln!("passed over: {}", path.display());
+        }
+        self.opened.push(Source::Files(files.paths));
+        Ok(())
+    }
+
+    fn finish(mut self, span: Span) -> Result<Opened, Failure> {
+        self.end_files()?;
+        let handle = self.runtime.as_ref().map(|runtime| runtime.handle().clone());
+        Ok(Opened { trail: Trail::new(self.opened, span, handle), _runtime: self.runtime })
+    }
+}
+
+/// Options that the environment gives by the names that the store's own tools use (`AWS_REGION`, `GOOGLE_SERVICE_ACCOUNT`,
+/// `AZURE_STORAGE_ACCOUNT_NAME`), as far as the store knows them and `given` does not have them.
+fn options_of_environment(url: &str, given: &[(String, Secret)]) -> Vec<(String, Secret)> {
+    let prefix = match url.split_once("://").map_or("", |(scheme, _)| scheme) {
+        "s3" | "s3a" => "AWS_",
+        "gs" => "GOOGLE_",
+        "az" | "azure" | "adl" | "abfs" | "abfss" => "AZURE_",
+        _ => return Vec::new(),
+    };
+    let mut found = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else { continue };
+        let is_given = given.iter().any(|(given, _)| given.eq_ignore_ascii_case(name));
+        if !name.starts_with(prefix) || is_given {
+            continue;
+        }
+        let option = (name.to_ascii_lowercase(), Secret::new(value.to_owned()));
+        let alone = stores::Settings { name: NAMELESS.into(), url: url.to_owned(), options: vec![option.clone()] };
+        // What is not an option at all is named in the message; what does not stand alone is an option.
+        let is_known = stores::validate(&alone).map_or_else(|what| !what.contains("do not know"), |()| true);
+        if is_known {
+            found.push(option);
+        }
+    }
+    found
+}

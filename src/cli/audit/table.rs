@@ -1,0 +1,153 @@
+//! Events as rows of a table that is as wide as the terminal.
+
+use std::borrow::Cow;
+use std::io;
+
+use rustix::termios::tcgetwinsize;
+
+use crate::audit::read::{Event, shown};
+
+/// The narrowest last column.
+const NARROWEST: usize = 20;
+
+/// The columns before the last one: their heads and widths.
+const COLUMNS: [(&str, usize); 6] =
+    [("TIME", 19), ("ACTIVITY", 14), ("USER", 12), ("ADDRESS", 15), ("STATUS", 7), ("BYTES", 11)];
+
+/// How rows are laid out.
+pub(super) struct Table {
+    /// The width of the last column; `None`: as wide as it needs.
+    last: Option<usize>,
+}
+
+impl Table {
+    /// For standard output: a row fits its terminal's width; in a pipe nothing of a row is left out.
+    pub(super) fn of_terminal() -> Self {
+        let width = tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col)).filter(|width| *width > 0);
+        Table::of_width(width)
+    }
+
+    fn of_width(width: Option<usize>) -> Self {
+        let before: usize = COLUMNS.iter().map(|(_, width)| width + 1).sum();
+        Table { last: width.map(|width| width.saturating_sub(before).max(NARROWEST)) }
+    }
+
+    pub(super) fn head(&self) -> String {
+        self.lay_out(&COLUMNS.map(|(head, _)| Cow::Borrowed(head)), "DETAIL")
+    }
+
+    pub(super) fn row(&self, event: &Event) -> String {
+        let time = event.text("timestamp").get(..19).unwrap_or_default().replace('T', " ");
+        let bytes = event.number("bytes-in").into_iter().chain(event.number("bytes-out")).reduce(u64::saturating_add);
+        let cells = [
+            time.into(),
+            event.activity().into(),
+            event.text("user").into(),
+            event.text("source-ip").into(),
+            event.text("status").into(),
+            bytes.map(|bytes| bytes.to_string()).unwrap_or_default().into(),
+        ];
+        self.lay_out(&cells, &detail(event))
+    }
+
+    fn lay_out(&self, cells: &[Cow<'_, str>; COLUMNS.len()], last: &str) -> String {
+        let mut row = String::new();
+        for (cell, (name, width)) in cells.iter().zip(COLUMNS) {
+            let cell = shown(cell);
+            let cell = if self.last.is_some() { cut(&cell, width) } else { cell };
+            let fill = " ".repeat(width.saturating_sub(columns(&cell)));
+            if name == "BYTES" { row.extend([&fill, &*cell, " "]) } else { row.extend([&*cell, &fill, " "]) }
+        }
+        let last = shown(last);
+        row.push_str(&self.last.map_or(last.clone(), |width| cut(&last, width)));
+        row.truncate(row.trim_end().len());
+        row
+    }
+}
+
+/// What a person wants to see first: the path, or what is said.
+pub(super) fn detail(event: &Event) -> String {
+    let text = |names: &[&'static str]| names.iter().map(|name| event.text(name)).find(|text| !text.is_empty());
+    let path = text(&["logical-path", "path"]);
+    let new = text(&["new-logical-path", "new-path"]).map(|new| format!("→ {new}"));
+    let direction = Some(event.text("operation")).filter(|word| matches!(*word, "read" | "write"));
+    let reason = text(&["reason", "request", "method"]);
+    let message = text(&["message"]).map(|message| format!("({message})"));
+    let reason = if path.is_some() { None } else { reason };
+    let parts = [direction.map(Into::into), reason.map(Into::into), path.map(Into::into), new, message];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    parts.join(" ")
+}
+
+/// At most `width` columns of a text; what is left out is shown by `…`.
+fn cut(text: &str, width: usize) -> Cow<'_, str> {
+    if columns(text) <= width {
+        return Cow::Borrowed(text);
+    }
+    let mut kept = String::new();
+    let mut left = width.saturating_sub(1);
+    for c in text.chars() {
+        let Some(rest) = left.checked_sub(column(c)) else { break };
+        left = rest;
+        kept.push(c);
+    }
+    Cow::Owned(kept + "…")
+}
+
+fn columns(text: &str) -> usize {
+    text.chars().map(column).sum()
+}
+
+/// How many columns a character takes: the wide ones of East Asia and pictures take two.
+fn column(c: char) -> usize {
+    match u32::from(c) {
+        0x0300..=0x036f | 0x200b..=0x200d | 0xfe00..=0xfe0f => 0,
+        0x1100..=0x115f | 0x2e80..=0xa4cf | 0xac00..=0xd7a3 | 0xf900..=0xfaff | 0xfe30..=0xfe6f | 0xff00..=0xff60 => 2,
+        0x1f300..=0x1faff | 0x20000..=0x3fffd => 2,
+        _ => 1,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn event(json: &str) -> Event {
+        Event::parse(json.as_bytes()).unwrap()
+    }
+
+    const CLOSE: &str = r#"{"activity-type":"CLOSE","timestamp":"2026-07-31T08:15:40.042Z","user":"a-very-long-user-name",
+        "source-ip":"192.0.2.1","status":"success","bytes-in":"121","operation":"write","logical-path":"/日本語/data.csv"}"#;
+
+    #[test]
+    fn a_row_is_as_wide_as_the_terminal_or_whole() {
+        let row = Table::of_width(None).row(&event(CLOSE));
+        assert_eq!(
+            row,
+            "2026-07-31 08:15:40 CLOSE          a-very-long-user-name 192.0.2.1       success         121 write /日本語/data.csv"
+        );
+        for width in [80, 104, 120, 200] {
+            let table = Table::of_width(Some(width));
+            for row in [table.row(&event(CLOSE)), table.head()] {
+                assert!(columns(&row) <= width.max(104), "{width}: {row}");
+            }
+            assert!(table.row(&event(CLOSE)).contains("a-very-long… 192.0.2.1"), "{width}");
+        }
+    }
+
+    #[test]
+    fn the_detail_says_what_matters() {
+        for (json, expected) in [
+            (r#"{"logical-path":"/a","new-logical-path":"/b","message":"no"}"#, "/a → /b (no)"),
+            (r#"{"reason":"unknown-user","method":"none","message":"x"}"#, "unknown-user (x)"),
+            (r#"{"request":"shell"}"#, "shell"),
+            (r#"{"method":"publickey"}"#, "publickey"),
+            (r#"{"path":"/k","operation":"CLOSE"}"#, "/k"),
+            ("{}", ""),
+        ] {
+            assert_eq!(detail(&event(json)), expected);
+        }
+        assert!(!Table::of_width(None).row(&event("{\"user\":\"\\u001b[2J\\n\"}")).contains(['\u{1b}', '\n']));
+    }
+}

@@ -1,0 +1,70 @@
+//! `lockgate audit verify`: whether a trail is whole.
+
+use std::fs::File;
+use std::io::{IsTerminal, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+use clap::Args;
+
+use super::{Sources, Wrong, print};
+use crate::audit::read::Span;
+use crate::audit::verify::{self, Options, PublicKey};
+use crate::cli::Failure;
+
+/// Bytes of the largest key file that is read.
+const MAX_KEY: u64 = 64 << 10;
+
+/// The arguments of `verify`.
+#[derive(Debug, PartialEq, Eq, Args)]
+pub(in crate::cli) struct Arguments {
+    #[command(flatten)]
+    sources: Sources,
+    /// The public key that checkpoints are signed with (`signing_key.pub` of the audit folder); may be given again, for keys
+    /// that were used before
+    #[arg(long, value_name = "FILE")]
+    key: Vec<PathBuf>,
+    /// The sources hold the whole trail: each chain must begin with its first event and end in order
+    #[arg(long)]
+    whole: bool,
+    /// The sink had a filter, so lines may be missing; what is there must be in order and unchanged
+    #[arg(long)]
+    filtered: bool,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Verifies and reports.
+pub(super) fn verify(arguments: &Arguments) -> Result<(), Failure> {
+    let keys = arguments.key.iter().map(|file| read_key(file)).collect::<Result<_, Failure>>()?;
+    let options = Options { keys, whole: arguments.whole, filtered: arguments.filtered };
+    let mut opened = arguments.sources.open(Span::default())?;
+    let is_watched = std::io::stderr().is_terminal();
+    let progress = |bytes: u64| {
+        if is_watched {
+            eprint!("\r{} MB …", bytes / 1_000_000);
+        }
+    };
+    let report = verify::verify(&mut opened.trail, options, progress).map_err(anyhow::Error::from)?;
+    if is_watched {
+        eprint!("\r{:20}\r", "");
+    }
+    if report.lines == 0 {
+        return Err(anyhow!("there is no event in these sources").into());
+    }
+    if arguments.json {
+        print(&report.to_json().to_string())?
+    } else {
+        print(&report.to_string())?
+    }
+    if report.is_whole() { Ok(()) } else { Err(Failure::Told) }
+}
+
+fn read_key(file: &Path) -> Result<PublicKey, Failure> {
+    let mut text = String::new();
+    let read = File::open(file).and_then(|file| file.take(MAX_KEY).read_to_string(&mut text));
+    read.map_err(|error| Wrong(format!("the key {} cannot be read: {error}", file.display())))?;
+    let key = PublicKey::from_pem(&text);
+    key.map_err(|what| Wrong(format!("the key {} cannot be used: {what}", file.display())).into())
+}

@@ -1,0 +1,230 @@
+//! `lockgate audit` as an auditor uses it: over files, packed files, streams and stores, with its exit codes.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+
+use chrono::TimeDelta;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::{Value, json};
+
+use crate::support::events::field;
+use crate::support::gateway::lockgate;
+use crate::support::process::{Finished, LIMIT, run, run_with};
+use crate::support::setup::{Setup, User};
+use crate::support::trail::{ChainMaker, SigningKey, text};
+
+fn audit(words: &[&str]) -> Command {
+    let mut command = lockgate();
+    command.arg("audit").args(words);
+    command
+}
+
+fn ends(command: &mut Command, code: i32) -> Finished {
+    let finished = run(command);
+    assert_eq!(finished.status.code(), Some(code), "{finished}");
+    finished
+}
+
+fn packed(content: &str) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(content.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// A folder with a trail over three files, one of them packed, and the key: `key.pub`.
+fn trail(folder: &Path) -> Vec<String> {
+    let mut chain = ChainMaker::start("edge-1", Some(SigningKey::new(7)));
+    (0..20).for_each(|number| chain.close(&format!("/incoming/{number}.csv")));
+    chain.checkpoint("rotation", None);
+    let (first, at) = (chain.lines.len(), chain.last());
+    let log = folder.join("log");
+    fs::create_dir_all(&log).unwrap();
+    fs::write(log.join(format!("events.20260731T080100Z-{at}.gz")), packed(&text(&chain.lines))).unwrap();
+    (0..20).for_each(|number| chain.close(&format!("/outgoing/{number}.csv")));
+    chain.kill(3, chain.last() - 1, true);
+    (0..5).for_each(|number| chain.close(&format!("/last/{number}.csv")));
+    chain.checkpoint("rotation", None);
+    let (second, at) = (chain.lines.len(), chain.last());
+    fs::write(log.join(format!("events.20260731T080200Z-{at}")), text(&chain.lines[first..])).unwrap();
+    chain.pass(TimeDelta::days(3));
+    (0..4).for_each(|number| chain.close(&format!("/live/{number}.csv")));
+    fs::write(log.join("events"), text(&chain.lines[second..])).unwrap();
+    fs::write(folder.join("key.pub"), chain.public_pem().unwrap()).unwrap();
+    chain.lines
+}
+
+#[test]
+fn verify_reads_folders_streams_and_says_what_it_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines = trail(folder.path());
+    let (log, key) = (folder.path().join("log"), folder.path().join("key.pub"));
+    let (log, key) = (log.to_str().unwrap(), key.to_str().unwrap());
+    let report = ends(&mut audit(&["verify", log, "--key", key]), 0);
+    for said in [
+        "WHOLE",
+        "sequence 1 to 56: 53 events",
+        "4 events after the last checkpoint",
+        "in part",
+        "43 to 45 may be missing",
+    ] {
+        assert!(report.stdout.contains(said), "{said}: {report}");
+    }
+    assert!(ends(&mut audit(&["verify", log]), 0).stdout.contains("NOT CHECKED"));
+    ends(&mut audit(&["verify", log, "--key", key, "--whole"]), 1);
+
+    let whole = text(&lines);
+    let report = run_with(&mut audit(&["verify", "-", "--json"]), whole.as_bytes(), LIMIT).succeeded();
+    let report: Value = serde_json::from_str(&report.stdout).unwrap();
+    assert_eq!((&report["whole"], &report["chains"][0]["cuts"][0]["missing"]), (&json!(true), &json!([43, 45])));
+
+    let live = folder.path().join("log/events");
+    let changed = fs::read_to_string(&live).unwrap().replace("/live/1.csv", "/live/7.csv");
+    fs::write(&live, changed).unwrap();
+    let report = ends(&mut audit(&["verify", log, "--json"]), 1);
+    let report: Value = serde_json::from_str(&report.stdout).unwrap();
+    let finding = &report["findings"][0];
+    assert_eq!((&finding["kind"], &finding["line"], &finding["sequence"]), (&json!("changed"), &json!(2), &json!(54)));
+    assert!(field(finding, "file").ends_with("log/events"), "{finding}");
+    let gone =
+        fs::read_dir(log).unwrap().map(|entry| entry.unwrap().path()).find(|path| path.extension().unwrap() == "gz");
+    let cut = fs::read(gone.as_ref().unwrap()).unwrap();
+    fs::write(gone.unwrap(), &cut[..cut.len() - 20]).unwrap();
+    assert!(ends(&mut audit(&["verify", log]), 1).stdout.contains("broken"));
+}
+
+#[test]
+fn wrong_arguments_and_missing_files_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    trail(folder.path());
+    let log = folder.path().join("log/events");
+    let log = log.to_str().unwrap();
+    for (words, code, said) in [
+        (&["verify"][..], 2, "SOURCE"),
+        (&["verify", "/no/such/file"], 1, "/no/such/file cannot be read"),
+        (&["verify", "/dev/null"], 1, "no event"),
+        (&["verify", log, "--key", "/no/such/key"], 2, "/no/such/key"),
+        (&["verify", log, "--key", log], 2, "BEGIN PUBLIC KEY"),
+        (&["verify", "lake:/audit"], 2, "--config"),
+        (&["verify", "s3://"], 2, "bucket"),
+        (&["verify", "s3://bucket", "--option", "aws_regoin=x"], 2, "aws_regoin"),
+        (&["search", log, "--since", "yesterday"], 2, "--since"),
+        (&["search", log, "--activity", "FLY"], 2, "CHECKPOINT"),
+        (&["search", log, "--address", "10.0.0.1/8"], 2, "10.0.0.0/8"),
+        (&["search", log, "--path", "/a["], 2, "--path"),
+        (&["search", log, "--status", "fine"], 2, "denied"),
+        (&["replay", log], 2, "SOURCE"),
+        (&["replay", "x", log], 2, "20 hex digits"),
+        (&["replay", "00000000000000000000", log], 1, "no event of the session"),
+    ] {
+        let finished = ends(&mut audit(words), code);
+        assert!(finished.stderr.contains(said), "{words:?}: {finished}");
+        assert!(finished.stdout.is_empty(), "{words:?}: {finished}");
+    }
+}
+
+#[test]
+fn search_finds_lines_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines = trail(folder.path());
+    let log = folder.path().join("log");
+    let search = |words: &[&str]| {
+        let finished = run(audit(&["search", log.to_str().unwrap(), "--format", "json"]).args(words)).succeeded();
+        finished.stdout.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let of = |part: &str| lines.iter().filter(|line| line.contains(part)).cloned().collect::<Vec<_>>();
+    assert_eq!(search(&["--path", "/outgoing/*"]), of("\"logical-path\":\"/outgoing/"));
+    assert_eq!(search(&["--path", "/lake/in/live/?.csv", "--limit", "2"]), of("\"logical-path\":\"/live/")[..2]);
+    assert_eq!(search(&["--since", "2026-08-01"]), of("\"logical-path\":\"/live/"));
+    assert_eq!(search(&["--activity", "checkpoint"]), of("CHECKPOINT"));
+    assert_eq!(
+        search(&["--address", "192.0.2.0/24", "--user", "user0001"]).len(),
+        lines.len() - of("CHECKPOINT").len() - 1
+    );
+    assert!(search(&["--address", "198.51.100.0/24"]).is_empty());
+    let table = run(&mut audit(&["search", log.to_str().unwrap(), "--path", "/live/*"])).succeeded().stdout;
+    assert!(table.starts_with("TIME") && table.lines().count() == 5, "{table}");
+    assert!(table.contains("2026-08-03 08:00:"), "{table}");
+}
+
+/// A store that the configuration names, and a URL whose credentials stand in the environment.
+#[test]
+fn a_store_is_read_by_its_name_and_by_its_url() {
+    let mut setup = Setup::new();
+    let store = setup.s3_store("lake");
+    let config = setup.write_config();
+    let mut chain = ChainMaker::start("edge-1", Some(SigningKey::new(7)));
+    let mut from = 0;
+    for batch in 0..30 {
+        (0..10).for_each(|number| chain.close(&format!("/{batch}/{number}")));
+        let hour = chain.time().format("year=%Y/month=%m/day=%d/hour=%H");
+        let name = format!("audit/{hour}/edge-1-{:020}-{:020}.ndjson.gz", from + 1, chain.last());
+        // As curl takes it in a URL.
+        let name = name.replace('=', "%3D");
+        assert!(store.put(&name, &[], &packed(&text(&chain.lines[from..]))));
+        from = chain.lines.len();
+        chain.pass(TimeDelta::hours(1));
+    }
+    let by_name = ["--config", config.to_str().unwrap(), "lake:/audit"];
+    let report = run(audit(&["verify"]).args(by_name)).succeeded();
+    assert!(report.stdout.contains("sequence 1 to 301: 301 events") && report.stdout.contains("30 files"), "{report}");
+
+    let options: Value = store.options();
+    let mut by_url = audit(&["search", "--format", "json", "--path", "/29/**", "--since", "2026-08-01T12:30:00Z"]);
+    by_url.arg(format!("{}/audit", store.url()));
+    for (name, value) in options.as_object().unwrap() {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        if name.contains("secret") {
+            by_url.env(name.to_ascii_uppercase(), value);
+        } else {
+            by_url.arg("--option").arg(format!("{name}={value}"));
+        }
+    }
+    assert_eq!(run(&mut by_url).succeeded().stdout, text(&chain.lines[291..]));
+}
+
+/// What the gateway itself wrote: found, and told as a story.
+#[test]
+fn a_session_of_a_gateway_is_found_and_replayed() {
+    let mut setup = Setup::new();
+    setup.memory_store("main");
+    let key = setup.key("alice");
+    setup.user(User::new("alice").key(&key).home("/", "main:/").set("role", "partners"));
+    let events = setup.folder().join("events.ndjson");
+    setup.config["events"] = json!([{ "sink": "stdout" }, { "sink": "file", "path": events }]);
+    let gateway = setup.start();
+    gateway.client("alice", &key).sftp("mkdir /in\nput /etc/hostname /in/f\nrename /in/f /in/g\n").succeeded();
+    let told = gateway.events.await_disconnected(1);
+    gateway.stop();
+    let (session, events) = (field(&told[0], "session-id"), events.to_str().unwrap());
+
+    let found =
+        run(&mut audit(&["search", events, "--user", "alice", "--format", "json", "--path", "/in/f"])).succeeded();
+    let activities: Vec<Value> = found.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(activities.iter().map(|e| field(e, "activity-type")).collect::<Vec<_>>(), ["OPEN", "CLOSE", "RENAME"]);
+    let by_key = run(&mut audit(&["search", events, "--fingerprint", field(&told[0], "ssh-public-key-fingerprint")]));
+    assert!(by_key.succeeded().stdout.contains("CONNECTED"));
+
+    let story = run(&mut audit(&["replay", session, events])).succeeded().stdout;
+    let (fingerprint, client) = (field(&told[0], "ssh-public-key-fingerprint"), field(&told[0], "client"));
+    for said in [
+        "127.0.0.1",
+        "(role partners)",
+        fingerprint,
+        client,
+        "kex ",
+        "MKDIR",
+        "/in/f → /in/g",
+        "bytes in",
+        "ended     by: client",
+    ] {
+        assert!(story.contains(said), "{said}: {story}");
+    }
+    let story: Value =
+        serde_json::from_str(&run(&mut audit(&["replay", session, events, "--json"])).succeeded().stdout).unwrap();
+    let replayed: Vec<Value> = story["events"].as_array().unwrap().iter().map(|step| step["event"].clone()).collect();
+    assert_eq!(replayed, told);
+    assert_eq!((&story["summary"]["user"], &story["summary"]["ended-by"]), (&json!("alice"), &json!("client")));
+}
