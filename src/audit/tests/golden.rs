@@ -73,7 +73,13 @@ const CLOSEST: &[(&str, &str)] = &[
     ("EXIT_REASON", "DISCONNECTED"),
     ("REQUEST_DENIED", "DISCONNECTED"),
     ("CONNECTION_REJECTED", "KEX_FAILURE"),
+    ("USER_ADDED", "CONNECTED"),
+    ("USER_CHANGED", "CONNECTED"),
+    ("USER_REMOVED", "CONNECTED"),
 ];
+
+/// What happens in no session.
+const WITHOUT_SESSION: &[&str] = &["USER_ADDED", "USER_CHANGED", "USER_REMOVED"];
 
 /// The anchor's record as its documentation has it: every field a string.
 #[derive(Debug, serde::Deserialize)]
@@ -177,7 +183,7 @@ fn there_is_a_golden_line_for_each_activity() {
     let known: BTreeSet<_> =
         PUBLISHED.iter().map(|(name, _)| *name).chain(CLOSEST.iter().map(|(name, _)| *name)).collect();
     assert_eq!(seen, known);
-    assert_eq!(seen.len(), 18);
+    assert_eq!(seen.len(), 21);
 }
 
 #[test]
@@ -213,8 +219,12 @@ fn fields_are_never_empty_null_or_twice() {
         for (name, value) in &fields.0 {
             assert!(value.is_u64() || value.as_str().is_some_and(|text| !text.is_empty()), "{name} in {golden}");
         }
-        for name in ["timestamp", "event-id", "server", "session-id", "source-ip", "source-port", "resource-arn"] {
+        for name in ["timestamp", "event-id", "server", "resource-arn"] {
             assert!(unique.contains(name), "{name} is missing in {golden}");
+        }
+        let in_session = !WITHOUT_SESSION.contains(&fields.activity());
+        for name in ["session-id", "source-ip", "source-port"] {
+            assert_eq!(unique.contains(name), in_session, "{name} in {golden}");
         }
     }
 }
@@ -301,5 +311,22 @@ fn the_documentation_names_every_reason_of_a_failed_attempt() {
         Why::DirectoryUnavailable,
     ] {
         assert!(DOCUMENT.contains(&format!("`{}`", reason.as_str())), "{} is not explained", reason.as_str());
+    }
+}
+
+#[test]
+fn what_a_source_of_users_tells_is_never_cut() {
+    let keys: Vec<String> = (0..50).map(|n| format!("SHA256:{n:043}")).collect();
+    let change = crate::audit::UserChange {
+        source: "keys:lake:/k".into(),
+        keys: keys.clone(),
+        added: keys.clone(),
+        removed: keys.clone(),
+        message: None,
+    };
+    let text = line(0, &Origin::of_gateway(Some("ann".into())), &Activity::UserChanged(change));
+    let event: Value = serde_json::from_str(&text).unwrap();
+    for name in ["ssh-public-key-fingerprint", "ssh-public-key-fingerprint-added", "ssh-public-key-fingerprint-removed"] {
+        assert_eq!(event[name].as_str().unwrap(), keys.join(","));
     }
 }
