@@ -87,6 +87,13 @@ pub struct KeyIdentity {
     pub certificate: Option<CertificateIdentity>,
 }
 
+impl KeyIdentity {
+    /// The fingerprint of what the user's access hangs on: the key, or the authority of the certificate that it came in.
+    pub fn credential(&self) -> &str {
+        self.certificate.as_ref().map_or(&self.fingerprint, |certificate| &certificate.authority)
+    }
+}
+
 /// A user certificate as events show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateIdentity {

@@ -9,10 +9,12 @@ mod problem;
 mod raw;
 mod raw_events;
 mod raw_users;
+mod raw_users_from;
 mod reader;
 mod resolve;
 mod resolve_events;
 mod resolve_users;
+mod resolve_users_from;
 mod tree;
 mod units;
 

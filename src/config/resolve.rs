@@ -10,6 +10,7 @@ use super::raw;
 use super::reader::At;
 use super::resolve_events::resolve_sinks;
 use super::resolve_users::{resolve_authorities, resolve_users};
+use super::resolve_users_from::resolve_users_from;
 use crate::secret::Secret;
 use crate::ssh::AlgorithmLists;
 use crate::{audit, gateway, ssh, stores, vfs};
@@ -47,6 +48,7 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
         stores: resolve_stores(&raw.stores, around, problems),
         authorities: resolve_authorities(&raw.trusted_user_ca_keys, problems),
         users: resolve_users(raw, problems),
+        users_from: resolve_users_from(raw, problems),
         transfers: vfs::Settings {
             transfer_memory: raw.limits.transfer_memory,
             staging: raw.limits.staging,

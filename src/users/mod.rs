@@ -3,9 +3,11 @@
 mod admission;
 mod certificate;
 mod key;
+mod keys;
 mod network;
 mod options;
 mod password;
+mod sources;
 mod verifier;
 
 use std::collections::HashMap;
@@ -22,9 +24,16 @@ use crate::policy::Permissions;
 pub use admission::{Circumstances, Refusal};
 pub use certificate::{Certificate, CertificateGrant};
 pub use key::AuthorizedKey;
+pub use keys::{
+    Change, ChangeKind, KeyFile, KeyFileError, KeyFolder, KeysDirectory, KeysSettings, Round, Template, Told, Version,
+};
 pub use network::Network;
 pub use password::PasswordHash;
+pub use sources::{Lapse, Sources};
 pub use verifier::{Checked, PasswordVerifier};
+
+/// As many keys as AWS Transfer Family takes for one user.
+pub const MAX_KEYS: usize = 50;
 
 /// One user, resolved.
 #[derive(Debug, Clone)]
@@ -47,6 +56,18 @@ pub struct User {
     pub bounds: Bounds,
     /// The home.
     pub home: Vec<HomeEntry>,
+    /// Where the user comes from: [`CONFIGURATION`], or a source of `users_from` by its label.
+    pub source: Arc<str>,
+}
+
+/// The source of the users that stand in the configuration.
+pub const CONFIGURATION: &str = "configuration";
+
+/// A source of users beside the configuration's own.
+#[derive(Debug, Clone)]
+pub enum SourceSettings {
+    /// A folder of keys.
+    Keys(KeysSettings),
 }
 
 /// Within what a user may log in.

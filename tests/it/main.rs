@@ -25,3 +25,4 @@ mod refusals;
 mod scale;
 mod transfer_events;
 mod transfers;
+mod users_from_keys;

@@ -326,7 +326,8 @@ fn what_a_source_of_users_tells_is_never_cut() {
     };
     let text = line(0, &Origin::of_gateway(Some("ann".into())), &Activity::UserChanged(change));
     let event: Value = serde_json::from_str(&text).unwrap();
-    for name in ["ssh-public-key-fingerprint", "ssh-public-key-fingerprint-added", "ssh-public-key-fingerprint-removed"] {
+    for name in ["ssh-public-key-fingerprint", "ssh-public-key-fingerprint-added", "ssh-public-key-fingerprint-removed"]
+    {
         assert_eq!(event[name].as_str().unwrap(), keys.join(","));
     }
 }

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use crate::audit::{
     Activity, Algorithms, AuthFailure, AuthFailureReason, Connected, Denied, Disconnected, FileOperation, KeyIdentity,
-    Note, Origin, Outcome, Protocol, Rejected, RenameOperation, TransferEnd, TransferStart,
-    UserChange,
+    Note, Origin, Outcome, Protocol, Rejected, RenameOperation, TransferEnd, TransferStart, UserChange,
 };
 
 /// A connection of which the address alone is known.
@@ -86,8 +85,7 @@ fn users() -> Vec<(Origin, Activity)> {
         removed: Vec::new(),
         message: None,
     };
-    let changed =
-        UserChange { keys: vec![new.clone()], added: vec![new.clone()], removed: vec![old], ..added.clone() };
+    let changed = UserChange { keys: vec![new.clone()], added: vec![new.clone()], removed: vec![old], ..added.clone() };
     let removed =
         UserChange { keys: vec![new], message: Some("user0001.pub is no longer there".into()), ..added.clone() };
     let origin = || Origin::of_gateway(Some(Arc::from("user0001")));

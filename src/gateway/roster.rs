@@ -1,0 +1,352 @@
+//! Users that do not stand in the configuration: reads their folders in rounds, tells the trail what changed, and ends the
+//! sessions of those who are gone.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::Settings;
+use super::folder::StoreFolder;
+use crate::audit::{Activity, Note, Origin, Recorder, UserChange};
+use crate::session::{Farewell, Registry};
+use crate::stores::{Key, Store};
+use crate::users::{
+    AuthorizedKey, CONFIGURATION, Change, ChangeKind, Directory, FixedDirectory, KeysDirectory, KeysSettings, Lapse,
+    Round, SourceSettings, Sources, Told, User,
+};
+
+/// How long the first round of a folder may take before logins are taken without it.
+const FIRST_ROUND_WITHIN: Duration = Duration::from_secs(20);
+
+/// How long one event may take before it is left for the next round.
+const RECORDED_WITHIN: Duration = Duration::from_secs(10);
+
+/// How many files that are passed over are told one by one in one round.
+const MOST_PASSED_OVER: usize = 20;
+
+/// The file in the staging folder that remembers what the trail was told.
+const MEMORY: &str = "lockgate-users-told.json";
+
+/// The largest such file that is read, in bytes.
+const MAX_MEMORY: u64 = 256 << 20;
+
+/// What keeps the users of all sources up to date. Outlives a reload.
+#[derive(Debug)]
+pub(super) struct Roster {
+    recorder: Recorder,
+    registry: Registry,
+    memory: Arc<Memory>,
+    running: Mutex<Running>,
+}
+
+/// What is stopped when other settings come: the tasks end when this is dropped.
+#[derive(Debug, Default)]
+struct Running {
+    folders: Vec<Arc<KeysDirectory>>,
+    tasks: JoinSet<()>,
+}
+
+/// The sources of one configuration, each folder read once, and not yet followed.
+#[derive(Debug)]
+pub(super) struct Opened {
+    folders: Vec<(Arc<KeysDirectory>, Option<Round>)>,
+    /// The users of the configuration.
+    fixed: Vec<User>,
+    authorities: Vec<AuthorizedKey>,
+    /// How long a connection that was taken before a reload may still let somebody in.
+    login_grace: Duration,
+}
+
+impl Opened {
+    /// All sources as one: the users of the configuration, then the others in their order.
+    pub(super) fn directory(&self) -> Arc<dyn Directory> {
+        let mut all: Vec<Arc<dyn Directory>> = vec![Arc::new(FixedDirectory::new(self.fixed.clone()))];
+        all.extend(self.folders.iter().map(|(folder, _)| folder.clone() as Arc<dyn Directory>));
+        Arc::new(Sources::new(all))
+    }
+}
+
+impl Roster {
+    /// Remembers in `staging` what was told.
+    pub(super) fn new(recorder: Recorder, registry: Registry, staging: &Path) -> Arc<Roster> {
+        let memory = Arc::new(Memory::read(staging.join(MEMORY)));
+        Arc::new(Roster { recorder, registry, memory, running: Mutex::default() })
+    }
+
+    /// Opens the sources and reads each folder once, for a limited time. Nothing changes for anybody until
+    /// [`Roster::follow`].
+    pub(super) async fn open(&self, settings: &Settings, stores: &[Arc<dyn Store>]) -> Opened {
+        let mut opening = JoinSet::new();
+        for (place, source) in settings.users_from.iter().enumerate() {
+            let SourceSettings::Keys(keys) = source;
+            let Some(folder) = open_folder(keys, stores) else { continue };
+            let (keys, told) = (keys.clone(), self.memory.told(&keys.source()).await);
+            let before = self.lock().folders.iter().find(|old| old.settings().source() == keys.source()).cloned();
+            opening.spawn(async move {
+                let directory = match before {
+                    Some(before) => before.replaced(keys, folder).await,
+                    None => KeysDirectory::new(keys, folder, told),
+                };
+                let round = timeout(FIRST_ROUND_WITHIN, directory.round()).await.ok();
+                (place, Arc::new(directory), round)
+            });
+        }
+        let mut folders = opening.join_all().await;
+        folders.sort_by_key(|(place, ..)| *place);
+        Opened {
+            folders: folders.into_iter().map(|(_, folder, round)| (folder, round)).collect(),
+            fixed: settings.users.clone(),
+            authorities: settings.authorities.clone(),
+            login_grace: settings.ssh.limits.login_grace,
+        }
+    }
+
+    /// Follows these sources from now on, and no others. Sessions of users that are gone from the configuration, and of
+    /// sources that are, end.
+    pub(super) fn follow(self: &Arc<Self>, opened: Opened) {
+        let Opened { folders, fixed, authorities, login_grace } = opened;
+        let mut running = Running::default();
+        let shadows: Arc<[Arc<str>]> = fixed.iter().map(|user| user.name.clone()).collect();
+        for (folder, first) in folders {
+            running.folders.push(folder.clone());
+            running.tasks.spawn(self.clone().follow_folder(folder, first, shadows.clone()));
+        }
+        let sources: Vec<Arc<str>> = running.folders.iter().map(|folder| folder.settings().source()).collect();
+        let mut before = {
+            let mut place = self.lock();
+            std::mem::replace(&mut *place, Running::default())
+        };
+        before.tasks.abort_all();
+        let gone = before.folders.into_iter().filter(|old| !sources.contains(&old.settings().source()));
+        for folder in gone {
+            running.tasks.spawn(self.clone().retire(folder));
+        }
+        let users: HashMap<Arc<str>, User> = fixed.into_iter().map(|user| (user.name.clone(), user)).collect();
+        let roster = self.clone();
+        running.tasks.spawn(async move {
+            roster.end_sessions_of_others(&sources, &users, &authorities);
+            // A connection keeps the users that it began with until it has logged in.
+            tokio::time::sleep(login_grace + Duration::from_secs(1)).await;
+            roster.end_sessions_of_others(&sources, &users, &authorities);
+        });
+        *self.lock() = running;
+    }
+
+    /// Follows nothing any more.
+    pub(super) fn stop(&self) {
+        *self.lock() = Running::default();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end_sessions_of_others(&self, sources: &[Arc<str>], users: &HashMap<Arc<str>, User>, trusted: &[AuthorizedKey]) {
+        let ended = self.registry.end(|live| {
+            let lapse = match &*live.source {
+                CONFIGURATION => Lapse::of(users.get(&live.user), live.credential.as_deref(), trusted),
+                _ => (!sources.contains(&live.source)).then_some(Lapse::Removed),
+            };
+            lapse.map(farewell)
+        });
+        if ended > 0 {
+            tracing::info!(ended, "ended the sessions of users that the new configuration does not let in");
+        }
+    }
+
+    /// One round after the other.
+    async fn follow_folder(
+        self: Arc<Self>,
+        folder: Arc<KeysDirectory>,
+        first: Option<Round>,
+        shadows: Arc<[Arc<str>]>,
+    ) {
+        let mut outage = None;
+        let late = || Round {
+            outage: Some(format!("no answer within {} s", FIRST_ROUND_WITHIN.as_secs())),
+            ..Round::default()
+        };
+        let mut round = first.unwrap_or_else(late);
+        loop {
+            self.settle(&folder, round, &mut outage, &shadows).await;
+            tokio::time::sleep(folder.settings().every).await;
+            round = folder.round().await;
+        }
+    }
+
+    /// What a round found becomes true for sessions, and known to the trail and in the log.
+    async fn settle(&self, folder: &KeysDirectory, round: Round, outage: &mut Option<Instant>, shadows: &[Arc<str>]) {
+        let source = folder.settings().source();
+        self.end_sessions_of(folder, &source);
+        self.tell_outage(&source, round.outage, outage).await;
+        let more = round.passed_over.len().saturating_sub(MOST_PASSED_OVER);
+        for what in round.passed_over.into_iter().take(MOST_PASSED_OVER) {
+            tracing::warn!(%source, "passed over {what}");
+            self.note(format!("{source}: passed over {what}")).await;
+        }
+        if more > 0 {
+            tracing::warn!(%source, "passed over {more} more files");
+            self.note(format!("{source}: passed over {more} more files")).await;
+        }
+        for change in &round.changes {
+            if change.kind == ChangeKind::Added && shadows.contains(&change.user) {
+                tracing::warn!(%source, user = %change.user, "a user of the configuration has this name, and wins");
+            }
+        }
+        self.tell_changes(folder, &source, &round.changes).await;
+    }
+
+    fn end_sessions_of(&self, folder: &KeysDirectory, source: &Arc<str>) {
+        if !folder.is_known() {
+            return;
+        }
+        let ended = self.registry.end(|live| {
+            if live.source != *source {
+                return None;
+            }
+            let user = folder.user(&live.user);
+            Lapse::of(user.as_deref(), live.credential.as_deref(), &[]).map(farewell)
+        });
+        if ended > 0 {
+            tracing::info!(%source, ended, "ended the sessions of users or keys that were removed");
+        }
+    }
+
+    /// The beginning and the end of an outage are told, once each.
+    async fn tell_outage(&self, source: &str, now: Option<String>, since: &mut Option<Instant>) {
+        match (now, *since) {
+            (Some(what), None) => {
+                *since = Some(Instant::now());
+                tracing::error!(%source, what, "the users cannot be read; the last known ones stay");
+                self.note(format!("{source} cannot be read; the last known users stay: {what}")).await;
+            }
+            (None, Some(began)) => {
+                *since = None;
+                let seconds = began.elapsed().as_secs();
+                tracing::info!(%source, seconds, "the users can be read again");
+                self.note(format!("{source} can be read again, after {seconds} s")).await;
+            }
+            (Some(what), Some(_)) => tracing::debug!(%source, what, "the users still cannot be read"),
+            (None, None) => {}
+        }
+    }
+
+    async fn note(&self, message: String) {
+        let note = Note { message, operation: Some("USERS".into()), path: None, logical_path: None };
+        if !self.record(None, Activity::Error(note)).await {
+            tracing::error!("an ERROR event about users was lost");
+        }
+    }
+
+    /// Tells changes until one cannot be told; the rest comes again with the next round.
+    async fn tell_changes(&self, folder: &KeysDirectory, source: &Arc<str>, changes: &[Change]) {
+        let mut told = 0;
+        for change in changes {
+            let activity = activity_of(source, change);
+            if !self.record(Some(change.user.clone()), activity).await {
+                tracing::error!(%source, "a change of users could not be recorded; it is told with the next round");
+                break;
+            }
+            tracing::info!(%source, user = %change.user, change = ?change.kind, "users changed");
+            folder.was_told(change).await;
+            told += 1;
+        }
+        if told > 0 {
+            self.memory.keep(source, Some(folder.told().await)).await;
+        }
+    }
+
+    /// The configuration names this folder no more.
+    async fn retire(self: Arc<Self>, folder: Arc<KeysDirectory>) {
+        let source = folder.settings().source();
+        let changes = folder.told().await.all_removed("the configuration does not name this folder any more");
+        self.tell_changes(&folder, &source, &changes).await;
+        self.memory.keep(&source, None).await;
+    }
+
+    async fn record(&self, user: Option<Arc<str>>, activity: Activity) -> bool {
+        let origin = Origin::of_gateway(user);
+        matches!(timeout(RECORDED_WITHIN, self.recorder.record(&origin, activity)).await, Ok(Ok(())))
+    }
+}
+
+fn farewell(lapse: Lapse) -> Farewell {
+    Farewell { reason: lapse.reason().into(), message: lapse.message().to_owned() }
+}
+
+fn activity_of(source: &str, change: &Change) -> Activity {
+    let fields = UserChange {
+        source: source.to_owned(),
+        keys: change.keys.clone(),
+        added: change.added.clone(),
+        removed: change.removed.clone(),
+        message: change.message.clone(),
+    };
+    match change.kind {
+        ChangeKind::Added => Activity::UserAdded(fields),
+        ChangeKind::Changed => Activity::UserChanged(fields),
+        ChangeKind::Removed => Activity::UserRemoved(fields),
+    }
+}
+
+fn open_folder(settings: &KeysSettings, stores: &[Arc<dyn Store>]) -> Option<Arc<StoreFolder>> {
+    let store = stores.iter().find(|store| store.name() == settings.store)?;
+    let key = Key::parse(&settings.key).ok()?;
+    Some(Arc::new(StoreFolder::new(store.clone(), key)))
+}
+
+/// What the trail was told of each source, in a file that outlives the process.
+#[derive(Debug)]
+struct Memory {
+    path: PathBuf,
+    told: tokio::sync::Mutex<BTreeMap<String, Told>>,
+}
+
+impl Memory {
+    /// Without a file, or with one that cannot be read, nothing was told.
+    fn read(path: PathBuf) -> Memory {
+        let told = match read_memory(&path) {
+            Ok(told) => told,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "what was told of users is not known; all are told anew");
+                BTreeMap::new()
+            }
+        };
+        Memory { path, told: tokio::sync::Mutex::new(told) }
+    }
+
+    async fn told(&self, source: &str) -> Told {
+        self.told.lock().await.get(source).cloned().unwrap_or_default()
+    }
+
+    /// Keeps what was told of one source, or forgets it. A file that cannot be written is only logged: what it lacks is told
+    /// twice.
+    async fn keep(&self, source: &str, told: Option<Told>) {
+        let mut all = self.told.lock().await;
+        match told {
+            Some(told) => all.insert(source.to_owned(), told),
+            None => all.remove(source),
+        };
+        let text = serde_json::to_vec(&*all);
+        let (path, beside) = (self.path.clone(), self.path.with_extension("new"));
+        let written = tokio::task::spawn_blocking(move || {
+            std::fs::write(&beside, text.map_err(std::io::Error::other)?)?;
+            std::fs::rename(&beside, &path)
+        });
+        if let Ok(Err(error)) = written.await {
+            tracing::warn!(path = %self.path.display(), %error, "what was told of users cannot be kept");
+        }
+    }
+}
+
+fn read_memory(path: &Path) -> std::io::Result<BTreeMap<String, Told>> {
+    if std::fs::metadata(path)?.len() > MAX_MEMORY {
+        return Err(std::io::Error::other("it is too large"));
+    }
+    serde_json::from_slice(&std::fs::read(path)?).map_err(std::io::Error::other)
+}
