@@ -110,7 +110,7 @@ impl Gateway {
         let registry = Registry::default();
         let roster = Roster::new(recorder.clone(), registry.clone(), &settings.transfers.staging_folder);
         let backed = Backed { transfers, unfinished, roster };
-        let opened = backed.roster.open(&settings, &stores).await;
+        let opened = backed.roster.open(&settings, &stores).await?;
         let homes = make_homes(&settings, stores, opened.directory(), &backed);
         let surroundings = Surroundings { recorder: recorder.clone(), metrics, registry, homes };
         let server = Server::bind(settings.ssh, surroundings).await.map_err(StartError)?;
@@ -177,9 +177,13 @@ fn drain(phase: &watch::Sender<Phase>) {
 }
 
 async fn reload(settings: Box<Settings>, backed: Backed, homes: Arc<watch::Sender<Option<Homes>>>, recorder: Recorder) {
-    match open_stores(&settings, &backed.unfinished).await {
-        Ok(stores) => {
-            let opened = backed.roster.open(&settings, &stores).await;
+    let opened = async {
+        let stores = open_stores(&settings, &backed.unfinished).await?;
+        let opened = backed.roster.open(&settings, &stores).await?;
+        Ok::<_, StartError>((stores, opened))
+    };
+    match opened.await {
+        Ok((stores, opened)) => {
             homes.send_replace(Some(make_homes(&settings, stores, opened.directory(), &backed)));
             backed.roster.follow(opened);
             tracing::info!("reloaded: users, stores and permissions hold for new connections");
@@ -214,7 +218,8 @@ fn make_homes(
         directory,
         backing: Backing { stores, transfers, strict_setstat: settings.strict_setstat },
         decoy: PasswordHash::decoy(settings.users.iter().filter_map(|user| user.password.as_ref())),
-        offers_password: settings.users.iter().any(|user| user.auth.takes_password()),
+        offers_password: settings.users.iter().any(|user| user.auth.takes_password())
+            || settings.users_from.iter().any(SourceSettings::takes_password),
     }
 }
 

@@ -7,6 +7,14 @@ use crate::policy::{Permission, Permissions};
 use crate::secret::Secret;
 use crate::users::AuthMode;
 
+/// The words of `auth`.
+pub(super) const AUTH_MODES: [(&str, AuthMode); 4] = [
+    ("public_key", AuthMode::PublicKey),
+    ("password", AuthMode::Password),
+    ("public_key_or_password", AuthMode::PublicKeyOrPassword),
+    ("public_key_and_password", AuthMode::PublicKeyAndPassword),
+];
+
 /// `users[i]`
 #[derive(Debug)]
 pub(super) struct User {
@@ -49,12 +57,6 @@ pub(super) fn read_user(item: &Item<'_>, mut section: Section<'_>, problems: &mu
     let password = section.take("password_hash");
     let auth = section.take("auth");
     let home = section.need("home", "what the user sees, as in [{ entry: /, target: \"STORE:/FOLDER\" }]", problems);
-    let words = [
-        ("public_key", AuthMode::PublicKey),
-        ("password", AuthMode::Password),
-        ("public_key_or_password", AuthMode::PublicKeyOrPassword),
-        ("public_key_and_password", AuthMode::PublicKeyAndPassword),
-    ];
     let user = User {
         at: item.at(()),
         name: name.and_then(|item| item.placed_text(problems)),
@@ -72,7 +74,7 @@ pub(super) fn read_user(item: &Item<'_>, mut section: Section<'_>, problems: &mu
         password_hash: password.and_then(|item| Some(item.at(Secret::new(item.text(problems)?.to_owned())))),
         auth: match auth {
             None => Some(AuthMode::default()),
-            Some(item) => item.choice(&words, problems),
+            Some(item) => item.choice(&AUTH_MODES, problems),
         },
         enabled: section.take("enabled").and_then(|item| item.boolean(problems)).unwrap_or(true),
         bounds: read_bounds(&mut section, problems),

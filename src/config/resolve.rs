@@ -48,7 +48,7 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
         stores: resolve_stores(&raw.stores, around, problems),
         authorities: resolve_authorities(&raw.trusted_user_ca_keys, problems),
         users: resolve_users(raw, problems),
-        users_from: resolve_users_from(raw, problems),
+        users_from: resolve_users_from(raw, &server, problems),
         transfers: vfs::Settings {
             transfer_memory: raw.limits.transfer_memory,
             staging: raw.limits.staging,

@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::Settings;
 use super::folder::StoreFolder;
+use super::{Settings, StartError};
 use crate::audit::{Activity, Note, Origin, Recorder, UserChange};
 use crate::session::{Farewell, Registry};
 use crate::stores::{Key, Store};
 use crate::users::{
     AuthorizedKey, CONFIGURATION, Change, ChangeKind, Directory, FixedDirectory, KeysDirectory, KeysSettings, Lapse,
-    Round, SourceSettings, Sources, Told, User,
+    ProviderDirectory, Round, SourceSettings, Sources, Told, User,
 };
 
 /// How long the first round of a folder may take before logins are taken without it.
@@ -54,6 +54,8 @@ struct Running {
 #[derive(Debug)]
 pub(super) struct Opened {
     folders: Vec<(Arc<KeysDirectory>, Option<Round>)>,
+    /// All sources but the configuration, in their order.
+    others: Vec<(Arc<str>, Arc<dyn Directory>)>,
     /// The users of the configuration.
     fixed: Vec<User>,
     authorities: Vec<AuthorizedKey>,
@@ -61,11 +63,20 @@ pub(super) struct Opened {
     login_grace: Duration,
 }
 
+/// What the users of a folder meet in the configuration.
+#[derive(Debug)]
+struct Beside {
+    /// The users whose names are taken.
+    names: Vec<Arc<str>>,
+    /// Authorities of all users.
+    authorities: Vec<AuthorizedKey>,
+}
+
 impl Opened {
     /// All sources as one: the users of the configuration, then the others in their order.
     pub(super) fn directory(&self) -> Arc<dyn Directory> {
         let mut all: Vec<Arc<dyn Directory>> = vec![Arc::new(FixedDirectory::new(self.fixed.clone()))];
-        all.extend(self.folders.iter().map(|(folder, _)| folder.clone() as Arc<dyn Directory>));
+        all.extend(self.others.iter().map(|(_, directory)| directory.clone()));
         Arc::new(Sources::new(all))
     }
 }
@@ -79,10 +90,21 @@ impl Roster {
 
     /// Opens the sources and reads each folder once, for a limited time. Nothing changes for anybody until
     /// [`Roster::follow`].
-    pub(super) async fn open(&self, settings: &Settings, stores: &[Arc<dyn Store>]) -> Opened {
+    ///
+    /// # Errors
+    /// When a provider cannot be asked at all.
+    pub(super) async fn open(&self, settings: &Settings, stores: &[Arc<dyn Store>]) -> Result<Opened, StartError> {
         let mut opening = JoinSet::new();
+        let mut others: Vec<(usize, Arc<str>, Arc<dyn Directory>)> = Vec::new();
         for (place, source) in settings.users_from.iter().enumerate() {
-            let SourceSettings::Keys(keys) = source;
+            let keys = match source {
+                SourceSettings::Keys(keys) => keys,
+                SourceSettings::Provider(provider) => {
+                    let directory = ProviderDirectory::new((**provider).clone()).map_err(StartError)?;
+                    others.push((place, provider.source(), Arc::new(directory)));
+                    continue;
+                }
+            };
             let Some(folder) = open_folder(keys, stores) else { continue };
             let (keys, told) = (keys.clone(), self.memory.told(&keys.source()).await);
             let before = self.lock().folders.iter().find(|old| old.settings().source() == keys.source()).cloned();
@@ -95,27 +117,33 @@ impl Roster {
                 (place, Arc::new(directory), round)
             });
         }
-        let mut folders = opening.join_all().await;
-        folders.sort_by_key(|(place, ..)| *place);
-        Opened {
-            folders: folders.into_iter().map(|(_, folder, round)| (folder, round)).collect(),
+        let mut folders = Vec::new();
+        for (place, folder, round) in opening.join_all().await {
+            others.push((place, folder.settings().source(), folder.clone()));
+            folders.push((folder, round));
+        }
+        others.sort_by_key(|(place, ..)| *place);
+        Ok(Opened {
+            folders,
+            others: others.into_iter().map(|(_, source, directory)| (source, directory)).collect(),
             fixed: settings.users.clone(),
             authorities: settings.authorities.clone(),
             login_grace: settings.ssh.limits.login_grace,
-        }
+        })
     }
 
     /// Follows these sources from now on, and no others. Sessions of users that are gone from the configuration, and of
     /// sources that are, end.
     pub(super) fn follow(self: &Arc<Self>, opened: Opened) {
-        let Opened { folders, fixed, authorities, login_grace } = opened;
+        let Opened { folders, others, fixed, authorities, login_grace } = opened;
         let mut running = Running::default();
-        let shadows: Arc<[Arc<str>]> = fixed.iter().map(|user| user.name.clone()).collect();
+        let names = fixed.iter().map(|user| user.name.clone()).collect();
+        let beside = Arc::new(Beside { names, authorities: authorities.clone() });
         for (folder, first) in folders {
             running.folders.push(folder.clone());
-            running.tasks.spawn(self.clone().follow_folder(folder, first, shadows.clone()));
+            running.tasks.spawn(self.clone().follow_folder(folder, first, beside.clone()));
         }
-        let sources: Vec<Arc<str>> = running.folders.iter().map(|folder| folder.settings().source()).collect();
+        let sources: Vec<Arc<str>> = others.into_iter().map(|(source, _)| source).collect();
         let mut before = {
             let mut place = self.lock();
             std::mem::replace(&mut *place, Running::default())
@@ -159,12 +187,7 @@ impl Roster {
     }
 
     /// One round after the other.
-    async fn follow_folder(
-        self: Arc<Self>,
-        folder: Arc<KeysDirectory>,
-        first: Option<Round>,
-        shadows: Arc<[Arc<str>]>,
-    ) {
+    async fn follow_folder(self: Arc<Self>, folder: Arc<KeysDirectory>, first: Option<Round>, beside: Arc<Beside>) {
         let mut outage = None;
         let late = || Round {
             outage: Some(format!("no answer within {} s", FIRST_ROUND_WITHIN.as_secs())),
@@ -172,16 +195,16 @@ impl Roster {
         };
         let mut round = first.unwrap_or_else(late);
         loop {
-            self.settle(&folder, round, &mut outage, &shadows).await;
+            self.settle(&folder, round, &mut outage, &beside).await;
             tokio::time::sleep(folder.settings().every).await;
             round = folder.round().await;
         }
     }
 
     /// What a round found becomes true for sessions, and known to the trail and in the log.
-    async fn settle(&self, folder: &KeysDirectory, round: Round, outage: &mut Option<Instant>, shadows: &[Arc<str>]) {
+    async fn settle(&self, folder: &KeysDirectory, round: Round, outage: &mut Option<Instant>, beside: &Beside) {
         let source = folder.settings().source();
-        self.end_sessions_of(folder, &source);
+        self.end_sessions_of(folder, &source, &beside.authorities);
         self.tell_outage(&source, round.outage, outage).await;
         let more = round.passed_over.len().saturating_sub(MOST_PASSED_OVER);
         for what in round.passed_over.into_iter().take(MOST_PASSED_OVER) {
@@ -193,14 +216,14 @@ impl Roster {
             self.note(format!("{source}: passed over {more} more files")).await;
         }
         for change in &round.changes {
-            if change.kind == ChangeKind::Added && shadows.contains(&change.user) {
+            if change.kind == ChangeKind::Added && beside.names.contains(&change.user) {
                 tracing::warn!(%source, user = %change.user, "a user of the configuration has this name, and wins");
             }
         }
         self.tell_changes(folder, &source, &round.changes).await;
     }
 
-    fn end_sessions_of(&self, folder: &KeysDirectory, source: &Arc<str>) {
+    fn end_sessions_of(&self, folder: &KeysDirectory, source: &Arc<str>, trusted: &[AuthorizedKey]) {
         if !folder.is_known() {
             return;
         }
@@ -209,7 +232,7 @@ impl Roster {
                 return None;
             }
             let user = folder.user(&live.user);
-            Lapse::of(user.as_deref(), live.credential.as_deref(), &[]).map(farewell)
+            Lapse::of(user.as_deref(), live.credential.as_deref(), trusted).map(farewell)
         });
         if ended > 0 {
             tracing::info!(%source, ended, "ended the sessions of users or keys that were removed");

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Attempt, AuthorizedKey, Directory, DirectoryError, User};
+use super::{Attempt, AuthorizedKey, Directory, DirectoryError, Knock, User};
+use crate::secret::Secret;
 
 /// Sources in an order: the first that has a user of a name is the one that counts. A source that cannot answer ends the
 /// search, for nobody knows whom it would have named.
@@ -29,6 +30,24 @@ impl Directory for Sources {
             }
         }
         Ok(None)
+    }
+
+    async fn find_with_password(
+        &self,
+        name: &str,
+        password: &Secret,
+        attempt: &Attempt,
+    ) -> Result<Knock, DirectoryError> {
+        let mut nobody = Knock::Unknown;
+        for source in &self.sources {
+            match source.find_with_password(name, password, attempt).await? {
+                Knock::Unknown => {}
+                // The next one may have a user of this name.
+                Knock::Refused => nobody = Knock::Refused,
+                found => return Ok(found),
+            }
+        }
+        Ok(nobody)
     }
 }
 
