@@ -1,6 +1,8 @@
 //! Composition: settings in, a running gateway out; start, reload, drain.
 
 pub mod folder;
+mod memory;
+mod reach;
 mod roster;
 
 use std::net::SocketAddr;
@@ -11,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+pub use reach::{Reached, reach_users};
 use roster::Roster;
 
 use crate::audit::Recorder;

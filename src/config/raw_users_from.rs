@@ -21,7 +21,7 @@ const CACHE: Duration = Duration::from_secs(30);
 /// `users_from`, or one element of it
 #[derive(Debug)]
 pub(super) enum UsersFrom {
-    Keys(Keys),
+    Keys(Box<Keys>),
     Http(Box<Http>),
 }
 
@@ -38,9 +38,16 @@ pub(super) struct Http {
     pub allow_http: bool,
     pub auth: AuthMode,
     pub permissions: Permissions,
-    pub targets: Option<At<Vec<(At<String>, At<String>)>>>,
+    pub targets: Option<At<Vec<Target>>>,
     pub policy: OnPolicy,
     pub bounds: Bounds,
+}
+
+/// `targets`: where the provider's targets with a prefix are.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub prefix: At<String>,
+    pub folder: At<String>,
 }
 
 /// A folder of keys.
@@ -66,7 +73,7 @@ pub(super) fn read_users_from(item: &Item<'_>, problems: &mut Problems) -> Vec<U
             }
             Some(http) => sources.extend(read_http(&http, section, problems)),
             None if section.is_broken("http") => {}
-            None => sources.push(UsersFrom::Keys(read_keys(section, problems))),
+            None => sources.push(UsersFrom::Keys(Box::new(read_keys(section, problems)))),
         }
     }
     sources
@@ -118,9 +125,12 @@ fn read_headers(item: &Item<'_>, problems: &mut Problems) -> Vec<(At<String>, Se
     headers
 }
 
-fn read_targets(item: &Item<'_>, problems: &mut Problems) -> Vec<(At<String>, At<String>)> {
+fn read_targets(item: &Item<'_>, problems: &mut Problems) -> Vec<Target> {
     let pairs = item.pairs(problems).unwrap_or_default();
-    pairs.into_iter().filter_map(|(prefix, target)| Some((prefix, target.placed_text(problems)?))).collect()
+    pairs
+        .into_iter()
+        .filter_map(|(prefix, item)| Some(Target { prefix, folder: item.placed_text(problems)? }))
+        .collect()
 }
 
 fn read_keys(mut section: Section<'_>, problems: &mut Problems) -> Keys {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::problem::Problems;
-use super::raw_users_from::{Http, Keys, UsersFrom};
+use super::raw_users_from::{Http, Keys, Target, UsersFrom};
 use super::resolve_users::{judge_role, resolve_bounds, resolve_home, resolve_target, resolve_template};
 use super::{raw, reader::At};
 use crate::path::LogicalPath;
@@ -89,27 +89,23 @@ fn resolve_http(raw: &Http, config: &raw::Config, server: &str, problems: &mut P
 }
 
 /// `targets`: where what a provider calls `/bucket/folder` is.
-fn resolve_targets(
-    raw: &At<Vec<(At<String>, At<String>)>>,
-    stores: &[raw::Store],
-    problems: &mut Problems,
-) -> Vec<TargetRule> {
+fn resolve_targets(raw: &At<Vec<Target>>, stores: &[raw::Store], problems: &mut Problems) -> Vec<TargetRule> {
     if raw.value.is_empty() {
         raw.problem(problems, "is empty; leave it out for the buckets and names of all stores");
     }
     let mut rules = Vec::new();
-    for (prefix, target) in &raw.value {
+    for Target { prefix, folder } in &raw.value {
         let path = LogicalPath::parse_str(&prefix.value).ok().filter(|path| path.as_str() == prefix.value);
         if path.is_none() {
             prefix.problem(problems, "write the beginning of the provider's targets, as in /bucket or /bucket/folder");
         }
-        let place = match target.value.contains("${") {
+        let place = match folder.value.contains("${") {
             true => Err("the provider's own targets say who; write a folder without ${user}".to_owned()),
-            false => resolve_target(&target.value, None, stores),
+            false => resolve_target(&folder.value, None, stores),
         };
-        let place = place.map_err(|what| target.problem(problems, what)).ok();
-        if let (Some(prefix), Some((store, folder))) = (path, place) {
-            rules.push(TargetRule { prefix, store, folder });
+        let place = place.map_err(|what| folder.problem(problems, what)).ok();
+        if let (Some(prefix), Some((store, key))) = (path, place) {
+            rules.push(TargetRule { prefix, store, folder: key });
         }
     }
     rules

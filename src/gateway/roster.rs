@@ -1,8 +1,8 @@
 //! Users that do not stand in the configuration: reads their folders in rounds, tells the trail what changed, and ends the
 //! sessions of those who are gone.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,14 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::folder::StoreFolder;
+use super::memory::Memory;
 use super::{Settings, StartError};
 use crate::audit::{Activity, Note, Origin, Recorder, UserChange};
 use crate::session::{Farewell, Registry};
 use crate::stores::{Key, Store};
 use crate::users::{
     AuthorizedKey, CONFIGURATION, Change, ChangeKind, Directory, FixedDirectory, KeysDirectory, KeysSettings, Lapse,
-    ProviderDirectory, Round, SourceSettings, Sources, Told, User,
+    ProviderDirectory, Round, SourceSettings, Sources, User,
 };
 
 /// How long the first round of a folder may take before logins are taken without it.
@@ -27,12 +28,6 @@ const RECORDED_WITHIN: Duration = Duration::from_secs(10);
 
 /// How many files that are passed over are told one by one in one round.
 const MOST_PASSED_OVER: usize = 20;
-
-/// The file in the staging folder that remembers what the trail was told.
-const MEMORY: &str = "lockgate-users-told.json";
-
-/// The largest such file that is read, in bytes.
-const MAX_MEMORY: u64 = 256 << 20;
 
 /// What keeps the users of all sources up to date. Outlives a reload.
 #[derive(Debug)]
@@ -84,7 +79,7 @@ impl Opened {
 impl Roster {
     /// Remembers in `staging` what was told.
     pub(super) fn new(recorder: Recorder, registry: Registry, staging: &Path) -> Arc<Roster> {
-        let memory = Arc::new(Memory::read(staging.join(MEMORY)));
+        let memory = Arc::new(Memory::read(staging));
         Arc::new(Roster { recorder, registry, memory, running: Mutex::default() })
     }
 
@@ -146,7 +141,7 @@ impl Roster {
         let sources: Vec<Arc<str>> = others.into_iter().map(|(source, _)| source).collect();
         let mut before = {
             let mut place = self.lock();
-            std::mem::replace(&mut *place, Running::default())
+            std::mem::take(&mut *place)
         };
         before.tasks.abort_all();
         let gone = before.folders.into_iter().filter(|old| !sources.contains(&old.settings().source()));
@@ -316,60 +311,9 @@ fn activity_of(source: &str, change: &Change) -> Activity {
     }
 }
 
-fn open_folder(settings: &KeysSettings, stores: &[Arc<dyn Store>]) -> Option<Arc<StoreFolder>> {
+/// The folder of these settings; `None` when the store is not there, which the configuration rules out.
+pub(super) fn open_folder(settings: &KeysSettings, stores: &[Arc<dyn Store>]) -> Option<Arc<StoreFolder>> {
     let store = stores.iter().find(|store| store.name() == settings.store)?;
     let key = Key::parse(&settings.key).ok()?;
     Some(Arc::new(StoreFolder::new(store.clone(), key)))
-}
-
-/// What the trail was told of each source, in a file that outlives the process.
-#[derive(Debug)]
-struct Memory {
-    path: PathBuf,
-    told: tokio::sync::Mutex<BTreeMap<String, Told>>,
-}
-
-impl Memory {
-    /// Without a file, or with one that cannot be read, nothing was told.
-    fn read(path: PathBuf) -> Memory {
-        let told = match read_memory(&path) {
-            Ok(told) => told,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "what was told of users is not known; all are told anew");
-                BTreeMap::new()
-            }
-        };
-        Memory { path, told: tokio::sync::Mutex::new(told) }
-    }
-
-    async fn told(&self, source: &str) -> Told {
-        self.told.lock().await.get(source).cloned().unwrap_or_default()
-    }
-
-    /// Keeps what was told of one source, or forgets it. A file that cannot be written is only logged: what it lacks is told
-    /// twice.
-    async fn keep(&self, source: &str, told: Option<Told>) {
-        let mut all = self.told.lock().await;
-        match told {
-            Some(told) => all.insert(source.to_owned(), told),
-            None => all.remove(source),
-        };
-        let text = serde_json::to_vec(&*all);
-        let (path, beside) = (self.path.clone(), self.path.with_extension("new"));
-        let written = tokio::task::spawn_blocking(move || {
-            std::fs::write(&beside, text.map_err(std::io::Error::other)?)?;
-            std::fs::rename(&beside, &path)
-        });
-        if let Ok(Err(error)) = written.await {
-            tracing::warn!(path = %self.path.display(), %error, "what was told of users cannot be kept");
-        }
-    }
-}
-
-fn read_memory(path: &Path) -> std::io::Result<BTreeMap<String, Told>> {
-    if std::fs::metadata(path)?.len() > MAX_MEMORY {
-        return Err(std::io::Error::other("it is too large"));
-    }
-    serde_json::from_slice(&std::fs::read(path)?).map_err(std::io::Error::other)
 }

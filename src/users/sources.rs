@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(Lapse::of(None, None, &[]), Some(Lapse::Removed));
         assert_eq!(Lapse::of(Some(&ann), None, &[]), None, "after a password");
         assert_eq!(Lapse::of(Some(&ann), Some(&fingerprint), &[]), Some(Lapse::KeyRemoved));
-        assert_eq!(Lapse::of(Some(&ann), Some(&fingerprint), &[key.clone()]), None, "an authority of all");
+        assert_eq!(Lapse::of(Some(&ann), Some(&fingerprint), std::slice::from_ref(&key)), None, "an authority of all");
         ann.keys = vec![key];
         assert_eq!(Lapse::of(Some(&ann), Some(&fingerprint), &[]), None);
         ann.enabled = false;

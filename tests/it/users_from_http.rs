@@ -10,7 +10,7 @@ use crate::support::client::Client;
 use crate::support::events::field;
 use crate::support::gateway::Gateway;
 use crate::support::keys::Key;
-use crate::support::process::{python, run};
+use crate::support::process::{python, run, until};
 use crate::support::provider::{Example, Provider, Question, Reply, example_hash};
 use crate::support::setup::{Setup, User};
 
@@ -239,7 +239,7 @@ fn a_provider_that_fails_lets_nobody_in() {
         let failed: Vec<_> = failed.iter().filter(|event| field(event, "activity-type") == "AUTH_FAILURE").collect();
         assert_eq!(failed.len(), 1, "{said}: {failed:#?}");
         assert_eq!(field(failed[0], "reason"), "directory-unavailable", "{said}");
-        assert!(gateway.log().contains(said), "{said:?} is not in {}", gateway.log());
+        until(said, Duration::from_secs(10), || gateway.log().contains(said).then_some(()));
         by_password(&gateway, "ann", "battery").sftp("pwd\n").failed();
     }
     assert!(gateway.events.of_type("CONNECTED").is_empty());
@@ -336,4 +336,19 @@ fn the_configuration_says_what_is_wrong() {
         assert!(text.contains(said), "{said:?} is not in {text}");
         assert!(!text.contains("hunter2"), "{text}");
     }
+}
+
+#[test]
+fn an_online_check_asks_the_provider() {
+    let provider = Provider::start(|_| Reply::Json(json!({})));
+    let setup = setup(json!({ "url": provider.url(), "retries": 0 }), json!({}));
+    let config = setup.write_config();
+    let check = || {
+        let mut command = crate::support::gateway::lockgate();
+        run(command.args(["check", "--online", "--config"]).arg(&config))
+    };
+    check().succeeded();
+    assert!(provider.questions()[0].target.contains("/users/lockgate-check/config"));
+    provider.answer(|_| Reply::Raw(403, String::new(), Vec::new()));
+    check().failed().says("answers 403");
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::certificates::sign;
 use crate::support::events::field;
 use crate::support::gateway::Gateway;
 use crate::support::keys::Key;
@@ -171,7 +172,8 @@ fn what_cannot_be_used_is_said_and_gives_no_access() {
         let event = gateway.events.await_event("ERROR", |event| field(event, "message").starts_with(&said));
         assert!(field(&event, "message").contains(why), "{event}");
         assert_eq!(field(&event, "operation"), "USERS");
-        assert!(gateway.log().contains(&format!("passed over {file}")), "{}", gateway.log());
+        let logged = format!("passed over {file}");
+        until(&logged, Duration::from_secs(10), || gateway.log().contains(&logged).then_some(()));
     }
     gateway.client("ben", &ben).sftp("pwd\n").succeeded();
     for user in ["Ann", "carl"] {
@@ -382,4 +384,57 @@ fn check(config: &Path) -> String {
     let mut command = crate::support::gateway::lockgate();
     let finished = crate::support::process::run(command.arg("check").arg("--config").arg(config)).failed();
     format!("{}{}", finished.stdout, finished.stderr)
+}
+
+#[test]
+fn a_certificate_of_an_authority_that_everybody_trusts_is_as_good_as_a_key() {
+    let mut desk = Desk::new();
+    let (authority, own, ann) = (desk.setup.key("authority"), desk.setup.key("own"), desk.setup.key("ann"));
+    desk.setup.config["trusted_user_ca_keys"] = json!([authority.public]);
+    desk.put("ann.pub", &[&own.with_options("cert-authority").public, &desk.setup.key("other").public]);
+    let gateway = desk.setup.start();
+    let held = |name: &str, authority: &Key| {
+        let certificate = sign(desk.setup.folder(), name, authority, &ann, &["-I", name, "-n", "ann"]);
+        let client = gateway.client("ann", &ann).with(&format!("CertificateFile={}", certificate.display()));
+        let mut running = Running::start(client.command("sftp").args(["-b", "-"]).arg(client.host()));
+        running.feed(b"pwd\n");
+        gateway.events.await_event("CONNECTED", |event| field(event, "ssh-certificate-key-id") == name);
+        running
+    };
+    let (mut by_all, mut by_own) = (held("all", &authority), held("own-cert", &own));
+    // Rounds pass. Then her own authority goes, and then she herself.
+    std::thread::sleep(Duration::from_millis(2500));
+    assert!(gateway.events.of_type("DISCONNECTED").is_empty());
+    let other = fs::read_to_string(desk.setup.folder().join("other.pub")).unwrap();
+    desk.put("ann.pub", &[&other]);
+    ended(&gateway, "ann", "key-removed");
+    by_own.close_input();
+    by_own.finish(Duration::from_secs(20)).says("the key of this session was removed");
+    assert_eq!(gateway.events.of_type("DISCONNECTED").len(), 1);
+    desk.remove("ann.pub");
+    ended(&gateway, "ann", "user-removed");
+    by_all.close_input();
+    by_all.finish(Duration::from_secs(20)).says("the user was removed");
+    gateway.stop();
+}
+
+#[test]
+fn an_online_check_reads_the_folder() {
+    let mut desk = Desk::new();
+    let key = desk.setup.key("ann");
+    for name in ["ann.pub", "ben.pub", "Carl.pub"] {
+        desk.put(name, &[&key.public]);
+    }
+    desk.setup.user(User::new("ann").key(&key).home("/", "lake:/inside"));
+    let mut command = crate::support::gateway::lockgate();
+    let config = desk.setup.write_config();
+    let checked = crate::support::process::run(command.args(["check", "--online", "--config"]).arg(config)).succeeded();
+    for said in [
+        "keys:lake:/public-keys has 2 users",
+        "passed over Carl.pub",
+        "ann stands in the configuration too, which wins",
+    ] {
+        assert!(checked.stderr.contains(said), "{checked}");
+    }
+    assert!(checked.stdout.contains("1 user and 1 source of users"), "{checked}");
 }
