@@ -16,7 +16,7 @@ users.json, with the fields of Transfer Family's answers and "password":
            "HomeDirectoryDetails": [{"Entry": "/", "Target": "/lake/home/${transfer:UserName}"}]}}
 
 With API_KEY in the environment, requests must bring it in the header `x-api-key` (`headers` in Lockgate's configuration).
-This listens without TLS: put it behind something that has it, unless it runs on Lockgate's own machine.
+Without --tls-certificate and --tls-key it listens in clear, which is for Lockgate's own machine only.
 """
 
 import argparse
@@ -26,6 +26,7 @@ import hmac
 import json
 import os
 import secrets
+import ssl
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -119,6 +120,8 @@ def main():
     parser = argparse.ArgumentParser(description="An example of an identity provider for Lockgate.")
     parser.add_argument("--users", default="users.json", help="the file of users")
     parser.add_argument("--listen", default="127.0.0.1:8420", help="the address and the port")
+    parser.add_argument("--tls-certificate", help="a PEM file, with the chain")
+    parser.add_argument("--tls-key", help="the PEM file of its key")
     parser.add_argument("--hash-password", action="store_true", help="hash a password for the file of users")
     arguments = parser.parse_args()
     if arguments.hash_password:
@@ -130,7 +133,11 @@ def main():
         json.load(file)
     host, _, port = arguments.listen.rpartition(":")
     server = ThreadingHTTPServer((host, int(port)), Provider)
-    print("listening on http://%s:%d/" % server.server_address[:2], file=sys.stderr, flush=True)
+    if arguments.tls_certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(arguments.tls_certificate, arguments.tls_key)
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    print("listening on %s:%d" % server.server_address[:2], file=sys.stderr, flush=True)
     try:
         server.serve_forever()
     except KeyboardInterrupt:

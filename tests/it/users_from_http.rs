@@ -10,7 +10,7 @@ use crate::support::client::Client;
 use crate::support::events::field;
 use crate::support::gateway::Gateway;
 use crate::support::keys::Key;
-use crate::support::process::{python, run, until};
+use crate::support::process::{program, python, run, until};
 use crate::support::provider::{Example, Provider, Question, Reply, example_hash};
 use crate::support::setup::{Setup, User};
 
@@ -267,7 +267,7 @@ fn answers_are_remembered_for_a_short_time_and_passwords_never() {
     assert_eq!(provider.questions().len(), 1);
     by_password(&gateway, "ann", "battery").sftp("pwd\n").failed();
     assert_eq!(provider.questions().len(), 1, "a password is always asked for");
-    std::thread::sleep(Duration::from_secs(3).saturating_sub(began.elapsed()) + Duration::from_millis(100));
+    std::thread::sleep(Duration::from_millis(3100));
     gateway.client("ann", &key).sftp("pwd\n").failed();
     assert_eq!(provider.questions().len(), 1, "the refusal is remembered for the client's other questions");
     gateway.stop();
@@ -351,4 +351,46 @@ fn an_online_check_asks_the_provider() {
     assert!(provider.questions()[0].target.contains("/users/lockgate-check/config"));
     provider.answer(|_| Reply::Raw(403, String::new(), Vec::new()));
     check().failed().says("answers 403");
+}
+
+#[test]
+fn over_tls_the_provider_must_be_who_it_says() {
+    let folder = Setup::new();
+    let key = folder.key("ann");
+    let file = |name: &str| folder.folder().join(name).display().to_string();
+    fs::write(file("users.json"), json!({ "ann": answer_for(&key) }).to_string()).unwrap();
+    let make = |name: &str, subject: &str, more: &[&str]| {
+        let mut openssl = program("openssl");
+        openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]);
+        openssl.args([
+            "-subj",
+            subject,
+            "-keyout",
+            &file(&format!("{name}.key")),
+            "-out",
+            &file(&format!("{name}.pem")),
+        ]);
+        run(openssl.args(more)).succeeded();
+    };
+    make("ca", "/CN=authority", &[]);
+    let signed = ["-CA", &file("ca.pem"), "-CAkey", &file("ca.key"), "-addext", "basicConstraints=critical,CA:FALSE"];
+    make("tls", "/CN=localhost", &[&signed[..], &["-addext", "subjectAltName=DNS:localhost"]].concat());
+    let tls = ["--tls-certificate", &file("tls.pem"), "--tls-key", &file("tls.key")];
+    let example = Example::start_with(folder.folder().join("users.json").as_path(), "", &tls);
+    let url = |host: &str| format!("https://{host}:{}/", example.port);
+    let trusted = format!("SSL_CERT_FILE={}", file("ca.pem"));
+    for (environment, host, right) in
+        [(trusted.as_str(), "localhost", true), ("A=B", "localhost", false), (trusted.as_str(), "127.0.0.1", false)]
+    {
+        let setup = setup(json!({ "url": url(host) }), json!({}));
+        let gateway = Gateway::start_under(&["env", environment], &setup);
+        let tried = gateway.client("ann", &key).sftp("pwd\n");
+        if right {
+            tried.succeeded();
+        } else {
+            tried.failed();
+            failure(&gateway, "ann", "directory-unavailable");
+        }
+        gateway.stop();
+    }
 }

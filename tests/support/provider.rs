@@ -24,11 +24,17 @@ impl Example {
     /// Starts it with this file of users.
     #[track_caller]
     pub fn start(users: &Path, api_key: &str) -> Example {
+        Example::start_with(users, api_key, &[])
+    }
+
+    /// The same with more arguments.
+    #[track_caller]
+    pub fn start_with(users: &Path, api_key: &str, more: &[&str]) -> Example {
         for _ in 0..5 {
             let port = free_port();
             let mut command = example();
             command.arg("--users").arg(users).args(["--listen", &format!("127.0.0.1:{port}")]).env("API_KEY", api_key);
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            command.args(more).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
             let mut server = Server::start(&mut command, None);
             let ready = until("answer of the example", Duration::from_secs(30), || {
                 let ended = server.has_ended();
