@@ -1,6 +1,9 @@
 //! Composition: settings in, a running gateway out; start, reload, drain.
 
 pub mod folder;
+mod memory;
+mod reach;
+mod roster;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,12 +14,15 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+pub use reach::{Reached, reach_users};
+use roster::Roster;
+
 use crate::audit::{Archive, ArchivePlace, Recorder, SinkTarget, StoreTarget};
 use crate::metrics::Metrics;
 use crate::session::{Backing, Registry};
 use crate::ssh::{Homes, Phase, Server, Surroundings};
 use crate::stores::{Key, Store, Unfinished};
-use crate::users::{AuthorizedKey, FixedDirectory, PasswordHash, User};
+use crate::users::{AuthorizedKey, Directory, PasswordHash, SourceSettings, User};
 use crate::vfs::Transfers;
 use crate::{audit, ssh, stores, vfs};
 use folder::StoreFolder;
@@ -41,6 +47,8 @@ pub struct Settings {
     pub authorities: Vec<AuthorizedKey>,
     /// The users of the configuration; each home entry names one of the stores.
     pub users: Vec<User>,
+    /// Where other users come from, in the order in which they are asked.
+    pub users_from: Vec<SourceSettings>,
     /// The audit trail.
     pub audit: audit::Settings,
     /// Memory and staging of transfers.
@@ -67,6 +75,7 @@ pub struct Gateway {
 struct Backed {
     transfers: Arc<Transfers>,
     unfinished: Arc<Unfinished>,
+    roster: Arc<Roster>,
 }
 
 /// Why [`Gateway::run`] should stop or change.
@@ -99,14 +108,19 @@ impl Gateway {
                 "the journal of uploads in {staging} cannot be opened: {error}; change limits.staging_folder or its permissions",
             ))
         })?;
-        let backed = Backed { transfers, unfinished };
-        let homes = open_homes(&settings, &backed).await?;
-        let archives = open_archives(&settings.audit, &homes.backing.stores)?;
-        let recorder = Recorder::start_keeping(settings.audit, archives, metrics.clone())
+        let stores = open_stores(&settings, &unfinished).await?;
+        let archives = open_archives(&settings.audit, &stores)?;
+        let recorder = Recorder::start_keeping(settings.audit.clone(), archives, metrics.clone())
             .await
             .map_err(|error| StartError(format!("the audit trail cannot be written: {error}")))?;
-        let surroundings = Surroundings { recorder: recorder.clone(), metrics, registry: Registry::default(), homes };
+        let registry = Registry::default();
+        let roster = Roster::new(recorder.clone(), registry.clone(), &settings.transfers.staging_folder);
+        let backed = Backed { transfers, unfinished, roster };
+        let opened = backed.roster.open(&settings, &stores).await?;
+        let homes = make_homes(&settings, stores, opened.directory(), &backed);
+        let surroundings = Surroundings { recorder: recorder.clone(), metrics, registry, homes };
         let server = Server::bind(settings.ssh, surroundings).await.map_err(StartError)?;
+        backed.roster.follow(opened);
         Ok(Gateway { server, recorder, backed })
     }
 
@@ -144,6 +158,7 @@ impl Gateway {
                 },
             }
         }
+        self.backed.roster.stop();
         if timeout(REMOVALS_WITHIN, self.backed.transfers.settled()).await.is_err() {
             tracing::warn!(
                 "a store does not remove the parts of unfinished uploads within {} s",
@@ -168,9 +183,15 @@ fn drain(phase: &watch::Sender<Phase>) {
 }
 
 async fn reload(settings: Box<Settings>, backed: Backed, homes: Arc<watch::Sender<Option<Homes>>>, recorder: Recorder) {
-    match open_homes(&settings, &backed).await {
-        Ok(new) => {
-            homes.send_replace(Some(new));
+    let opened = async {
+        let stores = open_stores(&settings, &backed.unfinished).await?;
+        let opened = backed.roster.open(&settings, &stores).await?;
+        Ok::<_, StartError>((stores, opened))
+    };
+    match opened.await {
+        Ok((stores, opened)) => {
+            homes.send_replace(Some(make_homes(&settings, stores, opened.directory(), &backed)));
+            backed.roster.follow(opened);
             tracing::info!("reloaded: users, stores and permissions hold for new connections");
         }
         Err(error) => tracing::error!(%error, "the reload failed; the old configuration stays"),
@@ -178,22 +199,34 @@ async fn reload(settings: Box<Settings>, backed: Backed, homes: Arc<watch::Sende
     recorder.reopen().await;
 }
 
-async fn open_homes(settings: &Settings, backed: &Backed) -> Result<Homes, StartError> {
+async fn open_stores(settings: &Settings, unfinished: &Arc<Unfinished>) -> Result<Vec<Arc<dyn Store>>, StartError> {
     let mut opened = Vec::with_capacity(settings.stores.len());
     for store in &settings.stores {
-        opened.push(open_store(store, &backed.unfinished).await?);
+        opened.push(open_store(store, unfinished).await?);
     }
     tokio::spawn(remove_unfinished(opened.clone()));
+    Ok(opened)
+}
+
+fn make_homes(
+    settings: &Settings,
+    stores: Vec<Arc<dyn Store>>,
+    directory: Arc<dyn Directory>,
+    backed: &Backed,
+) -> Homes {
     let transfers = backed.transfers.clone();
     let mut keys = settings.users.iter().flat_map(|user| &user.keys);
-    Ok(Homes {
+    // The users of other sources come and go, and so do the authorities among their keys.
+    let others = !settings.users_from.is_empty();
+    Homes {
         authorities: settings.authorities.clone().into(),
-        takes_certificates: !settings.authorities.is_empty() || keys.any(AuthorizedKey::is_authority),
-        directory: Arc::new(FixedDirectory::new(settings.users.clone())),
-        backing: Backing { stores: opened, transfers, strict_setstat: settings.strict_setstat },
+        takes_certificates: others || !settings.authorities.is_empty() || keys.any(AuthorizedKey::is_authority),
+        directory,
+        backing: Backing { stores, transfers, strict_setstat: settings.strict_setstat },
         decoy: PasswordHash::decoy(settings.users.iter().filter_map(|user| user.password.as_ref())),
-        offers_password: settings.users.iter().any(|user| user.auth.takes_password()),
-    })
+        offers_password: settings.users.iter().any(|user| user.auth.takes_password())
+            || settings.users_from.iter().any(SourceSettings::takes_password),
+    }
 }
 
 /// The folders of stores that sinks write to.

@@ -11,7 +11,7 @@ use lockgate::policy::Permissions;
 use lockgate::session::channel::{Closed, Incoming, Outgoing};
 use lockgate::session::{Backing, Login};
 use lockgate::stores;
-use lockgate::users::{AuthMode, Bounds, HomeEntry, User};
+use lockgate::users::{AuthMode, Bounds, CONFIGURATION, HomeEntry, User};
 use lockgate::vfs::{self, PartialUploads, Transfers};
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
@@ -92,6 +92,7 @@ pub fn login() -> Arc<Login> {
             entry("/two", "two", Permissions::READ_WRITE),
             entry("/ro", "one", Permissions::READ_ONLY),
         ],
+        source: CONFIGURATION.into(),
     };
     let stores = vec![store("one"), store("two")];
     let backing = Backing { stores, transfers: world.transfers.clone(), strict_setstat: false };

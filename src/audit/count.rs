@@ -30,6 +30,9 @@ pub(super) fn count(metrics: &Metrics, activity: &Activity) {
         Activity::Rename(names) | Activity::CreateSymlink(names) => {
             operation(metrics, activity, names.outcome.status());
         }
+        Activity::UserAdded(_) | Activity::UserChanged(_) | Activity::UserRemoved(_) => {
+            operation(metrics, activity, "success");
+        }
     }
 }
 

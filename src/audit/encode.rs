@@ -5,7 +5,7 @@
 
 use super::event::{
     Activity, Algorithms, AuthFailure, AuthFailureReason, Connected, Disconnected, FileOperation, KeyIdentity, Note,
-    Origin, Outcome, Rejected, RenameOperation, TransferEnd, TransferStart,
+    Origin, Outcome, Rejected, RenameOperation, TransferEnd, TransferStart, UserChange,
 };
 use super::line::{Draft, LineWriter, MAX_CLIENT, MAX_KEY, MAX_LIST, MAX_PATH};
 
@@ -68,6 +68,12 @@ impl Encoder<'_> {
             | Activity::List(file) => self.anchor_file(file.path.as_deref()),
             Activity::Rename(names) | Activity::CreateSymlink(names) => self.anchor_file(names.path.as_deref()),
             Activity::Error(note) | Activity::ExitReason(note) => self.anchor_note(note),
+            Activity::UserAdded(change) | Activity::UserChanged(change) | Activity::UserRemoved(change) => {
+                self.activity();
+                self.resource_arn();
+                self.line.bounded("ssh-public-key-fingerprint", &change.keys.join(","), MAX_KEY);
+                self.user();
+            }
         }
     }
 
@@ -129,7 +135,9 @@ impl Encoder<'_> {
         self.session_id();
         self.user();
         self.source_ip();
-        self.line.number("source-port", u64::from(self.origin.source_port));
+        if self.origin.has_client() {
+            self.line.number("source-port", u64::from(self.origin.source_port));
+        }
         self.line.maybe("protocol", self.origin.protocol.map(|protocol| protocol.as_str()));
         self.client();
     }
@@ -163,7 +171,17 @@ impl Encoder<'_> {
             Activity::Error(note) | Activity::ExitReason(note) => {
                 self.path("logical-path", note.logical_path.as_deref());
             }
+            Activity::UserAdded(change) | Activity::UserChanged(change) | Activity::UserRemoved(change) => {
+                self.own_user_change(change);
+            }
         }
+    }
+
+    fn own_user_change(&mut self, change: &UserChange) {
+        self.line.text("source", &change.source);
+        self.line.bounded("ssh-public-key-fingerprint-added", &change.added.join(","), MAX_KEY);
+        self.line.bounded("ssh-public-key-fingerprint-removed", &change.removed.join(","), MAX_KEY);
+        self.line.maybe("message", change.message.as_deref());
     }
 
     fn own_rejected(&mut self, rejected: &Rejected) {
@@ -274,7 +292,9 @@ impl Encoder<'_> {
 
     /// An IPv4 client of an IPv6 socket shows as IPv4.
     fn source_ip(&mut self) {
-        self.line.text("source-ip", &self.origin.source_ip.to_canonical().to_string());
+        if self.origin.has_client() {
+            self.line.text("source-ip", &self.origin.source_ip.to_canonical().to_string());
+        }
     }
 }
 

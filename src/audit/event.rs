@@ -42,6 +42,19 @@ pub struct Origin {
     pub client: Option<Arc<str>>,
 }
 
+impl Origin {
+    /// The gateway itself: what happens in no session, to `user` if to anybody.
+    pub fn of_gateway(user: Option<Arc<str>>) -> Origin {
+        let source_ip = IpAddr::from([0, 0, 0, 0]);
+        Origin { session_id: Arc::from(""), source_ip, source_port: 0, user, protocol: None, client: None }
+    }
+
+    /// Whether there is a client at all.
+    pub(super) fn has_client(&self) -> bool {
+        !self.session_id.is_empty()
+    }
+}
+
 /// The algorithms that a connection negotiated. Pairs are client-to-server and server-to-client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Algorithms {
@@ -72,6 +85,13 @@ pub struct KeyIdentity {
     pub comment: Option<String>,
     /// The certificate that the key came in.
     pub certificate: Option<CertificateIdentity>,
+}
+
+impl KeyIdentity {
+    /// The fingerprint of what the user's access hangs on: the key, or the authority of the certificate that it came in.
+    pub fn credential(&self) -> &str {
+        self.certificate.as_ref().map_or(&self.fingerprint, |certificate| &certificate.authority)
+    }
 }
 
 /// A user certificate as events show it.
@@ -124,6 +144,12 @@ pub enum Activity {
     Error(Note),
     /// `EXIT_REASON`: an unexpected error ended the session.
     ExitReason(Note),
+    /// `USER_ADDED`: a source of users has a new one.
+    UserAdded(UserChange),
+    /// `USER_CHANGED`: a source of users has other keys of a user.
+    UserChanged(UserChange),
+    /// `USER_REMOVED`: a source of users has a user no more.
+    UserRemoved(UserChange),
 }
 
 impl Activity {
@@ -148,6 +174,9 @@ impl Activity {
             Activity::RequestDenied(_) => "REQUEST_DENIED",
             Activity::Error(_) => "ERROR",
             Activity::ExitReason(_) => "EXIT_REASON",
+            Activity::UserAdded(_) => "USER_ADDED",
+            Activity::UserChanged(_) => "USER_CHANGED",
+            Activity::UserRemoved(_) => "USER_REMOVED",
         }
     }
 }
@@ -418,4 +447,19 @@ pub struct Note {
     pub path: Option<String>,
     /// What the client named.
     pub logical_path: Option<String>,
+}
+
+/// The fields of `USER_ADDED`, `USER_CHANGED` and `USER_REMOVED`. The user is the origin's.
+#[derive(Debug, Clone)]
+pub struct UserChange {
+    /// Where users of this kind come from (`keys:lake:/public-keys`).
+    pub source: String,
+    /// The fingerprints of the keys that the user has now; of those that went with a removed user.
+    pub keys: Vec<String>,
+    /// Of the keys that a changed user did not have before.
+    pub added: Vec<String>,
+    /// Of the keys that a changed user has no more.
+    pub removed: Vec<String>,
+    /// More about it, for people.
+    pub message: Option<String>,
 }

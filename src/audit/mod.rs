@@ -35,6 +35,7 @@ pub use archive::Archive;
 pub use event::{
     Activity, Algorithms, AuthFailure, AuthFailureReason, CertificateIdentity, Connected, Denied, Disconnected,
     FileOperation, KeyIdentity, Note, Origin, Outcome, Protocol, Rejected, RenameOperation, TransferEnd, TransferStart,
+    UserChange,
 };
 pub use recorder::Recorder;
 pub use signing::{NewKey, SigningKey};

@@ -5,9 +5,6 @@
 
 use serde_json::{Map, Value, json};
 
-/// Whether every event has `sequence` and `previous`.
-const CHAIN: Need = Need::Optional;
-
 /// Whether a field is always there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Need {
@@ -56,8 +53,8 @@ const EVERY: &[Field] = &[
     ("timestamp", Required, TIME),
     ("event-id", Required, UUID_7),
     ("server", Required, Form::Text),
-    ("sequence", CHAIN, Form::Number),
-    ("previous", CHAIN, HASH),
+    ("sequence", Required, Form::Number),
+    ("previous", Required, HASH),
 ];
 
 /// In every event of a connection.
@@ -65,6 +62,16 @@ const CONNECTION: &[Field] = &[
     ("session-id", Required, SESSION),
     ("source-ip", Required, ADDRESS),
     ("source-port", Required, Form::Number),
+    ("user", Optional, Form::Text),
+    ("protocol", Optional, Form::OneOf(&["sftp", "scp"])),
+    ("client", Optional, Form::Text),
+];
+
+/// The same in an ERROR, which may be about the gateway itself.
+const PERHAPS_CONNECTION: &[Field] = &[
+    ("session-id", Optional, SESSION),
+    ("source-ip", Optional, ADDRESS),
+    ("source-port", Optional, Form::Number),
     ("user", Optional, Form::Text),
     ("protocol", Optional, Form::OneOf(&["sftp", "scp"])),
     ("client", Optional, Form::Text),
@@ -112,7 +119,7 @@ const REJECTED: &[Field] = &[
 ];
 
 const DISCONNECTED: &[Field] = &[
-    ("reason", Required, Form::Pattern("^(client|server|idle|login-grace|error|administrator:.+)$")),
+    ("reason", Required, Form::Pattern("^(client|server|idle|login-grace|error|user-removed|user-disabled|key-removed|administrator:.+)$")),
     ("message", Optional, Form::Text),
     ("duration-ms", Required, Form::Number),
     ("bytes-in", Required, DIGITS),
@@ -165,11 +172,10 @@ const CHECKPOINT: &[Field] = &[
 
 const USER: &[Field] = &[
     ("user", Required, Form::Text),
-    ("source", Optional, Form::Text),
+    ("source", Required, Form::Text),
     ("ssh-public-key-fingerprint", Optional, FINGERPRINTS),
     ("ssh-public-key-fingerprint-added", Optional, FINGERPRINTS),
     ("ssh-public-key-fingerprint-removed", Optional, FINGERPRINTS),
-    ("reason", Optional, Form::Text),
     ("message", Optional, Form::Text),
 ];
 
@@ -202,7 +208,7 @@ const ACTIVITIES: &[ActivitySchema] = &[
         "Something was asked for that is neither SFTP nor SCP.",
         &[CONNECTION, &[("request", Required, Form::Text), ("message", Required, Form::Text)]],
     ),
-    ("ERROR", "Something went wrong beside the answer to one operation.", &[CONNECTION, NOTE]),
+    ("ERROR", "Something went wrong beside the answer to one operation.", &[PERHAPS_CONNECTION, NOTE]),
     ("EXIT_REASON", "An unexpected error ended the session.", &[CONNECTION, NOTE]),
     ("CHECKPOINT", "The gateway says where it is in its chain of events.", &[CHECKPOINT]),
     ("USER_ADDED", "A user appeared in a source of users.", &[USER]),

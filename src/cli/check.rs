@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use rustix::fs::{Access, access};
 
 use super::{Failure, block_on};
-use crate::gateway::Settings;
+use crate::gateway::{Settings, reach_users};
 use crate::{config, stores};
 
 /// How long one store may take to answer.
@@ -28,9 +28,14 @@ pub(super) fn check(file: &Path, online: bool) -> Result<(), Failure> {
 fn summary(settings: &Settings, online: bool) -> String {
     let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     let listen: Vec<String> = settings.ssh.listen.iter().map(ToString::to_string).collect();
+    let sources = match settings.users_from.len() {
+        0 => String::new(),
+        1 => " and 1 source of users".to_owned(),
+        more => format!(" and {more} sources of users"),
+    };
     let reached = if online { "; each store and sink was reached" } else { "" };
     format!(
-        "{}, {}, {}; listens on {}{reached}",
+        "{}, {}{sources}, {}; listens on {}{reached}",
         count(settings.stores.len(), "store"),
         count(settings.users.len(), "user"),
         count(settings.audit.sinks.len(), "sink"),
@@ -46,6 +51,14 @@ async fn reach(settings: &Settings) -> anyhow::Result<()> {
         if let Err(what) = reach_store(store).await {
             failures.push(format!("the store {:?} cannot be used: {what}", store.name));
         }
+    }
+    if !settings.users_from.is_empty() {
+        show_progress("reaching the sources of users");
+        let reached = reach_users(settings).await;
+        for note in reached.notes {
+            eprintln!("{note}");
+        }
+        failures.extend(reached.failures);
     }
     failures.extend(settings.audit.chain.as_ref().and_then(|chain| reach_folder(&chain.folder).err()));
     for sink in &settings.audit.sinks {

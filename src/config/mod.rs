@@ -11,12 +11,14 @@ mod raw_audit;
 mod raw_events;
 mod raw_sinks;
 mod raw_users;
+mod raw_users_from;
 mod reader;
 mod resolve;
 mod resolve_audit;
 mod resolve_events;
 mod resolve_sinks;
 mod resolve_users;
+mod resolve_users_from;
 mod tree;
 mod units;
 

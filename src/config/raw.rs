@@ -8,6 +8,7 @@ use super::problem::Problems;
 use super::raw_audit::{Audit, read_audit};
 use super::raw_events::{Sink, read_events};
 use super::raw_users::{User, read_user};
+use super::raw_users_from::{UsersFrom, read_users_from};
 use super::reader::{At, Item, Section};
 use crate::secret::Secret;
 use crate::ssh::DefenderSettings;
@@ -20,6 +21,7 @@ pub(super) struct Config {
     pub stores: Vec<Store>,
     pub trusted_user_ca_keys: At<Vec<At<String>>>,
     pub users: Vec<User>,
+    pub users_from: Vec<UsersFrom>,
     /// `None`: the default sink.
     pub events: Option<Vec<Sink>>,
     pub audit: Option<Audit>,
@@ -121,6 +123,7 @@ pub(super) fn read(root: &Item<'_>, problems: &mut Problems) -> Option<Config> {
             .take("trusted_user_ca_keys")
             .map_or_else(|| root.at(Vec::new()), |item| item.at(item.texts(problems).unwrap_or_default())),
         users: each(users, problems, read_user),
+        users_from: file.take("users_from").map(|item| read_users_from(&item, problems)).unwrap_or_default(),
         events: file.take("events").and_then(|item| read_events(&item, problems)),
         audit: file.take("audit").and_then(|item| read_audit(&item, problems)),
         limits: file.take("limits").map(|item| read_limits(&item, problems)).unwrap_or_default(),

@@ -7,6 +7,14 @@ use crate::policy::{Permission, Permissions};
 use crate::secret::Secret;
 use crate::users::AuthMode;
 
+/// The words of `auth`.
+pub(super) const AUTH_MODES: [(&str, AuthMode); 4] = [
+    ("public_key", AuthMode::PublicKey),
+    ("password", AuthMode::Password),
+    ("public_key_or_password", AuthMode::PublicKeyOrPassword),
+    ("public_key_and_password", AuthMode::PublicKeyAndPassword),
+];
+
 /// `users[i]`
 #[derive(Debug)]
 pub(super) struct User {
@@ -22,10 +30,16 @@ pub(super) struct User {
     pub has_password: bool,
     pub auth: Option<AuthMode>,
     pub enabled: bool,
+    pub bounds: Bounds,
+    pub home: Option<At<Vec<HomeEntry>>>,
+}
+
+/// `expires`, `allow_from` and `sessions` of one user, or of all users of a source.
+#[derive(Debug)]
+pub(super) struct Bounds {
     pub expires: Option<At<String>>,
     pub allow_from: Option<At<Vec<At<String>>>>,
     pub sessions: Option<u64>,
-    pub home: Option<At<Vec<HomeEntry>>>,
 }
 
 /// `users[i].home[j]`
@@ -43,12 +57,6 @@ pub(super) fn read_user(item: &Item<'_>, mut section: Section<'_>, problems: &mu
     let password = section.take("password_hash");
     let auth = section.take("auth");
     let home = section.need("home", "what the user sees, as in [{ entry: /, target: \"STORE:/FOLDER\" }]", problems);
-    let words = [
-        ("public_key", AuthMode::PublicKey),
-        ("password", AuthMode::Password),
-        ("public_key_or_password", AuthMode::PublicKeyOrPassword),
-        ("public_key_and_password", AuthMode::PublicKeyAndPassword),
-    ];
     let user = User {
         at: item.at(()),
         name: name.and_then(|item| item.placed_text(problems)),
@@ -66,22 +74,30 @@ pub(super) fn read_user(item: &Item<'_>, mut section: Section<'_>, problems: &mu
         password_hash: password.and_then(|item| Some(item.at(Secret::new(item.text(problems)?.to_owned())))),
         auth: match auth {
             None => Some(AuthMode::default()),
-            Some(item) => item.choice(&words, problems),
+            Some(item) => item.choice(&AUTH_MODES, problems),
         },
         enabled: section.take("enabled").and_then(|item| item.boolean(problems)).unwrap_or(true),
-        expires: text(&mut section, "expires", problems),
+        bounds: read_bounds(&mut section, problems),
+        home: home.map(|item| read_home(&item, problems)),
+    };
+    section.close(problems);
+    user
+}
+
+pub(super) fn read_bounds(section: &mut Section<'_>, problems: &mut Problems) -> Bounds {
+    Bounds {
+        expires: text(section, "expires", problems),
         allow_from: section.take("allow_from").map(|item| {
             item.filled("write at least one network, or leave it out for every address", problems);
             item.at(item.texts(problems).unwrap_or_default())
         }),
         sessions: section.take("sessions").and_then(|item| item.integer(1..=1_000_000, problems)),
-        home: home.map(|item| {
-            item.filled("write at least one entry, as in [{ entry: /, target: \"STORE:/FOLDER\" }]", problems);
-            item.at(each(Some(item.clone()), problems, read_home_entry))
-        }),
-    };
-    section.close(problems);
-    user
+    }
+}
+
+pub(super) fn read_home(item: &Item<'_>, problems: &mut Problems) -> At<Vec<HomeEntry>> {
+    item.filled("write at least one entry, as in [{ entry: /, target: \"STORE:/FOLDER\" }]", problems);
+    item.at(each(Some(item.clone()), problems, read_home_entry))
 }
 
 fn read_home_entry(_: &Item<'_>, mut section: Section<'_>, problems: &mut Problems) -> HomeEntry {
@@ -97,7 +113,7 @@ fn read_home_entry(_: &Item<'_>, mut section: Section<'_>, problems: &mut Proble
     entry
 }
 
-fn read_permissions(item: &Item<'_>, problems: &mut Problems) -> Permissions {
+pub(super) fn read_permissions(item: &Item<'_>, problems: &mut Problems) -> Permissions {
     let names = || Permission::ALL.into_iter().map(Permission::name);
     let words = [
         ("read_only", Permissions::READ_ONLY),

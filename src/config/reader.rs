@@ -274,6 +274,14 @@ impl<'a> Item<'a> {
         Some(items.iter().filter_map(|item| item.placed_text(problems)).collect())
     }
 
+    /// The elements of a list, or the value itself when it is a mapping: a list of one.
+    pub fn one_or_more(&self, problems: &mut Problems) -> Vec<Item<'a>> {
+        match &self.node.value {
+            Value::Map(_) => vec![self.clone()],
+            _ => self.list(problems).unwrap_or_default(),
+        }
+    }
+
     /// Whether the value is text rather than a list or mapping.
     pub fn is_text(&self) -> bool {
         matches!(self.node.value, Value::Text(_))

@@ -12,6 +12,7 @@ use super::resolve_audit::resolve_chain;
 use super::resolve_events::resolve_sinks;
 use super::resolve_sinks::Context;
 use super::resolve_users::{resolve_authorities, resolve_users};
+use super::resolve_users_from::resolve_users_from;
 use crate::secret::Secret;
 use crate::ssh::{AlgorithmLists, ProxyProtocol};
 use crate::users::Network;
@@ -53,6 +54,7 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
         stores: resolve_stores(&raw.stores, around, problems),
         authorities: resolve_authorities(&raw.trusted_user_ca_keys, problems),
         users: resolve_users(raw, problems),
+        users_from: resolve_users_from(raw, &server, problems),
         transfers: vfs::Settings {
             transfer_memory: raw.limits.transfer_memory,
             staging: raw.limits.staging,

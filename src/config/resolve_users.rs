@@ -9,10 +9,7 @@ use super::reader::At;
 use super::{raw, raw_users};
 use crate::path::LogicalPath;
 use crate::stores::Key;
-use crate::users::{AuthMode, AuthorizedKey, Bounds, HomeEntry, Network, PasswordHash, User};
-
-/// As many keys as AWS Transfer Family takes for one user.
-const MAX_KEYS: usize = 50;
+use crate::users::{AuthMode, AuthorizedKey, Bounds, CONFIGURATION, HomeEntry, MAX_KEYS, Network, PasswordHash, User};
 
 /// As many mappings as AWS Transfer Family takes for one user.
 const MAX_ENTRIES: usize = 2000;
@@ -41,11 +38,10 @@ pub(super) fn resolve_users(config: &raw::Config, problems: &mut Problems) -> Ve
             PasswordHash::parse(hash.value.expose()).map_err(|what| hash.problem(problems, what)).ok()
         });
         judge_credentials(user, any_authority, problems);
-        if let Some(role) = user.role.as_ref().filter(|role| role.value.len() > MAX_ROLE || has_control(&role.value)) {
-            role.problem(problems, format!("is longer than {MAX_ROLE} bytes or holds a control character"));
-        }
-        let bounds = resolve_bounds(user, problems);
-        let home = resolve_home(user, &config.stores, problems);
+        judge_role(user.role.as_ref(), problems);
+        let bounds = resolve_bounds(&user.bounds, problems);
+        let name = user.name.as_ref().map(|name| name.value.as_str()).filter(|name| is_name(name));
+        let home = resolve_home(user.home.as_ref(), |target| resolve_target(target, name, &config.stores), problems);
         if let (Some(name), Some(auth)) = (&user.name, user.auth) {
             users.push(User {
                 name: name.value.as_str().into(),
@@ -57,10 +53,17 @@ pub(super) fn resolve_users(config: &raw::Config, problems: &mut Problems) -> Ve
                 enabled: user.enabled,
                 bounds,
                 home,
+                source: CONFIGURATION.into(),
             });
         }
     }
     users
+}
+
+pub(super) fn judge_role(role: Option<&At<String>>, problems: &mut Problems) {
+    if let Some(role) = role.filter(|role| role.value.len() > MAX_ROLE || has_control(&role.value)) {
+        role.problem(problems, format!("is longer than {MAX_ROLE} bytes or holds a control character"));
+    }
 }
 
 fn has_control(text: &str) -> bool {
@@ -110,15 +113,15 @@ pub(super) fn resolve_authorities(raw: &At<Vec<At<String>>>, problems: &mut Prob
     keys
 }
 
-fn resolve_bounds(user: &raw_users::User, problems: &mut Problems) -> Bounds {
+pub(super) fn resolve_bounds(raw: &raw_users::Bounds, problems: &mut Problems) -> Bounds {
     let mut allow_from = Vec::new();
-    for text in user.allow_from.iter().flat_map(|list| &list.value) {
+    for text in raw.allow_from.iter().flat_map(|list| &list.value) {
         match Network::parse(&text.value) {
             Ok(network) => allow_from.push(network),
             Err(what) => text.problem(problems, what),
         }
     }
-    let expires = user.expires.as_ref().and_then(|text| {
+    let expires = raw.expires.as_ref().and_then(|text| {
         let moment = parse_moment(&text.value);
         if moment.is_none() {
             let right =
@@ -127,7 +130,7 @@ fn resolve_bounds(user: &raw_users::User, problems: &mut Problems) -> Bounds {
         }
         moment
     });
-    let sessions = user.sessions.map(|sessions| usize::try_from(sessions).unwrap_or(usize::MAX));
+    let sessions = raw.sessions.map(|sessions| usize::try_from(sessions).unwrap_or(usize::MAX));
     Bounds { expires, allow_from, sessions }
 }
 
@@ -171,12 +174,16 @@ fn judge_credentials(user: &raw_users::User, any_authority: bool, problems: &mut
     user.at.problem(problems, missing);
 }
 
-fn resolve_home(user: &raw_users::User, stores: &[raw::Store], problems: &mut Problems) -> Vec<HomeEntry> {
-    let Some(home) = &user.home else { return Vec::new() };
+/// Resolves a home; `resolve_target` gives the store and the key of a target.
+pub(super) fn resolve_home(
+    home: Option<&At<Vec<raw_users::HomeEntry>>>,
+    resolve_target: impl Fn(&str) -> Result<(String, String), String>,
+    problems: &mut Problems,
+) -> Vec<HomeEntry> {
+    let Some(home) = home else { return Vec::new() };
     if home.value.len() > MAX_ENTRIES {
         home.problem(problems, format!("{} entries; a home has at most {MAX_ENTRIES}", home.value.len()));
     }
-    let name = user.name.as_ref().map(|name| name.value.as_str()).filter(|name| is_name(name));
     let mut taken = HashSet::new();
     let mut entries = Vec::new();
     for raw in home.value.iter().take(MAX_ENTRIES) {
@@ -187,9 +194,10 @@ fn resolve_home(user: &raw_users::User, stores: &[raw::Store], problems: &mut Pr
             }
             Some(path)
         });
-        let target = raw.target.as_ref().and_then(|target| {
-            resolve_target(&target.value, name, stores).map_err(|what| target.problem(problems, what)).ok()
-        });
+        let target = raw
+            .target
+            .as_ref()
+            .and_then(|target| resolve_target(&target.value).map_err(|what| target.problem(problems, what)).ok());
         if let (Some(entry), Some((store, target))) = (entry, target) {
             entries.push(HomeEntry { entry, store, target, permissions: raw.permissions });
         }
@@ -203,6 +211,13 @@ fn resolve_entry(text: &str) -> Result<LogicalPath, String> {
         return Ok(path);
     }
     Err(format!("an entry is an absolute path in its plain form; write {:?}", path.as_str()))
+}
+
+/// As [`resolve_target`], for users whose names are not known: `${user}` stays in the key. It would fit with the longest name.
+pub(super) fn resolve_template(text: &str, stores: &[raw::Store]) -> Result<(String, String), String> {
+    let (store, _) = resolve_target(text, Some(&"a".repeat(MAX_NAME)), stores)?;
+    let folder = text.split_once(":/").map_or("", |(_, folder)| folder);
+    Ok((store, folder.trim_end_matches('/').to_owned()))
 }
 
 /// Reads `STORE:/FOLDER`: the store's name and the key. Without a right user name the `${user}` is filled with any.

@@ -2,15 +2,21 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::audit::Archive;
 use crate::stores::{Existing, Key, Kind, PutOptions, Stat, Store, StoreError, StoreErrorKind, StoreResult};
+use crate::users::{KeyFile, KeyFileError, KeyFolder, Version};
 
 /// How deep folders are followed; deeper ones are not ours.
 const DEPTH: usize = 16;
+
+/// How long the listing of a folder of keys may take, and the reading of one file.
+const LISTED_WITHIN: Duration = Duration::from_secs(120);
+const READ_WITHIN: Duration = Duration::from_secs(30);
 
 /// How much is asked for at once, in bytes.
 const PIECE: usize = 8 << 20;
@@ -48,6 +54,14 @@ impl StoreFolder {
     /// # Errors
     /// The store's.
     pub async fn list(&self, recursive: bool) -> StoreResult<Vec<StoredObject>> {
+        self.list_at_most(recursive, usize::MAX).await
+    }
+
+    /// As [`StoreFolder::list`], of at most `most` objects.
+    ///
+    /// # Errors
+    /// The store's; [`StoreErrorKind::TooLarge`] when there are more.
+    pub async fn list_at_most(&self, recursive: bool, most: usize) -> StoreResult<Vec<StoredObject>> {
         let mut objects = Vec::new();
         let mut folders = vec![(String::new(), 0)];
         while let Some((folder, depth)) = folders.pop() {
@@ -64,6 +78,10 @@ impl StoreFolder {
                         Kind::Directory if recursive && depth < DEPTH => folders.push((name, depth + 1)),
                         Kind::Directory => {}
                     }
+                }
+                if objects.len() > most {
+                    let message = format!("{} has more than {most} objects", self.describe());
+                    return Err(StoreError::new(StoreErrorKind::TooLarge, message));
                 }
                 from = page.next;
                 if from.is_none() {
@@ -132,6 +150,37 @@ impl Archive for StoreFolder {
     async fn get(&self, name: &str, most: u64) -> io::Result<Bytes> {
         StoreFolder::get(self, name, most).await.map_err(into_io)
     }
+}
+
+#[async_trait]
+impl KeyFolder for StoreFolder {
+    fn describe(&self) -> String {
+        StoreFolder::describe(self)
+    }
+
+    async fn list(&self, most: usize) -> Result<Vec<KeyFile>, String> {
+        let listed = within(LISTED_WITHIN, self.list_at_most(false, most)).await.map_err(|error| error.to_string())?;
+        let file = |object: StoredObject| {
+            let Stat { size, mtime, etag, .. } = object.stat;
+            KeyFile { name: object.name, version: Version { size, mtime, etag } }
+        };
+        Ok(listed.into_iter().map(file).collect())
+    }
+
+    async fn get(&self, name: &str, most: u64) -> Result<Bytes, KeyFileError> {
+        within(READ_WITHIN, StoreFolder::get(self, name, most)).await.map_err(|error| match error.kind {
+            StoreErrorKind::NotFound => KeyFileError::Gone,
+            StoreErrorKind::TooLarge => KeyFileError::TooLarge,
+            _ => KeyFileError::Failed(error.to_string()),
+        })
+    }
+}
+
+async fn within<T>(limit: Duration, answer: impl Future<Output = StoreResult<T>>) -> StoreResult<T> {
+    tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| {
+        let message = format!("no answer within {} s", limit.as_secs());
+        Err(StoreError::new(StoreErrorKind::Unavailable, message))
+    })
 }
 
 fn into_io(error: StoreError) -> io::Error {

@@ -27,7 +27,7 @@ pub use attributes::{AttributeChange, Attributes};
 pub use directory::Directory;
 pub use error::{ErrorKind, SessionError, SessionResult};
 pub use login::{Backing, Login, LoginError, Totals};
-pub use registry::{Entered, LiveSession, Registry};
+pub use registry::{Entered, Farewell, LiveSession, Registry};
 pub use transfer::{OpenMode, Transfer};
 
 /// One logged-in user on one channel. Made by [`Login::session`].

@@ -1,9 +1,12 @@
 //! The live sessions of the process.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
+
+use tokio::sync::watch;
 
 /// One live session, for whoever asks who is here.
 #[derive(Debug, Clone)]
@@ -16,12 +19,31 @@ pub struct LiveSession {
     pub source_ip: IpAddr,
     /// Since when.
     pub since: SystemTime,
+    /// Where the user comes from.
+    pub source: Arc<str>,
+    /// The fingerprint of the key that was proven, of a certificate its authority's; `None` after a password alone.
+    pub credential: Option<String>,
+}
+
+/// Why a session is ended by somebody who does not hold its connection; the `reason` and `message` of DISCONNECTED.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Farewell {
+    /// A word for machines.
+    pub reason: Cow<'static, str>,
+    /// A sentence, which the client is told as well.
+    pub message: String,
+}
+
+#[derive(Debug)]
+struct Live {
+    session: LiveSession,
+    farewell: watch::Sender<Option<Farewell>>,
 }
 
 /// The live sessions, by session id. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
-    live: Arc<Mutex<BTreeMap<Arc<str>, LiveSession>>>,
+    live: Arc<Mutex<BTreeMap<Arc<str>, Live>>>,
 }
 
 impl Registry {
@@ -29,17 +51,31 @@ impl Registry {
     pub fn enter(&self, session: LiveSession, limit: Option<usize>) -> Option<Entered> {
         let id = session.session_id.clone();
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_full = |limit| live.values().filter(|other| other.user == session.user).count() >= limit;
+        let is_full = |limit| live.values().filter(|other| other.session.user == session.user).count() >= limit;
         if limit.is_some_and(is_full) {
             return None;
         }
-        live.insert(id.clone(), session);
-        Some(Entered { registry: self.clone(), id })
+        let (farewell, told) = watch::channel(None);
+        live.insert(id.clone(), Live { session, farewell });
+        Some(Entered { registry: self.clone(), id, told })
+    }
+
+    /// Ends every session for which `judge` says why. Their connections tell the client, and end by themselves; how many.
+    pub fn end(&self, mut judge: impl FnMut(&LiveSession) -> Option<Farewell>) -> usize {
+        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ended = 0;
+        for Live { session, farewell } in live.values() {
+            // Who was told already is on the way out.
+            let Some(why) = judge(session).filter(|_| farewell.borrow().is_none()) else { continue };
+            farewell.send_replace(Some(why));
+            ended += 1;
+        }
+        ended
     }
 
     /// The sessions that are live now.
     pub fn list(&self) -> Vec<LiveSession> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.live.lock().unwrap_or_else(PoisonError::into_inner).values().map(|live| live.session.clone()).collect()
     }
 }
 
@@ -48,6 +84,14 @@ impl Registry {
 pub struct Entered {
     registry: Registry,
     id: Arc<str>,
+    told: watch::Receiver<Option<Farewell>>,
+}
+
+impl Entered {
+    /// What tells the connection to end; `None` as long as nobody wants it to.
+    pub fn told(&self) -> watch::Receiver<Option<Farewell>> {
+        self.told.clone()
+    }
 }
 
 impl Drop for Entered {
@@ -61,15 +105,36 @@ impl Drop for Entered {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_user_has_so_many_sessions_and_no_more() {
-        let registry = Registry::default();
-        let session = |id: &str, user: &str| LiveSession {
+    fn session(id: &str, user: &str) -> LiveSession {
+        LiveSession {
             session_id: id.into(),
             user: user.into(),
             source_ip: [192, 0, 2, 1].into(),
             since: SystemTime::UNIX_EPOCH,
-        };
+            source: "configuration".into(),
+            credential: None,
+        }
+    }
+
+    #[test]
+    fn sessions_are_told_once_why_they_end() {
+        let registry = Registry::default();
+        let ann = registry.enter(session("1", "ann"), None).unwrap();
+        let ben = registry.enter(session("2", "ben"), None).unwrap();
+        let why = |reason: &'static str| Farewell { reason: reason.into(), message: "over".into() };
+        assert_eq!(registry.end(|live| (&*live.user == "ann").then(|| why("first"))), 1);
+        assert_eq!(registry.end(|live| (&*live.user == "ann").then(|| why("second"))), 0);
+        assert_eq!(*ann.told().borrow(), Some(why("first")));
+        assert_eq!(*ben.told().borrow(), None);
+        let mut told = ann.told();
+        drop(ann);
+        assert_eq!(registry.end(|_| Some(why("third"))), 1, "only ben is left");
+        assert_eq!(told.borrow_and_update().clone(), Some(why("first")));
+    }
+
+    #[test]
+    fn a_user_has_so_many_sessions_and_no_more() {
+        let registry = Registry::default();
         let first = registry.enter(session("1", "ann"), Some(2)).unwrap();
         let _second = registry.enter(session("2", "ann"), Some(2)).unwrap();
         assert!(registry.enter(session("3", "ann"), Some(2)).is_none());

@@ -10,8 +10,8 @@ use chrono::Utc;
 use crate::audit::{Activity, AuthFailure, AuthFailureReason, KeyIdentity, Origin, Recorder};
 use crate::secret::Secret;
 use crate::users::{
-    Attempt, AuthMode, AuthorizedKey, Certificate, Checked, Circumstances, Directory, PasswordHash, PasswordVerifier,
-    Refusal, User,
+    Attempt, AuthMode, AuthorizedKey, Certificate, Checked, Circumstances, Directory, DirectoryError, Knock,
+    PasswordHash, PasswordVerifier, Refusal, User,
 };
 
 use super::proof::{Accepted, Factor, OfferedKey, PasswordMethod, Proof, Verdict};
@@ -195,10 +195,15 @@ impl Attempts {
     /// A password is given. It is checked, or a decoy is, whoever the user is: all refusals take the same time.
     pub(super) async fn password(&mut self, user: &str, password: Secret, method: PasswordMethod) -> Verdict {
         self.next_request(user).await;
-        let found = self.find(user).await;
-        let hash = found.as_ref().ok().and_then(|user| user.password.as_ref());
-        let checked = self.examiner.verifier.verify(hash, &self.examiner.decoy, password).await;
-        match found.and_then(|user| self.judge_password(user, checked)) {
+        let found = self.find_with_password(user, &password).await;
+        let checked = match &found {
+            Ok((_, true)) => Checked::Matches,
+            found => {
+                let hash = found.as_ref().ok().and_then(|(user, _)| user.password.as_ref());
+                self.examiner.verifier.verify(hash, &self.examiner.decoy, password).await
+            }
+        };
+        match found.and_then(|(user, _)| self.judge_password(user, checked)) {
             Ok(user) => self.one_is_good(user, Proof::Password(method)),
             Err(reason) => self.reject(method.name(), reason, None).await,
         }
@@ -279,13 +284,18 @@ impl Attempts {
 
     async fn find(&self, name: &str) -> Result<Arc<User>, AuthFailureReason> {
         let attempt = Attempt { source_ip: self.origin.source_ip };
-        match self.examiner.directory.find(name, &attempt).await {
-            Ok(Some(user)) => Ok(user),
-            Ok(None) => Err(AuthFailureReason::UnknownUser),
-            Err(error) => {
-                tracing::error!(%error, "a login is refused");
-                Err(AuthFailureReason::DirectoryUnavailable)
-            }
+        let found = self.examiner.directory.find(name, &attempt).await.map_err(unavailable)?;
+        found.ok_or(AuthFailureReason::UnknownUser)
+    }
+
+    /// The user, and whether the users' source says by itself that the password is right.
+    async fn find_with_password(&self, name: &str, password: &Secret) -> Result<(Arc<User>, bool), AuthFailureReason> {
+        let attempt = Attempt { source_ip: self.origin.source_ip };
+        match self.examiner.directory.find_with_password(name, password, &attempt).await.map_err(unavailable)? {
+            Knock::Known(user) => Ok((user, false)),
+            Knock::Proven(user) => Ok((user, true)),
+            Knock::Refused => Err(AuthFailureReason::BadPassword),
+            Knock::Unknown => Err(AuthFailureReason::UnknownUser),
         }
     }
 
@@ -359,6 +369,11 @@ impl Attempts {
 fn is_ours(reason: AuthFailureReason) -> bool {
     use AuthFailureReason::{DirectoryUnavailable, TooManyPasswordChecks, TooManySessions};
     matches!(reason, DirectoryUnavailable | TooManyPasswordChecks | TooManySessions)
+}
+
+fn unavailable(error: DirectoryError) -> AuthFailureReason {
+    tracing::error!(%error, "a login is refused");
+    AuthFailureReason::DirectoryUnavailable
 }
 
 fn reason_of(refusal: Refusal) -> AuthFailureReason {

@@ -1,5 +1,6 @@
 //! One connection from the first byte to DISCONNECTED: its deadlines, its drain, and what is recorded at its end.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -71,7 +72,7 @@ struct Slots {
 /// How a connection ended; the `reason` and `message` of DISCONNECTED.
 #[derive(Debug)]
 struct Ending {
-    reason: &'static str,
+    reason: Cow<'static, str>,
     message: Option<String>,
     /// Where the connection was before the client was told.
     before: Option<Progress>,
@@ -79,11 +80,11 @@ struct Ending {
 
 impl Ending {
     fn new(reason: &'static str) -> Self {
-        Ending { reason, message: None, before: None }
+        Ending { reason: reason.into(), message: None, before: None }
     }
 
     fn because(reason: &'static str, message: impl Into<String>) -> Self {
-        Ending { reason, message: Some(message.into()), before: None }
+        Ending { reason: reason.into(), message: Some(message.into()), before: None }
     }
 }
 
@@ -193,6 +194,8 @@ impl Visit {
             user: accepted.user.name.clone(),
             source_ip: origin.source_ip,
             since: SystemTime::now(),
+            source: accepted.user.source.clone(),
+            credential: accepted.key.as_ref().map(|key| key.credential().to_owned()),
         };
         let Some(entered) = self.shared.registry.enter(live, accepted.user.bounds.sessions) else {
             self.attempts().await.turn_away(accepted, AuthFailureReason::TooManySessions).await;
@@ -258,6 +261,7 @@ impl Visit {
                 Ending::because("server", format!("one channel took no data for {seconds} s and held up the others"))
             }
             () = self.channels.abandoned() => Ending::because("server", "the client did not close a channel that had ended"),
+            farewell = self.sent_away() => farewell,
             () = self.drained(&mut phase) => Ending::because("server", SHUTTING_DOWN),
         };
         let at_once = *phase.borrow() == Phase::Stopped;
@@ -269,7 +273,7 @@ impl Visit {
     /// Tells the client why, waits a moment, then cuts the socket.
     async fn end_session(&self, running: &mut RunningSession<Door>, why: &Ending, at_once: bool) {
         let handle: Handle = running.handle();
-        let sentence = why.message.clone().unwrap_or_else(|| why.reason.to_owned());
+        let sentence = why.message.clone().unwrap_or_else(|| why.reason.clone().into_owned());
         if !at_once {
             let farewell = async {
                 let _ = handle.disconnect(Disconnect::ByApplication, sentence, String::new()).await;
@@ -283,6 +287,24 @@ impl Visit {
         if timeout(FAREWELL, &mut *running).await.is_err() {
             // The session waits for a codec; without the codecs it cannot wait any more.
             self.channels.abort();
+        }
+    }
+
+    /// Returns when somebody else ends this session (`Registry::end`).
+    async fn sent_away(&self) -> Ending {
+        // Without an error: the sender is ours.
+        let _ = self.let_in.subscribe().wait_for(|let_in| *let_in).await;
+        let told = {
+            let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            slots.session.as_ref().map(|(_, entered)| entered.told())
+        };
+        let farewell = match told {
+            Some(mut told) => told.wait_for(Option::is_some).await.ok().and_then(|why| why.clone()),
+            None => None,
+        };
+        match farewell {
+            Some(why) => Ending { reason: why.reason, message: Some(why.message), before: None },
+            None => std::future::pending().await,
         }
     }
 
@@ -331,7 +353,7 @@ impl Visit {
             login.map_or(0, |login| pick(login.totals()).load(Ordering::Relaxed))
         };
         let disconnected = Disconnected {
-            reason: ending.reason.to_owned(),
+            reason: ending.reason.into_owned(),
             message: ending.message,
             duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             bytes_in: count(|totals| &totals.bytes_in),
@@ -369,7 +391,7 @@ impl Visit {
         if let Some(failure) = self.line.kex_failure() {
             self.record(Activity::KexFailure(failure)).await;
         } else if self.line.client_version().is_some() {
-            let why = match ending.reason {
+            let why = match &*ending.reason {
                 "login-grace" => AuthFailureReason::LoginGraceExceeded,
                 _ => AuthFailureReason::NoCredentialsOffered,
             };

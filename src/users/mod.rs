@@ -3,9 +3,12 @@
 mod admission;
 mod certificate;
 mod key;
+mod keys;
 mod network;
 mod options;
 mod password;
+mod provider;
+mod sources;
 mod verifier;
 
 use std::collections::HashMap;
@@ -18,13 +21,22 @@ use chrono::{DateTime, Utc};
 
 use crate::path::LogicalPath;
 use crate::policy::Permissions;
+use crate::secret::Secret;
 
 pub use admission::{Circumstances, Refusal};
 pub use certificate::{Certificate, CertificateGrant};
 pub use key::AuthorizedKey;
+pub use keys::{
+    Change, ChangeKind, KeyFile, KeyFileError, KeyFolder, KeysDirectory, KeysSettings, Round, Template, Told, Version,
+};
 pub use network::Network;
 pub use password::PasswordHash;
+pub use provider::{Header, OnPolicy, ProviderDirectory, ProviderMethod, ProviderSettings, ProviderUrl, TargetRule};
+pub use sources::{Lapse, Sources};
 pub use verifier::{Checked, PasswordVerifier};
+
+/// As many keys as AWS Transfer Family takes for one user.
+pub const MAX_KEYS: usize = 50;
 
 /// One user, resolved.
 #[derive(Debug, Clone)]
@@ -47,6 +59,30 @@ pub struct User {
     pub bounds: Bounds,
     /// The home.
     pub home: Vec<HomeEntry>,
+    /// Where the user comes from: [`CONFIGURATION`], or a source of `users_from` by its label.
+    pub source: Arc<str>,
+}
+
+/// The source of the users that stand in the configuration.
+pub const CONFIGURATION: &str = "configuration";
+
+/// A source of users beside the configuration's own.
+#[derive(Debug, Clone)]
+pub enum SourceSettings {
+    /// A folder of keys.
+    Keys(KeysSettings),
+    /// An identity provider over HTTP.
+    Provider(Box<ProviderSettings>),
+}
+
+impl SourceSettings {
+    /// Whether its users may log in with a password.
+    pub fn takes_password(&self) -> bool {
+        match self {
+            SourceSettings::Keys(_) => false,
+            SourceSettings::Provider(provider) => provider.auth.takes_password(),
+        }
+    }
 }
 
 /// Within what a user may log in.
@@ -99,9 +135,9 @@ impl AuthMode {
     }
 }
 
-/// The users' source cannot answer now.
+/// The users' source cannot answer now, or not in a way that can be used.
 #[derive(Debug, thiserror::Error)]
-#[error("the users' source does not answer: {0}")]
+#[error("the users' source cannot say: {0}")]
 pub struct DirectoryError(pub String);
 
 /// What is known of an attempt when a user is looked up.
@@ -116,6 +152,29 @@ pub struct Attempt {
 pub trait Directory: Send + Sync + fmt::Debug {
     /// The user of that name; `None` when there is none. Names are compared byte by byte.
     async fn find(&self, name: &str, attempt: &Attempt) -> Result<Option<Arc<User>>, DirectoryError>;
+
+    /// What the source makes of a name and a password. One that knows hashes leaves the password to whoever asks.
+    async fn find_with_password(
+        &self,
+        name: &str,
+        _password: &Secret,
+        attempt: &Attempt,
+    ) -> Result<Knock, DirectoryError> {
+        Ok(self.find(name, attempt).await?.map_or(Knock::Unknown, Knock::Known))
+    }
+}
+
+/// What a source makes of a name and a password.
+#[derive(Debug, Clone)]
+pub enum Knock {
+    /// There is such a user; the password was not looked at, and is to be compared with the user's hash.
+    Known(Arc<User>),
+    /// There is such a user, and the source says that the password is right.
+    Proven(Arc<User>),
+    /// The password is wrong, or there is no such user: the source does not say which.
+    Refused,
+    /// There is no such user.
+    Unknown,
 }
 
 /// The users of the configuration file.

@@ -1,6 +1,6 @@
 //! A user for tests.
 
-use super::{AuthMode, Bounds, User};
+use super::{AuthMode, Bounds, CONFIGURATION, User};
 
 /// A user who may log in with nothing and sees nothing.
 pub(crate) fn user(name: &str) -> User {
@@ -14,5 +14,6 @@ pub(crate) fn user(name: &str) -> User {
         enabled: true,
         bounds: Bounds::default(),
         home: Vec::new(),
+        source: CONFIGURATION.into(),
     }
 }

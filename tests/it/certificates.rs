@@ -50,7 +50,7 @@ impl Office {
     }
 }
 
-fn sign(folder: &Path, name: &str, authority: &Key, key: &Key, arguments: &[&str]) -> PathBuf {
+pub fn sign(folder: &Path, name: &str, authority: &Key, key: &Key, arguments: &[&str]) -> PathBuf {
     let public = folder.join(format!("{name}.pub"));
     fs::write(&public, format!("{}\n", key.public)).unwrap();
     run(program("ssh-keygen").args(["-q", "-s"]).arg(&authority.private).args(arguments).arg(&public)).succeeded();

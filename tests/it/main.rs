@@ -30,3 +30,5 @@ mod refusals;
 mod scale;
 mod transfer_events;
 mod transfers;
+mod users_from_http;
+mod users_from_keys;

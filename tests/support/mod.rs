@@ -22,6 +22,7 @@ pub mod keys;
 pub mod link;
 pub mod plain_proxy;
 pub mod process;
+pub mod provider;
 pub mod proxy;
 pub mod raw_sftp;
 pub mod relay;

@@ -66,7 +66,7 @@ const PUBLISHED: &[(&str, &[&str])] = &[
 ];
 
 /// What has no session: made by the gateway itself.
-const WITHOUT_SESSION: &[&str] = &["CHECKPOINT"];
+const WITHOUT_SESSION: &[&str] = &["USER_ADDED", "USER_CHANGED", "USER_REMOVED", "CHECKPOINT"];
 
 /// The published record that is closest to one that is not published.
 const CLOSEST: &[(&str, &str)] = &[
@@ -82,6 +82,9 @@ const CLOSEST: &[(&str, &str)] = &[
     ("EXIT_REASON", "DISCONNECTED"),
     ("REQUEST_DENIED", "DISCONNECTED"),
     ("CONNECTION_REJECTED", "KEX_FAILURE"),
+    ("USER_ADDED", "CONNECTED"),
+    ("USER_CHANGED", "CONNECTED"),
+    ("USER_REMOVED", "CONNECTED"),
     ("CHECKPOINT", "DISCONNECTED"),
 ];
 
@@ -250,7 +253,7 @@ fn there_is_a_golden_line_for_each_activity() {
     let known: BTreeSet<_> =
         PUBLISHED.iter().map(|(name, _)| *name).chain(CLOSEST.iter().map(|(name, _)| *name)).collect();
     assert_eq!(seen, known);
-    assert_eq!(seen.len(), 19);
+    assert_eq!(seen.len(), 22);
 }
 
 #[test]
@@ -293,6 +296,10 @@ fn fields_are_never_empty_null_or_twice() {
             ["timestamp", "event-id", "server", "resource-arn", "sequence", "previous"].into_iter().chain(session)
         {
             assert!(unique.contains(name), "{name} is missing in {golden}");
+        }
+        let in_session = !WITHOUT_SESSION.contains(&fields.activity());
+        for name in ["session-id", "source-ip", "source-port"] {
+            assert_eq!(unique.contains(name), in_session, "{name} in {golden}");
         }
     }
 }
@@ -379,5 +386,23 @@ fn the_documentation_names_every_reason_of_a_failed_attempt() {
         Why::DirectoryUnavailable,
     ] {
         assert!(DOCUMENT.contains(&format!("`{}`", reason.as_str())), "{} is not explained", reason.as_str());
+    }
+}
+
+#[test]
+fn what_a_source_of_users_tells_is_never_cut() {
+    let keys: Vec<String> = (0..50).map(|n| format!("SHA256:{n:043}")).collect();
+    let change = crate::audit::UserChange {
+        source: "keys:lake:/k".into(),
+        keys: keys.clone(),
+        added: keys.clone(),
+        removed: keys.clone(),
+        message: None,
+    };
+    let text = line(&Origin::of_gateway(Some("ann".into())), &Activity::UserChanged(change));
+    let event: Value = serde_json::from_str(&text).unwrap();
+    for name in ["ssh-public-key-fingerprint", "ssh-public-key-fingerprint-added", "ssh-public-key-fingerprint-removed"]
+    {
+        assert_eq!(event[name].as_str().unwrap(), keys.join(","));
     }
 }

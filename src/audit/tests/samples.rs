@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::audit::{
     Activity, Algorithms, AuthFailure, AuthFailureReason, Connected, Denied, Disconnected, FileOperation, KeyIdentity,
-    Note, Origin, Outcome, Protocol, Rejected, RenameOperation, TransferEnd, TransferStart,
+    Note, Origin, Outcome, Protocol, Rejected, RenameOperation, TransferEnd, TransferStart, UserChange,
 };
 
 /// A connection of which the address alone is known.
@@ -71,7 +71,29 @@ pub(in crate::audit) fn all() -> Vec<(Origin, Activity)> {
         let origin = if matches!(activity, Activity::RequestDenied(_)) { caller() } else { worker() };
         all.push((origin, activity));
     }
+    all.extend(users());
     all
+}
+
+/// What a source of users tells; there is no session.
+fn users() -> Vec<(Origin, Activity)> {
+    let (old, new) = (key().fingerprint, "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU".to_owned());
+    let added = UserChange {
+        source: "keys:lake:/public-keys".into(),
+        keys: vec![old.clone()],
+        added: Vec::new(),
+        removed: Vec::new(),
+        message: None,
+    };
+    let changed = UserChange { keys: vec![new.clone()], added: vec![new.clone()], removed: vec![old], ..added.clone() };
+    let removed =
+        UserChange { keys: vec![new], message: Some("user0001.pub is no longer there".into()), ..added.clone() };
+    let origin = || Origin::of_gateway(Some(Arc::from("user0001")));
+    vec![
+        (origin(), Activity::UserAdded(added)),
+        (origin(), Activity::UserChanged(changed)),
+        (origin(), Activity::UserRemoved(removed)),
+    ]
 }
 
 fn connections() -> Vec<(Origin, Activity)> {
@@ -86,8 +108,8 @@ fn connections() -> Vec<(Origin, Activity)> {
         client_macs: Some("hmac-sha1".into()),
     };
     let over_limit = Rejected {
-        reason: "too-many-connections".into(),
-        message: "too many connections that have not logged in".into(),
+        reason: "too-many-unauthenticated".into(),
+        message: "the limit of 100 connections that have not logged in is reached".into(),
         ..Rejected::default()
     };
     let connected = Connected {

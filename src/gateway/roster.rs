@@ -1,0 +1,319 @@
+//! Users that do not stand in the configuration: reads their folders in rounds, tells the trail what changed, and ends the
+//! sessions of those who are gone.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::folder::StoreFolder;
+use super::memory::Memory;
+use super::{Settings, StartError};
+use crate::audit::{Activity, Note, Origin, Recorder, UserChange};
+use crate::session::{Farewell, Registry};
+use crate::stores::{Key, Store};
+use crate::users::{
+    AuthorizedKey, CONFIGURATION, Change, ChangeKind, Directory, FixedDirectory, KeysDirectory, KeysSettings, Lapse,
+    ProviderDirectory, Round, SourceSettings, Sources, User,
+};
+
+/// How long the first round of a folder may take before logins are taken without it.
+const FIRST_ROUND_WITHIN: Duration = Duration::from_secs(20);
+
+/// How long one event may take before it is left for the next round.
+const RECORDED_WITHIN: Duration = Duration::from_secs(10);
+
+/// How many files that are passed over are told one by one in one round.
+const MOST_PASSED_OVER: usize = 20;
+
+/// What keeps the users of all sources up to date. Outlives a reload.
+#[derive(Debug)]
+pub(super) struct Roster {
+    recorder: Recorder,
+    registry: Registry,
+    memory: Arc<Memory>,
+    running: Mutex<Running>,
+}
+
+/// What is stopped when other settings come: the tasks end when this is dropped.
+#[derive(Debug, Default)]
+struct Running {
+    folders: Vec<Arc<KeysDirectory>>,
+    tasks: JoinSet<()>,
+}
+
+/// The sources of one configuration, each folder read once, and not yet followed.
+#[derive(Debug)]
+pub(super) struct Opened {
+    folders: Vec<(Arc<KeysDirectory>, Option<Round>)>,
+    /// All sources but the configuration, in their order.
+    others: Vec<(Arc<str>, Arc<dyn Directory>)>,
+    /// The users of the configuration.
+    fixed: Vec<User>,
+    authorities: Vec<AuthorizedKey>,
+    /// How long a connection that was taken before a reload may still let somebody in.
+    login_grace: Duration,
+}
+
+/// What the users of a folder meet in the configuration.
+#[derive(Debug)]
+struct Beside {
+    /// The users whose names are taken.
+    names: Vec<Arc<str>>,
+    /// Authorities of all users.
+    authorities: Vec<AuthorizedKey>,
+}
+
+impl Opened {
+    /// All sources as one: the users of the configuration, then the others in their order.
+    pub(super) fn directory(&self) -> Arc<dyn Directory> {
+        let mut all: Vec<Arc<dyn Directory>> = vec![Arc::new(FixedDirectory::new(self.fixed.clone()))];
+        all.extend(self.others.iter().map(|(_, directory)| directory.clone()));
+        Arc::new(Sources::new(all))
+    }
+}
+
+impl Roster {
+    /// Remembers in `staging` what was told.
+    pub(super) fn new(recorder: Recorder, registry: Registry, staging: &Path) -> Arc<Roster> {
+        let memory = Arc::new(Memory::read(staging));
+        Arc::new(Roster { recorder, registry, memory, running: Mutex::default() })
+    }
+
+    /// Opens the sources and reads each folder once, for a limited time. Nothing changes for anybody until
+    /// [`Roster::follow`].
+    ///
+    /// # Errors
+    /// When a provider cannot be asked at all.
+    pub(super) async fn open(&self, settings: &Settings, stores: &[Arc<dyn Store>]) -> Result<Opened, StartError> {
+        let mut opening = JoinSet::new();
+        let mut others: Vec<(usize, Arc<str>, Arc<dyn Directory>)> = Vec::new();
+        for (place, source) in settings.users_from.iter().enumerate() {
+            let keys = match source {
+                SourceSettings::Keys(keys) => keys,
+                SourceSettings::Provider(provider) => {
+                    let directory = ProviderDirectory::new((**provider).clone()).map_err(StartError)?;
+                    others.push((place, provider.source(), Arc::new(directory)));
+                    continue;
+                }
+            };
+            let Some(folder) = open_folder(keys, stores) else { continue };
+            let (keys, told) = (keys.clone(), self.memory.told(&keys.source()).await);
+            let before = self.lock().folders.iter().find(|old| old.settings().source() == keys.source()).cloned();
+            opening.spawn(async move {
+                let directory = match before {
+                    Some(before) => before.replaced(keys, folder).await,
+                    None => KeysDirectory::new(keys, folder, told),
+                };
+                let round = timeout(FIRST_ROUND_WITHIN, directory.round()).await.ok();
+                (place, Arc::new(directory), round)
+            });
+        }
+        let mut folders = Vec::new();
+        for (place, folder, round) in opening.join_all().await {
+            others.push((place, folder.settings().source(), folder.clone()));
+            folders.push((folder, round));
+        }
+        others.sort_by_key(|(place, ..)| *place);
+        Ok(Opened {
+            folders,
+            others: others.into_iter().map(|(_, source, directory)| (source, directory)).collect(),
+            fixed: settings.users.clone(),
+            authorities: settings.authorities.clone(),
+            login_grace: settings.ssh.limits.login_grace,
+        })
+    }
+
+    /// Follows these sources from now on, and no others. Sessions of users that are gone from the configuration, and of
+    /// sources that are, end.
+    pub(super) fn follow(self: &Arc<Self>, opened: Opened) {
+        let Opened { folders, others, fixed, authorities, login_grace } = opened;
+        let mut running = Running::default();
+        let names = fixed.iter().map(|user| user.name.clone()).collect();
+        let beside = Arc::new(Beside { names, authorities: authorities.clone() });
+        for (folder, first) in folders {
+            running.folders.push(folder.clone());
+            running.tasks.spawn(self.clone().follow_folder(folder, first, beside.clone()));
+        }
+        let sources: Vec<Arc<str>> = others.into_iter().map(|(source, _)| source).collect();
+        let mut before = {
+            let mut place = self.lock();
+            std::mem::take(&mut *place)
+        };
+        before.tasks.abort_all();
+        let gone = before.folders.into_iter().filter(|old| !sources.contains(&old.settings().source()));
+        for folder in gone {
+            running.tasks.spawn(self.clone().retire(folder));
+        }
+        let users: HashMap<Arc<str>, User> = fixed.into_iter().map(|user| (user.name.clone(), user)).collect();
+        let roster = self.clone();
+        running.tasks.spawn(async move {
+            roster.end_sessions_of_others(&sources, &users, &authorities);
+            // A connection keeps the users that it began with until it has logged in.
+            tokio::time::sleep(login_grace + Duration::from_secs(1)).await;
+            roster.end_sessions_of_others(&sources, &users, &authorities);
+        });
+        *self.lock() = running;
+    }
+
+    /// Follows nothing any more.
+    pub(super) fn stop(&self) {
+        *self.lock() = Running::default();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end_sessions_of_others(&self, sources: &[Arc<str>], users: &HashMap<Arc<str>, User>, trusted: &[AuthorizedKey]) {
+        let ended = self.registry.end(|live| {
+            let lapse = match &*live.source {
+                CONFIGURATION => Lapse::of(users.get(&live.user), live.credential.as_deref(), trusted),
+                _ => (!sources.contains(&live.source)).then_some(Lapse::Removed),
+            };
+            lapse.map(farewell)
+        });
+        if ended > 0 {
+            tracing::info!(ended, "ended the sessions of users that the new configuration does not let in");
+        }
+    }
+
+    /// One round after the other.
+    async fn follow_folder(self: Arc<Self>, folder: Arc<KeysDirectory>, first: Option<Round>, beside: Arc<Beside>) {
+        let mut outage = None;
+        let late = || Round {
+            outage: Some(format!("no answer within {} s", FIRST_ROUND_WITHIN.as_secs())),
+            ..Round::default()
+        };
+        let mut round = first.unwrap_or_else(late);
+        loop {
+            self.settle(&folder, round, &mut outage, &beside).await;
+            tokio::time::sleep(folder.settings().every).await;
+            round = folder.round().await;
+        }
+    }
+
+    /// What a round found becomes true for sessions, and known to the trail and in the log.
+    async fn settle(&self, folder: &KeysDirectory, round: Round, outage: &mut Option<Instant>, beside: &Beside) {
+        let source = folder.settings().source();
+        self.end_sessions_of(folder, &source, &beside.authorities);
+        self.tell_outage(&source, round.outage, outage).await;
+        let more = round.passed_over.len().saturating_sub(MOST_PASSED_OVER);
+        for what in round.passed_over.into_iter().take(MOST_PASSED_OVER) {
+            tracing::warn!(%source, "passed over {what}");
+            self.note(format!("{source}: passed over {what}")).await;
+        }
+        if more > 0 {
+            tracing::warn!(%source, "passed over {more} more files");
+            self.note(format!("{source}: passed over {more} more files")).await;
+        }
+        for change in &round.changes {
+            if change.kind == ChangeKind::Added && beside.names.contains(&change.user) {
+                tracing::warn!(%source, user = %change.user, "a user of the configuration has this name, and wins");
+            }
+        }
+        self.tell_changes(folder, &source, &round.changes).await;
+    }
+
+    fn end_sessions_of(&self, folder: &KeysDirectory, source: &Arc<str>, trusted: &[AuthorizedKey]) {
+        if !folder.is_known() {
+            return;
+        }
+        let ended = self.registry.end(|live| {
+            if live.source != *source {
+                return None;
+            }
+            let user = folder.user(&live.user);
+            Lapse::of(user.as_deref(), live.credential.as_deref(), trusted).map(farewell)
+        });
+        if ended > 0 {
+            tracing::info!(%source, ended, "ended the sessions of users or keys that were removed");
+        }
+    }
+
+    /// The beginning and the end of an outage are told, once each.
+    async fn tell_outage(&self, source: &str, now: Option<String>, since: &mut Option<Instant>) {
+        match (now, *since) {
+            (Some(what), None) => {
+                *since = Some(Instant::now());
+                tracing::error!(%source, what, "the users cannot be read; the last known ones stay");
+                self.note(format!("{source} cannot be read; the last known users stay: {what}")).await;
+            }
+            (None, Some(began)) => {
+                *since = None;
+                let seconds = began.elapsed().as_secs();
+                tracing::info!(%source, seconds, "the users can be read again");
+                self.note(format!("{source} can be read again, after {seconds} s")).await;
+            }
+            (Some(what), Some(_)) => tracing::debug!(%source, what, "the users still cannot be read"),
+            (None, None) => {}
+        }
+    }
+
+    async fn note(&self, message: String) {
+        let note = Note { message, operation: Some("USERS".into()), path: None, logical_path: None };
+        if !self.record(None, Activity::Error(note)).await {
+            tracing::error!("an ERROR event about users was lost");
+        }
+    }
+
+    /// Tells changes until one cannot be told; the rest comes again with the next round.
+    async fn tell_changes(&self, folder: &KeysDirectory, source: &Arc<str>, changes: &[Change]) {
+        let mut told = 0;
+        for change in changes {
+            let activity = activity_of(source, change);
+            if !self.record(Some(change.user.clone()), activity).await {
+                tracing::error!(%source, "a change of users could not be recorded; it is told with the next round");
+                break;
+            }
+            tracing::info!(%source, user = %change.user, change = ?change.kind, "users changed");
+            folder.was_told(change).await;
+            told += 1;
+        }
+        if told > 0 {
+            self.memory.keep(source, Some(folder.told().await)).await;
+        }
+    }
+
+    /// The configuration names this folder no more.
+    async fn retire(self: Arc<Self>, folder: Arc<KeysDirectory>) {
+        let source = folder.settings().source();
+        let changes = folder.told().await.all_removed("the configuration does not name this folder any more");
+        self.tell_changes(&folder, &source, &changes).await;
+        self.memory.keep(&source, None).await;
+    }
+
+    async fn record(&self, user: Option<Arc<str>>, activity: Activity) -> bool {
+        let origin = Origin::of_gateway(user);
+        matches!(timeout(RECORDED_WITHIN, self.recorder.record(&origin, activity)).await, Ok(Ok(())))
+    }
+}
+
+fn farewell(lapse: Lapse) -> Farewell {
+    Farewell { reason: lapse.reason().into(), message: lapse.message().to_owned() }
+}
+
+fn activity_of(source: &str, change: &Change) -> Activity {
+    let fields = UserChange {
+        source: source.to_owned(),
+        keys: change.keys.clone(),
+        added: change.added.clone(),
+        removed: change.removed.clone(),
+        message: change.message.clone(),
+    };
+    match change.kind {
+        ChangeKind::Added => Activity::UserAdded(fields),
+        ChangeKind::Changed => Activity::UserChanged(fields),
+        ChangeKind::Removed => Activity::UserRemoved(fields),
+    }
+}
+
+/// The folder of these settings; `None` when the store is not there, which the configuration rules out.
+pub(super) fn open_folder(settings: &KeysSettings, stores: &[Arc<dyn Store>]) -> Option<Arc<StoreFolder>> {
+    let store = stores.iter().find(|store| store.name() == settings.store)?;
+    let key = Key::parse(&settings.key).ok()?;
+    Some(Arc::new(StoreFolder::new(store.clone(), key)))
+}

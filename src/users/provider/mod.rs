@@ -1,0 +1,203 @@
+//! Users of an identity provider that is asked over HTTP, as AWS Transfer Family asks its custom identity providers.
+//!
+//! An attempt with a key asks without a password, and the keys of the answer are compared here; an attempt with a password
+//! asks with it, and any user in the answer means that it is right. An empty password never leaves this module: for the
+//! provider it would be an attempt with a key. Whatever is not a whole, understood answer lets nobody in.
+
+mod answer;
+mod cache;
+mod request;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::{Attempt, AuthMode, Bounds, Directory, DirectoryError, Knock, User};
+use crate::path::LogicalPath;
+use crate::policy::Permissions;
+use crate::secret::Secret;
+use cache::Cache;
+use request::Asker;
+
+pub use request::{Header, ProviderUrl};
+
+/// Requests under way at once.
+const AT_ONCE: usize = 64;
+
+/// The names that Transfer Family asks for: `[\w][\w@.-]{2,99}`.
+const NAME_LENGTHS: std::ops::RangeInclusive<usize> = 3..=100;
+
+/// How a provider is asked, and what its users get.
+#[derive(Debug, Clone)]
+pub struct ProviderSettings {
+    /// Where it is.
+    pub url: ProviderUrl,
+    /// How it is asked.
+    pub method: ProviderMethod,
+    /// The server's id in requests.
+    pub server_id: String,
+    /// Headers of each request: credentials of the gateway's own.
+    pub headers: Vec<Header>,
+    /// How long one request may take.
+    pub timeout: Duration,
+    /// How often a request is sent again when there was no connection or an answer of 500 and above.
+    pub retries: u32,
+    /// How long an answer to a question without a password may be used again.
+    pub cache: Duration,
+    /// Which methods its users need.
+    pub auth: AuthMode,
+    /// When, and from where, and how often.
+    pub bounds: Bounds,
+    /// What is allowed in every home.
+    pub permissions: Permissions,
+    /// Where targets lead.
+    pub targets: Vec<TargetRule>,
+    /// What becomes of an answer with a `Policy`.
+    pub policy: OnPolicy,
+}
+
+impl ProviderSettings {
+    /// The source of these users, as events name it.
+    pub fn source(&self) -> Arc<str> {
+        format!("http:{}", self.url).into()
+    }
+}
+
+/// How a provider is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ProviderMethod {
+    /// `GET /servers/ID/users/NAME/config`, the password in a header.
+    #[default]
+    Get,
+    /// `POST` with the JSON that Transfer Family gives to a function.
+    Post,
+}
+
+/// What becomes of an answer with a `Policy`, which cannot be evaluated here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnPolicy {
+    /// It lets nobody in.
+    #[default]
+    Refuse,
+    /// It is as if there were none.
+    Ignore,
+}
+
+/// Where the targets of a provider's homes lead: those at or below a prefix, into one folder of a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetRule {
+    /// `/bucket`, `/bucket/folder`
+    pub prefix: LogicalPath,
+    /// The store's name.
+    pub store: String,
+    /// The folder in it (a key).
+    pub folder: String,
+}
+
+/// The users of one provider.
+#[derive(Debug)]
+pub struct ProviderDirectory {
+    settings: ProviderSettings,
+    asker: Asker,
+    cache: Cache,
+    under_way: Semaphore,
+}
+
+impl ProviderDirectory {
+    /// A directory of these settings. Asks nobody yet.
+    ///
+    /// # Errors
+    /// A sentence, when there can be no HTTP client (the system has no certificate authorities, for instance).
+    pub fn new(settings: ProviderSettings) -> Result<ProviderDirectory, String> {
+        let asker = Asker::new(&settings).map_err(|what| format!("{} cannot be asked: {what}", settings.source()))?;
+        let cache = Cache::new(settings.cache);
+        Ok(ProviderDirectory { settings, asker, cache, under_way: Semaphore::new(AT_ONCE) })
+    }
+
+    /// The source of these users, as events name it.
+    pub fn source(&self) -> Arc<str> {
+        self.settings.source()
+    }
+
+    /// Asks the provider. `None` when it refuses.
+    async fn ask(
+        &self,
+        name: &str,
+        password: Option<&Secret>,
+        attempt: &Attempt,
+    ) -> Result<Option<Arc<User>>, DirectoryError> {
+        let failed = |what: &dyn fmt::Display| DirectoryError(format!("{}: {what}", self.settings.source()));
+        let permit = timeout(self.settings.timeout, self.under_way.acquire()).await;
+        let _permit = permit.map_err(|_| failed(&"too many requests are under way"))?;
+        let body = self.asker.ask(name, password, attempt.source_ip).await.map_err(|what| failed(&what))?;
+        let answer = answer::read(&body).map_err(|what| failed(&what))?;
+        let user = answer.map(|answer| answer.into_user(name, &self.settings)).transpose();
+        Ok(user.map_err(|what| failed(&what))?.map(Arc::new))
+    }
+
+    /// Somebody of whom nothing is known but that no key is of use.
+    fn password_only(&self, name: &str) -> User {
+        User {
+            name: name.into(),
+            role: None,
+            keys: Vec::new(),
+            principals: Vec::new(),
+            password: None,
+            auth: self.settings.auth,
+            enabled: true,
+            bounds: self.settings.bounds.clone(),
+            home: Vec::new(),
+            source: self.settings.source(),
+        }
+    }
+}
+
+#[async_trait]
+impl Directory for ProviderDirectory {
+    async fn find(&self, name: &str, attempt: &Attempt) -> Result<Option<Arc<User>>, DirectoryError> {
+        if !is_name(name) {
+            return Ok(None);
+        }
+        if !self.settings.auth.takes_key() {
+            return Ok(Some(Arc::new(self.password_only(name))));
+        }
+        if let Some(known) = self.cache.get(name, attempt.source_ip) {
+            return Ok(known);
+        }
+        let user = self.ask(name, None, attempt).await?;
+        self.cache.put(name, attempt.source_ip, user.clone());
+        Ok(user)
+    }
+
+    async fn find_with_password(
+        &self,
+        name: &str,
+        password: &Secret,
+        attempt: &Attempt,
+    ) -> Result<Knock, DirectoryError> {
+        if !is_name(name) {
+            return Ok(Knock::Unknown);
+        }
+        if !self.settings.auth.takes_password() {
+            return Ok(self.find(name, attempt).await?.map_or(Knock::Unknown, Knock::Known));
+        }
+        if password.expose().is_empty() {
+            return Ok(Knock::Refused);
+        }
+        Ok(self.ask(name, Some(password), attempt).await?.map_or(Knock::Refused, Knock::Proven))
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    NAME_LENGTHS.contains(&name.len())
+        && name.bytes().next().is_some_and(word)
+        && name.bytes().all(|b| word(b) || b == b'@' || b == b'.' || b == b'-')
+}
+
+#[cfg(test)]
+mod tests;
