@@ -20,6 +20,8 @@ mod putty;
 mod python;
 #[path = "clients/rclone.rs"]
 mod rclone;
+#[path = "clients/rekeying.rs"]
+mod rekeying;
 #[path = "clients/sequences.rs"]
 mod sequences;
 #[path = "clients/sshfs.rs"]
