@@ -6,6 +6,8 @@
 
 #[path = "clients/curl.rs"]
 mod curl;
+#[path = "clients/filezilla.rs"]
+mod filezilla;
 #[path = "clients/java.rs"]
 mod java;
 #[path = "clients/lftp.rs"]
@@ -30,7 +32,8 @@ mod sshfs;
 mod support;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use support::client::Client;
 use support::data::{MIB, assert_same_bytes, assert_same_tree, write_noise, write_tree};
@@ -164,6 +167,13 @@ fn check_resume(place: &Place, put: impl Fn(&str, &str), get: impl Fn(&str, &str
     fs::write(&back, &whole[..2_500_000]).unwrap();
     get("/resumed", back.to_str().unwrap());
     assert_same_bytes(&back, &source);
+}
+
+/// In seconds since 1970.
+#[track_caller]
+fn mtime(file: &Path) -> u64 {
+    let modified = fs::metadata(file).unwrap().modified().unwrap();
+    modified.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
 }
 
 /// Every transfer that was opened has ended as it should. A client may leave without closing a file that it has read to the

@@ -10,7 +10,7 @@ use crate::{Files, Names, Place, Trees, check_files, check_names, check_resume, 
 /// PuTTY's tools: their key format, and the host key named by its fingerprint.
 pub struct Putty<'a> {
     place: &'a Place,
-    key: PathBuf,
+    pub key: PathBuf,
 }
 
 impl<'a> Putty<'a> {

@@ -1,13 +1,13 @@
-//! What clients without a command line send (WinSCP, FileZilla), replayed packet by packet.
+//! What clients without a command line send (WinSCP), replayed packet by packet.
 
 use std::fs;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::support::data::noise;
 use crate::support::raw_sftp::{
     CLOSE, DATA, FOR_READING, HANDLE, OPEN, READ, RawSftp, STAT, STATUS, WRITE, string, write_body,
 };
-use crate::{Place, place};
+use crate::{mtime, place};
 
 const LIMIT: Duration = Duration::from_secs(120);
 const PIECE: usize = 32 * 1024;
@@ -51,11 +51,6 @@ fn send_all(session: &mut RawSftp, first_id: u32, handle: &[u8], bytes: &[u8]) -
     id - first_id
 }
 
-fn mtime(place: &Place, name: &str) -> u64 {
-    let modified = fs::metadata(place.root.join(name)).unwrap().modified().unwrap();
-    modified.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
-}
-
 #[test]
 fn winscp_uploads_a_small_file() {
     let place = place();
@@ -73,7 +68,7 @@ fn winscp_uploads_a_small_file() {
         assert_eq!((answer.id, answer.status()), (id, 0));
     }
     assert!(fs::read(place.root.join("small.txt")).unwrap() == bytes);
-    assert_eq!(mtime(&place, "small.txt"), 1_400_000_000);
+    assert_eq!(mtime(&place.root.join("small.txt")), 1_400_000_000);
     drop(session);
     place.gateway.stop();
 }
@@ -112,7 +107,7 @@ fn winscp_replaces_a_large_file_by_way_of_a_temporary_name() {
     assert_eq!(session.call(RENAME, 8, &[&path("/large.bin.filepart"), &path("/large.bin")]).status(), 0);
     assert_eq!(session.call(SETSTAT, 9, &[&path("/large.bin"), &rights_and_times(1_400_000_001)]).status(), 0);
     assert!(fs::read(place.root.join("large.bin")).unwrap() == bytes);
-    assert_eq!(mtime(&place, "large.bin"), 1_400_000_001);
+    assert_eq!(mtime(&place.root.join("large.bin")), 1_400_000_001);
     assert!(!place.root.join("large.bin.filepart").exists());
     drop(session);
     place.gateway.stop();
@@ -159,38 +154,6 @@ fn winscp_lists_and_downloads_with_requests_in_advance() {
     }
     assert!(back == bytes);
     assert_eq!(session.close(3, &handle), 0);
-    drop(session);
-    place.gateway.stop();
-}
-
-#[test]
-fn filezilla_uploads_and_resumes() {
-    let place = place();
-    let mut session = RawSftp::connect(&place.client(), LIMIT);
-    assert_eq!(session.call(REALPATH, 1, &[&path(".")]).kind, NAME);
-    // Its transfers are psftp's: OPEN without attributes, WRITEs in advance, CLOSE, then the time by SETSTAT.
-    let bytes = noise(2_000_000, 4);
-    let handle = session.open("/up.bin", WRITE_CREATE_TRUNCATE);
-    let count = send_all(&mut session, 10, &handle, &bytes[..1_000_000]);
-    for _ in 0..count {
-        assert_eq!(session.receive().status(), 0);
-    }
-    assert_eq!(session.close(2, &handle), 0);
-    // Resumed: opened without TRUNC, its length by FSTAT, then on from there.
-    let handle = session.open("/up.bin", 2);
-    let answer = session.call(8, 3, &[&string(&handle)]);
-    assert_eq!((answer.kind, &answer.body[4..12]), (ATTRS, &1_000_000u64.to_be_bytes()[..]));
-    for (n, piece) in bytes[1_000_000..].chunks(PIECE).enumerate() {
-        session.send(WRITE, 500, &write_body(&handle, (1_000_000 + n * PIECE) as u64, piece));
-    }
-    for _ in bytes[1_000_000..].chunks(PIECE) {
-        assert_eq!(session.receive().status(), 0);
-    }
-    assert_eq!(session.close(4, &handle), 0);
-    let times = [8u32, 1_300_000_000, 1_300_000_000].map(u32::to_be_bytes).concat();
-    assert_eq!(session.call(SETSTAT, 5, &[&path("/up.bin"), &times]).status(), 0);
-    assert!(fs::read(place.root.join("up.bin")).unwrap() == bytes);
-    assert_eq!(mtime(&place, "up.bin"), 1_300_000_000);
     drop(session);
     place.gateway.stop();
 }
