@@ -24,5 +24,6 @@ mod pipelining;
 mod proofs;
 mod refusals;
 mod scale;
+mod stopped;
 mod transfer_events;
 mod transfers;
