@@ -98,6 +98,50 @@ trait Names {
     fn mkdir(&self, remote: &str);
 }
 
+/// A client of a library: a program of `tests/clients/` that does one operation, given by its name and its paths.
+trait Scripted {
+    /// What it prints.
+    fn run(&self, arguments: &[&str]) -> String;
+}
+
+impl<S: Scripted> Files for S {
+    fn put(&self, local: &str, remote: &str) {
+        self.run(&["put", local, remote]);
+    }
+
+    fn get(&self, remote: &str, local: &str) {
+        self.run(&["get", remote, local]);
+    }
+}
+
+impl<S: Scripted> Trees for S {
+    fn put_tree(&self, local: &str, remote: &str) {
+        self.run(&["put_tree", local, remote]);
+    }
+
+    fn get_tree(&self, remote: &str, local: &str) {
+        self.run(&["get_tree", remote, local]);
+    }
+}
+
+impl<S: Scripted> Names for S {
+    fn list(&self, remote: &str) -> String {
+        self.run(&["list", remote])
+    }
+
+    fn rename(&self, from: &str, to: &str) {
+        self.run(&["rename", from, to]);
+    }
+
+    fn remove(&self, remote: &str) {
+        self.run(&["remove", remote]);
+    }
+
+    fn mkdir(&self, remote: &str) {
+        self.run(&["mkdir", remote]);
+    }
+}
+
 /// An empty file, one of a single byte, a small one, one of several parts; each twice, so that the second replaces.
 #[track_caller]
 fn check_files(place: &Place, program: &impl Files) {

@@ -2,54 +2,16 @@
 
 use crate::putty::Putty;
 use crate::support::process::{python, run, tool};
-use crate::{Files, Names, Place, Trees, check_files, check_names, check_resume, check_trees, mtime, place};
+use crate::{Place, Scripted, check_files, check_names, check_resume, check_trees, mtime, place};
 
 struct FileZilla<'a>(&'a Place, Putty<'a>);
 
-impl FileZilla<'_> {
+impl Scripted for FileZilla<'_> {
     #[track_caller]
     fn run(&self, arguments: &[&str]) -> String {
         let mut command = python("filezilla_client.py");
         command.arg(tool("fzsftp")).args([&self.0.port(), "alice"]).arg(&self.1.key);
         run(command.args(arguments)).succeeded().stdout
-    }
-}
-
-impl Files for FileZilla<'_> {
-    fn put(&self, local: &str, remote: &str) {
-        self.run(&["put", local, remote]);
-    }
-
-    fn get(&self, remote: &str, local: &str) {
-        self.run(&["get", remote, local]);
-    }
-}
-
-impl Trees for FileZilla<'_> {
-    fn put_tree(&self, local: &str, remote: &str) {
-        self.run(&["put_tree", local, remote]);
-    }
-
-    fn get_tree(&self, remote: &str, local: &str) {
-        self.run(&["get_tree", remote, local]);
-    }
-}
-
-impl Names for FileZilla<'_> {
-    fn list(&self, remote: &str) -> String {
-        self.run(&["list", remote])
-    }
-
-    fn rename(&self, from: &str, to: &str) {
-        self.run(&["rename", from, to]);
-    }
-
-    fn remove(&self, remote: &str) {
-        self.run(&["remove", remote]);
-    }
-
-    fn mkdir(&self, remote: &str) {
-        self.run(&["mkdir", remote]);
     }
 }
 
