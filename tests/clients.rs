@@ -6,6 +6,8 @@
 
 #[path = "clients/curl.rs"]
 mod curl;
+#[path = "clients/filezilla.rs"]
+mod filezilla;
 #[path = "clients/java.rs"]
 mod java;
 #[path = "clients/lftp.rs"]
@@ -20,6 +22,8 @@ mod putty;
 mod python;
 #[path = "clients/rclone.rs"]
 mod rclone;
+#[path = "clients/rekeying.rs"]
+mod rekeying;
 #[path = "clients/sequences.rs"]
 mod sequences;
 #[path = "clients/sshfs.rs"]
@@ -28,7 +32,8 @@ mod sshfs;
 mod support;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use support::client::Client;
 use support::data::{MIB, assert_same_bytes, assert_same_tree, write_noise, write_tree};
@@ -91,6 +96,50 @@ trait Names {
     fn rename(&self, from: &str, to: &str);
     fn remove(&self, remote: &str);
     fn mkdir(&self, remote: &str);
+}
+
+/// A client of a library: a program of `tests/clients/` that does one operation, given by its name and its paths.
+trait Scripted {
+    /// What it prints.
+    fn run(&self, arguments: &[&str]) -> String;
+}
+
+impl<S: Scripted> Files for S {
+    fn put(&self, local: &str, remote: &str) {
+        self.run(&["put", local, remote]);
+    }
+
+    fn get(&self, remote: &str, local: &str) {
+        self.run(&["get", remote, local]);
+    }
+}
+
+impl<S: Scripted> Trees for S {
+    fn put_tree(&self, local: &str, remote: &str) {
+        self.run(&["put_tree", local, remote]);
+    }
+
+    fn get_tree(&self, remote: &str, local: &str) {
+        self.run(&["get_tree", remote, local]);
+    }
+}
+
+impl<S: Scripted> Names for S {
+    fn list(&self, remote: &str) -> String {
+        self.run(&["list", remote])
+    }
+
+    fn rename(&self, from: &str, to: &str) {
+        self.run(&["rename", from, to]);
+    }
+
+    fn remove(&self, remote: &str) {
+        self.run(&["remove", remote]);
+    }
+
+    fn mkdir(&self, remote: &str) {
+        self.run(&["mkdir", remote]);
+    }
 }
 
 /// An empty file, one of a single byte, a small one, one of several parts; each twice, so that the second replaces.
@@ -162,6 +211,13 @@ fn check_resume(place: &Place, put: impl Fn(&str, &str), get: impl Fn(&str, &str
     fs::write(&back, &whole[..2_500_000]).unwrap();
     get("/resumed", back.to_str().unwrap());
     assert_same_bytes(&back, &source);
+}
+
+/// In seconds since 1970.
+#[track_caller]
+fn mtime(file: &Path) -> u64 {
+    let modified = fs::metadata(file).unwrap().modified().unwrap();
+    modified.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
 }
 
 /// Every transfer that was opened has ended as it should. A client may leave without closing a file that it has read to the

@@ -11,7 +11,7 @@ use super::raw_users::{User, read_user};
 use super::raw_users_from::{UsersFrom, read_users_from};
 use super::reader::{At, Item, Section};
 use crate::secret::Secret;
-use crate::ssh::DefenderSettings;
+use crate::ssh::{DefenderSettings, RekeyLimits};
 use crate::vfs::PartialUploads;
 
 /// The whole file. What could not be read is left out or `None`, and noted as a problem.
@@ -44,6 +44,7 @@ pub(super) struct Server {
     pub ciphers: Option<At<Vec<String>>>,
     pub macs: Option<At<Vec<String>>>,
     pub host_key_algorithms: Option<At<Vec<String>>>,
+    pub rekey: RekeyLimits,
     pub banner: Option<At<String>>,
     pub proxy_protocol: Option<At<Proxy>>,
     pub proxy_from: Option<At<Vec<At<String>>>>,
@@ -109,6 +110,10 @@ impl Default for Limits {
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const SECOND: Duration = Duration::from_secs(1);
 
+/// A change of keys costs a few milliseconds and stops what is under way for a round trip: more often is an attack on oneself.
+const LEAST_REKEY_DATA: u64 = 1 << 20;
+const LEAST_REKEY_TIME: Duration = SECOND;
+
 /// Reads the whole file. `None` when it is not a mapping.
 pub(super) fn read(root: &Item<'_>, problems: &mut Problems) -> Option<Config> {
     let mut file = root.section(problems)?;
@@ -161,6 +166,7 @@ fn read_server(mut section: Section<'_>, problems: &mut Problems) -> Server {
         ciphers: names(&mut section, "ciphers", problems),
         macs: names(&mut section, "macs", problems),
         host_key_algorithms: names(&mut section, "host_key_algorithms", problems),
+        rekey: section.take("rekey").map(|item| read_rekey(&item, problems)).unwrap_or_default(),
         banner: text(&mut section, "banner", problems),
         proxy_protocol: section.take("proxy_protocol").and_then(|item| {
             let words = [("off", Proxy::Off), ("optional", Proxy::Optional), ("required", Proxy::Required)];
@@ -173,6 +179,17 @@ fn read_server(mut section: Section<'_>, problems: &mut Problems) -> Server {
     };
     section.close(problems);
     server
+}
+
+fn read_rekey(item: &Item<'_>, problems: &mut Problems) -> RekeyLimits {
+    let mut limits = RekeyLimits::default();
+    let Some(mut section) = item.section(problems) else { return limits };
+    let data = section.take("data").and_then(|item| item.size(LEAST_REKEY_DATA..=RekeyLimits::MOST_DATA, problems));
+    limits.data = data.unwrap_or(limits.data);
+    let time = section.take("time").and_then(|item| item.duration(LEAST_REKEY_TIME..=DAY, problems));
+    limits.time = time.unwrap_or(limits.time);
+    section.close(problems);
+    limits
 }
 
 /// `None` for `off`.

@@ -90,6 +90,7 @@ fn resolve_server(file: &raw::Config, around: &Surroundings, problems: &mut Prob
         listen: resolve_listen(raw.listen.as_deref().unwrap_or_default(), problems),
         host_keys: resolve_host_keys(raw.host_keys.as_deref().unwrap_or_default(), around, problems),
         algorithms: resolve_algorithms(raw, problems),
+        rekey: raw.rekey,
         banner: raw.banner.as_ref().map(|banner| banner.value.clone()).filter(|banner| !banner.is_empty()),
         proxy_protocol: resolve_proxy(raw, problems),
         defender: file.defender.as_ref().map(|defender| {

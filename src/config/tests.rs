@@ -68,6 +68,7 @@ fn the_least_configuration_has_the_defaults() {
     assert_eq!(settings.ssh.listen, ["127.0.0.1:2022".parse().unwrap()]);
     assert_eq!(settings.ssh.host_keys, [Path::new("/etc/lockgate/host_key")]);
     assert_eq!(Some(settings.ssh.algorithms), crate::ssh::AlgorithmLists::of_policy("modern"));
+    assert_eq!(settings.ssh.rekey, crate::ssh::RekeyLimits { data: 1 << 30, time: Duration::from_secs(3600) });
     assert_eq!(settings.ssh.banner, None);
     assert_eq!(settings.ssh.proxy_protocol, crate::ssh::ProxyProtocol::Off);
     assert_eq!(settings.ssh.defender, Some(crate::ssh::DefenderSettings::default()));
@@ -95,6 +96,7 @@ server:
   resource_arn: "arn:x"
   security_policy: ssh-audit
   macs: [hmac-sha2-256-etm@openssh.com]
+  rekey: {{ data: 2MiB, time: 3m }}
   banner: "Hello\n"
   proxy_protocol: optional
   proxy_from: [10.0.0.0/8, "::1"]
@@ -127,6 +129,7 @@ setstat: strict
     assert_eq!(settings.ssh.host_keys, [Path::new("/keys/a"), Path::new("/etc/my lock%gate/keys/b")]);
     assert_eq!(settings.ssh.listen.len(), 2);
     assert_eq!(settings.ssh.algorithms.macs, ["hmac-sha2-256-etm@openssh.com"]);
+    assert_eq!(settings.ssh.rekey, crate::ssh::RekeyLimits { data: 2 << 20, time: Duration::from_secs(180) });
     assert_eq!(settings.ssh.banner.as_deref(), Some("Hello\n"));
     let networks = ["10.0.0.0/8", "::1"].map(|text| crate::users::Network::parse(text).unwrap());
     assert_eq!(settings.ssh.proxy_protocol, crate::ssh::ProxyProtocol::Optional(networks.to_vec()));
@@ -178,6 +181,7 @@ server:
   listen: [2022, "localhost:2022", "0.0.0.0:2022", "0.0.0.0:2022"]
   host_keys: []
   security_policy: modren
+  rekey: {{ data: 2GiB, time: 0s, packets: 9 }}
   banner: [a]
   proxy_protocol: required
   proxy_from: ["10.0.0.1/8"]
@@ -213,6 +217,9 @@ setstat: true
             ("server.listen[3]", "0.0.0.0:2022 stands twice"),
             ("server.host_keys", "is empty"),
             ("server.security_policy", "did you mean \"modern\"?"),
+            ("server.rekey.data", "must be from 1MiB to 1GiB"),
+            ("server.rekey.time", "must be from 1s to 24h"),
+            ("server.rekey.packets", "unknown key; the keys here are"),
             ("server.banner", "expected text, found a list"),
             ("server.proxy_from[0]", "write 10.0.0.0/8"),
             ("defender", "longest_ban is shorter than ban"),

@@ -14,6 +14,7 @@ use super::channels::Purpose;
 use super::connection::Visit;
 use super::keys;
 use super::proof::{Accepted, Factor, OfferedKey, PasswordMethod, Verdict};
+use super::{MAX_CHANNELS, WINDOW};
 use crate::audit::{Activity, Denied};
 use crate::scp;
 use crate::secret::Secret;
@@ -21,9 +22,6 @@ use crate::session::{Login, Protocol};
 
 /// What a person reads who asks for anything else.
 const ONLY_FILES: &str = "This server serves only SFTP and SCP.";
-
-/// Channels at once on one connection.
-const MAX_CHANNELS: usize = 10;
 
 /// One connection's handler.
 pub(super) struct Door {
@@ -183,7 +181,7 @@ impl Handler for Door {
     ) -> Result<(), Self::Error> {
         if self.login().is_none() {
             reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
-        } else if self.visit.channels().open() >= MAX_CHANNELS {
+        } else if self.visit.channels().open() >= MAX_CHANNELS as usize {
             self.deny("session".into(), "too many channels on one connection").await;
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
         } else {
@@ -193,6 +191,10 @@ impl Handler for Door {
             reply.accept().await;
         }
         Ok(())
+    }
+
+    fn adjust_window(&mut self, _: ChannelId, _: u32) -> u32 {
+        WINDOW
     }
 
     async fn channel_close(&mut self, channel: ChannelId, _: &mut SshSession) -> Result<(), Self::Error> {

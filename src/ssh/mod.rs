@@ -47,6 +47,8 @@ pub struct Settings {
     pub host_keys: Vec<PathBuf>,
     /// Algorithms on offer, best first.
     pub algorithms: AlgorithmLists,
+    /// When the keys of a connection change.
+    pub rekey: RekeyLimits,
     /// Text shown before authentication.
     pub banner: Option<String>,
     /// Whose PROXY headers are read.
@@ -55,6 +57,26 @@ pub struct Settings {
     pub defender: Option<DefenderSettings>,
     /// The limits.
     pub limits: Limits,
+}
+
+/// When the gateway asks a client for new keys (RFC 4253 section 9). A client may ask at any time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RekeyLimits {
+    /// After so many bytes in one direction.
+    pub data: u64,
+    /// After so long.
+    pub time: Duration,
+}
+
+impl RekeyLimits {
+    /// Beyond this, with the ciphers on offer, a nonce might come twice.
+    pub const MOST_DATA: u64 = 1 << 30;
+}
+
+impl Default for RekeyLimits {
+    fn default() -> Self {
+        RekeyLimits { data: RekeyLimits::MOST_DATA, time: Duration::from_secs(60 * 60) }
+    }
 }
 
 /// Limits of the SSH door.
@@ -125,8 +147,17 @@ const PASSWORD_CHECKS: usize = 4;
 /// Password checks that may wait: what can be done within the default time to log in.
 const PASSWORD_QUEUE: usize = 1000;
 
-/// The channel window in bytes: what a client may send before it has to wait for us.
+/// Channels at once on one connection.
+const MAX_CHANNELS: u32 = 10;
+
+/// The channel window in bytes, once a channel has run for a while: what a client may send before it has to wait for us.
 const WINDOW: u32 = 2 * 1024 * 1024;
+
+/// The window that a channel begins with. When the gateway changes the keys, the library ends a connection on which more than
+/// twice this arrives before the client has answered, so that it has to cover what all channels may have on their way. It does
+/// once they have used their first windows; before that, what a line holds is less. It costs no memory: what may wait here is
+/// bounded by [`CHANNEL_QUEUE`].
+const FIRST_WINDOW: u32 = MAX_CHANNELS * WINDOW / 2;
 
 /// The largest packet that clients may send on a channel, in bytes.
 const MAX_PACKET: u32 = 32 * 1024;
@@ -188,6 +219,7 @@ fn russh_config(settings: &Settings, keys: Vec<PrivateKey>, with_passwords: bool
         server_id: SshId::Standard("SSH-2.0-Lockgate".into()),
         keys,
         preferred: settings.algorithms.preferred(),
+        limits: rekey_limits(settings.rekey),
         // The first `none`, by which clients ask for the methods, counts there too.
         max_auth_attempts: settings.limits.auth_attempts.saturating_add(1),
         // It would delay the answer to every rejected offer of a key; refused passwords take their time anyway.
@@ -195,11 +227,16 @@ fn russh_config(settings: &Settings, keys: Vec<PrivateKey>, with_passwords: bool
         auth_rejection_time_initial: Some(Duration::ZERO),
         // The connection has its own watch, which knows of running transfers.
         inactivity_timeout: None,
-        window_size: WINDOW,
+        window_size: FIRST_WINDOW,
         maximum_packet_size: MAX_PACKET,
         channel_buffer_size: CHANNEL_QUEUE,
         ..russh::server::Config::default()
     }
+}
+
+fn rekey_limits(limits: RekeyLimits) -> russh::Limits {
+    let bytes = usize::try_from(limits.data.min(RekeyLimits::MOST_DATA)).unwrap_or(usize::MAX);
+    russh::Limits { rekey_write_limit: bytes, rekey_read_limit: bytes, rekey_time_limit: limits.time }
 }
 
 /// Where a connection comes from, under a fresh session id.

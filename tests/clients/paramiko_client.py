@@ -1,10 +1,14 @@
 """One operation with paramiko: PORT USER KEY OPERATION ARGUMENTS..."""
 
+import logging
 import os
 import stat
 import sys
 
 import paramiko
+
+if "LOCKGATE_TEST_VERBOSE" in os.environ:
+    logging.basicConfig(level=logging.DEBUG)
 
 port, user, key, operation, *arguments = sys.argv[1:]
 transport = paramiko.Transport(("127.0.0.1", int(port)))

@@ -8,19 +8,19 @@ use crate::support::process::{program, run};
 use crate::{Files, Names, Place, Trees, check_files, check_names, check_resume, check_trees, place};
 
 /// PuTTY's tools: their key format, and the host key named by its fingerprint.
-struct Putty<'a> {
+pub struct Putty<'a> {
     place: &'a Place,
-    key: PathBuf,
+    pub key: PathBuf,
 }
 
 impl<'a> Putty<'a> {
-    fn new(place: &'a Place) -> Putty<'a> {
+    pub fn new(place: &'a Place) -> Putty<'a> {
         let key = place.local("alice.ppk");
         run(program("puttygen").arg(&place.key.private).args(["-O", "private", "-o"]).arg(&key)).succeeded();
         Putty { place, key }
     }
 
-    fn command(&self, name: &str) -> Command {
+    pub fn command(&self, name: &str) -> Command {
         let mut command = program(name);
         // Their random seed and their settings stay out of the home of whoever runs the tests.
         command.env("HOME", self.place.setup.folder());

@@ -2,55 +2,17 @@
 
 use crate::support::data::write_noise;
 use crate::support::process::{program, python, run};
-use crate::{Files, Names, Place, Trees, check_files, check_names, check_trees, place};
+use crate::{Place, Scripted, check_files, check_names, check_trees, place};
 
 /// A script of `tests/clients/` that does one operation.
 struct Script<'a>(&'a Place, &'a str);
 
-impl Script<'_> {
+impl Scripted for Script<'_> {
     #[track_caller]
     fn run(&self, arguments: &[&str]) -> String {
         let mut command = python(self.1);
         command.args([&self.0.port(), "alice"]).arg(&self.0.key.private);
         run(command.args(arguments)).succeeded().stdout
-    }
-}
-
-impl Files for Script<'_> {
-    fn put(&self, local: &str, remote: &str) {
-        self.run(&["put", local, remote]);
-    }
-
-    fn get(&self, remote: &str, local: &str) {
-        self.run(&["get", remote, local]);
-    }
-}
-
-impl Trees for Script<'_> {
-    fn put_tree(&self, local: &str, remote: &str) {
-        self.run(&["put_tree", local, remote]);
-    }
-
-    fn get_tree(&self, remote: &str, local: &str) {
-        self.run(&["get_tree", remote, local]);
-    }
-}
-
-impl Names for Script<'_> {
-    fn list(&self, remote: &str) -> String {
-        self.run(&["list", remote])
-    }
-
-    fn rename(&self, from: &str, to: &str) {
-        self.run(&["rename", from, to]);
-    }
-
-    fn remove(&self, remote: &str) {
-        self.run(&["remove", remote]);
-    }
-
-    fn mkdir(&self, remote: &str) {
-        self.run(&["mkdir", remote]);
     }
 }
 

@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use crate::support::data::{assert_same_tree, write_tree};
-use crate::support::process::{program, run};
+use crate::support::events::field;
+use crate::support::process::{Finished, program, run};
 use crate::support::s3;
 use crate::{Files, Names, Place, Trees, check_files, check_names, check_trees, place, place_with};
 
@@ -13,13 +14,18 @@ struct Rclone<'a>(&'a Place);
 impl Rclone<'_> {
     #[track_caller]
     fn run(&self, arguments: &[&str]) -> String {
+        self.command(arguments).succeeded().stdout
+    }
+
+    #[track_caller]
+    fn command(&self, arguments: &[&str]) -> Finished {
         let place = self.0;
         let mut command = program("rclone");
         command.env("RCLONE_CONFIG", place.local("rclone.conf")).args(["--retries", "1", "--contimeout", "20s"]);
         command.args(["--sftp-host", "127.0.0.1", "--sftp-port", &place.port(), "--sftp-user", "alice"]);
         command.arg("--sftp-key-file").arg(&place.key.private);
         command.arg("--sftp-known-hosts-file").arg(place.gateway.known_hosts());
-        run(command.args(arguments)).succeeded().stdout
+        run(command.args(arguments))
     }
 }
 
@@ -98,6 +104,33 @@ fn rclone_syncs_once() {
     });
     Rclone(&place).check_sync("/sync");
     Rclone(&place).check_sync("/lake/sync");
+    place.gateway.stop();
+}
+
+/// By default rclone looks for a shell and for programs that make checksums. Each is refused once, and it compares without.
+#[test]
+fn rclone_checks_without_a_shell() {
+    let place = place();
+    let tree = place.setup.subfolder("tree");
+    write_tree(&tree);
+    let (tree, remote) = (tree.to_str().unwrap(), ":sftp:/checked");
+    Rclone(&place).run(&["copy", "--create-empty-src-dirs", tree, remote]);
+    let before = place.gateway.events.all().len();
+    let said = Rclone(&place).command(&["check", "-vv", tree, remote]).succeeded().stderr;
+    assert!(said.contains("0 differences found") && said.contains("29 hashes could not be checked"), "{said}");
+    let errors: Vec<&str> = said.lines().filter(|line| line.contains("ERROR")).collect();
+    assert!(errors.len() == 1 && errors[0].contains("No common hash found"), "{errors:?}");
+    assert!(!said.to_lowercase().contains("retry"), "{said}");
+    let events = place.gateway.events.all().split_off(before);
+    let count = |kind: &str| events.iter().filter(|event| field(event, "activity-type") == kind).count();
+    let (connections, refused) = (count("CONNECTED"), count("REQUEST_DENIED"));
+    assert!(connections <= 9, "{connections} connections: {events:#?}");
+    assert!((1..=7).contains(&refused), "{refused} commands were refused: {events:#?}");
+
+    // A file that differs in its length is found, and one that differs in its bytes where they are compared.
+    std::fs::write(place.root.join("checked/plain.txt"), "other").unwrap();
+    let said = Rclone(&place).command(&["check", tree, remote]).failed().stderr;
+    assert!(said.contains("plain.txt: sizes differ") && said.contains("1 differences found"), "{said}");
     place.gateway.stop();
 }
 

@@ -1,16 +1,17 @@
-//! What clients without a command line send (WinSCP, FileZilla), replayed packet by packet.
+//! What WinSCP sends, packet by packet. It runs on Windows only; the order of its packets is that of its published source.
 
 use std::fs;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::support::data::noise;
 use crate::support::raw_sftp::{
-    CLOSE, DATA, FOR_READING, HANDLE, OPEN, READ, RawSftp, STAT, STATUS, WRITE, string, write_body,
+    Answer, CLOSE, DATA, FOR_READING, HANDLE, OPEN, RawSftp, STATUS, WRITE, string, write_body,
 };
-use crate::{Place, place};
+use crate::{Place, mtime, place};
 
 const LIMIT: Duration = Duration::from_secs(120);
-const PIECE: usize = 32 * 1024;
+/// What fits into a channel's packet of 32 KiB together with the fields of a WRITE; WinSCP rounds it down to 16.
+const PIECE: usize = 32 * 1024 - 48;
 
 const LSTAT: u8 = 7;
 const SETSTAT: u8 = 9;
@@ -22,58 +23,96 @@ const RENAME: u8 = 18;
 const NAME: u8 = 104;
 const ATTRS: u8 = 105;
 
-const WRITE_CREATE_TRUNCATE: u32 = 2 | 8 | 16;
+const EXTENDED: u8 = 200;
+const EXTENDED_REPLY: u8 = 201;
+
+const WRITE_CREATE: u32 = 2 | 8;
+const TRUNCATE: u32 = 0x10;
 const EXCLUSIVE: u32 = 0x20;
+
+/// How many READs and how many WRITEs wait for their answers.
+const READS: usize = 32;
+const WRITES: usize = 64;
 
 fn path(text: &str) -> Vec<u8> {
     string(text.as_bytes())
 }
 
-/// The attributes of a file's times and rights, as WinSCP sets them after an upload.
-fn rights_and_times(seconds: u32) -> Vec<u8> {
-    [0x0cu32, 0o644, seconds, seconds].iter().flat_map(|number| number.to_be_bytes()).collect()
+/// A session as WinSCP begins it: it speaks version 6 as well, asks for the limits and for the folder that it is in.
+fn begin(place: &Place) -> RawSftp {
+    let mut session = RawSftp::open_channel(&place.client(), LIMIT);
+    session.exchange_versions(6);
+    let limits = session.call(EXTENDED, 1, &[&string(b"limits@openssh.com")]);
+    assert_eq!((limits.kind, &limits.body[..8]), (EXTENDED_REPLY, &262_144u64.to_be_bytes()[..]));
+    assert_eq!(session.call(REALPATH, 2, &[&path(".")]).kind, NAME);
+    session
 }
 
-/// An OPEN whose attributes tell the size, as WinSCP's do.
-fn open_with_size(session: &mut RawSftp, id: u32, name: &str, flags: u32, size: usize) -> Vec<u8> {
-    let size = u64::try_from(size).unwrap().to_be_bytes();
+/// The attributes of a time alone.
+fn times(seconds: u32) -> Vec<u8> {
+    [8, seconds, seconds].map(u32::to_be_bytes).concat()
+}
+
+/// The attributes of rights and times, which it sets when it has replaced a file.
+fn rights_and_times(seconds: u32) -> Vec<u8> {
+    [0x0c, 0o644, seconds, seconds].map(u32::to_be_bytes).concat()
+}
+
+fn open_plainly(session: &mut RawSftp, id: u32, name: &str, flags: u32) -> Answer {
+    session.call(OPEN, id, &[&path(name), &flags.to_be_bytes(), &[0; 4]])
+}
+
+/// With CREATE and TRUNCATE it tells the size that the file will have.
+fn open_with_size(session: &mut RawSftp, id: u32, name: &str, size: usize) -> Vec<u8> {
+    let (flags, size) = (WRITE_CREATE | TRUNCATE, u64::try_from(size).unwrap().to_be_bytes());
     let answer = session.call(OPEN, id, &[&path(name), &flags.to_be_bytes(), &[0, 0, 0, 1], &size]);
     answer.string(HANDLE).to_vec()
 }
 
-/// Sends all of a file's WRITEs without waiting; how many.
-fn send_all(session: &mut RawSftp, first_id: u32, handle: &[u8], bytes: &[u8]) -> u32 {
-    let mut id = first_id;
+/// Sends WRITEs, up to [`WRITES`] in advance, then `last` without waiting for the answers; all answers are to be good.
+fn send_all(session: &mut RawSftp, handle: &[u8], offset: usize, bytes: &[u8], last: &[(u8, Vec<u8>)]) {
+    let (mut sent, mut answered) = (100, 100);
+    let mut take = |session: &mut RawSftp| {
+        let answer = session.receive();
+        assert_eq!((answer.id, answer.status()), (answered, 0));
+        answered += 1;
+        answered
+    };
     for (n, piece) in bytes.chunks(PIECE).enumerate() {
-        session.send(WRITE, id, &write_body(handle, (n * PIECE) as u64, piece));
-        id += 1;
+        session.send(WRITE, sent, &write_body(handle, (offset + n * PIECE) as u64, piece));
+        sent += 1;
+        if n >= WRITES {
+            take(session);
+        }
     }
-    id - first_id
-}
-
-fn mtime(place: &Place, name: &str) -> u64 {
-    let modified = fs::metadata(place.root.join(name)).unwrap().modified().unwrap();
-    modified.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+    for (kind, body) in last {
+        session.send(*kind, sent, body);
+        sent += 1;
+    }
+    while take(session) < sent {}
 }
 
 #[test]
 fn winscp_uploads_a_small_file() {
     let place = place();
-    let mut session = RawSftp::connect(&place.client(), LIMIT);
-    assert_eq!(session.call(REALPATH, 1, &[&path(".")]).kind, NAME);
-    assert_eq!(session.call(LSTAT, 2, &[&path("/small.txt")]).status(), 2);
+    let mut session = begin(&place);
     let bytes = noise(90_000, 1);
-    let handle = open_with_size(&mut session, 3, "/small.txt", WRITE_CREATE_TRUNCATE | EXCLUSIVE, bytes.len());
-    // The writes, the CLOSE and the SETSTAT go out before the first answer is taken.
-    let count = send_all(&mut session, 10, &handle, &bytes);
-    session.send(CLOSE, 50, &string(&handle));
-    session.send(SETSTAT, 51, &[path("/small.txt"), rights_and_times(1_400_000_000)].concat());
-    for id in (10..10 + count).chain([50, 51]) {
-        let answer = session.receive();
-        assert_eq!((answer.id, answer.status()), (id, 0));
-    }
+    // The CLOSE and the SETSTAT go out before the answers to the WRITEs are taken.
+    let handle = open_plainly(&mut session, 3, "/small.txt", WRITE_CREATE | EXCLUSIVE).string(HANDLE).to_vec();
+    let end = |handle: &[u8], time| [(CLOSE, string(handle)), (SETSTAT, [path("/small.txt"), times(time)].concat())];
+    send_all(&mut session, &handle, 0, &bytes, &end(&handle, 1_400_000_000));
     assert!(fs::read(place.root.join("small.txt")).unwrap() == bytes);
-    assert_eq!(mtime(&place, "small.txt"), 1_400_000_000);
+    assert_eq!(mtime(&place.root.join("small.txt")), 1_400_000_000);
+
+    // Once more: that it is there is learned from the refusal, and then looked at before it is replaced.
+    assert_eq!(open_plainly(&mut session, 4, "/small.txt", WRITE_CREATE | EXCLUSIVE).status(), 4);
+    let found = session.call(LSTAT, 5, &[&path("/small.txt")]);
+    assert_eq!((found.kind, &found.body[4..12]), (ATTRS, &90_000u64.to_be_bytes()[..]));
+    let shorter = noise(40_000, 2);
+    let handle = open_with_size(&mut session, 6, "/small.txt", shorter.len());
+    send_all(&mut session, &handle, 0, &shorter, &end(&handle, 1_400_000_002));
+    assert!(fs::read(place.root.join("small.txt")).unwrap() == shorter);
+    assert_eq!(mtime(&place.root.join("small.txt")), 1_400_000_002);
     drop(session);
     place.gateway.stop();
 }
@@ -82,38 +121,54 @@ fn winscp_uploads_a_small_file() {
 fn winscp_replaces_a_large_file_by_way_of_a_temporary_name() {
     let place = place();
     fs::write(place.root.join("large.bin"), b"old").unwrap();
-    let mut session = RawSftp::connect(&place.client(), LIMIT);
-    assert_eq!(session.call(LSTAT, 1, &[&path("/large.bin")]).kind, ATTRS);
-    assert_eq!(session.call(LSTAT, 2, &[&path("/large.bin.filepart")]).status(), 2);
+    let mut session = begin(&place);
+    assert_eq!(session.call(LSTAT, 3, &[&path("/large.bin")]).kind, ATTRS);
+    assert_eq!(session.call(LSTAT, 4, &[&path("/large.bin.filepart")]).status(), 2);
     let bytes = noise(5_000_000, 2);
     let (first, rest) = bytes.split_at(2_000_000);
-    let handle = open_with_size(&mut session, 3, "/large.bin.filepart", WRITE_CREATE_TRUNCATE, bytes.len());
-    let count = send_all(&mut session, 10, &handle, first);
-    for id in 10..10 + count {
-        let answer = session.receive();
-        assert_eq!((answer.id, answer.status()), (id, 0));
-    }
-    assert_eq!(session.close(4, &handle), 0);
+    let handle = open_with_size(&mut session, 5, "/large.bin.filepart", bytes.len());
+    send_all(&mut session, &handle, 0, first, &[(CLOSE, string(&handle))]);
     assert_eq!(fs::read(place.root.join("large.bin")).unwrap(), b"old", "until the end the old file stays");
 
-    // It resumes: the partial file is there, and is opened without TRUNC.
-    let answer = session.call(STAT, 5, &[&path("/large.bin.filepart")]);
+    // It resumes: the partial file is there, and is opened without TRUNCATE. The SETSTAT comes last.
+    let answer = session.call(LSTAT, 6, &[&path("/large.bin.filepart")]);
     assert_eq!(answer.body[4..12], 2_000_000u64.to_be_bytes());
-    let handle = session.call(OPEN, 6, &[&path("/large.bin.filepart"), &(2u32 | 8).to_be_bytes(), &[0; 4]]);
-    let handle = handle.string(HANDLE).to_vec();
-    for (n, piece) in rest.chunks(PIECE).enumerate() {
-        session.send(WRITE, 100, &write_body(&handle, (first.len() + n * PIECE) as u64, piece));
-    }
-    session.send(CLOSE, 100, &string(&handle));
-    for _ in 0..=rest.chunks(PIECE).count() {
-        assert_eq!(session.receive().status(), 0);
-    }
-    assert_eq!(session.call(REMOVE, 7, &[&path("/large.bin")]).status(), 0);
-    assert_eq!(session.call(RENAME, 8, &[&path("/large.bin.filepart"), &path("/large.bin")]).status(), 0);
-    assert_eq!(session.call(SETSTAT, 9, &[&path("/large.bin"), &rights_and_times(1_400_000_001)]).status(), 0);
+    let handle = open_plainly(&mut session, 7, "/large.bin.filepart", WRITE_CREATE).string(HANDLE).to_vec();
+    send_all(&mut session, &handle, first.len(), rest, &[(CLOSE, string(&handle))]);
+    assert_eq!(session.call(REMOVE, 8, &[&path("/large.bin")]).status(), 0);
+    assert_eq!(session.call(RENAME, 9, &[&path("/large.bin.filepart"), &path("/large.bin")]).status(), 0);
+    assert_eq!(session.call(SETSTAT, 10, &[&path("/large.bin"), &rights_and_times(1_400_000_001)]).status(), 0);
     assert!(fs::read(place.root.join("large.bin")).unwrap() == bytes);
-    assert_eq!(mtime(&place, "large.bin"), 1_400_000_001);
+    assert_eq!(mtime(&place.root.join("large.bin")), 1_400_000_001);
     assert!(!place.root.join("large.bin.filepart").exists());
+    drop(session);
+    place.gateway.stop();
+}
+
+#[test]
+fn winscp_duplicates_a_file_and_compares_digests() {
+    let place = place();
+    let bytes = noise(300_000, 6);
+    fs::write(place.root.join("first"), &bytes).unwrap();
+    let mut session = begin(&place);
+    let source = open_plainly(&mut session, 3, "/first", FOR_READING).string(HANDLE).to_vec();
+    let target = open_plainly(&mut session, 4, "/second", WRITE_CREATE | EXCLUSIVE).string(HANDLE).to_vec();
+    let copy = [string(b"copy-data"), string(&source), vec![0; 16], string(&target), vec![0; 8]].concat();
+    assert_eq!(session.call(EXTENDED, 5, &[&copy]).status(), 0);
+    // The time is set before the copy is closed.
+    assert_eq!(session.call(SETSTAT, 6, &[&path("/second"), &rights_and_times(1_400_000_003)]).status(), 0);
+    assert_eq!((session.close(7, &source), session.close(8, &target)), (0, 0));
+    assert!(fs::read(place.root.join("second")).unwrap() == bytes);
+    assert_eq!(mtime(&place.root.join("second")), 1_400_000_003);
+
+    let digest = |session: &mut RawSftp, id, name: &str| {
+        let fields = [string(b"check-file-name"), path(name), string(b"sha256"), vec![0; 20]].concat();
+        let answer = session.call(EXTENDED, id, &[&fields]);
+        assert_eq!((answer.kind, &answer.body[..10]), (EXTENDED_REPLY, &string(b"sha256")[..]));
+        answer.body[10..].to_vec()
+    };
+    let both = [digest(&mut session, 9, "/first"), digest(&mut session, 10, "/second")];
+    assert_eq!((both[0].len(), both[0] == both[1]), (32, true));
     drop(session);
     place.gateway.stop();
 }
@@ -126,71 +181,49 @@ fn winscp_lists_and_downloads_with_requests_in_advance() {
     }
     let bytes = noise(3_000_001, 3);
     fs::write(place.root.join("big"), &bytes).unwrap();
-    let mut session = RawSftp::connect(&place.client(), LIMIT);
-    let handle = session.call(OPENDIR, 1, &[&path("/")]).string(HANDLE).to_vec();
-    for id in 100..120 {
-        session.send(READDIR, id, &string(&handle));
-    }
+    let mut session = begin(&place);
+    let handle = session.call(OPENDIR, 3, &[&path("/")]).string(HANDLE).to_vec();
     let mut names = 0;
-    for id in 100..120 {
+    // One READDIR ahead: the next is sent before the names of this one are looked at.
+    session.send(READDIR, 100, &string(&handle));
+    for id in 100.. {
         let answer = session.receive();
         assert_eq!(answer.id, id);
-        if answer.kind == NAME {
-            names += u32::from_be_bytes(answer.body[..4].try_into().unwrap());
-        } else {
+        if answer.kind != NAME {
             assert_eq!((answer.kind, answer.status()), (STATUS, 1));
+            break;
         }
+        session.send(READDIR, id + 1, &string(&handle));
+        names += u32::from_be_bytes(answer.body[..4].try_into().unwrap());
     }
     assert_eq!(names, 1000 + 1 + 2, "with `.` and `..`");
-    assert_eq!(session.close(2, &handle), 0);
+    assert_eq!(session.close(4, &handle), 0);
 
     let handle = session.open("/big", FOR_READING);
-    // One more than there is, and beyond the end: the client learns of the end by that.
-    let count = bytes.len().div_ceil(PIECE) + 2;
-    for n in 0..count {
-        let body = [&string(&handle)[..], &((n * PIECE) as u64).to_be_bytes(), &(PIECE as u32).to_be_bytes()].concat();
-        session.send(READ, 200 + n as u32, &body);
-    }
+    let ask = |session: &mut RawSftp, n: usize| {
+        session.ask_to_read(200 + n as u32, &handle, (n * PIECE) as u64, PIECE as u32);
+    };
+    (0..READS).for_each(|n| ask(&mut session, n));
     let mut back: Vec<u8> = Vec::new();
-    for n in 0..count {
+    for n in 0.. {
         let answer = session.receive();
         assert_eq!(answer.id, 200 + n as u32);
-        if answer.kind == DATA { back.extend(answer.string(DATA)) } else { assert_eq!(answer.status(), 1) }
+        if answer.kind != DATA {
+            // The end: it closes at once, and takes the answers that are still due afterwards.
+            assert_eq!(answer.status(), 1);
+            session.send(CLOSE, 5, &string(&handle));
+            for late in n + 1..n + READS {
+                let answer = session.receive();
+                assert_eq!((answer.id, answer.status()), (200 + late as u32, 1));
+            }
+            let closed = session.receive();
+            assert_eq!((closed.id, closed.status()), (5, 0));
+            break;
+        }
+        back.extend(answer.string(DATA));
+        ask(&mut session, n + READS);
     }
     assert!(back == bytes);
-    assert_eq!(session.close(3, &handle), 0);
-    drop(session);
-    place.gateway.stop();
-}
-
-#[test]
-fn filezilla_uploads_and_resumes() {
-    let place = place();
-    let mut session = RawSftp::connect(&place.client(), LIMIT);
-    assert_eq!(session.call(REALPATH, 1, &[&path(".")]).kind, NAME);
-    // Its transfers are psftp's: OPEN without attributes, WRITEs in advance, CLOSE, then the time by SETSTAT.
-    let bytes = noise(2_000_000, 4);
-    let handle = session.open("/up.bin", WRITE_CREATE_TRUNCATE);
-    let count = send_all(&mut session, 10, &handle, &bytes[..1_000_000]);
-    for _ in 0..count {
-        assert_eq!(session.receive().status(), 0);
-    }
-    assert_eq!(session.close(2, &handle), 0);
-    // Resumed: opened without TRUNC, its length by FSTAT, then on from there.
-    let handle = session.open("/up.bin", 2);
-    let answer = session.call(8, 3, &[&string(&handle)]);
-    assert_eq!((answer.kind, &answer.body[4..12]), (ATTRS, &1_000_000u64.to_be_bytes()[..]));
-    for (n, piece) in bytes[1_000_000..].chunks(PIECE).enumerate() {
-        session.send(WRITE, 500, &write_body(&handle, (1_000_000 + n * PIECE) as u64, piece));
-    }
-    for _ in bytes[1_000_000..].chunks(PIECE) {
-        assert_eq!(session.receive().status(), 0);
-    }
-    assert_eq!(session.close(4, &handle), 0);
-    let times = [8u32, 1_300_000_000, 1_300_000_000].map(u32::to_be_bytes).concat();
-    assert_eq!(session.call(SETSTAT, 5, &[&path("/up.bin"), &times]).status(), 0);
-    assert!(fs::read(place.root.join("up.bin")).unwrap() == bytes);
-    assert_eq!(mtime(&place, "up.bin"), 1_300_000_000);
     drop(session);
     place.gateway.stop();
 }

@@ -13,6 +13,7 @@ use crate::fixture::{
 use crate::fixture_azure::{from_environment, open_prefix};
 use crate::support::azure::Account;
 use crate::support::process::{program, run};
+use crate::support::proxy::{Fault, Plan, Proxy, Request};
 
 /// A store, its account and the prefix of its keys; ends the test where servers are to be skipped.
 macro_rules! fixture {
@@ -238,6 +239,41 @@ async fn of_two_uploads_of_a_name_one_is_kept_whole() {
     }
     let (_, listed) = unfinished(account, prefix).await;
     assert_eq!(listed, 2);
+}
+
+/// An account as it is reached through a proxy that fails to finish uploads in this way.
+fn behind(account: &Account, times: u64, fault: Fault) -> (Proxy, Account) {
+    let address = account.endpoint.strip_prefix("http://").unwrap();
+    let (server, path) = address.split_once('/').unwrap();
+    let proxy = Proxy::start(&format!("http://{server}"));
+    let finishes = |request: &Request| request.method == "PUT" && request.target.contains("comp=blocklist");
+    proxy.plan(Plan::chosen(finishes, times, fault));
+    let endpoint = format!("{}/{path}", proxy.endpoint());
+    (proxy, Account { endpoint, ..account.clone() })
+}
+
+#[tokio::test]
+async fn an_upload_whose_end_is_never_answered_is_known_to_be_done_or_not() {
+    fixture!(fixture, store, account, prefix);
+    for (options, name) in [(REPLACE, "replace"), (REFUSE, "refuse")] {
+        for times in [1, u64::MAX] {
+            let name = format!("{name}-{times}");
+            let (proxy, reached) = behind(account, times, Fault::LoseAnswer);
+            let mut upload = open_prefix(&reached, prefix).begin_upload(&key(&name), &options).await.unwrap();
+            send(&mut upload, &[Bytes::from_static(b"whole")]).await;
+            complete(&mut upload).await.unwrap();
+            assert!(proxy.faults() > 0);
+            assert_eq!(get(store, &name).await, "whole");
+        }
+    }
+    // It does not reach the server, where another file of the name lies.
+    put(store, "other", "other").await;
+    let (_proxy, reached) = behind(account, u64::MAX, Fault::Close);
+    let mut upload = open_prefix(&reached, prefix).begin_upload(&key("other"), &REPLACE).await.unwrap();
+    send(&mut upload, &[Bytes::from_static(b"never")]).await;
+    let error = complete(&mut upload).await.unwrap_err();
+    assert_eq!(error.kind, StoreErrorKind::Unavailable, "{error}");
+    assert_eq!(get(store, "other").await, "other");
 }
 
 /// The answer, and how many blobs there are with those that have only blocks.

@@ -28,6 +28,7 @@ mod pipelining;
 mod proofs;
 mod refusals;
 mod scale;
+mod stopped;
 mod transfer_events;
 mod transfers;
 mod users_from_http;

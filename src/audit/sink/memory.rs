@@ -115,6 +115,11 @@ impl Sink for Arc<MemorySink> {
         "memory".into()
     }
 
+    /// There is nothing to open: whoever asks for it learns that what was recorded before has been written.
+    fn reopens(&self) -> bool {
+        true
+    }
+
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut state =
             self.released.wait_while(self.lock(), |state| state.blocked).unwrap_or_else(PoisonError::into_inner);

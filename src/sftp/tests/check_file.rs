@@ -14,6 +14,35 @@ fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|n| u8::try_from((n ^ (n >> 8) ^ (n >> 16)) & 0xff).unwrap()).collect()
 }
 
+/// The first algorithm of the client's list that is known is taken, wherever it stands.
+#[tokio::test]
+async fn every_algorithm_is_found_in_a_list() {
+    let home = Home::open().await;
+    let mut client = Client::start(home.session()).await;
+    let data = pattern(100_000);
+    client.put("/f", &data).await;
+    let f = string("/f");
+    let known = [
+        ("sha1", &digest::SHA1_FOR_LEGACY_USE_ONLY),
+        ("sha224", &digest::SHA224),
+        ("sha256", &digest::SHA256),
+        ("sha384", &digest::SHA384),
+        ("sha512", &digest::SHA512),
+    ];
+    for (name, algorithm) in known {
+        let wanted = [string(name), digest::digest(algorithm, &data).as_ref().to_vec()].concat();
+        for list in [name.to_owned(), format!("crc32,{name}"), format!("sha3-256,{name},md5"), format!("{name},blake2")]
+        {
+            let answer = check(&mut client, "check-file-name", &f, &list, (0, 0, 0)).await;
+            assert_eq!((answer.kind, answer.rest.to_vec()), (201, wanted.clone()), "{list}");
+        }
+    }
+    for list in ["crc32", "SHA256", "sha-256", "sha25", "sha2566", ",", "sha3-256,blake2", "sha256 "] {
+        let answer = check(&mut client, "check-file-name", &f, list, (0, 0, 0)).await;
+        assert_eq!(answer.status(), 8, "{list:?}");
+    }
+}
+
 fn sha256(data: &[u8]) -> Vec<u8> {
     digest::digest(&digest::SHA256, data).as_ref().to_vec()
 }

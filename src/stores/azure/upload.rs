@@ -50,8 +50,8 @@ impl Publisher {
         Ok(bare_etag(&answer))
     }
 
-    /// Whether a publishing that failed is done nevertheless: its first answer may have been lost, and the request that was
-    /// sent again has then met its own blob. The entity tag if so.
+    /// Whether a publishing that failed is done nevertheless: its answers may have been lost, and a request that was sent
+    /// again has then met its own blob. The entity tag if so.
     async fn published(&self, sent: &SentParts<'_>, blocks: &[String]) -> Option<Option<String>> {
         let query = [("comp", "blocklist"), ("blocklisttype", "committed")];
         let ask = BlobAsk { method: "GET", query: &query, ..BlobAsk::default() };
@@ -87,15 +87,18 @@ impl Publish for Publisher {
     async fn publish(&self, sent: &SentParts<'_>) -> StoreResult<Option<String>> {
         // The names as they stand in a list of blocks; the library gives them raw. They are random.
         let blocks: Vec<String> = sent.parts.iter().map(|part| BASE64_STANDARD.encode(&part.content_id)).collect();
-        match self.put_list(sent, &blocks).await {
-            Err(error) if matches!(error.kind, StoreErrorKind::AlreadyExists | StoreErrorKind::Changed) => {
-                match self.published(sent, &blocks).await {
-                    Some(etag) => Ok(etag),
-                    None => Err(self.refusal(sent, error).await),
-                }
-            }
-            other => other,
+        let error = match self.put_list(sent, &blocks).await {
+            Ok(etag) => return Ok(etag),
+            Err(error) => error,
+        };
+        // Of a request that was sent again and again no failure says what became of the first. The names of the blocks do.
+        if let Some(etag) = self.published(sent, &blocks).await {
+            return Ok(etag);
         }
+        Err(match error.kind {
+            StoreErrorKind::AlreadyExists | StoreErrorKind::Changed => self.refusal(sent, error).await,
+            _ => error,
+        })
     }
 
     fn needs_a_part(&self) -> bool {
