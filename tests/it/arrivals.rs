@@ -49,7 +49,8 @@ impl Balancer {
     fn before(gateway: &Gateway, setup: &Setup) -> Balancer {
         let free = || TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let ports = [free(), free(), free()].map(|listener| listener.local_addr().unwrap().port());
-        let mut config = "defaults\n mode tcp\n timeout connect 5s\n timeout client 60s\n timeout server 60s\n".to_owned();
+        let mut config =
+            "defaults\n mode tcp\n timeout connect 5s\n timeout client 60s\n timeout server 60s\n".to_owned();
         for (port, how) in ports.iter().zip(["send-proxy", "send-proxy-v2", ""]) {
             let to = gateway.port;
             config += &format!("listen on-{port}\n bind 127.0.0.1:{port}\n server gateway 127.0.0.1:{to} {how}\n");
