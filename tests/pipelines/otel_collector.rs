@@ -123,8 +123,11 @@ fn every_event_arrives_once_whatever_happens_to_the_file() {
     place.traffic();
     await_written(&place, &backend);
 
-    // A rotation while the collector is away: the end of the old file and the start of the new one are left to read.
+    // Rotations while the collector is away: the end of the file that it was reading, now compressed, a whole one, and the
+    // start of the new one are left to read.
     stop(collector);
+    place.traffic();
+    compress(&place.rotate());
     place.traffic();
     place.rotate();
     place.traffic();

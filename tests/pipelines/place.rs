@@ -95,7 +95,7 @@ impl Place {
 /// Compresses a rotated file as a rotating sink does: the new file is whole before the old one goes.
 pub fn compress(file: &Path) {
     let bytes = fs::read(file).unwrap();
-    let (part, whole) = (file.with_extension("part"), format!("{}.gz", file.display()));
+    let (part, whole) = (format!("{}.part", file.display()), format!("{}.gz", file.display()));
     let mut encoder = GzEncoder::new(File::create(&part).unwrap(), Compression::default());
     encoder.write_all(&bytes).unwrap();
     encoder.finish().unwrap();
