@@ -118,8 +118,12 @@ fn every_event_arrives_once_whatever_happens_to_the_file() {
     others.join().unwrap();
     await_written(&place, &backend);
 
-    // What was read before must not be read again in its new form.
+    // What was read before must not be read again in its new form; what was not must be read in that form.
     compress(&first);
+    for _ in 0..3 {
+        place.traffic();
+        compress(&place.rotate());
+    }
     place.traffic();
     await_written(&place, &backend);
 
