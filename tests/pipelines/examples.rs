@@ -1,0 +1,53 @@
+//! What can be said of all examples without running the programs that they are for.
+
+use std::fs;
+
+use chrono::NaiveDateTime;
+use serde_json::Value;
+
+use crate::place::example;
+
+fn text(name: &str) -> String {
+    fs::read_to_string(example(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+}
+
+/// The examples' names.
+fn names() -> Vec<String> {
+    let files = fs::read_dir(example("")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    files.filter(|name| name != "README.md").collect()
+}
+
+#[test]
+fn every_example_can_be_read_and_is_explained() {
+    let readme = text("README.md");
+    for name in names() {
+        assert!(readme.contains(&format!("`{name}`")), "README.md does not explain {name}");
+        let parsed: Value = match name.rsplit_once('.') {
+            Some((_, "json")) => serde_json::from_str(&text(&name)).unwrap_or_else(|e| panic!("{name}: {e}")),
+            _ => serde_saphyr::from_str(&text(&name)).unwrap_or_else(|e| panic!("{name}: {e}")),
+        };
+        assert!(parsed.is_object(), "{name}");
+    }
+    assert!(names().len() >= 4, "{:?}", names());
+}
+
+/// The agent looks for the first match of the format anywhere in a line, so it has to be one that no file name can forge.
+#[test]
+fn the_cloudwatch_agent_finds_the_time_of_every_documented_event() {
+    let config: Value = serde_json::from_str(&text("cloudwatch-agent.json")).unwrap();
+    let file = &config["logs"]["logs_collected"]["files"]["collect_list"][0];
+    let format = file["timestamp_format"].as_str().unwrap();
+    let start = format.split('%').next().unwrap();
+    let events = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/EVENTS.md")).unwrap();
+    let lines: Vec<&str> = events.lines().filter(|line| line.starts_with('{')).collect();
+    assert!(lines.len() > 15);
+    for line in lines {
+        let event: Value = serde_json::from_str(line).unwrap();
+        let found = &line[line.find(start).expect(line)..];
+        let (time, rest) = NaiveDateTime::parse_and_remainder(found, &format.replace("%f", "%3f")).expect(line);
+        assert!(rest.starts_with("Z\""), "{line}");
+        assert_eq!(format!("{}Z", time.format("%Y-%m-%dT%H:%M:%S%.3f")), event["timestamp"], "{line}");
+    }
+    let forged = serde_json::json!({ "path": format!("/{start}1999-12-31T23:59:59.999Z") }).to_string();
+    assert!(!forged.contains(start), "{forged}");
+}
