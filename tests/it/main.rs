@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod audit_chain;
 mod certificates;
 mod configuration;
 mod crash;

@@ -8,6 +8,7 @@
 
 pub mod azure;
 pub mod campaign;
+pub mod chain;
 pub mod client;
 pub mod content;
 pub mod data;

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use flate2::read::GzDecoder;
 use serde_json::Value;
 
-use super::chain::Chain;
 use super::model::Operation;
 use super::worker::Worker;
+use crate::support::chain::Chain;
 use crate::support::events::field;
 
 /// The event files and how far they were read.

@@ -2,7 +2,6 @@
 //! as a whole or not at all, and nothing is left over.
 
 mod audit;
-mod chain;
 mod model;
 mod store;
 mod worker;
