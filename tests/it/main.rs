@@ -6,6 +6,7 @@
 mod support;
 
 mod audit_chain;
+mod audit_kills;
 mod certificates;
 mod configuration;
 mod crash;

@@ -30,3 +30,4 @@ pub mod s3;
 pub mod server;
 pub mod setup;
 pub mod sftp;
+pub mod trail;
