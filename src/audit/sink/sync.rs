@@ -3,12 +3,14 @@
 use std::fs::File;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// The thread and what it is told. Ends when it is dropped.
+/// The thread and what it is told. When this is dropped, what was written is brought to the disk once more.
 #[derive(Debug)]
 pub(super) struct Syncer {
     shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -30,8 +32,8 @@ impl Syncer {
     pub(super) fn start(every: Duration) -> io::Result<Syncer> {
         let shared = Arc::<Shared>::default();
         let theirs = Arc::clone(&shared);
-        std::thread::Builder::new().name("audit-sync".into()).spawn(move || theirs.run(every))?;
-        Ok(Syncer { shared })
+        let thread = std::thread::Builder::new().name("audit-sync".into()).spawn(move || theirs.run(every))?;
+        Ok(Syncer { shared, thread: Some(thread) })
     }
 
     /// Something was written to this file.
@@ -58,6 +60,9 @@ impl Drop for Syncer {
     fn drop(&mut self) {
         self.shared.lock().ended = true;
         self.shared.changed.notify_one();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 
