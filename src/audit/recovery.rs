@@ -37,6 +37,10 @@ pub(super) fn end_of(noted: Position, files: &[&Path]) -> io::Result<End> {
     let mut furthest = noted;
     for file in files {
         let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", file.display()));
+        // Anything else is refused when it is opened for writing. A named pipe would hold up the start.
+        if file.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+            continue;
+        }
         let last = match last_sequence(file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             last => last.map_err(named)?,

@@ -81,14 +81,16 @@ fn reach_folder(folder: &Path) -> Result<(), String> {
 
 /// Whether a sink can be written, without writing to it or making its file.
 fn reach_sink(sink: &SinkSettings) -> Result<(), String> {
-    let SinkTarget::File { path, .. } = &sink.target else { return Ok(()) };
-    let outcome = if path.exists() {
-        OpenOptions::new().append(true).open(path).map(drop)
-    } else {
-        let folder = path.parent().unwrap_or(Path::new("/"));
-        access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(Into::into)
-    };
-    outcome.map_err(|error| format!("the event file {} cannot be written: {error}", path.display()))
+    let SinkTarget::File { path, options } = &sink.target else { return Ok(()) };
+    if path.exists() {
+        let opened = OpenOptions::new().append(true).open(path);
+        opened.map_err(|error| format!("the event file {} cannot be written: {error}", path.display()))?;
+    }
+    // To make the file, or to give it another name when it ends.
+    match path.parent() {
+        Some(folder) if !path.exists() || options.rotate.is_some() => reach_folder(folder),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

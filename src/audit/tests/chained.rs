@@ -403,6 +403,27 @@ mod rotation {
     }
 
     #[tokio::test]
+    async fn a_file_that_is_too_long_already_ends_after_the_start() {
+        let mut place = Place::new();
+        let recorder = place.start().await;
+        load(&recorder, 1, 10).await;
+        recorder.close().await;
+        place.options.rotate = Some(Rotate { size: Some(4096), ..Rotate::default() });
+        let recorder = place.start().await;
+        for _ in 0..500 {
+            if place.lines().is_empty() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        recorder.close().await;
+        let old = old_files(place.folder.path());
+        let lines: Vec<_> = text_of(&old[0].1).lines().map(str::to_owned).collect();
+        assert_eq!(reasons(&whole(&lines))[11..], ["shutdown", "start", "rotation"]);
+        assert_eq!((old.len(), place.lines().len()), (1, 1));
+    }
+
+    #[tokio::test]
     async fn a_file_that_somebody_moved_is_left_to_them() {
         let rotate = Rotate { size: Some(4096), ..Rotate::default() };
         let place = Place { options: FileOptions { rotate: Some(rotate), ..FileOptions::default() }, ..Place::new() };
