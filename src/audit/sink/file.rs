@@ -89,6 +89,7 @@ impl FileSink {
         let age = rotate.age.zip(self.open.begun);
         let old = age.map(|(age, begun)| now + age.saturating_sub(begun.elapsed().unwrap_or_default()));
         match (is_full, old) {
+            (true, _) if rotation.is_wished_by(now) => {}
             (true, _) => rotation.wish(Some(now)),
             // What the two clocks differ by from call to call is no other wish.
             (false, Some(old)) if rotation.is_about(old) => {}
