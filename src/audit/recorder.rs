@@ -217,6 +217,7 @@ fn closed() -> Unrecorded {
 /// The chain of the settings' folder; without one, a chain of this process.
 fn open_chain(settings: &Settings) -> io::Result<Opening> {
     let Some(chain) = &settings.chain else { return Ok(Opening::fleeting()) };
+    // Those that hold every line as it is: a file with gaps cannot be followed.
     let files: Vec<&Path> = settings
         .sinks
         .iter()

@@ -89,3 +89,38 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use std::os::fd::OwnedFd;
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn what_does_not_reach_the_disk_is_told_once() {
+        // There is no disk behind a pipe: EINVAL.
+        let (_reader, writer) = io::pipe().unwrap();
+        let file = Arc::new(File::from(OwnedFd::from(writer)));
+        let syncer = Syncer::start(Duration::from_millis(10)).unwrap();
+        syncer.outcome().unwrap();
+        syncer.written(&file);
+        let error = (0..500).find_map(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            syncer.outcome().err()
+        });
+        assert_eq!(error.unwrap().kind(), io::ErrorKind::InvalidInput);
+        syncer.outcome().unwrap();
+    }
+
+    #[test]
+    fn the_end_does_not_wait_for_the_time() {
+        let file = Arc::new(tempfile::tempfile().unwrap());
+        let (syncer, started) = (Syncer::start(Duration::from_secs(3600)).unwrap(), Instant::now());
+        syncer.written(&file);
+        drop(syncer);
+        assert!(started.elapsed() < Duration::from_secs(60));
+        assert_eq!(Arc::strong_count(&file), 1, "the thread has ended");
+    }
+}
