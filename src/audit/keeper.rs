@@ -8,7 +8,9 @@ use tokio::sync::{Notify, oneshot};
 use super::checkpoint::{Reason, encode};
 use super::encode::Identity;
 use super::ledger::Ledger;
+use super::line::Draft;
 use super::queue::{Answer, Queue, Room};
+use super::signing::SigningKey;
 use super::sink::SinkHandle;
 
 /// How often a state that cannot be written is tried again.
@@ -32,7 +34,13 @@ impl Notary {
         Some(self.fill(room, reason, rotates))
     }
 
-    /// The same with room that is there.
+    /// Records a checkpoint if there is room at once, as in a queue that is empty.
+    pub(super) fn record_now(&self, reason: Reason) -> Option<oneshot::Receiver<Answer>> {
+        let draft = self.draft(reason);
+        Some(self.queue.room_now(&draft)?.fill(draft))
+    }
+
+    /// Records a checkpoint with room that is there.
     pub(super) fn fill(&self, room: Room<'_>, reason: Reason, rotates: Option<usize>) -> oneshot::Receiver<Answer> {
         match rotates {
             Some(sink) => room.fill_and_rotate(self.draft(reason), sink),
@@ -40,8 +48,8 @@ impl Notary {
         }
     }
 
-    fn draft(&self, reason: Reason) -> super::line::Draft {
-        let key = self.queue.key().map(super::signing::SigningKey::fingerprint);
+    fn draft(&self, reason: Reason) -> Draft {
+        let key = self.queue.key().map(SigningKey::fingerprint);
         encode(&self.identity, self.ledger.chain(), reason, key)
     }
 }

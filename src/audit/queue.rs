@@ -79,8 +79,13 @@ impl Queue {
 
     /// Waits for room, in the order of the calls; `None` after [`Queue::drain`].
     pub(super) async fn room_for(&self, draft: &Draft) -> Option<Room<'_>> {
-        let cost = u32::try_from(draft.len()).unwrap_or(MAX_BYTES).clamp(MIN_COST, MAX_BYTES);
-        let permit = self.room.acquire_many(cost).await.ok()?;
+        let permit = self.room.acquire_many(cost(draft)).await.ok()?;
+        Some(Room { queue: self, permit })
+    }
+
+    /// Room, if there is some and nobody waits for it.
+    pub(super) fn room_now(&self, draft: &Draft) -> Option<Room<'_>> {
+        let permit = self.room.try_acquire_many(cost(draft)).ok()?;
         Some(Room { queue: self, permit })
     }
 
@@ -131,6 +136,11 @@ impl Queue {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a line takes of [`MAX_BYTES`].
+fn cost(draft: &Draft) -> u32 {
+    u32::try_from(draft.len()).unwrap_or(MAX_BYTES).clamp(MIN_COST, MAX_BYTES)
 }
 
 /// Room for one line.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, Notify, oneshot};
 use tokio::task::JoinHandle;
 
 use super::checkpoint::Reason;
@@ -85,12 +85,9 @@ impl Recorder {
         }
         let every = settings.chain.map(|chain| chain.checkpoint_every);
         let identity = Identity { server: settings.server, resource_arn: settings.resource_arn };
-        let start = opening.start;
-        let recorder = Recorder::begin(identity, sinks, metrics, opening, every)?;
-        if let Some(reason) = start
-            && let Some(answer) = recorder.inner.notary.record(reason, None).await
-        {
-            let _ = tokio::time::timeout(START_WAIT, answer).await;
+        let (recorder, start) = Recorder::begin(identity, sinks, metrics, opening, every)?;
+        if let Some(start) = start {
+            let _ = tokio::time::timeout(START_WAIT, start).await;
         }
         Ok(recorder)
     }
@@ -102,22 +99,25 @@ impl Recorder {
         sinks: Vec<(Box<dyn Sink>, OnFailure)>,
         metrics: Arc<Metrics>,
     ) -> io::Result<Recorder> {
-        Recorder::begin(identity, sinks, metrics, Opening::fleeting(), None)
+        Recorder::begin(identity, sinks, metrics, Opening::fleeting(), None).map(|(recorder, _)| recorder)
     }
 
+    /// The recorder, and the answer for its first checkpoint.
     fn begin(
         identity: Identity,
         sinks: Vec<(Box<dyn Sink>, OnFailure)>,
         metrics: Arc<Metrics>,
         opening: Opening,
         every: Option<Duration>,
-    ) -> io::Result<Recorder> {
+    ) -> io::Result<(Recorder, Option<oneshot::Receiver<Answer>>)> {
         let sinks: Arc<[SinkHandle]> = sinks
             .into_iter()
             .map(|(sink, on_failure)| SinkHandle::start(sink, on_failure, Arc::clone(&metrics)))
             .collect::<io::Result<_>>()?;
         let Opening { ledger, last, key, start } = opening;
         let notary = Notary { identity, queue: Arc::new(Queue::new(last, key)), ledger: Arc::new(ledger) };
+        // Before anything else can be recorded.
+        let first = start.and_then(|reason| notary.record_now(reason));
         let wake = Arc::<Notify>::default();
         let writer = Writer {
             queue: Arc::clone(&notary.queue),
@@ -133,7 +133,8 @@ impl Recorder {
         let keeper = keeper.is_needed().then(|| tokio::spawn(keeper.run()));
         let (closing, closed) = (AtomicBool::new(false), Mutex::new(false));
         let is_kept = start.is_some();
-        Ok(Recorder { inner: Arc::new(Inner { notary, is_kept, keeper, sinks, metrics, closing, closed }) })
+        let inner = Inner { notary, is_kept, keeper, sinks, metrics, closing, closed };
+        Ok((Recorder { inner: Arc::new(inner) }, first))
     }
 
     /// Asks, before an operation, whether its event can be recorded: fails while a required sink is failing.
@@ -230,6 +231,7 @@ fn closed() -> Unrecorded {
 /// The chain of the settings' folder; without one, a chain of this process.
 fn open_chain(settings: &Settings) -> io::Result<Opening> {
     let Some(chain) = &settings.chain else { return Ok(Opening::fleeting()) };
+    // Those that hold every line as it is: a file with gaps cannot be followed.
     let files: Vec<&Path> = settings
         .sinks
         .iter()

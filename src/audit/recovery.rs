@@ -34,9 +34,13 @@ struct Link {
 /// # Errors
 /// When one of them cannot be read.
 pub(super) fn end_of(noted: Position, files: &[&Path]) -> io::Result<End> {
-    let mut furthest = noted;
+    let (mut furthest, mut foreign) = (noted, None);
     for file in files {
         let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", file.display()));
+        // Anything else is refused when it is opened for writing. A named pipe would hold up the start.
+        if file.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+            continue;
+        }
         let last = match last_sequence(file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             last => last.map_err(named)?,
@@ -47,10 +51,14 @@ pub(super) fn end_of(noted: Position, files: &[&Path]) -> io::Result<End> {
         match follow(file, noted).map_err(named)? {
             Some(end) if end.sequence > furthest.sequence => furthest = end,
             Some(_) => {}
-            None => return Ok(End::Foreign(file.to_path_buf())),
+            None => foreign = Some(file.to_path_buf()),
         }
     }
-    Ok(if furthest == noted { End::AsNoted } else { End::Further(furthest) })
+    Ok(match foreign {
+        _ if furthest != noted => End::Further(furthest),
+        Some(file) => End::Foreign(file),
+        None => End::AsNoted,
+    })
 }
 
 /// The number of the last whole line of a file that has one.

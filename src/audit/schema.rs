@@ -119,7 +119,13 @@ const REJECTED: &[Field] = &[
 ];
 
 const DISCONNECTED: &[Field] = &[
-    ("reason", Required, Form::Pattern("^(client|server|idle|login-grace|error|user-removed|user-disabled|key-removed|administrator:.+)$")),
+    (
+        "reason",
+        Required,
+        Form::Pattern(
+            "^(client|server|idle|login-grace|error|user-removed|user-disabled|key-removed|administrator:.+)$",
+        ),
+    ),
     ("message", Optional, Form::Text),
     ("duration-ms", Required, Form::Number),
     ("bytes-in", Required, DIGITS),

@@ -38,7 +38,8 @@ fn paste(place: &Path, line: &str, input: &str) -> crate::support::process::Fini
 
 /// A change of everything under a folder would be seen in this.
 fn fingerprint(folder: &Path) -> String {
-    let script = "find . -type f ! -name '*.ndjson' ! -path './data/*' -exec sha256sum {} + | sort -k2";
+    let script =
+        "find . -type f ! -name '*.ndjson' ! -path './data/*' ! -path '*/audit/chain' -exec sha256sum {} + | sort -k2";
     run(Command::new("/bin/sh").args(["-c", script]).current_dir(folder)).succeeded().stdout
 }
 
@@ -59,7 +60,10 @@ fn the_printed_commands_work_as_printed() {
     for activity in ["CONNECTED", "OPEN", "CLOSE", "LIST", "RENAME", "DELETE", "MKDIR", "RMDIR"] {
         assert!(types(&seen).contains(&activity), "no {activity} in {:?}", types(&seen));
     }
-    assert!(seen.iter().all(|e| field(e, "user") == "demo"), "{seen:#?}");
+    let checkpoints: Vec<_> = seen.iter().filter(|e| field(e, "activity-type") == "CHECKPOINT").collect();
+    assert_eq!(field(checkpoints[0], "reason"), "start");
+    assert!(checkpoints.iter().all(|e| !field(e, "signature").is_empty()), "{checkpoints:#?}");
+    assert!(seen.iter().all(|e| field(e, "user") == "demo" || checkpoints.contains(&e)), "{seen:#?}");
     gateway.stop();
 }
 
@@ -85,13 +89,16 @@ fn the_private_keys_are_for_their_owner_only() {
     run(lockgate().current_dir(place.path()).args(["init", "here"])).succeeded();
     let mut private = 0;
     for entry in walk(&place.path().join("here")) {
-        if fs::read(&entry).unwrap().starts_with(b"-----BEGIN OPENSSH PRIVATE KEY-----") {
+        let content = fs::read(&entry).unwrap();
+        if content.starts_with(b"-----BEGIN OPENSSH PRIVATE KEY-----")
+            || content.starts_with(b"-----BEGIN PRIVATE KEY-----")
+        {
             private += 1;
             let mode = fs::metadata(&entry).unwrap().permissions().mode() & 0o777;
             assert_eq!(mode, 0o600, "{}", entry.display());
         }
     }
-    assert!(private >= 2, "a host key and a user's key");
+    assert!(private >= 3, "a host key, a user's key, and the key of the audit trail");
 }
 
 #[test]

@@ -7,7 +7,9 @@ mod support;
 
 mod arrivals;
 mod audit_anchor;
+mod audit_chain;
 mod audit_cli;
+mod audit_kills;
 mod audit_schema;
 mod audit_verify;
 mod certificates;

@@ -8,9 +8,11 @@
 
 pub mod azure;
 pub mod campaign;
+pub mod chain;
 pub mod client;
 pub mod content;
 pub mod data;
+pub mod event_files;
 pub mod events;
 pub mod files;
 pub mod gateway;

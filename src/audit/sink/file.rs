@@ -10,7 +10,7 @@ use std::time::{Instant, SystemTime};
 use chrono::DateTime;
 use rustix::fs::OFlags;
 
-use super::old_files::{Care, Caretaker, name_of};
+use super::old_files::{Care, Caretaker, name_of, sync_name};
 use super::rotation::Rotation;
 use super::sync::Syncer;
 use super::{Sink, Target};
@@ -76,6 +76,7 @@ impl FileSink {
             None => None,
         };
         let sink = FileSink { path: path.to_owned(), open, fsync: options.fsync, syncer, ending };
+        sink.sync_name()?;
         sink.wish();
         Ok(sink)
     }
@@ -88,6 +89,7 @@ impl FileSink {
         let age = rotate.age.zip(self.open.begun);
         let old = age.map(|(age, begun)| now + age.saturating_sub(begun.elapsed().unwrap_or_default()));
         match (is_full, old) {
+            (true, _) if rotation.is_wished_by(now) => {}
             (true, _) => rotation.wish(Some(now)),
             // What the two clocks differ by from call to call is no other wish.
             (false, Some(old)) if rotation.is_about(old) => {}
@@ -115,6 +117,11 @@ impl FileSink {
         self.open = Open::at(&self.path).inspect_err(|_| drop(fs::rename(&old, &self.path)))?;
         Ok(())
     }
+
+    /// A line that is on the disk is of no use in a file that has no name there.
+    fn sync_name(&self) -> io::Result<()> {
+        if self.fsync == Fsync::Batch { sync_name(&self.path) } else { Ok(()) }
+    }
 }
 
 impl Sink for FileSink {
@@ -137,6 +144,7 @@ impl Sink for FileSink {
         if self.fsync != Fsync::Never {
             self.open.file.sync_data()?;
         }
+        self.sync_name()?;
         self.open = open;
         Ok(Target::Fresh)
     }
@@ -181,7 +189,7 @@ impl Sink for FileSink {
             ending.rotation.begun();
             ending.caretaker.look(matches!(self.fsync, Fsync::Every(_)).then_some(old));
         }
-        Ok(())
+        self.sync_name()
     }
 
     fn reopens(&self) -> bool {

@@ -110,7 +110,7 @@ struct Old {
 impl Care {
     /// Does all that is to be done.
     fn tend(&self, stop: &AtomicBool) -> io::Result<()> {
-        let folder = self.path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+        let folder = folder_of(&self.path);
         let mut old = self.old_files(folder)?;
         if let Some(keep) = self.keep {
             let surplus = old.len().saturating_sub(keep.get());
@@ -216,6 +216,15 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."))
+}
+
+/// Brings the name of a file to the disk.
+pub(super) fn sync_name(path: &Path) -> io::Result<()> {
+    sync_folder(folder_of(path))
 }
 
 fn sync_folder(folder: &Path) -> io::Result<()> {

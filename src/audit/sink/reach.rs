@@ -17,7 +17,7 @@ impl SinkSettings {
     pub async fn reach(&self) -> Result<(), String> {
         match &self.target {
             SinkTarget::Stdout | SinkTarget::Memory(_) => Ok(()),
-            SinkTarget::File { path, .. } => reach_file(path),
+            SinkTarget::File { path, options } => reach_file(path, options.rotate.is_some()),
             SinkTarget::Store(target) => reach_spool(&target.spool.folder),
             SinkTarget::Syslog(target) => reach_syslog(target.clone()).await,
             SinkTarget::Http(target) => {
@@ -29,11 +29,14 @@ impl SinkSettings {
     }
 }
 
-fn reach_file(path: &Path) -> Result<(), String> {
+fn reach_file(path: &Path, ends: bool) -> Result<(), String> {
+    let folder = || may_make(path.parent().unwrap_or(Path::new("/")));
     let outcome = if path.exists() {
-        OpenOptions::new().append(true).open(path).map(drop)
+        let opened = OpenOptions::new().append(true).open(path).map(drop);
+        // To give it another name when it ends.
+        if ends { opened.and_then(|()| folder()) } else { opened }
     } else {
-        may_make(path.parent().unwrap_or(Path::new("/")))
+        folder()
     };
     outcome.map_err(|error| format!("the event file {} cannot be written: {error}", path.display()))
 }

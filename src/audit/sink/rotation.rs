@@ -55,6 +55,11 @@ impl Rotation {
         }
     }
 
+    /// Whether it is wished for already.
+    pub(super) fn is_wished_by(&self, now: Instant) -> bool {
+        self.lock().due.is_some_and(|due| due <= now)
+    }
+
     /// Whether it is wished for about this time already.
     pub(super) fn is_about(&self, due: Instant) -> bool {
         const ABOUT: Duration = Duration::from_secs(1);

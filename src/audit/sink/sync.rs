@@ -3,12 +3,14 @@
 use std::fs::File;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// The thread and what it is told. Ends when it is dropped.
+/// The thread and what it is told. When this is dropped, what was written is brought to the disk once more.
 #[derive(Debug)]
 pub(super) struct Syncer {
     shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -30,8 +32,8 @@ impl Syncer {
     pub(super) fn start(every: Duration) -> io::Result<Syncer> {
         let shared = Arc::<Shared>::default();
         let theirs = Arc::clone(&shared);
-        std::thread::Builder::new().name("audit-sync".into()).spawn(move || theirs.run(every))?;
-        Ok(Syncer { shared })
+        let thread = std::thread::Builder::new().name("audit-sync".into()).spawn(move || theirs.run(every))?;
+        Ok(Syncer { shared, thread: Some(thread) })
     }
 
     /// Something was written to this file.
@@ -58,6 +60,9 @@ impl Drop for Syncer {
     fn drop(&mut self) {
         self.shared.lock().ended = true;
         self.shared.changed.notify_one();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 
@@ -82,5 +87,40 @@ impl Shared {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use std::os::fd::OwnedFd;
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn what_does_not_reach_the_disk_is_told_once() {
+        // There is no disk behind a pipe: EINVAL.
+        let (_reader, writer) = io::pipe().unwrap();
+        let file = Arc::new(File::from(OwnedFd::from(writer)));
+        let syncer = Syncer::start(Duration::from_millis(10)).unwrap();
+        syncer.outcome().unwrap();
+        syncer.written(&file);
+        let error = (0..500).find_map(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            syncer.outcome().err()
+        });
+        assert_eq!(error.unwrap().kind(), io::ErrorKind::InvalidInput);
+        syncer.outcome().unwrap();
+    }
+
+    #[test]
+    fn the_end_does_not_wait_for_the_time() {
+        let file = Arc::new(tempfile::tempfile().unwrap());
+        let (syncer, started) = (Syncer::start(Duration::from_secs(3600)).unwrap(), Instant::now());
+        syncer.written(&file);
+        drop(syncer);
+        assert!(started.elapsed() < Duration::from_secs(60));
+        assert_eq!(Arc::strong_count(&file), 1, "the thread has ended");
     }
 }

@@ -96,6 +96,8 @@ impl Worker {
                 }
                 Command::Close(done) => {
                     self.give_up();
+                    // What it does at its end is done, too, when this is answered.
+                    drop(self);
                     let _ = done.send(());
                     return;
                 }

@@ -135,6 +135,26 @@ async fn an_end_without_order_is_said_with_what_was_acknowledged() {
 }
 
 #[tokio::test]
+async fn after_a_cut_between_the_state_and_the_file_no_number_is_used_twice() {
+    let place = Place { memory: Some(MemorySink::new()), ..Place::new() };
+    let memory = place.memory.as_ref().unwrap();
+    let recorder = place.start().await;
+    record(&recorder, "a").await.unwrap();
+    memory.fail("gone");
+    record(&recorder, "b").await.unwrap_err();
+    drop(recorder);
+    memory.recover();
+    // As if the process had been killed before the last line, which nobody was told of, went to the file.
+    let lines = place.lines();
+    fs::write(place.events(), lines[..2].join("\n") + "\n").unwrap();
+    place.start().await.close().await;
+    let issued = Position { sequence: 3, hash: Hash::of_line(lines[2].as_bytes()) };
+    let (after, _) = linked(&place.lines()[2..], issued);
+    assert_eq!(reasons(&after), ["start", "shutdown"]);
+    assert_eq!((&after[0]["clean"], &after[0]["acknowledged"]), (&false.into(), &2.into()));
+}
+
+#[tokio::test]
 async fn an_end_with_a_sink_that_fails_is_not_in_order() {
     let place = Place { memory: Some(MemorySink::new()), ..Place::new() };
     let memory = place.memory.as_ref().unwrap();
@@ -296,7 +316,8 @@ mod rotation {
     }
 
     async fn until_compressed(place: &Place) {
-        for _ in 0..500 {
+        // Each waits for the disk several times, and the disk has other users.
+        for _ in 0..6000 {
             if old_files(place.folder.path()).iter().all(|(_, path)| path.extension().is_some_and(|end| end == "gz")) {
                 return;
             }
@@ -379,6 +400,27 @@ mod rotation {
         recorder.close().await;
         let kept: Vec<_> = old_files(place.folder.path()).into_iter().map(|(last, _)| last).collect();
         assert_eq!(kept, seen.into_iter().skip(1).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_too_long_already_ends_after_the_start() {
+        let mut place = Place::new();
+        let recorder = place.start().await;
+        load(&recorder, 1, 10).await;
+        recorder.close().await;
+        place.options.rotate = Some(Rotate { size: Some(4096), ..Rotate::default() });
+        let recorder = place.start().await;
+        for _ in 0..500 {
+            if place.lines().is_empty() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        recorder.close().await;
+        let old = old_files(place.folder.path());
+        let lines: Vec<_> = text_of(&old[0].1).lines().map(str::to_owned).collect();
+        assert_eq!(reasons(&whole(&lines))[11..], ["shutdown", "start", "rotation"]);
+        assert_eq!((old.len(), place.lines().len()), (1, 1));
     }
 
     #[tokio::test]

@@ -2,7 +2,6 @@
 //! as a whole or not at all, and nothing is left over.
 
 mod audit;
-mod chain;
 mod model;
 mod store;
 mod worker;
@@ -205,10 +204,10 @@ impl Campaign {
             self.checked,
             self.pending_done,
             self.pending_undone,
-            self.audit.lines,
-            self.audit.torn,
-            self.audit.ended(),
-            self.audit.chain.missing,
+            self.audit.trail.lines,
+            self.audit.trail.torn,
+            self.audit.trail.ended(),
+            self.audit.trail.chain.missing,
             started.elapsed().as_secs()
         ));
     }
@@ -231,7 +230,7 @@ fn nothing_acknowledged_is_lost_when_the_gateway_is_killed() {
     campaign.check_leftovers();
     campaign.check(true);
     gateway.stop();
-    assert_eq!(campaign.audit.chain.cuts, kills, "each start but the first comes after a cut");
+    assert_eq!(campaign.audit.trail.chain.cuts, kills, "each start but the first comes after a cut");
     campaign.report("killed with SIGKILL", kills, started);
 }
 
@@ -258,7 +257,7 @@ fn nothing_is_truncated_when_the_gateway_is_told_to_end() {
         campaign.check(true);
         assert_eq!(campaign.s3.unfinished_uploads(), 0, "parts of uploads that were cut are left");
     }
-    assert_eq!((campaign.audit.chain.cuts, campaign.audit.chain.missing), (0, 0), "each end was in order");
+    assert_eq!((campaign.audit.trail.chain.cuts, campaign.audit.trail.chain.missing), (0, 0), "each end was in order");
     campaign.report("ended with SIGTERM", ends, started);
 }
 

@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use crate::support::events::field;
+use super::events::field;
 
 /// A chain that was followed so far.
 pub struct Chain {

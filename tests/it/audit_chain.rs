@@ -1,0 +1,187 @@
+//! The proof in the audit trail, as an operator has it: one chain over restarts and files, verified with other people's tools.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::chain::Chain;
+use crate::support::events::field;
+use crate::support::gateway::{Gateway, lockgate};
+use crate::support::keys::Key;
+use crate::support::process::{program, run, until};
+use crate::support::setup::{Setup, User};
+
+/// A gateway with a kept chain and one file of events.
+fn setup(sink: Value) -> (Setup, Key) {
+    let mut setup = Setup::new();
+    setup.memory_store("store");
+    let key = setup.key("alice");
+    setup.user(User::new("alice").key(&key).home("/", "store:/"));
+    setup.audit_folder();
+    let mut file = json!({ "sink": "file", "path": setup.folder().join("events.ndjson") });
+    file.as_object_mut().unwrap().extend(sink.as_object().unwrap().clone());
+    setup.config["events"] = json!([file]);
+    (setup, key)
+}
+
+/// A session of many small operations.
+fn work(gateway: &Gateway, key: &Key, name: &str, count: usize) {
+    let script: String = (0..count).map(|i| format!("mkdir {name}-{i}\n")).collect();
+    gateway.client("alice", key).sftp(&script).succeeded();
+}
+
+fn lines(path: &Path) -> Vec<String> {
+    fs::read_to_string(path).unwrap().lines().map(String::from).collect()
+}
+
+fn event(line: &str) -> Value {
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+}
+
+/// The commands of the documentation, as they stand there, run beside `events.ndjson` and `audit/`.
+fn by_hand(folder: &Path) -> Vec<String> {
+    let document = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/EVENTS.md")).unwrap();
+    let blocks = document.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    blocks
+        .map(|block| run(program("sh").arg("-ec").arg(block).current_dir(folder)))
+        .map(|finished| if finished.status.success() { finished.stdout } else { format!("failed: {finished}") })
+        .collect()
+}
+
+#[test]
+fn the_commands_of_the_documentation_verify_the_trail_and_see_every_change() {
+    let (setup, key) = setup(json!({}));
+    for _ in 0..2 {
+        let gateway = setup.start();
+        work(&gateway, &key, "a", 3);
+        gateway.stop();
+    }
+    let folder = setup.folder();
+    std::os::unix::fs::symlink(folder.join("made/audit"), folder.join("audit")).unwrap();
+    let right = by_hand(folder);
+    assert_eq!(right.len(), 3);
+    assert_eq!(right[0], "");
+    assert!(right[1].contains("Verified Successfully"), "{}", right[1]);
+    let path = folder.join("events.ndjson");
+    let lines = lines(&path);
+    let last = event(lines.last().unwrap());
+    assert_eq!(field(&last, "reason"), "shutdown");
+    assert_eq!(format!("SHA256:{}", right[2].trim()), field(&last, "checkpoint-key"));
+
+    let mut removed = lines.clone();
+    removed.remove(3);
+    let mut moved = lines.clone();
+    moved.swap(3, 4);
+    let mut changed = lines.clone();
+    changed[3] = changed[3].replace("alice", "mallory");
+    let mut added = lines.clone();
+    added.insert(3, lines[2].clone());
+    for wrong in [removed, moved, changed, added] {
+        fs::write(&path, wrong.join("\n") + "\n").unwrap();
+        let found = by_hand(folder);
+        assert!(found[0].starts_with("does not follow: "), "{}", found[0]);
+        assert!(found[1].contains("Verified Successfully"), "the last line is as it was");
+    }
+    let mut forged = lines.clone();
+    let end = forged.pop().unwrap();
+    forged.push(end.replace("\"reason\":\"shutdown\"", "\"reason\":\"interval\""));
+    fs::write(&path, forged.join("\n") + "\n").unwrap();
+    assert!(by_hand(folder)[1].starts_with("failed: "), "a forged checkpoint");
+}
+
+#[test]
+fn two_gateways_on_one_folder_are_refused() {
+    let (setup, key) = setup(json!({}));
+    let gateway = setup.start();
+    let config = setup.write_config();
+    let second = run(lockgate().arg("serve").arg("--config").arg(&config)).failed();
+    assert_eq!(second.status.code(), Some(1));
+    let second = second.says("another process writes the chain of");
+    let second = second.says("give each gateway an audit.folder of its own");
+    assert!(!second.stderr.contains("listening"), "{second}");
+    work(&gateway, &key, "a", 1);
+    gateway.stop();
+    assert!(lines(&setup.folder().join("events.ndjson")).iter().all(|line| event(line)["clean"] != false));
+}
+
+#[test]
+fn a_key_that_others_may_read_is_refused_and_the_check_says_so() {
+    use std::os::unix::fs::PermissionsExt;
+    let (setup, _) = setup(json!({}));
+    let config = setup.write_config();
+    run(lockgate().arg("check").arg("--config").arg(&config)).succeeded();
+    let key = setup.folder().join("made/audit/signing_key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    let checked = run(lockgate().arg("check").arg("--config").arg(&config)).failed();
+    let checked = checked.says("audit.folder: ").says("is open to others (mode 0644)").says("chmod 600");
+    assert_eq!(checked.status.code(), Some(1), "the configuration itself is right");
+    run(lockgate().arg("serve").arg("--config").arg(&config)).failed().says("is open to others");
+}
+
+/// The old files, in the order of their names.
+fn old_files(folder: &Path) -> Vec<String> {
+    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut old: Vec<String> = names.filter(|name| name.starts_with("events.ndjson.")).collect();
+    old.sort();
+    old
+}
+
+#[test]
+fn files_that_end_under_load_hold_one_chain_that_zcat_reads_in_order() {
+    let (setup, key) = setup(json!({ "rotate": { "size": "64KiB", "age": "1h" }, "gzip": true, "fsync": "batch" }));
+    let gateway = setup.start();
+    std::thread::scope(|scope| {
+        for name in ["a", "b", "c"] {
+            let (gateway, key) = (&gateway, &key);
+            scope.spawn(move || work(gateway, key, name, 200));
+        }
+    });
+    let folder = setup.folder();
+    until("end of the compression", Duration::from_secs(60), || {
+        let old = old_files(folder);
+        (old.len() >= 4 && old.iter().all(|name| name.ends_with(".gz"))).then_some(())
+    });
+    gateway.stop();
+    let old = old_files(folder);
+    let mut all = Vec::new();
+    for name in &old {
+        let text = run(program("gzip").arg("-dc").arg(folder.join(name))).succeeded().stdout;
+        all.extend(text.lines().map(String::from));
+        let end = event(all.last().unwrap());
+        assert_eq!(field(&end, "reason"), "rotation", "{name}");
+        assert!(name.ends_with(&format!("-{}.gz", end["sequence"])), "{name}");
+    }
+    all.extend(lines(&folder.join("events.ndjson")));
+    let shell = "zcat -f events.ndjson.* events.ndjson";
+    assert_eq!(
+        run(Command::new("/bin/sh").args(["-c", shell]).current_dir(folder)).succeeded().stdout,
+        all.join("\n") + "\n"
+    );
+    let events: Vec<Value> = all.iter().map(|line| event(line)).collect();
+    let mut chain = Chain::of(&folder.join("made/audit"));
+    all.iter().for_each(|line| chain.follow(line));
+    assert_eq!((chain.cuts, chain.missing), (0, 0));
+    assert_eq!(events.iter().filter(|event| field(event, "activity-type") == "MKDIR").count(), 600);
+}
+
+#[test]
+fn a_file_that_was_moved_and_its_successor_after_sighup_hold_one_chain() {
+    let (setup, key) = setup(json!({}));
+    let gateway = setup.start();
+    let (path, moved) = (setup.folder().join("events.ndjson"), setup.folder().join("moved"));
+    work(&gateway, &key, "a", 2);
+    fs::rename(&path, &moved).unwrap();
+    gateway.signal(Signal::HUP);
+    until("new file", Duration::from_secs(20), || path.exists().then_some(()));
+    work(&gateway, &key, "b", 2);
+    gateway.stop();
+    let all = [lines(&moved), lines(&path)].concat();
+    assert!(!lines(&moved).is_empty() && !lines(&path).is_empty());
+    fs::write(&path, all.join("\n") + "\n").unwrap();
+    std::os::unix::fs::symlink(setup.folder().join("made/audit"), setup.folder().join("audit")).unwrap();
+    assert_eq!(by_hand(setup.folder())[0], "");
+}
