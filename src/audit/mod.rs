@@ -29,7 +29,7 @@ pub use recorder::Recorder;
 pub use sink::memory::MemorySink;
 pub use sink::{
     ACTIVITIES, ArchivePlace, BatchSettings, CollectorHeader, CollectorUrl, DEFAULT_FACILITY, Encoding, FACILITIES,
-    Filter, Format, Framing, HostPort, HttpTarget, OnFailure, Shape, SinkSettings, SinkTarget, SpoolSettings,
+    Filter, Format, Framing, Fsync, HostPort, HttpTarget, OnFailure, Shape, SinkSettings, SinkTarget, SpoolSettings,
     StoreTarget, SyslogAddress, SyslogTarget, read_authorities,
 };
 

@@ -12,8 +12,8 @@ use tokio::sync::Mutex;
 use super::count::count;
 use super::encode::{Identity, encode};
 use super::queue::{Answer, Batch, Queue};
-use super::sink::{self, Around, Sink, SinkHandle};
-use super::{Activity, Archive, ArchivePlace, OnFailure, Origin, Settings, Unrecorded};
+use super::sink::{self, Around, Manner, Sink, SinkHandle};
+use super::{Activity, Archive, ArchivePlace, Origin, Settings, Unrecorded};
 use crate::metrics::Metrics;
 
 /// How long [`Recorder::close`] waits for a sink that operations do not wait for.
@@ -68,7 +68,7 @@ impl Recorder {
         let around = Around { server: settings.server.clone(), archives };
         let mut sinks = Vec::with_capacity(settings.sinks.len());
         for sink in &settings.sinks {
-            sinks.push((sink::open(sink, &around)?, sink.on_failure));
+            sinks.push((sink::open(sink, &around)?, Manner::from(sink)));
         }
         Recorder::over(Identity { server: settings.server, resource_arn: settings.resource_arn }, sinks, metrics)
     }
@@ -76,12 +76,12 @@ impl Recorder {
     /// Starts writing to sinks that are open. Needs a runtime.
     pub(super) fn over(
         identity: Identity,
-        sinks: Vec<(Box<dyn Sink>, OnFailure)>,
+        sinks: Vec<(Box<dyn Sink>, impl Into<Manner>)>,
         metrics: Arc<Metrics>,
     ) -> io::Result<Recorder> {
         let sinks: Arc<[SinkHandle]> = sinks
             .into_iter()
-            .map(|(sink, on_failure)| SinkHandle::start(sink, on_failure, Arc::clone(&metrics)))
+            .map(|(sink, manner)| SinkHandle::start(sink, manner.into(), Arc::clone(&metrics)))
             .collect::<io::Result<_>>()?;
         let queue = Arc::new(Queue::new());
         tokio::spawn(write_batches(Arc::clone(&queue), Arc::clone(&sinks), Arc::clone(&metrics)));

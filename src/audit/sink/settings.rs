@@ -57,6 +57,24 @@ pub enum OnFailure {
     Continue,
 }
 
+/// When a file is brought to the disk, so that a power cut does not take it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fsync {
+    /// When the system likes to, within half a minute or so.
+    Never,
+    /// Before anybody is told that an event is recorded.
+    Batch,
+    /// At most this long after a line was written.
+    Every(Duration),
+}
+
+impl Default for Fsync {
+    /// Nobody waits for the disk, and a power cut takes a second at most.
+    fn default() -> Self {
+        Fsync::Every(Duration::from_secs(1))
+    }
+}
+
 /// When a batch is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchSettings {
@@ -75,8 +93,8 @@ pub struct SpoolSettings {
     pub folder: PathBuf,
     /// Bytes that it holds at most.
     pub limit: u64,
-    /// Whether an event is on the disk, not only with the operating system, before it counts as written.
-    pub fsync: bool,
+    /// When lines are brought to the disk.
+    pub fsync: Fsync,
     /// When a batch is full.
     pub batch: BatchSettings,
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::{Health, Sink, Target, Throttle};
+use super::{Health, Shape, Sink, Target, Throttle};
 use crate::audit::Unrecorded;
 use crate::audit::queue::{Answer, MAX_BYTES};
 use crate::metrics::Metrics;
@@ -41,6 +41,7 @@ struct Piece {
 /// A sink and what it owes.
 pub(super) struct Worker {
     sink: Box<dyn Sink>,
+    shape: Shape,
     health: Arc<Health>,
     backlog: Arc<AtomicUsize>,
     metrics: Arc<Metrics>,
@@ -57,6 +58,7 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(
         sink: Box<dyn Sink>,
+        shape: Shape,
         health: Arc<Health>,
         backlog: Arc<AtomicUsize>,
         metrics: Arc<Metrics>,
@@ -64,6 +66,7 @@ impl Worker {
         let owed = VecDeque::new();
         Worker {
             sink,
+            shape,
             health,
             backlog,
             metrics,
@@ -115,7 +118,7 @@ impl Worker {
     }
 
     fn write(&mut self, lines: Bytes, events: usize) -> Answer {
-        let (lines, events) = self.sink.shape(lines, events);
+        let (lines, events) = self.shape.apply(lines, events);
         if lines.is_empty() {
             return Ok(());
         }
