@@ -87,4 +87,6 @@ fn host_name() -> String {
 #[cfg(test)]
 mod documents_tests;
 #[cfg(test)]
+mod sinks_tests;
+#[cfg(test)]
 mod tests;

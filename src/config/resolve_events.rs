@@ -1,7 +1,7 @@
 //! What `events` means.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::problem::Problems;
 use super::raw_events as raw;
@@ -25,10 +25,7 @@ pub(super) fn resolve_sinks(
         let shape = resolve_shape(&sink.shape, problems);
         let Some(target) = resolve_sink(&sink.target, context, problems) else { continue };
         match place(&target) {
-            Some(place) if !taken.insert(place.clone()) => {
-                let twice = "this sink stands twice: every event would be written twice";
-                sink.at.problem(problems, if place.starts_with("spool ") { ONE_SPOOL_TWICE } else { twice });
-            }
+            Some(place) if !taken.insert(place.clone()) => sink.at.problem(problems, place.0),
             _ => {}
         }
         sinks.push(audit::SinkSettings { target, shape, on_failure: sink.on_failure });
@@ -36,6 +33,7 @@ pub(super) fn resolve_sinks(
     sinks
 }
 
+const TWICE: &str = "this sink stands twice: every event would be written twice";
 const ONE_SPOOL_TWICE: &str = "another sink has the same spool; give each its own `spool`";
 
 fn resolve_sink(raw: &raw::Target, context: &Context<'_>, problems: &mut Problems) -> Option<SinkTarget> {
@@ -52,13 +50,13 @@ fn resolve_sink(raw: &raw::Target, context: &Context<'_>, problems: &mut Problem
     })
 }
 
-/// What two sinks cannot share.
-fn place(target: &SinkTarget) -> Option<String> {
+/// What two sinks cannot share, and what is said when they do.
+fn place(target: &SinkTarget) -> Option<(&'static str, PathBuf)> {
     match target {
-        SinkTarget::Stdout => Some("stdout".into()),
-        SinkTarget::File { path } => Some(format!("file {}", path.display())),
-        SinkTarget::Store(store) => Some(format!("spool {}", store.spool.folder.display())),
-        SinkTarget::Http(http) => Some(format!("spool {}", http.spool.folder.display())),
+        SinkTarget::Stdout => Some((TWICE, PathBuf::new())),
+        SinkTarget::File { path } => Some((TWICE, path.clone())),
+        SinkTarget::Store(store) => Some((ONE_SPOOL_TWICE, store.spool.folder.clone())),
+        SinkTarget::Http(http) => Some((ONE_SPOOL_TWICE, http.spool.folder.clone())),
         SinkTarget::Syslog(_) | SinkTarget::Memory(_) => None,
     }
 }

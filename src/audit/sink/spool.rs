@@ -242,7 +242,7 @@ impl Spool {
             };
             let spoiled = state.filling.as_ref().is_some_and(|filling| filling.spoiled);
             let fits = events < limits.events && bytes + line.len() as u64 <= limits.size && *last_hour == hour;
-            if (events > 0 || spoiled) && (!fits || spoiled) {
+            if spoiled || (events > 0 && !fits) {
                 if part.events > 0 {
                     break;
                 }

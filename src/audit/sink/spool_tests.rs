@@ -1,3 +1,4 @@
+//! The spool: batches, what survives, what is bounded.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use super::*;

@@ -1,3 +1,4 @@
+//! Batches as objects: names, lost answers, outages.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::sync::Mutex;

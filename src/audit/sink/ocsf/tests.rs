@@ -1,3 +1,4 @@
+//! Golden events of OCSF, and what its classes demand.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeSet;
