@@ -43,26 +43,23 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
         Some(arn) => arn.value.clone(),
         None => format!("lockgate:server/{server}"),
     };
+    let stores = resolve_stores(&raw.stores, around, problems);
+    let authorities = resolve_authorities(&raw.trusted_user_ca_keys, problems);
+    let users = resolve_users(raw, problems);
+    let context = Context { stores: &raw.stores, users: &users, audit_folder: None, around };
+    let sinks = resolve_sinks(raw.events.as_deref(), &context, problems);
     gateway::Settings {
         ssh,
-        stores: resolve_stores(&raw.stores, around, problems),
-        authorities: resolve_authorities(&raw.trusted_user_ca_keys, problems),
-        users: resolve_users(raw, problems),
+        stores,
+        authorities,
+        users,
         transfers: vfs::Settings {
             transfer_memory: raw.limits.transfer_memory,
             staging: raw.limits.staging,
             staging_folder: staging_folder(&raw.limits, &server, around),
             partial_uploads: raw.partial_uploads,
         },
-        audit: audit::Settings {
-            server,
-            resource_arn,
-            sinks: resolve_sinks(
-                raw.events.as_deref(),
-                &Context { stores: &raw.stores, audit_folder: None, around },
-                problems,
-            ),
-        },
+        audit: audit::Settings { server, resource_arn, sinks },
         strict_setstat: raw.strict_setstat,
     }
 }

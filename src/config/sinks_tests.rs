@@ -133,3 +133,21 @@ fn no_problem_repeats_a_credential() {
     assert!(!all.contains("geheim-"), "{all}");
     assert!(all.contains("events[0].headers.A"), "{all}");
 }
+
+#[test]
+fn no_user_may_change_the_objects_of_a_store_sink() {
+    let text = |target: &str, permissions: &str| {
+        with(&format!(
+            "users: [{{ name: anna, password_hash: '$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$3m4h7oR1kq9mJm2s0cQeXv8bB6uYt5wLzN1pDfGhIjA', \
+             auth: password, home: [{{ entry: /, target: '{target}', permissions: {permissions} }}] }}]\n\
+             events: [{{ sink: store, target: 'local:/audit', spool: s }}]\n"
+        ))
+    };
+    for inside in ["local:/", "local:/audit", "local:/audit/${user}"] {
+        assert_problems(&text(inside, "read_write"), &[("events[0].target", "in the home of the user \"anna\"")]);
+        assert_problems(&text(inside, "[list, delete]"), &[("events[0].target", "choose another folder")]);
+        // An auditor may look.
+        read_text(&text(inside, "read_only")).unwrap();
+    }
+    read_text(&text("local:/audits", "read_write")).unwrap();
+}
