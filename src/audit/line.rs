@@ -186,7 +186,7 @@ fn cut(value: &str, limit: usize) -> Cow<'_, str> {
 
 /// Escapes, beyond what JSON demands, the characters that a terminal obeys or that turn text around: event lines are read on
 /// terminals, and clients choose some of their text. A parser sees the same value.
-struct Plain;
+pub(super) struct Plain;
 
 impl Formatter for Plain {
     fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {

@@ -18,8 +18,8 @@ use super::encode::{Identity, encode};
 use super::keeper::{Keeper, Notary};
 use super::ledger::{Ledger, Opening};
 use super::queue::{Answer, Batch, Queue};
-use super::sink::{self, Around, Sink, SinkHandle};
-use super::{Activity, Archive, ArchivePlace, OnFailure, Origin, Settings, SinkTarget, Unrecorded};
+use super::sink::{self, Around, Manner, Sink, SinkHandle};
+use super::{Activity, Archive, ArchivePlace, Origin, Settings, SinkTarget, Unrecorded};
 use crate::metrics::Metrics;
 
 /// How long the start waits until its checkpoint is written. A sink that takes longer shows in the log, and in [`Recorder::ready`].
@@ -81,7 +81,7 @@ impl Recorder {
         let around = Around { server: settings.server.clone(), archives };
         let mut sinks = Vec::with_capacity(settings.sinks.len());
         for sink in &settings.sinks {
-            sinks.push((sink::open(sink, &around)?, sink.on_failure));
+            sinks.push((sink::open(sink, &around)?, Manner::from(sink)));
         }
         let every = settings.chain.map(|chain| chain.checkpoint_every);
         let identity = Identity { server: settings.server, resource_arn: settings.resource_arn };
@@ -96,7 +96,7 @@ impl Recorder {
     #[cfg(test)]
     pub(super) fn over(
         identity: Identity,
-        sinks: Vec<(Box<dyn Sink>, OnFailure)>,
+        sinks: Vec<(Box<dyn Sink>, impl Into<Manner>)>,
         metrics: Arc<Metrics>,
     ) -> io::Result<Recorder> {
         Recorder::begin(identity, sinks, metrics, Opening::fleeting(), None).map(|(recorder, _)| recorder)
@@ -105,14 +105,14 @@ impl Recorder {
     /// The recorder, and the answer for its first checkpoint.
     fn begin(
         identity: Identity,
-        sinks: Vec<(Box<dyn Sink>, OnFailure)>,
+        sinks: Vec<(Box<dyn Sink>, impl Into<Manner>)>,
         metrics: Arc<Metrics>,
         opening: Opening,
         every: Option<Duration>,
     ) -> io::Result<(Recorder, Option<oneshot::Receiver<Answer>>)> {
         let sinks: Arc<[SinkHandle]> = sinks
             .into_iter()
-            .map(|(sink, on_failure)| SinkHandle::start(sink, on_failure, Arc::clone(&metrics)))
+            .map(|(sink, manner)| SinkHandle::start(sink, manner.into(), Arc::clone(&metrics)))
             .collect::<io::Result<_>>()?;
         let Opening { ledger, last, key, start } = opening;
         let notary = Notary { identity, queue: Arc::new(Queue::new(last, key)), ledger: Arc::new(ledger) };

@@ -94,4 +94,6 @@ mod audit_tests;
 #[cfg(test)]
 mod documents_tests;
 #[cfg(test)]
+mod sinks_tests;
+#[cfg(test)]
 mod tests;

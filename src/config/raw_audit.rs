@@ -72,7 +72,8 @@ fn read_rotate(item: &Item<'_>, problems: &mut Problems) -> Option<Rotate> {
     Some(Rotate { size: size.flatten(), age: age.flatten() })
 }
 
-fn read_fsync(item: &Item<'_>, problems: &mut Problems) -> Option<Fsync> {
+/// Reads `fsync`.
+pub(super) fn read_fsync(item: &Item<'_>, problems: &mut Problems) -> Option<Fsync> {
     let text = item.text(problems)?;
     match text {
         "never" => Some(Fsync::Never),

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::problem::Problems;
 use super::raw::{choice, text};
+use super::raw_audit::read_fsync;
 use super::reader::{At, Item, Section};
-use crate::audit::{BatchSettings, Encoding, Format, Framing};
+use crate::audit::{BatchSettings, Encoding, Format, Framing, Fsync};
 use crate::secret::Secret;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -24,7 +25,7 @@ pub(super) struct Spool {
     pub at: At<()>,
     pub folder: Option<At<String>>,
     pub limit: u64,
-    pub fsync: bool,
+    pub fsync: Fsync,
     pub batch: BatchSettings,
 }
 
@@ -121,7 +122,7 @@ fn read_spool(at: At<()>, section: &mut Section<'_>, batch: BatchSettings, probl
         at,
         folder: text(section, "spool", problems),
         limit: limit.unwrap_or(1 << 30),
-        fsync: section.take("fsync").and_then(|item| item.boolean(problems)).unwrap_or(false),
+        fsync: section.take("fsync").and_then(|item| read_fsync(&item, problems)).unwrap_or_default(),
         batch: section.take("batch").map_or(batch, |item| read_batch(&item, batch, problems)),
     }
 }
@@ -145,7 +146,8 @@ fn read_batch(item: &Item<'_>, defaults: BatchSettings, problems: &mut Problems)
 /// Reads `filter` and `format`.
 pub(super) fn read_shape(section: &mut Section<'_>, problems: &mut Problems) -> Shape {
     let mut shape = section.take("filter").map(|item| read_filter(&item, problems)).unwrap_or_default();
-    shape.format = choice(section.take("format"), &[("transfer-family", Format::TransferFamily)], problems);
+    let formats = [("transfer-family", Format::TransferFamily), ("ocsf", Format::Ocsf)];
+    shape.format = choice(section.take("format"), &formats, problems);
     shape
 }
 

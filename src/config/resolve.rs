@@ -47,26 +47,26 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
         None => format!("lockgate:server/{server}"),
     };
     let chain = resolve_chain(raw.audit.as_ref(), around, problems);
+    let stores = resolve_stores(&raw.stores, around, problems);
+    let authorities = resolve_authorities(&raw.trusted_user_ca_keys, problems);
+    let users = resolve_users(raw, problems);
+    let users_from = resolve_users_from(raw, &server, problems);
     let audit_folder = chain.as_ref().map(|chain| chain.folder.clone());
-    let context = Context { stores: &raw.stores, audit_folder, around };
+    let context = Context { stores: &raw.stores, users: &users, audit_folder, around };
+    let sinks = resolve_sinks(raw.events.as_deref(), &context, problems);
     gateway::Settings {
         ssh,
-        stores: resolve_stores(&raw.stores, around, problems),
-        authorities: resolve_authorities(&raw.trusted_user_ca_keys, problems),
-        users: resolve_users(raw, problems),
-        users_from: resolve_users_from(raw, &server, problems),
+        stores,
+        authorities,
+        users,
+        users_from,
         transfers: vfs::Settings {
             transfer_memory: raw.limits.transfer_memory,
             staging: raw.limits.staging,
             staging_folder: staging_folder(&raw.limits, &server, around),
             partial_uploads: raw.partial_uploads,
         },
-        audit: audit::Settings {
-            server,
-            resource_arn,
-            sinks: resolve_sinks(raw.events.as_deref(), &context, problems),
-            chain,
-        },
+        audit: audit::Settings { server, resource_arn, sinks, chain },
         strict_setstat: raw.strict_setstat,
     }
 }

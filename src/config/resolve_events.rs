@@ -26,18 +26,15 @@ pub(super) fn resolve_sinks(
         let shape = resolve_shape(&sink.shape, problems);
         let Some(target) = resolve_sink(&sink.target, context, problems) else { continue };
         match place(&target) {
-            Some(place) if taken.contains(&place) => {
-                let twice = "this sink stands twice: every event would be written twice";
-                sink.at.problem(problems, if matches!(place, Place::Spool(_)) { ONE_SPOOL_TWICE } else { twice });
-            }
-            Some(place) => drop(taken.insert(place)),
-            None => {}
+            Some(place) if !taken.insert(place.clone()) => sink.at.problem(problems, place.0),
+            _ => {}
         }
         sinks.push(audit::SinkSettings { target, shape, on_failure: sink.on_failure });
     }
     sinks
 }
 
+const TWICE: &str = "this sink stands twice: every event would be written twice";
 const ONE_SPOOL_TWICE: &str = "another sink has the same spool; give each its own `spool`";
 
 fn resolve_sink(raw: &raw::Target, context: &Context<'_>, problems: &mut Problems) -> Option<SinkTarget> {
@@ -54,20 +51,13 @@ fn resolve_sink(raw: &raw::Target, context: &Context<'_>, problems: &mut Problem
     })
 }
 
-/// What two sinks cannot share.
-#[derive(Debug, PartialEq, Eq, Hash)]
-enum Place {
-    Stdout,
-    File(PathBuf),
-    Spool(PathBuf),
-}
-
-fn place(target: &SinkTarget) -> Option<Place> {
+/// What two sinks cannot share, and what is said when they do.
+fn place(target: &SinkTarget) -> Option<(&'static str, PathBuf)> {
     match target {
-        SinkTarget::Stdout => Some(Place::Stdout),
-        SinkTarget::File { path, .. } => Some(Place::File(path.clone())),
-        SinkTarget::Store(store) => Some(Place::Spool(store.spool.folder.clone())),
-        SinkTarget::Http(http) => Some(Place::Spool(http.spool.folder.clone())),
+        SinkTarget::Stdout => Some((TWICE, PathBuf::new())),
+        SinkTarget::File { path, .. } => Some((TWICE, path.clone())),
+        SinkTarget::Store(store) => Some((ONE_SPOOL_TWICE, store.spool.folder.clone())),
+        SinkTarget::Http(http) => Some((ONE_SPOOL_TWICE, http.spool.folder.clone())),
         SinkTarget::Syslog(_) | SinkTarget::Memory(_) => None,
     }
 }

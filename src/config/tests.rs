@@ -17,7 +17,7 @@ fn around(folder: &Path) -> Surroundings {
     Surroundings { folder: folder.to_owned(), host_name: "the-host".into(), look_at_files: false }
 }
 
-fn read_text(text: &str) -> Result<gateway::Settings, Problems> {
+pub(super) fn read_text(text: &str) -> Result<gateway::Settings, Problems> {
     read_in(text, Path::new("/etc/lockgate"), &[])
 }
 
@@ -28,14 +28,14 @@ fn read_in(text: &str, folder: &Path, variables: &[(&str, &str)]) -> Result<gate
 
 /// The problems as `place: text`, without lines.
 #[track_caller]
-fn problems(text: &str) -> Vec<String> {
+pub(super) fn problems(text: &str) -> Vec<String> {
     let problems = read_text(text).expect_err("there is no problem");
     problems.list().iter().map(|p| Problem { line: None, ..p.clone() }.to_string()).collect()
 }
 
 /// Asserts that each of `wanted` (the start of a problem and words of its text) is found, and no more.
 #[track_caller]
-fn assert_problems(text: &str, wanted: &[(&str, &str)]) {
+pub(super) fn assert_problems(text: &str, wanted: &[(&str, &str)]) {
     let found = problems(text);
     for (place, words) in wanted {
         let hit = found.iter().any(|p| p.starts_with(&format!("{place}: ")) && p.contains(words));
@@ -45,7 +45,7 @@ fn assert_problems(text: &str, wanted: &[(&str, &str)]) {
 }
 
 /// The least that is a configuration, with something more.
-fn with(more: &str) -> String {
+pub(super) fn with(more: &str) -> String {
     format!(
         "server: {{ listen: [\"127.0.0.1:2022\"], host_keys: [host_key] }}\n\
          stores: {{ local: {{ url: \"file:///data\" }} }}\n{more}"

@@ -1,6 +1,6 @@
 //! The store sink: objects in a real S3 server, read by DuckDB; outage and death in between.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::Place;
 use crate::support::plain_proxy::Proxy;
-use crate::support::process::{LIMIT, run_with, tool, until};
+use crate::support::process::{LIMIT, Running, run_with, tool, until};
 use crate::support::s3::{self, S3Store};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -165,4 +165,43 @@ fn a_full_spool_refuses_operations_until_the_store_is_back() {
     let (delivered, recorded) = (delivered(&lake), place.recorded());
     let ours: Vec<_> = delivered.iter().filter(|line| !line.contains("\"event-id\":\"old\"")).collect();
     assert_eq!(ours, recorded.iter().collect::<Vec<_>>());
+}
+
+/// Killed again and again at work, with uploads under way: what a client was told is in the store, once.
+#[test]
+fn death_at_any_moment_loses_nothing_that_was_acknowledged() {
+    let mut place = Place::new();
+    let lake = crate::support::s3::new_store();
+    let proxy = Proxy::start(lake.port());
+    place.setup.store("lake", json!({ "url": lake.url(), "options": lake.options_through(&proxy.endpoint()) }));
+    place.sinks(sink(&place, json!({ "events": 20, "age": "1s" })));
+    proxy.delay(Duration::from_millis(15));
+    let mut acknowledged = Vec::new();
+    for round in 0..12_u64 {
+        let gateway = place.setup.start();
+        let script: String = (0..400).map(|n| format!("mkdir /r{round}-{n}\n")).collect();
+        let mut running = Running::start(&mut gateway.client("alice", &place.key).sftp_command());
+        running.feed(script.as_bytes());
+        let moment = Duration::from_millis(40 + round * 37 % 200);
+        until("work under way", SOON, || (!gateway.events.of_type("MKDIR").is_empty()).then_some(()));
+        std::thread::sleep(moment);
+        gateway.kill();
+        running.close_input();
+        // sftp repeats each command before it runs it: when the next one stands there, the one before is done.
+        let said = running.finish(LIMIT).stdout;
+        let begun: Vec<&str> =
+            said.lines().filter_map(|line| line.split_once("mkdir ").map(|(_, name)| name.trim())).collect();
+        let done = begun.split_last().map_or(&[][..], |(_, done)| done);
+        acknowledged.extend(done.iter().map(|name| (*name).to_owned()));
+    }
+    assert!(acknowledged.len() > 50, "{}", acknowledged.len());
+    let gateway = place.setup.start();
+    until("delivery of what waited", SOON, || waiting(&place).is_empty().then_some(()));
+    gateway.stop();
+    let events: Vec<Value> = delivered(&lake).iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let made: BTreeSet<&str> = events.iter().filter_map(|event| event["logical-path"].as_str()).collect();
+    let lost: Vec<_> = acknowledged.iter().filter(|name| !made.contains(name.as_str())).collect();
+    assert!(lost.is_empty(), "{lost:?}");
+    let ids: BTreeSet<&str> = events.iter().filter_map(|event| event["event-id"].as_str()).collect();
+    assert_eq!(ids.len(), events.len(), "no event is there twice");
 }

@@ -8,6 +8,7 @@ mod filter;
 mod heading;
 mod http;
 pub(super) mod memory;
+mod ocsf;
 mod old_files;
 mod reach;
 pub(super) mod rotation;
@@ -34,7 +35,6 @@ use super::queue::{Answer, MAX_BYTES};
 use super::{Archive, Unrecorded};
 use crate::metrics::Metrics;
 use rotation::Rotation;
-use shape::Shaped;
 use worker::{Command, Worker};
 
 pub use address::{CollectorHeader, CollectorUrl, FACILITIES};
@@ -50,11 +50,6 @@ pub use shape::{Format, Shape};
 pub(super) trait Sink: Send {
     /// How messages name it.
     fn name(&self) -> String;
-
-    /// The lines, and how many, that it takes of these, in its form.
-    fn shape(&self, lines: Bytes, events: usize) -> (Bytes, usize) {
-        (lines, events)
-    }
 
     /// Called before lines are written; `again` after a failure or when the operator asks for it: look whether the target is
     /// still the right one.
@@ -116,15 +111,35 @@ pub(super) struct Around {
 
 /// Opens a sink. Needs a runtime.
 pub(super) fn open(settings: &SinkSettings, around: &Around) -> io::Result<Box<dyn Sink>> {
-    let sink: Box<dyn Sink> = match &settings.target {
+    Ok(match &settings.target {
         SinkTarget::Stdout => Box::new(stdout::StdoutSink::open()?),
         SinkTarget::File { path, options } => Box::new(file::FileSink::open(path, options)?),
         SinkTarget::Store(target) => Box::new(store::open(target, around)?),
         SinkTarget::Syslog(target) => Box::new(syslog::SyslogSink::new(target, around)),
         SinkTarget::Http(target) => Box::new(http::open(target)?),
         SinkTarget::Memory(memory) => Box::new(Arc::clone(memory)),
-    };
-    Ok(Shaped::over(sink, &settings.shape))
+    })
+}
+
+/// How a sink is used, whatever it is.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Manner {
+    /// What it takes.
+    pub(super) shape: Shape,
+    /// Whether operations wait for it.
+    pub(super) on_failure: OnFailure,
+}
+
+impl From<OnFailure> for Manner {
+    fn from(on_failure: OnFailure) -> Self {
+        Manner { shape: Shape::default(), on_failure }
+    }
+}
+
+impl From<&SinkSettings> for Manner {
+    fn from(settings: &SinkSettings) -> Self {
+        Manner { shape: settings.shape.clone(), on_failure: settings.on_failure }
+    }
 }
 
 /// Whether a sink works, and if not, why.
@@ -187,11 +202,12 @@ pub(super) struct SinkHandle {
 
 impl SinkHandle {
     /// Starts the thread.
-    pub(super) fn start(sink: Box<dyn Sink>, on_failure: OnFailure, metrics: Arc<Metrics>) -> io::Result<SinkHandle> {
+    pub(super) fn start(sink: Box<dyn Sink>, manner: Manner, metrics: Arc<Metrics>) -> io::Result<SinkHandle> {
         let (name, reopens, rotation) = (sink.name(), sink.reopens(), sink.rotation());
         let (health, backlog) = (Arc::<Health>::default(), Arc::<AtomicUsize>::default());
         let (commands, inbox) = mpsc::channel();
-        let worker = Worker::new(sink, Arc::clone(&health), Arc::clone(&backlog), Arc::clone(&metrics));
+        let Manner { shape, on_failure } = manner;
+        let worker = Worker::new(sink, shape, Arc::clone(&health), Arc::clone(&backlog), Arc::clone(&metrics));
         std::thread::Builder::new().name("audit-sink".into()).spawn(move || worker.run(&inbox))?;
         let behind = Throttle::default();
         Ok(SinkHandle { name, on_failure, reopens, rotation, health, backlog, commands, metrics, behind })

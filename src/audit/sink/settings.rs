@@ -118,8 +118,8 @@ pub struct SpoolSettings {
     pub folder: PathBuf,
     /// Bytes that it holds at most.
     pub limit: u64,
-    /// Whether an event is on the disk, not only with the operating system, before it counts as written.
-    pub fsync: bool,
+    /// When lines are brought to the disk.
+    pub fsync: Fsync,
     /// When a batch is full.
     pub batch: BatchSettings,
 }

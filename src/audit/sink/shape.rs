@@ -1,14 +1,9 @@
 //! Which events a sink takes, and in which form: from whole lines to whole lines, in the sink's thread.
 
-use std::io;
-use std::sync::Arc;
-use std::time::Duration;
-
 use bytes::Bytes;
 
 use super::filter::Filter;
-use super::rotation::Rotation;
-use super::{Sink, Target};
+use super::{heading, ocsf};
 
 /// Which events a sink takes, and in which form.
 #[derive(Debug, Clone, Default)]
@@ -25,76 +20,45 @@ pub enum Format {
     /// The fields of AWS Transfer Family, and Lockgate's: the line as it was recorded.
     #[default]
     TransferFamily,
+    /// The Open Cybersecurity Schema Framework.
+    Ocsf,
 }
 
 impl Shape {
-    /// Whether lines pass as they are.
-    fn is_plain(&self) -> bool {
-        self.filter.takes_all() && self.format == Format::TransferFamily
-    }
-}
-
-/// A sink behind a shape.
-pub(super) struct Shaped {
-    inner: Box<dyn Sink>,
-    shape: Shape,
-}
-
-impl Shaped {
-    /// Puts the shape before the sink, if it changes anything.
-    pub(super) fn over(inner: Box<dyn Sink>, shape: &Shape) -> Box<dyn Sink> {
-        if shape.is_plain() { inner } else { Box::new(Shaped { inner, shape: shape.clone() }) }
-    }
-}
-
-impl Sink for Shaped {
-    fn name(&self) -> String {
-        self.inner.name()
-    }
-
-    fn shape(&self, lines: Bytes, events: usize) -> (Bytes, usize) {
-        let _ = events;
+    /// The lines, and how many, that pass of these, in their form.
+    pub(super) fn apply(&self, lines: Bytes, events: usize) -> (Bytes, usize) {
+        if self.filter.takes_all() && self.format == Format::TransferFamily {
+            return (lines, events);
+        }
         let mut shaped = Vec::with_capacity(lines.len());
         let mut count = 0;
-        for line in super::heading::lines(&lines) {
-            if self.shape.filter.takes(line) {
-                shaped.extend_from_slice(line);
-                shaped.push(b'\n');
-                count += 1;
+        for line in heading::lines(&lines).filter(|line| self.filter.takes(line)) {
+            match self.format {
+                Format::TransferFamily => shaped.extend_from_slice(line),
+                Format::Ocsf => shaped.extend(ocsf::translate(line)),
             }
+            shaped.push(b'\n');
+            count += 1;
         }
-        self.inner.shape(shaped.into(), count)
+        (shaped.into(), count)
     }
+}
 
-    fn prepare(&mut self, again: bool) -> io::Result<Target> {
-        self.inner.prepare(again)
-    }
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
 
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.inner.write(bytes)
-    }
-
-    fn settle(&mut self) -> io::Result<()> {
-        self.inner.settle()
-    }
-
-    fn rotation(&self) -> Option<Arc<Rotation>> {
-        self.inner.rotation()
-    }
-
-    fn rotate(&mut self, last: u64) -> io::Result<()> {
-        self.inner.rotate(last)
-    }
-
-    fn reopens(&self) -> bool {
-        self.inner.reopens()
-    }
-
-    fn looks_again(&self) -> Option<Duration> {
-        self.inner.looks_again()
-    }
-
-    fn close(&mut self) {
-        self.inner.close();
+    #[test]
+    fn whole_lines_come_out_and_are_counted() {
+        let lines = Bytes::from_static(b"{\"activity-type\":\"OPEN\"}\n{\"activity-type\":\"LIST\"}\n");
+        assert_eq!(Shape::default().apply(lines.clone(), 2), (lines.clone(), 2));
+        let filter = Filter { except: vec!["LIST".into()], ..Filter::default() };
+        let no_lists = Shape { filter, format: Format::TransferFamily };
+        assert_eq!(no_lists.apply(lines.clone(), 2), (lines.slice(..25), 1));
+        let (ocsf, count) = Shape { format: Format::Ocsf, ..no_lists.clone() }.apply(lines.clone(), 2);
+        assert!(count == 1 && ocsf.ends_with(b"}\n") && ocsf.iter().filter(|byte| **byte == b'\n').count() == 1);
+        let none = Filter { activities: Some(vec!["CLOSE".into()]), ..Filter::default() };
+        assert_eq!(Shape { filter: none, format: Format::Ocsf }.apply(lines, 2), (Bytes::new(), 0));
     }
 }

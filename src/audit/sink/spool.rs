@@ -17,7 +17,7 @@ use rustix::fs::{FlockOperation, flock};
 use tokio::sync::Notify;
 
 use super::heading::Heading;
-use super::settings::SpoolSettings;
+use super::settings::{Fsync, SpoolSettings};
 
 /// Who may read the files: the owner and the operator's group, as of a file sink.
 const FILE_MODE: u32 = 0o640;
@@ -61,6 +61,8 @@ struct Filling {
     since: Instant,
     /// A write failed and could not be taken back: nothing may follow.
     spoiled: bool,
+    /// Since when there are lines that may not be on the disk.
+    unsynced: Option<Instant>,
 }
 
 /// A batch that waits for its delivery.
@@ -109,7 +111,7 @@ impl Spool {
             self.changed.notify_one();
         }
         let Some(filling) = &mut state.filling else { return Ok(0) };
-        filling.append(part.bytes, self.settings.fsync)?;
+        filling.append(part.bytes, self.settings.fsync == Fsync::Batch)?;
         filling.events += part.events;
         let is_full = filling.events >= self.settings.batch.events || filling.bytes >= self.settings.batch.size;
         state.held += part.bytes.len() as u64;
@@ -118,6 +120,22 @@ impl Spool {
             tracing::warn!(spool = %self.settings.folder.display(), %error, "a full batch cannot be renamed");
         }
         Ok(part.bytes.len())
+    }
+
+    /// Brings to the disk what should be there by now.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        let Fsync::Every(pause) = self.settings.fsync else { return Ok(()) };
+        match &mut self.lock().filling {
+            Some(filling) if filling.unsynced.is_some_and(|since| since.elapsed() >= pause) => filling.sync(),
+            _ => Ok(()),
+        }
+    }
+
+    /// When [`Spool::sync`] is to be called again, if no line comes before.
+    pub(super) fn syncs_after(&self) -> Option<Duration> {
+        let Fsync::Every(pause) = self.settings.fsync else { return None };
+        let since = self.lock().filling.as_ref()?.unsynced?;
+        Some(pause.saturating_sub(since.elapsed()))
     }
 
     /// Ends the batch that is being filled; whoever waits before the next try does not.
@@ -224,7 +242,7 @@ impl Spool {
             };
             let spoiled = state.filling.as_ref().is_some_and(|filling| filling.spoiled);
             let fits = events < limits.events && bytes + line.len() as u64 <= limits.size && *last_hour == hour;
-            if (events > 0 || spoiled) && (!fits || spoiled) {
+            if spoiled || (events > 0 && !fits) {
                 if part.events > 0 {
                     break;
                 }
@@ -243,18 +261,22 @@ impl Spool {
         let mut options = OpenOptions::new();
         let file = options.append(true).create_new(true).mode(FILE_MODE).open(path)?;
         state.next_number += 1;
-        if self.settings.fsync {
+        if self.settings.fsync != Fsync::Never {
             sync_folder(&self.settings.folder)?;
         }
-        Ok(Filling { file, number, bytes: 0, events: 0, hour, since: Instant::now(), spoiled: false })
+        let since = Instant::now();
+        Ok(Filling { file, number, bytes: 0, events: 0, hour, since, spoiled: false, unsynced: None })
     }
 
     fn seal(&self, state: &mut State) -> io::Result<()> {
-        let Some(filling) = &state.filling else { return Ok(()) };
+        let Some(filling) = &mut state.filling else { return Ok(()) };
+        if self.settings.fsync != Fsync::Never {
+            filling.sync()?;
+        }
         let name = |ending: &str| self.settings.folder.join(format!("{:020}.{ending}", filling.number));
         let full = Full { path: name("ndjson"), bytes: filling.bytes };
         fs::rename(name("open"), &full.path)?;
-        if self.settings.fsync {
+        if self.settings.fsync != Fsync::Never {
             sync_folder(&self.settings.folder)?;
         }
         state.filling = None;
@@ -283,13 +305,24 @@ struct Part<'a> {
 
 impl Filling {
     /// All of the lines or, as far as the next reader sees, none.
-    fn append(&mut self, lines: &[u8], fsync: bool) -> io::Result<()> {
-        let written = self.file.write_all(lines).and_then(|()| if fsync { self.file.sync_data() } else { Ok(()) });
+    fn append(&mut self, lines: &[u8], syncs: bool) -> io::Result<()> {
+        let written = self.file.write_all(lines).and_then(|()| if syncs { self.file.sync_data() } else { Ok(()) });
         match written {
-            Ok(()) => self.bytes += lines.len() as u64,
+            Ok(()) => {
+                self.bytes += lines.len() as u64;
+                self.unsynced = self.unsynced.or_else(|| (!syncs).then(Instant::now));
+            }
             Err(_) => self.spoiled = self.file.set_len(self.bytes).is_err(),
         }
         written
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        if self.unsynced.is_some() {
+            self.file.sync_data()?;
+        }
+        self.unsynced = None;
+        Ok(())
     }
 }
 

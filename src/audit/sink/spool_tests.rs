@@ -1,3 +1,4 @@
+//! The spool: batches, what survives, what is bounded.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use super::*;
@@ -9,7 +10,7 @@ fn settings(folder: &Path, events: u64, size: u64, limit: u64) -> SpoolSettings 
     SpoolSettings {
         folder: folder.join("spool"),
         limit,
-        fsync: true,
+        fsync: Fsync::Batch,
         batch: BatchSettings { events, size, age: LATER },
     }
 }
@@ -127,10 +128,36 @@ fn a_write_that_fails_leaves_nothing_behind() {
     fs::write(&path, "whole\n").unwrap();
     // A file that is open for reading only takes no byte, and cannot be cut either.
     let file = File::open(&path).unwrap();
-    let mut filling =
-        Filling { file, number: 0, bytes: 6, events: 1, hour: None, since: Instant::now(), spoiled: false };
+    let mut filling = Filling {
+        file,
+        number: 0,
+        bytes: 6,
+        events: 1,
+        hour: None,
+        since: Instant::now(),
+        spoiled: false,
+        unsynced: None,
+    };
     filling.append(b"more\n", false).unwrap_err();
     assert!(filling.spoiled && filling.bytes == 6);
     fs::write(&path, "whole\ntorn").unwrap();
     assert_eq!(read(&Full { path, bytes: 6 }).unwrap(), "whole\n");
+}
+
+#[test]
+fn lines_are_on_the_disk_soon_without_anybody_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let pause = Duration::from_millis(50);
+    let settings = SpoolSettings { fsync: Fsync::Every(pause), ..settings(folder.path(), 100, 1 << 20, 1 << 20) };
+    let spool = Spool::open(&settings).unwrap();
+    assert_eq!(spool.syncs_after(), None);
+    append_all(&spool, line(8, "a").as_bytes());
+    assert!(spool.syncs_after().is_some_and(|left| left <= pause), "it is due some time");
+    std::thread::sleep(pause);
+    spool.sync().unwrap();
+    assert_eq!(spool.syncs_after(), None);
+    let never = SpoolSettings { folder: folder.path().join("never"), fsync: Fsync::Never, ..settings };
+    let spool = Spool::open(&never).unwrap();
+    append_all(&spool, line(8, "a").as_bytes());
+    assert_eq!(spool.syncs_after(), None);
 }

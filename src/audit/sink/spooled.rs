@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::carrier::{Carrier, Refusal};
 use super::settings::SpoolSettings;
 use super::spool::{Next, Spool};
-use super::{Sink, Throttle};
+use super::{Sink, Target, Throttle};
 
 /// How long the end of the gateway is put off for what waits.
 const LAST_BATCHES_WITHIN: Duration = Duration::from_secs(4);
@@ -42,6 +42,15 @@ impl Spooled {
 impl Sink for Spooled {
     fn name(&self) -> String {
         self.name.clone()
+    }
+
+    fn prepare(&mut self, _: bool) -> io::Result<Target> {
+        self.spool.sync()?;
+        Ok(Target::Same)
+    }
+
+    fn looks_again(&self) -> Option<Duration> {
+        self.spool.syncs_after()
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -1,10 +1,11 @@
+//! Batches as objects: names, lost answers, outages.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::sync::Mutex;
 
 use super::*;
 use crate::audit::sink::Sink;
-use crate::audit::sink::settings::{ArchivePlace, BatchSettings, SpoolSettings};
+use crate::audit::sink::settings::{ArchivePlace, BatchSettings, Fsync, SpoolSettings};
 
 /// A folder in memory that can be away.
 #[derive(Debug, Default)]
@@ -76,7 +77,7 @@ fn target(folder: &std::path::Path, events: u64) -> StoreTarget {
         spool: SpoolSettings {
             folder: folder.join("spool"),
             limit: 1 << 20,
-            fsync: false,
+            fsync: Fsync::default(),
             batch: BatchSettings { events, size: 1 << 20, age: Duration::from_secs(60) },
         },
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::{Health, Sink, Target, Throttle};
+use super::{Health, Shape, Sink, Target, Throttle};
 use crate::audit::Unrecorded;
 use crate::audit::queue::{Answer, MAX_BYTES};
 use crate::metrics::Metrics;
@@ -43,6 +43,7 @@ struct Piece {
 /// A sink and what it owes.
 pub(super) struct Worker {
     sink: Box<dyn Sink>,
+    shape: Shape,
     health: Arc<Health>,
     backlog: Arc<AtomicUsize>,
     metrics: Arc<Metrics>,
@@ -59,6 +60,7 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(
         sink: Box<dyn Sink>,
+        shape: Shape,
         health: Arc<Health>,
         backlog: Arc<AtomicUsize>,
         metrics: Arc<Metrics>,
@@ -66,6 +68,7 @@ impl Worker {
         let owed = VecDeque::new();
         Worker {
             sink,
+            shape,
             health,
             backlog,
             metrics,
@@ -119,7 +122,7 @@ impl Worker {
     }
 
     fn write(&mut self, piece: Piece) -> Answer {
-        let (lines, events) = self.sink.shape(piece.lines, piece.events);
+        let (lines, events) = self.shape.apply(piece.lines, piece.events);
         if lines.is_empty() && piece.rotates.is_none() {
             return Ok(());
         }

@@ -150,10 +150,9 @@ impl Sink for SyslogSink {
     }
 
     fn close(&mut self) {
-        if let Some(connection) = self.connection.take()
-            && connection.close(LAST_LINES_WITHIN.min(self.target.timeout)).is_err()
-            && !self.doubtful.is_empty()
-        {
+        let limit = LAST_LINES_WITHIN.min(self.target.timeout);
+        let closed = self.connection.take().is_some_and(|connection| connection.close(limit).is_ok());
+        if !closed && !self.doubtful.is_empty() {
             tracing::warn!(sink = %self.name(), "it is not known whether the server has read the last events");
         }
     }

@@ -1,3 +1,4 @@
+//! Framing, reconnecting, and lines in doubt.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::io::{BufRead, BufReader, Read};

@@ -1,0 +1,140 @@
+//! Golden events of OCSF, and what its classes demand.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::audit::sink::filter::ACTIVITIES;
+use crate::audit::sink::heading::Heading;
+
+/// One line of each activity, some twice, and beside each the line that it becomes.
+const SAMPLES: &str = include_str!("samples.ndjson");
+const GOLDEN: &str = include_str!("golden.ndjson");
+
+const DOCUMENT: &str = include_str!("../../../../docs/EVENTS.md");
+
+/// Of each class, as OCSF 1.4 has it: the activities that have a number, what it demands beside the base event's fields, and
+/// what of a group must be there.
+#[allow(clippy::type_complexity)]
+const CLASSES: &[(u64, &[u64], &[&str], &[&str])] = &[
+    (0, &[], &[], &[]),
+    (1008, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10], &["actor", "device"], &["log_name", "log_provider"]),
+    (3001, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], &["user"], &[]),
+    (3002, &[1, 2, 3, 4, 5, 6], &["user"], &["service", "dst_endpoint"]),
+    (4007, &[1, 2, 3, 4, 5, 6, 7], &[], &["src_endpoint", "dst_endpoint"]),
+    (6006, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17], &["actor", "file", "src_endpoint"], &[]),
+    (6008, &[1, 2], &["message"], &[]),
+];
+
+/// What objects demand, and what of a group must be there.
+const OBJECTS: &[(&str, &[&str], &[&str])] = &[
+    ("metadata", &["product", "version"], &[]),
+    ("product", &["vendor_name"], &["name", "uid"]),
+    ("user", &[], &["name", "uid", "account"]),
+    ("actor", &[], &["process", "user", "session", "app_name"]),
+    ("file", &["name", "type_id"], &[]),
+    ("file_result", &["name", "type_id"], &[]),
+    ("src_endpoint", &[], &["ip", "name", "hostname"]),
+    ("dst_endpoint", &[], &["ip", "name", "hostname"]),
+    ("device", &["type_id"], &["ip", "name", "hostname"]),
+    ("connection_info", &["direction_id"], &[]),
+    ("certificate", &["issuer", "serial_number"], &[]),
+    ("client_hassh", &["fingerprint"], &[]),
+    ("fingerprint", &["algorithm_id", "value"], &[]),
+    ("service", &[], &["name", "uid"]),
+];
+
+fn translated(line: &str) -> Value {
+    serde_json::from_slice(&translate(line.as_bytes())).unwrap()
+}
+
+fn judge(event: &Value) {
+    let number = |name: &str| event[name].as_u64().unwrap_or_else(|| panic!("{name} is not a number: {event}"));
+    let (class, activity) = (number("class_uid"), number("activity_id"));
+    let (_, activities, demanded, group) =
+        CLASSES.iter().find(|(uid, ..)| *uid == class).expect("a class of the table");
+    assert!(activities.contains(&activity) || [0, 99].contains(&activity), "{event}");
+    assert_eq!(number("type_uid"), class * 100 + activity, "{event}");
+    assert_eq!(number("category_uid"), class / 1000, "{event}");
+    assert!((1..=6).contains(&number("severity_id")), "{event}");
+    assert!(event["time"].is_u64() || event["time"].is_i64(), "{event}");
+    assert!(demanded.iter().all(|name| !event[*name].is_null()), "{event}");
+    assert!(group.is_empty() || group.iter().any(|name| !event[*name].is_null()), "{event}");
+    judge_objects(event, true);
+}
+
+fn judge_objects(value: &Value, top: bool) {
+    for (name, inner) in value.as_object().into_iter().flatten() {
+        assert!(!inner.is_null(), "{name} is null in {value}");
+        if top && name == "unmapped" {
+            continue;
+        }
+        if let (true, Some((_, demanded, group))) =
+            (inner.is_object(), OBJECTS.iter().find(|(object, ..)| object == name))
+        {
+            assert!(demanded.iter().all(|field| !inner[*field].is_null()), "{name}: {value}");
+            assert!(group.is_empty() || group.iter().any(|field| !inner[*field].is_null()), "{name}: {value}");
+        }
+        judge_objects(inner, false);
+    }
+}
+
+#[test]
+fn each_activity_is_golden() {
+    let (samples, golden): (Vec<_>, Vec<_>) = (SAMPLES.lines().collect(), GOLDEN.lines().collect());
+    // The golden lines are of no particular version of Lockgate.
+    let version = |version: &str| format!("\"vendor_name\":\"Lockgate\",\"version\":\"{version}\"");
+    let made = samples.iter().map(|line| String::from_utf8(translate(line.as_bytes())).unwrap());
+    let made: Vec<String> = made.map(|line| line.replace(&version(env!("CARGO_PKG_VERSION")), &version("X"))).collect();
+    for (index, made) in made.iter().enumerate() {
+        assert_eq!(Some(&made.as_str()), golden.get(index), "of {}", samples[index]);
+        judge(&serde_json::from_str(made).unwrap());
+    }
+    assert_eq!(samples.len(), golden.len());
+    let sampled: BTreeSet<String> = samples.iter().filter_map(|line| Heading::of(line.as_bytes()).activity).collect();
+    assert_eq!(sampled, ACTIVITIES.iter().map(|&name| name.to_owned()).collect());
+}
+
+#[test]
+fn every_documented_event_has_a_class_and_loses_nothing() {
+    let lines: Vec<_> =
+        DOCUMENT.lines().filter(|line| line.starts_with("{\"") && line.contains("activity-type")).collect();
+    assert!(lines.len() > 20);
+    for line in lines {
+        let (event, original) = (translated(line), serde_json::from_str::<Value>(line).unwrap());
+        judge(&event);
+        assert_ne!(event["class_uid"], 0, "{line}");
+        let text = event.to_string();
+        for (name, value) in original.as_object().unwrap() {
+            // A few words became numbers: of the status, the kind of the address is all there is.
+            let kept = text.contains(value.to_string().trim_matches('"')) || name == "status";
+            assert!(kept, "{name} is lost: {line}\n{text}");
+        }
+        assert_eq!(Heading::of(text.as_bytes()).event_id.as_deref(), original["event-id"].as_str());
+    }
+}
+
+#[test]
+fn what_has_no_class_is_a_base_event() {
+    let event =
+        translated(r#"{"activity-type":"MOON_LANDING","timestamp":"2026-07-31T08:15:30.042Z","craft":"eagle"}"#);
+    judge(&event);
+    assert_eq!((&event["class_uid"], &event["activity_name"]), (&json!(0), &json!("MOON_LANDING")));
+    assert_eq!((&event["time"], &event["unmapped"]), (&json!(1_785_485_730_042_u64), &json!({ "craft": "eagle" })));
+    // A class that demands what is not there is not claimed.
+    let nowhere = translated(r#"{"activity-type":"OPEN","path":"/a","user":"anna"}"#);
+    judge(&nowhere);
+    assert_eq!((&nowhere["class_uid"], &nowhere["unmapped"]["path"]), (&json!(0), &json!("/a")));
+    for line in ["{torn", "[1]", "", "\u{202e}"] {
+        let event = translated(line);
+        judge(&event);
+        assert_eq!(event["raw_data"], line);
+    }
+}
+
+#[test]
+fn a_line_stays_a_line() {
+    let treacherous = translate("{\"activity-type\":\"X\",\"a\":\"\\u202e\\n\\u007f\"}".as_bytes());
+    let text = String::from_utf8(treacherous).unwrap();
+    assert!(text.contains("\\u202e\\n\\u007f") && !text.contains('\n'), "{text}");
+}

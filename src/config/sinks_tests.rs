@@ -1,0 +1,153 @@
+//! Sinks that send elsewhere, filters and formats: what they become, and what is said of wrong ones.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::tests::{assert_problems, problems, read_text, with};
+use crate::audit::{BatchSettings, Encoding, Format, Framing, Fsync, SinkSettings, SinkTarget, SyslogAddress};
+
+fn sinks(events: &str) -> Vec<SinkSettings> {
+    let settings = read_text(&with(&format!("users: []\nevents:\n  - {events}\n")));
+    settings.unwrap_or_else(|problems| panic!("{problems}")).audit.sinks
+}
+
+fn sink(sink: &str) -> SinkTarget {
+    sinks(sink).remove(0).target
+}
+
+#[track_caller]
+fn wrong(events: &str, wanted: &[(&str, &str)]) {
+    assert_problems(&with(&format!("users: []\nevents: [{events}]\n")), wanted);
+}
+
+#[test]
+fn a_store_sink_has_its_defaults_and_takes_all_keys() {
+    let SinkTarget::Store(store) = sink("{ sink: store, target: 'local:/audit/', spool: spool }") else { panic!() };
+    assert_eq!((store.place.store.as_str(), store.place.folder.as_str()), ("local", "audit"));
+    assert_eq!(store.spool.folder, Path::new("/etc/lockgate/spool"));
+    assert_eq!((store.spool.limit, store.spool.fsync), (1 << 30, Fsync::Every(Duration::from_secs(1))));
+    let minute = Duration::from_secs(60);
+    assert_eq!(store.spool.batch, BatchSettings { events: 10_000, size: 8 << 20, age: minute });
+    let all = "{ sink: store, target: 'local:/', spool: /s, spool_limit: 64MiB, fsync: batch, batch: { events: 5, size: 1MiB, age: 2s } }";
+    let SinkTarget::Store(store) = sink(all) else { panic!() };
+    assert_eq!((store.place.folder.as_str(), store.spool.limit, store.spool.fsync), ("", 64 << 20, Fsync::Batch));
+    assert_eq!(store.spool.batch, BatchSettings { events: 5, size: 1 << 20, age: Duration::from_secs(2) });
+}
+
+#[test]
+fn a_syslog_sink_has_its_defaults_and_takes_all_keys() {
+    let SinkTarget::Syslog(syslog) = sink("{ sink: syslog, address: 'tcp://log.example.org:601' }") else { panic!() };
+    assert_eq!((syslog.facility, syslog.app_name.as_str(), syslog.framing), (10, "lockgate", Framing::OctetCounting));
+    assert_eq!(syslog.timeout, Duration::from_secs(10));
+    let all = "{ sink: syslog, address: 'tls://[::1]:6514', ca_file: ca.pem, facility: local7, app_name: sftp, \
+               framing: newline, timeout: 3s }";
+    let SinkTarget::Syslog(syslog) = sink(all) else { panic!() };
+    let SyslogAddress::Tls { to, ca_file } = &syslog.address else { panic!() };
+    assert_eq!((to.to_string().as_str(), ca_file.as_deref()), ("[::1]:6514", Some(Path::new("/etc/lockgate/ca.pem"))));
+    assert_eq!((syslog.facility, syslog.app_name.as_str(), syslog.framing), (23, "sftp", Framing::Newline));
+}
+
+#[test]
+fn an_http_sink_has_its_defaults_and_takes_all_keys() {
+    let SinkTarget::Http(http) = sink("{ sink: http, url: 'https://c.example.org/in', spool: s }") else { panic!() };
+    assert_eq!((http.encoding, http.gzip, http.headers.len()), (Encoding::Ndjson, false, 0));
+    let five = Duration::from_secs(5);
+    assert_eq!(http.spool.batch, BatchSettings { events: 1000, size: 1 << 20, age: five });
+    let all = "{ sink: http, url: 'http://c/?k=geheim', headers: { X-Key: geheim }, encoding: array, gzip: true, \
+               timeout: 5s, spool: s, batch: { events: 7 } }";
+    let SinkTarget::Http(http) = sink(all) else { panic!() };
+    assert_eq!((http.encoding, http.gzip, http.headers.len(), http.timeout), (Encoding::Array, true, 1, five));
+    assert_eq!(http.url.name, "http://c/");
+    assert!(!format!("{http:?}").contains("geheim"), "{http:?}");
+}
+
+#[test]
+fn filters_and_formats_are_of_any_sink() {
+    let all = "{ sink: stdout, format: ocsf, filter: { activities: [OPEN, CLOSE], except: [CLOSE], users: ['p-*'], status: [denied] } }";
+    let shape = sinks(all).remove(0).shape;
+    assert_eq!(shape.format, Format::Ocsf);
+    assert_eq!(shape.filter.activities.as_deref(), Some(&["OPEN".to_owned(), "CLOSE".to_owned()][..]));
+    assert_eq!((shape.filter.except.len(), shape.filter.status.as_deref().map(<[_]>::len)), (1, Some(1)));
+    assert!(shape.filter.users.is_some_and(|users| users.is_match("p-7") && !users.is_match("q")));
+}
+
+#[test]
+fn wrong_sinks_are_told_where_and_what_would_be_right() {
+    wrong(
+        "{ sink: store, target: 'lok:/a', spool: s }, { sink: store, target: 'local:/${user}', spool: t }, \
+         { sink: store, spool: u, batch: { events: 0, age: 10ms } }, { sink: store, target: 'local:/b' }, \
+         { sink: store, target: 'local:/c', spool: v, spool_limit: 16MiB, batch: { size: 32MiB } }, \
+         { sink: store, target: 'local:/d', spool: w, fsync: sometimes }",
+        &[
+            ("events[0].target", "no store named \"lok\""),
+            ("events[1].target", "is not replaced here"),
+            ("events[2].target", "is missing"),
+            ("events[2].batch.events", "must be from 1"),
+            ("events[2].batch.age", "must be from 1s"),
+            ("events[3]", "`spool` is missing"),
+            ("events[4]", "a batch may be larger than `spool_limit`"),
+            ("events[5].fsync", "write never, batch, or a duration"),
+        ],
+    );
+    wrong(
+        "{ sink: syslog, address: 'udp://a:514' }, { sink: syslog, address: 'tcp://a:1', ca_file: x, facility: locl0 }, \
+         { sink: syslog, address: 'unix:/dev/log', framing: newline, app_name: 'a b' }, { sink: syslog, path: x }",
+        &[
+            ("events[0].address", "write tcp://HOST:PORT"),
+            ("events[1].ca_file", "only tls:// has authorities"),
+            ("events[1].facility", "did you mean \"local0\"?"),
+            ("events[2].framing", "no choice of framing"),
+            ("events[2].app_name", "printable ASCII"),
+            ("events[3].address", "is missing"),
+            ("events[3].path", "unknown key"),
+        ],
+    );
+    wrong(
+        "{ sink: http, url: 'ftp://geheim/', spool: a, headers: { 'Content-Length': 1 } }, \
+         { sink: http, url: 'http://a/', spool: b, timeout: 0s }, { sink: http, url: 'http://c/', spool: ./b }",
+        &[
+            ("events[0].url", "write https://HOST/PATH"),
+            ("events[0].headers.Content-Length", "follows from the body"),
+            ("events[1].timeout", "must be from 1s"),
+            ("events[2]", "the same spool"),
+        ],
+    );
+    wrong(
+        "{ sink: stdout, format: ocfs, filter: { activities: [OPNE], users: ['[a'], status: [bad], except: [], x: 1 } }",
+        &[
+            ("events[0].format", "did you mean \"ocsf\"?"),
+            ("events[0].filter.activities[0]", "did you mean \"OPEN\"?"),
+            ("events[0].filter.users[0]", "is not a pattern"),
+            ("events[0].filter.status[0]", "is not one of"),
+            ("events[0].filter.except", "is empty"),
+            ("events[0].filter.x", "unknown key"),
+        ],
+    );
+}
+
+#[test]
+fn no_problem_repeats_a_credential() {
+    let text = "users: []\nevents: [{ sink: http, url: 'mailto:geheim-1', spool: s, headers: { A: \"geheim-2\\n\", \"geheim b\": c } }]";
+    let all = problems(&with(text)).join("\n");
+    assert!(!all.contains("geheim-"), "{all}");
+    assert!(all.contains("events[0].headers.A"), "{all}");
+}
+
+#[test]
+fn no_user_may_change_the_objects_of_a_store_sink() {
+    let text = |target: &str, permissions: &str| {
+        with(&format!(
+            "users: [{{ name: anna, password_hash: '$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$3m4h7oR1kq9mJm2s0cQeXv8bB6uYt5wLzN1pDfGhIjA', \
+             auth: password, home: [{{ entry: /, target: '{target}', permissions: {permissions} }}] }}]\n\
+             events: [{{ sink: store, target: 'local:/audit', spool: s }}]\n"
+        ))
+    };
+    for inside in ["local:/", "local:/audit", "local:/audit/${user}"] {
+        assert_problems(&text(inside, "read_write"), &[("events[0].target", "in the home of the user \"anna\"")]);
+        assert_problems(&text(inside, "[list, delete]"), &[("events[0].target", "choose another folder")]);
+        // An auditor may look.
+        read_text(&text(inside, "read_only")).unwrap();
+    }
+    read_text(&text("local:/audits", "read_write")).unwrap();
+}
