@@ -29,7 +29,7 @@ const MAX_FILE: u64 = 64 * 1024;
 const MAX_FILES: usize = 100_000;
 
 /// Files that are fetched at once.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 32;
 
 /// After so many files that could not be fetched, the others are left for the next round.
 const MOST_FAILURES: usize = 8;
