@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use super::folder::StoreFolder;
@@ -123,8 +123,8 @@ impl Roster {
                 let reader = directory.clone();
                 let mut round = tokio::spawn(async move { reader.round().await });
                 let first = match timeout(FIRST_ROUND_WITHIN, &mut round).await {
-                    Ok(Ok(round)) => First::Done(round),
-                    _ => First::Pending(round),
+                    Ok(round) => First::Done(round.unwrap_or_else(failed)),
+                    Err(_) => First::Pending(round),
                 };
                 (place, directory, first)
             });
@@ -202,7 +202,6 @@ impl Roster {
             First::Done(round) => round,
             First::Pending(round) => {
                 tracing::warn!(source = %folder.settings().source(), "the users take long to read");
-                let failed = |error| Round { outage: Some(format!("reading failed: {error}")), ..Round::default() };
                 round.await.unwrap_or_else(failed)
             }
         };
@@ -328,6 +327,10 @@ impl Roster {
         let origin = Origin::of_gateway(user);
         matches!(timeout(RECORDED_WITHIN, self.recorder.record(&origin, activity)).await, Ok(Ok(())))
     }
+}
+
+fn failed(error: JoinError) -> Round {
+    Round { outage: Some(format!("reading failed: {error}")), ..Round::default() }
 }
 
 fn farewell(lapse: Lapse) -> Farewell {
