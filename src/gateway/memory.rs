@@ -38,6 +38,11 @@ impl Memory {
         self.told.lock().await.get(source).cloned().unwrap_or_default()
     }
 
+    /// What was told of every source.
+    pub(super) async fn all(&self) -> BTreeMap<String, Told> {
+        self.told.lock().await.clone()
+    }
+
     /// Keeps what was told of one source, or forgets it. A file that cannot be written is only logged: what it lacks is told
     /// twice.
     pub(super) async fn keep(&self, source: &str, told: Option<Told>) {

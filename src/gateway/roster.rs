@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use super::folder::StoreFolder;
@@ -25,6 +25,9 @@ const FIRST_ROUND_WITHIN: Duration = Duration::from_secs(20);
 
 /// How long one event may take before it is left for the next round.
 const RECORDED_WITHIN: Duration = Duration::from_secs(10);
+
+/// How often it is tried to tell of folders that are gone.
+const RETIRED_EVERY: Duration = Duration::from_secs(60);
 
 /// How many files that are passed over are told one by one in one round.
 const MOST_PASSED_OVER: usize = 20;
@@ -48,7 +51,7 @@ struct Running {
 /// The sources of one configuration, each folder read once, and not yet followed.
 #[derive(Debug)]
 pub(super) struct Opened {
-    folders: Vec<(Arc<KeysDirectory>, Option<Round>)>,
+    folders: Vec<(Arc<KeysDirectory>, First)>,
     /// All sources but the configuration, in their order.
     others: Vec<(Arc<str>, Arc<dyn Directory>)>,
     /// The users of the configuration.
@@ -56,6 +59,14 @@ pub(super) struct Opened {
     authorities: Vec<AuthorizedKey>,
     /// How long a connection that was taken before a reload may still let somebody in.
     login_grace: Duration,
+}
+
+/// The first round of a folder.
+#[derive(Debug)]
+enum First {
+    Done(Round),
+    /// It takes long; until it ends, nobody of the folder logs in.
+    Pending(JoinHandle<Round>),
 }
 
 /// What the users of a folder meet in the configuration.
@@ -108,14 +119,20 @@ impl Roster {
                     Some(before) => before.replaced(keys, folder).await,
                     None => KeysDirectory::new(keys, folder, told),
                 };
-                let round = timeout(FIRST_ROUND_WITHIN, directory.round()).await.ok();
-                (place, Arc::new(directory), round)
+                let directory = Arc::new(directory);
+                let reader = directory.clone();
+                let mut round = tokio::spawn(async move { reader.round().await });
+                let first = match timeout(FIRST_ROUND_WITHIN, &mut round).await {
+                    Ok(round) => First::Done(round.unwrap_or_else(failed)),
+                    Err(_) => First::Pending(round),
+                };
+                (place, directory, first)
             });
         }
         let mut folders = Vec::new();
-        for (place, folder, round) in opening.join_all().await {
+        for (place, folder, first) in opening.join_all().await {
             others.push((place, folder.settings().source(), folder.clone()));
-            folders.push((folder, round));
+            folders.push((folder, first));
         }
         others.sort_by_key(|(place, ..)| *place);
         Ok(Opened {
@@ -144,10 +161,7 @@ impl Roster {
             std::mem::take(&mut *place)
         };
         before.tasks.abort_all();
-        let gone = before.folders.into_iter().filter(|old| !sources.contains(&old.settings().source()));
-        for folder in gone {
-            running.tasks.spawn(self.clone().retire(folder));
-        }
+        running.tasks.spawn(self.clone().retire_all_but(sources.clone()));
         let users: HashMap<Arc<str>, User> = fixed.into_iter().map(|user| (user.name.clone(), user)).collect();
         let roster = self.clone();
         running.tasks.spawn(async move {
@@ -182,13 +196,15 @@ impl Roster {
     }
 
     /// One round after the other.
-    async fn follow_folder(self: Arc<Self>, folder: Arc<KeysDirectory>, first: Option<Round>, beside: Arc<Beside>) {
+    async fn follow_folder(self: Arc<Self>, folder: Arc<KeysDirectory>, first: First, beside: Arc<Beside>) {
         let mut outage = None;
-        let late = || Round {
-            outage: Some(format!("no answer within {} s", FIRST_ROUND_WITHIN.as_secs())),
-            ..Round::default()
+        let mut round = match first {
+            First::Done(round) => round,
+            First::Pending(round) => {
+                tracing::warn!(source = %folder.settings().source(), "the users take long to read");
+                round.await.unwrap_or_else(failed)
+            }
         };
-        let mut round = first.unwrap_or_else(late);
         loop {
             self.settle(&folder, round, &mut outage, &beside).await;
             tokio::time::sleep(folder.settings().every).await;
@@ -278,18 +294,43 @@ impl Roster {
         }
     }
 
-    /// The configuration names this folder no more.
-    async fn retire(self: Arc<Self>, folder: Arc<KeysDirectory>) {
-        let source = folder.settings().source();
-        let changes = folder.told().await.all_removed("the configuration does not name this folder any more");
-        self.tell_changes(&folder, &source, &changes).await;
-        self.memory.keep(&source, None).await;
+    /// Tells of the users of folders that the configuration does not name any more, since a reload or since an earlier process.
+    async fn retire_all_but(self: Arc<Self>, sources: Vec<Arc<str>>) {
+        while self.retire_now(&sources).await.is_none() {
+            tokio::time::sleep(RETIRED_EVERY).await;
+        }
+    }
+
+    /// `None` when something could not be told.
+    async fn retire_now(&self, sources: &[Arc<str>]) -> Option<()> {
+        for (source, told) in self.memory.all().await {
+            if sources.iter().any(|named| **named == *source) {
+                continue;
+            }
+            let mut left = told.clone();
+            let mut complete = true;
+            for change in told.all_removed("the configuration does not name this folder any more") {
+                complete = self.record(Some(change.user.clone()), activity_of(&source, &change)).await;
+                if !complete {
+                    tracing::error!(%source, "a change of users could not be recorded; it is told later");
+                    break;
+                }
+                left.note(&change);
+            }
+            self.memory.keep(&source, (!complete).then_some(left)).await;
+            complete.then_some(())?;
+        }
+        Some(())
     }
 
     async fn record(&self, user: Option<Arc<str>>, activity: Activity) -> bool {
         let origin = Origin::of_gateway(user);
         matches!(timeout(RECORDED_WITHIN, self.recorder.record(&origin, activity)).await, Ok(Ok(())))
     }
+}
+
+fn failed(error: JoinError) -> Round {
+    Round { outage: Some(format!("reading failed: {error}")), ..Round::default() }
 }
 
 fn farewell(lapse: Lapse) -> Farewell {

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -155,6 +155,13 @@ fn a_restart_tells_what_changed_meanwhile() {
     gateway.client("ben", &ben).sftp("pwd\n").succeeded();
     let told = gateway.events.of_type("USER_ADDED").len() + gateway.events.of_type("USER_CHANGED").len();
     assert_eq!(told, 1, "of ben there is nothing new");
+    gateway.stop();
+    // A folder that the next process is not to read any more.
+    let mut desk = desk;
+    desk.setup.config.as_object_mut().unwrap().remove("users_from");
+    let gateway = desk.setup.start();
+    change(&gateway, "USER_REMOVED", "ben", &[&ben]);
+    change(&gateway, "USER_REMOVED", "carl", &[&carl]);
     gateway.stop();
 }
 
@@ -437,4 +444,27 @@ fn an_online_check_reads_the_folder() {
         assert!(checked.stderr.contains(said), "{checked}");
     }
     assert!(checked.stdout.contains("1 user and 1 source of users"), "{checked}");
+}
+
+/// Ten thousand users: the gateway is there soon, a change is found without reading the others, and memory stays small.
+#[test]
+fn ten_thousand_users_are_read_at_the_start() {
+    let desk = Desk::new();
+    let (key, other) = (desk.setup.key("all"), desk.setup.key("other"));
+    let folder = desk.root.join("public-keys");
+    for n in 0..10_000 {
+        fs::write(folder.join(format!("user{n}.pub")), &key.public).unwrap();
+    }
+    let began = Instant::now();
+    let gateway = desk.setup.start();
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    gateway.client("user9999", &key).sftp("pwd\n").succeeded();
+    until("every user on record", Duration::from_secs(60), || {
+        (gateway.events.of_type("USER_ADDED").len() == 10_000).then_some(())
+    });
+    desk.put("user5000.pub", &[&other.public]);
+    change(&gateway, "USER_CHANGED", "user5000", &[&other]);
+    assert!(gateway.peak_memory() < 128 << 20, "{}", gateway.peak_memory());
+    eprintln!("all told after {:?}, at most {} MiB", began.elapsed(), gateway.peak_memory() >> 20);
+    gateway.stop();
 }

@@ -29,7 +29,7 @@ const MAX_FILE: u64 = 64 * 1024;
 const MAX_FILES: usize = 100_000;
 
 /// Files that are fetched at once.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 32;
 
 /// After so many files that could not be fetched, the others are left for the next round.
 const MOST_FAILURES: usize = 8;
@@ -194,14 +194,15 @@ impl KeysDirectory {
     /// Reads what changed since the last round; it holds for logins when this returns. When the future is dropped, nothing
     /// has changed.
     pub async fn round(&self) -> Round {
-        let mut state = self.state.lock().await;
+        // Whoever takes over does not have to wait for a store that does not answer.
+        let before = self.state.lock().await.seen.clone();
         let listed = match self.folder.list(MAX_FILES).await {
             Ok(listed) => listed,
             Err(what) => return Round { outage: Some(what), ..Round::default() },
         };
         let (mut seen, mut wanted, mut passed_over) = (BTreeMap::new(), Vec::new(), Vec::new());
         for file in listed {
-            match state.seen.get(&file.name) {
+            match before.get(&file.name) {
                 Some(known) if known.version == file.version => {
                     seen.insert(file.name, known.clone());
                 }
@@ -219,11 +220,12 @@ impl KeysDirectory {
             seen.insert(file.name, Seen { version: file.version, content: Arc::new(content) });
         }
         for name in &failed {
-            if let Some(known) = state.seen.get(name) {
+            if let Some(known) = before.get(name) {
                 seen.insert(name.clone(), known.clone());
             }
         }
         let unknown: BTreeSet<&str> = failed.iter().filter_map(|name| user_of(name)).collect();
+        let mut state = self.state.lock().await;
         self.publish(&seen);
         let changes = state.told.changes(&contents(&seen), &unknown);
         state.seen = seen;
