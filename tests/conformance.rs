@@ -127,6 +127,7 @@ conformance! {
     directories::parents_come_with_files,
     directories::the_root_is_a_directory,
     listings::an_empty_directory_lists_nothing,
+    listings::the_first_page_tells_the_directorys_own_time,
     listings::names_and_sizes_are_listed,
     listings::pages_lose_and_repeat_nothing,
     listings::names_that_share_a_beginning_are_told_apart,

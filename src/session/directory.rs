@@ -49,13 +49,16 @@ impl Directory {
         &self.path
     }
 
-    /// What `.` and `..` show: the true kind and mode. Times are left out; to know them costs requests to the store.
+    /// What `.` and `..` show: the true kind and mode, and the time where the listing brought it. To know that of `..` would cost
+    /// requests to the store, except above the root, which is itself.
     pub fn dots(&self) -> [Attributes; 2] {
-        let above = self.path.parent().unwrap_or_else(LogicalPath::root);
-        [&self.path, &above].map(|path| {
-            let directory = crate::vfs::Attributes { kind: Kind::Directory, size: 0, mtime: None };
+        let shown = |path: &LogicalPath, mtime| {
+            let directory = crate::vfs::Attributes { kind: Kind::Directory, size: 0, mtime };
             Attributes::shown(self.session.rules(), path, directory)
-        })
+        };
+        let this = shown(&self.path, self.listing.changed());
+        let above = self.path.parent().map_or_else(|| this.clone(), |above| shown(&above, None));
+        [this, above]
     }
 
     /// The next entries with attributes as [`Session::stat`] shows them; `None` after the last. Without `.` and `..`.

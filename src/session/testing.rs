@@ -26,7 +26,11 @@ impl Home {
     /// Entries are: where the client sees it, the directory in the store, what is allowed.
     pub(crate) async fn new(entries: &[(&str, &str, Permissions)]) -> Home {
         let settings = stores::Settings { name: "memory".into(), url: "memory:///".into(), options: Vec::new() };
-        let store = stores::open(&settings).unwrap();
+        Home::over(stores::open(&settings).unwrap(), entries).await
+    }
+
+    /// The same on another store.
+    pub(crate) async fn over(store: Arc<dyn Store>, entries: &[(&str, &str, Permissions)]) -> Home {
         let sink = Arc::new(MemorySink::default());
         let recorder = Recorder::start(audit::Settings {
             server: "test".into(),
@@ -46,7 +50,7 @@ impl Home {
         .unwrap();
         let home = entries.iter().map(|(entry, target, permissions)| HomeEntry {
             entry: LogicalPath::parse_str(entry).unwrap(),
-            store: "memory".into(),
+            store: store.name().into(),
             target: (*target).into(),
             permissions: *permissions,
         });

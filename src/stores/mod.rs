@@ -72,6 +72,8 @@ pub struct Page {
     pub skipped: Skipped,
     /// Where the next page starts; `None` after the last.
     pub next: Option<PageToken>,
+    /// On the first page, the directory's own last change, where the store tells it without another request.
+    pub changed: Option<SystemTime>,
 }
 
 /// Keys that a listing left out.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::path::LogicalPath;
 use crate::stores::{self, Kind, Page, PageToken, Skipped, StoreError, StoreErrorKind, StoreResult};
@@ -19,6 +20,7 @@ pub struct Listing {
     home_given: bool,
     next: Next,
     skipped: Skipped,
+    changed: Option<SystemTime>,
 }
 
 /// Where the next page comes from.
@@ -40,15 +42,16 @@ impl Vfs {
     /// # Errors
     /// [`StoreErrorKind::NotFound`]; [`StoreErrorKind::NotADirectory`] for a file.
     pub async fn open_directory(&self, path: &LogicalPath) -> VfsResult<Listing> {
-        let next = match self.mounts.find(path)? {
-            Place::Virtual => Next::Nothing,
+        let (next, changed) = match self.mounts.find(path)? {
+            Place::Virtual => (Next::Nothing, None),
             Place::Stored(spot) => {
                 let page = first_page(&spot).await.map_err(VfsError::at(path))?;
-                Next::Here(spot, page)
+                let changed = page.changed;
+                (Next::Here(spot, page), changed)
             }
         };
         let home = self.mounts.names_in(path);
-        Ok(Listing { path: path.clone(), home, home_given: false, next, skipped: Skipped::default() })
+        Ok(Listing { path: path.clone(), home, home_given: false, next, skipped: Skipped::default(), changed })
     }
 }
 
@@ -91,6 +94,11 @@ impl Listing {
                 return Ok(None);
             }
         }
+    }
+
+    /// The directory's own last change, where the store told it with the first page.
+    pub fn changed(&self) -> Option<SystemTime> {
+        self.changed
     }
 
     /// What was left out so far because it cannot be shown.

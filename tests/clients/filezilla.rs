@@ -22,6 +22,10 @@ fn filezilla() {
     check_files(&place, &filezilla);
     check_trees(&place, &filezilla);
     check_names(&place, &filezilla);
+    for entry in filezilla.run(&["list", "/"]).lines() {
+        // A time that is not known would show as this.
+        assert!(!entry.contains("1970"), "{entry}");
+    }
     let run = |verb: &str, from: &str, to: &str| drop(filezilla.run(&[verb, from, to]));
     check_resume(&place, |from, to| run("reput", from, to), |from, to| run("reget", from, to));
     assert_eq!(mtime(&place.root.join("resumed")), mtime(&place.local("resumed")), "the time is kept");

@@ -18,6 +18,20 @@ pub async fn an_empty_directory_lists_nothing(fixture: Fixture) {
     }
 }
 
+pub async fn the_first_page_tells_the_directorys_own_time(fixture: Fixture) {
+    let store = &*fixture.store;
+    store.make_directory(&key("d")).await.unwrap();
+    put(store, "d/f", "x").await;
+    let (page, stat) = (store.list(&key("d"), None).await.unwrap(), store.stat(&key("d")).await.unwrap());
+    // Not every store lists a marker beside what lies in its directory; folders have their time always.
+    assert!(
+        page.changed == stat.mtime && (page.changed.is_some() || fixture.has_parts()),
+        "{:?} {stat:?}",
+        page.changed
+    );
+    assert_eq!(page.entries.len(), 1);
+}
+
 pub async fn names_and_sizes_are_listed(fixture: Fixture) {
     let store = &*fixture.store;
     put(store, "d/small", "x").await;

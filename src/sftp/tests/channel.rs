@@ -333,6 +333,22 @@ async fn extensions_answer_as_openssh_does() {
 }
 
 #[tokio::test]
+async fn a_directory_shows_itself_as_stat_does() {
+    let home = Home::open().await;
+    let mut client = Client::start(home.session()).await;
+    assert_eq!(client.call(14, &[&string("/d"), &[0; 4]]).await.status(), OK);
+    let stat = client.call(17, &[&string("/d")]).await.rest;
+    let handle = string(client.call(11, &[&string("/d")]).await.string());
+    let listed = client.call(12, &[&handle]).await;
+    assert_eq!(listed.names(), [".", ".."]);
+    let own = &listed.rest[4 + string(".").len()..];
+    let length = usize::try_from(u32::from_be_bytes(own[..4].try_into().unwrap())).unwrap();
+    let (longname, attributes) = (std::str::from_utf8(&own[4..4 + length]).unwrap(), &own[4 + length..]);
+    assert_eq!(attributes[..stat.len()], stat[..]);
+    assert!(longname.starts_with("drwxr-xr-x ") && longname.ends_with(" ."), "{longname}");
+}
+
+#[tokio::test]
 async fn names_of_others_are_not_told() {
     let home = Home::open().await;
     let mut client = Client::start(home.session()).await;

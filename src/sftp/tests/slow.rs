@@ -8,16 +8,12 @@ use bytes::Bytes;
 
 use super::pipe::Client;
 use super::string;
-use crate::audit::{self, MemorySink, OnFailure, Origin, Protocol, Recorder, SinkSettings, SinkTarget};
-use crate::path::LogicalPath;
 use crate::policy::Permissions;
-use crate::session::{Backing, Login, Session};
+use crate::session::testing::Home;
 use crate::stores::{
     self, Capacity, Existing, Key, Object, Page, PageToken, PartLimits, PutOptions, Stat, Store, StoreResult, Upload,
     Written,
 };
-use crate::users::{HomeEntry, User};
-use crate::vfs::{self, PartialUploads, Transfers};
 
 const DELAY: Duration = Duration::from_millis(100);
 
@@ -84,46 +80,16 @@ impl Store for FarAway {
     }
 }
 
-async fn far_session(staging: &tempfile::TempDir) -> Arc<Session> {
+async fn far_home() -> Home {
     let settings = stores::Settings { name: "far".into(), url: "memory:///".into(), options: Vec::new() };
-    let store: Arc<dyn Store> = Arc::new(FarAway(stores::open(&settings).unwrap()));
-    let sink = SinkTarget::Memory(Arc::new(MemorySink::default()));
-    let recorder = Recorder::start(audit::Settings {
-        server: "test".into(),
-        resource_arn: "lockgate:server/test".into(),
-        sinks: vec![SinkSettings::of(sink, OnFailure::Refuse)],
-        chain: None,
-    });
-    let transfers = Transfers::new(vfs::Settings {
-        transfer_memory: 64 << 20,
-        staging: 1 << 30,
-        staging_folder: staging.path().to_owned(),
-        partial_uploads: PartialUploads::Discard,
-    });
-    let home = HomeEntry {
-        entry: LogicalPath::root(),
-        store: "far".into(),
-        target: String::new(),
-        permissions: Permissions::READ_WRITE,
-    };
-    let user = User { home: vec![home], ..crate::users::testing::user("demo") };
-    let origin = Origin {
-        session_id: "00112233445566778899".into(),
-        source_ip: [192, 0, 2, 1].into(),
-        source_port: 40000,
-        user: Some("demo".into()),
-        protocol: None,
-        client: None,
-    };
-    let backing = Backing { stores: vec![store], transfers: transfers.unwrap(), strict_setstat: false };
-    let login = Login::new(Arc::new(user), origin, &backing, recorder.await.unwrap());
-    login.unwrap().session(Protocol::Sftp)
+    let store = Arc::new(FarAway(stores::open(&settings).unwrap()));
+    Home::over(store, &[("/", "", Permissions::READ_WRITE)]).await
 }
 
 #[tokio::test]
 async fn what_follows_a_close_sees_the_file_without_waiting_for_the_answer() {
-    let staging = tempfile::tempdir().unwrap();
-    let mut client = Client::start(far_session(&staging).await).await;
+    let home = far_home().await;
+    let mut client = Client::start(home.session()).await;
     let mtime = 1_700_000_000u32.to_be_bytes();
     let times = [&[0, 0, 0, 8][..], &mtime, &mtime].concat();
     for after_close in [
@@ -148,8 +114,8 @@ async fn what_follows_a_close_sees_the_file_without_waiting_for_the_answer() {
 
 #[tokio::test]
 async fn requests_that_do_not_matter_to_one_another_share_the_way() {
-    let staging = tempfile::tempdir().unwrap();
-    let mut client = Client::start(far_session(&staging).await).await;
+    let home = far_home().await;
+    let mut client = Client::start(home.session()).await;
 
     let started = Instant::now();
     let stats: Vec<u32> = {

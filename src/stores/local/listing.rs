@@ -62,6 +62,10 @@ impl OpenListings {
 pub(super) fn page(root: &Root, key: &Key, from: Option<&PageToken>) -> StoreResult<Page> {
     let mut folder = resume(root, key, from)?;
     let mut page = Page::default();
+    if from.is_none() {
+        let own = folder.stat().map_err(at("list", key))?;
+        page.changed = system_time(own.st_mtime, own.st_mtime_nsec);
+    }
     let mut cookie = 0;
     for _ in 0..SCAN {
         let Some(entry) = folder.read() else { return Ok(page) };

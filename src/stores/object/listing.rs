@@ -70,7 +70,9 @@ pub(super) async fn page(store: &ObjectBacked, key: &Key, from: Option<PageToken
 /// Turns a raw page into entries. `held` came from the page before. Also gives the names of the files whose kept time the
 /// store does not list.
 fn shape(directory: &Key, prefix: &str, raw: RawPage, held: Vec<Held>) -> (Page, HashSet<String>) {
-    let mut page = Page { skipped: raw.skipped, ..Page::default() };
+    // The directory's marker stands among what lies in it.
+    let changed = raw.objects.iter().find(|object| object.key == prefix).and_then(|marker| marker.modified);
+    let mut page = Page { skipped: raw.skipped, changed, ..Page::default() };
     // A marker that stands under the directory's own name (Azure) comes as the name with a slash.
     let last_object = raw.objects.last().map(|object| object.key.trim_end_matches('/'));
     let last = last_object.max(raw.prefixes.last().map(String::as_str)).and_then(|key| key.strip_prefix(prefix));

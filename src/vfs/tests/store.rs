@@ -327,7 +327,7 @@ impl Store for TestStore {
         let entries: Vec<Entry> = taken.map(|(n, s)| Entry { name: n.clone(), stat: s.clone() }).collect();
         let next = rest.next().map(|_| PageToken(entries.last().unwrap().name.clone()));
         let skipped = Skipped { count: state.skipped, first: (state.skipped > 0).then(|| "a//b".into()) };
-        Ok(Page { entries, skipped, next })
+        Ok(Page { entries, skipped, next, changed: None })
     }
 
     async fn open(&self, key: &Key) -> StoreResult<Arc<dyn Object>> {
