@@ -25,9 +25,14 @@ pub enum Format {
 }
 
 impl Shape {
+    /// Whether every line passes as it is: the sink then holds the whole trail.
+    pub(in crate::audit) fn is_plain(&self) -> bool {
+        self.filter.takes_all() && self.format == Format::TransferFamily
+    }
+
     /// The lines, and how many, that pass of these, in their form.
     pub(super) fn apply(&self, lines: Bytes, events: usize) -> (Bytes, usize) {
-        if self.filter.takes_all() && self.format == Format::TransferFamily {
+        if self.is_plain() {
             return (lines, events);
         }
         let mut shaped = Vec::with_capacity(lines.len());
