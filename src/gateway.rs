@@ -247,8 +247,21 @@ fn open_archives(
     Ok(archives)
 }
 
+/// When the parts that a killed gateway left are removed, after the start or a reload: more than once, because a store that does
+/// not answer may come back, and one that is slow may still be making an upload that was asked for. Nothing is asked where the
+/// journal knows of nothing.
+const REMOVALS_AFTER: [Duration; 4] =
+    [Duration::ZERO, Duration::from_secs(5), Duration::from_secs(60), Duration::from_secs(320)];
+
 /// Removes the parts that a killed gateway left in the stores.
 async fn remove_unfinished(stores: Vec<Arc<dyn Store>>) {
+    for pause in REMOVALS_AFTER {
+        tokio::time::sleep(pause).await;
+        remove_unfinished_once(&stores).await;
+    }
+}
+
+async fn remove_unfinished_once(stores: &[Arc<dyn Store>]) {
     for store in stores {
         match store.remove_unfinished().await {
             Ok(0) => {}
@@ -256,7 +269,7 @@ async fn remove_unfinished(stores: Vec<Arc<dyn Store>>) {
             Err(error) => tracing::warn!(
                 store = store.name(),
                 %error,
-                "parts of unfinished uploads stay in the store until the next start"
+                "parts of unfinished uploads stay in the store for now"
             ),
         }
     }

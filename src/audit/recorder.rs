@@ -236,8 +236,9 @@ fn open_chain(settings: &Settings) -> io::Result<Opening> {
         .sinks
         .iter()
         .filter_map(|sink| match &sink.target {
-            SinkTarget::File { path, .. } => Some(path.as_path()),
-            SinkTarget::Stdout
+            SinkTarget::File { path, .. } if sink.shape.is_plain() => Some(path.as_path()),
+            SinkTarget::File { .. }
+            | SinkTarget::Stdout
             | SinkTarget::Memory(_)
             | SinkTarget::Store(_)
             | SinkTarget::Syslog(_)

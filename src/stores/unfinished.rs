@@ -19,6 +19,9 @@ use serde::{Deserialize, Serialize};
 
 use super::StoreResult;
 
+/// How long after it was asked for, in seconds, an upload may still come into being.
+const ASKED_LATELY: u64 = 300;
+
 /// How the names of journals begin.
 const PREFIX: &str = "lockgate-uploads-";
 
@@ -74,6 +77,8 @@ enum Line {
 pub(super) struct Entry {
     journal: Arc<Unfinished>,
     number: u64,
+    /// Of a process that is gone.
+    inherited: bool,
     settled: bool,
 }
 
@@ -101,7 +106,7 @@ impl BucketJournal {
     }
 
     /// Removes what is left over, as far as `remove` can; gives the sum of what it says, or else its first error. What it
-    /// fails for is tried again the next time.
+    /// fails for, and what it finds nothing of although it was begun lately, is tried again the next time.
     pub(super) async fn remove_left_over<F>(&self, remove: impl Fn(Begun) -> F) -> StoreResult<u64>
     where
         F: Future<Output = StoreResult<u64>>,
@@ -110,7 +115,10 @@ impl BucketJournal {
         let mut removed = 0;
         let mut failed = None;
         for (entry, begun) in left_over {
+            let (unnamed, at) = (begun.id.is_none(), begun.at);
             match remove(begun).await {
+                // The store may still be making the upload that the dead process asked for.
+                Ok(0) if unnamed && seconds_now().saturating_sub(at) < ASKED_LATELY => {}
                 Ok(uploads) => {
                     removed += uploads;
                     entry.settled();
@@ -142,9 +150,9 @@ impl Unfinished {
 
     /// Notes that the store is about to be asked for an upload.
     fn begin(self: &Arc<Self>, bucket: &str, key: &str) -> Entry {
-        let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let at = seconds_now();
         let number = self.locked().add(Begun { bucket: bucket.to_owned(), key: key.to_owned(), id: None, at });
-        Entry { journal: Arc::clone(self), number, settled: false }
+        Entry { journal: Arc::clone(self), number, inherited: false, settled: false }
     }
 
     /// What is left in a bucket of uploads that nobody holds any more. Each is given to one.
@@ -155,7 +163,10 @@ impl Unfinished {
         for number in numbers {
             match state.open.get(&number) {
                 Some(begun) if begun.bucket == bucket => {
-                    taken.push((Entry { journal: Arc::clone(self), number, settled: false }, begun.clone()));
+                    taken.push((
+                        Entry { journal: Arc::clone(self), number, inherited: true, settled: false },
+                        begun.clone(),
+                    ));
                 }
                 Some(_) => state.left_over.push(number),
                 None => {}
@@ -235,8 +246,9 @@ impl Drop for Entry {
             return;
         }
         let mut state = self.journal.locked();
-        // One without a name is looked for by its key, which a living upload may have as well: that is for the next start.
-        if state.open.get(&self.number).is_some_and(|begun| begun.id.is_some()) {
+        // One of this process without a name is looked for by its key, which a living upload may have as well: that is for the
+        // next start.
+        if state.open.get(&self.number).is_some_and(|begun| self.inherited || begun.id.is_some()) {
             state.left_over.push(self.number);
         }
     }
@@ -286,6 +298,10 @@ impl State {
         // However many are open, the next shortening is as far away.
         self.written = 0;
     }
+}
+
+fn seconds_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// A new, locked journal.
