@@ -218,7 +218,7 @@ setstat: true
             ("server.host_keys", "is empty"),
             ("server.security_policy", "did you mean \"modern\"?"),
             ("server.rekey.data", "must be from 1MiB to 1GiB"),
-            ("server.rekey.time", "must be from 1s to 24h"),
+            ("server.rekey.time", "must be from 1s to 1d"),
             ("server.rekey.packets", "unknown key; the keys here are"),
             ("server.banner", "expected text, found a list"),
             ("server.proxy_from[0]", "write 10.0.0.0/8"),
