@@ -53,7 +53,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("ppp", &["ssh"]),
     ("flate2", &["audit"]),
     ("rustls", &["audit"]),
-    ("globset", &["audit"]),
+    ("globset", &["audit", "config"]),
     ("reqwest", &["audit", "users"]),
     ("russh_sftp", &["sftp"]),
     ("object_store", &["stores", "vfs", "users", "audit"]),

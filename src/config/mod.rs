@@ -97,3 +97,5 @@ mod documents_tests;
 mod sinks_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod users_tests;

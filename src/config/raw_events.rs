@@ -20,7 +20,7 @@ pub(super) struct Sink {
 #[derive(Debug)]
 pub(super) enum Target {
     Stdout,
-    File(At<String>, FileCare),
+    File(At<String>, Box<FileCare>),
     Store(Box<StoreSink>),
     Syslog(Box<SyslogSink>),
     Http(Box<HttpSink>),
@@ -74,7 +74,7 @@ fn read_target(kind: Kind, at: At<()>, section: &mut Section<'_>, problems: &mut
         }
         Kind::File => {
             let path = section.need("path", "the file that events are appended to", problems);
-            let care = read_file_care(section, problems);
+            let care = Box::new(read_file_care(section, problems));
             Target::File(path.and_then(|path| path.placed_text(problems))?, care)
         }
         Kind::Store => Target::Store(Box::new(read_store(at, section, problems))),

@@ -10,7 +10,7 @@ use crate::policy::{Permission, Permissions};
 use crate::users::AuthMode;
 use crate::vfs::PartialUploads;
 
-const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPUsGt9kYZpqstR//YZc+4wKPWd0rm3aJiUgH6p/x+EI laptop";
+pub(super) const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPUsGt9kYZpqstR//YZc+4wKPWd0rm3aJiUgH6p/x+EI laptop";
 const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$3m4h7oR1kq9mJm2s0cQeXv8bB6uYt5wLzN1pDfGhIjA";
 
 fn around(folder: &Path) -> Surroundings {
@@ -52,7 +52,7 @@ pub(super) fn with(more: &str) -> String {
     )
 }
 
-fn with_user(user: &str) -> String {
+pub(super) fn with_user(user: &str) -> String {
     with(&format!("users:\n  - {}\n", user.replace('\n', "\n    ")))
 }
 
@@ -546,57 +546,4 @@ fn a_file_is_read_from_its_folder_and_checked() {
     assert_eq!(load(&file).unwrap().ssh.host_keys, [folder.path().join("host_key")]);
     std::fs::write(&file, b"server: \xff").unwrap();
     assert!(load(&file).unwrap_err().to_string().contains("the file is not UTF-8 text"));
-}
-
-#[test]
-fn the_bounds_of_a_user_are_read() {
-    let user = |more: &str| {
-        with_user(&format!("{{ name: a, public_keys: [\"{KEY}\"], {more}, home: [{{ entry: /, target: local:/ }}] }}"))
-    };
-    let settings = read_text(&user("expires: 2027-12-31, allow_from: [10.0.0.0/8, \"::1\"], sessions: 3")).unwrap();
-    let bounds = &settings.users[0].bounds;
-    assert_eq!(bounds.expires.unwrap().to_rfc3339(), "2027-12-31T00:00:00+00:00");
-    assert_eq!(bounds.allow_from.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.0/8", "::1/128"]);
-    assert_eq!(bounds.sessions, Some(3));
-    let settings = read_text(&user("expires: \"2027-12-31T18:00:00+02:00\"")).unwrap();
-    assert_eq!(settings.users[0].bounds.expires.unwrap().to_rfc3339(), "2027-12-31T16:00:00+00:00");
-    assert_problems(
-        &user("expires: tomorrow, allow_from: [10.0.0.1/8, example.org], sessions: 0, principals: [\"\", b]"),
-        &[
-            ("users[0].expires", "neither a date nor a time"),
-            ("users[0].allow_from[0]", "write 10.0.0.0/8"),
-            ("users[0].allow_from[1]", "no IP address"),
-            ("users[0].sessions", "must be from 1 to"),
-            ("users[0].principals[0]", "a name in a certificate"),
-        ],
-    );
-    for wrong in ["2027-13-01", "2027-12-31 ", "2027-12-31T18:00:00", "31.12.2027"] {
-        assert_problems(&user(&format!("expires: \"{wrong}\"")), &[("users[0].expires", "neither")]);
-    }
-    assert_problems(
-        &user("allow_from: [], principals: []"),
-        &[("users[0].allow_from", "is empty"), ("users[0].principals", "is empty")],
-    );
-}
-
-#[test]
-fn an_authority_stands_in_for_keys() {
-    let home = "home: [{ entry: /, target: local:/ }]";
-    let trusting = |authorities: &str, user: &str| {
-        with(&format!("trusted_user_ca_keys: [{authorities}]\nusers:\n  - {{ name: a, {user} {home} }}\n"))
-    };
-    let settings = read_text(&trusting(&format!("\"{KEY}\""), "principals: [a, b],")).unwrap();
-    assert_eq!(settings.authorities.len(), 1);
-    assert_eq!(settings.users[0].principals, ["a", "b"]);
-    let of_one = format!("public_keys: ['cert-authority,principals=\"x\" {KEY}'],");
-    let settings = read_text(&trusting("", &of_one)).unwrap();
-    assert!(settings.users[0].keys[0].is_authority());
-    assert_problems(&trusting("", ""), &[("users[0]", "there are no public_keys")]);
-    assert_problems(
-        &trusting(&format!("'cert-authority {KEY}', rubbish"), ""),
-        &[
-            ("trusted_user_ca_keys[0]", "every key here is an authority's"),
-            ("trusted_user_ca_keys[1]", "not a key type"),
-        ],
-    );
 }

@@ -1,0 +1,57 @@
+//! What a user of the configuration may have beside keys, and who vouches for keys.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use super::tests::{KEY, assert_problems, read_text, with, with_user};
+
+#[test]
+fn the_bounds_of_a_user_are_read() {
+    let user = |more: &str| {
+        with_user(&format!("{{ name: a, public_keys: [\"{KEY}\"], {more}, home: [{{ entry: /, target: local:/ }}] }}"))
+    };
+    let settings = read_text(&user("expires: 2027-12-31, allow_from: [10.0.0.0/8, \"::1\"], sessions: 3")).unwrap();
+    let bounds = &settings.users[0].bounds;
+    assert_eq!(bounds.expires.unwrap().to_rfc3339(), "2027-12-31T00:00:00+00:00");
+    assert_eq!(bounds.allow_from.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.0/8", "::1/128"]);
+    assert_eq!(bounds.sessions, Some(3));
+    let settings = read_text(&user("expires: \"2027-12-31T18:00:00+02:00\"")).unwrap();
+    assert_eq!(settings.users[0].bounds.expires.unwrap().to_rfc3339(), "2027-12-31T16:00:00+00:00");
+    assert_problems(
+        &user("expires: tomorrow, allow_from: [10.0.0.1/8, example.org], sessions: 0, principals: [\"\", b]"),
+        &[
+            ("users[0].expires", "neither a date nor a time"),
+            ("users[0].allow_from[0]", "write 10.0.0.0/8"),
+            ("users[0].allow_from[1]", "no IP address"),
+            ("users[0].sessions", "must be from 1 to"),
+            ("users[0].principals[0]", "a name in a certificate"),
+        ],
+    );
+    for wrong in ["2027-13-01", "2027-12-31 ", "2027-12-31T18:00:00", "31.12.2027"] {
+        assert_problems(&user(&format!("expires: \"{wrong}\"")), &[("users[0].expires", "neither")]);
+    }
+    assert_problems(
+        &user("allow_from: [], principals: []"),
+        &[("users[0].allow_from", "is empty"), ("users[0].principals", "is empty")],
+    );
+}
+
+#[test]
+fn an_authority_stands_in_for_keys() {
+    let home = "home: [{ entry: /, target: local:/ }]";
+    let trusting = |authorities: &str, user: &str| {
+        with(&format!("trusted_user_ca_keys: [{authorities}]\nusers:\n  - {{ name: a, {user} {home} }}\n"))
+    };
+    let settings = read_text(&trusting(&format!("\"{KEY}\""), "principals: [a, b],")).unwrap();
+    assert_eq!(settings.authorities.len(), 1);
+    assert_eq!(settings.users[0].principals, ["a", "b"]);
+    let of_one = format!("public_keys: ['cert-authority,principals=\"x\" {KEY}'],");
+    let settings = read_text(&trusting("", &of_one)).unwrap();
+    assert!(settings.users[0].keys[0].is_authority());
+    assert_problems(&trusting("", ""), &[("users[0]", "there are no public_keys")]);
+    assert_problems(
+        &trusting(&format!("'cert-authority {KEY}', rubbish"), ""),
+        &[
+            ("trusted_user_ca_keys[0]", "every key here is an authority's"),
+            ("trusted_user_ca_keys[1]", "not a key type"),
+        ],
+    );
+}
