@@ -15,7 +15,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs::{self, File};
-use std::net::TcpStream;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
 use std::thread;
@@ -59,8 +60,26 @@ const SIDES: &[Side] = &[
     },
     Side { name: "stdout", output: Output::Reader, config: |_| json!({ "events": [stdout()] }) },
     Side { name: "file", output: Output::Nobody, config: |folder| json!({ "events": [file(folder)] }) },
-    // Another kind of sink is another function like `stdout` and `file`, a side of its own, and one more here.
-    Side { name: "all", output: Output::Reader, config: |folder| json!({ "events": [stdout(), file(folder)] }) },
+    Side {
+        name: "file, signed chain",
+        output: Output::Nobody,
+        config: |folder| json!({ "events": [file(folder)], "audit": audit(folder) }),
+    },
+    Side {
+        name: "store",
+        output: Output::Nobody,
+        config: |folder| json!({ "events": [store(folder)], "stores": stores(folder) }),
+    },
+    Side { name: "syslog", output: Output::Nobody, config: |_| json!({ "events": [syslog()] }) },
+    Side { name: "http", output: Output::Nobody, config: |folder| json!({ "events": [http(folder)] }) },
+    Side {
+        name: "all",
+        output: Output::Reader,
+        config: |folder| {
+            let sinks = [stdout(), file(folder), store(folder), syslog(), http(folder)];
+            json!({ "events": sinks, "stores": stores(folder), "audit": audit(folder) })
+        },
+    },
 ];
 
 fn stdout() -> Value {
@@ -68,7 +87,76 @@ fn stdout() -> Value {
 }
 
 fn file(folder: &Path) -> Value {
-    json!({ "sink": "file", "path": folder.join("events.ndjson") })
+    let rotate = json!({ "size": "1MiB" });
+    json!({ "sink": "file", "path": folder.join("events.ndjson"), "rotate": rotate, "gzip": true, "fsync": "1s" })
+}
+
+fn store(folder: &Path) -> Value {
+    json!({ "sink": "store", "target": "archive:/events", "spool": folder.join("spool-store") })
+}
+
+/// The store of the files, and one for the events.
+fn stores(folder: &Path) -> Value {
+    json!({ "main": { "url": "memory:///" }, "archive": { "url": format!("file://{}/archive", folder.display()) } })
+}
+
+/// To a server that throws everything away.
+fn syslog() -> Value {
+    let port = listen(|mut client| drop(io::copy(&mut client, &mut io::sink())));
+    json!({ "sink": "syslog", "address": format!("tcp://127.0.0.1:{port}") })
+}
+
+/// To a collector that is content with everything.
+fn http(folder: &Path) -> Value {
+    let port = listen(|client| {
+        let mut answers = client.try_clone().unwrap();
+        let mut requests = BufReader::new(client);
+        while let Some(length) = body_length(&mut requests) {
+            if io::copy(&mut requests.by_ref().take(length), &mut io::sink()).is_err()
+                || answers.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").is_err()
+            {
+                return;
+            }
+        }
+    });
+    json!({ "sink": "http", "url": format!("http://127.0.0.1:{port}/"), "spool": folder.join("spool-http") })
+}
+
+/// The folder of a signed chain.
+fn audit(folder: &Path) -> Value {
+    let made = lockgate().arg("init").arg(folder.join("init")).output().expect("lockgate starts");
+    assert!(made.status.success(), "{made:?}");
+    json!({ "folder": folder.join("init/audit") })
+}
+
+/// Serves each connection in a thread of its own until the bench ends; the port.
+fn listen(serve: fn(TcpStream)) -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            thread::spawn(move || serve(client));
+        }
+    });
+    port
+}
+
+/// Reads the head of a request; the length of its body. `None` at the end of the connection.
+fn body_length(requests: &mut impl BufRead) -> Option<u64> {
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        if requests.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        let line = line.trim_end().to_ascii_lowercase();
+        if line.is_empty() {
+            return Some(length);
+        }
+        if let Some(value) = line.strip_prefix("content-length:") {
+            length = value.trim().parse().expect("a length");
+        }
+    }
 }
 
 /// How much there is to do.

@@ -5,6 +5,7 @@
 
 use uuid::Uuid;
 
+use super::chain::Position;
 use super::encode::Identity;
 use super::line::{Draft, LineWriter};
 
@@ -19,7 +20,7 @@ pub(super) enum Reason {
         /// Whether the process before ended in order.
         clean: bool,
         /// The last line of which the process before knew that every required sink had it.
-        acknowledged: u64,
+        acknowledged: Position,
     },
     /// `interval`: something was recorded since the last one.
     Interval,
@@ -53,7 +54,8 @@ pub(super) fn encode(identity: &Identity, chain: Uuid, reason: Reason, key: Opti
     line.text("reason", reason.as_str());
     if let Reason::Start { clean, acknowledged } = reason {
         line.boolean("clean", clean);
-        line.number("acknowledged", acknowledged);
+        line.number("acknowledged", acknowledged.sequence);
+        line.text("acknowledged-hash", &acknowledged.hash.to_string());
     }
     line.maybe("checkpoint-key", key);
     line.finish_checkpoint()

@@ -58,7 +58,7 @@ impl Opening {
 }
 
 fn fresh() -> State {
-    State { chain: Uuid::now_v7(), issued: Position::START, acknowledged: 0, clean: false }
+    State { chain: Uuid::now_v7(), issued: Position::START, acknowledged: Position::START, clean: false }
 }
 
 /// The state to go on with, and whether the process before ended in order.
@@ -115,15 +115,15 @@ impl Ledger {
     }
 
     /// Notes that every required sink has the lines up to this one.
-    pub(super) fn acknowledge(&self, sequence: u64) -> Answer {
-        self.note(false, |state| state.acknowledged = sequence)
+    pub(super) fn acknowledge(&self, last: Position) -> Answer {
+        self.note(false, |state| state.acknowledged = last)
     }
 
     /// Nothing comes any more: another process may go on. `complete`: every required sink has everything, which is noted.
     pub(super) fn end(&self, complete: bool) {
         if complete {
             // What cannot be noted is logged: the next start will say that this end was not in order.
-            let _ = self.note(true, |state| state.clean = state.acknowledged == state.issued.sequence);
+            let _ = self.note(true, |state| state.clean = state.acknowledged == state.issued);
         }
         self.noted().file = None;
     }

@@ -279,7 +279,7 @@ impl Writer {
         if noted.is_err() {
             self.wake.notify_one();
         }
-        if delivered.is_ok() && self.ledger.acknowledge(last.sequence).is_err() {
+        if delivered.is_ok() && self.ledger.acknowledge(last).is_err() {
             self.wake.notify_one();
         }
         // Lines that are numbered already go out even so: without them there would be a gap.

@@ -172,6 +172,7 @@ const CHECKPOINT: &[Field] = &[
     ("reason", Required, Form::OneOf(&["start", "interval", "rotation", "shutdown"])),
     ("clean", Optional, Form::Truth),
     ("acknowledged", Optional, Form::Number),
+    ("acknowledged-hash", Optional, HASH),
     ("checkpoint-key", Optional, FINGERPRINT),
     ("signature", Optional, SIGNATURE),
 ];
@@ -277,7 +278,7 @@ fn definition((name, description, fields): &ActivitySchema) -> Value {
     });
     if *name == "CHECKPOINT" {
         definition["if"] = json!({ "properties": { "reason": { "const": "start" } } });
-        definition["then"] = json!({ "required": ["clean", "acknowledged"] });
+        definition["then"] = json!({ "required": ["clean", "acknowledged", "acknowledged-hash"] });
         definition["dependentRequired"] = json!({ "checkpoint-key": ["signature"], "signature": ["checkpoint-key"] });
     }
     definition

@@ -139,7 +139,13 @@ fn checkpoints_and_changes_of_users_are_in_it() {
     let user = "\"user\":\"alice\"";
     for (own, fits) in [
         (format!("{chain},\"reason\":\"interval\""), true),
-        (format!("{chain},\"reason\":\"start\",\"clean\":false,\"acknowledged\":7,{key},{signature}"), true),
+        (
+            format!(
+                "{chain},\"reason\":\"start\",\"clean\":false,\"acknowledged\":7,\"acknowledged-hash\":\"{}\",{key},{signature}",
+                "0".repeat(64)
+            ),
+            true,
+        ),
         (format!("{chain},\"reason\":\"start\""), false),
         (format!("{chain},\"reason\":\"lunch\""), false),
         (format!("{chain},\"reason\":\"interval\",{key}"), false),

@@ -30,7 +30,7 @@ pub(super) struct State {
     /// The last line that was on its way to a sink, or may have been.
     pub(super) issued: Position,
     /// The last line of which it was known that every required sink had it.
-    pub(super) acknowledged: u64,
+    pub(super) acknowledged: Position,
     /// Whether the process ended in order: it will issue nothing more.
     pub(super) clean: bool,
 }
@@ -109,11 +109,12 @@ impl StateFile {
 
 fn to_slot(generation: u64, state: &State) -> [u8; WRITTEN] {
     let ended = if state.clean { "ended" } else { "running" };
-    let State { chain, issued: Position { sequence, hash }, acknowledged, .. } = state;
-    let line = format!("{FORM} {generation} {chain} {sequence} {hash} {acknowledged} {ended}");
+    let State { chain, issued, acknowledged, .. } = state;
+    let words = |at: &Position| format!("{} {}", at.sequence, at.hash);
+    let line = format!("{FORM} {generation} {chain} {} {} {ended}", words(issued), words(acknowledged));
     let line = format!("{line} {}\n", Hash::of_line(line.as_bytes()));
     let mut slot = [b' '; WRITTEN];
-    // At most 16 + 20 + 36 + 20 + 64 + 20 + 7 + 64 characters and the spaces between them.
+    // At most 16 + 20 + 36 + 20 + 64 + 20 + 64 + 7 + 64 characters and the spaces between them.
     slot.iter_mut().zip(line.bytes()).for_each(|(place, byte)| *place = byte);
     slot
 }
@@ -139,8 +140,8 @@ fn from_slot(bytes: &[u8]) -> Option<(u64, State)> {
     }
     let generation = words.next()?.parse().ok()?;
     let chain = words.next()?.parse().ok()?;
-    let issued = Position { sequence: words.next()?.parse().ok()?, hash: words.next()?.parse().ok()? };
-    let acknowledged = words.next()?.parse().ok()?;
+    let mut position = || Some(Position { sequence: words.next()?.parse().ok()?, hash: words.next()?.parse().ok()? });
+    let (issued, acknowledged) = (position()?, position()?);
     let clean = match words.next()? {
         "ended" => true,
         "running" => false,
@@ -157,8 +158,8 @@ mod tests {
     use super::*;
 
     fn state(sequence: u64) -> State {
-        let hash = Hash::of_line(&sequence.to_le_bytes());
-        State { chain: Uuid::nil(), issued: Position { sequence, hash }, acknowledged: sequence / 2, clean: false }
+        let at = |sequence: u64| Position { sequence, hash: Hash::of_line(&sequence.to_le_bytes()) };
+        State { chain: Uuid::nil(), issued: at(sequence), acknowledged: at(sequence / 2), clean: false }
     }
 
     fn found(folder: &Path) -> Found {
@@ -172,7 +173,7 @@ mod tests {
         assert_eq!(nothing, Found::Nothing);
         let largest = Position { sequence: u64::MAX, ..state(1).issued };
         for state in
-            [state(1), state(2), State { issued: largest, acknowledged: u64::MAX, clean: true, chain: Uuid::max() }]
+            [state(1), state(2), State { issued: largest, acknowledged: largest, clean: true, chain: Uuid::max() }]
         {
             file.write(&state).unwrap();
             file.sync().unwrap();

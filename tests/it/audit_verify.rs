@@ -37,8 +37,11 @@ enum Deed {
 struct Made {
     lines: Vec<String>,
     files: Vec<usize>,
-    /// The last before lines that a kill took: the line that follows them is not there to tell that they were changed.
+    /// The last before lines that a kill took, if nobody was told of it: the line that follows is not there to tell that it was
+    /// changed.
     unfollowed: Vec<usize>,
+    /// The last before lines that a kill took.
+    before_cuts: Vec<usize>,
     /// The last before a kill, of which nobody was told: it may be missing.
     untold: Vec<usize>,
     /// Lines that a kill tore.
@@ -67,6 +70,9 @@ fn make(steps: &[Step]) -> Made {
                 chain.kill(*lost, chain.last().saturating_sub(*unacknowledged), *torn);
                 if *lost > 0 {
                     made.cuts += 1;
+                    made.before_cuts.push(end - 1);
+                }
+                if *lost > 0 && *unacknowledged > 0 {
                     made.unfollowed.push(end - 1);
                 }
                 if *unacknowledged > 0 {
@@ -131,8 +137,9 @@ fn tamper(made: &Made, deed: &Deed) -> Option<Made> {
     let may_miss = |line: usize| made.untold.contains(&line) || made.torn.contains(&line);
     let may_change = |line: usize| made.unfollowed.contains(&line) || made.torn.contains(&line);
     let by_kill = |line: usize| made.torn.contains(&line) || made.lines[line].contains("\"clean\":false");
-    // Behind a line that no other follows, something that looks torn may stand.
-    let looks_torn = |at: usize, line: &str| !line.ends_with('}') && at > 0 && may_change(at - 1);
+    // Where a kill took lines, something that looks torn may stand.
+    let in_cut = |at: usize| may_change(at) || made.before_cuts.contains(&at);
+    let looks_torn = |at: usize, line: &str| !line.ends_with('}') && at > 0 && in_cut(at - 1);
     match deed {
         Deed::Remove(line) if !may_miss(line % count) => drop(lines.remove(line % count)),
         Deed::Change(line, at, by) if !may_change(line % count) => {
@@ -247,7 +254,7 @@ fn a_cut_is_what_nobody_was_told_of() {
     let found = &report.chains[0].cuts[0];
     assert_eq!((found.from, found.to, found.acknowledged, found.torn), (7, 9, 4, 1));
     assert!(report.to_string().contains("sequence 7 to 9 may be missing"), "{report}");
-    assert_eq!(report.chains[0].uncovered, [(2, 6)], "what stands between the last checkpoint and the cut");
+    assert_eq!(report.chains[0].uncovered, [(5, 6)], "what stands between what was told and the cut");
     // Two more are missing: still what nobody was told of. Three more: somebody was.
     for (removed, whole) in [(4..6, true), (3..6, false)] {
         let mut lines = lines.clone();

@@ -76,6 +76,9 @@ impl Chain {
         assert_eq!(event["clean"], self.ended, "number {sequence} after number {}", self.sequence);
         self.acknowledged = event["acknowledged"].as_u64().expect("a number");
         assert!(self.acknowledged < sequence);
+        if self.acknowledged == self.sequence {
+            assert_eq!(field(event, "acknowledged-hash"), self.hash, "number {sequence}");
+        }
         self.cuts += u64::from(!self.ended);
         if self.ended {
             assert_eq!(self.acknowledged, self.sequence);

@@ -37,6 +37,8 @@ pub struct ChainMaker {
     server: String,
     chain: u32,
     at: Position,
+    /// The hashes of the chain's lines.
+    hashes: Vec<Hash>,
     time: DateTime<Utc>,
     /// The lines so far, without newlines.
     pub lines: Vec<String>,
@@ -46,8 +48,15 @@ impl ChainMaker {
     /// A chain with the start checkpoint of its first process.
     pub fn start(server: &str, key: Option<SigningKey>) -> ChainMaker {
         let time = "2026-07-31T08:00:00Z".parse().unwrap();
-        let mut chain =
-            ChainMaker { key, server: server.into(), chain: 1, at: Position::START, time, lines: Vec::new() };
+        let mut chain = ChainMaker {
+            key,
+            server: server.into(),
+            chain: 1,
+            at: Position::START,
+            hashes: Vec::new(),
+            time,
+            lines: Vec::new(),
+        };
         chain.checkpoint("start", Some((true, 0)));
         chain
     }
@@ -94,7 +103,9 @@ impl ChainMaker {
     pub fn checkpoint(&mut self, reason: &str, start: Option<(bool, u64)>) {
         let mut rest = format!(r#""chain":"01990000-0000-7000-8000-{:012}","reason":"{reason}""#, self.chain);
         if let Some((clean, acknowledged)) = start {
-            rest += &format!(r#","clean":{clean},"acknowledged":{acknowledged}"#);
+            let before = usize::try_from(acknowledged).unwrap().checked_sub(1);
+            let hash = before.map_or(Hash::START, |before| self.hashes[before]);
+            rest += &format!(r#","clean":{clean},"acknowledged":{acknowledged},"acknowledged-hash":"{hash}""#);
         }
         if let Some(key) = &self.key {
             rest += &format!(r#","checkpoint-key":"{}""#, key.fingerprint());
@@ -127,6 +138,7 @@ impl ChainMaker {
         self.checkpoint("shutdown", None);
         self.chain += 1;
         self.at = Position::START;
+        self.hashes.clear();
         self.checkpoint("start", Some((true, 0)));
     }
 
@@ -146,6 +158,7 @@ impl ChainMaker {
             line += &format!(r#","signature":"{signature}"}}"#);
         }
         self.at = Position { sequence, hash: Hash::of_line(line.as_bytes()) };
+        self.hashes.push(self.at.hash);
         self.lines.push(line);
     }
 }

@@ -186,8 +186,8 @@ fn lines() -> String {
 
 fn checkpoints() -> impl Iterator<Item = Draft> {
     let (chain, key) = (Uuid::from_u128(0x019f_b73e_0000_7b3d_8f21_4a6c_0e97_d000), SigningKey::of_tests());
-    let reasons =
-        [Reason::Start { clean: false, acknowledged: 20 }, Reason::Interval, Reason::Rotation, Reason::Shutdown];
+    let acknowledged = Position { sequence: 20, hash: Hash::of_line(b"{}") };
+    let reasons = [Reason::Start { clean: false, acknowledged }, Reason::Interval, Reason::Rotation, Reason::Shutdown];
     reasons.into_iter().map(move |reason| checkpoint::encode(&identity(), chain, reason, Some(key.fingerprint())))
 }
 

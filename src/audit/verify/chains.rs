@@ -1,5 +1,7 @@
 //! One chain as it is followed.
 
+use std::collections::VecDeque;
+
 use super::Line;
 use super::checkpoint::{Checkpoint, Reason};
 use super::finding::Doubt;
@@ -9,6 +11,9 @@ use crate::audit::read::{Event, Place};
 
 /// How many stretches of a chain are told one by one; the rest is counted.
 const KEPT: usize = 100;
+
+/// How many of the last lines' hashes are remembered: more than a killed process can have left unacknowledged.
+const RECENT: usize = 8192;
 
 /// Lines that are missing where a process was killed. Nobody was told that their events were recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +45,8 @@ pub(super) struct Chain {
     pub(super) at: Position,
     pub(super) place: Place,
     last_line: Vec<u8>,
+    /// The hashes of the last lines, of which each follows the one before.
+    recent: VecDeque<Hash>,
     /// The last line that was followed before something was found, and what was found.
     former: Option<(Position, Place, Doubt)>,
     pub(super) events: u64,
@@ -121,6 +128,7 @@ impl Chain {
             at,
             place,
             last_line: line.bytes.to_owned(),
+            recent: VecDeque::from([at.hash]),
             former: None,
             events: 1,
             checkpoints: 0,
@@ -139,6 +147,10 @@ impl Chain {
 
     /// The next line.
     pub(super) fn advance(&mut self, at: Position, line: &Line<'_>) {
+        if self.recent.len() >= RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(at.hash);
         (self.at, self.place) = (at, line.place);
         self.events += 1;
         self.last_line.clear();
@@ -161,6 +173,7 @@ impl Chain {
         self.events -= doubt.lines;
         self.last_checkpoint.take_if(|(_, checkpoint, _)| *checkpoint > at.sequence);
         (self.stretch, self.signed_to) = (at.sequence + 1, None);
+        self.recent = VecDeque::from([at.hash]);
         Some(doubt)
     }
 
@@ -177,6 +190,20 @@ impl Chain {
             self.uncovered.push((uncovered, self.at.sequence));
         }
         (self.stretch, self.signed_to) = (next, None);
+        self.recent.clear();
+    }
+
+    /// The hash of a line that was read lately, if there is no gap since.
+    pub(super) fn hash_of(&self, sequence: u64) -> Option<Hash> {
+        let back = usize::try_from(self.at.sequence.checked_sub(sequence)?).ok()?;
+        self.recent.get(self.recent.len().checked_sub(back + 1)?).copied()
+    }
+
+    /// A signature that stands elsewhere covers the lines up to this one.
+    pub(super) fn cover_to(&mut self, sequence: u64) {
+        if sequence >= self.stretch {
+            self.signed_to = self.signed_to.max(Some(sequence));
+        }
     }
 
     pub(super) fn cut(&mut self, cut: Cut) {

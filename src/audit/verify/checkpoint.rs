@@ -18,6 +18,8 @@ pub(super) struct Checkpoint {
     pub(super) clean: Option<bool>,
     /// Of a start: up to where the process before it had told that events are recorded.
     pub(super) acknowledged: Option<u64>,
+    /// Of a start: the hash of that line.
+    pub(super) acknowledged_hash: Option<String>,
     pub(super) checkpoint_key: Option<String>,
 }
 

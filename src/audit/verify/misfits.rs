@@ -24,8 +24,15 @@ impl Verifier {
         if acknowledged > chain.at.sequence || from > to || torn > to - from + 1 {
             return false;
         }
+        let changed = changed_before_kill(chain, line, acknowledged);
+        if changed.is_none() && line.signature == Signature::Right {
+            chain.cover_to(acknowledged);
+        }
         chain.cut(Cut { place: line.place, from, to, acknowledged, torn });
         chain.advance(line.at(), line);
+        if let Some(finding) = changed {
+            self.findings.add(finding);
+        }
         self.torn.clear();
         self.current = at;
         self.stray = None;
@@ -126,6 +133,17 @@ fn changed(chain: &Chain, line: &Line<'_>) -> Finding {
         line.tail.previous, line.tail.sequence,
     );
     Finding { kind: Kind::Changed, place: chain.place, sequence: Some(sequence), what, lines: 1 }
+}
+
+/// The last line of which somebody was told before the kill is not the one that it was. No line needs to follow it, so the
+/// checkpoint tells its hash.
+fn changed_before_kill(chain: &Chain, line: &Line<'_>, acknowledged: u64) -> Option<Finding> {
+    let told = line.checkpoint.as_ref()?.acknowledged_hash.as_deref()?;
+    let hash = chain.hash_of(acknowledged).filter(|hash| told.parse() != Ok(*hash))?;
+    let what = format!(
+        "expected is sequence {acknowledged} with the hash {told}, as the start after the kill says; it has {hash}: it was changed, or one between it and the kill"
+    );
+    Some(Finding { kind: Kind::Changed, place: chain.place, sequence: Some(acknowledged), what, lines: 1 })
 }
 
 /// Lines are missing before it.
