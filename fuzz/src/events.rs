@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use lockgate::audit::{
     Activity, Algorithms, AuthFailure, AuthFailureReason, CertificateIdentity, Connected, Denied, Disconnected,
     FileOperation, KeyIdentity, Note, Origin, Outcome, Protocol, Rejected, RenameOperation, TransferEnd, TransferStart,
+    UserChange,
 };
 
 use super::channel::{PATIENCE, world};
@@ -21,6 +22,8 @@ pub fn events(data: &[u8]) {
     world.runtime.block_on(async {
         let recorded = tokio::time::timeout(PATIENCE, world.recorder.record(&origin, activity)).await;
         recorded.expect("it is recorded in time").expect("memory does not fail");
+        // Comes back when the sink has written what was recorded before.
+        world.recorder.reopen().await;
     });
     let lines = world.sink.lines();
     world.sink.take();
@@ -49,7 +52,7 @@ fn origin(cursor: &mut Cursor<'_>) -> Origin {
 }
 
 fn activity(kind: u8, cursor: &mut Cursor<'_>) -> Activity {
-    match kind % 18 {
+    match kind % 21 {
         0 => Activity::Connected(Box::new(Connected {
             role: cursor.maybe(),
             method: "publickey",
@@ -93,7 +96,21 @@ fn activity(kind: u8, cursor: &mut Cursor<'_>) -> Activity {
         14 => Activity::List(file(cursor)),
         15 => Activity::RequestDenied(Denied { request: cursor.text(), message: cursor.text() }),
         16 => Activity::Error(note(cursor)),
+        17 => Activity::UserAdded(change(cursor)),
+        18 => Activity::UserChanged(change(cursor)),
+        19 => Activity::UserRemoved(change(cursor)),
         _ => Activity::ExitReason(note(cursor)),
+    }
+}
+
+fn change(cursor: &mut Cursor<'_>) -> UserChange {
+    let keys = |cursor: &mut Cursor<'_>| (0..cursor.byte() % 4).map(|_| cursor.text()).collect();
+    UserChange {
+        source: cursor.text(),
+        keys: keys(cursor),
+        added: keys(cursor),
+        removed: keys(cursor),
+        message: cursor.maybe(),
     }
 }
 
