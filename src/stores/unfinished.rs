@@ -44,6 +44,8 @@ struct State {
     path: PathBuf,
     written: u64,
     next: u64,
+    /// The first number that is not inherited.
+    first_own: u64,
     open: BTreeMap<u64, Begun>,
     /// Entries of dead processes, and those whose removal failed.
     left_over: Vec<u64>,
@@ -105,8 +107,11 @@ impl BucketJournal {
         self.journal.get().map(|journal| journal.begin(&self.bucket, key))
     }
 
-    /// Removes what is left over, as far as `remove` can; gives the sum of what it says, or else its first error. What it
-    /// fails for, and what it finds nothing of although it was begun lately, is tried again the next time.
+    /// Removes what is left over, as far as `remove` can; gives the sum of what it says, or else its first error.
+    ///
+    /// An entry is settled only when there is nothing to remove any more, and is tried again the next time otherwise: a part that
+    /// was on its way when its process died may arrive after an abort (S3, AbortMultipartUpload), and the upload itself after
+    /// nothing of it was found.
     pub(super) async fn remove_left_over<F>(&self, remove: impl Fn(Begun) -> F) -> StoreResult<u64>
     where
         F: Future<Output = StoreResult<u64>>,
@@ -117,12 +122,9 @@ impl BucketJournal {
         for (entry, begun) in left_over {
             let (unnamed, at) = (begun.id.is_none(), begun.at);
             match remove(begun).await {
-                // The store may still be making the upload that the dead process asked for.
                 Ok(0) if unnamed && seconds_now().saturating_sub(at) < ASKED_LATELY => {}
-                Ok(uploads) => {
-                    removed += uploads;
-                    entry.settled();
-                }
+                Ok(0) => entry.settled(),
+                Ok(uploads) => removed += uploads,
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
@@ -137,13 +139,18 @@ impl Unfinished {
     /// When the folder cannot be read or written.
     pub fn open(folder: &Path) -> io::Result<Arc<Self>> {
         let (path, file) = create(folder)?;
-        let state = State { file, path, written: 0, next: 0, open: BTreeMap::new(), left_over: Vec::new() };
+        let (open, left_over) = (BTreeMap::new(), Vec::new());
+        let state = State { file, path, written: 0, next: 0, first_own: 0, open, left_over };
         let journal = Unfinished { folder: folder.to_owned(), state: Mutex::new(state) };
         for entry in std::fs::read_dir(folder)? {
             let entry = entry?;
             if entry.file_name().to_string_lossy().starts_with(PREFIX) {
                 journal.take_over(&entry.path())?;
             }
+        }
+        {
+            let mut state = journal.locked();
+            state.first_own = state.next;
         }
         Ok(Arc::new(journal))
     }
@@ -155,14 +162,15 @@ impl Unfinished {
         Entry { journal: Arc::clone(self), number, inherited: false, settled: false }
     }
 
-    /// What is left in a bucket of uploads that nobody holds any more. Each is given to one.
+    /// What is left in a bucket of uploads that nobody holds any more. Each is given to one. One without a name is looked for by
+    /// its key, and so left alone while this process sends a file of that key.
     fn left_over(self: &Arc<Self>, bucket: &str) -> Vec<(Entry, Begun)> {
         let mut state = self.locked();
         let numbers = std::mem::take(&mut state.left_over);
         let mut taken = Vec::new();
         for number in numbers {
             match state.open.get(&number) {
-                Some(begun) if begun.bucket == bucket => {
+                Some(begun) if begun.bucket == bucket && (begun.id.is_some() || !state.is_sending(begun)) => {
                     taken.push((
                         Entry { journal: Arc::clone(self), number, inherited: true, settled: false },
                         begun.clone(),
@@ -255,6 +263,12 @@ impl Drop for Entry {
 }
 
 impl State {
+    /// Whether this process has an open upload of the same key.
+    fn is_sending(&self, wanted: &Begun) -> bool {
+        let same = |begun: &Begun| begun.bucket == wanted.bucket && begun.key == wanted.key;
+        self.open.range(self.first_own..).any(|(_, begun)| same(begun))
+    }
+
     fn add(&mut self, begun: Begun) -> u64 {
         let number = self.next;
         self.next += 1;
@@ -392,6 +406,36 @@ mod tests {
         }
         drop(last);
         assert!(journals(folder.path()).is_empty(), "nothing open leaves nothing");
+    }
+
+    #[tokio::test]
+    async fn an_entry_is_settled_when_there_is_nothing_to_remove_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Unfinished::open(folder.path()).unwrap();
+        journal.begin("a", "named").named("id");
+        drop(journal.begin("a", "asked"));
+        killed(journal, folder.path());
+        let bucket = BucketJournal::new("a".into());
+        bucket.set(Unfinished::open(folder.path()).unwrap());
+        let asked = Mutex::new(Vec::new());
+        let sweep = async |found: u64| {
+            let remove = |begun: Begun| {
+                asked.lock().unwrap().push(begun.key);
+                async move { Ok(found) }
+            };
+            let removed = bucket.remove_left_over(remove).await.unwrap();
+            let mut keys = std::mem::take(&mut *asked.lock().unwrap());
+            keys.sort();
+            (removed, keys)
+        };
+        let both = ["asked".to_owned(), "named".to_owned()];
+        assert_eq!(sweep(1).await, (2, both.to_vec()));
+        // While this process sends a file of that key, an upload of it may be its own.
+        let living = bucket.begin("asked").unwrap();
+        assert_eq!(sweep(1).await, (1, both[1..].to_vec()), "a part may have come after the abort");
+        living.settled();
+        assert_eq!(sweep(0).await, (0, both.to_vec()));
+        assert_eq!(sweep(0).await, (0, both[..1].to_vec()), "it may still come into being");
     }
 
     #[test]

@@ -12,17 +12,24 @@ const CLOCKS_APART: u64 = 300;
 
 /// Removes an upload that was begun and whose process is gone; gives how many there were.
 pub(super) async fn remove(client: &BucketClient, begun: Begun) -> StoreResult<u64> {
-    let ids = match &begun.id {
-        Some(id) => vec![id.clone()],
-        None => ids_of(client, &begun).await?,
+    let (ids, anybodys) = match &begun.id {
+        Some(id) => (vec![id.clone()], false),
+        // The process died before it learned the id: uploads of exactly this key that were begun when the journal says.
+        None => (ids_begun_then(client, &begun).await?, true),
     };
     let mut removed = 0;
     for id in ids {
+        match has_parts(client, &begun, &id).await? {
+            // It was finished just before its process died, or is removed already. Some servers say nothing of that to an abort.
+            None => continue,
+            // One that has a part is somebody else's: the process died before it could send any.
+            Some(true) if anybodys => continue,
+            Some(_) => {}
+        }
         let query = [("uploadId", id.as_str())];
         let ask = Ask { method: "DELETE", path: key_path(&begun.key)?, query: &query, ..Ask::default() };
         match client.expect("remove the parts of", &begun.key, ask).await {
             Ok(_) => removed += 1,
-            // It was finished just before its process died.
             Err(error) if error.kind == StoreErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
@@ -30,21 +37,15 @@ pub(super) async fn remove(client: &BucketClient, begun: Begun) -> StoreResult<u
     Ok(removed)
 }
 
-/// The process died before it learned the upload's id: uploads of exactly this key that were begun when the journal says, and
-/// have no part. One that has a part is somebody else's.
-async fn ids_of(client: &BucketClient, begun: &Begun) -> StoreResult<Vec<String>> {
-    let mut ids = Vec::new();
-    for id in ids_begun_then(client, begun).await? {
-        let query = [("uploadId", id.as_str()), ("max-parts", "1")];
-        let ask = Ask { method: "GET", path: key_path(&begun.key)?, query: &query, ..Ask::default() };
-        match client.expect("list the parts of", &begun.key, ask).await {
-            Ok(answer) if first(&answer.body, "PartNumber").is_none() => ids.push(id),
-            Ok(_) => {}
-            Err(error) if error.kind == StoreErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
+/// Whether an upload has parts; `None` when there is no such upload.
+async fn has_parts(client: &BucketClient, begun: &Begun, id: &str) -> StoreResult<Option<bool>> {
+    let query = [("uploadId", id), ("max-parts", "1")];
+    let ask = Ask { method: "GET", path: key_path(&begun.key)?, query: &query, ..Ask::default() };
+    match client.expect("list the parts of", &begun.key, ask).await {
+        Ok(answer) => Ok(Some(first(&answer.body, "PartNumber").is_some())),
+        Err(error) if error.kind == StoreErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
-    Ok(ids)
 }
 
 async fn ids_begun_then(client: &BucketClient, begun: &Begun) -> StoreResult<Vec<String>> {
