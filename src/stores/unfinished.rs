@@ -12,7 +12,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,9 @@ use super::StoreResult;
 
 /// How long after it was asked for, in seconds, an upload may still come into being.
 const ASKED_LATELY: u64 = 300;
+
+/// How long after the start a store has made up its mind about what dead processes asked of it.
+const SURE_AFTER: Duration = Duration::from_secs(3);
 
 /// How the names of journals begin.
 const PREFIX: &str = "lockgate-uploads-";
@@ -46,6 +49,7 @@ struct State {
     next: u64,
     /// The first number that is not inherited.
     first_own: u64,
+    opened: Instant,
     open: BTreeMap<u64, Begun>,
     /// Entries of dead processes, and those whose removal failed.
     left_over: Vec<u64>,
@@ -109,20 +113,22 @@ impl BucketJournal {
 
     /// Removes what is left over, as far as `remove` can; gives the sum of what it says, or else its first error.
     ///
-    /// An entry is settled only when there is nothing to remove any more, and is tried again the next time otherwise: a part that
-    /// was on its way when its process died may arrive after an abort (S3, AbortMultipartUpload), and the upload itself after
-    /// nothing of it was found.
+    /// An entry is settled only when there is nothing to remove any more, a moment after its process died, and is tried again the
+    /// next time otherwise: a part that was on its way then may arrive after an abort (S3, AbortMultipartUpload), an upload whose
+    /// completion was cut off may show again, and one that was asked for may come into being after nothing of it was found.
     pub(super) async fn remove_left_over<F>(&self, remove: impl Fn(Begun) -> F) -> StoreResult<u64>
     where
         F: Future<Output = StoreResult<u64>>,
     {
-        let left_over = self.journal.get().map(|journal| journal.left_over(&self.bucket)).unwrap_or_default();
+        let Some(journal) = self.journal.get() else { return Ok(0) };
+        let left_over = journal.left_over(&self.bucket);
+        let early = journal.locked().opened.elapsed() < SURE_AFTER;
         let mut removed = 0;
         let mut failed = None;
         for (entry, begun) in left_over {
             let (unnamed, at) = (begun.id.is_none(), begun.at);
             match remove(begun).await {
-                Ok(0) if unnamed && seconds_now().saturating_sub(at) < ASKED_LATELY => {}
+                Ok(0) if early || unnamed && seconds_now().saturating_sub(at) < ASKED_LATELY => {}
                 Ok(0) => entry.settled(),
                 Ok(uploads) => removed += uploads,
                 Err(error) => failed = failed.or(Some(error)),
@@ -140,7 +146,8 @@ impl Unfinished {
     pub fn open(folder: &Path) -> io::Result<Arc<Self>> {
         let (path, file) = create(folder)?;
         let (open, left_over) = (BTreeMap::new(), Vec::new());
-        let state = State { file, path, written: 0, next: 0, first_own: 0, open, left_over };
+        let opened = Instant::now();
+        let state = State { file, path, written: 0, next: 0, first_own: 0, opened, open, left_over };
         let journal = Unfinished { folder: folder.to_owned(), state: Mutex::new(state) };
         for entry in std::fs::read_dir(folder)? {
             let entry = entry?;
@@ -434,6 +441,8 @@ mod tests {
         let living = bucket.begin("asked").unwrap();
         assert_eq!(sweep(1).await, (1, both[1..].to_vec()), "a part may have come after the abort");
         living.settled();
+        assert_eq!(sweep(0).await, (0, both.to_vec()), "too early to be sure");
+        bucket.journal.get().unwrap().locked().opened -= SURE_AFTER;
         assert_eq!(sweep(0).await, (0, both.to_vec()));
         assert_eq!(sweep(0).await, (0, both[..1].to_vec()), "it may still come into being");
     }
