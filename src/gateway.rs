@@ -247,11 +247,11 @@ fn open_archives(
     Ok(archives)
 }
 
-/// When the parts that a killed gateway left are removed, after the start or a reload: more than once, because a store that does
-/// not answer may come back, and one that is slow may still be making an upload that was asked for. Nothing is asked where the
-/// journal knows of nothing.
-const REMOVALS_AFTER: [Duration; 4] =
-    [Duration::ZERO, Duration::from_secs(5), Duration::from_secs(60), Duration::from_secs(320)];
+/// How long after the start or a reload, and after the time before, the parts that a killed gateway left are removed. Not at once:
+/// a server may be taking a part that was on its way, and keep it when the upload goes meanwhile (MinIO seems to). More than once,
+/// because a store that does not answer may come back, and one that is slow may still be making an upload that was asked for.
+/// Nothing is asked where the journal knows of nothing.
+const REMOVALS_AFTER: [Duration; 3] = [Duration::from_secs(4), Duration::from_secs(30), Duration::from_secs(320)];
 
 /// Removes the parts that a killed gateway left in the stores.
 async fn remove_unfinished(stores: Vec<Arc<dyn Store>>) {
