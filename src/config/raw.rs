@@ -278,6 +278,17 @@ fn read_options(item: &Item<'_>, problems: &mut Problems) -> Vec<(String, Secret
     options
 }
 
+/// The headers of requests to somebody else's service. No message repeats a header's value: it may be a credential.
+pub(super) fn read_headers(item: &Item<'_>, problems: &mut Problems) -> Vec<(At<String>, Secret)> {
+    let mut headers = Vec::new();
+    for (name, value) in item.pairs(problems).unwrap_or_default() {
+        let Some(value) = value.secret(problems) else { continue };
+        problems.hide(value.expose());
+        headers.push((name, value));
+    }
+    headers
+}
+
 /// Whether a store's option holds something that no message may repeat.
 fn is_credential(option: &str) -> bool {
     let option = option.to_ascii_lowercase();

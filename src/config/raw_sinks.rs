@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::problem::Problems;
-use super::raw::{choice, text};
+use super::raw::{choice, read_headers, text};
 use super::raw_audit::read_fsync;
 use super::reader::{At, Item, Section};
 use crate::audit::{BatchSettings, Encoding, Format, Framing, Fsync};
@@ -103,17 +103,6 @@ pub(super) fn read_http(at: At<()>, section: &mut Section<'_>, problems: &mut Pr
 fn read_timeout(section: &mut Section<'_>, problems: &mut Problems) -> Duration {
     let read = section.take("timeout").and_then(|item| item.duration(SECOND..=600 * SECOND, problems));
     read.unwrap_or(10 * SECOND)
-}
-
-/// No message repeats a header's value: it may be a credential.
-fn read_headers(item: &Item<'_>, problems: &mut Problems) -> Vec<(At<String>, Secret)> {
-    let mut headers = Vec::new();
-    for (name, value) in item.pairs(problems).unwrap_or_default() {
-        let Some(value) = value.secret(problems) else { continue };
-        problems.hide(value.expose());
-        headers.push((name, value));
-    }
-    headers
 }
 
 fn read_spool(at: At<()>, section: &mut Section<'_>, batch: BatchSettings, problems: &mut Problems) -> Spool {

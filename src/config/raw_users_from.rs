@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::problem::Problems;
-use super::raw::{choice, text};
+use super::raw::{choice, read_headers, text};
 use super::raw_users::{AUTH_MODES, Bounds, HomeEntry, read_bounds, read_home, read_permissions};
 use super::reader::{At, Item, Section};
 use crate::policy::Permissions;
@@ -113,16 +113,6 @@ fn read_http(item: &Item<'_>, mut around: Section<'_>, problems: &mut Problems) 
     section.close(problems);
     around.close(problems);
     Some(UsersFrom::Http(Box::new(http)))
-}
-
-fn read_headers(item: &Item<'_>, problems: &mut Problems) -> Vec<(At<String>, Secret)> {
-    let mut headers = Vec::new();
-    for (name, value) in item.pairs(problems).unwrap_or_default() {
-        let Some(value) = value.secret(problems) else { continue };
-        problems.hide(value.expose());
-        headers.push((name, value));
-    }
-    headers
 }
 
 fn read_targets(item: &Item<'_>, problems: &mut Problems) -> Vec<Target> {

@@ -136,7 +136,8 @@ fn resolve_proxy(raw: &raw::Server, problems: &mut Problems) -> ProxyProtocol {
     }
 }
 
-fn resolve_networks(raw: &[At<String>], problems: &mut Problems) -> Vec<Network> {
+/// The networks of a list.
+pub(super) fn resolve_networks(raw: &[At<String>], problems: &mut Problems) -> Vec<Network> {
     let mut networks = Vec::new();
     for text in raw {
         match Network::parse(&text.value) {

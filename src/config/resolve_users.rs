@@ -6,10 +6,11 @@ use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 
 use super::problem::{Problems, near, quoted};
 use super::reader::At;
+use super::resolve::resolve_networks;
 use super::{raw, raw_users};
 use crate::path::LogicalPath;
 use crate::stores::Key;
-use crate::users::{AuthMode, AuthorizedKey, Bounds, CONFIGURATION, HomeEntry, MAX_KEYS, Network, PasswordHash, User};
+use crate::users::{AuthMode, AuthorizedKey, Bounds, CONFIGURATION, HomeEntry, MAX_KEYS, PasswordHash, User};
 
 /// As many mappings as AWS Transfer Family takes for one user.
 const MAX_ENTRIES: usize = 2000;
@@ -114,13 +115,7 @@ pub(super) fn resolve_authorities(raw: &At<Vec<At<String>>>, problems: &mut Prob
 }
 
 pub(super) fn resolve_bounds(raw: &raw_users::Bounds, problems: &mut Problems) -> Bounds {
-    let mut allow_from = Vec::new();
-    for text in raw.allow_from.iter().flat_map(|list| &list.value) {
-        match Network::parse(&text.value) {
-            Ok(network) => allow_from.push(network),
-            Err(what) => text.problem(problems, what),
-        }
-    }
+    let allow_from = raw.allow_from.as_ref().map(|list| resolve_networks(&list.value, problems)).unwrap_or_default();
     let expires = raw.expires.as_ref().and_then(|text| {
         let moment = parse_moment(&text.value);
         if moment.is_none() {

@@ -96,8 +96,10 @@ where
     let started = Instant::now();
     let (stream, line) = WatchedStream::new(arrived.socket, &arrived.read);
     let visit = Arc::new(Visit::new(shared, line, arrived.source, arrived.waiting));
-    let ending = visit.run(stream, phase).await;
-    visit.finish(ending, started).await;
+    let ending = visit.run(stream, phase.clone()).await;
+    // What ends with the gateway says nothing of the client.
+    let counts = *phase.borrow() == Phase::Running;
+    visit.finish(ending, started, counts).await;
 }
 
 impl Visit {
@@ -328,8 +330,9 @@ impl Visit {
         }
     }
 
-    /// Everything after the socket: waits for the transfers' ends, then records what is left to record.
-    async fn finish(self: Arc<Self>, ending: Ending, started: Instant) {
+    /// Everything after the socket: waits for the transfers' ends, then records what is left to record. `counts`: for the
+    /// defender.
+    async fn finish(self: Arc<Self>, ending: Ending, started: Instant, counts: bool) {
         let limit = self.shared.settings.limits.drain;
         if timeout(limit, self.channels.ended()).await.is_err() {
             self.channels.abort();
@@ -347,7 +350,9 @@ impl Visit {
             self.metrics().sessions.sub(1);
         }
         self.record_login_outcome(&ending).await;
-        self.tell_defender(&ending).await;
+        if counts {
+            self.tell_defender().await;
+        }
         let login = self.login();
         let count = |pick: fn(&crate::session::Totals) -> &std::sync::atomic::AtomicU64| {
             login.map_or(0, |login| pick(login.totals()).load(Ordering::Relaxed))
@@ -364,12 +369,9 @@ impl Visit {
         self.record(Activity::Disconnected(disconnected)).await;
     }
 
-    /// A connection that ended without a login counts against its address, unless it was ours to end.
-    async fn tell_defender(&self, ending: &Ending) {
+    /// A connection that ended without a login counts against its address.
+    async fn tell_defender(&self) {
         let Some(defender) = self.shared.defender.as_ref().filter(|_| self.login().is_none()) else { return };
-        if ending.message.as_deref() == Some(SHUTTING_DOWN) {
-            return;
-        }
         let (failures, address) = {
             let attempts = self.attempts().await;
             (attempts.failures(), attempts.origin().source_ip)
