@@ -248,7 +248,7 @@ fn open_archives(
 }
 
 /// How long after the start or a reload, and after the time before, the parts that a killed gateway left are removed. Not at once:
-/// a server may be taking a part that was on its way, and keep it when the upload goes meanwhile (MinIO seems to). More than once,
+/// a part that is on its way then may stay when its upload goes (S3, AbortMultipartUpload). More than once,
 /// because a store that does not answer may come back, and one that is slow may still be making an upload that was asked for.
 /// Nothing is asked where the journal knows of nothing.
 const REMOVALS_AFTER: [Duration; 3] = [Duration::from_secs(4), Duration::from_secs(30), Duration::from_secs(320)];

@@ -239,12 +239,33 @@ impl S3Store {
     }
 
     /// Uploads in parts that were begun and neither finished nor aborted.
+    ///
+    /// The server lists a whole bucket's from memory and forgets one only when its completion is answered: one whose client went away
+    /// meanwhile stays listed, finished as it is. So each is asked for by its id.
     #[track_caller]
     pub fn unfinished_uploads(&self) -> usize {
         let url = format!("http://127.0.0.1:{}/{BUCKET}?uploads=", self.port);
         let answer = run(curl().arg(url)).succeeded().stdout;
-        let begins = format!("<Key>{}/", self.prefix);
-        answer.matches(begins.as_str()).count()
+        let begins = format!("{}/", self.prefix);
+        let listed = answer.split("<Upload>").skip(1).filter_map(|upload| {
+            let (key, id) = (between(upload, "<Key>", "</Key>")?, between(upload, "<UploadId>", "</UploadId>")?);
+            key.starts_with(&begins).then_some((key, id))
+        });
+        listed.filter(|(key, id)| self.has_upload(key, id)).count()
+    }
+
+    /// Whether the server has parts of an upload, or room for them.
+    #[track_caller]
+    fn has_upload(&self, key: &str, id: &str) -> bool {
+        let url = format!("http://127.0.0.1:{}/{BUCKET}/{key}?max-parts=1&uploadId={}", self.port, encoded(id));
+        let mut command = curl();
+        command.args(["-o", "/dev/null", "-w", "%{http_code}"]).arg(url);
+        let finished = run(&mut command);
+        match finished.stdout.trim() {
+            "200" => true,
+            "404" => false,
+            other => panic!("the parts of {key} cannot be listed: {other} {}", finished.stderr),
+        }
     }
 }
 
