@@ -20,6 +20,8 @@ mod behind_latency;
 mod call_counts;
 #[path = "conformance/close_errors.rs"]
 mod close_errors;
+#[path = "conformance/copies.rs"]
+mod copies;
 #[path = "conformance/directories.rs"]
 mod directories;
 #[path = "conformance/files.rs"]
@@ -145,4 +147,7 @@ conformance! {
     renames::a_directory_is_renamed_whole,
     renames::a_large_directory_is_renamed,
     renames::a_directory_is_not_renamed_into_itself,
+    copies::an_object_is_copied_with_a_time_of_its_own,
+    copies::a_copy_may_refuse,
+    copies::only_the_wanted_version_is_copied,
 }

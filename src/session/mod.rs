@@ -28,7 +28,7 @@ pub use directory::Directory;
 pub use error::{ErrorKind, SessionError, SessionResult};
 pub use login::{Backing, Login, LoginError, Totals};
 pub use registry::{Entered, Farewell, LiveSession, Registry};
-pub use transfer::{OpenMode, Transfer};
+pub use transfer::{OpenMode, Transfer, Whole};
 
 /// One logged-in user on one channel. Made by [`Login::session`].
 #[derive(Debug, Clone)]

@@ -1,23 +1,21 @@
 //! Open files: the accounting of a transfer, with exactly one end event.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+mod account;
+
 use std::time::Instant;
 
-use aws_lc_rs::digest;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 
-use crate::audit::{Activity, Outcome, TransferEnd, TransferStart};
+use crate::audit::{Activity, TransferStart};
 use crate::path::LogicalPath;
 use crate::policy::Operation;
 use crate::stores::{Existing, Kind, StoreErrorKind};
-use crate::vfs::{self, Committed, Reader, WriteMode, Writer};
+use crate::vfs::{self, Reader, WholeFile, WriteMode, Writer};
 
-use super::login::OpenTransfer;
 use super::operations::ignored_note;
-use super::uploads::Progress;
 use super::{AttributeChange, Attributes, ErrorKind, Session, SessionError, SessionResult, milliseconds, outcome_of};
+use account::Account;
 
 /// How a client opens a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -65,32 +63,13 @@ enum File {
     Write(Box<Writer>),
 }
 
-/// What the end event says.
-#[derive(Debug)]
-struct Account {
-    session: Session,
+/// All of an open file, for a copy that its store makes.
+#[derive(Debug, Clone)]
+pub struct Whole {
+    file: WholeFile,
+    /// In bytes.
+    size: u64,
     path: LogicalPath,
-    mode: OpenMode,
-    started: Instant,
-    bytes_in: u64,
-    bytes_out: u64,
-    /// The digest of an upload for as long as it is written in order from its start. It is the file's if it has seen as much
-    /// as the file holds at the end: a client that overwrites in place cuts the file to length after the last write.
-    digest: Option<Digest>,
-    /// What others on the connection see of an upload.
-    progress: Arc<Progress>,
-    _open: OpenTransfer,
-}
-
-struct Digest {
-    context: digest::Context,
-    length: u64,
-}
-
-impl std::fmt::Debug for Digest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Digest").field("length", &self.length).finish_non_exhaustive()
-    }
 }
 
 impl Session {
@@ -214,8 +193,42 @@ impl Transfer {
     /// When the store fails, or the file is not open for reading.
     pub async fn read_at(&mut self, offset: u64, length: usize) -> SessionResult<Bytes> {
         let data = self.read_unsent(offset, length).await?;
-        self.account.count_out(data.len());
+        self.account.count_out(data.len() as u64);
         Ok(data)
+    }
+
+    /// What a range of it is, if it is all of a file that its store can copy by itself; for [`Transfer::become_copy`]. A length of 0
+    /// is all that follows.
+    pub fn whole(&self, offset: u64, length: u64) -> Option<Whole> {
+        let Some(File::Read(reader)) = &self.file else { return None };
+        let size = reader.attributes().size;
+        let all = offset == 0 && size > 0 && (length == 0 || length >= size);
+        let file = reader.whole().filter(|_| all)?;
+        Some(Whole { file, size, path: self.account.path.clone() })
+    }
+
+    /// Takes all of an open file for the content, which its store copies at the close. False when that cannot be: then nothing was
+    /// done, and the bytes have to be read and written.
+    ///
+    /// # Errors
+    /// When the store failed before, or the file is not open for writing.
+    pub fn become_copy(&mut self, source: &Whole) -> SessionResult<bool> {
+        let Some(File::Write(writer)) = &mut self.file else {
+            return Err(self.account.wrong("is not open for writing"));
+        };
+        let appends = self.account.mode.append && writer.size() > 0;
+        if appends || !writer.become_copy(&source.file)? {
+            return Ok(false);
+        }
+        self.account.progress.set_size(writer.size());
+        self.account.count_in(source.size);
+        self.account.copied_from = Some(source.path.clone());
+        Ok(true)
+    }
+
+    /// Counts what another file became a copy of, as if it had been read.
+    pub fn was_copied(&mut self, whole: &Whole) {
+        self.account.count_out(whole.size);
     }
 
     /// As [`Transfer::read_at`], of bytes that are not for the client: they do not count as sent.
@@ -242,7 +255,8 @@ impl Transfer {
         };
         let offset = if self.account.mode.append { writer.size() } else { offset };
         self.account.digest(offset, &data);
-        let length = data.len();
+        self.account.copied_from = None;
+        let length = data.len() as u64;
         writer.write_at(offset, data).await?;
         self.account.progress.set_size(writer.size());
         self.account.count_in(length);
@@ -270,6 +284,7 @@ impl Transfer {
                 match change.size {
                     Some(size) if size != writer.size() => {
                         self.account.cut_digest(size);
+                        self.account.copied_from = None;
                         let cut = writer.set_length(size).await;
                         self.account.progress.set_size(writer.size());
                         cut.map(|()| ignored).map_err(SessionError::from)
@@ -302,7 +317,7 @@ impl Transfer {
                         if self.account.digest.as_ref().is_some_and(|digest| digest.length != committed.size) {
                             self.account.digest = None;
                         }
-                        (Ok(kept_note(&committed)), committed.etag)
+                        (Ok(self.account.note(&committed)), committed.etag)
                     }
                     Err(error) => (Err(refusal_at_commit(error, self.account.mode)), None),
                 }
@@ -342,122 +357,9 @@ impl Drop for Transfer {
     }
 }
 
-impl Account {
-    fn new(session: &Session, path: &LogicalPath, mode: OpenMode, started: Instant) -> Self {
-        let context = || Digest { context: digest::Context::new(&digest::SHA256), length: 0 };
-        Account {
-            session: session.clone(),
-            path: path.clone(),
-            mode,
-            started,
-            bytes_in: 0,
-            bytes_out: 0,
-            digest: mode.write.then(context),
-            progress: Arc::default(),
-            _open: session.login.count_transfer(),
-        }
-    }
-
-    /// The account of a transfer that is being dropped, for the task that ends it.
-    fn detached(&mut self) -> Account {
-        Account {
-            session: self.session.clone(),
-            path: self.path.clone(),
-            mode: self.mode,
-            started: self.started,
-            bytes_in: self.bytes_in,
-            bytes_out: self.bytes_out,
-            digest: None,
-            progress: Arc::default(),
-            _open: self.session.login.count_transfer(),
-        }
-    }
-
-    fn wrong(&self, what: &str) -> SessionError {
-        SessionError::new(ErrorKind::InvalidRequest, format!("{} {what}", self.path))
-    }
-
-    fn count_in(&mut self, length: usize) {
-        self.bytes_in += length as u64;
-        self.session.login.totals().bytes_in.fetch_add(length as u64, Ordering::Relaxed);
-    }
-
-    fn count_out(&mut self, length: usize) {
-        self.bytes_out += length as u64;
-        self.session.login.totals().bytes_out.fetch_add(length as u64, Ordering::Relaxed);
-    }
-
-    fn count_file(&self) {
-        let totals = self.session.login.totals();
-        let files = if self.mode.write { &totals.files_in } else { &totals.files_out };
-        files.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Takes the next bytes of an upload into its digest, or gives the digest up when they are not the next.
-    fn digest(&mut self, offset: u64, data: &Bytes) {
-        match &mut self.digest {
-            Some(digest) if digest.length == offset => {
-                digest.context.update(data);
-                digest.length += data.len() as u64;
-            }
-            Some(_) => self.digest = None,
-            None => {}
-        }
-    }
-
-    /// The file is cut to `size`: a digest that has seen more is no longer the file's.
-    fn cut_digest(&mut self, size: u64) {
-        if self.digest.as_ref().is_some_and(|digest| digest.length > size) {
-            self.digest = None;
-        }
-    }
-
-    async fn cut_off(&mut self, file: File, why: &str) {
-        let (outcome, etag) = match file {
-            File::Read(reader) => (Outcome::Failure(why.to_owned()), reader.etag().map(str::to_owned)),
-            File::Write(writer) => match writer.cut_off().await {
-                Ok(None) => (Outcome::Failure(format!("{why}; nothing was published")), None),
-                Ok(Some(committed)) => {
-                    (Outcome::Failure(format!("{why}; what had arrived was published")), committed.etag)
-                }
-                Err(error) => (Outcome::Failure(format!("{why}; {}", SessionError::from(error).chain())), None),
-            },
-        };
-        let end = self.end(outcome, etag, false);
-        let session = &self.session;
-        if let Err(error) = session.recorder().record(&session.origin, Activity::PartialClose(end)).await {
-            tracing::error!(path = %self.path, %error, "a PARTIAL_CLOSE event was lost");
-        }
-    }
-
-    fn end(&mut self, outcome: Outcome, etag: Option<String>, whole: bool) -> TransferEnd {
-        let whole = whole && matches!(outcome, Outcome::Success | Outcome::SuccessBut(_));
-        let sha256 = self.digest.take().filter(|_| whole).map(|digest| hex(digest.context.finish().as_ref()));
-        TransferEnd {
-            path: self.session.vfs().storage_path(&self.path),
-            logical_path: self.path.to_string(),
-            write: self.mode.write,
-            bytes_in: self.mode.write.then_some(self.bytes_in),
-            bytes_out: self.mode.read.then_some(self.bytes_out),
-            outcome,
-            duration_ms: milliseconds(self.started),
-            sha256,
-            etag,
-        }
-    }
-}
-
-fn kept_note(committed: &Committed) -> Option<String> {
-    if committed.mtime_kept { None } else { ignored_note(&["mtime"]) }
-}
-
 fn refusal_at_commit(error: vfs::VfsError, mode: OpenMode) -> SessionError {
     if error.kind() == StoreErrorKind::AlreadyExists && !mode.exclusive {
         return SessionError::denied(&error.path, "it exists already and may not be replaced");
     }
     error.into()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use russh_sftp::protocol::StatusCode;
 use tokio::sync::mpsc::{Receiver, Sender};
+use tokio::sync::oneshot;
 
 use super::extension;
 use super::handle::{Channel, Handle};
@@ -122,6 +123,17 @@ impl File {
 
     /// Reads `length` bytes, or all for 0, for another handle. Ends early when that one has gone.
     async fn copy_out(&mut self, mut offset: u64, length: u64, to: Sender<Piece>) {
+        if let Some(whole) = self.transfer.whole(offset, length) {
+            let (answer, taken) = oneshot::channel();
+            if to.send(Piece::Whole(whole.clone(), answer)).await.is_err() {
+                return;
+            }
+            if taken.await == Ok(true) {
+                self.transfer.was_copied(&whole);
+                let _ = to.send(Piece::Done).await;
+                return;
+            }
+        }
         let mut left = if length == 0 { u64::MAX } else { length };
         while left > 0 {
             let wanted = usize::try_from(left).unwrap_or(MAX_DATA).min(MAX_DATA);
@@ -146,6 +158,10 @@ impl File {
     async fn copy_in(&mut self, mut offset: u64, mut from: Receiver<Piece>) -> SessionResult<()> {
         loop {
             match from.recv().await {
+                Some(Piece::Whole(whole, taken)) => {
+                    let is_taken = offset == 0 && self.transfer.become_copy(&whole)?;
+                    let _ = taken.send(is_taken);
+                }
                 Some(Piece::Data(data)) => {
                     let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
                     self.write_at(offset, data).await?;

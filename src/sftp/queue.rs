@@ -9,11 +9,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{Receiver, Sender};
+use tokio::sync::oneshot;
 
 use super::check_file::CheckFile;
 use super::outbox::Hold;
 use super::paths::Closing;
-use crate::session::{AttributeChange, SessionError};
+use crate::session::{AttributeChange, SessionError, Whole};
 
 /// The next thing to do on a handle.
 #[derive(Debug)]
@@ -57,6 +58,9 @@ pub(super) enum Work {
 /// What goes from one handle to another during `copy-data`. When it ends without [`Piece::Done`], the source was closed.
 #[derive(Debug)]
 pub(super) enum Piece {
+    /// All of the source, if the target's store can copy it. Without an answer, or told that it is not taken, the source goes on
+    /// with its bytes.
+    Whole(Whole, oneshot::Sender<bool>),
     Data(Bytes),
     Failed(SessionError),
     Done,

@@ -9,14 +9,11 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{
-    Attribute, CopyMode, CopyOptions, GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
-    PutPayload,
-};
+use object_store::{Attribute, GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
 use super::object::{
-    Extras, KeptTimes, ListRequest, ListedTime, MTIME, MtimeForm, ObjectBacked, RawObject, RawPage, WantedUpload, at,
-    bare_etag,
+    Extras, KeptTimes, ListRequest, ListedTime, MTIME, MtimeForm, ObjectBacked, ObjectCopy, RawObject, RawPage,
+    WantedUpload, at, bare_etag,
 };
 use super::{Existing, PartLimits, PartUpload, StoreError, StoreErrorKind, StoreResult, Written};
 
@@ -183,16 +180,25 @@ impl Extras for MemoryExtras {
         self.objects.delete(&path).await.map_err(at("delete", key))
     }
 
-    async fn copy(&self, from: &str, to: &str, existing: Existing) -> StoreResult<()> {
-        if from.ends_with('/') {
-            return self.put_marker(to).await;
+    async fn copy(&self, copy: ObjectCopy<'_>) -> StoreResult<Option<String>> {
+        if copy.from.ends_with('/') {
+            return self.put_marker(copy.to).await.map(|()| None);
         }
-        let mode = match existing {
-            Existing::Replace => CopyMode::Overwrite,
-            Existing::Refuse => CopyMode::Create,
+        let failed = || at("copy", copy.from);
+        let found = self.objects.get_opts(&parse(copy.from)?, GetOptions::new()).await.map_err(failed())?;
+        copy.judge_version(found.meta.e_tag.as_deref())?;
+        let mut attributes = found.attributes.clone();
+        if let Some(mtime) = copy.mtime {
+            attributes.insert(Attribute::Metadata(Cow::Borrowed(MTIME)), mtime.to_owned().into());
+        }
+        let mode = match copy.existing {
+            Existing::Replace => PutMode::Overwrite,
+            Existing::Refuse => PutMode::Create,
         };
-        let options = CopyOptions { mode, ..Default::default() };
-        self.objects.copy_opts(&parse(from)?, &parse(to)?, options).await.map_err(at("copy", from))
+        let data = found.bytes().await.map_err(failed())?;
+        let how = PutOptions { mode, attributes, ..Default::default() };
+        let done = self.objects.put_opts(&parse(copy.to)?, PutPayload::from(data), how).await.map_err(failed())?;
+        Ok(bare_etag(done.e_tag))
     }
 
     async fn set_mtime(&self, key: &str, mtime: &str) -> StoreResult<bool> {

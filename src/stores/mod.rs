@@ -153,6 +153,11 @@ pub trait Object: Send + Sync + fmt::Debug {
 
     /// Whether a read costs a request over a network, so that read-ahead pays.
     fn is_remote(&self) -> bool;
+
+    /// What names this version to its store: the entity tag, or the store's number of the version where reads are held to that.
+    fn version(&self) -> Option<&str> {
+        self.stat().etag.as_deref()
+    }
 }
 
 /// An upload in progress. Dropping one without [`PartUpload::complete`] publishes nothing; call
@@ -276,6 +281,22 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Gives a directory and all that is in it another name within this store. `to` does not exist.
     async fn rename_directory(&self, from: &Key, to: &Key) -> StoreResult<()>;
+
+    /// Whether [`Store::copy`] works.
+    fn copies(&self) -> bool {
+        false
+    }
+
+    /// Makes an object of one version of another ([`Object::version`]) on the store's side, whatever its size, in one step.
+    /// Its time is that of the copy, or the one that is to be kept; never the source's.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Changed`] when the source has another version; [`StoreErrorKind::Unsupported`] when the store cannot.
+    async fn copy(&self, from: &Key, version: &str, to: &Key, options: &PutOptions) -> StoreResult<Written> {
+        let _ = options;
+        let message = format!("the store cannot copy the version {version} of \"{from}\" to \"{to}\"");
+        Err(StoreError::new(StoreErrorKind::Unsupported, message))
+    }
 
     /// Sets the kept modification time of an object that exists; says whether the store keeps it.
     async fn set_mtime(&self, key: &Key, mtime: SystemTime) -> StoreResult<bool>;

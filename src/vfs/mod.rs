@@ -28,7 +28,7 @@ use mounts::Mounts;
 
 pub use error::{VfsError, VfsResult};
 pub use listing::Listing;
-pub use reader::Reader;
+pub use reader::{Reader, WholeFile};
 pub use transfers::Transfers;
 pub use writer::Writer;
 

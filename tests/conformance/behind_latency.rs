@@ -120,6 +120,15 @@ impl Store for Delayed<Arc<dyn Store>> {
         self.0.rename_directory(from, to).await
     }
 
+    fn copies(&self) -> bool {
+        self.0.copies()
+    }
+
+    async fn copy(&self, from: &Key, version: &str, to: &Key, options: &PutOptions) -> StoreResult<Written> {
+        wait().await;
+        self.0.copy(from, version, to, options).await
+    }
+
     async fn set_mtime(&self, key: &Key, mtime: SystemTime) -> StoreResult<bool> {
         wait().await;
         self.0.set_mtime(key, mtime).await

@@ -110,6 +110,21 @@ async fn calls_of_the_store() {
             "HEAD=10 LIST=3 COPY=10 DELETE=10",
         ),
         (
+            "copy a file",
+            FILE,
+            |s| {
+                {
+                    async {
+                        let version = s.open(&key("f")).await.unwrap().version().unwrap().to_owned();
+                        s.copy(&key("f"), &version, &key("g"), &REPLACE).await.unwrap();
+                    }
+                }
+                .boxed()
+            },
+            // The first HEAD is the opening.
+            "HEAD=2 COPY=1",
+        ),
+        (
             "set a time",
             FILE,
             |s| async { assert!(s.set_mtime(&key("f"), a_time()).await.unwrap()) }.boxed(),
@@ -170,6 +185,22 @@ async fn operations_of_clients() {
             FILE,
             |v| async { assert!(v.set_mtime(&path("/f"), a_time()).await.unwrap()) }.boxed(),
             "HEAD=2 LIST=1 COPY=1",
+        ),
+        (
+            "copy a file",
+            &[("f", New(12 * MIB))],
+            |v| {
+                {
+                    async {
+                        let source = v.open_read(&path("/f")).await.unwrap().whole().unwrap();
+                        let mut writer = v.open_write(&path("/g"), NEW).await.unwrap();
+                        assert!(writer.become_copy(&source).unwrap());
+                        writer.commit().await.unwrap();
+                    }
+                }
+                .boxed()
+            },
+            "HEAD=3 LIST=1 COPY=1",
         ),
         (
             "rename a file",

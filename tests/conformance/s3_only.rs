@@ -170,6 +170,15 @@ async fn large_objects_are_copied_by_parts_with_their_metadata() {
     // The tag of an object in parts tells that it went by parts.
     assert!(object.stat().etag.as_ref().is_some_and(|tag| tag.ends_with("-3")), "{:?}", object.stat());
 
+    let version = object.version().unwrap();
+    let written = store.copy(&key("moved"), version, &key("copied"), &REPLACE).await.unwrap();
+    let copied = store.open(&key("copied")).await.unwrap();
+    assert!(copied.read(0, content.len()).await.unwrap() == content, "the copy differs");
+    assert_ne!(copied.stat().mtime, Some(a_time()));
+    assert_eq!(copied.stat().etag, written.etag);
+    let (_, head) = server.send("HEAD", &format!("{prefix}copied"), &[], b"").await;
+    assert!(head.contains("x-amz-meta-colour: red") && head.contains("content-type: text/x-odd"), "{head}");
+
     put(store, "taken", "kept").await;
     let error = store.rename(&key("moved"), &key("taken"), Existing::Refuse).await.unwrap_err();
     assert_eq!(error.kind, StoreErrorKind::AlreadyExists, "{error}");

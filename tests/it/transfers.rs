@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::support::client::{Client, quoted};
 use crate::support::data::{
     EDGES, GIB, assert_same_bytes, assert_same_tree, noise, write_edges, write_noise, write_tree,
@@ -349,6 +351,38 @@ fn an_upload_is_resumed_from_where_the_file_ends() {
         fs::copy(&begun, &back).unwrap();
         client.sftp(&format!("reget /file {}\n", back.display())).succeeded();
         assert_same_bytes(&back, &whole);
+        gateway.stop();
+    }
+}
+
+#[test]
+fn a_file_is_copied_without_its_bytes_passing_the_client() {
+    for store in ["local", "memory", "s3"] {
+        let Bench { setup, gateway, client, behind } = bench(store);
+        let whole = setup.folder().join("whole");
+        write_noise(&whole, 12 << 20, 5);
+        client.sftp(&format!("put {} /from\n", whole.display())).succeeded();
+        client.sftp("cp /from /to\n").succeeded();
+        behind.assert_holds("to", &whole, setup.folder());
+        let back = setup.folder().join("back");
+        client.sftp(&format!("get /to {}\n", back.display())).succeeded();
+        assert_same_bytes(&back, &whole);
+
+        let closes = gateway.events.of_type("CLOSE");
+        let of = |name: &str, operation: &str| {
+            let mut found = closes.iter().filter(|e| e["logical-path"] == name && e["operation"] == operation);
+            found.next().unwrap_or_else(|| panic!("no {operation} of {name}: {closes:?}"))
+        };
+        let (put, read, written) = (of("/from", "write"), of("/from", "read"), of("/to", "write"));
+        assert_eq!((&read["bytes-out"], &written["bytes-in"]), (&json!("12582912"), &json!("12582912")));
+        match behind {
+            // Its bytes are read and written here, so their digest is known.
+            Behind::Local(_) => assert_eq!(written["sha256"], put["sha256"]),
+            Behind::Memory | Behind::S3(_) => {
+                assert_eq!(written["message"], "a copy of /from", "{written}");
+                assert!(written.get("sha256").is_none(), "{written}");
+            }
+        }
         gateway.stop();
     }
 }

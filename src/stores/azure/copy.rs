@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::container::{BlobAsk, Container, Head};
+use super::container::{BlobAsk, Container, Head, METADATA};
+use crate::stores::object::{MTIME, ObjectCopy, bare_etag};
+use crate::stores::rest::Headers;
 use crate::stores::{Existing, StoreError, StoreErrorKind, StoreResult};
 
 /// The first wait for a copy that goes on; each further one is twice as long, up to [`LONGEST_WAIT`].
@@ -16,26 +18,30 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Copies a blob with its metadata, properties and access tier.
-pub(super) async fn blob(container: &Container, from: &str, to: &str, existing: Existing) -> StoreResult<()> {
+pub(super) async fn blob(container: &Container, copy: ObjectCopy<'_>) -> StoreResult<Option<String>> {
+    let ObjectCopy { from, to, existing, mtime, .. } = copy;
     let source = container.head(from).await?;
+    copy.judge_version(source.etag())?;
     let mut headers = vec![("x-ms-copy-source".to_owned(), container.source(from).await?)];
     if let Some(etag) = source.etag() {
         headers.push(("x-ms-source-if-match".to_owned(), etag.to_owned()));
     }
     headers.extend(tier(&source).map(|tier| ("x-ms-access-tier".to_owned(), tier.to_owned())));
+    headers.extend(mtime.into_iter().flat_map(|mtime| metadata(&source, mtime)));
     if existing == Existing::Refuse {
         headers.push(("if-none-match".to_owned(), "*".to_owned()));
     }
     let begun = match container.blob("copy to", to, BlobAsk { method: "PUT", headers, ..BlobAsk::default() }).await {
-        Ok(begun) => Copy::read(|name| begun.head.headers().get(name).and_then(|value| value.to_str().ok())),
+        Ok(begun) => begun,
         // The condition that failed may be the source's or the target's.
         Err(error) if existing == Existing::Refuse && error.kind == StoreErrorKind::Changed => {
             return Err(refused(container, to, error).await);
         }
         Err(error) => return Err(error),
     };
-    match wait(container, to, begun).await {
-        Ok(()) => Ok(()),
+    let header = |name| begun.head.headers().get(name).and_then(|value| value.to_str().ok());
+    match wait(container, to, Copy::read(header)).await {
+        Ok(()) => Ok(bare_etag(header("etag").map(str::to_owned))),
         Err((unfinished, error)) => {
             if let Some(copy) = unfinished {
                 give_up(container, to, &copy).await;
@@ -43,6 +49,16 @@ pub(super) async fn blob(container: &Container, from: &str, to: &str, existing: 
             Err(error)
         }
     }
+}
+
+/// All of a copy's metadata, with another modification time: to give some of it is to leave out the rest. What of the source's
+/// cannot be sent again is left out.
+fn metadata(source: &Head, mtime: &str) -> Headers {
+    let name = format!("{METADATA}{MTIME}");
+    let mut headers = source.metadata().unwrap_or_default();
+    headers.retain(|(other, _)| *other != name);
+    headers.push((name, mtime.to_owned()));
+    headers
 }
 
 /// The tier that was chosen for a blob; a copy would go to the account's own.

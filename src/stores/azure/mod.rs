@@ -21,9 +21,10 @@ use object_store::azure::MicrosoftAzure;
 use tokio::sync::OnceCell;
 
 use super::object::{
-    Extras, FOLDER, ListRequest, ListedTime, MultipartBackend, PartedUpload, RawObject, RawPage, WantedUpload,
+    Extras, FOLDER, ListRequest, ListedTime, MultipartBackend, ObjectCopy, PartedUpload, RawObject, RawPage,
+    WantedUpload,
 };
-use super::{Existing, PartUpload, StoreError, StoreErrorKind, StoreResult};
+use super::{PartUpload, StoreError, StoreErrorKind, StoreResult};
 pub(super) use container::Container;
 use container::{BlobAsk, METADATA};
 pub(super) use name::judge;
@@ -169,11 +170,11 @@ impl Extras for AzureExtras {
         }
     }
 
-    async fn copy(&self, from: &str, to: &str, existing: Existing) -> StoreResult<()> {
-        if from.ends_with('/') {
-            return self.put_marker(to).await;
+    async fn copy(&self, copy: ObjectCopy<'_>) -> StoreResult<Option<String>> {
+        if copy.from.ends_with('/') {
+            return self.put_marker(copy.to).await.map(|()| None);
         }
-        copy::blob(&self.container, from, to, existing).await
+        copy::blob(&self.container, copy).await
     }
 
     async fn set_mtime(&self, key: &str, mtime: &str) -> StoreResult<bool> {

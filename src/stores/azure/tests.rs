@@ -15,8 +15,8 @@ use object_store::client::{
 use object_store::path::Path;
 
 use super::*;
-use crate::stores::Key;
 use crate::stores::rest::{Client, Signing};
+use crate::stores::{Existing, Key};
 
 /// Answers that are given one after the other, and the requests that got them.
 #[derive(Debug, Clone, Default)]
@@ -114,7 +114,7 @@ async fn a_copy_that_takes_its_time_is_waited_for() {
         reply(200, &[("x-ms-copy-id", "1"), ("x-ms-copy-status", "pending"), ("x-ms-copy-progress", "1/2")]),
         reply(200, &[("x-ms-copy-id", "1"), ("x-ms-copy-status", "success")]),
     ]);
-    script.extras().copy("a b", "to", Existing::Refuse).await.unwrap();
+    script.extras().copy(ObjectCopy::plain("a b", "to", Existing::Refuse)).await.unwrap();
     assert_eq!(
         script.requests(),
         [
@@ -137,7 +137,7 @@ async fn a_copy_that_fails_leaves_no_target() {
         failed,
         reply(202, &[]),
     ]);
-    let error = script.extras().copy("from", "to", Existing::Replace).await.unwrap_err();
+    let error = script.extras().copy(ObjectCopy::plain("from", "to", Existing::Replace)).await.unwrap_err();
     assert!(error.message.contains("failed"), "{error}");
     assert_eq!(script.requests()[4], "DELETE /c/to if-match=\"t\"");
 }
@@ -149,7 +149,7 @@ async fn a_target_that_another_has_written_meanwhile_stays() {
         reply(202, &[("x-ms-copy-id", "1"), ("x-ms-copy-status", "pending")]),
         reply(200, &[("x-ms-copy-id", "2"), ("x-ms-copy-status", "success")]),
     ]);
-    let error = script.extras().copy("from", "to", Existing::Replace).await.unwrap_err();
+    let error = script.extras().copy(ObjectCopy::plain("from", "to", Existing::Replace)).await.unwrap_err();
     assert_eq!(error.kind, StoreErrorKind::Changed, "{error}");
     assert_eq!(script.requests().len(), 3);
 }
@@ -161,7 +161,7 @@ async fn a_source_that_was_replaced_is_not_copied() {
         (Existing::Refuse, vec![failure(412, "SourceConditionNotMet"), reply(404, &[])]),
     ] {
         let script = Script::new(&[vec![reply(200, &SOURCE)], replies].concat());
-        let error = script.extras().copy("from", "to", existing).await.unwrap_err();
+        let error = script.extras().copy(ObjectCopy::plain("from", "to", existing)).await.unwrap_err();
         assert_eq!(error.kind, StoreErrorKind::Changed, "{error}");
         assert!(error.message.ends_with("No. (SourceConditionNotMet)"), "{error}");
         script.requests();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{GoogleExtras, json};
-use crate::stores::object::exists;
+use crate::stores::object::{MTIME, ObjectCopy, exists};
 use crate::stores::rest::Ask;
 use crate::stores::{Existing, StoreError, StoreErrorKind, StoreResult};
 
@@ -53,13 +53,17 @@ struct Progress {
 }
 
 /// Copies an object, or a marker, with its metadata.
-pub(super) async fn object(extras: &GoogleExtras, from: &str, to: &str, existing: Existing) -> StoreResult<()> {
-    let source = look_up(extras, from).await?;
-    match rewrite(extras, from, &source, to, existing).await {
+pub(super) async fn object(extras: &GoogleExtras, copy: ObjectCopy<'_>) -> StoreResult<()> {
+    let mut source = look_up(extras, copy.from).await?;
+    copy.judge_version(Some(&source.generation))?;
+    if let Some(mtime) = copy.mtime {
+        source.kept.metadata.get_or_insert_default().insert(MTIME.to_owned(), mtime.to_owned());
+    }
+    match rewrite(extras, &source, copy).await {
         // The condition that failed may be the source's or the target's.
-        Err(error) if existing == Existing::Refuse && error.kind == StoreErrorKind::Changed => {
-            match look_up(extras, to).await {
-                Ok(_) => Err(exists(to)),
+        Err(error) if copy.existing == Existing::Refuse && error.kind == StoreErrorKind::Changed => {
+            match look_up(extras, copy.to).await {
+                Ok(_) => Err(exists(copy.to)),
                 Err(_) => Err(error),
             }
         }
@@ -74,7 +78,8 @@ async fn look_up(extras: &GoogleExtras, key: &str) -> StoreResult<Source> {
     serde_json::from_slice(&answer.body).map_err(|error| unreadable(key, &error.to_string()))
 }
 
-async fn rewrite(extras: &GoogleExtras, from: &str, source: &Source, to: &str, existing: Existing) -> StoreResult<()> {
+async fn rewrite(extras: &GoogleExtras, source: &Source, copy: ObjectCopy<'_>) -> StoreResult<()> {
+    let ObjectCopy { from, to, existing, .. } = copy;
     let (headers, body) = json(&source.kept)?;
     let path = format!("/storage/v1{}/rewriteTo{}", extras.object_name(from)?, extras.object_name(to)?);
     let mut token: Option<String> = None;

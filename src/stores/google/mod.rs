@@ -18,7 +18,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
 use super::object::{
-    Extras, LibraryPublisher, ListRequest, MTIME, MultipartBackend, PartedUpload, RawPage, WantedUpload, at,
+    Extras, LibraryPublisher, ListRequest, MTIME, MultipartBackend, ObjectCopy, PartedUpload, RawPage, WantedUpload, at,
 };
 use super::rest::{Ask, Client, Headers};
 use super::unfinished::{Begun, BucketJournal};
@@ -77,8 +77,9 @@ impl Extras for GoogleExtras {
         }
     }
 
-    async fn copy(&self, from: &str, to: &str, existing: Existing) -> StoreResult<()> {
-        copy::object(self, from, to, existing).await
+    async fn copy(&self, copy: ObjectCopy<'_>) -> StoreResult<Option<String>> {
+        // The entity tag of this interface is not the one that reads show.
+        copy::object(self, copy).await.map(|()| None)
     }
 
     async fn set_mtime(&self, key: &str, mtime: &str) -> StoreResult<bool> {

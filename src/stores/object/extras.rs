@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use super::WantedUpload;
 use crate::stores::unfinished::Unfinished;
-use crate::stores::{Existing, PartUpload, Skipped, StoreResult};
+use crate::stores::{Existing, PartUpload, Skipped, StoreError, StoreErrorKind, StoreResult};
 
 /// The rest of a store of objects: listings that no odd key can fail, folder markers, copies of any size, new metadata.
 ///
@@ -30,8 +30,9 @@ pub(in crate::stores) trait Extras: Send + Sync + fmt::Debug {
     /// Deletes a key, which may be a marker, may be odd, and may be gone.
     async fn delete(&self, key: &str) -> StoreResult<()>;
 
-    /// Copies an object of any size with its metadata on the server's side.
-    async fn copy(&self, from: &str, to: &str, existing: Existing) -> StoreResult<()>;
+    /// Copies an object of any size with its metadata on the server's side, in one step; the copy's entity tag, without quotes,
+    /// where the store tells it.
+    async fn copy(&self, copy: ObjectCopy<'_>) -> StoreResult<Option<String>>;
 
     /// Replaces the kept modification time of an object and leaves the rest of its metadata; says whether it is kept.
     async fn set_mtime(&self, key: &str, mtime: &str) -> StoreResult<bool>;
@@ -52,6 +53,44 @@ pub(in crate::stores) trait Extras: Send + Sync + fmt::Debug {
     /// Removes the parts that killed processes left behind, as the journal has them; gives the number of uploads.
     async fn remove_unfinished(&self) -> StoreResult<u64> {
         Ok(0)
+    }
+}
+
+/// An object, or a marker, that is to be copied.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::stores) struct ObjectCopy<'a> {
+    /// The source's key.
+    pub(in crate::stores) from: &'a str,
+    /// The copy's key.
+    pub(in crate::stores) to: &'a str,
+    /// What happens to an object of that name.
+    pub(in crate::stores) existing: Existing,
+    /// The version that is wanted, as [`crate::stores::Object::version`] has it; another one is
+    /// [`StoreErrorKind::Changed`]. `None`: the present one.
+    pub(in crate::stores) version: Option<&'a str>,
+    /// The modification time to keep; `None`: the source's, if it has one.
+    pub(in crate::stores) mtime: Option<&'a str>,
+}
+
+impl<'a> ObjectCopy<'a> {
+    /// The present version as it is.
+    pub(in crate::stores) fn plain(from: &'a str, to: &'a str, existing: Existing) -> Self {
+        ObjectCopy { from, to, existing, version: None, mtime: None }
+    }
+
+    /// Judges the version that was found.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Changed`] when it is not the wanted one.
+    pub(in crate::stores) fn judge_version(&self, found: Option<&str>) -> StoreResult<()> {
+        let found = found.map(|tag| tag.trim_matches('"'));
+        match self.version {
+            Some(wanted) if found != Some(wanted) => {
+                let message = format!("\"{}\" was changed before it was copied", self.from);
+                Err(StoreError::new(StoreErrorKind::Changed, message))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! One [`ObjectBacked`] serves them all. Plain reads and writes go through `object_store`; what its trait cannot say is asked
 //! of [`Extras`]. Requests on S3, held by `tests/conformance/call_counts.rs`: stat two at once, open one, read one, put one,
 //! an upload two and its parts, delete one, make_directory one, remove_directory two, a page of a listing one, rename of a
-//! file three, of a directory of n files 3n + 3, set_mtime two. Not to replace costs an upload and a rename one more.
+//! file three, of a directory of n files 3n + 3, a copy two, set_mtime two. Not to replace costs an upload and a rename one more.
 //! Google Cloud Storage: set_mtime one. Azure: remove_directory five, because a marker stands beside its prefix and has two
 //! forms; for the first missing name one more.
 //!
@@ -30,7 +30,7 @@ use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{Attribute, Attributes, GetOptions, ObjectStore, PutMode, PutMultipartOptions, PutPayload};
 
-pub(super) use extras::{Extras, ListRequest, ListedTime, RawObject, RawPage};
+pub(super) use extras::{Extras, ListRequest, ListedTime, ObjectCopy, RawObject, RawPage};
 pub(super) use failure::{at, describe, element, exists, kind_of_code};
 pub(super) use kept_times::KeptTimes;
 pub(super) use mtime::{FOLDER, MTIME, MtimeForm, bare_etag, kept_time, read as read_mtime};
@@ -237,6 +237,28 @@ impl Store for ObjectBacked {
 
     async fn rename_directory(&self, from: &Key, to: &Key) -> StoreResult<()> {
         rename::directory(self, from, to).await
+    }
+
+    fn copies(&self) -> bool {
+        true
+    }
+
+    async fn copy(&self, from: &Key, version: &str, to: &Key, options: &PutOptions) -> StoreResult<Written> {
+        self.path(from)?;
+        self.path(to)?;
+        let kept = options.mtime.and_then(|time| self.mtime_form.write(time));
+        let mtime_kept = kept.is_some();
+        let mtime = kept.or_else(|| self.mtime_form.write(SystemTime::now()));
+        let (from, to) = (self.full(from), self.full(to));
+        let copy = ObjectCopy {
+            from: &from,
+            to: &to,
+            existing: options.existing,
+            version: Some(version),
+            mtime: mtime.as_deref(),
+        };
+        let etag = self.extras.copy(copy).await?;
+        Ok(Written { etag, mtime_kept })
     }
 
     async fn set_mtime(&self, key: &Key, mtime: SystemTime) -> StoreResult<bool> {

@@ -85,6 +85,13 @@ impl Object for RemoteObject {
     fn is_remote(&self) -> bool {
         true
     }
+
+    fn version(&self) -> Option<&str> {
+        match &self.pin {
+            Pin::Etag(_) => self.stat.etag.as_deref(),
+            Pin::Version(version) => Some(version),
+        }
+    }
 }
 
 impl RemoteObject {

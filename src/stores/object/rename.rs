@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::failure::exists;
-use super::{ListRequest, ObjectBacked, RawObject, RawPage};
+use super::{ListRequest, ObjectBacked, ObjectCopy, RawObject, RawPage};
 use crate::stores::{Existing, Key, StoreError, StoreErrorKind, StoreResult};
 
 /// Copies or deletions of one rename that are under way at once.
@@ -29,7 +29,7 @@ pub(super) async fn file(store: &ObjectBacked, from: &Key, to: &Key, existing: E
             (Some(_), Existing::Replace) => Ok(()),
         };
     }
-    store.extras.copy(&store.full(from), &store.full(to), existing).await?;
+    store.extras.copy(ObjectCopy::plain(&store.full(from), &store.full(to), existing)).await?;
     store.extras.delete(&store.full(from)).await.map_err(|error| {
         let message = format!("\"{from}\" was copied to \"{to}\", but could not be deleted: {error}");
         StoreError::new(error.kind, message).after_copy()
@@ -110,7 +110,7 @@ impl Work<'_> {
     /// Copies one object; the hashes of its name and version.
     async fn copy(&self, object: &RawObject) -> StoreResult<(u64, u64)> {
         let target = format!("{}{}", self.to, object.key.strip_prefix(&self.from).unwrap_or_default());
-        self.store.extras.copy(&object.key, &target, Existing::Replace).await?;
+        self.store.extras.copy(ObjectCopy::plain(&object.key, &target, Existing::Replace)).await?;
         Ok((name_of(&object.key, &self.from), version_of(object)))
     }
 

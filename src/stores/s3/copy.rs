@@ -5,6 +5,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::BucketExtras;
 use super::client::{IF_NONE_MATCH, METADATA, METADATA_DIRECTIVE, MTIME};
 use super::upload::completion;
+use crate::stores::object::{ObjectCopy, bare_etag};
 use crate::stores::rest::{Answer, Ask, Headers, first, key_path};
 use crate::stores::{Existing, StoreError, StoreErrorKind, StoreResult};
 
@@ -21,16 +22,19 @@ const MOST_PARTS: u64 = 10_000;
 const OWN_HEADERS: [&str; 6] =
     ["content-type", "cache-control", "content-disposition", "content-encoding", "content-language", "expires"];
 
-/// Copies an object, or a marker, with its metadata.
-pub(super) async fn object(extras: &BucketExtras, from: &str, to: &str, existing: Existing) -> StoreResult<()> {
-    let source = Source::look_up(extras, from).await?;
+/// Copies an object, or a marker, with its metadata; gives the copy's entity tag.
+pub(super) async fn object(extras: &BucketExtras, copy: ObjectCopy<'_>) -> StoreResult<Option<String>> {
+    let ObjectCopy { to, existing, .. } = copy;
+    let source = Source::look_up(extras, copy.from).await?;
+    copy.judge_version(source.etag.as_deref())?;
     if existing == Existing::Refuse {
         extras.client.refuse_existing(to).await?;
     }
     let done = if source.size > extras.largest_copy {
-        by_parts(extras, &source, to, source.metadata(None), existing).await
+        by_parts(extras, &source, to, source.metadata(copy.mtime), existing).await
     } else {
-        at_once(extras, &source, to, None, existing).await
+        let metadata = copy.mtime.map(|mtime| source.metadata(Some(mtime)));
+        at_once(extras, &source, to, metadata, existing).await
     };
     match done {
         // The condition that failed may be the source's or the target's.
@@ -46,11 +50,12 @@ pub(super) async fn object(extras: &BucketExtras, from: &str, to: &str, existing
 pub(super) async fn with_mtime(extras: &BucketExtras, key: &str, mtime: &str) -> StoreResult<()> {
     let source = Source::look_up(extras, key).await?;
     let metadata = source.metadata(Some(mtime));
-    if source.size > extras.largest_copy {
+    let done = if source.size > extras.largest_copy {
         by_parts(extras, &source, key, metadata, Existing::Replace).await
     } else {
         at_once(extras, &source, key, Some(metadata), Existing::Replace).await
-    }
+    };
+    done.map(drop)
 }
 
 /// The version that is copied.
@@ -115,7 +120,7 @@ async fn at_once(
     to: &str,
     metadata: Option<Headers>,
     existing: Existing,
-) -> StoreResult<()> {
+) -> StoreResult<Option<String>> {
     let mut headers = source.headers(extras)?;
     match metadata {
         Some(metadata) => {
@@ -132,15 +137,18 @@ async fn at_once(
 }
 
 /// Sends a request; without its condition on the target where the store knows none. The caller has looked before.
-async fn conditional(extras: &BucketExtras, doing: &str, to: &str, mut ask: Ask<'_>) -> StoreResult<()> {
+///
+/// Gives the entity tag that the answer has.
+async fn conditional(extras: &BucketExtras, doing: &str, to: &str, mut ask: Ask<'_>) -> StoreResult<Option<String>> {
     let conditional = ask.headers.iter().any(|(name, _)| name == IF_NONE_MATCH);
-    match extras.client.expect(doing, to, ask.clone()).await {
+    let answered = match extras.client.expect(doing, to, ask.clone()).await {
         Err(error) if conditional && error.kind == StoreErrorKind::Unsupported => {
             ask.headers.retain(|(name, _)| name != IF_NONE_MATCH);
-            extras.client.expect(doing, to, ask).await.map(drop)
+            extras.client.expect(doing, to, ask).await
         }
-        other => other.map(drop),
-    }
+        other => other,
+    };
+    Ok(bare_etag(first(&answered?.body, "ETag")))
 }
 
 fn creation(extras: &BucketExtras, mut headers: Headers) -> Headers {
@@ -155,7 +163,7 @@ async fn by_parts(
     to: &str,
     metadata: Headers,
     existing: Existing,
-) -> StoreResult<()> {
+) -> StoreResult<Option<String>> {
     let begin = Ask {
         method: "POST",
         path: key_path(to)?,
@@ -191,7 +199,7 @@ async fn copy_parts(
     to: &str,
     upload: &str,
     existing: Existing,
-) -> StoreResult<()> {
+) -> StoreResult<Option<String>> {
     let part = PART.min(extras.largest_copy).max(source.size.div_ceil(MOST_PARTS));
     let parts = (0..source.size.div_ceil(part)).map(|number| {
         let range = number * part..((number + 1) * part).min(source.size);

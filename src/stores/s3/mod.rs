@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::object::{Extras, ListRequest, MultipartBackend, PartedUpload, RawPage, WantedUpload};
+use super::object::{Extras, ListRequest, MultipartBackend, ObjectCopy, PartedUpload, RawPage, WantedUpload};
 use super::unfinished::BucketJournal;
-use super::{Existing, PartUpload, StoreResult, Unfinished};
+use super::{PartUpload, StoreResult, Unfinished};
 pub(super) use client::BucketClient;
 
 /// The largest object that one copy request takes, in bytes.
@@ -58,8 +58,8 @@ impl Extras for BucketExtras {
         self.client.delete(key).await
     }
 
-    async fn copy(&self, from: &str, to: &str, existing: Existing) -> StoreResult<()> {
-        copy::object(self, from, to, existing).await
+    async fn copy(&self, copy: ObjectCopy<'_>) -> StoreResult<Option<String>> {
+        copy::object(self, copy).await
     }
 
     async fn set_mtime(&self, key: &str, mtime: &str) -> StoreResult<bool> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::path::LogicalPath;
-use crate::stores::{Kind, Object, Stat, StoreError, StoreErrorKind, StoreResult};
+use crate::stores::{Key, Kind, Object, Stat, Store, StoreError, StoreErrorKind, StoreResult};
 
 use super::budget::Budget;
 use super::mounts::{Place, Spot};
@@ -19,9 +19,18 @@ pub(super) use ahead::Ahead;
 #[derive(Debug)]
 pub struct Reader {
     path: LogicalPath,
+    spot: Spot,
     object: Arc<dyn Object>,
     attributes: Attributes,
     ahead: Ahead,
+}
+
+/// A version of a file that its store can copy by itself.
+#[derive(Debug, Clone)]
+pub struct WholeFile {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) key: Key,
+    pub(super) object: Arc<dyn Object>,
 }
 
 impl Vfs {
@@ -33,7 +42,7 @@ impl Vfs {
         match self.mounts.find(path)? {
             Place::Stored(spot) if !spot.fixed => {
                 let object = open_object(&spot).await.map_err(VfsError::at(path))?;
-                Ok(Reader::new(path.clone(), object, &self.transfers.budget))
+                Ok(Reader::new(path.clone(), spot, object, &self.transfers.budget))
             }
             _ => Err(VfsError::new(path, StoreErrorKind::IsADirectory, "it is a directory of the home itself")),
         }
@@ -55,10 +64,10 @@ pub(super) async fn open_object(spot: &Spot) -> StoreResult<Arc<dyn Object>> {
 }
 
 impl Reader {
-    fn new(path: LogicalPath, object: Arc<dyn Object>, budget: &Arc<Budget>) -> Self {
+    fn new(path: LogicalPath, spot: Spot, object: Arc<dyn Object>, budget: &Arc<Budget>) -> Self {
         let attributes = Attributes::from(object.stat());
         let ahead = Ahead::new(Arc::clone(&object), Arc::clone(budget));
-        Reader { path, object, attributes, ahead }
+        Reader { path, spot, object, attributes, ahead }
     }
 
     /// Attributes of the version that is open.
@@ -69,6 +78,13 @@ impl Reader {
     /// The version's entity tag, where the store has one.
     pub fn etag(&self) -> Option<&str> {
         self.object.stat().etag.as_deref()
+    }
+
+    /// What is open, if its store can copy it by itself.
+    pub fn whole(&self) -> Option<WholeFile> {
+        let Spot { store, key, .. } = &self.spot;
+        let can = store.copies() && self.object.version().is_some();
+        can.then(|| WholeFile { store: Arc::clone(store), key: key.clone(), object: Arc::clone(&self.object) })
     }
 
     /// The store's attributes of the version that is open.

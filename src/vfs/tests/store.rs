@@ -402,6 +402,19 @@ impl Store for TestStore {
         Ok(())
     }
 
+    fn copies(&self) -> bool {
+        !self.0.local
+    }
+
+    async fn copy(&self, from: &Key, version: &str, to: &Key, options: &PutOptions) -> StoreResult<Written> {
+        self.call("copy").await?;
+        let source = self.state().objects.get(from.as_str()).cloned().ok_or_else(not_found)?;
+        if source.etag != version {
+            return Err(StoreError::new(StoreErrorKind::Changed, "another version"));
+        }
+        self.publish(to, source.size, vec![source.data], options)
+    }
+
     async fn set_mtime(&self, key: &Key, mtime: SystemTime) -> StoreResult<bool> {
         self.call("set_mtime").await?;
         self.state().objects.get_mut(key.as_str()).ok_or_else(not_found)?.mtime = Some(mtime);

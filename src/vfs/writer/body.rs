@@ -1,22 +1,20 @@
 //! What has been written of one file, and where it is: on its way to the store, waiting for its turn, or on disk.
 
+mod inherited;
+
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use crate::stores::{FileUpload, Object, PutOptions, StoreError, StoreErrorKind, StoreResult, Upload, Written};
+use crate::stores::{FileUpload, Key, Object, PutOptions, StoreError, StoreErrorKind, StoreResult, Upload, Written};
 
 use super::super::Transfers;
-use super::super::reader::Ahead;
 use super::super::staging::StagedFile;
 use super::batched::Batched;
 use super::covered::Covered;
 use super::reorder::Reorder;
 use super::stream::{Stream, Target};
-
-/// Existing content is taken over in pieces of this many bytes.
-const PIECE: usize = 1 << 20;
 
 /// Zeros that fill gaps.
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
@@ -29,8 +27,10 @@ pub(super) struct Body {
     target: Target,
     transfers: Arc<Transfers>,
     largest: u64,
-    /// The object that is changed, until the first change.
+    /// The object that is changed or taken for the content, until the first change.
     inherited: Option<Arc<dyn Object>>,
+    /// What is inherited has another name: the file is to be a copy of it.
+    copied_from: Option<Key>,
     /// The object that is being overwritten from its start, in order: its bytes behind what was written still stand.
     tail: Option<Arc<dyn Object>>,
     readable: bool,
@@ -66,6 +66,7 @@ impl Body {
             target,
             transfers,
             inherited,
+            copied_from: None,
             tail: None,
             readable,
             waiting: Reorder::default(),
@@ -157,49 +158,6 @@ impl Body {
                 format!("the largest file that store {} takes has {} bytes", self.target.store.name(), self.largest),
             )
         })
-    }
-
-    /// Puts the first `length` bytes of existing content before what is written.
-    async fn take_over(&mut self, object: Arc<dyn Object>, length: u64, in_any_order: bool) -> StoreResult<()> {
-        if in_any_order || self.readable {
-            self.go_random().await?;
-        } else if self.stream.must_begin(usize::try_from(length).unwrap_or(usize::MAX)) {
-            self.begin().await?;
-            if let (None, true, Some(etag)) = (&self.random, self.stream.can_copy(length), &object.stat().etag) {
-                return self.stream.copy(etag, length).await;
-            }
-        }
-        self.append_old(object, 0, length).await
-    }
-
-    /// The client no longer writes in order: what it has not reached of the old content is needed now.
-    async fn take_over_tail_at_once(&mut self) -> StoreResult<()> {
-        let Some(object) = self.tail.take() else { return Ok(()) };
-        let (from, to) = (self.written_end(), object.stat().size);
-        self.go_random().await?;
-        self.append_old(object, from, to).await
-    }
-
-    /// Puts old content up to `length` behind what was written in order; what lies beyond is gone.
-    async fn settle_tail(&mut self, length: u64) -> StoreResult<()> {
-        let Some(object) = self.tail.take() else { return Ok(()) };
-        let to = object.stat().size.min(length);
-        self.append_old(object, self.written_end(), to).await
-    }
-
-    async fn append_old(&mut self, object: Arc<dyn Object>, from: u64, to: u64) -> StoreResult<()> {
-        let mut ahead = Ahead::new(object, Arc::clone(&self.transfers.budget));
-        let mut at = from;
-        while at < to {
-            let piece = ahead.read_at(at, PIECE.min(usize::try_from(to - at).unwrap_or(PIECE))).await?;
-            if piece.is_empty() {
-                return Err(StoreError::new(StoreErrorKind::Changed, "the existing file is shorter than it was"));
-            }
-            let read = piece.len() as u64;
-            self.append(at, piece).await?;
-            at += read;
-        }
-        Ok(())
     }
 
     /// Takes bytes at the end of the stream. The upload begins here when the file is too large for one put.
@@ -368,8 +326,13 @@ impl Body {
 
     /// Publishes the file; `None` when nothing was changed of an existing one.
     pub(super) async fn publish(&mut self) -> StoreResult<Option<Written>> {
-        if self.inherited.is_some() {
-            return Ok(None);
+        if let Some(object) = &self.inherited {
+            let (Some(from), Some(version)) = (&self.copied_from, object.version()) else { return Ok(None) };
+            let options = PutOptions { existing: self.target.existing, mtime: self.mtime };
+            match self.target.store.copy(from, version, &self.target.key, &options).await {
+                Err(error) if error.kind == StoreErrorKind::Unsupported => self.take_over_copy().await?,
+                done => return done.map(Some),
+            }
         }
         self.settle_tail(u64::MAX).await?;
         self.fill_gaps().await?;

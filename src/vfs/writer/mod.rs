@@ -18,6 +18,7 @@ use crate::path::LogicalPath;
 use crate::stores::{Existing, Kind, Object, Stat, StoreError, StoreErrorKind, StoreResult};
 
 use super::mounts::Spot;
+use super::reader::WholeFile;
 use super::{Committed, PartialUploads, Transfers, Vfs, VfsError, VfsResult, WriteMode};
 
 use body::Body;
@@ -98,6 +99,20 @@ impl Writer {
         let body = self.start()?;
         let result = body.write_at(offset, data).await;
         self.end_or_give_up(result)
+    }
+
+    /// Takes all of a file that is open for reading for the content, so that the store copies it at [`Writer::commit`]: then the
+    /// version that is open has to be there still. False, and nothing is done, when the store cannot, when it is another store,
+    /// or when something was written already or would stay behind the copy.
+    ///
+    /// # Errors
+    /// As [`Writer::write_at`], of writes before.
+    pub fn become_copy(&mut self, source: &WholeFile) -> VfsResult<bool> {
+        let same_store = Arc::ptr_eq(&self.spot.store, &source.store);
+        let body = self.start()?;
+        let taken = same_store && body.become_copy(&source.key, &source.object);
+        self.busy = false;
+        Ok(taken)
     }
 
     /// As [`super::Reader::read_at`], of the unfinished file; only when it was opened with `read`.

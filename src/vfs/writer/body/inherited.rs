@@ -1,0 +1,89 @@
+//! Content that an unfinished file has from an object: its own that is changed, or another that it becomes a copy of.
+
+use std::sync::Arc;
+
+use crate::stores::{Key, Object, StoreError, StoreErrorKind, StoreResult};
+
+use super::super::super::reader::Ahead;
+use super::Body;
+
+/// Existing content is taken over in pieces of this many bytes.
+const PIECE: usize = 1 << 20;
+
+impl Body {
+    /// Takes all of another object of the same store for the content, without reading it. Only while nothing was written, and
+    /// not when something of an older content would stay; false otherwise.
+    pub(in super::super) fn become_copy(&mut self, key: &Key, object: &Arc<dyn Object>) -> bool {
+        let untouched = self.written_end() == 0
+            && !self.stream.has_begun()
+            && self.random.is_none()
+            && self.tail.is_none()
+            && self.waiting.start().is_none();
+        let size = object.stat().size;
+        if !untouched || self.size() > size || size > self.largest {
+            return false;
+        }
+        self.written = true;
+        self.wanted = 0;
+        self.covered.add(0, size);
+        self.inherited = Some(Arc::clone(object));
+        self.copied_from = Some(key.clone());
+        true
+    }
+
+    /// Puts the first `length` bytes of existing content before what is written.
+    pub(super) async fn take_over(
+        &mut self,
+        object: Arc<dyn Object>,
+        length: u64,
+        in_any_order: bool,
+    ) -> StoreResult<()> {
+        if in_any_order || self.readable {
+            self.go_random().await?;
+        } else if self.stream.must_begin(usize::try_from(length).unwrap_or(usize::MAX)) {
+            self.begin().await?;
+            let can_copy = self.copied_from.is_none() && self.stream.can_copy(length);
+            if let (None, true, Some(etag)) = (&self.random, can_copy, &object.stat().etag) {
+                return self.stream.copy(etag, length).await;
+            }
+        }
+        self.append_old(object, 0, length).await
+    }
+
+    /// The store cannot copy it, so its bytes are read and written.
+    pub(super) async fn take_over_copy(&mut self) -> StoreResult<()> {
+        let Some(object) = self.inherited.take() else { return Ok(()) };
+        let size = object.stat().size;
+        self.take_over(object, size, false).await
+    }
+
+    /// The client no longer writes in order: what it has not reached of the old content is needed now.
+    pub(super) async fn take_over_tail_at_once(&mut self) -> StoreResult<()> {
+        let Some(object) = self.tail.take() else { return Ok(()) };
+        let (from, to) = (self.written_end(), object.stat().size);
+        self.go_random().await?;
+        self.append_old(object, from, to).await
+    }
+
+    /// Puts old content up to `length` behind what was written in order; what lies beyond is gone.
+    pub(super) async fn settle_tail(&mut self, length: u64) -> StoreResult<()> {
+        let Some(object) = self.tail.take() else { return Ok(()) };
+        let to = object.stat().size.min(length);
+        self.append_old(object, self.written_end(), to).await
+    }
+
+    async fn append_old(&mut self, object: Arc<dyn Object>, from: u64, to: u64) -> StoreResult<()> {
+        let mut ahead = Ahead::new(object, Arc::clone(&self.transfers.budget));
+        let mut at = from;
+        while at < to {
+            let piece = ahead.read_at(at, PIECE.min(usize::try_from(to - at).unwrap_or(PIECE))).await?;
+            if piece.is_empty() {
+                return Err(StoreError::new(StoreErrorKind::Changed, "the existing file is shorter than it was"));
+            }
+            let read = piece.len() as u64;
+            self.append(at, piece).await?;
+            at += read;
+        }
+        Ok(())
+    }
+}
