@@ -5,6 +5,7 @@
 //! judged (`resolve`); each step notes what is wrong and goes on.
 
 mod fetch;
+mod guarded;
 mod problem;
 mod raw;
 mod raw_audit;

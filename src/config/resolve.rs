@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::guarded::Homes;
 use super::problem::{Problems, near, quoted};
 use super::raw;
 use super::reader::At;
@@ -12,7 +13,7 @@ use super::resolve_audit::resolve_chain;
 use super::resolve_events::resolve_sinks;
 use super::resolve_sinks::Context;
 use super::resolve_users::{resolve_authorities, resolve_users};
-use super::resolve_users_from::resolve_users_from;
+use super::resolve_users_from::{judge_key_folders, resolve_users_from};
 use crate::secret::Secret;
 use crate::ssh::{AlgorithmLists, ProxyProtocol};
 use crate::users::Network;
@@ -52,7 +53,9 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
     let users = resolve_users(raw, problems);
     let users_from = resolve_users_from(raw, &server, problems);
     let audit_folder = chain.as_ref().map(|chain| chain.folder.clone());
-    let context = Context { stores: &raw.stores, users: &users, audit_folder, around };
+    let homes = Homes { users: &users, sources: &users_from };
+    judge_key_folders(raw, homes, problems);
+    let context = Context { stores: &raw.stores, homes, audit_folder, around };
     let sinks = resolve_sinks(raw.events.as_deref(), &context, problems);
     gateway::Settings {
         ssh,

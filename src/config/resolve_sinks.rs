@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
+use super::guarded::Homes;
 use super::problem::{Problems, near, quoted};
 use super::raw;
 use super::raw_sinks::{HttpSink, Shape, Spool, StoreSink, SyslogSink};
@@ -11,7 +12,6 @@ use super::reader::At;
 use super::resolve::{Surroundings, resolve_path};
 use super::resolve_users::resolve_target;
 use crate::audit::{self, CollectorHeader, CollectorUrl, Filter, SyslogAddress};
-use crate::users::User;
 
 /// The longest APP-NAME of RFC 5424.
 const MAX_APP_NAME: usize = 48;
@@ -19,7 +19,7 @@ const MAX_APP_NAME: usize = 48;
 /// What resolving a sink takes beside the sink.
 pub(super) struct Context<'a> {
     pub stores: &'a [raw::Store],
-    pub users: &'a [User],
+    pub homes: Homes<'a>,
     /// The folder of the audit trail's own files, in which spools stand unless they are named.
     pub audit_folder: Option<PathBuf>,
     pub around: &'a Surroundings,
@@ -43,25 +43,11 @@ pub(super) fn resolve_store(
             return None;
         }
     };
-    if let Some(user) = context.users.iter().find(|user| may_change(user, &place)) {
-        let what =
-            format!("lies in the home of the user {:?}, who may change files there; choose another folder", user.name);
-        target.problem(problems, what);
+    if let Some(who) = context.homes.reaching(&place.store, &place.folder) {
+        target.problem(problems, format!("{who}; choose another folder"));
     }
     let name = format!("store-{}-{}", place.store, place.folder);
     Some(audit::StoreTarget { spool: resolve_spool(&raw.spool, &name, context, problems)?, place })
-}
-
-/// Whether a user may change what is in the folder, or the folder itself.
-fn may_change(user: &User, place: &audit::ArchivePlace) -> bool {
-    let below = |inner: &str, outer: &str| {
-        outer.is_empty() || inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    user.home.iter().any(|entry| {
-        entry.store == place.store
-            && entry.permissions.can_change()
-            && (below(&place.folder, &entry.target) || below(&entry.target, &place.folder))
-    })
 }
 
 /// `sink: syslog`

@@ -71,7 +71,8 @@ fn has_control(text: &str) -> bool {
     text.chars().any(char::is_control)
 }
 
-fn is_name(name: &str) -> bool {
+/// Whether a user can have this name.
+pub(super) fn is_name(name: &str) -> bool {
     let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     name.len() <= MAX_NAME
         && name.bytes().next().is_some_and(word)

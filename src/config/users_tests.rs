@@ -55,3 +55,25 @@ fn an_authority_stands_in_for_keys() {
         ],
     );
 }
+
+#[test]
+fn a_folder_of_keys_lies_in_no_home_that_may_write() {
+    let text = |folder: &str, target: &str, permissions: &str| {
+        let home = format!("home: [{{ entry: /, target: \"{target}\", permissions: {permissions} }}]");
+        with(&format!("users: []\nusers_from: {{ keys: \"{folder}\", {home} }}\n"))
+    };
+    let mistake = [("users_from.keys", "let anybody log in")];
+    for (folder, target) in [
+        ("local:/keys", "local:/"),
+        ("local:/home/keys", "local:/home/${user}"),
+        ("local:/keys", "local:/keys/${user}"),
+    ] {
+        assert_problems(&text(folder, target, "write_only"), &mistake);
+        read_text(&text(folder, target, "read_only")).unwrap();
+    }
+    read_text(&text("local:/keys", "local:/home/${user}", "read_write")).unwrap();
+    let user = with_user(&format!("{{ name: a, public_keys: [\"{KEY}\"], home: [{{ entry: /, target: local:/ }}] }}"));
+    let with_keys =
+        format!("{user}users_from: {{ keys: local:/keys, home: [{{ entry: /, target: \"local:/h/${{user}}\" }}] }}\n");
+    assert_problems(&with_keys, &mistake);
+}
