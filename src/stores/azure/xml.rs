@@ -6,28 +6,21 @@ use bytes::Bytes;
 use chrono::DateTime;
 use percent_encoding::percent_decode_str;
 
+use crate::stores::StoreResult;
 use crate::stores::object::{FOLDER, ListedTime, MTIME, RawObject, RawPage, read_mtime};
-use crate::stores::rest::walk;
-use crate::stores::{StoreError, StoreErrorKind, StoreResult};
+use crate::stores::rest::walk_listing;
 
 /// Reads a listing (List Blobs with metadata). Names that are not under `prefix`, or cannot be decoded, are counted as skipped;
 /// a blob that stands for a directory gets the directory's key, with a slash.
 pub(super) fn listing(answer: &Bytes, prefix: &str) -> StoreResult<RawPage> {
     let mut found = Found::default();
-    walk(answer, |path, text| found.take(path, text)).map_err(|reason| {
-        StoreError::new(StoreErrorKind::Other, format!("the store's listing of \"{prefix}\" cannot be read: {reason}"))
-    })?;
-    if !found.is_listing {
-        let message = format!("the store answered the listing of \"{prefix}\" with something else");
-        return Err(StoreError::new(StoreErrorKind::Other, message));
-    }
+    walk_listing(answer, prefix, "EnumerationResults", |path, text| found.take(path, text))?;
     Ok(found.into_page(prefix))
 }
 
 /// What a listing holds.
 #[derive(Default)]
 struct Found {
-    is_listing: bool,
     blobs: Vec<Blob>,
     prefixes: Vec<Name>,
     /// The name that is being read.
@@ -60,7 +53,6 @@ impl Found {
     fn take(&mut self, path: &[String], text: &str) {
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
         match path.as_slice() {
-            ["EnumerationResults"] => self.is_listing = true,
             ["EnumerationResults", "NextMarker"] => self.next = Some(text.to_owned()).filter(|text| !text.is_empty()),
             ["EnumerationResults", "Blobs", _, "Name", "@Encoded"] => self.name.encoded = text == "true",
             ["EnumerationResults", "Blobs", _, "Name"] => self.name.text = text.to_owned(),

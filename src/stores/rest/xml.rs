@@ -4,8 +4,27 @@ use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
 use super::client::Failure;
-use crate::stores::StoreErrorKind;
 use crate::stores::object::{element, kind_of_code};
+use crate::stores::{StoreError, StoreErrorKind, StoreResult};
+
+/// As [`walk`], of a page of a listing; `root` is the element that all of it stands in.
+pub(in crate::stores) fn walk_listing(
+    answer: &[u8],
+    prefix: &str,
+    root: &str,
+    mut take: impl FnMut(&[String], &str),
+) -> StoreResult<()> {
+    let mut is_listing = false;
+    let failed = |what: &str| {
+        StoreError::new(StoreErrorKind::Other, format!("the store's listing of \"{prefix}\" cannot be read: {what}"))
+    };
+    walk(answer, |path, text| {
+        is_listing |= path == [root];
+        take(path, text);
+    })
+    .map_err(|what| failed(&what))?;
+    if is_listing { Ok(()) } else { Err(failed("the answer is something else")) }
+}
 
 /// Calls `take` with the path and the text of every element, as it ends; before that, for each attribute, with its name after
 /// an `@` as the last of the path, and its value.

@@ -3,27 +3,20 @@
 use bytes::Bytes;
 use chrono::DateTime;
 
+use crate::stores::StoreResult;
 use crate::stores::object::{RawObject, RawPage};
-use crate::stores::rest::walk;
-use crate::stores::{StoreError, StoreErrorKind, StoreResult};
+use crate::stores::rest::walk_listing;
 
 /// Reads a listing (ListObjectsV2). Keys that are not under `prefix`, or cannot be decoded, are counted as skipped.
 pub(super) fn listing(answer: &Bytes, prefix: &str) -> StoreResult<RawPage> {
     let mut found = Found::default();
-    walk(answer, |path, text| found.take(path, text)).map_err(|reason| {
-        StoreError::new(StoreErrorKind::Other, format!("the store's listing of \"{prefix}\" cannot be read: {reason}"))
-    })?;
-    if !found.is_listing {
-        let message = format!("the store answered the listing of \"{prefix}\" with something else");
-        return Err(StoreError::new(StoreErrorKind::Other, message));
-    }
+    walk_listing(answer, prefix, "ListBucketResult", |path, text| found.take(path, text))?;
     Ok(found.into_page(prefix))
 }
 
 /// What a listing holds, before its keys are decoded: `EncodingType` may come after them.
 #[derive(Default)]
 struct Found {
-    is_listing: bool,
     objects: Vec<RawObject>,
     prefixes: Vec<String>,
     encoded: bool,
@@ -36,7 +29,6 @@ impl Found {
     fn take(&mut self, path: &[String], text: &str) {
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
         match path.as_slice() {
-            ["ListBucketResult"] => self.is_listing = true,
             ["ListBucketResult", "EncodingType"] => self.encoded = text == "url",
             ["ListBucketResult", "IsTruncated"] => self.truncated = text == "true",
             ["ListBucketResult", "NextContinuationToken"] => self.next = Some(text.to_owned()),
@@ -92,6 +84,7 @@ fn decode(key: &str, encoded: bool) -> Option<String> {
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::*;
+    use crate::stores::StoreErrorKind;
     use crate::stores::rest::failure;
 
     fn page(inner: &str) -> RawPage {
