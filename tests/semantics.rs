@@ -15,6 +15,8 @@ mod attributes;
 mod azure;
 #[path = "semantics/bench.rs"]
 mod bench;
+#[path = "semantics/copies.rs"]
+mod copies;
 #[path = "semantics/cost.rs"]
 mod cost;
 #[path = "semantics/directories.rs"]

@@ -319,7 +319,7 @@ impl Transfer {
                         }
                         (Ok(self.account.note(&committed)), committed.etag)
                     }
-                    Err(error) => (Err(refusal_at_commit(error, self.account.mode)), None),
+                    Err(error) => (Err(refusal_at_commit(self.account.placed(error), self.account.mode)), None),
                 }
             }
             Some(File::Read(reader)) => (Ok(None), reader.etag().map(str::to_owned)),

@@ -345,6 +345,14 @@ impl Sftp {
         self.ask_to_do(EXTENDED, &[extension, string(from.as_bytes()), string(to.as_bytes())].concat())
     }
 
+    /// Copies from one open file to another; a length of 0 is all that follows.
+    #[track_caller]
+    pub fn copy_data(&mut self, from: &Handle, start: u64, length: u64, to: &Handle, at: u64) -> Answered<()> {
+        let range = [start.to_be_bytes(), length.to_be_bytes()].concat();
+        let target = [string(&to.0), at.to_be_bytes().to_vec()].concat();
+        self.ask_to_do(EXTENDED, &[string(b"copy-data"), string(&from.0), range, target].concat())
+    }
+
     #[track_caller]
     pub fn symbolic_link(&mut self, target: &str, link: &str) -> Answered<()> {
         self.ask_to_do(SYMLINK, &[string(target.as_bytes()), string(link.as_bytes())].concat())

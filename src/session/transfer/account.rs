@@ -14,7 +14,8 @@ use super::super::{ErrorKind, Session, SessionError, milliseconds};
 use super::{File, OpenMode};
 use crate::audit::{Activity, Outcome, TransferEnd};
 use crate::path::LogicalPath;
-use crate::vfs::Committed;
+use crate::stores::StoreErrorKind;
+use crate::vfs::{Committed, VfsError};
 
 /// What the end event says.
 #[derive(Debug)]
@@ -98,6 +99,16 @@ impl Account {
             (Some(copied), Some(ignored)) => Some(format!("{copied}; {ignored}")),
             (copied, ignored) => copied.or(ignored),
         }
+    }
+
+    /// A failure to publish; of a copy it may be its source that is gone or changed.
+    pub(super) fn placed(&self, mut error: VfsError) -> VfsError {
+        let of_source = matches!(error.kind(), StoreErrorKind::NotFound | StoreErrorKind::Changed);
+        if let Some(from) = self.copied_from.as_ref().filter(|_| of_source) {
+            error.left = Some(format!("{} was not made", self.path));
+            error.path = from.clone();
+        }
+        error
     }
 
     /// Counts what came from the client.
