@@ -189,6 +189,31 @@ fn a_file_that_is_opened_for_reading_and_writing_may_be_changed_in_any_order() {
 }
 
 #[test]
+fn until_more_than_them_was_sent_to_the_store_they_may_be_changed_and_cut_as_well() {
+    shared().on_every_store(|place, session| {
+        let (old, path) = (6 * MIB, place.path("file"));
+        let data = noise(old + 300_000, 8);
+        for (changed, cut) in [(Some(100), None), (Some(5 * MIB + 5), None), (None, Some(1)), (Some(0), Some(old - 1))]
+        {
+            session.put(&path, &data[..old as usize]);
+            let handle = session.open(&path, WRITING).unwrap();
+            session.write(&handle, old, &data[old as usize..]).unwrap();
+            let mut expected = data.clone();
+            if let Some(at) = changed {
+                session.write(&handle, at, b"changed").unwrap();
+                expected[at as usize..at as usize + 7].copy_from_slice(b"changed");
+            }
+            if let Some(length) = cut {
+                session.set_open_attributes(&handle, &Attributes::size(length)).unwrap();
+                expected.truncate(length as usize);
+            }
+            session.close(&handle).unwrap();
+            assert_same(&session.get(&path), &expected);
+        }
+    });
+}
+
+#[test]
 fn a_file_may_be_appended_to_and_resumed_the_gateway_copies_the_old_bytes_the() {
     shared().on_every_store(|place, session| {
         for old in [1_000, 6 * MIB] {

@@ -184,6 +184,49 @@ async fn the_store_itself_copies_what_an_append_keeps() {
 }
 
 #[tokio::test]
+async fn what_was_there_before_an_append_can_be_changed_and_cut() {
+    let (old, new) = (1_000_000, 40_000);
+    let data = pattern(old + new);
+    for store in [TestStore::remote("s"), TestStore::local("s")] {
+        let home = home(&[("/", &store, "")]);
+        for (far, at, cut) in [
+            (false, Some(0), None),
+            (false, Some(500_000), None),
+            (true, Some(500_000), None),
+            (false, Some(old - 5), None),
+            (false, None, Some(1)),
+            (true, None, Some(700_000)),
+            (false, Some(70_000), Some(900_000)),
+            (false, None, Some(old + 10)),
+        ] {
+            store.set("f", data.slice(..old));
+            let mut writer = home.vfs.open_write(&path("/f"), CHANGE).await.unwrap();
+            let mut expected = data.to_vec();
+            writer.write_at(old as u64, data.slice(old..)).await.unwrap();
+            if far {
+                let end = old + new + (5 << 20);
+                writer.write_at(end as u64, Bytes::from_static(b"far")).await.unwrap();
+                expected.resize(end, 0);
+                expected.extend_from_slice(b"far");
+            }
+            if let Some(at) = at {
+                writer.write_at(at as u64, Bytes::from_static(b"backwards")).await.unwrap();
+                expected[at..at + 9].copy_from_slice(b"backwards");
+            }
+            if let Some(cut) = cut {
+                writer.set_length(cut as u64).await.unwrap();
+                expected.truncate(cut);
+            }
+            assert_eq!(writer.size(), expected.len() as u64);
+            writer.commit().await.unwrap();
+            assert!(store.get("f").unwrap() == expected, "{store:?} {far} {at:?} {cut:?}");
+        }
+        home.assert_all_given_back().await;
+        store.assert_no_uploads().await;
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_is_overwritten_in_place_and_then_backwards_keeps_every_byte() {
     for store in [TestStore::remote("s"), TestStore::local("s")] {
         for old in [0, 10, 400_000] {

@@ -31,6 +31,8 @@ pub(super) struct Body {
     inherited: Option<Arc<dyn Object>>,
     /// What is inherited has another name: the file is to be a copy of it.
     copied_from: Option<Key>,
+    /// The object whose first so many bytes begin the file, as long as they are as they were.
+    kept: Option<(Arc<dyn Object>, u64)>,
     /// The object that is being overwritten from its start, in order: its bytes behind what was written still stand.
     tail: Option<Arc<dyn Object>>,
     readable: bool,
@@ -67,6 +69,7 @@ impl Body {
             transfers,
             inherited,
             copied_from: None,
+            kept: None,
             tail: None,
             readable,
             waiting: Reorder::default(),
@@ -142,8 +145,12 @@ impl Body {
                 };
             }
             if end <= self.stream.changeable() {
+                self.kept = None;
                 return self.stream.change(offset, data).await;
             }
+        }
+        if offset < self.stream.sent() {
+            self.take_back_kept().await?;
         }
         if self.random.is_none() {
             self.go_random().await?;
@@ -294,6 +301,9 @@ impl Body {
         if length == self.size() {
             return Ok(());
         }
+        if length > 0 && length < self.stream.sent() && self.cut_kept(length).await? {
+            return Ok(());
+        }
         if self.random.is_some() && (length > 0 || self.stream.sent() == 0) {
             return self.set_random_length(length).await;
         }
@@ -317,6 +327,7 @@ impl Body {
     async fn start_again(&mut self) -> StoreResult<()> {
         let fresh = Stream::new(self.target.clone(), Arc::clone(&self.transfers));
         let mut old = std::mem::replace(&mut self.stream, fresh);
+        self.kept = None;
         self.waiting = Reorder::default();
         self.wanted = 0;
         self.random = None;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::stores::{Key, Object, StoreError, StoreErrorKind, StoreResult};
 
 use super::super::super::reader::Ahead;
-use super::Body;
+use super::{Body, Random};
 
 /// Existing content is taken over in pieces of this many bytes.
 const PIECE: usize = 1 << 20;
@@ -44,10 +44,40 @@ impl Body {
             self.begin().await?;
             let can_copy = self.copied_from.is_none() && self.stream.can_copy(length);
             if let (None, true, Some(etag)) = (&self.random, can_copy, &object.stat().etag) {
+                self.kept = Some((Arc::clone(&object), length));
                 return self.stream.copy(etag, length).await;
             }
         }
+        self.kept = Some((Arc::clone(&object), length));
         self.append_old(object, 0, length).await
+    }
+
+    /// Bytes are to change that were sent and stand in the object still: the upload begins again, on disk.
+    pub(super) async fn take_back_kept(&mut self) -> StoreResult<()> {
+        let sent = self.stream.sent();
+        let fits = sent <= self.transfers.staging.limit();
+        let Some((object, _)) = self.kept.take().filter(|(_, kept)| sent <= *kept && fits) else { return Ok(()) };
+        self.go_random().await?;
+        let Some(Random::Staged(mut rest)) = self.random.take() else { return Ok(()) };
+        self.start_again().await?;
+        self.go_random().await?;
+        self.append_old(object, 0, sent).await?;
+        let mut at = 0;
+        while at < rest.length() {
+            let piece = rest.read_at(at, PIECE).await?;
+            let read = piece.len() as u64;
+            self.write_random(sent + at, piece).await?;
+            at += read;
+        }
+        Ok(())
+    }
+
+    /// The file is cut where the object's bytes stand still: the upload begins again with fewer of them. False when they do not.
+    pub(super) async fn cut_kept(&mut self, length: u64) -> StoreResult<bool> {
+        let Some((object, _)) = self.kept.take_if(|(_, kept)| length <= *kept) else { return Ok(false) };
+        self.start_again().await?;
+        self.take_over(object, length, false).await?;
+        Ok(true)
     }
 
     /// The store cannot copy it, so its bytes are read and written.
