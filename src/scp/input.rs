@@ -103,6 +103,13 @@ impl Input {
         }
     }
 
+    /// Waits until the client has ended and everything that it sent was taken; for ever, while something is at hand.
+    pub async fn ended(&mut self) {
+        if self.fill().await.is_some() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Waits until the client has sent more than the protocol allows; for ever, if it does not.
     pub async fn flooded(&mut self) {
         if self.flooded.wait_for(|flooded| *flooded).await.is_err() {

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use crate::session::Session;
 use crate::session::channel::{Incoming, Outgoing};
 use command::Direction;
+use words::Word;
 
 pub use command::{Command, CommandError, MAX_COMMAND, MAX_WORDS};
 pub use record::{MAX_NAME, MAX_RECORD, Record, RecordError};
@@ -35,8 +36,14 @@ pub const MAX_DEPTH: usize = 256;
 pub async fn serve(session: Arc<Session>, command: Command, incoming: impl Incoming, outgoing: impl Outgoing) -> u32 {
     let options = command.options;
     let complete = match command.direction {
-        Direction::Sink(target) => sink::serve(&session, options, &target, incoming, outgoing).await,
-        Direction::Source(sources) => source::serve(&session, options, &sources, incoming, outgoing).await,
+        Direction::Sink(target) => {
+            let target = target.resolve_home(session.user()).text();
+            sink::serve(&session, options, &target, incoming, outgoing).await
+        }
+        Direction::Source(sources) => {
+            let sources: Vec<Word> = sources.iter().map(|source| source.resolve_home(session.user())).collect();
+            source::serve(&session, options, &sources, incoming, outgoing).await
+        }
     };
     u32::from(!complete)
 }

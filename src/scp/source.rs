@@ -58,7 +58,7 @@ enum Outcome {
     /// The client has it.
     Taken,
     /// The client has not got it as it is, for this reason.
-    NotTaken(&'static str),
+    NotTaken(String),
 }
 
 /// What a client says to a record or to a file's bytes.
@@ -97,7 +97,13 @@ impl<O: Outgoing> Source<'_, O> {
         let Some(pattern) = PathPattern::of(source) else { return Ok(false) };
         let mut matches = Matches::of(self.session, pattern);
         let mut any = false;
-        while let Some(found) = matches.next().await {
+        loop {
+            // A pattern can be compared with names for long without a match: not for a client that has gone.
+            let found = tokio::select! {
+                found = matches.next() => found,
+                () = self.input.ended() => return Err(Stopped),
+            };
+            let Some(found) = found else { break };
             any = true;
             match found {
                 Found::Match(path, attributes) => {
@@ -157,7 +163,7 @@ impl<O: Outgoing> Source<'_, O> {
                 Err(error) => self.report(shown, &error).await,
             },
             Ok(Outcome::NotTaken(why)) => {
-                transfer.cut_off(why).await;
+                transfer.cut_off(&why).await;
                 Ok(())
             }
             Err(Stopped) => {
@@ -172,7 +178,7 @@ impl<O: Outgoing> Source<'_, O> {
         let attributes = transfer.attributes();
         let record = wire::file(attributes.mode, attributes.size, transfer.path().name().unwrap_or(HOME));
         if !self.send_times(attributes.mtime).await? || !self.send_record(record).await? {
-            return Ok(Outcome::NotTaken("the client refused the file"));
+            return Ok(Outcome::NotTaken("the client refused the file".into()));
         }
         let content = self.send_content(transfer, attributes.size).await?;
         match &content {
@@ -181,8 +187,8 @@ impl<O: Outgoing> Source<'_, O> {
         }
         let answer = self.answer().await?;
         Ok(match (content, answer) {
-            (Err(_), _) => Outcome::NotTaken("it could not be read to its end"),
-            (Ok(()), Answer::Refused) => Outcome::NotTaken("the client could not store the file"),
+            (Err(error), _) => Outcome::NotTaken(format!("it could not be read to its end: {}", error.chain())),
+            (Ok(()), Answer::Refused) => Outcome::NotTaken("the client could not store the file".into()),
             // libssh2 (curl) ends without an answer when it has all bytes.
             (Ok(()), Answer::Accepted | Answer::Gone) => Outcome::Taken,
         })
@@ -230,6 +236,10 @@ impl<O: Outgoing> Source<'_, O> {
                     (Err(error), _) => self.warn(&format!("{path}/{name}: {error}")).await?,
                 },
                 ended => {
+                    let left_out = level.left_out();
+                    if left_out > 0 {
+                        self.warn(&format!("{path}: {left_out} names cannot be sent and were left out")).await?;
+                    }
                     if let Err(error) = ended {
                         self.report(path.as_str(), &error).await?;
                     }

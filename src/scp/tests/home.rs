@@ -123,6 +123,16 @@ impl Home {
     }
 }
 
+impl Home {
+    /// What the first event of that kind says; takes them all.
+    pub fn message_of(&self, activity: &str) -> String {
+        let events = self.events.take();
+        let event = events.iter().find(|event| event["activity-type"] == activity);
+        let event = event.unwrap_or_else(|| panic!("no {activity} in {events:?}"));
+        event["message"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
 impl Running {
     /// The exit status, and what the server sent that was not read yet.
     pub async fn end(mut self) -> (u32, Vec<u8>) {

@@ -212,3 +212,27 @@ async fn a_directory_of_many_files_is_sent_whole() {
     let (status, taken, _) = take_all(home.run("scp -f many/*7")).await;
     assert_eq!((status, taken.len()), (0, 250));
 }
+
+#[tokio::test]
+async fn one_s_own_name_is_the_home_and_options_of_an_upload_are_harmless() {
+    let home = Home::new().await;
+    home.put("/x", "x").await;
+    for command in ["scp -f ~ann/x", "scp -f ~/x", "scp -d -f x", "scp -v -d -q -f x", "scp -dvf -- x"] {
+        assert_eq!(take_all(home.run(command)).await, (0, vec!["x=x".into()], vec![]), "{command}");
+    }
+    let (status, _, errors) = take_all(home.run("scp -f ~bob/x")).await;
+    assert_eq!((status, errors), (1, vec!["scp: ~bob/x: No such file or directory".into()]));
+}
+
+#[tokio::test]
+async fn a_deep_tree_is_sent_and_what_is_too_deep_is_warned_of() {
+    let home = Home::new().await;
+    let depth = crate::scp::MAX_DEPTH;
+    home.put(&format!("{}/f", "/d".repeat(depth)), "x").await;
+    let (status, taken, errors) = take_all(home.run("scp -r -f d")).await;
+    assert_eq!((status, taken.len(), errors.len()), (0, depth + 1, 0));
+    home.put(&format!("{}/g", "/d".repeat(depth + 1)), "x").await;
+    let (status, taken, errors) = take_all(home.run("scp -r -f d")).await;
+    assert_eq!((status, taken.len()), (1, depth + 1));
+    assert!(errors.len() == 1 && errors[0].ends_with(": more than 256 directories below each other"), "{errors:?}");
+}
