@@ -5,6 +5,7 @@
 //! protocol, the pipe says so, and what still arrives is dropped.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::sync::{Semaphore, TryAcquireError, mpsc, watch};
@@ -123,6 +124,12 @@ impl Input {
         *self.flooded.borrow()
     }
 
+    /// Takes what still arrives until the client ends, at most for `limit`.
+    pub async fn await_end(&mut self, limit: Duration) {
+        let ended = async { while self.chunk(u64::MAX).await.is_some() {} };
+        let _ = tokio::time::timeout(limit, ended).await;
+    }
+
     /// Drops what waits and what still arrives, so that the connection's other channels go on while this one ends.
     pub fn discard(&mut self) {
         self.room.close();
@@ -188,8 +195,6 @@ async fn read(
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::time::timeout;
 
     use super::super::tests::pipe::{Client, client};

@@ -1,6 +1,6 @@
 //! `scp -t`: files from the client to the store.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::answers::Answers;
 use super::command::Options;
@@ -12,6 +12,10 @@ use crate::path::{LogicalPath, PathError};
 use crate::session::channel::{Incoming, Outgoing};
 use crate::session::{AttributeChange, ErrorKind, Kind, OpenMode, Session, SessionError, StoreErrorKind, Transfer};
 
+/// How long a client that was told of a fatal error may take to end. PuTTY's pscp does not show the error when the channel's end comes
+/// together with it.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 /// Receives until the client ends. Whether everything was stored.
 pub(super) async fn serve(
     session: &Session,
@@ -22,8 +26,11 @@ pub(super) async fn serve(
 ) -> bool {
     let input = Input::start(incoming, Purpose::Receiving);
     let answers = Answers::start(outgoing);
-    let mut sink = Sink { session, options, input, answers, levels: Vec::new(), failed: false };
+    let mut sink = Sink { session, options, input, answers, levels: Vec::new(), failed: false, gave_up: false };
     let ended = sink.receive(target).await;
+    if sink.gave_up {
+        sink.input.await_end(FAREWELL).await;
+    }
     sink.input.discard();
     sink.answers.finish().await;
     ended.is_ok() && !sink.failed
@@ -39,6 +46,8 @@ struct Sink<'a> {
     levels: Vec<Level>,
     /// Something was not stored, or not as it should be.
     failed: bool,
+    /// The client was told of a fatal error.
+    gave_up: bool,
 }
 
 /// Where the next record's file or directory goes.
@@ -309,7 +318,7 @@ impl Sink<'_> {
     }
 
     fn fatal<T>(&mut self, text: &str) -> Result<T, Stopped> {
-        self.failed = true;
+        (self.failed, self.gave_up) = (true, true);
         self.answers.send(wire::message(Severity::Fatal, text))?;
         Err(Stopped)
     }

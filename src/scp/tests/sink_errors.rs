@@ -1,6 +1,6 @@
 //! `scp -t`, when something is wrong.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::faulty::Faults;
 use super::home::{Home, content};
@@ -28,6 +28,26 @@ async fn targets_that_cannot_be_are_refused_at_once() {
     home.faults(Faults { stats_fail: true, ..Faults::default() });
     let (status, answer) = blast(&home, "scp -t in", "C0644 1 a\nx\0").await;
     assert_eq!((status, answer.as_str()), (1, "\x02scp: in: the store does not answer; try again later\n"));
+}
+
+#[tokio::test]
+async fn after_a_fatal_error_the_client_has_a_moment_to_end_first() {
+    let home = Home::new().await;
+    let mut scp = home.run("scp -d -t nowhere");
+    scp.hear("\x02scp: nowhere: No such file or directory\n").await;
+    let told = Instant::now();
+    scp.client.send(vec![0; 1000]).await;
+    // The server's end comes although the client does not.
+    assert_eq!(scp.client.read_all().await, b"");
+    let taken = told.elapsed();
+    assert!((Duration::from_millis(1500)..Duration::from_secs(10)).contains(&taken), "{taken:?}");
+    assert_eq!(scp.end().await.0, 1);
+
+    let mut scp = home.run("scp -d -t nowhere");
+    scp.hear("\x02scp: nowhere: No such file or directory\n").await;
+    let told = Instant::now();
+    assert_eq!(scp.end().await.0, 1);
+    assert!(told.elapsed() < Duration::from_millis(1500), "it has ended: nobody is waited for");
 }
 
 #[tokio::test]
