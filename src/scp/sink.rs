@@ -7,7 +7,7 @@ use super::command::Options;
 use super::input::{Input, Line, Purpose};
 use super::record::Record;
 use super::wire::{self, Severity};
-use super::{MAX_DEPTH, Stopped};
+use super::{Ended, MAX_DEPTH, Stopped};
 use crate::path::{LogicalPath, PathError};
 use crate::session::channel::{Incoming, Outgoing};
 use crate::session::{AttributeChange, ErrorKind, Kind, OpenMode, Session, SessionError, StoreErrorKind, Transfer};
@@ -16,14 +16,14 @@ use crate::session::{AttributeChange, ErrorKind, Kind, OpenMode, Session, Sessio
 /// together with it.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Receives until the client ends. Whether everything was stored.
+/// Receives until the client ends.
 pub(super) async fn serve(
     session: &Session,
     options: Options,
     target: &str,
     incoming: impl Incoming,
     outgoing: impl Outgoing,
-) -> bool {
+) -> Ended {
     let input = Input::start(incoming, Purpose::Receiving);
     let answers = Answers::start(outgoing);
     let mut sink = Sink { session, options, input, answers, levels: Vec::new(), failed: false, gave_up: false };
@@ -32,8 +32,13 @@ pub(super) async fn serve(
         sink.input.await_end(FAREWELL).await;
     }
     sink.input.discard();
+    let flooded = sink.answers.are_left();
     sink.answers.finish().await;
-    ended.is_ok() && !sink.failed
+    match (flooded, ended) {
+        (true, _) => Ended::Flooded,
+        (false, Ok(())) if !sink.failed => Ended::Complete,
+        (false, _) => Ended::Incomplete,
+    }
 }
 
 /// The conversation of a sink.

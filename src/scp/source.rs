@@ -11,7 +11,7 @@ use super::input::{Input, Line, Purpose};
 use super::matches::{Found, Matches};
 use super::wire::{self, Severity};
 use super::words::Word;
-use super::{MAX_DEPTH, Stopped};
+use super::{Ended, MAX_DEPTH, Stopped};
 use crate::path::LogicalPath;
 use crate::session::channel::{Incoming, Outgoing};
 use crate::session::{
@@ -31,14 +31,14 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// The name of the home where a directory needs one and the user's does not serve.
 const HOME: &str = "home";
 
-/// Sends until everything is sent or the client ends. Whether everything was sent, and the client confirmed it.
+/// Sends until everything is sent, and the client confirmed it, or the client ends.
 pub(super) async fn serve(
     session: &Session,
     options: Options,
     sources: &[Word],
     incoming: impl Incoming,
     outgoing: impl Outgoing,
-) -> bool {
+) -> Ended {
     let input = Input::start(incoming, Purpose::Sending);
     let mut source = Source { session, options, input, outgoing, failed: false };
     let ended = source.send_all(sources).await;
@@ -46,8 +46,9 @@ pub(super) async fn serve(
         // In the middle of a file there is no place for a record.
         let why = Bytes::from_static(b"scp: the client sent more than answers while files were sent to it\n");
         let _ = tokio::time::timeout(LAST_WORDS, source.outgoing.send_error(why)).await;
+        return Ended::Flooded;
     }
-    ended.is_ok() && !source.failed
+    if ended.is_ok() && !source.failed { Ended::Complete } else { Ended::Incomplete }
 }
 
 /// OpenSSH's words for a directory without `-r`.

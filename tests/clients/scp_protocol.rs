@@ -218,11 +218,9 @@ fn one_source_that_is_missing_does_not_stop_the_others() {
         }
         let (fetched, done) = program.fetch(&[], "/a.txt /missing /folder /drop/secret /b.txt");
         let done = done.failed();
-        for reason in [
-            "/missing: No such file or directory",
-            "/folder: not a regular file",
-            "/drop/secret: Permission denied",
-        ] {
+        for reason in
+            ["/missing: No such file or directory", "/folder: not a regular file", "/drop/secret: Permission denied"]
+        {
             assert!(done.stderr.contains(reason), "{reason}: {done}");
         }
         assert_eq!(done.status.code(), Some(1));
@@ -273,9 +271,8 @@ fn a_file_that_is_not_taken_does_not_stop_the_next_one() {
         let done = program.run(&["-r", folder.to_str().unwrap(), &remote_path("/drop")]).succeeded();
         assert_eq!(names(&place.root.join("drop/new")), ["a", "b", "c"], "{done}");
         program.run(&["-r", folder.to_str().unwrap(), &remote_path("/drop")]).failed().says("Permission denied");
-        let refused = |event: &serde_json::Value| {
-            field(event, "logical-path") == "/drop/b" && field(event, "status") == "denied"
-        };
+        let refused =
+            |event: &serde_json::Value| field(event, "logical-path") == "/drop/b" && field(event, "status") == "denied";
         assert!(place.gateway.events.all().iter().any(refused), "it is on record");
     });
 }
@@ -302,7 +299,8 @@ fn targets_and_sources_that_cannot_be_are_said() {
         assert_eq!(names(&fetched), [""; 0]);
         assert_eq!(names(&place.root), [".lockgate", "file"]);
         assert_eq!(fs::read_to_string(place.root.join("file")).unwrap(), "old");
-        let denied = place.gateway.events.await_event("REQUEST_DENIED", |event| field(event, "request").contains("touch"));
+        let denied =
+            place.gateway.events.await_event("REQUEST_DENIED", |event| field(event, "request").contains("touch"));
         assert_eq!(field(&denied, "user"), "alice");
     });
 }

@@ -103,7 +103,8 @@ fn a_command_that_is_not_served_says_why_and_is_on_record() {
 #[test]
 fn a_session_that_needs_a_shell_is_told_so_at_once() {
     let door = door();
-    let start = b"echo \"WinSCP: this is begin-of-file\"\nunset HISTFILE\npwd ; echo \"WinSCP: this is end-of-file:$?\"\n";
+    let start =
+        b"echo \"WinSCP: this is begin-of-file\"\nunset HISTFILE\npwd ; echo \"WinSCP: this is end-of-file:$?\"\n";
     let done = door.run(&[], start).failed().says("only SFTP and SCP");
     assert_eq!((done.status.code(), done.stdout.as_str()), (Some(1), ""));
     door.gateway.events.await_event("REQUEST_DENIED", |event| field(event, "request") == "shell");

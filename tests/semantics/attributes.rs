@@ -373,28 +373,34 @@ fn setting_the_time_of_such_a_directory_succeeds_and_the_event_says_ignored() {
 
 #[test]
 fn a_local_store_keeps_the_time_of_a_directory_until_an_entry_is_made_renamed_or() {
-    shared().on(|behind| matches!(behind, Behind::Folder(_)), |place, session| {
-        let folder = place.path("folder");
-        let time = |session: &mut Sftp| session.stat(&folder).unwrap().mtime;
-        session.put(&place.path("folder/file"), b"x");
-        let changes: [fn(&mut Sftp, &str); 4] = [
-            |session, folder| session.put(&format!("{folder}/new"), b"x"),
-            |session, folder| session.rename(&format!("{folder}/new"), &format!("{folder}/other")).unwrap(),
-            |session, folder| session.remove(&format!("{folder}/other")).unwrap(),
-            |session, folder| session.make_directory(&format!("{folder}/below")).unwrap(),
-        ];
-        for change in changes {
-            session.set_attributes(&folder, &Attributes::mtime(THEN)).unwrap();
-            let event = place.await_event("SETSTAT", "folder", |_| true);
-            assert_eq!((field(&event, "status"), field(&event, "message")), ("success", ""), "{event}");
-            session.put(&place.path("beside"), b"x");
-            assert_eq!(time(session), Some(THEN));
-            let listed = session.list(&place.path("")).unwrap();
-            assert!(listed.iter().any(|(name, listed)| name == "folder" && listed.mtime == Some(THEN)), "{listed:?}");
-            change(session, &folder);
-            assert!(is_now(time(session)));
-        }
-    });
+    shared().on(
+        |behind| matches!(behind, Behind::Folder(_)),
+        |place, session| {
+            let folder = place.path("folder");
+            let time = |session: &mut Sftp| session.stat(&folder).unwrap().mtime;
+            session.put(&place.path("folder/file"), b"x");
+            let changes: [fn(&mut Sftp, &str); 4] = [
+                |session, folder| session.put(&format!("{folder}/new"), b"x"),
+                |session, folder| session.rename(&format!("{folder}/new"), &format!("{folder}/other")).unwrap(),
+                |session, folder| session.remove(&format!("{folder}/other")).unwrap(),
+                |session, folder| session.make_directory(&format!("{folder}/below")).unwrap(),
+            ];
+            for change in changes {
+                session.set_attributes(&folder, &Attributes::mtime(THEN)).unwrap();
+                let event = place.await_event("SETSTAT", "folder", |_| true);
+                assert_eq!((field(&event, "status"), field(&event, "message")), ("success", ""), "{event}");
+                session.put(&place.path("beside"), b"x");
+                assert_eq!(time(session), Some(THEN));
+                let listed = session.list(&place.path("")).unwrap();
+                assert!(
+                    listed.iter().any(|(name, listed)| name == "folder" && listed.mtime == Some(THEN)),
+                    "{listed:?}"
+                );
+                change(session, &folder);
+                assert!(is_now(time(session)));
+            }
+        },
+    );
 }
 
 #[test]
