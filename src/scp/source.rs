@@ -25,7 +25,7 @@ const PIECE: usize = 256 * 1024;
 /// Sent instead of bytes that could not be read.
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
-/// How long a client that does not read is waited for to tell it why its channel ends.
+/// How long a client that does not read is waited for to tell it why its channel ends, and how long one that has ended keeps us busy.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// The name of the home where a directory needs one and the user's does not serve.
@@ -99,10 +99,15 @@ impl<O: Outgoing> Source<'_, O> {
         let mut matches = Matches::of(self.session, pattern);
         let mut any = false;
         loop {
-            // A pattern can be compared with names for long without a match: not for a client that has gone.
+            // A pattern can be compared with names for long without a match: not for a client that has gone. One that has ended
+            // after its last answer still gets its exit status.
+            let gone = async {
+                self.input.ended().await;
+                tokio::time::sleep(LAST_WORDS).await;
+            };
             let found = tokio::select! {
                 found = matches.next() => found,
-                () = self.input.ended() => return Err(Stopped),
+                () = gone => return Err(Stopped),
             };
             let Some(found) = found else { break };
             any = true;

@@ -119,7 +119,8 @@ fn a_file_that_changes_while_it_is_sent_is_sent_as_it_was_or_reported() {
     let (stored, back) = (door.root.join("big"), door.setup.folder().join("back"));
     let original = door.setup.folder().join("original");
     write_noise(&original, LARGE, 1);
-    let changes: [(&str, bool, fn(&PathBuf)); 4] = [
+    type Change = (&'static str, bool, fn(&PathBuf));
+    let changes: [Change; 4] = [
         ("shorter", false, |file| fs::File::options().write(true).open(file).unwrap().set_len(MIB).unwrap()),
         ("longer", true, |file| fs::File::options().append(true).open(file).unwrap().write_all(&[7; 100]).unwrap()),
         ("gone", true, |file| fs::remove_file(file).unwrap()),

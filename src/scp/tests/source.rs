@@ -170,6 +170,18 @@ async fn several_sources_and_patterns_are_sent_in_one_go() {
 }
 
 #[tokio::test]
+async fn a_client_that_ends_after_its_last_answer_has_all_that_a_pattern_stands_for() {
+    let home = tree().await;
+    for _ in 0..20 {
+        let mut scp = home.run("scp -f t/*.txt");
+        scp.client.send(vec![0; 5]).await;
+        let (status, sent) = scp.end().await;
+        assert_eq!(status, 0);
+        assert_eq!(sent.iter().filter(|byte| **byte == b'C').count(), 2);
+    }
+}
+
+#[tokio::test]
 async fn a_pattern_that_matches_nothing_is_a_name() {
     let home = tree().await;
     for (source, error) in [
