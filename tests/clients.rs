@@ -24,6 +24,8 @@ mod python;
 mod rclone;
 #[path = "clients/rekeying.rs"]
 mod rekeying;
+#[path = "clients/scp_protocol.rs"]
+mod scp_protocol;
 #[path = "clients/sequences.rs"]
 mod sequences;
 #[path = "clients/sshfs.rs"]
@@ -33,7 +35,7 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use support::client::Client;
 use support::data::{MIB, assert_same_bytes, assert_same_tree, write_noise, write_tree};
@@ -218,6 +220,11 @@ fn check_resume(place: &Place, put: impl Fn(&str, &str), get: impl Fn(&str, &str
 fn mtime(file: &Path) -> u64 {
     let modified = fs::metadata(file).unwrap().modified().unwrap();
     modified.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+}
+
+#[track_caller]
+fn set_mtime(path: &Path, seconds: u64) {
+    fs::File::open(path).unwrap().set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).unwrap();
 }
 
 /// Every transfer that was opened has ended as it should. A client may leave without closing a file that it has read to the

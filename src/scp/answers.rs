@@ -1,5 +1,6 @@
 //! The sink's answers, sent by a task of their own: whoever takes the files never waits until the client reads.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +20,8 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 /// The way to the client.
 pub(super) struct Answers {
     queue: mpsc::Sender<Bytes>,
+    /// There was no room for an answer.
+    left: AtomicBool,
     writer: JoinSet<()>,
 }
 
@@ -28,7 +31,7 @@ impl Answers {
         let (queue, waiting) = mpsc::channel(WAITING);
         let mut writer = JoinSet::new();
         writer.spawn(write(waiting, outgoing));
-        Answers { queue, writer }
+        Answers { queue, left: AtomicBool::new(false), writer }
     }
 
     /// Puts an answer on its way; it does not wait.
@@ -39,9 +42,15 @@ impl Answers {
         self.queue.try_send(answer).map_err(|error| {
             if let TrySendError::Full(_) = error {
                 tracing::debug!("the scp client sends files and does not read the answers");
+                self.left.store(true, Ordering::Relaxed);
             }
             Stopped
         })
+    }
+
+    /// Whether the client left so many answers unread that there was no room for the next.
+    pub fn are_left(&self) -> bool {
+        self.left.load(Ordering::Relaxed)
     }
 
     /// Waits until everything is sent, or the client has gone, or it does not read for long.

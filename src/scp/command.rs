@@ -127,8 +127,7 @@ impl Flags {
         Ok(())
     }
 
-    fn with_operands(self, operands: Vec<Word>) -> Result<Command, CommandError> {
-        let mut operands: Vec<Word> = operands.into_iter().map(Word::resolve_home).collect();
+    fn with_operands(self, mut operands: Vec<Word>) -> Result<Command, CommandError> {
         let direction = match (self.sink, self.source) {
             (true, false) => match (operands.pop(), operands.is_empty()) {
                 (Some(target), true) => Direction::Sink(target),
@@ -172,7 +171,7 @@ mod tests {
             ("scp -t -- -odd", 't', vec!["-odd"], ""),
             ("scp -f -- -odd", 'f', vec!["-odd"], ""),
             ("scp -p -f 'a b' c\\ d", 'f', vec!["a b", "c d"], "p"),
-            ("scp -r -f ~/tree", 'f', vec!["/tree"], "r"),
+            ("scp -r -f ~/tree", 'f', vec!["~/tree"], "r"),
             ("scp -f *.txt [ab]?", 'f', vec!["*.txt", "[ab]?"], ""),
             // PuTTY's pscp.
             ("scp -v -r -p -d -t /in", 't', vec!["/in"], "rpd"),
@@ -192,7 +191,7 @@ mod tests {
             ("'scp' -t ''", 't', vec![""], ""),
             ("scp -t -", 't', vec!["-"], ""),
             ("scp -f a -b", 'f', vec!["a", "-b"], ""),
-            ("scp -t ~", 't', vec![""], ""),
+            ("scp -t ~", 't', vec!["~"], ""),
         ] {
             let expected = (direction, operands.into_iter().map(String::from).collect(), options.to_string());
             assert_eq!(parsed(line), expected, "{line:?}");

@@ -21,6 +21,11 @@ impl Entries {
         self.directory.path()
     }
 
+    /// How many names were left out so far, because they cannot be shown.
+    pub fn left_out(&self) -> u64 {
+        self.directory.left_out()
+    }
+
     /// The next entry, or `None` after the last.
     pub async fn next(&mut self) -> SessionResult<Option<(String, Attributes)>> {
         loop {

@@ -5,6 +5,7 @@
 //! protocol, the pipe says so, and what still arrives is dropped.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::sync::{Semaphore, TryAcquireError, mpsc, watch};
@@ -103,6 +104,13 @@ impl Input {
         }
     }
 
+    /// Waits until the client has ended and everything that it sent was taken; for ever, while something is at hand.
+    pub async fn ended(&mut self) {
+        if self.fill().await.is_some() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Waits until the client has sent more than the protocol allows; for ever, if it does not.
     pub async fn flooded(&mut self) {
         if self.flooded.wait_for(|flooded| *flooded).await.is_err() {
@@ -114,6 +122,12 @@ impl Input {
     /// Whether the client has sent more than the protocol allows.
     pub fn is_flooded(&self) -> bool {
         *self.flooded.borrow()
+    }
+
+    /// Takes what still arrives until the client ends, at most for `limit`.
+    pub async fn await_end(&mut self, limit: Duration) {
+        let ended = async { while self.chunk(u64::MAX).await.is_some() {} };
+        let _ = tokio::time::timeout(limit, ended).await;
     }
 
     /// Drops what waits and what still arrives, so that the connection's other channels go on while this one ends.
@@ -181,8 +195,6 @@ async fn read(
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::time::timeout;
 
     use super::super::tests::pipe::{Client, client};

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use crate::session::Session;
 use crate::session::channel::{Incoming, Outgoing};
 use command::Direction;
+use words::Word;
 
 pub use command::{Command, CommandError, MAX_COMMAND, MAX_WORDS};
 pub use record::{MAX_NAME, MAX_RECORD, Record, RecordError};
@@ -31,14 +32,30 @@ pub use record::{MAX_NAME, MAX_RECORD, Record, RecordError};
 /// The deepest tree that is sent or received, in directories below each other.
 pub const MAX_DEPTH: usize = 256;
 
-/// Serves one SCP channel until it ends. The exit status to send: 0 when everything was transferred, 1 otherwise.
-pub async fn serve(session: Arc<Session>, command: Command, incoming: impl Incoming, outgoing: impl Outgoing) -> u32 {
+/// How a conversation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything was transferred: the exit status is 0.
+    Complete,
+    /// Not everything was: the exit status is 1.
+    Incomplete,
+    /// The client sent without taking what was sent to it; it may not take the end either.
+    Flooded,
+}
+
+/// Serves one SCP channel until it ends.
+pub async fn serve(session: Arc<Session>, command: Command, incoming: impl Incoming, outgoing: impl Outgoing) -> Ended {
     let options = command.options;
-    let complete = match command.direction {
-        Direction::Sink(target) => sink::serve(&session, options, &target, incoming, outgoing).await,
-        Direction::Source(sources) => source::serve(&session, options, &sources, incoming, outgoing).await,
-    };
-    u32::from(!complete)
+    match command.direction {
+        Direction::Sink(target) => {
+            let target = target.resolve_home(session.user()).text();
+            sink::serve(&session, options, &target, incoming, outgoing).await
+        }
+        Direction::Source(sources) => {
+            let sources: Vec<Word> = sources.iter().map(|source| source.resolve_home(session.user())).collect();
+            source::serve(&session, options, &sources, incoming, outgoing).await
+        }
+    }
 }
 
 /// The conversation cannot go on: the client has gone, or a fatal error was sent or received.

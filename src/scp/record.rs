@@ -9,7 +9,8 @@ pub const MAX_RECORD: usize = 4096;
 /// The longest name in a record, in bytes (what OpenSSH's `scp.c` sends of a directory's name).
 pub const MAX_NAME: usize = 1024;
 
-/// The last second of the year 9999: later times cannot be written in the forms that stores and events use.
+/// The last second of the year 9999: later times cannot be written in the forms that stores and events use. OpenSSH, too, goes on
+/// without a time that is out of range.
 const LAST_SECOND: u64 = 253_402_300_799;
 
 /// One record of a sender.
@@ -35,10 +36,10 @@ pub enum Record<'a> {
     End,
     /// `T<mtime> <microseconds> <atime> <microseconds>`: the times of the file or directory that follows.
     Times {
-        /// Modification time.
-        mtime: SystemTime,
-        /// Access time.
-        atime: SystemTime,
+        /// Modification time; `None` after the year 9999.
+        mtime: Option<SystemTime>,
+        /// Access time; likewise.
+        atime: Option<SystemTime>,
     },
     /// `\x01` and text: the sender could not send something, and goes on.
     Warning(&'a [u8]),
@@ -135,15 +136,15 @@ fn read_times(times: &[u8]) -> Result<Record<'_>, RecordError> {
     }
 }
 
-fn time(seconds: u64, microseconds: u64) -> Result<SystemTime, RecordError> {
-    if seconds > LAST_SECOND || microseconds > 999_999 {
+fn time(seconds: u64, microseconds: u64) -> Result<Option<SystemTime>, RecordError> {
+    if microseconds > 999_999 {
         return protocol("time out of range");
     }
-    let since = Duration::from_secs(seconds) + Duration::from_micros(microseconds);
-    match SystemTime::UNIX_EPOCH.checked_add(since) {
-        Some(time) => Ok(time),
-        None => protocol("time out of range"),
+    if seconds > LAST_SECOND {
+        return Ok(None);
     }
+    let since = Duration::from_secs(seconds) + Duration::from_micros(microseconds);
+    Ok(SystemTime::UNIX_EPOCH.checked_add(since))
 }
 
 fn split_at_space(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -167,8 +168,8 @@ fn number(digits: &[u8], radix: u32) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn at(seconds: u64, microseconds: u64) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_micros(microseconds)
+    fn at(seconds: u64, microseconds: u64) -> Option<SystemTime> {
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds) + Duration::from_micros(microseconds))
     }
 
     #[test]
@@ -186,6 +187,9 @@ mod tests {
             (b"E", Record::End),
             (b"T1700000000 0 1700000001 0", Record::Times { mtime: at(1_700_000_000, 0), atime: at(1_700_000_001, 0) }),
             (b"T0 999999 1 5", Record::Times { mtime: at(0, 999_999), atime: at(1, 5) }),
+            (b"T253402300799 0 0 0", Record::Times { mtime: at(253_402_300_799, 0), atime: at(0, 0) }),
+            (b"T253402300800 0 1 0", Record::Times { mtime: None, atime: at(1, 0) }),
+            (b"T1 0 18446744073709551615 0", Record::Times { mtime: at(1, 0), atime: None }),
             (b"\x01scp: a: No such file", Record::Warning(b"scp: a: No such file")),
             (b"\x02lost", Record::Fatal(b"lost")),
             (b"\x01", Record::Warning(b"")),
@@ -231,7 +235,11 @@ mod tests {
             (b"T1 0 1 0 0", "atime.usec"),
             (b"T-1 0 1 0", "mtime.sec"),
             (b"T1 1000000 1 0", "time out of range"),
-            (b"T18446744073709551615 0 1 0", "time out of range"),
+            (b"T18446744073709551616 0 1 0", "mtime.sec"),
+            (b"T1 0 1 -1", "atime.usec"),
+            (b"T1  0 1 0", "mtime.usec"),
+            (b"T1 0 1 0 ", "atime.usec"),
+            (b"T 1 0 1 0", "mtime.sec"),
             (&long_name, "too long"),
             (&long_record, "too long"),
         ] {

@@ -1,33 +1,44 @@
 //! `scp -t`: files from the client to the store.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::answers::Answers;
 use super::command::Options;
 use super::input::{Input, Line, Purpose};
 use super::record::Record;
 use super::wire::{self, Severity};
-use super::words::Word;
-use super::{MAX_DEPTH, Stopped};
+use super::{Ended, MAX_DEPTH, Stopped};
 use crate::path::{LogicalPath, PathError};
 use crate::session::channel::{Incoming, Outgoing};
 use crate::session::{AttributeChange, ErrorKind, Kind, OpenMode, Session, SessionError, StoreErrorKind, Transfer};
 
-/// Receives until the client ends. Whether everything was stored.
+/// How long a client that was told of a fatal error may take to end. PuTTY's pscp does not show the error when the channel's end comes
+/// together with it.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Receives until the client ends.
 pub(super) async fn serve(
     session: &Session,
     options: Options,
-    target: &Word,
+    target: &str,
     incoming: impl Incoming,
     outgoing: impl Outgoing,
-) -> bool {
+) -> Ended {
     let input = Input::start(incoming, Purpose::Receiving);
     let answers = Answers::start(outgoing);
-    let mut sink = Sink { session, options, input, answers, levels: Vec::new(), failed: false };
-    let ended = sink.receive(&target.text()).await;
+    let mut sink = Sink { session, options, input, answers, levels: Vec::new(), failed: false, gave_up: false };
+    let ended = sink.receive(target).await;
+    if sink.gave_up {
+        sink.input.await_end(FAREWELL).await;
+    }
     sink.input.discard();
+    let flooded = sink.answers.are_left();
     sink.answers.finish().await;
-    ended.is_ok() && !sink.failed
+    match (flooded, ended) {
+        (true, _) => Ended::Flooded,
+        (false, Ok(())) if !sink.failed => Ended::Complete,
+        (false, _) => Ended::Incomplete,
+    }
 }
 
 /// The conversation of a sink.
@@ -40,6 +51,8 @@ struct Sink<'a> {
     levels: Vec<Level>,
     /// Something was not stored, or not as it should be.
     failed: bool,
+    /// The client was told of a fatal error.
+    gave_up: bool,
 }
 
 /// Where the next record's file or directory goes.
@@ -61,6 +74,16 @@ enum Place {
     Name,
     /// The same, written with a slash at its end: only a directory can take it.
     DirectoryName,
+}
+
+/// What a sender says after a file's bytes.
+enum Status {
+    /// It could read all of them.
+    Whole,
+    /// It could not; its words.
+    NotRead(String),
+    /// The conversation ends here, for this reason.
+    Over(String),
 }
 
 impl Level {
@@ -125,7 +148,7 @@ impl Sink<'_> {
             Record::End => self.end_directory().await,
             Record::Times { mtime, .. } => {
                 if let Some(level) = self.levels.last_mut() {
-                    level.next_mtime = Some(mtime);
+                    level.next_mtime = mtime;
                 }
                 self.answers.send(wire::OK)
             }
@@ -172,17 +195,17 @@ impl Sink<'_> {
         let received = self.receive_content(transfer, size).await?;
         let status = self.sender_status().await;
         match (received, status) {
-            (Ok(transfer), Ok(None)) => self.store(&path, transfer).await,
-            (Ok(transfer), Ok(Some(why))) => {
+            (Ok(transfer), Status::Whole) => self.store(&path, transfer).await,
+            (Ok(transfer), Status::NotRead(why)) => {
                 transfer.cut_off(&format!("the client could not read its file: {why}")).await;
                 self.warn(&format!("{path}: not stored: the sender could not read all of it"))
             }
-            (Ok(transfer), Err(Stopped)) => {
-                transfer.cut_off(CLIENT_GONE).await;
+            (Ok(transfer), Status::Over(why)) => {
+                transfer.cut_off(&why).await;
                 Err(Stopped)
             }
-            (Err(error), Ok(_)) => self.report(&path, &error),
-            (Err(_), Err(Stopped)) => Err(Stopped),
+            (Err(error), Status::Whole | Status::NotRead(_)) => self.report(&path, &error),
+            (Err(_), Status::Over(_)) => Err(Stopped),
         }
     }
 
@@ -202,7 +225,7 @@ impl Sink<'_> {
             let offset = received;
             received += data.len() as u64;
             if let Err(error) = transfer.write_at(offset, data).await {
-                transfer.cut_off("a write failed").await;
+                transfer.cut_off(&format!("a write failed: {}", error.chain())).await;
                 while received < size {
                     received += self.input.chunk(size - received).await.ok_or(Stopped)?.len() as u64;
                 }
@@ -212,17 +235,21 @@ impl Sink<'_> {
         Ok(Ok(transfer))
     }
 
-    /// What the sender says after a file's bytes: `None` when it could read all of them, else its words. libssh2 (curl) says
-    /// nothing and ends; all bytes are there then.
-    async fn sender_status(&mut self) -> Result<Option<String>, Stopped> {
+    /// What the sender says after a file's bytes. libssh2 (curl) says nothing and ends; all bytes are there then.
+    async fn sender_status(&mut self) -> Status {
         match self.input.byte().await {
-            None | Some(0) => Ok(None),
+            None | Some(0) => Status::Whole,
             Some(1) => match self.input.line().await {
-                Line::Whole(text) => Ok(Some(String::from_utf8_lossy(&text).into_owned())),
-                _ => Err(Stopped),
+                Line::Whole(text) => Status::NotRead(String::from_utf8_lossy(&text).into_owned()),
+                Line::TooLong | Line::End | Line::Cut => Status::Over(CLIENT_GONE.into()),
             },
-            Some(2) => Err(Stopped),
-            Some(_) => self.fatal("protocol error: the file is longer than its record says"),
+            Some(2) => Status::Over("the client gave up".into()),
+            Some(_) => {
+                let why = "the file is longer than its record says";
+                // The end is the same, whether the client can be told or not.
+                let _: Result<(), Stopped> = self.fatal(&format!("protocol error: {why}"));
+                Status::Over(why.into())
+            }
         }
     }
 
@@ -296,7 +323,7 @@ impl Sink<'_> {
     }
 
     fn fatal<T>(&mut self, text: &str) -> Result<T, Stopped> {
-        self.failed = true;
+        (self.failed, self.gave_up) = (true, true);
         self.answers.send(wire::message(Severity::Fatal, text))?;
         Err(Stopped)
     }

@@ -11,7 +11,7 @@ use super::input::{Input, Line, Purpose};
 use super::matches::{Found, Matches};
 use super::wire::{self, Severity};
 use super::words::Word;
-use super::{MAX_DEPTH, Stopped};
+use super::{Ended, MAX_DEPTH, Stopped};
 use crate::path::LogicalPath;
 use crate::session::channel::{Incoming, Outgoing};
 use crate::session::{
@@ -25,20 +25,20 @@ const PIECE: usize = 256 * 1024;
 /// Sent instead of bytes that could not be read.
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
-/// How long a client that does not read is waited for to tell it why its channel ends.
+/// How long a client that does not read is waited for to tell it why its channel ends, and how long one that has ended keeps us busy.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// The name of the home where a directory needs one and the user's does not serve.
 const HOME: &str = "home";
 
-/// Sends until everything is sent or the client ends. Whether everything was sent, and the client confirmed it.
+/// Sends until everything is sent, and the client confirmed it, or the client ends.
 pub(super) async fn serve(
     session: &Session,
     options: Options,
     sources: &[Word],
     incoming: impl Incoming,
     outgoing: impl Outgoing,
-) -> bool {
+) -> Ended {
     let input = Input::start(incoming, Purpose::Sending);
     let mut source = Source { session, options, input, outgoing, failed: false };
     let ended = source.send_all(sources).await;
@@ -46,8 +46,9 @@ pub(super) async fn serve(
         // In the middle of a file there is no place for a record.
         let why = Bytes::from_static(b"scp: the client sent more than answers while files were sent to it\n");
         let _ = tokio::time::timeout(LAST_WORDS, source.outgoing.send_error(why)).await;
+        return Ended::Flooded;
     }
-    ended.is_ok() && !source.failed
+    if ended.is_ok() && !source.failed { Ended::Complete } else { Ended::Incomplete }
 }
 
 /// OpenSSH's words for a directory without `-r`.
@@ -58,7 +59,7 @@ enum Outcome {
     /// The client has it.
     Taken,
     /// The client has not got it as it is, for this reason.
-    NotTaken(&'static str),
+    NotTaken(String),
 }
 
 /// What a client says to a record or to a file's bytes.
@@ -97,7 +98,18 @@ impl<O: Outgoing> Source<'_, O> {
         let Some(pattern) = PathPattern::of(source) else { return Ok(false) };
         let mut matches = Matches::of(self.session, pattern);
         let mut any = false;
-        while let Some(found) = matches.next().await {
+        loop {
+            // A pattern can be compared with names for long without a match: not for a client that has gone. One that has ended
+            // after its last answer still gets its exit status.
+            let gone = async {
+                self.input.ended().await;
+                tokio::time::sleep(LAST_WORDS).await;
+            };
+            let found = tokio::select! {
+                found = matches.next() => found,
+                () = gone => return Err(Stopped),
+            };
+            let Some(found) = found else { break };
             any = true;
             match found {
                 Found::Match(path, attributes) => {
@@ -157,7 +169,7 @@ impl<O: Outgoing> Source<'_, O> {
                 Err(error) => self.report(shown, &error).await,
             },
             Ok(Outcome::NotTaken(why)) => {
-                transfer.cut_off(why).await;
+                transfer.cut_off(&why).await;
                 Ok(())
             }
             Err(Stopped) => {
@@ -172,7 +184,7 @@ impl<O: Outgoing> Source<'_, O> {
         let attributes = transfer.attributes();
         let record = wire::file(attributes.mode, attributes.size, transfer.path().name().unwrap_or(HOME));
         if !self.send_times(attributes.mtime).await? || !self.send_record(record).await? {
-            return Ok(Outcome::NotTaken("the client refused the file"));
+            return Ok(Outcome::NotTaken("the client refused the file".into()));
         }
         let content = self.send_content(transfer, attributes.size).await?;
         match &content {
@@ -181,8 +193,8 @@ impl<O: Outgoing> Source<'_, O> {
         }
         let answer = self.answer().await?;
         Ok(match (content, answer) {
-            (Err(_), _) => Outcome::NotTaken("it could not be read to its end"),
-            (Ok(()), Answer::Refused) => Outcome::NotTaken("the client could not store the file"),
+            (Err(error), _) => Outcome::NotTaken(format!("it could not be read to its end: {}", error.chain())),
+            (Ok(()), Answer::Refused) => Outcome::NotTaken("the client could not store the file".into()),
             // libssh2 (curl) ends without an answer when it has all bytes.
             (Ok(()), Answer::Accepted | Answer::Gone) => Outcome::Taken,
         })
@@ -230,6 +242,10 @@ impl<O: Outgoing> Source<'_, O> {
                     (Err(error), _) => self.warn(&format!("{path}/{name}: {error}")).await?,
                 },
                 ended => {
+                    let left_out = level.left_out();
+                    if left_out > 0 {
+                        self.warn(&format!("{path}: {left_out} names cannot be sent and were left out")).await?;
+                    }
                     if let Err(error) = ended {
                         self.report(path.as_str(), &error).await?;
                     }

@@ -12,7 +12,7 @@ pub(super) struct Letter {
 }
 
 /// A word with its quotes removed. Which letters were quoted is kept: a quoted `*` is a name, not a pattern.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Word(pub Vec<Letter>);
 
 impl Word {
@@ -21,12 +21,16 @@ impl Word {
         self.0.iter().map(|letter| letter.character).collect()
     }
 
-    /// The word as a path from the home: `~` and `~/` at the start are the home itself.
-    pub fn resolve_home(self) -> Word {
-        match self.0.as_slice() {
-            [Letter { character: '~', quoted: false }] => Word::default(),
-            [Letter { character: '~', quoted: false }, Letter { character: '/', .. }, ..] => Word(self.0[1..].to_vec()),
-            _ => self,
+    /// The word as a path from the home of `user`: `~` and `~user` at the start are the home itself.
+    pub fn resolve_home(&self, user: &str) -> Word {
+        let end = self.0.iter().position(|letter| letter.character == '/').unwrap_or(self.0.len());
+        match self.0.split_at(end) {
+            ([Letter { character: '~', quoted: false }, name @ ..], rest)
+                if name.is_empty() || is_unquoted(name, user) =>
+            {
+                Word(rest.to_vec())
+            }
+            _ => self.clone(),
         }
     }
 }
@@ -111,6 +115,10 @@ impl<'a> Words<'a> {
     }
 }
 
+fn is_unquoted(letters: &[Letter], text: &str) -> bool {
+    letters.iter().all(|letter| !letter.quoted) && letters.iter().map(|letter| letter.character).eq(text.chars())
+}
+
 fn is_blank(character: char) -> bool {
     character == ' ' || character == '\t'
 }
@@ -176,9 +184,17 @@ mod tests {
             ("~other/a", "~other/a"),
             ("a~", "a~"),
             ("~'/a'", "/a"),
+            ("~ann", ""),
+            ("~ann/a", "/a"),
+            ("~ann/~ann", "/~ann"),
+            ("~anna/a", "~anna/a"),
+            ("~an/a", "~an/a"),
+            ("~'ann'/a", "~ann/a"),
+            ("~\\ann/a", "~ann/a"),
+            ("a/~ann", "a/~ann"),
         ] {
             let word = Words::of(line).next_word().unwrap().unwrap();
-            assert_eq!(word.resolve_home().text(), path, "{line:?}");
+            assert_eq!(word.resolve_home("ann").text(), path, "{line:?}");
         }
     }
 

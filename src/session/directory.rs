@@ -61,6 +61,11 @@ impl Directory {
         [this, above]
     }
 
+    /// How many names were left out so far, because they cannot be shown.
+    pub fn left_out(&self) -> u64 {
+        self.listing.skipped().count
+    }
+
     /// The next entries with attributes as [`Session::stat`] shows them; `None` after the last. Without `.` and `..`.
     ///
     /// # Errors

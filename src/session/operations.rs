@@ -38,7 +38,7 @@ impl Session {
             Err(denied) => Err(denied),
         };
         let mut ignored = attributes.unkept();
-        // Directories keep no times.
+        // The first entry would change it again: clients that mean it set it last.
         ignored.extend(attributes.mtime.map(|_| "mtime"));
         self.recorded(path, started, result, ignored_note(&ignored), Activity::Mkdir).await
     }

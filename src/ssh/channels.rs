@@ -1,5 +1,6 @@
 //! SSH channels as codecs see them, and the tasks that serve them.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -35,6 +36,7 @@ pub(super) enum Purpose {
 #[derive(Debug, Default)]
 pub(super) struct ChannelTasks {
     tasks: Mutex<JoinSet<()>>,
+    started: AtomicU32,
     intakes: Mutex<Vec<Weak<Intake>>>,
     abandoned: Arc<Notify>,
 }
@@ -62,8 +64,14 @@ impl ChannelTasks {
         tasks.len()
     }
 
+    /// How many channels there have been.
+    pub(super) fn ever(&self) -> u32 {
+        self.started.load(Ordering::Relaxed)
+    }
+
     /// Starts to serve a channel; what it is for comes through the sender. Dropping that ends the channel.
     pub(super) fn start(&self, channel: Channel<Msg>) -> oneshot::Sender<Purpose> {
+        self.started.fetch_add(1, Ordering::Relaxed);
         let (sender, purpose) = oneshot::channel();
         let intake = Arc::new(Intake::default());
         self.intakes().push(Arc::downgrade(&intake));
@@ -127,27 +135,39 @@ async fn serve(
     let (closed_sender, closed) = watch::channel(false);
     let incoming = ChannelIncoming { read: Some(read), closed: closed_sender, intake };
     let outgoing = ChannelOutgoing { write: write.clone(), closed: closed.clone() };
-    let status = match purpose {
+    let ended = match purpose {
         Purpose::Sftp(session) => match sftp::serve(session, incoming, outgoing).await {
-            sftp::Ended::ByClient => 0,
+            sftp::Ended::ByClient => Ended::Orderly(0),
             sftp::Ended::Protocol(what) => {
                 tracing::info!(what, "an SFTP channel is closed for a breach of the protocol");
-                1
+                Ended::Breach
             }
         },
-        Purpose::Scp(session, command) => scp::serve(session, command, incoming, outgoing).await,
+        Purpose::Scp(session, command) => match scp::serve(session, command, incoming, outgoing).await {
+            scp::Ended::Complete => Ended::Orderly(0),
+            scp::Ended::Incomplete => Ended::Orderly(1),
+            scp::Ended::Flooded => Ended::Breach,
+        },
         Purpose::Refused(sentence) => {
             drop(incoming);
             let mut outgoing = outgoing;
             // A client that does not read is not waited for.
             let _ = tokio::time::timeout(CLOSE_WAIT, outgoing.send_error(sentence.into())).await;
-            1
+            Ended::Orderly(1)
         }
     };
-    let is_closed = end(&write, closed, status).await;
-    if !is_closed && status != 0 {
+    if !end(&write, closed, ended).await {
         abandoned.notify_one();
     }
+}
+
+/// How a channel ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// With this exit status.
+    Orderly(u32),
+    /// The client broke the protocol.
+    Breach,
 }
 
 /// Keeps the channel drained until its purpose is known: what is not read stalls the whole connection.
@@ -165,18 +185,26 @@ async fn await_purpose(read: &mut ChannelReadHalf, mut purpose: oneshot::Receive
     }
 }
 
-/// Ends a channel in the order that clients expect: exit status, EOF, close. Whether the client closed it then.
-async fn end(write: &ChannelWriteHalf<Msg>, mut closed: watch::Receiver<bool>, status: u32) -> bool {
-    let farewell = async {
+/// Ends a channel in the order that clients expect: exit status, EOF, close. False when the client broke the protocol and does not
+/// close the channel. The library tells of a client's close only as long as there was none of ours, so that client has to
+/// be the first; others wait for ours.
+async fn end(write: &ChannelWriteHalf<Msg>, mut closed: watch::Receiver<bool>, ended: Ended) -> bool {
+    let status = match ended {
+        Ended::Orderly(status) => status,
+        Ended::Breach => 1,
+    };
+    let told = async {
         let _ = write.exit_status(status).await;
         let _ = write.eof().await;
-        let _ = write.close().await;
     };
-    let _ = tokio::time::timeout(CLOSE_WAIT, farewell).await;
-    tokio::time::timeout(CLOSE_WAIT, closed.wait_for(|closed| *closed)).await.is_ok()
+    let _ = tokio::time::timeout(CLOSE_WAIT, told).await;
+    let closes = tokio::time::timeout(CLOSE_WAIT, closed.wait_for(|closed| *closed));
+    let is_in_order = ended != Ended::Breach || closes.await.is_ok();
+    let _ = tokio::time::timeout(CLOSE_WAIT, write.close()).await;
+    is_in_order
 }
 
-/// The reading half. When it is dropped before the client closed the channel, a task goes on draining it.
+/// The reading half. When it is dropped before the client closed the channel, a task goes on draining it to the channel's end.
 struct ChannelIncoming {
     read: Option<ChannelReadHalf>,
     closed: watch::Sender<bool>,
@@ -211,12 +239,19 @@ impl Drop for ChannelIncoming {
         let closed = self.closed.clone();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
-                while let Some(message) = read.wait().await {
-                    if matches!(message, ChannelMsg::Close) {
-                        break;
+                let drained = async {
+                    while let Some(message) = read.wait().await {
+                        if matches!(message, ChannelMsg::Close) {
+                            break;
+                        }
                     }
+                    closed.send_replace(true);
+                };
+                tokio::select! {
+                    () = drained => {}
+                    // Nobody serves the channel any more.
+                    () = closed.closed() => {}
                 }
-                closed.send_replace(true);
             });
         }
     }

@@ -14,7 +14,7 @@ use super::channels::Purpose;
 use super::connection::Visit;
 use super::keys;
 use super::proof::{Accepted, Factor, OfferedKey, PasswordMethod, Verdict};
-use super::{MAX_CHANNELS, WINDOW};
+use super::{MAX_CHANNELS, MAX_CHANNELS_EVER, WINDOW};
 use crate::audit::{Activity, Denied};
 use crate::scp;
 use crate::secret::Secret;
@@ -181,7 +181,9 @@ impl Handler for Door {
     ) -> Result<(), Self::Error> {
         if self.login().is_none() {
             reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
-        } else if self.visit.channels().open() >= MAX_CHANNELS as usize {
+        } else if self.visit.channels().open() >= MAX_CHANNELS as usize
+            || self.visit.channels().ever() >= MAX_CHANNELS_EVER
+        {
             self.deny("session".into(), "too many channels on one connection").await;
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
         } else {

@@ -150,6 +150,10 @@ const PASSWORD_QUEUE: usize = 1000;
 /// Channels at once on one connection.
 const MAX_CHANNELS: u32 = 10;
 
+/// Channels of one connection one after the other. Of each that the gateway closed first, the library keeps some 3 KiB to the
+/// connection's end.
+const MAX_CHANNELS_EVER: u32 = 10_000;
+
 /// The channel window in bytes, once a channel has run for a while: what a client may send before it has to wait for us.
 const WINDOW: u32 = 2 * 1024 * 1024;
 

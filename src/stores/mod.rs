@@ -301,6 +301,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Sets the kept modification time of an object that exists; says whether the store keeps it.
     async fn set_mtime(&self, key: &Key, mtime: SystemTime) -> StoreResult<bool>;
 
+    /// Sets the modification time of a directory that exists; says whether the store keeps it.
+    async fn set_directory_mtime(&self, _key: &Key, _mtime: SystemTime) -> StoreResult<bool> {
+        Ok(false)
+    }
+
     /// Free and total bytes, where the store knows them.
     async fn capacity(&self) -> StoreResult<Option<Capacity>>;
 

@@ -81,7 +81,7 @@ impl Vfs {
         }
     }
 
-    /// Sets the modification time of a file; says whether it is kept. Of a directory: never kept.
+    /// Sets the modification time of a file or directory; says whether it is kept. Those of the home itself are not.
     ///
     /// # Errors
     /// [`StoreErrorKind::NotFound`]; the store's.
@@ -89,7 +89,7 @@ impl Vfs {
         match self.mounts.find(path)? {
             Place::Stored(spot) if !spot.fixed => match stat(path, &spot).await?.kind {
                 Kind::File => spot.store.set_mtime(&spot.key, mtime).await.map_err(VfsError::at(path)),
-                Kind::Directory => Ok(false),
+                Kind::Directory => spot.store.set_directory_mtime(&spot.key, mtime).await.map_err(VfsError::at(path)),
             },
             _ => Ok(false),
         }

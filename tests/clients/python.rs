@@ -1,8 +1,8 @@
 //! Python's libraries: paramiko and asyncssh.
 
 use crate::support::data::write_noise;
-use crate::support::process::{program, python, run};
-use crate::{Place, Scripted, check_files, check_names, check_trees, place};
+use crate::support::process::{Finished, program, python, run};
+use crate::{Place, Scripted, check_files, check_names, check_trees, mtime, place, set_mtime};
 
 /// A script of `tests/clients/` that does one operation.
 struct Script<'a>(&'a Place, &'a str);
@@ -10,9 +10,16 @@ struct Script<'a>(&'a Place, &'a str);
 impl Scripted for Script<'_> {
     #[track_caller]
     fn run(&self, arguments: &[&str]) -> String {
+        self.ask(arguments).succeeded().stdout
+    }
+}
+
+impl Script<'_> {
+    #[track_caller]
+    fn ask(&self, arguments: &[&str]) -> Finished {
         let mut command = python(self.1);
         command.args([&self.0.port(), "alice"]).arg(&self.0.key.private);
-        run(command.args(arguments)).succeeded().stdout
+        run(command.args(arguments))
     }
 }
 
@@ -38,6 +45,26 @@ fn check_digests(place: &Place, script: &Script<'_>) {
     }
     let blocks = script.run(&["check", "/hashed", "sha1", "65536"]);
     assert_eq!(blocks.trim().len(), 16 * 40, "sixteen blocks");
+}
+
+/// The module scp, which speaks SCP over paramiko's channels.
+#[test]
+fn python_scp() {
+    let place = place();
+    let script = Script(&place, "scp_client.py");
+    check_files(&place, &script);
+    check_trees(&place, &script);
+    let names = ["plain.txt", "deep", "empty folder"];
+    let [tree, stored, back] = [place.local("tree"), place.root.join("timed"), place.local("timed-back")];
+    names.iter().for_each(|name| set_mtime(&tree.join(name), 1_234_567_890));
+    script.run(&["put_tree", tree.to_str().unwrap(), "/timed"]);
+    script.run(&["get_tree", "/timed", back.to_str().unwrap()]);
+    for (tree, name) in [&stored, &back].into_iter().flat_map(|tree| names.map(|name| (tree, name))) {
+        assert_eq!(mtime(&tree.join(name)), 1_234_567_890, "{name} in {}", tree.display());
+    }
+    let missing = script.ask(&["get", "/missing", "/nowhere"]).failed();
+    assert!(missing.stderr.contains("/missing: No such file or directory"), "{missing}");
+    place.gateway.stop();
 }
 
 #[test]

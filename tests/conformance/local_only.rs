@@ -35,7 +35,9 @@ async fn a_link_does_not_lead_out_of_the_root() {
     put(store, "f", "f").await;
     assert!(store.rename(&key("f"), &key("absolute/f"), Existing::Replace).await.is_err());
     assert!(store.delete(&key("absolute/secret")).await.is_err());
-    assert!(store.set_mtime(&key("file"), std::time::SystemTime::now()).await.is_err());
+    let now = std::time::SystemTime::now();
+    assert!(store.set_mtime(&key("file"), now).await.is_err());
+    assert!(store.set_directory_mtime(&key("absolute"), now).await.is_err());
     // Writing over a link replaces the link, not what it names.
     put(store, "file", "mine").await;
     assert_eq!(std::fs::read_to_string(outside.path().join("secret")).unwrap(), "secret");

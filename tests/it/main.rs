@@ -30,6 +30,7 @@ mod pipelining;
 mod proofs;
 mod refusals;
 mod scale;
+mod scp;
 mod stopped;
 mod transfer_events;
 mod transfers;

@@ -1,11 +1,14 @@
 //! Several channels on one connection (OpenSSH's `ControlMaster`): what one of them does not do must not harm the others.
 
 use std::fs;
-use std::path::PathBuf;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::support::campaign::is_long;
 use crate::support::client::Client;
 use crate::support::data::{KIB, MIB, assert_same_bytes, noise, write_noise};
 use crate::support::events::field;
@@ -73,6 +76,119 @@ fn one_channel_that_takes_no_answers_does_not_stop_nine_others() {
     }
     assert_eq!(stuck.close(9, &handle), 0);
     drop((stuck, master));
+    gateway.stop();
+}
+
+#[test]
+fn channels_one_after_the_other_share_a_connection() {
+    let mut setup = Setup::new();
+    setup.local_store("main");
+    let key = setup.key("alice");
+    setup.user(User::new("alice").key(&key).home("/", "main:/"));
+    let gateway = setup.start();
+    let master = Master::start(&gateway.client("alice", &key), setup.folder().join("mux"));
+    let (client, file, back) = (&master.client, setup.folder().join("file"), setup.folder().join("back"));
+    write_noise(&file, 100_000, 2);
+    let (here, there) = (file.to_str().unwrap(), client.remote("/file"));
+    // More of each than may be open at once, and faster than any time-out.
+    for _ in 0..11 {
+        client.scp(["-O", here, &there]).succeeded();
+        client.scp(["-O", &there, back.to_str().unwrap()]).succeeded();
+        client.sftp("ls\n").succeeded();
+        client.ssh(&["-T"], &["id"]).failed().says("only SFTP and SCP");
+    }
+    assert_eq!(gateway.events.of_type("CONNECTED").len(), 1, "all on one connection");
+    if is_long() {
+        let before = gateway.peak_memory();
+        let connections = || gateway.events.of_type("CONNECTED").len();
+        let more = (0..10_000).take_while(|_| {
+            client.ssh(&["-T"], &["scp -t x"]).succeeded();
+            connections() == 1
+        });
+        let more = more.count();
+        assert!((9_900..10_000).contains(&more), "{more} more channels");
+        gateway.events.await_event("REQUEST_DENIED", |event| field(event, "request") == "session");
+        let grown = gateway.peak_memory() - before;
+        assert!(grown < 64 * MIB, "{} MiB", grown / MIB);
+    }
+    drop(master);
+    gateway.stop();
+}
+
+#[test]
+fn commands_that_fail_leave_the_connection_to_the_others() {
+    let mut setup = Setup::new();
+    setup.local_store("main");
+    let key = setup.key("alice");
+    setup.user(User::new("alice").key(&key).home("/", "main:/"));
+    let gateway = setup.start();
+    let master = Master::start(&gateway.client("alice", &key), setup.folder().join("mux"));
+    let client = &master.client;
+    let mut other = RawSftp::connect(client, LIMIT);
+    client.ssh(&["-T"], &["id"]).failed().says("only SFTP and SCP");
+    client.ssh(&["-T"], &[]).failed();
+    client.scp(["-O", &client.remote("/missing"), "/nowhere"]).failed().says("No such file or directory");
+    // Longer than a client may take that broke the protocol.
+    let until = Instant::now() + Duration::from_secs(13);
+    while Instant::now() < until {
+        assert_eq!(other.call(STAT, 7, &[&string(b"/none")]).status(), 2);
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    client.sftp("ls\n").succeeded();
+    assert_eq!(gateway.events.of_type("CONNECTED").len(), 1, "all on one connection");
+    drop((other, master));
+    gateway.stop();
+}
+
+/// Ended when this is dropped.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_download_of_scp_that_takes_nothing_does_not_stop_nine_others() {
+    let mut setup = Setup::new();
+    let root = setup.local_store("main");
+    let key = setup.key("alice");
+    setup.user(User::new("alice").key(&key).home("/", "main:/"));
+    let gateway = setup.start();
+    let bytes = noise(64 * MIB, 1);
+    fs::write(root.join("big"), &bytes).unwrap();
+    let master = Master::start(&gateway.client("alice", &key), setup.folder().join("mux"));
+
+    let mut command = master.client.command("ssh");
+    command.args(["-T", &master.client.host(), "scp -f big"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut stuck = Killed(command.spawn().expect("ssh starts"));
+    let mut answers = stuck.0.stdin.take().unwrap();
+    answers.write_all(&[0; 3]).unwrap();
+    gateway.events.await_event("OPEN", |event| field(event, "logical-path") == "/big");
+    let file = setup.folder().join("file");
+    write_noise(&file, 8 * MIB, 2);
+    let (file, at) = (file.to_str().unwrap(), |i| master.client.remote(&format!("/f{i}")));
+    let all_succeed = |arguments: &dyn Fn(usize) -> [String; 3]| {
+        let start = |i| Running::start(master.client.command("scp").args(arguments(i)));
+        let others: Vec<Running> = (0..9).map(start).collect();
+        others.into_iter().for_each(|other| drop(other.finish(LIMIT).succeeded()));
+    };
+    all_succeed(&|i| ["-O".into(), file.into(), at(i)]);
+    let back = |i| setup.folder().join(format!("back-{i}"));
+    all_succeed(&|i| ["-O".into(), at(i), back(i).to_str().unwrap().into()]);
+    for i in 0..9 {
+        assert_same_bytes(&back(i), Path::new(file));
+    }
+    assert_eq!(gateway.events.of_type("CONNECTED").len(), 1, "all on one connection");
+    // It is served as before when it goes on.
+    let mut sent = Vec::new();
+    stuck.0.stdout.take().unwrap().read_to_end(&mut sent).unwrap();
+    let record = format!("C0644 {} big\n", bytes.len());
+    assert!(sent.starts_with(record.as_bytes()) && sent.ends_with(b"\0"));
+    assert!(sent[record.len()..sent.len() - 1] == bytes);
+    drop((answers, stuck, master));
     gateway.stop();
 }
 

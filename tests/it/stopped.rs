@@ -43,10 +43,23 @@ impl Door {
     fn begin(&self, client: &Client, script: &str) -> Running {
         let mut running = Running::start(&mut client.sftp_command());
         running.feed(script.as_bytes());
+        self.await_transfer();
+        running
+    }
+
+    /// As [`Door::begin`], of a client that speaks the SCP protocol.
+    #[track_caller]
+    fn begin_scp(&self, from: &str, to: &str) -> Running {
+        let running = Running::start(self.client.command("scp").args(["-O", from, to]));
+        self.await_transfer();
+        running
+    }
+
+    #[track_caller]
+    fn await_transfer(&self) {
         self.gateway.events.until("transfer", |events| {
             events.iter().any(|event| field(event, "activity-type") == "OPEN").then_some(())
         });
-        running
     }
 
     /// Waits for the end that comes because nothing happens; the end of the transfer is on record before it.
@@ -80,6 +93,27 @@ fn a_stopped_client_that_sends_no_more_is_ended_after_idle() {
     let file = door.setup.folder().join("file");
     write_noise(&file, 256 * MIB, 2);
     let client = door.begin(&door.client, &format!("put {} /new\n", file.display()));
+    client.freeze();
+    door.assert_ended(Instant::now(), "write");
+    assert!(!door.setup.folder().join("store-main/new").exists());
+    drop(client);
+    door.gateway.stop();
+}
+
+#[test]
+fn stopped_clients_of_scp_are_ended_after_idle_too() {
+    let door = door();
+    let back = door.setup.folder().join("back");
+    let client = door.begin_scp(&door.client.remote("/big"), back.to_str().unwrap());
+    client.freeze();
+    door.assert_ended(Instant::now(), "read");
+    drop(client);
+    door.gateway.stop();
+
+    let door = self::door();
+    let file = door.setup.folder().join("file");
+    write_noise(&file, 256 * MIB, 2);
+    let client = door.begin_scp(file.to_str().unwrap(), &door.client.remote("/new"));
     client.freeze();
     door.assert_ended(Instant::now(), "write");
     assert!(!door.setup.folder().join("store-main/new").exists());

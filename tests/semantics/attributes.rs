@@ -344,8 +344,8 @@ fn with_setstat_strict_they_are_refused() {
 }
 
 #[test]
-fn directories_keep_no_times() {
-    shared().on_every_store(|place, session| {
+fn directories_of_object_stores_keep_no_times() {
+    shared().on_object_stores(|place, session| {
         session.make_directory(&place.path("folder")).unwrap();
         session.put(&place.path("bare/file"), b"x");
         for name in ["folder", "bare"] {
@@ -359,8 +359,8 @@ fn directories_keep_no_times() {
 }
 
 #[test]
-fn setting_the_time_of_a_directory_succeeds_and_the_event_says_ignored() {
-    shared().on_every_store(|place, session| {
+fn setting_the_time_of_such_a_directory_succeeds_and_the_event_says_ignored() {
+    shared().on_object_stores(|place, session| {
         session.make_directory(&place.path("folder")).unwrap();
         session.put(&place.path("bare/file"), b"x");
         for name in ["folder", "bare"] {
@@ -369,6 +369,38 @@ fn setting_the_time_of_a_directory_succeeds_and_the_event_says_ignored() {
             assert_eq!(field(&event, "status"), "success", "{event}");
         }
     });
+}
+
+#[test]
+fn a_local_store_keeps_the_time_of_a_directory_until_an_entry_is_made_renamed_or() {
+    shared().on(
+        |behind| matches!(behind, Behind::Folder(_)),
+        |place, session| {
+            let folder = place.path("folder");
+            let time = |session: &mut Sftp| session.stat(&folder).unwrap().mtime;
+            session.put(&place.path("folder/file"), b"x");
+            let changes: [fn(&mut Sftp, &str); 4] = [
+                |session, folder| session.put(&format!("{folder}/new"), b"x"),
+                |session, folder| session.rename(&format!("{folder}/new"), &format!("{folder}/other")).unwrap(),
+                |session, folder| session.remove(&format!("{folder}/other")).unwrap(),
+                |session, folder| session.make_directory(&format!("{folder}/below")).unwrap(),
+            ];
+            for change in changes {
+                session.set_attributes(&folder, &Attributes::mtime(THEN)).unwrap();
+                let event = place.await_event("SETSTAT", "folder", |_| true);
+                assert_eq!((field(&event, "status"), field(&event, "message")), ("success", ""), "{event}");
+                session.put(&place.path("beside"), b"x");
+                assert_eq!(time(session), Some(THEN));
+                let listed = session.list(&place.path("")).unwrap();
+                assert!(
+                    listed.iter().any(|(name, listed)| name == "folder" && listed.mtime == Some(THEN)),
+                    "{listed:?}"
+                );
+                change(session, &folder);
+                assert!(is_now(time(session)));
+            }
+        },
+    );
 }
 
 #[test]

@@ -20,6 +20,10 @@ pub struct Faults {
     pub writes_fail: bool,
     /// Names cannot be looked up.
     pub stats_fail: bool,
+    /// Each listing leaves out so many names.
+    pub left_out: u64,
+    /// Files are this many bytes longer when they are opened than when they are read.
+    pub shrunk_by: u64,
 }
 
 /// The store.
@@ -55,13 +59,14 @@ impl Faulty {
 #[derive(Debug)]
 struct FaultyObject {
     inner: Arc<dyn Object>,
+    stat: Stat,
     fails_at: Option<u64>,
 }
 
 #[async_trait]
 impl Object for FaultyObject {
     fn stat(&self) -> &Stat {
-        self.inner.stat()
+        &self.stat
     }
 
     async fn read(&self, offset: u64, length: usize) -> StoreResult<Bytes> {
@@ -100,12 +105,17 @@ impl Store for Faulty {
     }
 
     async fn list(&self, key: &Key, from: Option<PageToken>) -> StoreResult<Page> {
-        self.inner.list(key, from).await
+        let mut page = self.inner.list(key, from).await?;
+        page.skipped.count += self.faults().left_out;
+        Ok(page)
     }
 
     async fn open(&self, key: &Key) -> StoreResult<Arc<dyn Object>> {
         let inner = self.inner.open(key).await?;
-        Ok(Arc::new(FaultyObject { inner, fails_at: self.faults().reads_fail_at }))
+        let Faults { reads_fail_at, shrunk_by, .. } = self.faults();
+        let mut stat = inner.stat().clone();
+        stat.size += shrunk_by;
+        Ok(Arc::new(FaultyObject { inner, stat, fails_at: reads_fail_at }))
     }
 
     async fn put(&self, key: &Key, data: Vec<Bytes>, options: &PutOptions) -> StoreResult<Written> {

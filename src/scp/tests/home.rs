@@ -12,7 +12,7 @@ use super::pipe::{Client, client};
 use crate::audit::{self, MemorySink, OnFailure, Origin, Protocol, Recorder, SinkSettings, SinkTarget};
 use crate::path::LogicalPath;
 use crate::policy::{Permission, Permissions};
-use crate::scp::{Command, serve};
+use crate::scp::{Command, Ended, serve};
 use crate::session::{AttributeChange, Attributes, Backing, Login, OpenMode, Session};
 use crate::stores::Store;
 use crate::users::{HomeEntry, User};
@@ -34,7 +34,7 @@ pub struct Home {
 /// A server that serves one command, as its client sees it.
 pub struct Running {
     pub client: Client,
-    server: JoinHandle<u32>,
+    server: JoinHandle<Ended>,
 }
 
 impl Home {
@@ -123,18 +123,35 @@ impl Home {
     }
 }
 
+impl Home {
+    /// What the first event of that kind says; takes them all.
+    pub fn message_of(&self, activity: &str) -> String {
+        let events = self.events.take();
+        let event = events.iter().find(|event| event["activity-type"] == activity);
+        let event = event.unwrap_or_else(|| panic!("no {activity} in {events:?}"));
+        event["message"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
 impl Running {
     /// The exit status, and what the server sent that was not read yet.
     pub async fn end(mut self) -> (u32, Vec<u8>) {
         self.client.end();
         let rest = self.client.read_all().await;
-        (tokio::time::timeout(LATE, self.server).await.expect("the server ends").unwrap(), rest)
+        (status(self.server).await, rest)
     }
 
     /// The client vanishes, with whatever was sent to it unread; the exit status.
     pub async fn abandon(self) -> u32 {
         drop(self.client);
-        tokio::time::timeout(LATE, self.server).await.expect("the server ends").unwrap()
+        status(self.server).await
+    }
+
+    /// The server ends, for a client that does not take what is sent to it.
+    pub async fn flooded(mut self) -> bool {
+        self.client.end();
+        self.client.read_all().await;
+        tokio::time::timeout(LATE, self.server).await.expect("the server ends").unwrap() == Ended::Flooded
     }
 
     /// Sends bytes and expects exactly this answer.
@@ -150,6 +167,11 @@ impl Running {
         let heard = self.client.read(expected.len()).await;
         assert_eq!(String::from_utf8_lossy(&heard), String::from_utf8_lossy(expected));
     }
+}
+
+async fn status(server: JoinHandle<Ended>) -> u32 {
+    let ended = tokio::time::timeout(LATE, server).await.expect("the server ends").unwrap();
+    u32::from(ended != Ended::Complete)
 }
 
 fn log_in(

@@ -15,6 +15,9 @@ async fn a_file_goes_under_its_own_name_into_a_directory_and_under_the_target_s_
         ("in/b.txt", "/in/b.txt"),
         ("/new/c", "/new/c"),
         ("'*'", "/*"),
+        ("~ann", "/a.txt"),
+        ("~ann/in", "/in/a.txt"),
+        ("'~ann'", "/~ann"),
     ] {
         let mut scp = home.run(&format!("scp -t {target}"));
         scp.hear("\0").await;
@@ -172,4 +175,32 @@ async fn a_deep_tree_is_received() {
         scp.say("E\n", "\0").await;
     }
     assert_eq!(scp.end().await, (1, vec![]));
+}
+
+#[tokio::test]
+async fn a_time_that_cannot_be_kept_is_left_out() {
+    let home = Home::new().await;
+    let mut scp = home.run("scp -p -t .");
+    scp.hear("\0").await;
+    scp.say("T253402300800 0 1 0\n", "\0").await;
+    scp.say("C0644 1 a\n", "\0").await;
+    scp.say("a\0", "\0").await;
+    assert_eq!(scp.end().await, (0, vec![]));
+    let age = home.stat("/a").await.unwrap().mtime.unwrap().elapsed().unwrap();
+    assert!(age < Duration::from_secs(1000), "{age:?}");
+}
+
+#[tokio::test]
+async fn the_last_of_several_times_counts_and_one_without_a_file_is_nothing() {
+    let home = Home::new().await;
+    let mut scp = home.run("scp -p -t .");
+    scp.hear("\0").await;
+    scp.say("T1500000000 0 1 0\n", "\0").await;
+    scp.say("T1600000000 0 1 0\n", "\0").await;
+    scp.say("C0644 1 a\n", "\0").await;
+    scp.say("a\0", "\0").await;
+    scp.say("T1 0 1 0\n", "\0").await;
+    assert_eq!(scp.end().await, (0, vec![]));
+    let mtime = home.stat("/a").await.unwrap().mtime.unwrap();
+    assert_eq!(mtime, SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000));
 }

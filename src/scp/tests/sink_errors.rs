@@ -1,6 +1,6 @@
 //! `scp -t`, when something is wrong.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::faulty::Faults;
 use super::home::{Home, content};
@@ -31,6 +31,26 @@ async fn targets_that_cannot_be_are_refused_at_once() {
 }
 
 #[tokio::test]
+async fn after_a_fatal_error_the_client_has_a_moment_to_end_first() {
+    let home = Home::new().await;
+    let mut scp = home.run("scp -d -t nowhere");
+    scp.hear("\x02scp: nowhere: No such file or directory\n").await;
+    let told = Instant::now();
+    scp.client.send(vec![0; 1000]).await;
+    // The server's end comes although the client does not.
+    assert_eq!(scp.client.read_all().await, b"");
+    let taken = told.elapsed();
+    assert!((Duration::from_millis(1500)..Duration::from_secs(10)).contains(&taken), "{taken:?}");
+    assert_eq!(scp.end().await.0, 1);
+
+    let mut scp = home.run("scp -d -t nowhere");
+    scp.hear("\x02scp: nowhere: No such file or directory\n").await;
+    let told = Instant::now();
+    assert_eq!(scp.end().await.0, 1);
+    assert!(told.elapsed() < Duration::from_millis(1500), "it has ended: nobody is waited for");
+}
+
+#[tokio::test]
 async fn a_file_cannot_take_a_name_with_a_slash_at_its_end() {
     let home = Home::new().await;
     let (status, answers) = blast(&home, "scp -r -t new/", "C0644 1 a\n").await;
@@ -53,6 +73,11 @@ async fn malformed_records_end_the_conversation_and_store_nothing() {
         ("C0644 1 ../a\n", "\x02scp: error: unexpected filename: ../a\n"),
         ("C0644 1 ..\n", "\x02scp: error: unexpected filename: ..\n"),
         ("C0644 1 /etc/passwd\n", "\x02scp: error: unexpected filename: /etc/passwd\n"),
+        ("C0644 9223372036854775808 a\n", "\x02scp: protocol error: size out of range\n"),
+        ("C0644 -1 a\n", "\x02scp: protocol error: size out of range\n"),
+        ("C0864 1 a\n", "\x02scp: protocol error: bad mode\n"),
+        ("Cx 1 a\n", "\x02scp: protocol error: bad mode\n"),
+        ("T1 0\n", "\x02scp: protocol error: atime.sec not delimited\n"),
         ("D0755 0 a\n", "\x02scp: protocol error: received directory without -r\n"),
         (long.as_str(), "\x02scp: protocol error: the record is too long\n"),
         (endless.as_str(), "\x02scp: protocol error: the record is too long\n"),
@@ -212,6 +237,120 @@ async fn a_client_that_goes_away_at_any_byte_leaves_nothing_half_done() {
 }
 
 #[tokio::test]
+async fn a_client_that_vanishes_at_any_byte_leaves_nothing_half_done() {
+    let home = Home::new().await;
+    let bytes = b"T1700000000 0 1700000000 0\nC0644 10 a\n0123456789\0D0755 0 d\nC0644 10 b\n0123456789\0E\n";
+    for end in 0..=bytes.len() {
+        home.put("/a", "old").await;
+        home.put("/d/b", "old").await;
+        let mut scp = home.run("scp -r -p -t .");
+        for piece in bytes[..end].chunks(3) {
+            scp.client.send(piece.to_vec()).await;
+        }
+        scp.abandon().await;
+        // A file that is dropped has its end recorded in the background.
+        let opened = home.events.of("OPEN").len();
+        let closed = home.events.of("CLOSE").len();
+        home.events.wait_for("PARTIAL_CLOSE", opened - closed, Duration::from_secs(10)).await;
+        let events = home.history();
+        let count = |activity: &str| events.iter().filter(|event| event.starts_with(activity)).count();
+        assert_eq!(count("OPEN"), count("CLOSE") + count("PARTIAL_CLOSE"), "after {end} bytes: {events:?}");
+        for path in ["/a", "/d/b"] {
+            let content = home.content(path).await.unwrap();
+            assert!(content == b"old" || content == b"0123456789", "{path} after {end} bytes: {content:?}");
+        }
+        home.events.take();
+    }
+}
+
+/// The records of an upload, each with its answer; the bytes of a file are one with their status.
+const CONVERSATION: [(&str, &str); 7] = [
+    ("T1700000000 0 1700000000 0\n", "\0"),
+    ("D0755 0 d\n", "\0"),
+    ("C0644 3 a\n", "\0"),
+    ("abc\0", "\0"),
+    ("E\n", "\0"),
+    ("C0644 3 b\n", "\0"),
+    ("abc\0", "\0"),
+];
+
+/// Whether something other than a file's bytes may stand before this part.
+fn is_between_records(part: &str) -> bool {
+    part.ends_with('\n')
+}
+
+#[tokio::test]
+async fn a_warning_before_any_record_is_counted_and_not_answered() {
+    for at in (0..CONVERSATION.len()).filter(|at| is_between_records(CONVERSATION[*at].0)) {
+        let home = Home::new().await;
+        let mut scp = home.run("scp -r -p -t .");
+        scp.hear("\0").await;
+        for (i, (part, answer)) in CONVERSATION.into_iter().enumerate() {
+            if i == at {
+                scp.client.send("\x01scp: x: No such file or directory\n").await;
+            }
+            scp.say(part, answer).await;
+        }
+        assert_eq!(scp.end().await, (1, vec![]), "before part {at}");
+        assert_eq!(home.content("/d/a").await.unwrap(), b"abc");
+        assert_eq!(home.content("/b").await.unwrap(), b"abc");
+    }
+}
+
+#[tokio::test]
+async fn a_fatal_error_before_any_part_ends_it_without_an_answer() {
+    for at in 0..CONVERSATION.len() {
+        let home = Home::new().await;
+        let mut scp = home.run("scp -r -p -t .");
+        scp.hear("\0").await;
+        for (part, answer) in &CONVERSATION[..at] {
+            scp.say(part, answer).await;
+        }
+        let (part, _) = CONVERSATION[at];
+        let inside = if is_between_records(part) { "" } else { &part[..3] };
+        scp.client.send(format!("{inside}\x02scp: lost\n{part}")).await;
+        assert_eq!(scp.end().await, (1, vec![]), "before part {at}");
+        let stored = (home.content("/d/a").await, home.content("/b").await);
+        assert_eq!((stored.0.is_some(), stored.1.is_some()), (at > 3, false), "before part {at}");
+    }
+}
+
+#[tokio::test]
+async fn an_end_too_many_ends_it_and_nothing_after_it_counts() {
+    let home = Home::new().await;
+    for bytes in ["E\nC0644 1 a\nx\0", "D0755 0 d\nE\nE\nE\nC0644 1 a\nx\0"] {
+        let (status, answers) = blast(&home, "scp -r -t .", bytes).await;
+        assert_eq!((status, answers.trim_end_matches('\0')), (0, ""), "{bytes:?}");
+        assert_eq!(home.content("/a").await, None, "{bytes:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_event_of_a_cut_off_upload_says_why() {
+    let home = Home::new().await;
+    for (bytes, why) in [
+        ("C0644 3 a\nab", "the client went away before the end of the file"),
+        ("C0644 3 a\nabcd", "the file is longer than its record says"),
+        ("C0644 3 a\nabc\x01scp: a: gone", "the client went away before the end of the file"),
+        ("C0644 3 a\nabc\x01scp: a: gone\n", "the client could not read its file: scp: a: gone"),
+        ("C0644 3 a\nabc\x02scp: a: lost\n", "the client gave up"),
+    ] {
+        blast(&home, "scp -t .", bytes).await;
+        assert_eq!(home.message_of("PARTIAL_CLOSE"), format!("{why}; nothing was published"), "{bytes:?}");
+    }
+    home.faults(Faults { writes_fail: true, ..Faults::default() });
+    let length = 40_000_000;
+    let mut scp = home.run("scp -t .");
+    scp.client.send(format!("C0644 {length} a\n")).await;
+    for piece in content(length).chunks(100_000) {
+        scp.client.send(piece.to_vec()).await;
+    }
+    assert_eq!(scp.end().await.0, 1);
+    let why = home.message_of("PARTIAL_CLOSE");
+    assert!(why.starts_with("a write failed: ") && why.contains("full, says the test"), "{why}");
+}
+
+#[tokio::test]
 async fn a_client_that_never_reads_its_answers_is_ended() {
     let home = Home::new().await;
     let mut scp = home.run("scp -t .");
@@ -221,7 +360,7 @@ async fn a_client_that_never_reads_its_answers_is_ended() {
         }
     });
     sent.await.expect("the server takes or refuses what is sent");
-    assert_eq!(scp.end().await.0, 1);
+    assert!(scp.flooded().await);
 }
 
 #[tokio::test]

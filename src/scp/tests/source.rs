@@ -170,6 +170,18 @@ async fn several_sources_and_patterns_are_sent_in_one_go() {
 }
 
 #[tokio::test]
+async fn a_client_that_ends_after_its_last_answer_has_all_that_a_pattern_stands_for() {
+    let home = tree().await;
+    for _ in 0..20 {
+        let mut scp = home.run("scp -f t/*.txt");
+        scp.client.send(vec![0; 5]).await;
+        let (status, sent) = scp.end().await;
+        assert_eq!(status, 0);
+        assert_eq!(sent.iter().filter(|byte| **byte == b'C').count(), 2);
+    }
+}
+
+#[tokio::test]
 async fn a_pattern_that_matches_nothing_is_a_name() {
     let home = tree().await;
     for (source, error) in [
@@ -211,4 +223,28 @@ async fn a_directory_of_many_files_is_sent_whole() {
     assert_eq!((status, taken.len(), errors.len()), (0, 2501, 0));
     let (status, taken, _) = take_all(home.run("scp -f many/*7")).await;
     assert_eq!((status, taken.len()), (0, 250));
+}
+
+#[tokio::test]
+async fn one_s_own_name_is_the_home_and_options_of_an_upload_are_harmless() {
+    let home = Home::new().await;
+    home.put("/x", "x").await;
+    for command in ["scp -f ~ann/x", "scp -f ~/x", "scp -d -f x", "scp -v -d -q -f x", "scp -dvf -- x"] {
+        assert_eq!(take_all(home.run(command)).await, (0, vec!["x=x".into()], vec![]), "{command}");
+    }
+    let (status, _, errors) = take_all(home.run("scp -f ~bob/x")).await;
+    assert_eq!((status, errors), (1, vec!["scp: ~bob/x: No such file or directory".into()]));
+}
+
+#[tokio::test]
+async fn a_deep_tree_is_sent_and_what_is_too_deep_is_warned_of() {
+    let home = Home::new().await;
+    let depth = crate::scp::MAX_DEPTH;
+    home.put(&format!("{}/f", "/d".repeat(depth)), "x").await;
+    let (status, taken, errors) = take_all(home.run("scp -r -f d")).await;
+    assert_eq!((status, taken.len(), errors.len()), (0, depth + 1, 0));
+    home.put(&format!("{}/g", "/d".repeat(depth + 1)), "x").await;
+    let (status, taken, errors) = take_all(home.run("scp -r -f d")).await;
+    assert_eq!((status, taken.len()), (1, depth + 1));
+    assert!(errors.len() == 1 && errors[0].ends_with(": more than 256 directories below each other"), "{errors:?}");
 }

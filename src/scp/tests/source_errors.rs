@@ -1,6 +1,6 @@
 //! `scp -f`, when something is wrong.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::faulty::Faults;
 use super::home::{Home, content};
@@ -124,7 +124,7 @@ async fn a_client_that_floods_while_a_file_is_sent_is_ended() {
     tokio::time::timeout(Duration::from_secs(60), flood).await.expect("the flood is drained or the server has ended");
     let why = "scp: the client sent more than answers while files were sent to it\n";
     assert_eq!(scp.client.wait_for_errors().await, why);
-    assert_eq!(scp.end().await.0, 1);
+    assert!(scp.flooded().await);
     assert_eq!(home.history(), ["OPEN /a", "PARTIAL_CLOSE /a"]);
 }
 
@@ -153,4 +153,98 @@ async fn what_cannot_be_recorded_is_not_sent() {
     let mut scp = home.run("scp -f a");
     scp.say("\0", "\x02scp: a: refused: it cannot be recorded at present; ask the operator\n").await;
     assert_eq!(scp.end().await, (1, vec![]));
+}
+
+#[tokio::test]
+async fn a_file_that_became_shorter_is_filled_up_and_reported() {
+    let home = Home::new().await;
+    home.put("/a", content(100_000)).await;
+    home.put("/b", "b").await;
+    home.faults(Faults { shrunk_by: 5_000, ..Faults::default() });
+    let mut scp = home.run("scp -f a b");
+    scp.say("\0", "C0644 105000 a\n").await;
+    scp.client.send("\0").await;
+    let sent = scp.client.read(105_000).await;
+    let good = sent.iter().zip(content(100_000)).take_while(|(sent, byte)| **sent == *byte).count();
+    assert!(sent.len() == 105_000 && sent[good..].iter().all(|byte| *byte == 0), "{good}");
+    scp.hear("\x01scp: a: the file was replaced meanwhile; start again\n").await;
+    home.faults(Faults::default());
+    scp.say("\0", "C0644 1 b\n").await;
+    scp.say("\0", "b\0").await;
+    scp.client.send("\0").await;
+    assert_eq!(scp.end().await, (1, vec![]));
+    let why = home.message_of("PARTIAL_CLOSE");
+    assert!(why.starts_with("it could not be read to its end: "), "{why}");
+}
+
+#[tokio::test]
+async fn names_that_cannot_be_sent_are_warned_of() {
+    let home = Home::new().await;
+    home.put("/d/a", "x").await;
+    home.faults(Faults { left_out: 3, ..Faults::default() });
+    let mut scp = home.run("scp -r -f d");
+    scp.say("\0", "D0755 0 d\n").await;
+    scp.say("\0", "C0644 1 a\n").await;
+    scp.say("\0", "x\0").await;
+    scp.say("\0", "\x01scp: /d: 3 names cannot be sent and were left out\n").await;
+    scp.hear("E\n").await;
+    scp.client.send("\0").await;
+    assert_eq!(scp.end().await, (1, vec![]));
+}
+
+#[tokio::test]
+async fn a_refusal_in_any_place_leaves_out_what_is_refused_and_a_fatal_error_ends_it() {
+    let home = Home::new().await;
+    let mtime = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_500_000_000);
+    for path in ["/d/a", "/e"] {
+        home.put_with_time(path, "x", Some(mtime)).await;
+    }
+    let times = "T1500000000 0 1500000000 0\n";
+    // What is sent when everything is accepted, and from where it goes on when that is refused.
+    let parts = [
+        ("", 1),
+        ("D0755 0 d\n", 6),
+        (times, 5),
+        ("C0644 1 a\n", 5),
+        ("x\0", 5),
+        ("E\n", 6),
+        (times, 9),
+        ("C0644 1 e\n", 9),
+        ("x\0", 9),
+    ];
+    for refused in 0..parts.len() {
+        let mut scp = home.run("scp -r -p -f d e");
+        let mut next = 0;
+        while let Some((part, beyond)) = parts.get(next) {
+            scp.hear(part).await;
+            scp.client.send(if next == refused { "\x01no\n" } else { "\0" }).await;
+            next = if next == refused { *beyond } else { next + 1 };
+        }
+        assert_eq!(scp.end().await, (1, vec![]), "part {refused} is refused");
+
+        let mut scp = home.run("scp -r -p -f d e");
+        for (part, _) in &parts[..refused] {
+            scp.hear(part).await;
+            scp.client.send("\0").await;
+        }
+        scp.hear(parts[refused].0).await;
+        scp.client.send("\x02no\n").await;
+        assert_eq!(scp.end().await, (1, vec![]), "a fatal error after part {refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_pattern_is_not_followed_for_a_client_that_has_gone() {
+    let home = Home::new().await;
+    for i in 0..40 {
+        home.make_directory(&format!("/{i}")).await;
+    }
+    // Sixteen million listings.
+    for bytes in [&b"\0"[..], &[0; 20_000]] {
+        let mut scp = home.run("scp -f */../*/../*/../*/../*/../nowhere");
+        scp.client.send(bytes.to_vec()).await;
+        let started = Instant::now();
+        assert_eq!(scp.end().await.0, 1);
+        assert!(started.elapsed() < Duration::from_secs(10));
+    }
 }

@@ -139,6 +139,10 @@ impl Store for LocalStore {
         self.run(key, move |root, key| object::set_mtime(root, key, mtime).map(|()| true)).await
     }
 
+    async fn set_directory_mtime(&self, key: &Key, mtime: SystemTime) -> StoreResult<bool> {
+        self.run(key, move |root, key| object::set_folder_mtime(root, key, mtime)).await
+    }
+
     async fn capacity(&self) -> StoreResult<Option<Capacity>> {
         self.run(&Key::root(), |root, _| root.capacity().map(Some)).await
     }

@@ -1,6 +1,7 @@
 //! Reading files: positioned reads of an open file, which stays whole when another file takes its name.
 
 use std::fs::File;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -78,8 +79,21 @@ pub(super) fn set_mtime(root: &Root, key: &Key, mtime: SystemTime) -> StoreResul
     Ok(())
 }
 
-/// Sets the modification time of an open file.
-pub(super) fn set_file_mtime(file: &File, mtime: SystemTime, key: &Key) -> StoreResult<()> {
+/// Sets the modification time of a folder. `false`: it belongs to another account than the gateway's.
+pub(super) fn set_folder_mtime(root: &Root, key: &Key, mtime: SystemTime) -> StoreResult<bool> {
+    let folder = root.read_folder(key)?;
+    match set_file_mtime(&folder, mtime, key) {
+        Err(error) if error.kind == StoreErrorKind::AccessDenied => return Ok(false),
+        set => set?,
+    }
+    if root.fsync {
+        rustix::fs::fsync(&folder).map_err(at("set the time of", key))?;
+    }
+    Ok(true)
+}
+
+/// Sets the modification time of an open file or folder.
+pub(super) fn set_file_mtime(file: impl AsFd, mtime: SystemTime, key: &Key) -> StoreResult<()> {
     let Some(last_modification) = timespec(mtime) else {
         let message = format!("the time for \"{key}\" is beyond what a file system can keep");
         return Err(StoreError::new(StoreErrorKind::Unsupported, message));
