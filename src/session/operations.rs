@@ -38,7 +38,8 @@ impl Session {
             Err(denied) => Err(denied),
         };
         let mut ignored = attributes.unkept();
-        // Directories keep no times.
+        // Directories have no length, and keep no times.
+        ignored.extend(attributes.size.map(|_| "size"));
         ignored.extend(attributes.mtime.map(|_| "mtime"));
         self.recorded(path, started, result, ignored_note(&ignored), Activity::Mkdir).await
     }
@@ -116,7 +117,7 @@ impl Session {
     }
 
     pub(super) fn may(&self, operation: Operation, path: &LogicalPath) -> bool {
-        policy::decide(self.rules(), operation, path) == Decision::Allow
+        self.scope.has(operation) && policy::decide(self.rules(), operation, path) == Decision::Allow
     }
 
     /// Changes attributes of a path. What cannot be kept is ignored, and the event says so. Records SETSTAT.
@@ -166,7 +167,7 @@ impl Session {
         change: &AttributeChange,
     ) -> SessionResult<Vec<&'static str>> {
         let ignored = change.unkept();
-        if self.login.strict_setstat() && !ignored.is_empty() {
+        if self.login.strict_setstat() && (change.mode.is_some() || change.owner.is_some()) {
             return Err(SessionError::new(
                 ErrorKind::Store(StoreErrorKind::Unsupported),
                 format!("{path}: modes and owners are not kept here"),

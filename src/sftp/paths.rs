@@ -24,8 +24,9 @@ use super::limits::{END_LIMIT, MAX_PATH_REQUESTS};
 use super::outbox::Hold;
 use super::reply::Reply;
 use super::request::{HandleId, PathCall};
+use super::table::{Effect, RequestKind};
 use crate::path::LogicalPath;
-use crate::session::{AttributeChange, Directory, Kind, OpenMode, SessionResult, Transfer};
+use crate::session::{AttributeChange, Directory, Kind, OpenMode, Session, SessionResult, Transfer};
 
 const TOO_MANY_HANDLES: &str = "too many open files: close some first";
 
@@ -52,6 +53,7 @@ pub(super) type Closed = oneshot::Receiver<()>;
 pub(super) struct PathJob {
     pub(super) id: u32,
     pub(super) hold: Hold,
+    pub(super) kind: RequestKind,
     pub(super) call: PathCall,
 }
 
@@ -113,14 +115,14 @@ impl PathWork {
     /// Whether it is still done when the client has gone.
     fn outlives_the_client(&self) -> bool {
         match self {
-            PathWork::Job(job) => job.call.changes() && !matches!(job.call, PathCall::Open { .. }),
+            PathWork::Job(job) => job.kind.effect() == Effect::Changes,
             PathWork::Closing { .. } => true,
         }
     }
 
     fn changes(&self) -> bool {
         match self {
-            PathWork::Job(job) => job.call.changes(),
+            PathWork::Job(job) => job.changes(),
             PathWork::Closing { .. } => true,
         }
     }
@@ -133,24 +135,21 @@ impl PathWork {
     }
 }
 
-impl PathCall {
+impl PathJob {
     /// Whether it changes what other requests see.
     fn changes(&self) -> bool {
-        match self {
-            PathCall::Stat(_)
-            | PathCall::OpenDirectory(_)
-            | PathCall::FileSystem(_)
-            | PathCall::Check(..)
-            | PathCall::Link { .. } => false,
-            PathCall::Open { mode, .. } => mode.write || mode.create || mode.truncate,
-            PathCall::SetStat(..)
-            | PathCall::Remove(_)
-            | PathCall::MakeDirectory(..)
-            | PathCall::RemoveDirectory(_)
-            | PathCall::Rename { .. } => true,
+        match self.kind.effect() {
+            Effect::Looks => false,
+            Effect::Changes => true,
+            Effect::Opens => match &self.call {
+                PathCall::Open { mode, .. } => mode.write || mode.create || mode.truncate,
+                _ => false,
+            },
         }
     }
+}
 
+impl PathCall {
     fn paths(&self) -> (&LogicalPath, Option<&LogicalPath>) {
         match self {
             PathCall::Stat(path)
@@ -268,8 +267,8 @@ struct Finished {
 }
 
 async fn perform(channel: Arc<Channel>, job: PathJob, place: u64) -> Finished {
-    let PathJob { id, hold, call } = job;
-    let session = &channel.session;
+    let PathJob { id, hold, kind, call } = job;
+    let session = &channel.whole.limited_to(kind.scope());
     let done = match call {
         PathCall::Open { path, mode, attributes } => {
             let open = async |path: &LogicalPath| session.open(path, mode, &attributes).await.map(OpenedWhat::File);
@@ -294,7 +293,7 @@ async fn perform(channel: Arc<Channel>, job: PathJob, place: u64) -> Finished {
             Done::Reply(Reply::of(id, session.rename(&from, &to, overwrite).await))
         }
         PathCall::Check(path, check) => {
-            let (reply, hold) = check_by_name(&channel, id, hold, &path, check).await;
+            let (reply, hold) = check_by_name(&channel, session, id, hold, &path, check).await;
             return Finished { id, hold, place, done: Done::Reply(reply) };
         }
         PathCall::Link { target, link, symbolic } => {
@@ -305,12 +304,19 @@ async fn perform(channel: Arc<Channel>, job: PathJob, place: u64) -> Finished {
 }
 
 /// Opens a file for a while to hash it: on record as a file that was opened, read and closed.
-async fn check_by_name(channel: &Channel, id: u32, hold: Hold, path: &LogicalPath, check: CheckFile) -> (Reply, Hold) {
+async fn check_by_name(
+    channel: &Channel,
+    session: &Session,
+    id: u32,
+    hold: Hold,
+    path: &LogicalPath,
+    check: CheckFile,
+) -> (Reply, Hold) {
     let Some(_room) = channel.handles.reserve() else {
         return (Reply::failure(id, StatusCode::Failure, TOO_MANY_HANDLES), hold);
     };
     let mode = OpenMode { read: true, ..OpenMode::default() };
-    let mut transfer = match channel.session.open(path, mode, &AttributeChange::default()).await {
+    let mut transfer = match session.open(path, mode, &AttributeChange::default()).await {
         Ok(transfer) => transfer,
         Err(error) => return (Reply::error(id, error), hold),
     };
@@ -346,26 +352,47 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
+    use crate::sftp::request::{Call, Packet, Request};
+    use crate::sftp::tests::{payload, string};
 
     fn path(text: &str) -> LogicalPath {
         LogicalPath::parse_str(text).unwrap()
     }
 
-    fn stat(text: &str) -> PathCall {
-        PathCall::Stat(path(text))
+    /// A request as it comes, without its length.
+    fn asked(kind: u8, fields: &[&[u8]]) -> Request {
+        match Packet::decode(&payload(kind, 1, fields).into()) {
+            Ok(Packet::Request(request)) => request,
+            other => panic!("{other:?}"),
+        }
     }
 
-    fn open(text: &str, write: bool) -> PathCall {
-        let mode = OpenMode { read: !write, write, ..OpenMode::default() };
-        PathCall::Open { path: path(text), mode, attributes: AttributeChange::default() }
+    fn stat(path: &str) -> Request {
+        asked(17, &[&string(path)])
     }
 
-    fn rename(from: &str, to: &str) -> PathCall {
-        PathCall::Rename { from: path(from), to: path(to), overwrite: false }
+    fn open(path: &str, write: bool) -> Request {
+        asked(3, &[&string(path), &[0, 0, 0, if write { 2 } else { 1 }], &[0; 4]])
+    }
+
+    fn open_directory(path: &str) -> Request {
+        asked(11, &[&string(path)])
+    }
+
+    fn remove(path: &str) -> Request {
+        asked(13, &[&string(path)])
+    }
+
+    fn make_directory(path: &str) -> Request {
+        asked(14, &[&string(path), &[0; 4]])
+    }
+
+    fn rename(from: &str, to: &str) -> Request {
+        asked(18, &[&string(from), &string(to)])
     }
 
     /// Whether `second` may start while `first` runs.
-    fn together(first: PathCall, second: PathCall) -> bool {
+    fn together(first: Request, second: Request) -> bool {
         work_together(job(first), job(second))
     }
 
@@ -378,9 +405,10 @@ mod tests {
         allowed
     }
 
-    fn job(call: PathCall) -> PathWork {
+    fn job(request: Request) -> PathWork {
         let hold = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-        PathWork::Job(PathJob { id: 1, hold, call })
+        let Request { id, kind, call: Call::Path(call) } = request else { panic!("{request:?}") };
+        PathWork::Job(PathJob { id, hold, kind, call })
     }
 
     fn closing(text: &str) -> PathWork {
@@ -392,7 +420,7 @@ mod tests {
         assert!(!work_together(closing("/d/a"), job(stat("/d/a"))));
         assert!(!work_together(closing("/d/a"), job(rename("/d", "/e"))));
         assert!(work_together(closing("/d/a"), job(stat("/d/b"))));
-        assert!(work_together(job(PathCall::Remove(path("/a"))), closing("/a")), "it runs already");
+        assert!(work_together(job(remove("/a")), closing("/a")), "it runs already");
     }
 
     #[test]
@@ -400,12 +428,12 @@ mod tests {
         assert!(together(stat("/a"), stat("/a")));
         assert!(together(open("/a", false), stat("/")));
         assert!(together(open("/d/a", true), open("/d/b", true)), "siblings");
-        assert!(together(PathCall::Remove(path("/d/a")), stat("/d/ab")));
+        assert!(together(remove("/d/a"), stat("/d/ab")));
         for (first, second) in [
-            (PathCall::Remove(path("/a")), stat("/a")),
-            (stat("/a"), PathCall::Remove(path("/a"))),
-            (PathCall::MakeDirectory(path("/d"), AttributeChange::default()), open("/d/a", true)),
-            (open("/d/a", true), PathCall::OpenDirectory(path("/d"))),
+            (remove("/a"), stat("/a")),
+            (stat("/a"), remove("/a")),
+            (make_directory("/d"), open("/d/a", true)),
+            (open("/d/a", true), open_directory("/d")),
             (rename("/a", "/b"), stat("/b")),
             (rename("/a", "/b"), stat("/a/x")),
             (stat("/b/x"), rename("/a", "/b")),
