@@ -26,7 +26,12 @@ use super::reply::Reply;
 use super::request::{HandleId, PathCall};
 use super::table::{Effect, RequestKind};
 use crate::path::LogicalPath;
-use crate::session::{AttributeChange, Directory, Kind, OpenMode, Session, SessionResult, Transfer};
+use crate::session::{
+    AttributeChange, Directory, ErrorKind, Kind, OpenMode, Session, SessionResult, StoreErrorKind, Transfer,
+};
+
+const EXISTS: ErrorKind = ErrorKind::Store(StoreErrorKind::AlreadyExists);
+const NOT_FOUND: ErrorKind = ErrorKind::Store(StoreErrorKind::NotFound);
 
 const TOO_MANY_HANDLES: &str = "too many open files: close some first";
 
@@ -271,7 +276,12 @@ async fn perform(channel: Arc<Channel>, job: PathJob, place: u64) -> Finished {
     let session = &channel.whole.limited_to(kind.scope());
     let done = match call {
         PathCall::Open { path, mode, attributes } => {
-            let open = async |path: &LogicalPath| session.open(path, mode, &attributes).await.map(OpenedWhat::File);
+            let open = async |path: &LogicalPath| {
+                if mode.create && !mode.write {
+                    make_to_read(session, path, mode.exclusive).await?;
+                }
+                session.open(path, mode, &attributes).await.map(OpenedWhat::File)
+            };
             opened(&channel, id, path, open).await
         }
         PathCall::OpenDirectory(path) => {
@@ -301,6 +311,23 @@ async fn perform(channel: Arc<Channel>, job: PathJob, place: u64) -> Finished {
         }
     };
     Finished { id, hold, place, done }
+}
+
+/// CREAT without WRITE, as `open(2)` has it (`flock` asks for that, through sshfs): an empty file, where there is none.
+async fn make_to_read(session: &Session, path: &LogicalPath, exclusive: bool) -> SessionResult<()> {
+    if !exclusive && !matches!(session.stat(path).await, Err(error) if error.kind == NOT_FOUND) {
+        return Ok(());
+    }
+    let mode = OpenMode { write: true, create: true, exclusive: true, ..OpenMode::default() };
+    let made = match session.open(path, mode, &AttributeChange::default()).await {
+        Ok(file) => file.close().await,
+        Err(error) => Err(error),
+    };
+    match made {
+        // Somebody else was faster.
+        Err(error) if !exclusive && error.kind == EXISTS => Ok(()),
+        made => made,
+    }
 }
 
 /// Opens a file for a while to hash it: on record as a file that was opened, read and closed.

@@ -105,13 +105,13 @@ const RENAMES: Asks = Asks { always: &[Rename], also: &[Read, Create] };
 const REPLACES: Asks = Asks { always: &[Rename], also: &[Read, Create, Overwrite] };
 const SEES_OPEN: Asks = Asks { always: &[], also: &[See] };
 
-/// The table. A line is found by going through it, so what large transfers consist of comes first.
+/// The table. A line is found by going through it, so what transfers consist of comes first.
 #[rustfmt::skip]
 static TABLE: [Line; 33] = [
-    of_type(packet::READ, "READ", NOTHING, Order::Handle(request::read)),
-    of_type(packet::WRITE, "WRITE", NOTHING, Order::Handle(request::write)),
     of_type(packet::OPEN, "OPEN", OPENS_FILES, Order::Path(Opens, request::open)),
     of_type(packet::CLOSE, "CLOSE", NOTHING, Order::Handle(|_| Ok(HandleCall::Close))),
+    of_type(packet::READ, "READ", NOTHING, Order::Handle(request::read)),
+    of_type(packet::WRITE, "WRITE", NOTHING, Order::Handle(request::write)),
     of_type(packet::STAT, "STAT", always(&[See]), Order::Path(Looks, request::stat)),
     of_type(packet::LSTAT, "LSTAT", always(&[See]), Order::Path(Looks, request::stat)),
     of_type(packet::FSTAT, "FSTAT", SEES_OPEN, Order::Handle(|_| Ok(HandleCall::Stat))),
@@ -181,6 +181,12 @@ impl RequestKind {
     /// The line.
     pub(super) fn line(self) -> &'static Line {
         &TABLE[self.0]
+    }
+
+    /// Whether it is the one of this type.
+    #[cfg(test)]
+    pub(super) fn is_of_type(self, number: u8) -> bool {
+        self.line().on_wire == OnWire::Type(number)
     }
 
     /// Decodes the fields after the id, and after the name of an extension.

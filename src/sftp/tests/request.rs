@@ -58,7 +58,7 @@ fn md5(is_named: bool) -> CheckFile {
 }
 
 /// Each request as it goes over the wire, and what it says.
-fn golden() -> Vec<(u8, Vec<Vec<u8>>, Call)> {
+pub(super) fn golden() -> Vec<(u8, Vec<Vec<u8>>, Call)> {
     let seven = HandleId::new(7);
     let plain = AttributeChange::default();
     let h = || string("7");
