@@ -21,6 +21,7 @@ mod file;
 mod frame;
 mod handle;
 mod limits;
+mod order;
 mod outbox;
 mod paths;
 mod queue;

@@ -1,17 +1,11 @@
 //! The task that serves requests on paths, and that starts the task of each handle.
-//!
-//! Requests run at once as long as none could see what another does: one that changes something waits for those before it
-//! that touch the same path, one above it or one below it, and those after it wait for it. So pipelined STATs cost one round
-//! trip to the store together, and a pipelined MKDIR, OPEN is done in that order.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use russh_sftp::protocol::StatusCode;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -21,10 +15,11 @@ use super::extension;
 use super::file::File;
 use super::handle::Channel;
 use super::limits::{END_LIMIT, MAX_PATH_REQUESTS};
+pub(super) use super::order::Closing;
+use super::order::{PathJob, PathWork, Schedule};
 use super::outbox::Hold;
 use super::reply::Reply;
 use super::request::{HandleId, PathCall};
-use super::table::{Effect, RequestKind};
 use crate::path::LogicalPath;
 use crate::session::{
     AttributeChange, Directory, ErrorKind, Kind, OpenMode, Session, SessionResult, StoreErrorKind, Transfer,
@@ -35,47 +30,18 @@ const NOT_FOUND: ErrorKind = ErrorKind::Store(StoreErrorKind::NotFound);
 
 const TOO_MANY_HANDLES: &str = "too many open files: close some first";
 
-/// What the reader hands over, in the client's order.
-#[derive(Debug)]
-pub(super) enum PathWork {
-    Job(PathJob),
-    /// The CLOSE of an upload is under way: requests behind it that could see the file wait. Clients send SETSTAT or RENAME
-    /// before they have the answer to CLOSE (WinSCP does).
-    Closing {
-        path: LogicalPath,
-        closed: Closed,
-    },
-}
-
-/// Dropped when a CLOSE is done.
-pub(super) type Closing = oneshot::Sender<()>;
-
-/// Ends when a CLOSE is done.
-pub(super) type Closed = oneshot::Receiver<()>;
-
-/// A request on paths, with the hold that goes with its reply.
-#[derive(Debug)]
-pub(super) struct PathJob {
-    pub(super) id: u32,
-    pub(super) hold: Hold,
-    pub(super) kind: RequestKind,
-    pub(super) call: PathCall,
-}
-
 /// Serves requests until the queue's other end is dropped and every handle has ended. Handles that the client has not closed
 /// are cut off then; whatever is not done after [`END_LIMIT`] is, too.
 pub(super) async fn serve(channel: Arc<Channel>, mut jobs: UnboundedReceiver<PathWork>) {
-    let mut waiting = VecDeque::new();
+    let mut schedule = Schedule::default();
     let mut closing = FuturesUnordered::new();
-    let mut footprints = Footprints::default();
     let mut running = FuturesUnordered::new();
     let mut handles = JoinSet::new();
     let mut deadline = None;
     loop {
         while running.len() < MAX_PATH_REQUESTS
-            && let Some(work) = waiting.pop_front_if(|work: &mut PathWork| footprints.allow(work))
+            && let Some((place, work)) = schedule.next()
         {
-            let place = footprints.add(&work);
             match work {
                 PathWork::Job(job) => running.push(perform(Arc::clone(&channel), job, place)),
                 PathWork::Closing { closed, .. } => closing.push(async move {
@@ -84,20 +50,20 @@ pub(super) async fn serve(channel: Arc<Channel>, mut jobs: UnboundedReceiver<Pat
                 }),
             }
         }
-        if deadline.is_some() && running.is_empty() && waiting.is_empty() && handles.is_empty() {
+        if deadline.is_some() && running.is_empty() && schedule.is_empty() && handles.is_empty() {
             return;
         }
         tokio::select! {
-            job = jobs.recv(), if deadline.is_none() => match job {
-                Some(job) => waiting.push_back(job),
+            work = jobs.recv(), if deadline.is_none() => match work {
+                Some(work) => schedule.push(work),
                 None => {
                     deadline = Some(Instant::now() + END_LIMIT);
-                    waiting.retain(PathWork::outlives_the_client);
+                    schedule.client_has_gone();
                     channel.handles.end();
                 }
             },
             Some(Finished { id, hold, place, done }) = running.next() => {
-                footprints.remove(place);
+                schedule.done(place);
                 let reply = match done {
                     Done::Reply(reply) => reply,
                     Done::Opened(opened) => Reply::Handle { id, handle: opened.start(&channel, &mut handles) },
@@ -107,119 +73,12 @@ pub(super) async fn serve(channel: Arc<Channel>, mut jobs: UnboundedReceiver<Pat
                     channel.handles.end();
                 }
             }
-            Some(place) = closing.next() => footprints.remove(place),
+            Some(place) = closing.next() => schedule.done(place),
             Some(_) = handles.join_next() => {}
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                 return handles.shutdown().await;
             }
         }
-    }
-}
-
-impl PathWork {
-    /// Whether it is still done when the client has gone.
-    fn outlives_the_client(&self) -> bool {
-        match self {
-            PathWork::Job(job) => job.kind.effect() == Effect::Changes,
-            PathWork::Closing { .. } => true,
-        }
-    }
-
-    fn changes(&self) -> bool {
-        match self {
-            PathWork::Job(job) => job.changes(),
-            PathWork::Closing { .. } => true,
-        }
-    }
-
-    fn paths(&self) -> (&LogicalPath, Option<&LogicalPath>) {
-        match self {
-            PathWork::Job(job) => job.call.paths(),
-            PathWork::Closing { path, .. } => (path, None),
-        }
-    }
-}
-
-impl PathJob {
-    /// Whether it changes what other requests see.
-    fn changes(&self) -> bool {
-        match self.kind.effect() {
-            Effect::Looks => false,
-            Effect::Changes => true,
-            Effect::Opens => match &self.call {
-                PathCall::Open { mode, .. } => mode.write || mode.create || mode.truncate,
-                _ => false,
-            },
-        }
-    }
-}
-
-impl PathCall {
-    fn paths(&self) -> (&LogicalPath, Option<&LogicalPath>) {
-        match self {
-            PathCall::Stat(path)
-            | PathCall::Open { path, .. }
-            | PathCall::OpenDirectory(path)
-            | PathCall::FileSystem(path)
-            | PathCall::Check(path, _)
-            | PathCall::SetStat(path, _)
-            | PathCall::Remove(path)
-            | PathCall::MakeDirectory(path, _)
-            | PathCall::RemoveDirectory(path)
-            | PathCall::Link { link: path, .. } => (path, None),
-            PathCall::Rename { from, to, .. } => (from, Some(to)),
-        }
-    }
-}
-
-/// What the requests that run touch.
-#[derive(Debug, Default)]
-struct Footprints {
-    running: Vec<Footprint>,
-    next: u64,
-}
-
-#[derive(Debug)]
-struct Footprint {
-    place: u64,
-    path: LogicalPath,
-    other: Option<LogicalPath>,
-    changes: bool,
-}
-
-impl Footprints {
-    /// Whether a request may run beside those that do. A CLOSE waits for nobody: it runs already.
-    fn allow(&self, work: &PathWork) -> bool {
-        let (path, other) = work.paths();
-        let changes = work.changes();
-        let is_under_way = matches!(work, PathWork::Closing { .. });
-        is_under_way
-            || !self.running.iter().any(|running| {
-                (changes || running.changes)
-                    && (running.touches(path) || other.is_some_and(|other| running.touches(other)))
-            })
-    }
-
-    fn add(&mut self, work: &PathWork) -> u64 {
-        let (path, other) = work.paths();
-        let place = self.next;
-        self.next += 1;
-        let (path, other) = (path.clone(), other.cloned());
-        self.running.push(Footprint { place, path, other, changes: work.changes() });
-        place
-    }
-
-    fn remove(&mut self, place: u64) {
-        self.running.retain(|running| running.place != place);
-    }
-}
-
-impl Footprint {
-    fn touches(&self, path: &LogicalPath) -> bool {
-        [Some(&self.path), self.other.as_ref()]
-            .into_iter()
-            .flatten()
-            .any(|own| own.is_at_or_below(path) || path.is_at_or_below(own))
     }
 }
 
@@ -370,104 +229,5 @@ async fn opened(
     match open(&path).await {
         Ok(what) => Done::Opened(Box::new(Opened { path, room, what })),
         Err(error) => Done::Reply(Reply::error(id, error)),
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use tokio::sync::Semaphore;
-
-    use super::*;
-    use crate::sftp::request::{Call, Packet, Request};
-    use crate::sftp::tests::{payload, string};
-
-    fn path(text: &str) -> LogicalPath {
-        LogicalPath::parse_str(text).unwrap()
-    }
-
-    /// A request as it comes, without its length.
-    fn asked(kind: u8, fields: &[&[u8]]) -> Request {
-        match Packet::decode(&payload(kind, 1, fields).into()) {
-            Ok(Packet::Request(request)) => request,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn stat(path: &str) -> Request {
-        asked(17, &[&string(path)])
-    }
-
-    fn open(path: &str, write: bool) -> Request {
-        asked(3, &[&string(path), &[0, 0, 0, if write { 2 } else { 1 }], &[0; 4]])
-    }
-
-    fn open_directory(path: &str) -> Request {
-        asked(11, &[&string(path)])
-    }
-
-    fn remove(path: &str) -> Request {
-        asked(13, &[&string(path)])
-    }
-
-    fn make_directory(path: &str) -> Request {
-        asked(14, &[&string(path), &[0; 4]])
-    }
-
-    fn rename(from: &str, to: &str) -> Request {
-        asked(18, &[&string(from), &string(to)])
-    }
-
-    /// Whether `second` may start while `first` runs.
-    fn together(first: Request, second: Request) -> bool {
-        work_together(job(first), job(second))
-    }
-
-    fn work_together(first: PathWork, second: PathWork) -> bool {
-        let mut footprints = Footprints::default();
-        let place = footprints.add(&first);
-        let allowed = footprints.allow(&second);
-        footprints.remove(place);
-        assert!(footprints.allow(&second), "nothing runs any more");
-        allowed
-    }
-
-    fn job(request: Request) -> PathWork {
-        let hold = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-        let Request { id, kind, call: Call::Path(call) } = request else { panic!("{request:?}") };
-        PathWork::Job(PathJob { id, hold, kind, call })
-    }
-
-    fn closing(text: &str) -> PathWork {
-        PathWork::Closing { path: path(text), closed: oneshot::channel().1 }
-    }
-
-    #[test]
-    fn what_could_see_a_file_waits_for_its_close() {
-        assert!(!work_together(closing("/d/a"), job(stat("/d/a"))));
-        assert!(!work_together(closing("/d/a"), job(rename("/d", "/e"))));
-        assert!(work_together(closing("/d/a"), job(stat("/d/b"))));
-        assert!(work_together(job(remove("/a")), closing("/a")), "it runs already");
-    }
-
-    #[test]
-    fn requests_wait_only_for_those_that_could_matter_to_them() {
-        assert!(together(stat("/a"), stat("/a")));
-        assert!(together(open("/a", false), stat("/")));
-        assert!(together(open("/d/a", true), open("/d/b", true)), "siblings");
-        assert!(together(remove("/d/a"), stat("/d/ab")));
-        for (first, second) in [
-            (remove("/a"), stat("/a")),
-            (stat("/a"), remove("/a")),
-            (make_directory("/d"), open("/d/a", true)),
-            (open("/d/a", true), open_directory("/d")),
-            (rename("/a", "/b"), stat("/b")),
-            (rename("/a", "/b"), stat("/a/x")),
-            (stat("/b/x"), rename("/a", "/b")),
-            (rename("/a", "/b"), rename("/b", "/c")),
-        ] {
-            let what = format!("{first:?} and {second:?}");
-            assert!(!together(first, second), "{what}");
-        }
     }
 }

@@ -149,3 +149,22 @@ async fn requests_that_do_not_matter_to_one_another_share_the_way() {
     // One after the other, each upload costs at least a put: 20 delays for these, 20 more for looking first.
     assert!(started.elapsed() < DELAY * 40, "with twenty uploads it took {:?}", started.elapsed());
 }
+
+#[tokio::test]
+async fn a_request_that_waits_holds_up_no_others() {
+    let home = far_home().await;
+    let mut client = Client::start(home.session()).await;
+    client.put("/a", b"data").await;
+    let handle = string(client.call(3, &[&string("/a"), &[0, 0, 0, 0x1a], &[0; 4]]).await.string());
+    assert_eq!(client.call(6, &[&handle, &[0; 8], &string("new")]).await.status(), 0);
+    let closed = client.ask(4, &[&handle]).await;
+    // WinSCP's way: they wait for the CLOSE, one after the other. What comes behind them is elsewhere.
+    let renamed = client.ask(18, &[&string("/a"), &string("/b")]).await;
+    let seen = client.ask(17, &[&string("/b")]).await;
+    let elsewhere = client.ask(17, &[&string("/none")]).await;
+    assert_eq!(client.answer().await.id, elsewhere, "one look at the store, beside a put, a rename and a look");
+    for id in [closed, renamed] {
+        assert_eq!(client.answer_to(id).await.status(), 0);
+    }
+    assert_eq!(client.answer_to(seen).await.kind, 105);
+}
