@@ -9,6 +9,7 @@ mod directory;
 mod error;
 mod login;
 mod operations;
+mod pending;
 mod registry;
 mod transfer;
 mod uploads;
