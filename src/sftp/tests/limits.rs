@@ -233,3 +233,65 @@ async fn handles_of_nobody_are_refused_in_every_request() {
     assert_eq!(read.string(), "012", "the one that is open is untouched");
     assert_eq!(client.call(OPEN, &[&string("/f"), &FOR_READING.to_be_bytes(), &[0; 4]]).await.kind, 102);
 }
+
+#[tokio::test]
+async fn as_many_digests_as_are_promised_fit_into_an_answer_and_no_more() {
+    let home = Home::open().await;
+    let mut client = Client::start(home.session()).await;
+    for (algorithm, size, most) in [("sha512", 64, 2048), ("md5", 16, 8192)] {
+        for more in [0, 1] {
+            client.put("/f", &pattern(256 * most + more)).await;
+            let fields = [string("check-file-name"), string("/f"), string(algorithm), vec![0; 16]].concat();
+            let answer = client.call(EXTENDED, &[&fields, &256u32.to_be_bytes()]).await;
+            if more == 0 {
+                assert_eq!(answer.rest.len(), string(algorithm).len() + most * size, "{algorithm}");
+            } else {
+                assert_eq!(answer.status(), FAILURE, "{algorithm}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn statvfs_tells_the_space_of_the_store_where_it_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Home::on_folder(folder.path()).await;
+    let mut client = Client::start(home.session()).await;
+    let handle = string(client.call(OPENDIR, &[&string("/")]).await.string());
+    for request in [[string("statvfs@openssh.com"), string("/")], [string("fstatvfs@openssh.com"), handle]] {
+        let mut answer = client.call(EXTENDED, &[&request.concat()]).await;
+        let real = rustix::fs::statvfs(folder.path()).unwrap();
+        let fields: [u64; 11] = std::array::from_fn(|_| answer.rest.get_u64());
+        let [block, unit, blocks, _, free, .., name_max] = fields;
+        assert_eq!((block, unit, name_max), (4096, 4096, 255));
+        assert_eq!(blocks, real.f_blocks * real.f_frsize / 4096);
+        // Others write to the same disk meanwhile.
+        let difference = (free * 4096).abs_diff(real.f_bavail * real.f_frsize);
+        assert!(difference < 1 << 30, "{free} blocks are free, really {}", real.f_bavail * real.f_frsize / 4096);
+    }
+}
+
+/// The draft has every client take packets of 34,000 bytes.
+#[tokio::test]
+async fn pages_of_names_are_large_and_fit_into_what_every_client_takes() {
+    let home = Home::open().await;
+    let mut client = Client::start(home.session()).await;
+    for (directory, width, least) in [("short", 3, 100), ("long", 255, 45)] {
+        for n in 0..300 {
+            client.put(&format!("/{directory}/{n:0>width$}"), b"").await;
+        }
+        let handle = string(client.call(OPENDIR, &[&string(directory)]).await.string());
+        let mut pages = Vec::new();
+        loop {
+            let page = client.call(READDIR, &[&handle]).await;
+            if page.kind == 101 {
+                break;
+            }
+            assert!(page.rest.len() + 9 <= 34_000, "{directory}: a page of {} bytes", page.rest.len());
+            pages.push(page.names().len());
+        }
+        assert_eq!(pages.iter().sum::<usize>(), 302, "{directory}");
+        let (_, whole) = pages.split_last().unwrap();
+        assert!(whole.iter().all(|names| *names >= least), "{directory}: {pages:?}");
+    }
+}
