@@ -1,22 +1,33 @@
 //! What counts as activity, and what a connection may hold at once: keepalives, operations that take long, TCP's own probes,
-//! the eleventh channel.
+//! sockets of which one half is closed, the eleventh channel.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt;
 use serde_json::json;
 
 use crate::support::client::Client;
+use crate::support::data::write_noise;
 use crate::support::events::field;
 use crate::support::gateway::Gateway;
 use crate::support::link::Link;
 use crate::support::process::{Running, until};
-use crate::support::raw_sftp::{RawSftp, STAT, string};
+use crate::support::raw_sftp::{FOR_READING, FOR_WRITING, RawSftp, STAT, WRITE, string, write_body};
 use crate::support::s3;
 use crate::support::setup::{Setup, User};
 
 const IDLE: Duration = Duration::from_secs(2);
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// Within this a client that is gone is, on a machine that has other things to do.
+const AT_ONCE: Duration = Duration::from_secs(10);
 
 /// No such file.
 const NONE: u32 = 2;
@@ -78,7 +89,7 @@ fn an_operation_under_way_counts_as_activity_however_long_the_store_takes() {
     assert_eq!(session.call(STAT, 1, &[&string(b"/far/none")]).status(), NONE);
     link.stop();
     session.send(STAT, 2, &string(b"/far/other"));
-    std::thread::sleep(3 * IDLE);
+    thread::sleep(3 * IDLE);
     assert!(door.gateway.events.of_type("DISCONNECTED").is_empty(), "it is waited for");
     link.go_on();
     let answer = session.receive();
@@ -118,14 +129,117 @@ fn the_host_of_a_silent_client_is_asked_within_a_minute_whether_it_is_there() {
     door.gateway.stop();
 }
 
+/// A line of one connection whose client's half can be closed while the other half stays open.
+struct Halves {
+    port: u16,
+    far: Arc<Mutex<Option<TcpStream>>>,
+    takes_nothing: Arc<AtomicBool>,
+}
+
+impl Halves {
+    fn to(port: u16) -> Halves {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let own_port = listener.local_addr().unwrap().port();
+        let halves = Halves { port: own_port, far: Arc::default(), takes_nothing: Arc::default() };
+        let (kept, takes_nothing) = (halves.far.clone(), halves.takes_nothing.clone());
+        thread::spawn(move || {
+            let (mut near, _) = listener.accept().unwrap();
+            let mut far = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+            // So that little fits in between.
+            sockopt::set_socket_recv_buffer_size(&far, 16 << 10).unwrap();
+            *kept.lock().unwrap() = Some(far.try_clone().unwrap());
+            let (mut to_near, mut from_far) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+            thread::spawn(move || {
+                let mut buffer = [0; 4096];
+                while let Ok(length @ 1..) = from_far.read(&mut buffer) {
+                    while takes_nothing.load(Ordering::Relaxed) {
+                        thread::sleep(Duration::from_millis(10));
+                    }
+                    if to_near.write_all(&buffer[..length]).is_err() {
+                        return;
+                    }
+                }
+            });
+            // Until the far half is closed.
+            let _ = std::io::copy(&mut near, &mut far);
+        });
+        halves
+    }
+
+    fn close_the_clients(&self) {
+        self.far.lock().unwrap().as_ref().unwrap().shutdown(Shutdown::Write).unwrap();
+    }
+}
+
+impl Drop for Halves {
+    fn drop(&mut self) {
+        self.takes_nothing.store(false, Ordering::Relaxed);
+        if let Some(far) = self.far.lock().unwrap().as_ref() {
+            let _ = far.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// `idle` is half an hour here: only the end of the client's half ends the connection.
+fn check_closed_half(takes_answers: bool) {
+    const PIECE: u64 = 255 * 1024;
+    let door = door(|_, user| user);
+    write_noise(&door.setup.folder().join("store-main/big"), 32 << 20, 1);
+    let halves = Halves::to(door.gateway.port);
+    let socket = door.setup.folder().join("mux");
+    let client = door.client.clone().through(halves.port).with(&format!("ControlPath={}", socket.display()));
+    let master = share(&client, &socket);
+    let mut sessions: Vec<RawSftp> = (0..6).map(|_| RawSftp::connect(&client, LIMIT)).collect();
+    let upload = sessions[0].open("/half", FOR_WRITING);
+    sessions[0].send(WRITE, 2, &write_body(&upload, 0, b"half of it"));
+    assert_eq!(sessions[0].receive().status(), 0);
+    let downloads: Vec<_> = sessions.iter_mut().map(|session| session.open("/big", FOR_READING)).collect();
+    halves.takes_nothing.store(!takes_answers, Ordering::Relaxed);
+    if !takes_answers {
+        // More than the system keeps of what it cannot send: the gateway's write waits.
+        for (session, download) in sessions.iter_mut().zip(&downloads) {
+            for i in 0..16 {
+                session.ask_to_read(100 + i, download, u64::from(i) * PIECE, PIECE as u32);
+            }
+        }
+        thread::sleep(Duration::from_secs(2));
+    }
+    let closed = Instant::now();
+    halves.close_the_clients();
+    let end = door.gateway.events.await_disconnected(1).pop().unwrap();
+    assert!(closed.elapsed() < AT_ONCE, "it took {:?}", closed.elapsed());
+    assert_eq!(field(&end, "reason"), "client", "{end}");
+    assert_eq!(door.gateway.events.of_type("PARTIAL_CLOSE").len(), 7, "each file is cut off before");
+    assert!(!door.setup.folder().join("store-main/half").exists(), "it is not published");
+    drop((sessions, master));
+    door.gateway.stop();
+}
+
+#[test]
+fn a_client_that_closes_its_half_of_the_connection_is_ended_at_once() {
+    check_closed_half(true);
+}
+
+#[test]
+fn a_client_that_closes_its_half_and_takes_nothing_is_ended_at_once() {
+    check_closed_half(false);
+}
+
+/// A connection that others can share.
+#[track_caller]
+fn share(client: &Client, socket: &Path) -> Running {
+    let mut command = client.command("ssh");
+    let master = Running::start(command.args(["-M", "-N"]).arg(client.host()));
+    until("shared connection", LIMIT, || socket.exists().then_some(()));
+    master
+}
+
 #[test]
 fn an_eleventh_channel_is_refused_and_ten_go_on() {
     let door = door(|_, user| user);
     let socket = door.setup.folder().join("mux");
     let shared = door.client.clone().with(&format!("ControlPath={}", socket.display()));
-    let mut command = shared.command("ssh");
-    let master = Running::start(command.args(["-M", "-N"]).arg(shared.host()));
-    until("shared connection", LIMIT, || socket.exists().then_some(()));
+    let master = share(&shared, &socket);
     // Without the shared connection it would make one of its own.
     let shared = shared.with("ProxyCommand=false");
 
