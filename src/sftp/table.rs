@@ -183,12 +183,6 @@ impl RequestKind {
         &TABLE[self.0]
     }
 
-    /// Whether it is the one of this type.
-    #[cfg(test)]
-    pub(super) fn is_of_type(self, number: u8) -> bool {
-        self.line().on_wire == OnWire::Type(number)
-    }
-
     /// Decodes the fields after the id, and after the name of an extension.
     pub(super) fn decode(self, fields: &mut Fields<'_>) -> Decoded<Call> {
         Ok(match self.line().order {
