@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -54,7 +54,7 @@ impl Gauge {
 #[derive(Debug)]
 pub struct Family<const N: usize> {
     labels: [&'static str; N],
-    values: Mutex<BTreeMap<[&'static str; N], u64>>,
+    values: Mutex<BTreeMap<[&'static str; N], Arc<Counter>>>,
 }
 
 impl<const N: usize> Family<N> {
@@ -65,16 +65,24 @@ impl<const N: usize> Family<N> {
 
     /// Adds `n` to the counter of these words.
     pub fn add(&self, words: &[&'static str; N], n: u64) {
-        *self.values.lock().unwrap_or_else(PoisonError::into_inner).entry(*words).or_default() += n;
+        self.counter(words).add(n);
+    }
+
+    /// The counter of these words, for one who counts often.
+    pub fn counter(&self, words: &[&'static str; N]) -> Arc<Counter> {
+        let mut values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(values.entry(*words).or_default())
     }
 
     /// The present value for these words.
     pub fn get(&self, words: &[&'static str; N]) -> u64 {
-        self.values.lock().unwrap_or_else(PoisonError::into_inner).get(words).copied().unwrap_or_default()
+        let values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
+        values.get(words).map_or(0, |counter| counter.get())
     }
 
     fn snapshot(&self) -> BTreeMap<[&'static str; N], u64> {
-        self.values.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
+        values.iter().map(|(words, counter)| (*words, counter.get())).collect()
     }
 }
 
@@ -97,6 +105,8 @@ pub struct Metrics {
     pub auth_failures: Family<1>,
     /// Recorded operations, by `operation` (the activity) and `status`.
     pub operations: Family<2>,
+    /// Requests of clients, by `protocol` and by `request` as its table calls it, whatever the answer.
+    pub requests: Family<2>,
     /// Bytes received in transfers that ended.
     pub bytes_in: Counter,
     /// Bytes sent in transfers that ended.
@@ -126,6 +136,7 @@ impl Default for Metrics {
             logins: Counter::default(),
             auth_failures: Family::new(["reason"]),
             operations: Family::new(["operation", "status"]),
+            requests: Family::new(["protocol", "request"]),
             bytes_in: Counter::default(),
             bytes_out: Counter::default(),
             files_in: Counter::default(),
@@ -150,6 +161,7 @@ impl Metrics {
         text.counter("logins_total", "Logins that succeeded.", &self.logins);
         text.family("auth_failures_total", "Attempts to log in that failed.", &self.auth_failures);
         text.family("operations_total", "Operations recorded.", &self.operations);
+        text.family("requests_total", "Requests of clients.", &self.requests);
         text.counter("received_bytes_total", "Bytes received in transfers that ended.", &self.bytes_in);
         text.counter("sent_bytes_total", "Bytes sent in transfers that ended.", &self.bytes_out);
         text.counter("files_received_total", "Uploads that succeeded.", &self.files_in);
@@ -201,6 +213,8 @@ mod tests {
         metrics.sessions.sub(1);
         metrics.operations.add(&["CLOSE", "success"], 7);
         metrics.operations.add(&["CLOSE", "failure"], 1);
+        metrics.requests.counter(&["sftp", "READ"]).add(2);
+        metrics.requests.counter(&["sftp", "READ"]).add(3);
         let text = metrics.render();
         for line in [
             "# TYPE lockgate_connections_total counter",
@@ -209,12 +223,13 @@ mod tests {
             "lockgate_sessions 1",
             "lockgate_operations_total{operation=\"CLOSE\",status=\"failure\"} 1",
             "lockgate_operations_total{operation=\"CLOSE\",status=\"success\"} 7",
+            "lockgate_requests_total{protocol=\"sftp\",request=\"READ\"} 5",
             "lockgate_transfer_memory_bytes 0",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
         }
         assert!(text.ends_with('\n'));
         let names: Vec<_> = text.lines().filter(|l| l.starts_with("# TYPE")).collect();
-        assert_eq!(names.len(), 16);
+        assert_eq!(names.len(), 17);
     }
 }

@@ -150,6 +150,11 @@ impl Recorder {
         self.inner.sinks.iter().filter(|sink| sink.is_required()).try_for_each(SinkHandle::ready)
     }
 
+    /// Where events are counted, and what else the gateway counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
     /// Records one event: returns when every required sink has written it. Never drops; waits while the queue is full.
     ///
     /// When the future is dropped while it waits for room, the event is not recorded; when it is dropped later, it is. Run it

@@ -29,6 +29,63 @@ pub enum Operation {
     SetAttributes,
 }
 
+impl Operation {
+    /// Every operation.
+    pub const ALL: [Operation; 10] = [
+        Operation::Stat,
+        Operation::List,
+        Operation::Read,
+        Operation::Create,
+        Operation::Overwrite,
+        Operation::Delete,
+        Operation::RemoveDirectory,
+        Operation::Rename,
+        Operation::MakeDirectory,
+        Operation::SetAttributes,
+    ];
+}
+
+/// A set of operations.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Operations(u16);
+
+impl Operations {
+    /// Every operation.
+    pub const ALL: Operations = Operations::of(&Operation::ALL);
+
+    /// The set of these.
+    pub const fn of(operations: &[Operation]) -> Operations {
+        let mut set = 0;
+        let mut rest = operations;
+        while let [first, others @ ..] = rest {
+            set |= 1 << *first as u16;
+            rest = others;
+        }
+        Operations(set)
+    }
+
+    /// Whether the set holds `operation`.
+    pub fn has(self, operation: Operation) -> bool {
+        self.0 & (1 << operation as u16) != 0
+    }
+
+    /// What is in both sets.
+    pub const fn and(self, other: Operations) -> Operations {
+        Operations(self.0 & other.0)
+    }
+
+    /// What is in either set.
+    pub const fn or(self, other: Operations) -> Operations {
+        Operations(self.0 | other.0)
+    }
+}
+
+impl fmt::Debug for Operations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(Operation::ALL.iter().filter(|operation| self.has(**operation))).finish()
+    }
+}
+
 /// One thing that an entry of a home allows, by its name in the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]

@@ -31,12 +31,15 @@ pub struct AttributeChange {
     pub mode: Option<u32>,
     /// Owner and group; accepted and ignored.
     pub owner: Option<(u32, u32)>,
+    /// Whether there are others, which no store knows; accepted and ignored.
+    pub extended: bool,
 }
 
 impl AttributeChange {
     /// The names of what no store keeps.
     pub(super) fn unkept(&self) -> Vec<&'static str> {
-        let wishes = [("mode", self.mode.is_some()), ("owner", self.owner.is_some())];
+        let wishes =
+            [("mode", self.mode.is_some()), ("owner", self.owner.is_some()), ("extended attributes", self.extended)];
         wishes.into_iter().filter(|(_, is_wanted)| *is_wanted).map(|(name, _)| name).collect()
     }
 }

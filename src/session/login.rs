@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::audit::{Origin, Protocol, Recorder};
-use crate::policy::Rules;
+use crate::policy::{Operations, Rules};
 use crate::stores::{Key, Store};
 use crate::users::User;
 use crate::vfs::{Mount, Transfers, Vfs};
@@ -125,7 +125,7 @@ impl Login {
     pub fn session(self: &Arc<Self>, protocol: Protocol) -> Arc<Session> {
         let mut origin = self.origin.clone();
         origin.protocol = Some(protocol);
-        Arc::new(Session { login: self.clone(), origin })
+        Arc::new(Session { login: self.clone(), origin, scope: Operations::ALL })
     }
 
     /// The user's login name.

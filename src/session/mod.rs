@@ -9,6 +9,7 @@ mod directory;
 mod error;
 mod login;
 mod operations;
+mod pending;
 mod registry;
 mod transfer;
 mod uploads;
@@ -18,10 +19,12 @@ use std::time::Instant;
 
 use crate::audit::{Activity, FileOperation, Origin, Outcome, Recorder};
 use crate::path::LogicalPath;
-use crate::policy::{self, Decision, Operation, Rules};
+use crate::policy::{self, Decision, Rules};
 use crate::vfs::Vfs;
 
 pub use crate::audit::Protocol;
+pub use crate::metrics::Counter;
+pub use crate::policy::{Operation, Operations};
 pub use crate::stores::{Capacity, Kind, StoreErrorKind};
 pub use attributes::{AttributeChange, Attributes};
 pub use directory::Directory;
@@ -35,9 +38,22 @@ pub use transfer::{OpenMode, Transfer, Whole};
 pub struct Session {
     login: Arc<Login>,
     origin: Origin,
+    /// What of the user's permissions this session may use.
+    scope: Operations,
 }
 
 impl Session {
+    /// This session for one kind of request: it does `operations` where the user may, and no other even where the user may.
+    pub fn limited_to(&self, operations: Operations) -> Session {
+        Session { scope: self.scope.and(operations), ..self.clone() }
+    }
+
+    /// Where requests of the name that a codec's table has for them are counted.
+    pub fn request_counter(&self, request: &'static str) -> Arc<Counter> {
+        let protocol = self.origin.protocol.map_or("none", Protocol::as_str);
+        self.recorder().metrics().requests.counter(&[protocol, request])
+    }
+
     /// The user's login name, for `longname` and `users-groups-by-id`.
     pub fn user(&self) -> &str {
         self.login.user_name()
@@ -58,7 +74,11 @@ impl Session {
     /// Asks the policy; the error says what the client may know.
     fn allow(&self, operation: Operation, path: &LogicalPath) -> SessionResult<()> {
         match policy::decide(self.rules(), operation, path) {
-            Decision::Allow => Ok(()),
+            Decision::Allow if self.scope.has(operation) => Ok(()),
+            Decision::Allow => {
+                tracing::error!(?operation, %path, "a request asks for what its kind never needs");
+                Err(SessionError::denied(path, "permission denied"))
+            }
             Decision::Hidden => Err(SessionError::new(
                 ErrorKind::Store(StoreErrorKind::NotFound),
                 format!("{path}: no such file or directory"),

@@ -1,14 +1,12 @@
 //! Operations on names: everything that is not a transfer or a listing.
 
-use std::time::Instant;
-
 use crate::audit::{Activity, RenameOperation};
 use crate::path::LogicalPath;
 use crate::policy::{self, Decision, Operation};
 use crate::stores::{Capacity, Existing, StoreErrorKind};
 
 use super::uploads::Progress;
-use super::{AttributeChange, Attributes, ErrorKind, Session, SessionError, SessionResult, milliseconds, outcome_of};
+use super::{AttributeChange, Attributes, ErrorKind, Session, SessionError, SessionResult};
 
 impl Session {
     /// Attributes of a path; of a file that this connection is writing, as far as it is written. Not an event.
@@ -31,16 +29,17 @@ impl Session {
     /// When the policy or the store refuses, or nothing can be recorded.
     pub async fn make_directory(&self, path: &LogicalPath, attributes: &AttributeChange) -> SessionResult<()> {
         let _busy = self.login.busy();
-        let started = Instant::now();
         self.recorder().ready()?;
+        let pending = self.begin(path, Activity::Mkdir);
         let result = match self.allow(Operation::MakeDirectory, path) {
             Ok(()) => self.vfs().make_directory(path).await.map_err(SessionError::from),
             Err(denied) => Err(denied),
         };
         let mut ignored = attributes.unkept();
-        // The first entry would change it again: clients that mean it set it last.
+        // Directories have no length, and the first entry would change the time again: clients that mean it set it last.
+        ignored.extend(attributes.size.map(|_| "size"));
         ignored.extend(attributes.mtime.map(|_| "mtime"));
-        self.recorded(path, started, result, ignored_note(&ignored), Activity::Mkdir).await
+        pending.record(result, ignored_note(&ignored)).await
     }
 
     /// Removes an empty directory. Records RMDIR.
@@ -49,13 +48,13 @@ impl Session {
     /// When the policy or the store refuses, or nothing can be recorded.
     pub async fn remove_directory(&self, path: &LogicalPath) -> SessionResult<()> {
         let _busy = self.login.busy();
-        let started = Instant::now();
         self.recorder().ready()?;
+        let pending = self.begin(path, Activity::Rmdir);
         let result = match self.allow(Operation::RemoveDirectory, path) {
             Ok(()) => self.vfs().remove_directory(path).await.map_err(SessionError::from),
             Err(denied) => Err(denied),
         };
-        self.recorded(path, started, result, None, Activity::Rmdir).await
+        pending.record(result, None).await
     }
 
     /// Removes a file. Records DELETE.
@@ -64,13 +63,13 @@ impl Session {
     /// When the policy or the store refuses, or nothing can be recorded.
     pub async fn remove_file(&self, path: &LogicalPath) -> SessionResult<()> {
         let _busy = self.login.busy();
-        let started = Instant::now();
         self.recorder().ready()?;
+        let pending = self.begin(path, Activity::Delete);
         let result = match self.allow(Operation::Delete, path) {
             Ok(()) => self.vfs().remove_file(path).await.map_err(SessionError::from),
             Err(denied) => Err(denied),
         };
-        self.recorded(path, started, result, None, Activity::Delete).await
+        pending.record(result, None).await
     }
 
     /// Renames a file or directory; replaces an existing file only with `overwrite`, and only where the policy allows
@@ -80,8 +79,13 @@ impl Session {
     /// When the policy or the store refuses, or nothing can be recorded.
     pub async fn rename(&self, from: &LogicalPath, to: &LogicalPath, overwrite: bool) -> SessionResult<()> {
         let _busy = self.login.busy();
-        let started = Instant::now();
         self.recorder().ready()?;
+        let (path, new_path) = (self.vfs().storage_path(from), self.vfs().storage_path(to));
+        let (logical_path, new_logical_path) = (from.to_string(), to.to_string());
+        let pending = self.begin_with(move |outcome, duration_ms| {
+            let names = RenameOperation { path, new_path, logical_path, new_logical_path, outcome, duration_ms };
+            Activity::Rename(names)
+        });
         let result = match self.allow_rename(from, to) {
             Ok(()) => {
                 let may_replace = overwrite && self.may(Operation::Overwrite, to);
@@ -90,16 +94,7 @@ impl Session {
             }
             Err(denied) => Err(denied),
         };
-        let activity = Activity::Rename(RenameOperation {
-            path: self.vfs().storage_path(from),
-            new_path: self.vfs().storage_path(to),
-            logical_path: from.to_string(),
-            new_logical_path: to.to_string(),
-            outcome: outcome_of(&result, None),
-            duration_ms: milliseconds(started),
-        });
-        self.recorder().record(&self.origin, activity).await?;
-        result
+        pending.record(result, None).await
     }
 
     /// Within one entry `rename` is enough. Out of an entry into another the content changes hands, so the old one must
@@ -116,7 +111,7 @@ impl Session {
     }
 
     pub(super) fn may(&self, operation: Operation, path: &LogicalPath) -> bool {
-        policy::decide(self.rules(), operation, path) == Decision::Allow
+        self.scope.has(operation) && policy::decide(self.rules(), operation, path) == Decision::Allow
     }
 
     /// Changes attributes of a path. What cannot be kept is ignored, and the event says so. Records SETSTAT.
@@ -125,12 +120,12 @@ impl Session {
     /// When the policy or the store refuses, or nothing can be recorded; for modes and owners only with `setstat: strict`.
     pub async fn set_attributes(&self, path: &LogicalPath, change: &AttributeChange) -> SessionResult<()> {
         let _busy = self.login.busy();
-        let started = Instant::now();
         self.recorder().ready()?;
+        let pending = self.begin(path, Activity::Setstat);
         let result = self.change_attributes(path, change).await;
         let note = result.as_ref().ok().and_then(|ignored| ignored_note(ignored));
         let result = result.map(|_| ());
-        self.recorded(path, started, result, note, Activity::Setstat).await
+        pending.record(result, note).await
     }
 
     /// The names of what was ignored.
@@ -166,7 +161,7 @@ impl Session {
         change: &AttributeChange,
     ) -> SessionResult<Vec<&'static str>> {
         let ignored = change.unkept();
-        if self.login.strict_setstat() && !ignored.is_empty() {
+        if self.login.strict_setstat() && (change.mode.is_some() || change.owner.is_some()) {
             return Err(SessionError::new(
                 ErrorKind::Store(StoreErrorKind::Unsupported),
                 format!("{path}: modes and owners are not kept here"),

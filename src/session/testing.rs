@@ -68,6 +68,13 @@ impl Home {
         Home { login, store, sink, _staging: staging }
     }
 
+    /// A folder as the whole store, everything allowed.
+    pub(crate) async fn on_folder(folder: &std::path::Path) -> Home {
+        let url = format!("file://{}", folder.display());
+        let settings = stores::Settings { name: "folder".into(), url, options: Vec::new() };
+        Home::over(stores::open(&settings).unwrap(), &[("/", "", Permissions::READ_WRITE)]).await
+    }
+
     /// The whole store, everything allowed.
     pub(crate) async fn open() -> Home {
         Home::new(&[("/", "", Permissions::READ_WRITE)]).await

@@ -14,7 +14,7 @@ fn path(text: &str) -> LogicalPath {
     LogicalPath::parse_str(text).unwrap()
 }
 
-const NOTHING: AttributeChange = AttributeChange { size: None, mtime: None, mode: None, owner: None };
+const NOTHING: AttributeChange = AttributeChange { size: None, mtime: None, mode: None, owner: None, extended: false };
 const READ: OpenMode =
     OpenMode { read: true, write: false, append: false, create: false, truncate: false, exclusive: false };
 const PUT: OpenMode =

@@ -25,7 +25,8 @@ const S_IFDIR: u32 = 0o040_000;
 /// How long ago a change shows its time of day rather than its year: half a year, as OpenSSH's `ls_file` has it.
 const RECENT: Duration = Duration::from_secs(365 * 24 * 60 * 60 / 2);
 
-/// Reads attributes. Flags that the draft does not define are ignored, as OpenSSH does, and so are extended attributes.
+/// Reads attributes. Flags that the draft does not define are ignored, as OpenSSH does. Of extended attributes it is only kept
+/// that there are some. An access time is no attribute of ours.
 pub(super) fn decode(fields: &mut Fields<'_>) -> Option<AttributeChange> {
     let flags = fields.u32()?;
     let mut change = AttributeChange::default();
@@ -44,7 +45,9 @@ pub(super) fn decode(fields: &mut Fields<'_>) -> Option<AttributeChange> {
     }
     if flags & HAS_EXTENDED != 0 {
         // The count is the client's word; the loop ends with the packet.
-        for _ in 0..fields.u32()? {
+        let count = fields.u32()?;
+        change.extended = count > 0;
+        for _ in 0..count {
             fields.string()?;
             fields.string()?;
         }
@@ -160,7 +163,8 @@ mod tests {
             .concat(),
         );
         let change = decode(&mut Fields::new(&raw)).unwrap();
-        let wanted = AttributeChange { size: Some(9), mtime: Some(at(4)), mode: Some(0o644), owner: Some((1, 2)) };
+        let owner = Some((1, 2));
+        let wanted = AttributeChange { size: Some(9), mtime: Some(at(4)), mode: Some(0o644), owner, extended: true };
         assert_eq!(change, wanted);
         for short in 0..raw.len() {
             assert_eq!(decode(&mut Fields::new(&raw.slice(..short))), None, "cut after {short}");

@@ -13,7 +13,7 @@ use super::handle::Channel;
 use super::limits::{MAX_DATA, MAX_DIGESTS, MAX_HASHERS};
 use super::outbox::Hold;
 use super::reply::Reply;
-use super::request::{Decoded, need};
+use super::request::{Decoded, HandleCall, PathCall, need, path};
 use super::wire::{Fields, put_string};
 use crate::session::{ErrorKind, SessionError, SessionResult, StoreErrorKind, Transfer};
 
@@ -162,18 +162,28 @@ impl Blocks {
     }
 }
 
-/// Decodes what follows the handle or the name.
-pub(super) fn decode(fields: &mut Fields<'_>, is_named: bool) -> Decoded<CheckFile> {
-    Ok(CheckFile {
-        algorithm: Algorithm::choose(need(fields.string())?),
-        offset: need(fields.u64())?,
-        length: need(fields.u64())?,
-        block: need(fields.u32())?,
-        is_named,
-    })
+/// `check-file-name`.
+pub(super) fn decode_with_name(fields: &mut Fields<'_>) -> Decoded<PathCall> {
+    Ok(PathCall::Check(path(fields)?, CheckFile::decode(fields, false)?))
+}
+
+/// What follows the handle in `check-file-handle` and, `is_named`, in paramiko's `check-file`.
+pub(super) fn decode_on_handle(fields: &mut Fields<'_>, is_named: bool) -> Decoded<HandleCall> {
+    Ok(HandleCall::Check(CheckFile::decode(fields, is_named)?))
 }
 
 impl CheckFile {
+    /// What follows the handle or the name.
+    pub(super) fn decode(fields: &mut Fields<'_>, is_named: bool) -> Decoded<CheckFile> {
+        Ok(CheckFile {
+            algorithm: Algorithm::choose(need(fields.string())?),
+            offset: need(fields.u64())?,
+            length: need(fields.u64())?,
+            block: need(fields.u32())?,
+            is_named,
+        })
+    }
+
     /// Hashes what is asked of an open file. The reply, with its share of the room for replies, for which it waits as READ
     /// does; `None` when nothing more will be sent.
     pub(super) async fn answer(&self, id: u32, channel: &Channel, transfer: &mut Transfer) -> Option<(Reply, Hold)> {

@@ -1,44 +1,15 @@
-//! The extensions of OpenSSH's PROTOCOL file (section 4) and of draft-ietf-secsh-filexfer-extensions-00: their names, their
-//! requests and the replies that are theirs alone.
+//! The extensions of OpenSSH's PROTOCOL file (section 4) and of draft-ietf-secsh-filexfer-extensions-00: their requests and
+//! the replies that are theirs alone.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use russh_sftp::extensions;
 
-use super::check_file::{self, CHECK_FILE};
 use super::limits::{MAX_DATA, MAX_HANDLES, MAX_IDS, MAX_PACKET};
 use super::reply::Reply;
-use super::request::{Call, CopyData, Decoded, Flaw, HandleCall, ImmediateCall, PathCall};
-use super::request::{handle, link, need, path, rename, set_stat};
+use super::request::{CopyData, Decoded, Flaw, ImmediateCall, PathCall, handle, need, path};
 use super::wire::{Fields, put_string};
 use crate::path::LogicalPath;
 use crate::session::Capacity;
 use crate::session::SessionResult;
-
-const CHECK_FILE_HANDLE: &str = "check-file-handle";
-const CHECK_FILE_NAME: &str = "check-file-name";
-const POSIX_RENAME: &str = "posix-rename@openssh.com";
-const FSTATVFS: &str = "fstatvfs@openssh.com";
-const LSETSTAT: &str = "lsetstat@openssh.com";
-const COPY_DATA: &str = "copy-data";
-const HOME_DIRECTORY: &str = "home-directory";
-const USERS_GROUPS: &str = "users-groups-by-id@openssh.com";
-
-/// What VERSION advertises: names and versions. `hardlink@openssh.com` is answered, always with a refusal, so it is not
-/// among them.
-pub(super) const ADVERTISED: [(&str, &str); 11] = [
-    (POSIX_RENAME, "1"),
-    (extensions::STATVFS, "2"),
-    (FSTATVFS, "2"),
-    (extensions::FSYNC, "1"),
-    (LSETSTAT, "1"),
-    (extensions::LIMITS, "1"),
-    (extensions::EXPAND_PATH, "1"),
-    (COPY_DATA, "1"),
-    (HOME_DIRECTORY, "1"),
-    (USERS_GROUPS, "1"),
-    // The draft's name for both requests.
-    (CHECK_FILE, "1"),
-];
 
 /// The block size of `statvfs` replies, in bytes.
 const BLOCK: u64 = 4096;
@@ -47,34 +18,13 @@ const BLOCK: u64 = 4096;
 /// before they write need a number, and one that stays exact in their arithmetic.
 const UNBOUNDED: Capacity = Capacity { total: 1 << 50, free: 1 << 50 };
 
-/// Decodes what follows the id of an EXTENDED packet.
-pub(super) fn decode(fields: &mut Fields<'_>) -> Decoded<Call> {
-    let name = need(fields.string())?;
-    let Ok(name) = std::str::from_utf8(name) else {
-        return Ok(Call::Immediate(ImmediateCall::Unsupported));
-    };
-    Ok(match name {
-        POSIX_RENAME => Call::Path(rename(fields, true)?),
-        extensions::STATVFS => Call::Path(PathCall::FileSystem(path(fields)?)),
-        FSTATVFS => Call::Handle(handle(fields)?, HandleCall::FileSystem),
-        extensions::HARDLINK => Call::Path(link(fields, false)?),
-        extensions::FSYNC => Call::Handle(handle(fields)?, HandleCall::Sync),
-        LSETSTAT => Call::Path(set_stat(fields)?),
-        extensions::LIMITS => Call::Immediate(ImmediateCall::Limits),
-        extensions::EXPAND_PATH => Call::Immediate(expand_path(fields)?),
-        COPY_DATA => Call::CopyData(copy_data(fields)?),
-        CHECK_FILE_NAME => Call::Path(PathCall::Check(path(fields)?, check_file::decode(fields, false)?)),
-        CHECK_FILE_HANDLE => Call::Handle(handle(fields)?, HandleCall::Check(check_file::decode(fields, false)?)),
-        // paramiko's name for the same.
-        CHECK_FILE => Call::Handle(handle(fields)?, HandleCall::Check(check_file::decode(fields, true)?)),
-        HOME_DIRECTORY => Call::Immediate(ImmediateCall::HomeDirectory(Bytes::copy_from_slice(need(fields.string())?))),
-        USERS_GROUPS => Call::Immediate(ImmediateCall::UserNames { users: ids(fields)?, groups: ids(fields)? }),
-        _ => Call::Immediate(ImmediateCall::Unsupported),
-    })
+/// `statvfs@openssh.com`.
+pub(super) fn file_system_of(fields: &mut Fields<'_>) -> Decoded<PathCall> {
+    Ok(PathCall::FileSystem(path(fields)?))
 }
 
-/// `~`, `~/x` and `~user/x` start at a home; anything else is taken as REALPATH does.
-fn expand_path(fields: &mut Fields<'_>) -> Decoded<ImmediateCall> {
+/// `expand-path@openssh.com`: `~`, `~/x` and `~user/x` start at a home; anything else is taken as REALPATH does.
+pub(super) fn expand_path(fields: &mut Fields<'_>) -> Decoded<ImmediateCall> {
     let raw = need(fields.string())?;
     let Some(after_tilde) = raw.strip_prefix(b"~") else {
         return Ok(ImmediateCall::RealPath(LogicalPath::parse(raw)?));
@@ -84,7 +34,18 @@ fn expand_path(fields: &mut Fields<'_>) -> Decoded<ImmediateCall> {
     Ok(ImmediateCall::ExpandHome { user: Bytes::copy_from_slice(user), rest: LogicalPath::parse(rest)? })
 }
 
-fn copy_data(fields: &mut Fields<'_>) -> Decoded<CopyData> {
+/// `home-directory`.
+pub(super) fn home_directory(fields: &mut Fields<'_>) -> Decoded<ImmediateCall> {
+    Ok(ImmediateCall::HomeDirectory(Bytes::copy_from_slice(need(fields.string())?)))
+}
+
+/// `users-groups-by-id@openssh.com`.
+pub(super) fn user_names(fields: &mut Fields<'_>) -> Decoded<ImmediateCall> {
+    Ok(ImmediateCall::UserNames { users: ids(fields)?, groups: ids(fields)? })
+}
+
+/// `copy-data`.
+pub(super) fn copy_data(fields: &mut Fields<'_>) -> Decoded<CopyData> {
     Ok(CopyData {
         from: handle(fields)?,
         from_offset: need(fields.u64())?,

@@ -15,6 +15,9 @@ use crate::session::{Kind, Session};
 /// What the tasks of one channel share.
 #[derive(Debug)]
 pub(super) struct Channel {
+    /// What the user may do.
+    pub(super) whole: Arc<Session>,
+    /// What of that the requests on open handles may do.
     pub(super) session: Arc<Session>,
     pub(super) outbox: Outbox,
     pub(super) handles: Handles,

@@ -38,6 +38,9 @@ pub(super) const MAX_HANDLES: usize = 256;
 /// The most requests on paths that run at once.
 pub(super) const MAX_PATH_REQUESTS: usize = 64;
 
+/// How many of the requests on paths that wait are looked at for one that may start before those that came before it.
+pub(super) const LOOK_AHEAD: usize = 64;
+
 /// How much is gathered into one send, so that the SSH layer can fill its packets.
 pub(super) const SEND_SIZE: usize = 256 * 1024;
 

@@ -9,7 +9,7 @@
 //! client ◀─ send_all ◀── outbox ◀──┘
 //! ```
 //!
-//! `reader` (frames in `frame`, packets in `request`) never waits on anything that needs the client to read. The tasks that
+//! What may be asked, and what follows from that, is `table`. `reader` (frames in `frame`, packets in `request`) never waits on anything that needs the client to read. The tasks that
 //! fetch data wait for room in the `outbox` before they fetch. `limits` holds every bound, `status` the status codes, and
 //! `docs/PROTOCOL.md` says what clients can count on.
 
@@ -21,6 +21,7 @@ mod file;
 mod frame;
 mod handle;
 mod limits;
+mod order;
 mod outbox;
 mod paths;
 mod queue;
@@ -28,6 +29,7 @@ mod reader;
 mod reply;
 mod request;
 mod status;
+mod table;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -61,7 +63,9 @@ pub enum Ended {
 /// the last replies have 5 seconds to be sent. Dropping the future cuts everything off at once.
 pub async fn serve(session: Arc<Session>, incoming: impl Incoming, outgoing: impl Outgoing) -> Ended {
     let (outbox, replies) = Outbox::new();
-    let channel = Arc::new(Channel { session, outbox, handles: Handles::new(), checks: check_file::turns() });
+    let opened = session.limited_to(table::scope_of_handles());
+    let (handles, checks) = (Handles::new(), check_file::turns());
+    let channel = Arc::new(Channel { whole: session, session: Arc::new(opened), outbox, handles, checks });
     let (paths, path_jobs) = mpsc::unbounded_channel();
 
     // Two sets, so that each can be awaited alone, and dropping this future aborts both.

@@ -1,17 +1,11 @@
 //! The task that serves requests on paths, and that starts the task of each handle.
-//!
-//! Requests run at once as long as none could see what another does: one that changes something waits for those before it
-//! that touch the same path, one above it or one below it, and those after it wait for it. So pipelined STATs cost one round
-//! trip to the store together, and a pipelined MKDIR, OPEN is done in that order.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use russh_sftp::protocol::StatusCode;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -21,54 +15,33 @@ use super::extension;
 use super::file::File;
 use super::handle::Channel;
 use super::limits::{END_LIMIT, MAX_PATH_REQUESTS};
+pub(super) use super::order::Closing;
+use super::order::{PathJob, PathWork, Schedule};
 use super::outbox::Hold;
 use super::reply::Reply;
 use super::request::{HandleId, PathCall};
 use crate::path::LogicalPath;
-use crate::session::{AttributeChange, Directory, Kind, OpenMode, SessionResult, Transfer};
+use crate::session::{
+    AttributeChange, Directory, ErrorKind, Kind, OpenMode, Session, SessionResult, StoreErrorKind, Transfer,
+};
+
+const EXISTS: ErrorKind = ErrorKind::Store(StoreErrorKind::AlreadyExists);
+const NOT_FOUND: ErrorKind = ErrorKind::Store(StoreErrorKind::NotFound);
 
 const TOO_MANY_HANDLES: &str = "too many open files: close some first";
-
-/// What the reader hands over, in the client's order.
-#[derive(Debug)]
-pub(super) enum PathWork {
-    Job(PathJob),
-    /// The CLOSE of an upload is under way: requests behind it that could see the file wait. Clients send SETSTAT or RENAME
-    /// before they have the answer to CLOSE (WinSCP does).
-    Closing {
-        path: LogicalPath,
-        closed: Closed,
-    },
-}
-
-/// Dropped when a CLOSE is done.
-pub(super) type Closing = oneshot::Sender<()>;
-
-/// Ends when a CLOSE is done.
-pub(super) type Closed = oneshot::Receiver<()>;
-
-/// A request on paths, with the hold that goes with its reply.
-#[derive(Debug)]
-pub(super) struct PathJob {
-    pub(super) id: u32,
-    pub(super) hold: Hold,
-    pub(super) call: PathCall,
-}
 
 /// Serves requests until the queue's other end is dropped and every handle has ended. Handles that the client has not closed
 /// are cut off then; whatever is not done after [`END_LIMIT`] is, too.
 pub(super) async fn serve(channel: Arc<Channel>, mut jobs: UnboundedReceiver<PathWork>) {
-    let mut waiting = VecDeque::new();
+    let mut schedule = Schedule::default();
     let mut closing = FuturesUnordered::new();
-    let mut footprints = Footprints::default();
     let mut running = FuturesUnordered::new();
     let mut handles = JoinSet::new();
     let mut deadline = None;
     loop {
         while running.len() < MAX_PATH_REQUESTS
-            && let Some(work) = waiting.pop_front_if(|work: &mut PathWork| footprints.allow(work))
+            && let Some((place, work)) = schedule.next()
         {
-            let place = footprints.add(&work);
             match work {
                 PathWork::Job(job) => running.push(perform(Arc::clone(&channel), job, place)),
                 PathWork::Closing { closed, .. } => closing.push(async move {
@@ -77,20 +50,20 @@ pub(super) async fn serve(channel: Arc<Channel>, mut jobs: UnboundedReceiver<Pat
                 }),
             }
         }
-        if deadline.is_some() && running.is_empty() && waiting.is_empty() && handles.is_empty() {
+        if deadline.is_some() && running.is_empty() && schedule.is_empty() && handles.is_empty() {
             return;
         }
         tokio::select! {
-            job = jobs.recv(), if deadline.is_none() => match job {
-                Some(job) => waiting.push_back(job),
+            work = jobs.recv(), if deadline.is_none() => match work {
+                Some(work) => schedule.push(work),
                 None => {
                     deadline = Some(Instant::now() + END_LIMIT);
-                    waiting.retain(PathWork::outlives_the_client);
+                    schedule.client_has_gone();
                     channel.handles.end();
                 }
             },
             Some(Finished { id, hold, place, done }) = running.next() => {
-                footprints.remove(place);
+                schedule.done(place);
                 let reply = match done {
                     Done::Reply(reply) => reply,
                     Done::Opened(opened) => Reply::Handle { id, handle: opened.start(&channel, &mut handles) },
@@ -100,122 +73,12 @@ pub(super) async fn serve(channel: Arc<Channel>, mut jobs: UnboundedReceiver<Pat
                     channel.handles.end();
                 }
             }
-            Some(place) = closing.next() => footprints.remove(place),
+            Some(place) = closing.next() => schedule.done(place),
             Some(_) = handles.join_next() => {}
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                 return handles.shutdown().await;
             }
         }
-    }
-}
-
-impl PathWork {
-    /// Whether it is still done when the client has gone.
-    fn outlives_the_client(&self) -> bool {
-        match self {
-            PathWork::Job(job) => job.call.changes() && !matches!(job.call, PathCall::Open { .. }),
-            PathWork::Closing { .. } => true,
-        }
-    }
-
-    fn changes(&self) -> bool {
-        match self {
-            PathWork::Job(job) => job.call.changes(),
-            PathWork::Closing { .. } => true,
-        }
-    }
-
-    fn paths(&self) -> (&LogicalPath, Option<&LogicalPath>) {
-        match self {
-            PathWork::Job(job) => job.call.paths(),
-            PathWork::Closing { path, .. } => (path, None),
-        }
-    }
-}
-
-impl PathCall {
-    /// Whether it changes what other requests see.
-    fn changes(&self) -> bool {
-        match self {
-            PathCall::Stat(_)
-            | PathCall::OpenDirectory(_)
-            | PathCall::FileSystem(_)
-            | PathCall::Check(..)
-            | PathCall::Link { .. } => false,
-            PathCall::Open { mode, .. } => mode.write || mode.create || mode.truncate,
-            PathCall::SetStat(..)
-            | PathCall::Remove(_)
-            | PathCall::MakeDirectory(..)
-            | PathCall::RemoveDirectory(_)
-            | PathCall::Rename { .. } => true,
-        }
-    }
-
-    fn paths(&self) -> (&LogicalPath, Option<&LogicalPath>) {
-        match self {
-            PathCall::Stat(path)
-            | PathCall::Open { path, .. }
-            | PathCall::OpenDirectory(path)
-            | PathCall::FileSystem(path)
-            | PathCall::Check(path, _)
-            | PathCall::SetStat(path, _)
-            | PathCall::Remove(path)
-            | PathCall::MakeDirectory(path, _)
-            | PathCall::RemoveDirectory(path)
-            | PathCall::Link { link: path, .. } => (path, None),
-            PathCall::Rename { from, to, .. } => (from, Some(to)),
-        }
-    }
-}
-
-/// What the requests that run touch.
-#[derive(Debug, Default)]
-struct Footprints {
-    running: Vec<Footprint>,
-    next: u64,
-}
-
-#[derive(Debug)]
-struct Footprint {
-    place: u64,
-    path: LogicalPath,
-    other: Option<LogicalPath>,
-    changes: bool,
-}
-
-impl Footprints {
-    /// Whether a request may run beside those that do. A CLOSE waits for nobody: it runs already.
-    fn allow(&self, work: &PathWork) -> bool {
-        let (path, other) = work.paths();
-        let changes = work.changes();
-        let is_under_way = matches!(work, PathWork::Closing { .. });
-        is_under_way
-            || !self.running.iter().any(|running| {
-                (changes || running.changes)
-                    && (running.touches(path) || other.is_some_and(|other| running.touches(other)))
-            })
-    }
-
-    fn add(&mut self, work: &PathWork) -> u64 {
-        let (path, other) = work.paths();
-        let place = self.next;
-        self.next += 1;
-        let (path, other) = (path.clone(), other.cloned());
-        self.running.push(Footprint { place, path, other, changes: work.changes() });
-        place
-    }
-
-    fn remove(&mut self, place: u64) {
-        self.running.retain(|running| running.place != place);
-    }
-}
-
-impl Footprint {
-    fn touches(&self, path: &LogicalPath) -> bool {
-        [Some(&self.path), self.other.as_ref()]
-            .into_iter()
-            .flatten()
-            .any(|own| own.is_at_or_below(path) || path.is_at_or_below(own))
     }
 }
 
@@ -268,11 +131,16 @@ struct Finished {
 }
 
 async fn perform(channel: Arc<Channel>, job: PathJob, place: u64) -> Finished {
-    let PathJob { id, hold, call } = job;
-    let session = &channel.session;
+    let PathJob { id, hold, kind, call } = job;
+    let session = &channel.whole.limited_to(kind.scope());
     let done = match call {
         PathCall::Open { path, mode, attributes } => {
-            let open = async |path: &LogicalPath| session.open(path, mode, &attributes).await.map(OpenedWhat::File);
+            let open = async |path: &LogicalPath| {
+                if mode.create && !mode.write {
+                    make_to_read(session, path, mode.exclusive).await?;
+                }
+                session.open(path, mode, &attributes).await.map(OpenedWhat::File)
+            };
             opened(&channel, id, path, open).await
         }
         PathCall::OpenDirectory(path) => {
@@ -294,7 +162,7 @@ async fn perform(channel: Arc<Channel>, job: PathJob, place: u64) -> Finished {
             Done::Reply(Reply::of(id, session.rename(&from, &to, overwrite).await))
         }
         PathCall::Check(path, check) => {
-            let (reply, hold) = check_by_name(&channel, id, hold, &path, check).await;
+            let (reply, hold) = check_by_name(&channel, session, id, hold, &path, check).await;
             return Finished { id, hold, place, done: Done::Reply(reply) };
         }
         PathCall::Link { target, link, symbolic } => {
@@ -304,13 +172,37 @@ async fn perform(channel: Arc<Channel>, job: PathJob, place: u64) -> Finished {
     Finished { id, hold, place, done }
 }
 
+/// CREAT without WRITE, as `open(2)` has it (`flock` asks for that, through sshfs): an empty file, where there is none.
+async fn make_to_read(session: &Session, path: &LogicalPath, exclusive: bool) -> SessionResult<()> {
+    if !exclusive && !matches!(session.stat(path).await, Err(error) if error.kind == NOT_FOUND) {
+        return Ok(());
+    }
+    let mode = OpenMode { write: true, create: true, exclusive: true, ..OpenMode::default() };
+    let made = match session.open(path, mode, &AttributeChange::default()).await {
+        Ok(file) => file.close().await,
+        Err(error) => Err(error),
+    };
+    match made {
+        // Somebody else was faster.
+        Err(error) if !exclusive && error.kind == EXISTS => Ok(()),
+        made => made,
+    }
+}
+
 /// Opens a file for a while to hash it: on record as a file that was opened, read and closed.
-async fn check_by_name(channel: &Channel, id: u32, hold: Hold, path: &LogicalPath, check: CheckFile) -> (Reply, Hold) {
+async fn check_by_name(
+    channel: &Channel,
+    session: &Session,
+    id: u32,
+    hold: Hold,
+    path: &LogicalPath,
+    check: CheckFile,
+) -> (Reply, Hold) {
     let Some(_room) = channel.handles.reserve() else {
         return (Reply::failure(id, StatusCode::Failure, TOO_MANY_HANDLES), hold);
     };
     let mode = OpenMode { read: true, ..OpenMode::default() };
-    let mut transfer = match channel.session.open(path, mode, &AttributeChange::default()).await {
+    let mut transfer = match session.open(path, mode, &AttributeChange::default()).await {
         Ok(transfer) => transfer,
         Err(error) => return (Reply::error(id, error), hold),
     };
@@ -337,82 +229,5 @@ async fn opened(
     match open(&path).await {
         Ok(what) => Done::Opened(Box::new(Opened { path, room, what })),
         Err(error) => Done::Reply(Reply::error(id, error)),
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use tokio::sync::Semaphore;
-
-    use super::*;
-
-    fn path(text: &str) -> LogicalPath {
-        LogicalPath::parse_str(text).unwrap()
-    }
-
-    fn stat(text: &str) -> PathCall {
-        PathCall::Stat(path(text))
-    }
-
-    fn open(text: &str, write: bool) -> PathCall {
-        let mode = OpenMode { read: !write, write, ..OpenMode::default() };
-        PathCall::Open { path: path(text), mode, attributes: AttributeChange::default() }
-    }
-
-    fn rename(from: &str, to: &str) -> PathCall {
-        PathCall::Rename { from: path(from), to: path(to), overwrite: false }
-    }
-
-    /// Whether `second` may start while `first` runs.
-    fn together(first: PathCall, second: PathCall) -> bool {
-        work_together(job(first), job(second))
-    }
-
-    fn work_together(first: PathWork, second: PathWork) -> bool {
-        let mut footprints = Footprints::default();
-        let place = footprints.add(&first);
-        let allowed = footprints.allow(&second);
-        footprints.remove(place);
-        assert!(footprints.allow(&second), "nothing runs any more");
-        allowed
-    }
-
-    fn job(call: PathCall) -> PathWork {
-        let hold = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-        PathWork::Job(PathJob { id: 1, hold, call })
-    }
-
-    fn closing(text: &str) -> PathWork {
-        PathWork::Closing { path: path(text), closed: oneshot::channel().1 }
-    }
-
-    #[test]
-    fn what_could_see_a_file_waits_for_its_close() {
-        assert!(!work_together(closing("/d/a"), job(stat("/d/a"))));
-        assert!(!work_together(closing("/d/a"), job(rename("/d", "/e"))));
-        assert!(work_together(closing("/d/a"), job(stat("/d/b"))));
-        assert!(work_together(job(PathCall::Remove(path("/a"))), closing("/a")), "it runs already");
-    }
-
-    #[test]
-    fn requests_wait_only_for_those_that_could_matter_to_them() {
-        assert!(together(stat("/a"), stat("/a")));
-        assert!(together(open("/a", false), stat("/")));
-        assert!(together(open("/d/a", true), open("/d/b", true)), "siblings");
-        assert!(together(PathCall::Remove(path("/d/a")), stat("/d/ab")));
-        for (first, second) in [
-            (PathCall::Remove(path("/a")), stat("/a")),
-            (stat("/a"), PathCall::Remove(path("/a"))),
-            (PathCall::MakeDirectory(path("/d"), AttributeChange::default()), open("/d/a", true)),
-            (open("/d/a", true), PathCall::OpenDirectory(path("/d"))),
-            (rename("/a", "/b"), stat("/b")),
-            (rename("/a", "/b"), stat("/a/x")),
-            (stat("/b/x"), rename("/a", "/b")),
-            (rename("/a", "/b"), rename("/b", "/c")),
-        ] {
-            let what = format!("{first:?} and {second:?}");
-            assert!(!together(first, second), "{what}");
-        }
     }
 }

@@ -17,14 +17,15 @@ use super::extension;
 use super::frame::{FrameError, Frames};
 use super::handle::{Channel, Handle};
 use super::limits::{BACKLOG, BEHIND_READS_BUDGET, REQUEST_COST, SMALL_WRITE, WRITE_BUDGET};
+use super::order::{Closing, PathJob, PathWork};
 use super::outbox::Hold;
-use super::paths::{Closing, PathJob, PathWork};
 use super::queue::Work;
 use super::reply::{Names, Reply};
-use super::request::{Call, CopyData, DecodeError, HandleCall, HandleId, ImmediateCall, Packet};
+use super::request::{Call, CopyData, DecodeError, Flaw, HandleCall, HandleId, ImmediateCall, Packet, Request};
+use super::table::RequestKind;
 use crate::path::LogicalPath;
 use crate::session::channel::Incoming;
-use crate::session::{Kind, SessionError};
+use crate::session::{Counter, Kind, SessionError};
 
 /// How a client broke the protocol.
 type Broken = &'static str;
@@ -40,10 +41,13 @@ pub(super) struct Reader {
     writes: Arc<Semaphore>,
     writes_behind_reads: Arc<Semaphore>,
     is_initialised: bool,
+    /// One for each line of the table.
+    counters: Vec<Arc<Counter>>,
 }
 
 impl Reader {
     pub(super) fn new(channel: Arc<Channel>, paths: UnboundedSender<PathWork>) -> Self {
+        let counters = RequestKind::all().map(|kind| channel.whole.request_counter(kind.line().name)).collect();
         Reader {
             channel,
             paths,
@@ -51,6 +55,7 @@ impl Reader {
             writes: Arc::new(Semaphore::new(WRITE_BUDGET)),
             writes_behind_reads: Arc::new(Semaphore::new(BEHIND_READS_BUDGET)),
             is_initialised: false,
+            counters,
         }
     }
 
@@ -110,22 +115,25 @@ impl Reader {
             Ok(Packet::Request(request)) => request,
             Ok(Packet::Init { .. }) => return Err("a second INIT"),
             Err(DecodeError::NoId) => return Err("a packet without an id"),
-            Err(DecodeError::Malformed { id }) => {
-                return self.refuse(id, StatusCode::BadMessage, Cow::Borrowed("the packet is malformed"));
-            }
-            Err(DecodeError::Name { id, error }) => {
-                let reply = Reply::error(id, SessionError::from(error));
-                return self.reply(reply);
+            Err(DecodeError::Flawed { id, kind, flaw }) => {
+                self.count(kind);
+                return match flaw {
+                    Flaw::Malformed => {
+                        self.refuse(id, StatusCode::BadMessage, Cow::Borrowed("the packet is malformed"))
+                    }
+                    Flaw::Name(error) => self.reply(Reply::error(id, SessionError::from(error))),
+                };
             }
         };
-        let id = request.id;
-        match request.call {
+        let Request { id, kind, call } = request;
+        self.count(kind);
+        match call {
             Call::Handle(handle, call) => self.on_handle(id, handle, call).await,
             Call::CopyData(copy) => self.copy_data(id, copy),
             Call::Path(call) => {
                 let hold = self.hold(REQUEST_COST + frame.len())?;
                 // The other end lives as long as this one.
-                let _ = self.paths.send(PathWork::Job(PathJob { id, hold, call }));
+                let _ = self.paths.send(PathWork::Job(PathJob { id, hold, kind, call }));
                 Ok(())
             }
             Call::Immediate(call) => {
@@ -154,6 +162,12 @@ impl Reader {
 
     fn refuse(&self, id: u32, code: StatusCode, message: Cow<'static, str>) -> Result<(), Broken> {
         self.reply(Reply::Status { id, code, message })
+    }
+
+    fn count(&self, kind: RequestKind) {
+        if let Some(counter) = self.counters.get(kind.index()) {
+            counter.add(1);
+        }
     }
 
     async fn on_handle(&mut self, id: u32, number: HandleId, call: HandleCall) -> Result<(), Broken> {

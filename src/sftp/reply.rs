@@ -6,11 +6,10 @@ use std::time::SystemTime;
 use bytes::{BufMut, Bytes, BytesMut};
 use russh_sftp::protocol::StatusCode;
 
-use super::extension;
 use super::limits::MAX_MESSAGE;
 use super::request::HandleId;
 use super::wire::{length_of, packet, put_string};
-use super::{attributes, status};
+use super::{attributes, status, table};
 use crate::session::{Attributes, SessionError};
 
 /// The version that is spoken.
@@ -102,7 +101,7 @@ impl Reply {
     pub(super) fn size(&self) -> usize {
         const FIXED: usize = 32;
         match self {
-            Reply::Version => FIXED + extension::ADVERTISED.len() * 64,
+            Reply::Version => FIXED + table::advertised_extensions().count() * 64,
             Reply::Status { message, .. } => FIXED + message.len(),
             Reply::Handle { .. } => FIXED + 20,
             Reply::Data { data, .. } => FIXED + data.len(),
@@ -126,7 +125,7 @@ impl Reply {
             Reply::Version => {
                 out.put_u8(packet::VERSION);
                 out.put_u32(VERSION);
-                for (name, version) in extension::ADVERTISED {
+                for (name, version) in table::advertised_extensions() {
                     put_string(out, name.as_bytes());
                     put_string(out, version.as_bytes());
                 }

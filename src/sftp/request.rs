@@ -1,13 +1,14 @@
 //! What a client may ask: the requests of draft-ietf-secsh-filexfer-02 sections 4 to 6, decoded.
 //!
-//! Decoding is pure and total: any bytes give a request or an error that says which id to answer.
+//! Decoding is pure and total: any bytes give a request or an error that says which id to answer. Which decoder is whose
+//! request's stands in `table`.
 
 use bytes::Bytes;
 use russh_sftp::protocol::OpenFlags;
 
 use super::attributes;
 use super::check_file::CheckFile;
-use super::extension;
+use super::table::RequestKind;
 use super::wire::{Fields, packet};
 use crate::path::{LogicalPath, PathError};
 use crate::session::{AttributeChange, OpenMode};
@@ -28,6 +29,7 @@ pub(crate) enum Packet {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) id: u32,
+    pub(crate) kind: RequestKind,
     pub(crate) call: Call,
 }
 
@@ -127,10 +129,8 @@ pub(crate) enum ImmediateCall {
 pub(crate) enum DecodeError {
     /// It has no id, so it cannot be answered.
     NoId,
-    /// Its fields do not fill what they declare.
-    Malformed { id: u32 },
-    /// It names what cannot be a path.
-    Name { id: u32, error: PathError },
+    /// It is known what is asked, but not of what.
+    Flawed { id: u32, kind: RequestKind, flaw: Flaw },
 }
 
 impl HandleId {
@@ -155,10 +155,12 @@ impl HandleId {
     }
 }
 
-/// Why a payload is not what its type says; the id is added by [`Packet::decode`].
-#[derive(Debug)]
-pub(super) enum Flaw {
+/// Why a payload is not what its type says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    /// Its fields do not fill what they declare.
     Malformed,
+    /// It names what cannot be a path.
     Name(PathError),
 }
 
@@ -198,51 +200,63 @@ impl Packet {
         if kind == packet::INIT {
             return Ok(Packet::Init { version: id });
         }
-        match Call::decode(kind, &mut fields) {
-            Ok(call) => Ok(Packet::Request(Request { id, call })),
-            Err(Flaw::Malformed) => Err(DecodeError::Malformed { id }),
-            Err(Flaw::Name(error)) => Err(DecodeError::Name { id, error }),
+        let (kind, is_whole) = RequestKind::of(kind, &mut fields);
+        let call = if is_whole { kind.decode(&mut fields) } else { Err(Flaw::Malformed) };
+        match call {
+            Ok(call) => Ok(Packet::Request(Request { id, kind, call })),
+            Err(flaw) => Err(DecodeError::Flawed { id, kind, flaw }),
         }
     }
 }
 
-impl Call {
-    fn decode(kind: u8, fields: &mut Fields<'_>) -> Decoded<Call> {
-        Ok(match kind {
-            packet::OPEN => Call::Path(open(fields)?),
-            packet::CLOSE => Call::Handle(handle(fields)?, HandleCall::Close),
-            packet::READ => Call::Handle(
-                handle(fields)?,
-                HandleCall::Read { offset: need(fields.u64())?, length: need(fields.u32())? },
-            ),
-            packet::WRITE => Call::Handle(
-                handle(fields)?,
-                HandleCall::Write { offset: need(fields.u64())?, data: need(fields.slice())? },
-            ),
-            packet::LSTAT | packet::STAT => Call::Path(PathCall::Stat(path(fields)?)),
-            packet::FSTAT => Call::Handle(handle(fields)?, HandleCall::Stat),
-            packet::SETSTAT => Call::Path(set_stat(fields)?),
-            packet::FSETSTAT => Call::Handle(handle(fields)?, HandleCall::SetStat(need(attributes::decode(fields))?)),
-            packet::OPENDIR => Call::Path(PathCall::OpenDirectory(path(fields)?)),
-            packet::READDIR => Call::Handle(handle(fields)?, HandleCall::ReadDirectory),
-            packet::REMOVE => Call::Path(PathCall::Remove(path(fields)?)),
-            packet::MKDIR => {
-                let path = path(fields)?;
-                let change = need(attributes::decode(fields))?;
-                Call::Path(PathCall::MakeDirectory(path, AttributeChange { size: None, ..change }))
-            }
-            packet::RMDIR => Call::Path(PathCall::RemoveDirectory(path(fields)?)),
-            packet::REALPATH => Call::Immediate(ImmediateCall::RealPath(path(fields)?)),
-            packet::RENAME => Call::Path(rename(fields, false)?),
-            packet::READLINK => {
-                path(fields)?;
-                Call::Immediate(ImmediateCall::ReadLink)
-            }
-            packet::SYMLINK => Call::Path(link(fields, true)?),
-            packet::EXTENDED => extension::decode(fields)?,
-            _ => Call::Immediate(ImmediateCall::Unsupported),
-        })
-    }
+/// READ.
+pub(super) fn read(fields: &mut Fields<'_>) -> Decoded<HandleCall> {
+    Ok(HandleCall::Read { offset: need(fields.u64())?, length: need(fields.u32())? })
+}
+
+/// WRITE.
+pub(super) fn write(fields: &mut Fields<'_>) -> Decoded<HandleCall> {
+    Ok(HandleCall::Write { offset: need(fields.u64())?, data: need(fields.slice())? })
+}
+
+/// STAT and LSTAT.
+pub(super) fn stat(fields: &mut Fields<'_>) -> Decoded<PathCall> {
+    Ok(PathCall::Stat(path(fields)?))
+}
+
+/// FSETSTAT.
+pub(super) fn set_open_stat(fields: &mut Fields<'_>) -> Decoded<HandleCall> {
+    Ok(HandleCall::SetStat(need(attributes::decode(fields))?))
+}
+
+/// OPENDIR.
+pub(super) fn open_directory(fields: &mut Fields<'_>) -> Decoded<PathCall> {
+    Ok(PathCall::OpenDirectory(path(fields)?))
+}
+
+/// REMOVE.
+pub(super) fn remove(fields: &mut Fields<'_>) -> Decoded<PathCall> {
+    Ok(PathCall::Remove(path(fields)?))
+}
+
+/// MKDIR.
+pub(super) fn make_directory(fields: &mut Fields<'_>) -> Decoded<PathCall> {
+    Ok(PathCall::MakeDirectory(path(fields)?, need(attributes::decode(fields))?))
+}
+
+/// RMDIR.
+pub(super) fn remove_directory(fields: &mut Fields<'_>) -> Decoded<PathCall> {
+    Ok(PathCall::RemoveDirectory(path(fields)?))
+}
+
+/// REALPATH.
+pub(super) fn real_path(fields: &mut Fields<'_>) -> Decoded<ImmediateCall> {
+    Ok(ImmediateCall::RealPath(path(fields)?))
+}
+
+/// READLINK.
+pub(super) fn read_link(fields: &mut Fields<'_>) -> Decoded<ImmediateCall> {
+    path(fields).map(|_| ImmediateCall::ReadLink)
 }
 
 /// SETSTAT, and `lsetstat@openssh.com`.
@@ -263,7 +277,8 @@ pub(super) fn link(fields: &mut Fields<'_>, symbolic: bool) -> Decoded<PathCall>
     Ok(PathCall::Link { target, link: path(fields)?, symbolic })
 }
 
-fn open(fields: &mut Fields<'_>) -> Decoded<PathCall> {
+/// OPEN.
+pub(super) fn open(fields: &mut Fields<'_>) -> Decoded<PathCall> {
     let path = path(fields)?;
     let flags = OpenFlags::from_bits_truncate(need(fields.u32())?);
     let change = need(attributes::decode(fields))?;

@@ -202,3 +202,21 @@ fn tune(socket: &TcpStream) {
         tracing::debug!(error, "a socket could not be tuned");
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_vanished_host_is_noticed_after_five_minutes() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (socket, _) = listener.accept().await.unwrap();
+        tune(&socket);
+        assert!(socket.nodelay().unwrap() && sockopt::socket_keepalive(&socket).unwrap());
+        let probes = sockopt::tcp_keepcnt(&socket).unwrap();
+        let silence = sockopt::tcp_keepidle(&socket).unwrap() + probes * sockopt::tcp_keepintvl(&socket).unwrap();
+        assert_eq!(silence, Duration::from_secs(5 * 60));
+    }
+}

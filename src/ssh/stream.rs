@@ -120,6 +120,8 @@ pub(super) struct WatchedStream<S> {
     has_read: bool,
     reads_along: bool,
     writes_along: bool,
+    /// The client has closed its half while it took nothing: what is still written has nobody to go to.
+    takes_no_more: bool,
 }
 
 impl<S> WatchedStream<S> {
@@ -135,6 +137,7 @@ impl<S> WatchedStream<S> {
             has_read: false,
             reads_along: true,
             writes_along: true,
+            takes_no_more: false,
         };
         let start = read.len().min(READ_BUFFER);
         stream.buffer[..start].copy_from_slice(&read[..start]);
@@ -166,6 +169,27 @@ impl<S> WatchedStream<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> WatchedStream<S> {
+    /// Takes what comes into the buffer while a write waits: the SSH library reads nothing then, and would not learn that the
+    /// client has closed its half. Once it has, the rest of what it sent is still to be read.
+    fn read_ahead(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        }
+        while self.end < self.buffer.len() && !self.takes_no_more {
+            let from = self.end;
+            let mut space = ReadBuf::new(&mut self.buffer[from..]);
+            if Pin::new(&mut self.socket).poll_read(cx, &mut space)?.is_pending() {
+                break;
+            }
+            self.end += space.filled().len();
+            self.takes_no_more = self.end == from;
+            self.count_in(from, self.end);
+        }
+        Ok(())
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, wanted: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
@@ -184,18 +208,27 @@ impl<S: AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.line.check_alive(cx)?;
-        let written = ready!(Pin::new(&mut this.socket).poll_write(cx, data))?;
-        this.count_out(&data[..written]);
-        Poll::Ready(Ok(written))
+        if !this.takes_no_more {
+            if let Poll::Ready(written) = Pin::new(&mut this.socket).poll_write(cx, data) {
+                let written = written?;
+                this.count_out(&data[..written]);
+                return Poll::Ready(Ok(written));
+            }
+            this.read_ahead(cx)?;
+        }
+        if this.takes_no_more { Poll::Ready(Ok(data.len())) } else { Poll::Pending }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.line.check_alive(cx)?;
+        if this.takes_no_more {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut this.socket).poll_flush(cx)
     }
 
@@ -246,6 +279,44 @@ mod tests {
         stream.read_exact(&mut all).await.unwrap();
         assert_eq!(&all, b"SSH-2.0-early\r\nlate");
         assert_eq!(line.bytes_in(), 19);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_closes_its_half_and_takes_nothing_stops_no_write() {
+        let (near, mut far) = tokio::io::duplex(64);
+        let (mut stream, line) = WatchedStream::new(near, &[]);
+        let writing = tokio::spawn(async move {
+            stream.write_all(&[7; 1000]).await.unwrap();
+            stream.flush().await.unwrap();
+            let mut rest = Vec::new();
+            stream.read_to_end(&mut rest).await.unwrap();
+            rest
+        });
+        far.write_all(b"the last").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(!writing.is_finished(), "while its half is open, it is waited for");
+        far.write_all(b" words").await.unwrap();
+        far.shutdown().await.unwrap();
+        let rest = tokio::time::timeout(Duration::from_secs(5), writing).await.unwrap().unwrap();
+        assert_eq!(rest, b"the last words", "what it asked before is still read");
+        assert_eq!((line.bytes_in(), line.bytes_out()), (14, 64));
+    }
+
+    #[tokio::test]
+    async fn what_is_read_ahead_stays_within_the_buffer() {
+        let (near, mut far) = tokio::io::duplex(4 * READ_BUFFER);
+        let (mut stream, line) = WatchedStream::new(near, &[]);
+        let sent: Vec<u8> = (0..3 * READ_BUFFER).map(|n| (n % 251) as u8).collect();
+        far.write_all(&sent).await.unwrap();
+        let mut answers = vec![7; 5 * READ_BUFFER];
+        let waits = tokio::time::timeout(Duration::from_millis(50), stream.write_all(&answers)).await;
+        assert!(waits.is_err() && line.bytes_in() == READ_BUFFER as u64, "{} bytes were read", line.bytes_in());
+        // It goes on where it was when the client takes something.
+        answers.truncate(4 * READ_BUFFER);
+        far.read_exact(&mut answers).await.unwrap();
+        let mut read = vec![0; sent.len()];
+        stream.read_exact(&mut read).await.unwrap();
+        assert_eq!(read, sent);
     }
 
     #[tokio::test]

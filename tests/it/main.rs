@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod activity;
 mod arrivals;
 mod audit_anchor;
 mod audit_chain;

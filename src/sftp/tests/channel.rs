@@ -374,26 +374,6 @@ async fn names_of_others_are_not_told() {
 }
 
 #[tokio::test]
-async fn attributes_that_are_not_kept_are_reported_as_ignored() {
-    let home = Home::open().await;
-    let mut client = Client::start(home.session()).await;
-    // A size, an owner, a mode and times.
-    let all = [0x0f, 0, 9, 7, 7, 0o600, 1_500_000_000, 1_500_000_000].map(u32::to_be_bytes).concat();
-    let handle = client.call(3, &[&string("/f"), &PUT.to_be_bytes(), &all]).await;
-    assert_eq!(client.call(4, &[&string(handle.string())]).await.status(), OK);
-    assert_eq!(client.call(14, &[&string("/d"), &all]).await.status(), OK);
-    assert_eq!(client.call(9, &[&string("/f"), &all]).await.status(), OK);
-    let message = |activity: &str| home.sink().of(activity)[0]["message"].clone();
-    assert_eq!(message("OPEN"), "ignored: mode, owner", "a size in OPEN is what the client expects to send");
-    assert_eq!(message("MKDIR"), "ignored: mode, owner, mtime");
-    assert_eq!(message("SETSTAT"), "ignored: mode, owner");
-    // What is honoured: the time of OPEN and of SETSTAT, and the size of SETSTAT.
-    let found = home.store().stat(&crate::stores::Key::parse("f").unwrap()).await.unwrap();
-    let seconds = found.mtime.unwrap().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    assert_eq!((found.size, seconds), (9, 1_500_000_000));
-}
-
-#[tokio::test]
 async fn copy_data_keeps_its_place_on_both_handles() {
     let home = Home::open().await;
     let mut client = Client::start(home.session()).await;

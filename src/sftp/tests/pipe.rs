@@ -244,7 +244,12 @@ impl Client {
 
     /// How the server ended it.
     pub(super) async fn ended(&mut self) -> Ended {
-        timeout(PATIENCE, &mut self.server).await.expect("the channel does not end").unwrap()
+        self.ended_within(PATIENCE).await
+    }
+
+    /// How the server ended it, in this time.
+    pub(super) async fn ended_within(&mut self, limit: Duration) -> Ended {
+        timeout(limit, &mut self.server).await.expect("the channel does not end").unwrap()
     }
 
     /// As a connection that is killed: everything of the channel is dropped at once.

@@ -1,5 +1,6 @@
 //! Every request, byte by byte.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -7,10 +8,13 @@ use bytes::Bytes;
 use super::{payload, string};
 use crate::path::{LogicalPath, PathError};
 use crate::session::{AttributeChange, OpenMode};
+use crate::sftp::check_file::CheckFile;
 use crate::sftp::limits::MAX_IDS;
 use crate::sftp::request::{
-    Call, CopyData, DecodeError, HandleCall, HandleId, ImmediateCall, Packet, PathCall, Request,
+    Call, CopyData, DecodeError, Flaw, HandleCall, HandleId, ImmediateCall, Packet, PathCall, Request,
 };
+use crate::sftp::table::RequestKind;
+use crate::sftp::wire::Fields;
 
 const NO_ATTRIBUTES: &[u8] = &[0, 0, 0, 0];
 const MODE_AND_TIMES: &[u8] = &[0, 0, 0, 0x0c, 0, 0, 0x81, 0xa4, 0, 0, 0, 1, 0, 0, 0, 2];
@@ -23,6 +27,22 @@ fn decode(payload: Vec<u8>) -> Result<Packet, DecodeError> {
     Packet::decode(&Bytes::from(payload))
 }
 
+/// What is asked, if the packet is a request.
+fn call(payload: Vec<u8>) -> Call {
+    match decode(payload) {
+        Ok(Packet::Request(Request { call, .. })) => call,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The id and the flaw of a packet that is no request.
+fn flaw(payload: Vec<u8>) -> (u32, Flaw) {
+    match decode(payload) {
+        Err(DecodeError::Flawed { id, flaw, .. }) => (id, flaw),
+        other => panic!("{other:?}"),
+    }
+}
+
 fn mode_and_times() -> AttributeChange {
     AttributeChange {
         mtime: Some(UNIX_EPOCH + Duration::from_secs(2)),
@@ -31,8 +51,14 @@ fn mode_and_times() -> AttributeChange {
     }
 }
 
+/// The digests of blocks of 256 bytes of a whole file.
+fn md5(is_named: bool) -> CheckFile {
+    let fields = Bytes::from([string("md5"), vec![0; 16], 256u32.to_be_bytes().to_vec()].concat());
+    CheckFile::decode(&mut Fields::new(&fields), is_named).unwrap()
+}
+
 /// Each request as it goes over the wire, and what it says.
-fn golden() -> Vec<(u8, Vec<Vec<u8>>, Call)> {
+pub(super) fn golden() -> Vec<(u8, Vec<Vec<u8>>, Call)> {
     let seven = HandleId::new(7);
     let plain = AttributeChange::default();
     let h = || string("7");
@@ -67,7 +93,7 @@ fn golden() -> Vec<(u8, Vec<Vec<u8>>, Call)> {
         (8, vec![h()], on_handle(HandleCall::Stat)),
         (9, vec![string("/x"), MODE_AND_TIMES.to_vec()], Call::Path(PathCall::SetStat(path("/x"), mode_and_times()))),
         (10, vec![h(), MODE_AND_TIMES.to_vec()], on_handle(HandleCall::SetStat(mode_and_times()))),
-        (11, vec![string("")], Call::Path(PathCall::OpenDirectory(path("/")))),
+        (11, vec![string("/o")], Call::Path(PathCall::OpenDirectory(path("/o")))),
         (12, vec![h()], on_handle(HandleCall::ReadDirectory)),
         (13, vec![string("/é")], Call::Path(PathCall::Remove(path("/é")))),
         (14, vec![string("/d"), NO_ATTRIBUTES.to_vec()], Call::Path(PathCall::MakeDirectory(path("/d"), plain))),
@@ -121,6 +147,21 @@ fn golden() -> Vec<(u8, Vec<Vec<u8>>, Call)> {
         ),
         (
             200,
+            extended("check-file-name", &[&string("/x"), &string("md5"), &[0; 16], &256u32.to_be_bytes()]),
+            Call::Path(PathCall::Check(path("/x"), md5(false))),
+        ),
+        (
+            200,
+            extended("check-file-handle", &[&h(), &string("md5"), &[0; 16], &256u32.to_be_bytes()]),
+            on_handle(HandleCall::Check(md5(false))),
+        ),
+        (
+            200,
+            extended("check-file", &[&h(), &string("md5"), &[0; 16], &256u32.to_be_bytes()]),
+            on_handle(HandleCall::Check(md5(true))),
+        ),
+        (
+            200,
             extended("home-directory", &[&string("ann")]),
             Call::Immediate(ImmediateCall::HomeDirectory(Bytes::from_static(b"ann"))),
         ),
@@ -138,12 +179,17 @@ fn golden() -> Vec<(u8, Vec<Vec<u8>>, Call)> {
 
 #[test]
 fn every_request_is_decoded() {
-    for (kind, fields, call) in golden() {
+    let mut seen = BTreeSet::new();
+    for (number, fields, wanted) in golden() {
         let fields: Vec<&[u8]> = fields.iter().map(Vec::as_slice).collect();
-        let raw = payload(kind, 0xdead_beef, &fields);
-        let wanted = format!("{call:?}");
-        assert_eq!(decode(raw), Ok(Packet::Request(Request { id: 0xdead_beef, call })), "{kind}: {wanted}");
+        let Ok(Packet::Request(Request { id, kind, call })) = decode(payload(number, 0xdead_beef, &fields)) else {
+            panic!("{number}: {wanted:?}");
+        };
+        assert_eq!((id, &call), (0xdead_beef, &wanted), "{number}");
+        seen.insert(kind.line().name);
     }
+    let all: BTreeSet<_> = RequestKind::all().map(|kind| kind.line().name).collect();
+    assert_eq!(seen, all, "every line of the table is tried");
 }
 
 #[test]
@@ -155,18 +201,22 @@ fn every_request_that_is_cut_short_is_malformed_and_its_id_is_known() {
         let fields: Vec<&[u8]> = fields.iter().map(Vec::as_slice).collect();
         let raw = payload(kind, 9, &fields);
         for length in 0..raw.len() {
-            let error = if length < 5 { DecodeError::NoId } else { DecodeError::Malformed { id: 9 } };
-            assert_eq!(decode(raw[..length].to_vec()), Err(error), "{call:?} cut to {length} bytes");
+            let cut = raw[..length].to_vec();
+            if length < 5 {
+                assert_eq!(decode(cut), Err(DecodeError::NoId), "{call:?} cut to {length} bytes");
+            } else {
+                assert_eq!(flaw(cut), (9, Flaw::Malformed), "{call:?} cut to {length} bytes");
+            }
         }
     }
 }
 
 #[test]
 fn every_request_takes_bytes_after_its_last_field() {
-    for (kind, mut fields, call) in golden() {
+    for (number, mut fields, wanted) in golden() {
         fields.push(vec![0; 3]);
         let fields: Vec<&[u8]> = fields.iter().map(Vec::as_slice).collect();
-        assert_eq!(decode(payload(kind, 9, &fields)), Ok(Packet::Request(Request { id: 9, call })));
+        assert_eq!(call(payload(number, 9, &fields)), wanted);
     }
 }
 
@@ -177,26 +227,66 @@ fn init_has_a_version_where_others_have_an_id() {
     assert_eq!(decode(vec![1, 0, 0, 3]), Err(DecodeError::NoId));
 }
 
+/// Wherever a path stands in a request, as the first or as the second.
 #[test]
 fn names_that_cannot_be_are_told_from_broken_packets() {
-    for (name, error) in [
-        (&b"/a\xff"[..], PathError::NotUtf8),
+    let long = vec![b'x'; 256];
+    let deep = [b'/', b'x'].repeat(513);
+    let wrong: [(&[u8], PathError); 8] = [
+        (b"/a\xff", PathError::NotUtf8),
+        (b"\xc3/x", PathError::NotUtf8),
+        (b"/\xed\xa0\x80", PathError::NotUtf8),
+        (b"/\xc0\xaf", PathError::NotUtf8),
         (b"/a\0", PathError::ControlCharacter(0)),
-        (&[b'x'; 256], PathError::ComponentTooLong),
-    ] {
-        for kind in [7, 11, 13, 15, 16, 17, 19] {
-            let raw = payload(kind, 5, &[&string(name)]);
-            assert_eq!(decode(raw), Err(DecodeError::Name { id: 5, error }), "type {kind}");
+        (b"/a\n", PathError::ControlCharacter(b'\n')),
+        (&long, PathError::ComponentTooLong),
+        (&deep, PathError::TooLong),
+    ];
+    let paths: BTreeSet<Vec<u8>> =
+        ["/x", "/a", "/b", "a/../b", "/d", "/é", "/link", "/new", "/o", "x/~", "."].map(string).into();
+    let mut places = 0;
+    for (name, error) in wrong {
+        for (number, fields, call) in golden() {
+            if matches!(call, Call::Immediate(ImmediateCall::Unsupported)) {
+                continue;
+            }
+            for place in (0..fields.len()).filter(|place| paths.contains(&fields[*place])) {
+                let mut fields = fields.clone();
+                fields[place] = string(name);
+                let fields: Vec<&[u8]> = fields.iter().map(Vec::as_slice).collect();
+                assert_eq!(flaw(payload(number, 5, &fields)), (5, Flaw::Name(error)), "{call:?}, field {place}");
+                places += 1;
+            }
         }
     }
+    assert_eq!(places, wrong.len() * 20, "a place for a path was missed");
+    // After `~name`, too.
+    let home = [string("expand-path@openssh.com"), string(b"~ann/\xff")].concat();
+    assert_eq!(flaw(payload(200, 5, &[&home])), (5, Flaw::Name(PathError::NotUtf8)));
+}
+
+/// What is no path may hold any bytes: it is compared, or told as it is.
+#[test]
+fn strings_that_are_no_paths_need_not_be_text() {
+    let raw = string(b"\xff\0\xfe");
+    let nobody = Call::Handle(HandleId::new(0), HandleCall::Close);
+    assert_eq!(call(payload(4, 1, &[&raw])), nobody, "a handle");
+    assert_eq!(call(payload(200, 1, &[&raw, &raw])), Call::Immediate(ImmediateCall::Unsupported), "an extension");
+    let target = Bytes::from_static(b"\xff\0\xfe");
+    let link = PathCall::Link { target: target.clone(), link: path("/l"), symbolic: true };
+    assert_eq!(call(payload(20, 1, &[&raw, &string("/l")])), Call::Path(link), "the target of a link");
+    let of = call(payload(200, 1, &[&string("home-directory"), &raw]));
+    assert_eq!(of, Call::Immediate(ImmediateCall::HomeDirectory(target)), "a user");
+    let list = payload(200, 1, &[&string("check-file-name"), &string("/x"), &string(b"\xff,md5"), &[0; 20]]);
+    assert!(matches!(call(list), Call::Path(PathCall::Check(..))), "a list of digests");
 }
 
 #[test]
 fn open_flags_are_those_of_the_draft() {
     let mode_of = |flags: u32| {
         let raw = payload(3, 1, &[&string("/f"), &flags.to_be_bytes(), NO_ATTRIBUTES]);
-        match decode(raw) {
-            Ok(Packet::Request(Request { call: Call::Path(PathCall::Open { mode, .. }), .. })) => mode,
+        match call(raw) {
+            Call::Path(PathCall::Open { mode, .. }) => mode,
             other => panic!("{other:?}"),
         }
     };
@@ -214,13 +304,11 @@ fn open_flags_are_those_of_the_draft() {
 }
 
 #[test]
-fn a_size_in_open_and_mkdir_changes_nothing() {
+fn a_size_in_open_is_only_what_the_client_expects() {
     let size = [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9];
-    let open = decode(payload(3, 1, &[&string("/f"), &[0, 0, 0, 2], &size]));
-    let mkdir = decode(payload(14, 1, &[&string("/f"), &size]));
-    for decoded in [open, mkdir] {
-        let text = format!("{decoded:?}");
-        assert!(text.contains("size: None"), "{text}");
+    match call(payload(3, 1, &[&string("/f"), &[0, 0, 0, 2], &size])) {
+        Call::Path(PathCall::Open { attributes, .. }) => assert_eq!(attributes, AttributeChange::default()),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -228,13 +316,9 @@ fn a_size_in_open_and_mkdir_changes_nothing() {
 fn only_the_text_that_was_given_is_a_handle() {
     let seven = Call::Handle(HandleId::new(7), HandleCall::Close);
     for text in ["", "07", "+7", " 7", "7 ", "7\0", "x", "18446744073709551616", "777777777777777777777777"] {
-        match decode(payload(4, 1, &[&string(text)])) {
-            Ok(Packet::Request(request)) => {
-                assert_ne!(request.call, seven, "{text:?}");
-                assert_eq!(request.call, Call::Handle(HandleId::new(0), HandleCall::Close), "{text:?}");
-            }
-            other => panic!("{other:?}"),
-        }
+        let close = call(payload(4, 1, &[&string(text)]));
+        assert_ne!(close, seven, "{text:?}");
+        assert_eq!(close, Call::Handle(HandleId::new(0), HandleCall::Close), "{text:?}");
     }
     assert_eq!(HandleId::new(u64::MAX).text().len(), 20);
 }
@@ -246,7 +330,6 @@ fn a_list_of_ids_is_bounded() {
     let more = string(vec![0; MAX_IDS * 4 + 4]);
     assert!(decode(payload(200, 1, &[&extension, &most, &most])).is_ok());
     for (users, groups) in [(&more, &most), (&most, &more), (&string([0; 5]), &most)] {
-        let decoded = decode(payload(200, 1, &[&extension, users, groups]));
-        assert_eq!(decoded, Err(DecodeError::Malformed { id: 1 }));
+        assert_eq!(flaw(payload(200, 1, &[&extension, users, groups])), (1, Flaw::Malformed));
     }
 }

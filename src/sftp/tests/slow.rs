@@ -1,6 +1,7 @@
 //! A store that is far away: what is asked at once costs its time once.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -17,13 +18,16 @@ use crate::stores::{
 
 const DELAY: Duration = Duration::from_millis(100);
 
-/// A memory store whose every request takes [`DELAY`].
+/// A memory store whose every request takes [`DELAY`], until it is lost.
 #[derive(Debug)]
-struct FarAway(Arc<dyn Store>);
+struct FarAway(Arc<dyn Store>, Arc<AtomicBool>);
 
 impl FarAway {
     async fn reach(&self) -> &dyn Store {
         tokio::time::sleep(DELAY).await;
+        if self.1.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         &*self.0
     }
 }
@@ -81,9 +85,15 @@ impl Store for FarAway {
 }
 
 async fn far_home() -> Home {
+    losable_home().await.0
+}
+
+/// A home, and what makes its store answer no more.
+async fn losable_home() -> (Home, Arc<AtomicBool>) {
     let settings = stores::Settings { name: "far".into(), url: "memory:///".into(), options: Vec::new() };
-    let store = Arc::new(FarAway(stores::open(&settings).unwrap()));
-    Home::over(store, &[("/", "", Permissions::READ_WRITE)]).await
+    let lost = Arc::new(AtomicBool::new(false));
+    let store = Arc::new(FarAway(stores::open(&settings).unwrap(), Arc::clone(&lost)));
+    (Home::over(store, &[("/", "", Permissions::READ_WRITE)]).await, lost)
 }
 
 #[tokio::test]
@@ -148,4 +158,50 @@ async fn requests_that_do_not_matter_to_one_another_share_the_way() {
     }
     // One after the other, each upload costs at least a put: 20 delays for these, 20 more for looking first.
     assert!(started.elapsed() < DELAY * 40, "with twenty uploads it took {:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn a_request_that_waits_holds_up_no_others() {
+    let home = far_home().await;
+    let mut client = Client::start(home.session()).await;
+    client.put("/a", b"data").await;
+    let handle = string(client.call(3, &[&string("/a"), &[0, 0, 0, 0x1a], &[0; 4]]).await.string());
+    assert_eq!(client.call(6, &[&handle, &[0; 8], &string("new")]).await.status(), 0);
+    let closed = client.ask(4, &[&handle]).await;
+    // WinSCP's way: they wait for the CLOSE, one after the other. What comes behind them is elsewhere.
+    let renamed = client.ask(18, &[&string("/a"), &string("/b")]).await;
+    let seen = client.ask(17, &[&string("/b")]).await;
+    let elsewhere = client.ask(17, &[&string("/none")]).await;
+    assert_eq!(client.answer().await.id, elsewhere, "one look at the store, beside a put, a rename and a look");
+    for id in [closed, renamed] {
+        assert_eq!(client.answer_to(id).await.status(), 0);
+    }
+    assert_eq!(client.answer_to(seen).await.kind, 105);
+}
+
+#[tokio::test]
+async fn what_a_store_never_answers_ends_half_a_minute_after_the_client() {
+    let (home, lost) = losable_home().await;
+    let mut client = Client::start(home.session()).await;
+    let (closing, open) = (client.open("/closing", 0x1a).await, client.open("/open", 0x1a).await);
+    for handle in [&closing, &open] {
+        assert_eq!(client.call(6, &[handle, &[0; 8], &string("data")]).await.status(), 0);
+    }
+    lost.store(true, Ordering::Relaxed);
+    client.ask(4, &[&closing]).await;
+    client.ask(13, &[&string("/other")]).await;
+    tokio::time::sleep(DELAY * 5).await;
+    let left = Instant::now();
+    client.eof();
+    client.ended_within(Duration::from_secs(60)).await;
+    let took = left.elapsed();
+    assert!((Duration::from_secs(29)..Duration::from_secs(40)).contains(&took), "it took {took:?}");
+    home.login().transfers_ended_within(Duration::from_secs(5)).await;
+    let events = home.events();
+    let ends: Vec<_> = events[2..].iter().map(|event| (&event["activity-type"], &event["logical-path"])).collect();
+    for wanted in [("PARTIAL_CLOSE", "/open"), ("DELETE", "/other")] {
+        let count = ends.iter().filter(|(activity, path)| *activity == wanted.0 && *path == wanted.1).count();
+        assert_eq!(count, 1, "{wanted:?} in {ends:?}");
+    }
+    assert!(events[2..].iter().all(|event| event["status"] == "failure"), "{events:?}");
 }
