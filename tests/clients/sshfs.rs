@@ -109,6 +109,11 @@ fn sshfs() {
     assert_same_tree(&place.root.join("tree"), &tree);
     assert_same_tree(&at.join("tree"), &tree);
 
+    // Opened to be read, and made if it is not there.
+    run(program("flock").arg(at.join("lock")).arg("true")).succeeded();
+    assert_eq!(fs::metadata(place.root.join("lock")).expect("the file was made").len(), 0);
+    fs::remove_file(at.join("lock")).unwrap();
+
     // In the middle, at the end, and shorter.
     let mut expected = noise(300_000, 9);
     fs::write(at.join("edited"), &expected).unwrap();
