@@ -55,6 +55,8 @@ impl OpenMode {
 pub struct Transfer {
     file: Option<File>,
     account: Account,
+    /// CLOSE has begun and is not on record yet.
+    is_closing: bool,
 }
 
 #[derive(Debug)]
@@ -107,7 +109,7 @@ impl Session {
             attributes.mtime.inspect(|mtime| account.progress.set_mtime(*mtime));
             self.login.uploads().begin(path, &account.progress);
         }
-        Ok(Transfer { file: Some(file), account })
+        Ok(Transfer { file: Some(file), account, is_closing: false })
     }
 
     async fn open_file(&self, path: &LogicalPath, mode: OpenMode) -> SessionResult<File> {
@@ -307,6 +309,7 @@ impl Transfer {
     pub async fn close(mut self) -> SessionResult<()> {
         let session = self.account.session.clone();
         let _busy = session.login.busy();
+        self.is_closing = self.file.is_some();
         let (result, etag) = match self.file.take() {
             Some(File::Write(mut writer)) => {
                 if let Some(mtime) = self.account.progress.wanted_mtime() {
@@ -333,6 +336,7 @@ impl Transfer {
             self.account.count_file();
         }
         let end = self.account.end(outcome, etag, true);
+        self.is_closing = false;
         session.recorder().record(&session.origin, Activity::Close(end)).await?;
         result.map(|_| ())
     }
@@ -347,13 +351,21 @@ impl Transfer {
 
 impl Drop for Transfer {
     fn drop(&mut self) {
-        let Some(file) = self.file.take() else { return };
+        let file = self.file.take();
+        if file.is_none() && !self.is_closing {
+            return;
+        }
         let Ok(runtime) = Handle::try_current() else {
             tracing::error!(path = %self.account.path, "a transfer was dropped outside the runtime; its end is not recorded");
             return;
         };
         let mut account = self.account.detached();
-        runtime.spawn(async move { account.cut_off(file, "the connection ended with the file open").await });
+        runtime.spawn(async move {
+            match file {
+                Some(file) => account.cut_off(file, "the connection ended with the file open").await,
+                None => account.cut_off_in_close().await,
+            }
+        });
     }
 }
 

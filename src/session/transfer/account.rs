@@ -161,6 +161,16 @@ impl Account {
                 Err(error) => (Outcome::Failure(format!("{why}; {}", SessionError::from(error).chain())), None),
             },
         };
+        self.record_cut_off(outcome, etag).await;
+    }
+
+    /// Ends a file that the store had been asked to publish and has not answered, and records it.
+    pub(super) async fn cut_off_in_close(&mut self) {
+        let why = "the connection ended before the store had answered; whether the file was published is not known";
+        self.record_cut_off(Outcome::Failure(why.to_owned()), None).await;
+    }
+
+    async fn record_cut_off(&mut self, outcome: Outcome, etag: Option<String>) {
         let end = self.end(outcome, etag, false);
         let session = &self.session;
         if let Err(error) = session.recorder().record(&session.origin, Activity::PartialClose(end)).await {
