@@ -3,7 +3,7 @@
 
 use crate::curl::{Curl, place_for_curl};
 use crate::filezilla::filezilla_at;
-use crate::java::jsch_at;
+use crate::java::{jsch_at, mina_at};
 use crate::lftp::Lftp;
 use crate::node::node_at;
 use crate::openssh::Scp;
@@ -277,6 +277,29 @@ fn jsch_throws_the_status_and_the_sentence() {
     let jsch = jsch_at(&place);
     check_library(&place, &jsch, ["2", "3", "4"]);
     jsch.finish();
+    place.gateway.stop();
+}
+
+/// Java's own exceptions where there are any, else the status.
+#[test]
+fn mina_sshd_throws_what_java_programs_expect() {
+    let place = place();
+    prepare(&place);
+    let mina = mina_at(&place);
+    for (words, kind, message) in [
+        (&["put", SMALL_FILE, "/read-only/new"] as &[&str], "3", "/read-only/new: permission denied"),
+        (&["get", "/missing", "/dev/null"], "NoSuchFileException", "/missing"),
+        (&["mkdir", "/folder"], "FileAlreadyExistsException", "/folder"),
+        (&["rmdir", "/folder"], "4", "/folder: the directory is not empty"),
+        (&["rename", "/one", "/two"], "FileAlreadyExistsException", "/two"),
+        (&["remove", "/missing"], "NoSuchFileException", "/missing"),
+        (&["remove", "/read-only/there"], "3", "/read-only/there: permission denied"),
+    ] {
+        let thrown = mina.fail(words);
+        assert!(thrown.kind == kind && thrown.message.contains(message), "{words:?}: {thrown:?}");
+    }
+    mina.finish();
+    assert_unchanged(&place);
     place.gateway.stop();
 }
 

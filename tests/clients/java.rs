@@ -1,22 +1,36 @@
-//! JSch, which most Java programs that speak SFTP use.
+//! JSch, which most Java programs that speak SFTP use, and Apache MINA SSHD.
 
 use std::path::Path;
+use std::process::Command;
 
 use crate::checks::{
-    LARGE, check_download_time, check_files, check_names, check_resume, check_trees, check_upload_time, text,
+    LARGE, check_download_time, check_files, check_names, check_resume, check_times, check_trees, check_upload_time,
+    text,
 };
 use crate::place::{Place, on_each_store};
 use crate::scripted::Scripted;
 use crate::support::data::write_noise;
 use crate::support::process::{program, tool};
 
-pub fn jsch_at(place: &Place) -> Scripted {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/JschClient.java");
+fn java(source: &str) -> Command {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(source);
     let mut command = program("java");
     // Names are UTF-8 whatever the locale is.
     command.args(["-Dfile.encoding=UTF-8", "-Dsun.jnu.encoding=UTF-8"]).env("LC_ALL", "C.UTF-8");
-    command.arg("-cp").arg(tool("java/jsch.jar")).arg(source);
+    let jars = ["jsch", "sshd-osgi", "sshd-sftp", "slf4j-api", "jcl-over-slf4j"];
+    let jars = jars.map(|jar| text(&tool(&format!("java/{jar}.jar"))).to_owned());
+    command.arg("-cp").arg(jars.join(":")).arg(source);
+    command
+}
+
+pub fn jsch_at(place: &Place) -> Scripted {
+    let mut command = java("JschClient.java");
     Scripted::start(command.args([&place.port(), "alice"]).arg(&place.key.private).arg(place.gateway.known_hosts()))
+}
+
+pub fn mina_at(place: &Place) -> Scripted {
+    let mut command = java("MinaClient.java");
+    Scripted::start(command.args([&place.port(), "alice"]).arg(&place.second_key.private))
 }
 
 #[test]
@@ -42,6 +56,24 @@ fn jsch() {
         jsch.run(&["mget", "/app*", text(&folder)]);
         assert_eq!(std::fs::read(folder.join("appended")).unwrap(), b"some more");
         jsch.finish();
+        place.assert_all_closed();
+    });
+}
+
+#[test]
+fn mina_sshd() {
+    on_each_store(|place| {
+        let mina = mina_at(place);
+        check_files(place, &mina);
+        check_trees(place, &mina);
+        check_names(place, &mina);
+        check_resume(place, &mina);
+        check_times(place, &mina);
+        mina.run(&["random", "/random"]);
+        place.assert_holds_bytes("random", b"012XX5");
+        mina.run(&["streams", "/streams"]);
+        assert!(place.has("streams.replaced") && !place.has("streams"));
+        mina.finish();
         place.assert_all_closed();
     });
 }

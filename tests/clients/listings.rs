@@ -3,7 +3,7 @@
 use crate::checks::Names;
 use crate::curl::{Curl, place_for_curl};
 use crate::filezilla::filezilla_at;
-use crate::java::jsch_at;
+use crate::java::{jsch_at, mina_at};
 use crate::lftp::Lftp;
 use crate::node::node_at;
 use crate::openssh::Sftp;
@@ -37,6 +37,7 @@ fn check_all(place: &Place) {
     check("asyncssh", &asyncssh_at(place));
     check("ssh2", &node_at(place));
     check("jsch", &jsch_at(place));
+    check("mina", &mina_at(place));
     check("filezilla", &filezilla_at(place));
 }
 

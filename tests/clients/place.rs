@@ -36,6 +36,8 @@ pub struct Place {
     pub setup: Setup,
     pub gateway: Gateway,
     pub key: Key,
+    /// Of another kind, for a client that does not know Ed25519.
+    pub second_key: Key,
     store: Behind,
 }
 
@@ -72,11 +74,12 @@ pub fn place_with(kind: Kind, change: impl Fn(&mut Setup)) -> Place {
         Kind::S3 => Behind::S3(setup.s3_store("main")),
     };
     let key = setup.key("alice");
-    let home = User::new("alice").key(&key).home("/", "main:/");
+    let second_key = Key::make(setup.folder(), "alice-ecdsa", "ecdsa");
+    let home = User::new("alice").key(&key).key(&second_key).home("/", "main:/");
     setup.user(home.home_with("/read-only", "main:/read-only", json!("read_only")));
     change(&mut setup);
     let gateway = setup.start();
-    Place { setup, gateway, key, store }
+    Place { setup, gateway, key, second_key, store }
 }
 
 impl Place {
