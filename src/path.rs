@@ -37,6 +37,9 @@ pub enum PathError {
     /// Where a single component is needed: it is empty, `.`, `..` or holds a slash.
     #[error("the name is not a single component")]
     NotAComponent,
+    /// Where a file is to be made: see [`LogicalPath::asks_for_directory`].
+    #[error("the name of a new file cannot end in a slash")]
+    AsksForDirectory,
 }
 
 impl LogicalPath {
@@ -49,7 +52,7 @@ impl LogicalPath {
     /// stays at the root (POSIX: `/..` is `/`).
     ///
     /// # Errors
-    /// Any [`PathError`] but [`PathError::NotAComponent`].
+    /// Any [`PathError`] but [`PathError::NotAComponent`] and [`PathError::AsksForDirectory`].
     pub fn parse(raw: &[u8]) -> Result<Self, PathError> {
         let text = std::str::from_utf8(raw).map_err(|_| PathError::NotUtf8)?;
         Self::parse_str(text)
@@ -74,6 +77,12 @@ impl LogicalPath {
             }
         }
         Self::from_components(&kept)
+    }
+
+    /// Whether the text of a path can only be meant for a directory, because it ends in a slash, `.` or `..`. Once parsed,
+    /// that cannot be seen any more.
+    pub fn asks_for_directory(raw: &[u8]) -> bool {
+        matches!(raw.rsplit(|byte| *byte == b'/').next(), Some(b"" | b"." | b".."))
     }
 
     fn from_components(components: &[&str]) -> Result<Self, PathError> {
@@ -221,6 +230,16 @@ mod tests {
         let deep = "abc/".repeat(256);
         assert!(LogicalPath::parse_str(&deep).is_ok());
         assert_eq!(LogicalPath::parse_str(&format!("{deep}d")), Err(PathError::TooLong));
+    }
+
+    #[test]
+    fn the_end_of_a_path_tells_whether_it_asks_for_a_directory() {
+        for directory in ["", "/", ".", "..", "a/", "/a//", "/a/.", "/a/b/.."] {
+            assert!(LogicalPath::asks_for_directory(directory.as_bytes()), "{directory:?}");
+        }
+        for any in ["a", "/a", "/a/...", "/a/.b", "a/b."] {
+            assert!(!LogicalPath::asks_for_directory(any.as_bytes()), "{any:?}");
+        }
     }
 
     #[test]

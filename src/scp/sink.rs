@@ -123,16 +123,17 @@ impl Sink<'_> {
             Ok(path) => path,
             Err(error) => return self.fatal(&format!("{target}: {error}")),
         };
+        let asks_for_directory = LogicalPath::asks_for_directory(target.as_bytes());
         let place = match self.session.stat(&path).await {
             Ok(attributes) if attributes.kind == Kind::Directory => Place::Directory,
-            Ok(_) if self.options.directory || target.ends_with('/') => {
+            Ok(_) if self.options.directory || asks_for_directory => {
                 return self.fatal(&format!("{target}: Not a directory"));
             }
             Ok(_) => Place::Name,
             Err(error) if error.kind != NOT_FOUND || self.options.directory => {
                 return self.fatal(&format!("{target}: {}", wire::answer(error.kind).1));
             }
-            Err(_) if target.ends_with('/') => Place::DirectoryName,
+            Err(_) if asks_for_directory => Place::DirectoryName,
             Err(_) => Place::Name,
         };
         Ok(Level::new(path, place, None))

@@ -279,7 +279,8 @@ pub(super) fn link(fields: &mut Fields<'_>, symbolic: bool) -> Decoded<PathCall>
 
 /// OPEN.
 pub(super) fn open(fields: &mut Fields<'_>) -> Decoded<PathCall> {
-    let path = path(fields)?;
+    let name = need(fields.string())?;
+    let path = LogicalPath::parse(name)?;
     let flags = OpenFlags::from_bits_truncate(need(fields.u32())?);
     let change = need(attributes::decode(fields))?;
     let write = flags.contains(OpenFlags::WRITE);
@@ -293,6 +294,10 @@ pub(super) fn open(fields: &mut Fields<'_>) -> Decoded<PathCall> {
         truncate: flags.contains(OpenFlags::TRUNCATE),
         exclusive: create && flags.contains(OpenFlags::EXCLUDE),
     };
+    // `put file there/` without a directory of that name is not to become a file `there`.
+    if create && LogicalPath::asks_for_directory(name) {
+        return Err(PathError::AsksForDirectory.into());
+    }
     // A size in OPEN is a client's expectation, not a wish: OpenSSH ignores it.
     Ok(PathCall::Open { path, mode, attributes: AttributeChange { size: None, ..change } })
 }

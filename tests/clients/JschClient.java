@@ -1,9 +1,24 @@
-// One operation with JSch: PORT USER KEY KNOWN_HOSTS OPERATION ARGUMENTS...
+// Operations with JSch, one a line of the input: PORT USER KEY KNOWN_HOSTS. tests/clients/scripted.rs says how they are answered.
 
 import com.jcraft.jsch.ChannelSftp;
 import com.jcraft.jsch.JSch;
 import com.jcraft.jsch.Session;
+import com.jcraft.jsch.SftpATTRS;
+import com.jcraft.jsch.SftpException;
+import com.jcraft.jsch.SftpStatVFS;
+import java.io.BufferedReader;
 import java.io.File;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.InputStreamReader;
+import java.io.OutputStream;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
+import java.util.Arrays;
+import java.util.concurrent.TimeUnit;
 
 public class JschClient {
     private final ChannelSftp sftp;
@@ -21,28 +36,77 @@ public class JschClient {
         ChannelSftp channel = (ChannelSftp) session.openChannel("sftp");
         channel.connect(20000);
         try {
-            new JschClient(channel).run(args[4], args[5], args.length > 6 ? args[6] : null);
+            new JschClient(channel).converse();
         } finally {
             session.disconnect();
         }
     }
 
-    private void run(String operation, String first, String second) throws Exception {
+    /** Does each operation that is asked for. */
+    private void converse() throws IOException {
+        PrintStream out = new PrintStream(System.out, true, StandardCharsets.UTF_8);
+        BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        for (String line = in.readLine(); line != null; line = in.readLine()) {
+            String[] words = line.split("\t", -1);
+            try {
+                String given = run(words[0], words[1], words.length > 2 ? words[2] : null);
+                given.lines().forEach(text -> out.println(" " + text));
+                out.println("ok");
+            } catch (SftpException error) {
+                out.println("error\t" + error.id + "\t" + error.getMessage());
+            } catch (Exception error) {
+                out.println("error\t" + error.getClass().getSimpleName() + "\t" + error.getMessage());
+            }
+        }
+    }
+
+    private String run(String operation, String first, String second) throws Exception {
         switch (operation) {
             case "put" -> sftp.put(first, plain(second), ChannelSftp.OVERWRITE);
             case "get" -> sftp.get(plain(first), second);
             case "reput" -> sftp.put(first, plain(second), ChannelSftp.RESUME);
             case "reget" -> sftp.get(plain(first), second, null, ChannelSftp.RESUME);
+            case "append" -> sftp.put(first, plain(second), ChannelSftp.APPEND);
+            case "put_timed" -> {
+                sftp.put(first, plain(second));
+                sftp.setMtime(plain(second), (int) (new File(first).lastModified() / 1000));
+            }
+            case "get_timed" -> {
+                sftp.get(plain(first), second);
+                Files.setLastModifiedTime(Path.of(second), FileTime.from(sftp.stat(plain(first)).getMTime(), TimeUnit.SECONDS));
+            }
             case "put_tree" -> putTree(new File(first), second);
             case "get_tree" -> getTree(first, new File(second));
             case "list" -> {
-                for (ChannelSftp.LsEntry entry : sftp.ls(plain(first))) System.out.println(entry.getFilename());
+                StringBuilder names = new StringBuilder();
+                for (ChannelSftp.LsEntry entry : sftp.ls(plain(first))) names.append(entry.getFilename()).append('\n');
+                return names.toString();
             }
             case "rename" -> sftp.rename(plain(first), plain(second));
             case "remove" -> sftp.rm(plain(first));
             case "mkdir" -> sftp.mkdir(plain(first));
+            case "rmdir" -> sftp.rmdir(plain(first));
+            case "mget" -> sftp.get(first, second);
+            case "attributes" -> {
+                sftp.chmod(0600, plain(first));
+                sftp.cd("/");
+                SftpStatVFS space = sftp.statVFS("/");
+                SftpATTRS found = sftp.lstat(plain(first));
+                return String.join(" ", found.getPermissionsString(), sftp.pwd(), String.valueOf(space.getSize() > 0));
+            }
+            case "stream" -> {
+                try (OutputStream out = sftp.put(plain(second), ChannelSftp.OVERWRITE)) {
+                    Files.copy(Path.of(first), out);
+                }
+                try (InputStream in = sftp.get(plain(second), null, 1000L)) {
+                    byte[] rest = in.readAllBytes();
+                    byte[] whole = Files.readAllBytes(Path.of(first));
+                    if (!Arrays.equals(rest, Arrays.copyOfRange(whole, 1000, whole.length))) throw new IOException("not the same");
+                }
+            }
             default -> throw new IllegalArgumentException(operation);
         }
+        return "";
     }
 
     /** A path in which JSch finds no pattern. */

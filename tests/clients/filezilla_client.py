@@ -1,4 +1,5 @@
-"""One operation with fzsftp, FileZilla's own SFTP engine: FZSFTP PORT USER KEY OPERATION ARGUMENTS...
+"""Operations with fzsftp, FileZilla's own SFTP engine, one a line of the input: FZSFTP PORT USER KEY. tests/clients/scripted.rs says
+how they are answered.
 
 fzsftp leaves files to the program that starts it: they pass through shared memory, in blocks that it asks for on its standard
 output. Here is that program, with the commands in the order in which FileZilla gives them.
@@ -9,7 +10,9 @@ import os
 import subprocess
 import sys
 
-engine, port, user, key, operation, *arguments = sys.argv[1:]
+import conversation
+
+engine, port, user, key = sys.argv[1:]
 
 BLOCK = 256 * 1024
 memory_fd = os.memfd_create("blocks")
@@ -25,7 +28,7 @@ fzsftp = subprocess.Popen(
 )
 
 # What each of its lines begins with says what it is. The questions for quotas have no end of line.
-REPLY, DONE, ENTRY, HOST_KEY, RECEIVE_QUOTA, SEND_QUOTA = b"0", b"1", b"8", b"9", b"@", b"A"
+REPLY, DONE, ERROR, STATUS, ENTRY, HOST_KEY, RECEIVE_QUOTA, SEND_QUOTA = (bytes([c]) for c in b"012589@A")
 OPEN, NEXT_BLOCK, FINALIZE = b"K", b"L", b"M"
 
 
@@ -68,7 +71,7 @@ def take_line():
 
 def await_end(file=None):
     """What fzsftp answers to a command: a sentence, or the entries of a listing (each with its `ls -l` line)."""
-    entries = []
+    entries, said = [], []
     while kind := fzsftp.stdout.read(1):
         if kind in (RECEIVE_QUOTA, SEND_QUOTA):
             say("-0-" if kind == RECEIVE_QUOTA else "-1-")
@@ -78,6 +81,8 @@ def await_end(file=None):
         if kind == HOST_KEY:
             take_line()
             say("y")
+        elif kind in (STATUS, ERROR):
+            said.append(line)
         elif kind == ENTRY:
             take_line()
             entries.append((take_line(), line))
@@ -85,7 +90,7 @@ def await_end(file=None):
             return line
         elif kind == DONE:
             if line != "1":
-                sys.exit("the command failed")
+                raise RuntimeError(" ".join(said))
             return entries
         elif kind == OPEN:
             file.open(int(line))
@@ -141,21 +146,25 @@ def get_tree(remote, local):
             get_tree(there, here) if line.startswith("d") else get(there, here)
 
 
-operations = {
-    "put": put,
-    "get": get,
-    "reput": lambda local, remote: put(local, remote, "reput"),
-    "reget": lambda remote, local: get(remote, local, "reget"),
-    "put_tree": put_tree,
-    "get_tree": get_tree,
-    "list": lambda path: print("\n".join(line for _, line in list_folder(path))),
-    "rename": lambda old, new: command(f"mv {quoted(old)} {quoted(new)}"),
-    "remove": lambda path: command(f"rm {quoted(path)}"),
-    "mkdir": lambda path: command(f"mkdir {quoted(path)}"),
-}
 await_end()
 command(f"keyfile {quoted(key)}")
 command(f"open {quoted(user + '@127.0.0.1')} {port}")
-operations[operation](*arguments)
+conversation.hold(
+    {
+        "put": put,
+        "get": get,
+        "put_timed": put,
+        "get_timed": get,
+        "reput": lambda local, remote: put(local, remote, "reput"),
+        "reget": lambda remote, local: get(remote, local, "reget"),
+        "put_tree": put_tree,
+        "get_tree": get_tree,
+        "list": lambda path: "\n".join(line for _, line in list_folder(path)),
+        "rename": lambda old, new: command(f"mv {quoted(old)} {quoted(new)}") and None,
+        "remove": lambda path: command(f"rm {quoted(path)}") and None,
+        "mkdir": lambda path: command(f"mkdir {quoted(path)}") and None,
+        "rmdir": lambda path: command(f"rmdir {quoted(path)}") and None,
+    }
+)
 fzsftp.stdin.close()
 fzsftp.wait()

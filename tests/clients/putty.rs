@@ -4,8 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::process::{program, run};
-use crate::{Files, Names, Place, Trees, check_files, check_names, check_resume, check_trees, place};
+use crate::checks::{Files, Names, Resumes, Trees, check_files, check_names, check_resume, check_times, check_trees};
+use crate::openssh::backslashed;
+use crate::place::{Place, on_each_store};
+use crate::support::process::{Finished, program, run};
 
 /// PuTTY's tools: their key format, and the host key named by its fingerprint.
 pub struct Putty<'a> {
@@ -33,19 +35,28 @@ impl<'a> Putty<'a> {
 
     #[track_caller]
     fn psftp(&self, script: &str) -> String {
+        self.psftp_command(script).succeeded().stdout
+    }
+
+    #[track_caller]
+    pub fn psftp_command(&self, script: &str) -> Finished {
         let file = self.place.local("psftp-script");
         fs::write(&file, script).unwrap();
-        run(self.command("psftp").arg("-b").arg(file).arg("alice@127.0.0.1")).succeeded().stdout
+        run(self.command("psftp").arg("-b").arg(file).arg("alice@127.0.0.1"))
     }
+}
+
+fn quoted(path: &str) -> String {
+    format!("\"{}\"", path.replace('"', "\"\""))
 }
 
 impl Files for Putty<'_> {
     fn put(&self, local: &str, remote: &str) {
-        self.psftp(&format!("put \"{local}\" \"{remote}\"\n"));
+        self.psftp(&format!("put {} {}\n", quoted(local), quoted(remote)));
     }
 
     fn get(&self, remote: &str, local: &str) {
-        self.psftp(&format!("get \"{remote}\" \"{local}\"\n"));
+        self.psftp(&format!("get {} {}\n", quoted(remote), quoted(local)));
     }
 }
 
@@ -75,46 +86,88 @@ impl Names for Putty<'_> {
     fn mkdir(&self, remote: &str) {
         self.psftp(&format!("mkdir {remote}\n"));
     }
+
+    fn rmdir(&self, remote: &str) {
+        self.psftp(&format!("rmdir {remote}\n"));
+    }
+}
+
+impl Resumes for Putty<'_> {
+    fn reput(&self, local: &str, remote: &str) {
+        self.psftp(&format!("reput {local} {remote}\n"));
+    }
+
+    fn reget(&self, remote: &str, local: &str) {
+        self.psftp(&format!("reget {remote} {local}\n"));
+    }
 }
 
 #[test]
 fn psftp() {
-    let place = place();
-    let putty = Putty::new(&place);
-    check_files(&place, &putty);
-    check_trees(&place, &putty);
-    check_names(&place, &putty);
-    let psftp = |command: &str, from: &str, to: &str| drop(putty.psftp(&format!("{command} \"{from}\" \"{to}\"\n")));
-    check_resume(&place, |from, to| psftp("reput", from, to), |from, to| psftp("reget", from, to));
-    place.gateway.stop();
+    on_each_store(|place| {
+        let putty = Putty::new(place);
+        check_files(place, &putty);
+        check_trees(place, &putty);
+        check_names(place, &putty);
+        check_resume(place, &putty);
+        check_several(place, &putty);
+    });
+}
+
+/// `mput`, `mget`, patterns, and what else it knows.
+#[track_caller]
+fn check_several(place: &Place, putty: &Putty<'_>) {
+    let (folder, back) = (place.setup.subfolder("several"), place.setup.subfolder("several-back"));
+    for name in ["one.txt", "two.txt"] {
+        fs::write(folder.join(name), name).unwrap();
+    }
+    let script = [
+        "mkdir several",
+        "cd several",
+        &format!("lcd {}", folder.display()),
+        "mput one.txt two.txt",
+        &format!("lcd {}", back.display()),
+        "mget *.txt",
+        "chmod 600 one.txt",
+        "del t*.txt",
+        "ls *.txt",
+    ];
+    let said = putty.psftp(&(script.join("\n") + "\n"));
+    for name in ["one.txt", "two.txt"] {
+        assert_eq!(fs::read(back.join(name)).unwrap(), name.as_bytes());
+    }
+    assert!(said.trim_end().ends_with(" one.txt") && said.contains("0644 -> 0600"), "{said}");
+    assert!(place.has("several/one.txt") && !place.has("several/two.txt"));
 }
 
 /// `pscp`, in either mode.
-struct Pscp<'a>(Putty<'a>, &'a str);
+pub struct Pscp<'a>(pub Putty<'a>, pub &'a str);
 
 impl Pscp<'_> {
     #[track_caller]
     fn run(&self, flags: &[&str], from: &str, to: &str) {
-        run(self.0.command("pscp").arg(self.1).args(flags).args([from, to])).succeeded();
+        self.command(flags, &[from, to]).succeeded();
     }
 
-    fn remote(&self, path: &str) -> String {
-        format!("alice@127.0.0.1:{path}")
+    #[track_caller]
+    pub fn command(&self, flags: &[&str], words: &[&str]) -> Finished {
+        run(self.0.command("pscp").arg(self.1).args(flags).args(words))
     }
 
     /// As with `scp -O`, the path goes to what is a shell elsewhere.
-    fn quoted(&self, path: &str) -> String {
-        if self.1 == "-scp" { format!("'{path}'") } else { path.into() }
+    pub fn remote(&self, path: &str) -> String {
+        let path = if self.1 == "-scp" { backslashed(path) } else { path.into() };
+        format!("alice@127.0.0.1:{path}")
     }
 }
 
 impl Files for Pscp<'_> {
     fn put(&self, local: &str, remote: &str) {
-        self.run(&["-p"], local, &self.remote(&self.quoted(remote)));
+        self.run(&["-p"], local, &self.remote(remote));
     }
 
     fn get(&self, remote: &str, local: &str) {
-        self.run(&["-p"], &self.remote(&self.quoted(remote)), local);
+        self.run(&["-p"], &self.remote(remote), local);
     }
 }
 
@@ -136,18 +189,22 @@ impl Trees for Pscp<'_> {
 
 #[test]
 fn pscp_with_sftp() {
-    let place = place();
-    let pscp = Pscp(Putty::new(&place), "-sftp");
-    check_files(&place, &pscp);
-    check_trees(&place, &pscp);
-    place.gateway.stop();
+    on_each_store(|place| {
+        let pscp = Pscp(Putty::new(place), "-sftp");
+        check_files(place, &pscp);
+        check_trees(place, &pscp);
+        check_times(place, &pscp);
+        let listed = pscp.command(&["-ls"], &[&pscp.remote("/tree/many")]).succeeded().stdout;
+        assert_eq!(listed.lines().filter(|line| line.starts_with("-rw-r--r--")).count(), 10, "{listed}");
+    });
 }
 
 #[test]
 fn pscp_with_the_scp_protocol() {
-    let place = place();
-    let pscp = Pscp(Putty::new(&place), "-scp");
-    check_files(&place, &pscp);
-    check_trees(&place, &pscp);
-    place.gateway.stop();
+    on_each_store(|place| {
+        let pscp = Pscp(Putty::new(place), "-scp");
+        check_files(place, &pscp);
+        check_trees(place, &pscp);
+        check_times(place, &pscp);
+    });
 }

@@ -1,15 +1,18 @@
 //! rclone, with Go's SSH and SFTP libraries.
 
+use std::fs;
+
 use serde_json::json;
 
-use crate::support::data::{assert_same_tree, write_tree};
+use crate::checks::{Files, LARGE, Names, Trees, check_files, check_names, check_times, check_trees, text};
+use crate::place::{Kind, Place, on_each_store, place, place_with};
+use crate::support::data::{assert_same_tree, noise, write_noise, write_tree};
 use crate::support::events::field;
-use crate::support::process::{Finished, program, run};
+use crate::support::process::{Finished, LIMIT, program, run_with};
 use crate::support::s3;
-use crate::{Files, Names, Place, Trees, check_files, check_names, check_trees, place, place_with};
 
 /// rclone with its defaults: it looks for a shell and for checksum programs first, and must do without.
-struct Rclone<'a>(&'a Place);
+pub struct Rclone<'a>(pub &'a Place);
 
 impl Rclone<'_> {
     #[track_caller]
@@ -18,14 +21,19 @@ impl Rclone<'_> {
     }
 
     #[track_caller]
-    fn command(&self, arguments: &[&str]) -> Finished {
+    pub fn command(&self, arguments: &[&str]) -> Finished {
+        self.command_with(arguments, b"")
+    }
+
+    #[track_caller]
+    fn command_with(&self, arguments: &[&str], input: &[u8]) -> Finished {
         let place = self.0;
         let mut command = program("rclone");
         command.env("RCLONE_CONFIG", place.local("rclone.conf")).args(["--retries", "1", "--contimeout", "20s"]);
         command.args(["--sftp-host", "127.0.0.1", "--sftp-port", &place.port(), "--sftp-user", "alice"]);
         command.arg("--sftp-key-file").arg(&place.key.private);
         command.arg("--sftp-known-hosts-file").arg(place.gateway.known_hosts());
-        run(command.args(arguments))
+        run_with(command.args(arguments), input, LIMIT)
     }
 }
 
@@ -41,13 +49,13 @@ impl Files for Rclone<'_> {
 
 impl Trees for Rclone<'_> {
     fn put_tree(&self, local: &str, remote: &str) {
-        self.run(&["copy", "--create-empty-src-dirs", local, &format!(":sftp:{remote}")]);
+        self.run(&["copy", "--transfers", "8", "--create-empty-src-dirs", local, &format!(":sftp:{remote}")]);
         // Compares what is there, by downloading it.
         self.run(&["check", "--download", local, &format!(":sftp:{remote}")]);
     }
 
     fn get_tree(&self, remote: &str, local: &str) {
-        self.run(&["copy", "--create-empty-src-dirs", &format!(":sftp:{remote}"), local]);
+        self.run(&["copy", "--transfers", "8", "--create-empty-src-dirs", &format!(":sftp:{remote}"), local]);
     }
 }
 
@@ -67,6 +75,10 @@ impl Names for Rclone<'_> {
     fn mkdir(&self, remote: &str) {
         self.run(&["mkdir", &format!(":sftp:{remote}")]);
     }
+
+    fn rmdir(&self, remote: &str) {
+        self.run(&["rmdir", &format!(":sftp:{remote}")]);
+    }
 }
 
 impl Rclone<'_> {
@@ -77,7 +89,7 @@ impl Rclone<'_> {
         if !tree.join("plain.txt").exists() {
             write_tree(&tree);
         }
-        let (tree, target) = (tree.to_str().unwrap(), format!(":sftp:{remote}"));
+        let (tree, target) = (text(&tree), format!(":sftp:{remote}"));
         self.run(&["sync", "--create-empty-src-dirs", tree, &target]);
         let before = self.opened();
         self.run(&["sync", "--create-empty-src-dirs", tree, &target]);
@@ -85,7 +97,7 @@ impl Rclone<'_> {
         self.run(&["check", "--size-only", tree, &target]);
         self.run(&["check", "--download", tree, &target]);
         let back = self.0.local(&format!("back{}", remote.replace('/', "-")));
-        self.run(&["sync", "--create-empty-src-dirs", &target, back.to_str().unwrap()]);
+        self.run(&["sync", "--create-empty-src-dirs", &target, text(&back)]);
         assert_same_tree(&back, &self.0.local("tree"));
     }
 
@@ -94,9 +106,10 @@ impl Rclone<'_> {
     }
 }
 
+/// Both stores in one home.
 #[test]
 fn rclone_syncs_once() {
-    let place = place_with(|setup| {
+    let place = place_with(Kind::Local, |setup| {
         let store = s3::new_store();
         setup.store("lake", json!({ "url": store.url(), "options": store.options() }));
         let home = setup.config["users"][0]["home"].as_array_mut().unwrap();
@@ -104,6 +117,10 @@ fn rclone_syncs_once() {
     });
     Rclone(&place).check_sync("/sync");
     Rclone(&place).check_sync("/lake/sync");
+    // From one to the other, through the client.
+    Rclone(&place).run(&["moveto", ":sftp:/sync/many", ":sftp:/lake/moved"]);
+    assert_eq!(Rclone(&place).run(&["lsf", ":sftp:/lake/moved"]).lines().count(), 10);
+    assert!(!place.has_folder("sync/many"));
     place.gateway.stop();
 }
 
@@ -113,7 +130,7 @@ fn rclone_checks_without_a_shell() {
     let place = place();
     let tree = place.setup.subfolder("tree");
     write_tree(&tree);
-    let (tree, remote) = (tree.to_str().unwrap(), ":sftp:/checked");
+    let (tree, remote) = (text(&tree), ":sftp:/checked");
     Rclone(&place).run(&["copy", "--create-empty-src-dirs", tree, remote]);
     let before = place.gateway.events.all().len();
     let said = Rclone(&place).command(&["check", "-vv", tree, remote]).succeeded().stderr;
@@ -128,7 +145,7 @@ fn rclone_checks_without_a_shell() {
     assert!((1..=7).contains(&refused), "{refused} commands were refused: {events:#?}");
 
     // A file that differs in its length is found, and one that differs in its bytes where they are compared.
-    std::fs::write(place.root.join("checked/plain.txt"), "other").unwrap();
+    fs::write(place.root().join("checked/plain.txt"), "other").unwrap();
     let said = Rclone(&place).command(&["check", tree, remote]).failed().stderr;
     assert!(said.contains("plain.txt: sizes differ") && said.contains("1 differences found"), "{said}");
     place.gateway.stop();
@@ -136,9 +153,42 @@ fn rclone_checks_without_a_shell() {
 
 #[test]
 fn rclone() {
-    let place = place();
-    check_files(&place, &Rclone(&place));
-    check_trees(&place, &Rclone(&place));
-    check_names(&place, &Rclone(&place));
-    place.gateway.stop();
+    on_each_store(|place| {
+        let rclone = Rclone(place);
+        check_files(place, &rclone);
+        check_trees(place, &rclone);
+        check_names(place, &rclone);
+        check_times(place, &rclone);
+        check_other_commands(place, &rclone);
+        place.assert_all_closed();
+    });
+}
+
+/// What it has for scripts, and the checksums that it has to make itself.
+#[track_caller]
+fn check_other_commands(place: &Place, rclone: &Rclone<'_>) {
+    rclone.command_with(&["rcat", ":sftp:/small"], b"0123456789").succeeded();
+    place.assert_holds_bytes("small", b"0123456789");
+    assert_eq!(rclone.run(&["cat", "--offset", "3", "--count", "4", ":sftp:/small"]), "3456");
+    assert_eq!(rclone.run(&["cat", "--tail", "2", ":sftp:/small"]), "89");
+    // Beyond what it keeps in memory it does not know the length in advance.
+    let stream = noise(LARGE, 41);
+    rclone.command_with(&["rcat", ":sftp:/stream"], &stream).succeeded();
+    place.assert_holds_bytes("stream", &stream);
+    rclone.run(&["touch", "-t", "2015-03-04T05:06:07", ":sftp:/touched"]);
+    assert!(place.has("touched"));
+    assert!(rclone.run(&["lsl", ":sftp:/touched"]).contains("0 2015-03-04 05:06:07"));
+    assert!(rclone.run(&["about", ":sftp:/"]).contains("Free:"));
+    assert!(rclone.run(&["size", ":sftp:/tree"]).contains("Total objects: 29"));
+    let file = place.local("summed");
+    write_noise(&file, 100_000, 42);
+    rclone.put(text(&file), "/summed");
+    let expected = run_with(program("md5sum").arg(&file), b"", LIMIT).succeeded().stdout;
+    let sums = rclone.run(&["md5sum", "--download", ":sftp:/summed"]);
+    assert_eq!(sums.split(' ').next(), expected.split(' ').next());
+    let said = rclone.command(&["md5sum", ":sftp:/summed"]).failed().stderr;
+    assert!(said.contains("hash type not supported"), "{said}");
+    rclone.run(&["moveto", ":sftp:/tree", ":sftp:/tree moved"]);
+    rclone.run(&["purge", ":sftp:/tree moved"]);
+    assert!(!place.has_folder("tree") && !place.has_folder("tree moved"));
 }

@@ -6,19 +6,20 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::place::{Kind, Place, place_with};
 use crate::putty::Putty;
+use crate::scripted::Scripted;
 use crate::support::data::{MIB, assert_same_bytes, write_noise};
 use crate::support::events::field;
 use crate::support::link::Link;
 use crate::support::process::{Running, python, run_with, until};
-use crate::{Place, place_with};
 
 const LIMIT: Duration = Duration::from_secs(240);
 const LENGTH: u64 = 24 * MIB;
 
 /// Keys that change after each MiB, by the gateway's will.
 fn place() -> Place {
-    place_with(|setup| setup.config["server"]["rekey"] = json!({ "data": "1MiB" }))
+    place_with(Kind::Local, |setup| setup.config["server"]["rekey"] = json!({ "data": "1MiB" }))
 }
 
 /// One file there and one back; `count` finds the changes of keys in what the client says.
@@ -27,7 +28,7 @@ fn check(place: &Place, put: impl Fn(&Path) -> String, get: impl Fn(&Path) -> St
     let (source, back) = (place.local("source"), place.local("back"));
     write_noise(&source, LENGTH, 7);
     let said = [put(&source), get(&back)];
-    assert_same_bytes(&place.root.join("file"), &source);
+    place.assert_holds("file", &source);
     assert_same_bytes(&back, &source);
     for said in said {
         let changes = said.matches(change).count();
@@ -83,8 +84,10 @@ fn paramiko_changes_keys_when_the_gateway_asks() {
     let place = place();
     let paramiko = |words: [&str; 3]| {
         let mut command = python("paramiko_client.py");
-        command.args([&place.port(), "alice"]).arg(&place.key.private).args(words).env("LOCKGATE_TEST_VERBOSE", "1");
-        said(&mut command, "")
+        command.args([&place.port(), "alice"]).arg(&place.key.private).env("LOCKGATE_TEST_VERBOSE", "1");
+        let paramiko = Scripted::start(&mut command);
+        paramiko.run(&words);
+        paramiko.finish()
     };
     let put = |file: &Path| paramiko(["put", file.to_str().unwrap(), "/file"]);
     let get = |file: &Path| paramiko(["get", "/file", file.to_str().unwrap()]);
@@ -94,7 +97,7 @@ fn paramiko_changes_keys_when_the_gateway_asks() {
 
 #[test]
 fn uploads_on_ten_channels_outlast_changes_of_keys() {
-    let place = place_with(|setup| setup.config["server"]["rekey"] = json!({ "data": "16MiB" }));
+    let place = place_with(Kind::Local, |setup| setup.config["server"]["rekey"] = json!({ "data": "16MiB" }));
     // What a client sent before it learns of the change is on its way: on a line with buffers that is a lot.
     let link = Link::to(place.gateway.port, Duration::from_millis(20), 30_000_000);
     let socket = place.local("mux");
@@ -109,7 +112,7 @@ fn uploads_on_ten_channels_outlast_changes_of_keys() {
             let mut session = Running::start(&mut client.sftp_command());
             session.feed(format!("put {} /file-{i}\n", file.display()).as_bytes());
             session.close_input();
-            (place.root.join(format!("file-{i}")), session)
+            (place.root().join(format!("file-{i}")), session)
         })
         .collect();
     for (stored, session) in uploads {

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use crate::place::{Kind, Place, mtime, place_with, set_mtime};
 use crate::putty::Putty;
 use crate::support::data::{assert_same_bytes, assert_same_tree, write_noise, write_tree};
 use crate::support::events::field;
 use crate::support::process::{Finished, run};
-use crate::{Place, assert_all_closed, mtime, place_with, set_mtime};
 
 /// A time that nothing has by itself.
 const THEN: u64 = 1_234_567_890;
@@ -71,7 +71,7 @@ fn remote_path(path: &str) -> String {
 #[track_caller]
 fn with_each(check: impl Fn(&Program<'_>)) {
     let start = || {
-        place_with(|setup| {
+        place_with(Kind::Local, |setup| {
             let home = setup.config["users"][0]["home"].as_array_mut().unwrap();
             home.push(json!({ "entry": "/drop", "target": "main:/drop", "permissions": "write_only" }));
         })
@@ -133,16 +133,16 @@ fn odd_names_go_up_and_come_down() {
             write_noise(&local, i as u64 * 1000, i as u64);
             // Under its own name into a directory, and under the target's.
             program.run(&[local.to_str().unwrap(), &remote_path("/")]).succeeded();
-            assert_same_bytes(&program.place().root.join(name), &local);
+            assert_same_bytes(&program.place().root().join(name), &local);
             let target = escaped(&format!("/in/{name}"));
             program.run(&[local.to_str().unwrap(), &remote_path(&target)]).succeeded();
-            assert_same_bytes(&program.place().root.join("in").join(name), &local);
+            assert_same_bytes(&program.place().root().join("in").join(name), &local);
             let (fetched, done) = program.fetch(&[], &target);
             done.succeeded();
             assert_eq!(names(&fetched), [name]);
             assert_same_bytes(&fetched.join(name), &local);
         }
-        assert_all_closed(program.place());
+        program.place().assert_all_closed();
     });
 }
 
@@ -152,7 +152,7 @@ fn openssh_finds_its_names_and_patterns_in_the_answers() {
     with_each(|program| {
         let Program::Openssh(place) = program else { return };
         for name in ["with space", "star*", "[ab]", "{a,b}", "a.txt", "b.txt"] {
-            fs::write(place.root.join(name), name).unwrap();
+            fs::write(place.root().join(name), name).unwrap();
         }
         for (remote, expected) in [
             ("/with\\ space", vec!["with space"]),
@@ -171,9 +171,9 @@ fn openssh_finds_its_names_and_patterns_in_the_answers() {
         let local = place.local("two\nlines");
         fs::write(&local, "x").unwrap();
         program.run(&[local.to_str().unwrap(), &remote_path("/in/")]).failed();
-        fs::create_dir(place.root.join("in")).unwrap();
+        fs::create_dir(place.root().join("in")).unwrap();
         program.run(&[local.to_str().unwrap(), &remote_path("/in/")]).succeeded();
-        assert_eq!(names(&place.root.join("in")), ["two\\^Jlines"]);
+        assert_eq!(names(&place.root().join("in")), ["two\\^Jlines"]);
     });
 }
 
@@ -188,7 +188,7 @@ fn times_are_kept_both_ways() {
             set_mtime(&tree.join(folder), THEN + 1 + i as u64);
         }
         program.run(&["-r", "-p", tree.to_str().unwrap(), &remote_path("/")]).succeeded();
-        let stored = program.place().root.join("tree");
+        let stored = program.place().root().join("tree");
         assert_same_tree(&stored, &tree);
         assert_eq!(mtime(&stored.join(file)), THEN);
         let (fetched, done) = program.fetch(&["-r", "-p"], "/tree");
@@ -203,8 +203,8 @@ fn times_are_kept_both_ways() {
         }
         // Without -p they are those of the transfer.
         program.run(&[tree.join(file).to_str().unwrap(), &remote_path("/untimed")]).succeeded();
-        assert!(mtime(&program.place().root.join("untimed")) > THEN + 1_000_000);
-        assert_all_closed(program.place());
+        assert!(mtime(&program.place().root().join("untimed")) > THEN + 1_000_000);
+        program.place().assert_all_closed();
     });
 }
 
@@ -213,8 +213,8 @@ fn one_source_that_is_missing_does_not_stop_the_others() {
     with_each(|program| {
         let place = program.place();
         for name in ["a.txt", "b.txt", "folder/c.txt"] {
-            fs::create_dir_all(place.root.join(name).parent().unwrap()).unwrap();
-            write_noise(&place.root.join(name), 100_000, 7);
+            fs::create_dir_all(place.root().join(name).parent().unwrap()).unwrap();
+            write_noise(&place.root().join(name), 100_000, 7);
         }
         let (fetched, done) = program.fetch(&[], "/a.txt /missing /folder /drop/secret /b.txt");
         let done = done.failed();
@@ -229,7 +229,7 @@ fn one_source_that_is_missing_does_not_stop_the_others() {
             // It takes a record that follows a warning for a part of that.
             Program::Putty(..) => assert!(done.stderr.contains("Illegal file descriptor format"), "{done}"),
         }
-        assert_same_bytes(&fetched.join("a.txt"), &place.root.join("a.txt"));
+        assert_same_bytes(&fetched.join("a.txt"), &place.root().join("a.txt"));
         let (fetched, done) = program.fetch(&[], "/[ab].txt /*/c.txt");
         done.succeeded();
         assert_eq!(names(&fetched), ["a.txt", "b.txt", "c.txt"]);
@@ -241,7 +241,7 @@ fn one_source_that_is_missing_does_not_stop_the_others() {
             program.run(&arguments).failed().says("/missing: No such file or directory");
             assert_eq!(names(&folder), ["a.txt", "b.txt"]);
         }
-        assert_all_closed(place);
+        place.assert_all_closed();
     });
 }
 
@@ -252,9 +252,9 @@ fn a_file_that_is_not_taken_does_not_stop_the_next_one() {
         let folder = program.folder("new");
         let files = ["a", "b", "c"].map(|name| folder.join(name));
         files.iter().for_each(|file| write_noise(file, 300_000, 3));
-        fs::create_dir(place.root.join("drop")).unwrap();
-        fs::write(place.root.join("drop/b"), "old").unwrap();
-        fs::create_dir_all(place.root.join("in/b")).unwrap();
+        fs::create_dir(place.root().join("drop")).unwrap();
+        fs::write(place.root().join("drop/b"), "old").unwrap();
+        fs::create_dir_all(place.root().join("in/b")).unwrap();
         for (target, reason) in [("/drop", "/drop/b: Permission denied"), ("/in", "/in/b: Is a directory")] {
             let mut arguments: Vec<&str> = files.iter().map(|file| file.to_str().unwrap()).collect();
             let target_path = remote_path(target);
@@ -262,14 +262,14 @@ fn a_file_that_is_not_taken_does_not_stop_the_next_one() {
             let done = program.run(&arguments).failed().says(reason);
             assert_eq!(done.status.code(), Some(1), "{done}");
             for (name, file) in [("a", &files[0]), ("c", &files[2])] {
-                assert_same_bytes(&place.root.join(&target[1..]).join(name), file);
+                assert_same_bytes(&place.root().join(&target[1..]).join(name), file);
             }
         }
-        assert_eq!(fs::read_to_string(place.root.join("drop/b")).unwrap(), "old");
-        assert!(place.root.join("in/b").is_dir());
+        assert_eq!(fs::read_to_string(place.root().join("drop/b")).unwrap(), "old");
+        assert!(place.root().join("in/b").is_dir());
         // A whole tree, of which one file may not be replaced.
         let done = program.run(&["-r", folder.to_str().unwrap(), &remote_path("/drop")]).succeeded();
-        assert_eq!(names(&place.root.join("drop/new")), ["a", "b", "c"], "{done}");
+        assert_eq!(names(&place.root().join("drop/new")), ["a", "b", "c"], "{done}");
         program.run(&["-r", folder.to_str().unwrap(), &remote_path("/drop")]).failed().says("Permission denied");
         let refused =
             |event: &serde_json::Value| field(event, "logical-path") == "/drop/b" && field(event, "status") == "denied";
@@ -285,7 +285,7 @@ fn targets_and_sources_that_cannot_be_are_said() {
         let files = ["a", "b"].map(|name| folder.join(name));
         files.iter().for_each(|file| fs::write(file, "x").unwrap());
         let [a, b] = files.each_ref().map(|file| file.to_str().unwrap());
-        fs::write(place.root.join("file"), "old").unwrap();
+        fs::write(place.root().join("file"), "old").unwrap();
         // Two files need a directory.
         program.run(&[a, b, &remote_path("/nowhere")]).failed().says("/nowhere: No such file or directory");
         program.run(&[a, b, &remote_path("/file")]).failed().says("/file: Not a directory");
@@ -297,8 +297,8 @@ fn targets_and_sources_that_cannot_be_are_said() {
         assert!(matches!(program, Program::Putty(..)) || done.status.code() == Some(1), "{done}");
         done.says("unquoted '$'");
         assert_eq!(names(&fetched), [""; 0]);
-        assert_eq!(names(&place.root), [".lockgate", "file"]);
-        assert_eq!(fs::read_to_string(place.root.join("file")).unwrap(), "old");
+        assert_eq!(names(place.root()), [".lockgate", "file"]);
+        assert_eq!(fs::read_to_string(place.root().join("file")).unwrap(), "old");
         let denied =
             place.gateway.events.await_event("REQUEST_DENIED", |event| field(event, "request").contains("touch"));
         assert_eq!(field(&denied, "user"), "alice");

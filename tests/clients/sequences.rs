@@ -1,13 +1,12 @@
 //! What WinSCP sends, packet by packet. It runs on Windows only; the order of its packets is that of its published source.
 
-use std::fs;
 use std::time::Duration;
 
+use crate::place::{Place, on_each_store};
 use crate::support::data::noise;
 use crate::support::raw_sftp::{
     Answer, CLOSE, DATA, FOR_READING, HANDLE, OPEN, RawSftp, STATUS, WRITE, string, write_body,
 };
-use crate::{Place, mtime, place};
 
 const LIMIT: Duration = Duration::from_secs(120);
 /// What fits into a channel's packet of 32 KiB together with the fields of a WRITE; WinSCP rounds it down to 16.
@@ -94,15 +93,18 @@ fn send_all(session: &mut RawSftp, handle: &[u8], offset: usize, bytes: &[u8], l
 
 #[test]
 fn winscp_uploads_a_small_file() {
-    let place = place();
-    let mut session = begin(&place);
+    on_each_store(uploads_a_small_file);
+}
+
+fn uploads_a_small_file(place: &Place) {
+    let mut session = begin(place);
     let bytes = noise(90_000, 1);
     // The CLOSE and the SETSTAT go out before the answers to the WRITEs are taken.
     let handle = open_plainly(&mut session, 3, "/small.txt", WRITE_CREATE | EXCLUSIVE).string(HANDLE).to_vec();
     let end = |handle: &[u8], time| [(CLOSE, string(handle)), (SETSTAT, [path("/small.txt"), times(time)].concat())];
     send_all(&mut session, &handle, 0, &bytes, &end(&handle, 1_400_000_000));
-    assert!(fs::read(place.root.join("small.txt")).unwrap() == bytes);
-    assert_eq!(mtime(&place.root.join("small.txt")), 1_400_000_000);
+    place.assert_holds_bytes("small.txt", &bytes);
+    assert_eq!(place.mtime("small.txt"), 1_400_000_000);
 
     // Once more: that it is there is learned from the refusal, and then looked at before it is replaced.
     assert_eq!(open_plainly(&mut session, 4, "/small.txt", WRITE_CREATE | EXCLUSIVE).status(), 4);
@@ -111,24 +113,26 @@ fn winscp_uploads_a_small_file() {
     let shorter = noise(40_000, 2);
     let handle = open_with_size(&mut session, 6, "/small.txt", shorter.len());
     send_all(&mut session, &handle, 0, &shorter, &end(&handle, 1_400_000_002));
-    assert!(fs::read(place.root.join("small.txt")).unwrap() == shorter);
-    assert_eq!(mtime(&place.root.join("small.txt")), 1_400_000_002);
-    drop(session);
-    place.gateway.stop();
+    place.assert_holds_bytes("small.txt", &shorter);
+    assert_eq!(place.mtime("small.txt"), 1_400_000_002);
 }
 
 #[test]
 fn winscp_replaces_a_large_file_by_way_of_a_temporary_name() {
-    let place = place();
-    fs::write(place.root.join("large.bin"), b"old").unwrap();
-    let mut session = begin(&place);
+    on_each_store(replaces_a_large_file_by_way_of_a_temporary_name);
+}
+
+fn replaces_a_large_file_by_way_of_a_temporary_name(place: &Place) {
+    place.write("large.bin", b"old");
+    let mut session = begin(place);
     assert_eq!(session.call(LSTAT, 3, &[&path("/large.bin")]).kind, ATTRS);
     assert_eq!(session.call(LSTAT, 4, &[&path("/large.bin.filepart")]).status(), 2);
     let bytes = noise(5_000_000, 2);
     let (first, rest) = bytes.split_at(2_000_000);
     let handle = open_with_size(&mut session, 5, "/large.bin.filepart", bytes.len());
     send_all(&mut session, &handle, 0, first, &[(CLOSE, string(&handle))]);
-    assert_eq!(fs::read(place.root.join("large.bin")).unwrap(), b"old", "until the end the old file stays");
+    // Until the end the old file stays.
+    place.assert_holds_bytes("large.bin", b"old");
 
     // It resumes: the partial file is there, and is opened without TRUNCATE. The SETSTAT comes last.
     let answer = session.call(LSTAT, 6, &[&path("/large.bin.filepart")]);
@@ -138,19 +142,20 @@ fn winscp_replaces_a_large_file_by_way_of_a_temporary_name() {
     assert_eq!(session.call(REMOVE, 8, &[&path("/large.bin")]).status(), 0);
     assert_eq!(session.call(RENAME, 9, &[&path("/large.bin.filepart"), &path("/large.bin")]).status(), 0);
     assert_eq!(session.call(SETSTAT, 10, &[&path("/large.bin"), &rights_and_times(1_400_000_001)]).status(), 0);
-    assert!(fs::read(place.root.join("large.bin")).unwrap() == bytes);
-    assert_eq!(mtime(&place.root.join("large.bin")), 1_400_000_001);
-    assert!(!place.root.join("large.bin.filepart").exists());
-    drop(session);
-    place.gateway.stop();
+    place.assert_holds_bytes("large.bin", &bytes);
+    assert_eq!(place.mtime("large.bin"), 1_400_000_001);
+    assert!(!place.has("large.bin.filepart"));
 }
 
 #[test]
 fn winscp_duplicates_a_file_and_compares_digests() {
-    let place = place();
+    on_each_store(duplicates_a_file_and_compares_digests);
+}
+
+fn duplicates_a_file_and_compares_digests(place: &Place) {
     let bytes = noise(300_000, 6);
-    fs::write(place.root.join("first"), &bytes).unwrap();
-    let mut session = begin(&place);
+    place.write("first", &bytes);
+    let mut session = begin(place);
     let source = open_plainly(&mut session, 3, "/first", FOR_READING).string(HANDLE).to_vec();
     let target = open_plainly(&mut session, 4, "/second", WRITE_CREATE | EXCLUSIVE).string(HANDLE).to_vec();
     let copy = [string(b"copy-data"), string(&source), vec![0; 16], string(&target), vec![0; 8]].concat();
@@ -158,8 +163,8 @@ fn winscp_duplicates_a_file_and_compares_digests() {
     // The time is set before the copy is closed.
     assert_eq!(session.call(SETSTAT, 6, &[&path("/second"), &rights_and_times(1_400_000_003)]).status(), 0);
     assert_eq!((session.close(7, &source), session.close(8, &target)), (0, 0));
-    assert!(fs::read(place.root.join("second")).unwrap() == bytes);
-    assert_eq!(mtime(&place.root.join("second")), 1_400_000_003);
+    place.assert_holds_bytes("second", &bytes);
+    assert_eq!(place.mtime("second"), 1_400_000_003);
 
     let digest = |session: &mut RawSftp, id, name: &str| {
         let fields = [string(b"check-file-name"), path(name), string(b"sha256"), vec![0; 20]].concat();
@@ -169,19 +174,18 @@ fn winscp_duplicates_a_file_and_compares_digests() {
     };
     let both = [digest(&mut session, 9, "/first"), digest(&mut session, 10, "/second")];
     assert_eq!((both[0].len(), both[0] == both[1]), (32, true));
-    drop(session);
-    place.gateway.stop();
 }
 
 #[test]
 fn winscp_lists_and_downloads_with_requests_in_advance() {
-    let place = place();
-    for n in 0..1000 {
-        fs::write(place.root.join(format!("file-{n:04}")), "x").unwrap();
-    }
+    on_each_store(lists_and_downloads_with_requests_in_advance);
+}
+
+fn lists_and_downloads_with_requests_in_advance(place: &Place) {
+    place.write_many("file", 1000);
     let bytes = noise(3_000_001, 3);
-    fs::write(place.root.join("big"), &bytes).unwrap();
-    let mut session = begin(&place);
+    place.write("big", &bytes);
+    let mut session = begin(place);
     let handle = session.call(OPENDIR, 3, &[&path("/")]).string(HANDLE).to_vec();
     let mut names = 0;
     // One READDIR ahead: the next is sent before the names of this one are looked at.
@@ -196,7 +200,7 @@ fn winscp_lists_and_downloads_with_requests_in_advance() {
         session.send(READDIR, id + 1, &string(&handle));
         names += u32::from_be_bytes(answer.body[..4].try_into().unwrap());
     }
-    assert_eq!(names, 1000 + 1 + 2, "with `.` and `..`");
+    assert_eq!(names, 1000 + 2 + 2, "with `/read-only`, `.` and `..`");
     assert_eq!(session.close(4, &handle), 0);
 
     let handle = session.open("/big", FOR_READING);
@@ -224,6 +228,39 @@ fn winscp_lists_and_downloads_with_requests_in_advance() {
         ask(&mut session, n + READS);
     }
     assert!(back == bytes);
-    drop(session);
-    place.gateway.stop();
+}
+
+/// A folder goes up with its time and its rights, its files below it; it is taken away from the innermost on.
+#[test]
+fn winscp_uploads_and_removes_a_tree() {
+    on_each_store(uploads_and_removes_a_tree);
+}
+
+fn uploads_and_removes_a_tree(place: &Place) {
+    const MKDIR: u8 = 14;
+    const RMDIR: u8 = 15;
+    let mut session = begin(place);
+    let no_attributes = [0; 4];
+    for (id, folder) in [(3, "/grün"), (4, "/grün/in it")] {
+        assert_eq!(session.call(LSTAT, id, &[&path(folder)]).status(), 2);
+        assert_eq!(session.call(MKDIR, id + 10, &[&path(folder), &no_attributes]).status(), 0);
+        assert_eq!(session.call(SETSTAT, id + 20, &[&path(folder), &rights_and_times(1_400_000_004)]).status(), 0);
+    }
+    // A folder that is there is learned from the refusal.
+    assert_eq!(session.call(MKDIR, 5, &[&path("/grün"), &no_attributes]).status(), 4);
+    assert_eq!(session.call(LSTAT, 6, &[&path("/grün")]).kind, ATTRS);
+    let bytes = noise(20_000, 7);
+    let handle = open_plainly(&mut session, 7, "/grün/in it/fi'le", WRITE_CREATE | EXCLUSIVE).string(HANDLE).to_vec();
+    let time = [path("/grün/in it/fi'le"), times(1_400_000_005)].concat();
+    send_all(&mut session, &handle, 0, &bytes, &[(CLOSE, string(&handle)), (SETSTAT, time)]);
+    place.assert_holds_bytes("grün/in it/fi'le", &bytes);
+    assert_eq!(place.mtime("grün/in it/fi'le"), 1_400_000_005);
+
+    assert_eq!(session.call(RENAME, 8, &[&path("/grün"), &path("/moved")]).status(), 0);
+    assert!(place.has("moved/in it/fi'le") && !place.has_folder("grün"));
+    assert_eq!(session.call(RMDIR, 9, &[&path("/moved")]).status(), 4, "it is not empty");
+    for (id, kind, name) in [(10, REMOVE, "/moved/in it/fi'le"), (11, RMDIR, "/moved/in it"), (12, RMDIR, "/moved")] {
+        assert_eq!(session.call(kind, id, &[&path(name)]).status(), 0, "{name}");
+    }
+    assert!(!place.has_folder("moved"));
 }

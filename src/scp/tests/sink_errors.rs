@@ -21,6 +21,7 @@ async fn targets_that_cannot_be_are_refused_at_once() {
         ("scp -d -t nowhere", "\x02scp: nowhere: No such file or directory\n"),
         ("scp -d -t file", "\x02scp: file: Not a directory\n"),
         ("scp -t file/", "\x02scp: file/: Not a directory\n"),
+        ("scp -t file/.", "\x02scp: file/.: Not a directory\n"),
         ("scp -t 'a\tb'", "\x02scp: a?b: the name holds the control character 0x09\n"),
     ] {
         assert_eq!(blast(&home, command, "").await, (1, answer.into()), "{command}");
@@ -54,6 +55,8 @@ async fn after_a_fatal_error_the_client_has_a_moment_to_end_first() {
 async fn a_file_cannot_take_a_name_with_a_slash_at_its_end() {
     let home = Home::new().await;
     let (status, answers) = blast(&home, "scp -r -t new/", "C0644 1 a\n").await;
+    assert_eq!((status, answers.as_str()), (1, "\0\x01scp: /new/: Is a directory\n"));
+    let (status, answers) = blast(&home, "scp -t new/.", "C0644 1 a\n").await;
     assert_eq!((status, answers.as_str()), (1, "\0\x01scp: /new/: Is a directory\n"));
     assert_eq!(blast(&home, "scp -r -t new/", "D0755 0 a\nE\n").await, (0, "\0\0\0".into()));
     assert!(home.stat("/new").await.is_some());
