@@ -72,6 +72,7 @@ impl Listing {
             Work::Write { .. }
             | Work::Sync
             | Work::Check(_)
+            | Work::Mark(_)
             | Work::CopyOut { .. }
             | Work::CopyIn { .. }
             | Work::ReadDirectory

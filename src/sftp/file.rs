@@ -108,6 +108,10 @@ impl File {
                 return None;
             }
             Work::CopyIn { offset, from } => Reply::of(id, self.copy_in(offset, from).await),
+            Work::Mark(marker) => {
+                drop(marker);
+                return None;
+            }
             Work::Check(_) | Work::Close(_) => return None,
         })
     }

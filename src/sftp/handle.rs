@@ -77,6 +77,12 @@ impl Handles {
         self.table().open.get(&id).cloned()
     }
 
+    /// What is being written under this name.
+    pub(super) fn uploads_of(&self, path: &LogicalPath) -> Vec<Arc<Handle>> {
+        let table = self.table();
+        table.open.values().filter(|handle| handle.is_upload && handle.path == *path).cloned().collect()
+    }
+
     /// Takes the handle out: its CLOSE has come, and nothing after it reaches the handle.
     pub(super) fn take(&self, id: HandleId) -> Option<Arc<Handle>> {
         self.table().open.remove(&id)

@@ -32,6 +32,12 @@ pub(super) type Closing = oneshot::Sender<()>;
 /// Ends when a CLOSE is done.
 pub(super) type Closed = oneshot::Receiver<()>;
 
+/// Dropped when a handle has come to it.
+pub(super) type Marker = oneshot::Sender<()>;
+
+/// Ends when a handle has come to a mark.
+pub(super) type Mark = oneshot::Receiver<()>;
+
 /// A request on paths, with the hold that goes with its reply.
 #[derive(Debug)]
 pub(super) struct PathJob {
@@ -39,6 +45,8 @@ pub(super) struct PathJob {
     pub(super) hold: Hold,
     pub(super) kind: RequestKind,
     pub(super) call: PathCall,
+    /// It waits until handles have come to these.
+    pub(super) after: Vec<Mark>,
 }
 
 /// The path of a request, and the second of one that has two.
@@ -250,7 +258,7 @@ mod tests {
     fn job(request: Request) -> PathWork {
         let hold = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
         let Request { id, kind, call: Call::Path(call) } = request else { panic!("{request:?}") };
-        PathWork::Job(PathJob { id, hold, kind, call })
+        PathWork::Job(PathJob { id, hold, kind, call, after: Vec::new() })
     }
 
     fn closing(text: &str) -> PathWork {

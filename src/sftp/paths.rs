@@ -131,7 +131,10 @@ struct Finished {
 }
 
 async fn perform(channel: Arc<Channel>, job: PathJob, place: u64) -> Finished {
-    let PathJob { id, hold, kind, call } = job;
+    let PathJob { id, hold, kind, call, after } = job;
+    for mark in after {
+        let _ = mark.await;
+    }
     let session = &channel.whole.limited_to(kind.scope());
     let done = match call {
         PathCall::Open { path, mode, attributes } => {

@@ -12,6 +12,7 @@ use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::sync::oneshot;
 
 use super::check_file::CheckFile;
+use super::order::Marker;
 use super::outbox::Hold;
 use super::paths::Closing;
 use crate::session::{AttributeChange, SessionError, Whole};
@@ -40,6 +41,8 @@ pub(super) enum Work {
     Sync,
     FileSystem,
     Check(CheckFile),
+    /// Nothing: somebody waits until what stands before it is done. It has no answer.
+    Mark(Marker),
     /// The reading side of `copy-data`; the other side answers.
     CopyOut {
         offset: u64,
@@ -71,9 +74,13 @@ impl Work {
     fn may_wait_for_the_client(&self) -> bool {
         match self {
             Work::ReadDirectory | Work::Check(_) | Work::CopyOut { .. } | Work::CopyIn { .. } => true,
-            Work::Write { .. } | Work::Stat | Work::SetStat(_) | Work::Sync | Work::FileSystem | Work::Close(_) => {
-                false
-            }
+            Work::Write { .. }
+            | Work::Stat
+            | Work::SetStat(_)
+            | Work::Sync
+            | Work::FileSystem
+            | Work::Mark(_)
+            | Work::Close(_) => false,
         }
     }
 }

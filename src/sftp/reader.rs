@@ -17,11 +17,13 @@ use super::extension;
 use super::frame::{FrameError, Frames};
 use super::handle::{Channel, Handle};
 use super::limits::{BACKLOG, BEHIND_READS_BUDGET, REQUEST_COST, SMALL_WRITE, WRITE_BUDGET};
-use super::order::{Closing, PathJob, PathWork};
+use super::order::{Closing, Mark, PathJob, PathWork};
 use super::outbox::Hold;
 use super::queue::Work;
 use super::reply::{Names, Reply};
-use super::request::{Call, CopyData, DecodeError, Flaw, HandleCall, HandleId, ImmediateCall, Packet, Request};
+use super::request::{
+    Call, CopyData, DecodeError, Flaw, HandleCall, HandleId, ImmediateCall, Packet, PathCall, Request,
+};
 use super::table::RequestKind;
 use crate::path::LogicalPath;
 use crate::session::channel::Incoming;
@@ -132,8 +134,9 @@ impl Reader {
             Call::CopyData(copy) => self.copy_data(id, copy),
             Call::Path(call) => {
                 let hold = self.hold(REQUEST_COST + frame.len())?;
+                let after = self.marks_for(id, &call)?;
                 // The other end lives as long as this one.
-                let _ = self.paths.send(PathWork::Job(PathJob { id, hold, kind, call }));
+                let _ = self.paths.send(PathWork::Job(PathJob { id, hold, kind, call, after }));
                 Ok(())
             }
             Call::Immediate(call) => {
@@ -201,6 +204,17 @@ impl Reader {
         };
         queue.push(id, self.hold(REQUEST_COST)?, work);
         Ok(())
+    }
+
+    /// A STAT is to show what the WRITEs before it make of the file: sshfs asks for the size in this way while it writes.
+    fn marks_for(&self, id: u32, call: &PathCall) -> Result<Vec<Mark>, Broken> {
+        let PathCall::Stat(path) = call else { return Ok(Vec::new()) };
+        let mark = |handle: Arc<Handle>| {
+            let (marker, mark) = oneshot::channel();
+            handle.queue.push(id, self.hold(REQUEST_COST)?, Work::Mark(marker));
+            Ok(mark)
+        };
+        self.channel.handles.uploads_of(path).into_iter().map(mark).collect()
     }
 
     /// Requests on paths that come after the CLOSE of an upload are to see the file.

@@ -209,3 +209,23 @@ async fn writes_are_taken_faster_than_they_are_acknowledged() {
     let first = client.call(5, &[&back, &[0; 8], &MAX_DATA.to_be_bytes()[4..]]).await.string();
     assert!(first == data[..MAX_DATA]);
 }
+
+#[tokio::test]
+async fn a_stat_of_a_name_sees_the_writes_before_it() {
+    // As sshfs: a program asks for the size of a file that it writes.
+    let home = Home::open().await;
+    let mut client = Client::start(home.session()).await;
+    let handle = client.open("/up", READ_WRITE_CREATE).await;
+    let piece = pattern(MAX_DATA);
+    for n in 0..4 {
+        client.raw(&write(100 + n, &handle, usize::try_from(n).unwrap() * MAX_DATA, &piece)).await;
+        client.raw(&packet(7, 200 + n, &[&string("/up")])).await;
+    }
+    for n in 0..4 {
+        let attributes = client.answer_to(200 + n).await.rest;
+        let size = u64::from_be_bytes(attributes[4..12].try_into().unwrap());
+        // Those behind it may be done as well.
+        let written = (usize::try_from(n).unwrap() + 1) * MAX_DATA;
+        assert!(size >= u64::try_from(written).unwrap(), "{size} bytes after WRITE number {n}");
+    }
+}
