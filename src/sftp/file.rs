@@ -29,7 +29,8 @@ pub(super) struct File {
     pub(super) transfer: Transfer,
     /// Its place among the open handles.
     pub(super) room: Hold,
-    /// A copy into the file was cut short by the end of the channel: a CLOSE behind it must not publish what there is.
+    /// A copy into the file has failed, and nothing was written since: a CLOSE must not publish what there is. OpenSSH's `cp`
+    /// closes the file as if nothing had happened, and had cut it to nothing when it opened it.
     pub(super) is_incomplete: bool,
 }
 
@@ -56,9 +57,13 @@ impl File {
     }
 
     async fn close(self, id: u32, hold: Hold, _closing: Option<Closing>) {
-        let File { channel, transfer, room, .. } = self;
+        let File { channel, handle, transfer, room, .. } = self;
         if self.is_incomplete {
-            return transfer.cut_off("the channel ended during copy-data").await;
+            let message = format!("{}: nothing was stored, because the copy into it failed", handle.path);
+            transfer.cut_off("the copy into it failed").await;
+            drop(room);
+            let error = SessionError::new(ErrorKind::InvalidRequest, message);
+            return channel.outbox.send(Reply::error(id, error), hold);
         }
         let result = transfer.close().await;
         // A client may open the next file as soon as it has the answer.
@@ -93,6 +98,7 @@ impl File {
             Work::Write { offset, data, budget } => {
                 let result = self.write_at(offset, data).await;
                 drop(budget);
+                self.is_incomplete &= result.is_err();
                 Reply::of(id, result)
             }
             Work::Stat => Reply::Attributes { id, attributes: self.transfer.attributes() },
@@ -107,7 +113,11 @@ impl File {
                 self.copy_out(offset, length, to).await;
                 return None;
             }
-            Work::CopyIn { offset, from } => Reply::of(id, self.copy_in(offset, from).await),
+            Work::CopyIn { offset, from } => {
+                let result = self.copy_in(offset, from).await;
+                self.is_incomplete = result.is_err() && self.transfer.is_upload();
+                Reply::of(id, result)
+            }
             Work::Mark(marker) => {
                 drop(marker);
                 return None;
@@ -174,7 +184,6 @@ impl File {
                 Some(Piece::Failed(error)) => return Err(error),
                 Some(Piece::Done) => return Ok(()),
                 None => {
-                    self.is_incomplete = true;
                     let message = format!("{}: the file that it was copied from was closed", self.handle.path);
                     return Err(SessionError::new(ErrorKind::InvalidRequest, message));
                 }

@@ -19,7 +19,7 @@ use super::handle::{Channel, Handle};
 use super::limits::{BACKLOG, BEHIND_READS_BUDGET, REQUEST_COST, SMALL_WRITE, WRITE_BUDGET};
 use super::order::{Closing, Mark, PathJob, PathWork};
 use super::outbox::Hold;
-use super::queue::Work;
+use super::queue::{Piece, Work};
 use super::reply::{Names, Reply};
 use super::request::{
     Call, CopyData, DecodeError, Flaw, HandleCall, HandleId, ImmediateCall, Packet, PathCall, Request,
@@ -27,7 +27,7 @@ use super::request::{
 use super::table::RequestKind;
 use crate::path::LogicalPath;
 use crate::session::channel::Incoming;
-use crate::session::{Counter, Kind, SessionError};
+use crate::session::{Counter, ErrorKind, Kind, SessionError};
 
 /// How a client broke the protocol.
 type Broken = &'static str;
@@ -246,15 +246,20 @@ impl Reader {
         let (Some(from), Some(to)) = (from, to) else {
             return self.refuse(id, StatusCode::Failure, Cow::Borrowed(UNKNOWN_HANDLE));
         };
-        let files = from.kind == Kind::File && to.kind == Kind::File;
-        if !files || from.path == to.path {
-            let message = "copy-data needs two different files";
+        let message = "copy-data needs two different files";
+        if from.kind != Kind::File || to.kind != Kind::File {
             return self.refuse(id, StatusCode::Failure, Cow::Borrowed(message));
         }
         let (sender, receiver) = mpsc::channel(1);
         let (out_hold, in_hold) = (self.hold(REQUEST_COST)?, self.hold(REQUEST_COST)?);
-        let out = Work::CopyOut { offset: copy.from_offset, length: copy.length, to: sender };
-        from.queue.push(id, out_hold, out);
+        if from.path == to.path {
+            // The file that would be written learns of it: it may have been emptied for the copy.
+            let refusal = SessionError::new(ErrorKind::InvalidRequest, format!("{}: {message}", to.path));
+            let _ = sender.try_send(Piece::Failed(refusal));
+        } else {
+            let out = Work::CopyOut { offset: copy.from_offset, length: copy.length, to: sender };
+            from.queue.push(id, out_hold, out);
+        }
         to.queue.push(id, in_hold, Work::CopyIn { offset: copy.to_offset, from: receiver });
         Ok(())
     }

@@ -149,7 +149,8 @@ fn check_changes(place: &Place, at: &Path) {
     // What was written counts before it is closed, for the size that the program asks for and for what it reads back.
     for round in 0..4 {
         let content = noise(1 << 20, round);
-        let mut file = fs::File::options().read(true).write(true).create(true).truncate(true).open(at.join("fresh")).unwrap();
+        let mut file =
+            fs::File::options().read(true).write(true).create(true).truncate(true).open(at.join("fresh")).unwrap();
         file.write_all(&content).unwrap();
         assert_eq!(fs::metadata(at.join("fresh")).unwrap().len(), 1 << 20);
         let mut back = Vec::new();

@@ -425,3 +425,27 @@ async fn directories_and_files_are_not_mistaken_for_each_other() {
     }
     assert!(client.is_silent_for(Duration::from_millis(50)).await);
 }
+
+#[tokio::test]
+async fn a_copy_that_fails_publishes_nothing() {
+    let home = Home::open().await;
+    let mut client = Client::start(home.session()).await;
+    client.put("/f", b"content").await;
+    let name = extended("copy-data");
+    // As OpenSSH's `cp /f /f`: opened to be emptied, refused, closed.
+    let (from, to) = (client.open("/f", READ).await, client.open("/f", 0x1a).await);
+    let refused = client.call(200, &[&name, &from, &[0; 16], &to, &[0; 8]]).await;
+    assert_eq!(refused.status(), FAILURE);
+    assert_eq!(client.call(4, &[&to]).await.status(), FAILURE);
+    let stat = home.store().stat(&crate::stores::Key::parse("f").unwrap()).await.unwrap();
+    assert_eq!(stat.size, 7, "it is as it was");
+    // A client that then writes the file by itself has it.
+    let to = client.open("/f", 0x1a).await;
+    assert_eq!(client.call(200, &[&name, &from, &[0; 16], &to, &[0; 8]]).await.status(), FAILURE);
+    assert_eq!(client.call(6, &[&to, &[0; 8], &string("new")]).await.status(), OK);
+    assert_eq!(client.call(4, &[&to]).await.status(), OK);
+    let stat = home.store().stat(&crate::stores::Key::parse("f").unwrap()).await.unwrap();
+    assert_eq!(stat.size, 3);
+    let ends: Vec<_> = home.events().into_iter().filter(|event| event["logical-path"] == "/f").collect();
+    assert!(ends.iter().any(|event| event["activity-type"] == "PARTIAL_CLOSE"), "{ends:?}");
+}
