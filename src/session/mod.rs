@@ -30,6 +30,7 @@ pub use attributes::{AttributeChange, Attributes};
 pub use directory::Directory;
 pub use error::{ErrorKind, SessionError, SessionResult};
 pub use login::{Backing, Login, LoginError, Totals};
+pub use operations::RenameMode;
 pub use registry::{Entered, Farewell, LiveSession, Registry};
 pub use transfer::{OpenMode, Transfer, Whole};
 

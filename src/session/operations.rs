@@ -3,10 +3,20 @@
 use crate::audit::{Activity, RenameOperation};
 use crate::path::LogicalPath;
 use crate::policy::{self, Decision, Operation};
-use crate::stores::{Capacity, Existing, StoreErrorKind};
+use crate::stores::{Capacity, Existing, Kind, StoreErrorKind};
+use crate::vfs::VfsError;
 
 use super::uploads::Progress;
 use super::{AttributeChange, Attributes, ErrorKind, Session, SessionError, SessionResult};
+
+/// How a name is to change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RenameMode {
+    /// An existing file may be replaced.
+    pub overwrite: bool,
+    /// Only a directory may get the new name: the client has written it with a slash at its end.
+    pub directory: bool,
+}
 
 impl Session {
     /// Attributes of a path; of a file that this connection is writing, as far as it is written. Not an event.
@@ -72,12 +82,11 @@ impl Session {
         pending.record(result, None).await
     }
 
-    /// Renames a file or directory; replaces an existing file only with `overwrite`, and only where the policy allows
-    /// that. Records RENAME.
+    /// Renames a file or directory; replaces an existing file only where the policy allows that. Records RENAME.
     ///
     /// # Errors
     /// When the policy or the store refuses, or nothing can be recorded.
-    pub async fn rename(&self, from: &LogicalPath, to: &LogicalPath, overwrite: bool) -> SessionResult<()> {
+    pub async fn rename(&self, from: &LogicalPath, to: &LogicalPath, mode: RenameMode) -> SessionResult<()> {
         let _busy = self.login.busy();
         self.recorder().ready()?;
         let (path, new_path) = (self.vfs().storage_path(from), self.vfs().storage_path(to));
@@ -87,14 +96,20 @@ impl Session {
             Activity::Rename(names)
         });
         let result = match self.allow_rename(from, to) {
-            Ok(()) => {
-                let may_replace = overwrite && self.may(Operation::Overwrite, to);
-                let existing = if may_replace { Existing::Replace } else { Existing::Refuse };
-                self.vfs().rename(from, to, existing).await.map_err(SessionError::from)
-            }
+            Ok(()) => self.change_name(from, to, mode).await,
             Err(denied) => Err(denied),
         };
         pending.record(result, None).await
+    }
+
+    async fn change_name(&self, from: &LogicalPath, to: &LogicalPath, mode: RenameMode) -> SessionResult<()> {
+        if mode.directory && self.vfs().stat(from).await?.kind == Kind::File {
+            let message = "a name with a slash at its end is a directory's";
+            return Err(VfsError::new(from, StoreErrorKind::NotADirectory, message).into());
+        }
+        let may_replace = mode.overwrite && self.may(Operation::Overwrite, to);
+        let existing = if may_replace { Existing::Replace } else { Existing::Refuse };
+        Ok(self.vfs().rename(from, to, existing).await?)
     }
 
     /// Within one entry `rename` is enough. Out of an entry into another the content changes hands, so the old one must

@@ -161,9 +161,7 @@ async fn perform(channel: Arc<Channel>, job: PathJob, place: u64) -> Finished {
             Done::Reply(Reply::of(id, session.make_directory(&path, &attributes).await))
         }
         PathCall::RemoveDirectory(path) => Done::Reply(Reply::of(id, session.remove_directory(&path).await)),
-        PathCall::Rename { from, to, overwrite } => {
-            Done::Reply(Reply::of(id, session.rename(&from, &to, overwrite).await))
-        }
+        PathCall::Rename { from, to, mode } => Done::Reply(Reply::of(id, session.rename(&from, &to, mode).await)),
         PathCall::Check(path, check) => {
             let (reply, hold) = check_by_name(&channel, session, id, hold, &path, check).await;
             return Finished { id, hold, place, done: Done::Reply(reply) };

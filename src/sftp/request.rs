@@ -11,7 +11,7 @@ use super::check_file::CheckFile;
 use super::table::RequestKind;
 use super::wire::{Fields, packet};
 use crate::path::{LogicalPath, PathError};
-use crate::session::{AttributeChange, OpenMode};
+use crate::session::{AttributeChange, OpenMode, RenameMode};
 
 /// A packet of a client.
 #[derive(Debug, PartialEq, Eq)]
@@ -94,7 +94,7 @@ pub(crate) enum PathCall {
     Rename {
         from: LogicalPath,
         to: LogicalPath,
-        overwrite: bool,
+        mode: RenameMode,
     },
     Link {
         target: Bytes,
@@ -266,7 +266,10 @@ pub(super) fn set_stat(fields: &mut Fields<'_>) -> Decoded<PathCall> {
 
 /// RENAME, and `posix-rename@openssh.com`.
 pub(super) fn rename(fields: &mut Fields<'_>, overwrite: bool) -> Decoded<PathCall> {
-    Ok(PathCall::Rename { from: path(fields)?, to: path(fields)?, overwrite })
+    let from = path(fields)?;
+    let name = need(fields.string())?;
+    let mode = RenameMode { overwrite, directory: LogicalPath::asks_for_directory(name) };
+    Ok(PathCall::Rename { from, to: LogicalPath::parse(name)?, mode })
 }
 
 /// SYMLINK, and `hardlink@openssh.com`: the target first. The draft has a symbolic link first; OpenSSH's server and its clients

@@ -449,3 +449,23 @@ async fn a_copy_that_fails_publishes_nothing() {
     let ends: Vec<_> = home.events().into_iter().filter(|event| event["logical-path"] == "/f").collect();
     assert!(ends.iter().any(|event| event["activity-type"] == "PARTIAL_CLOSE"), "{ends:?}");
 }
+
+#[tokio::test]
+async fn a_file_is_not_renamed_to_a_name_that_only_a_directory_can_have() {
+    let home = Home::open().await;
+    let mut client = Client::start(home.session()).await;
+    client.put("/f", b"content").await;
+    client.put("/taken", b"kept").await;
+    let rename = |to: &str| [string("/f"), string(to)].concat();
+    for to in ["/there/", "/taken/", "/there/."] {
+        assert_eq!(client.call(18, &[&rename(to)]).await.status(), 2, "{to}");
+        let posix = [extended("posix-rename@openssh.com"), rename(to)].concat();
+        assert_eq!(client.call(200, &[&posix]).await.status(), 2, "{to}");
+    }
+    assert_eq!(client.call(14, &[&string("/d"), &[0; 4]]).await.status(), 0);
+    let directory = [string("/d"), string("/e/")].concat();
+    assert_eq!(client.call(18, &[&directory]).await.status(), 0, "a directory may");
+    for (name, size) in [("f", 7), ("taken", 4)] {
+        assert_eq!(home.store().stat(&crate::stores::Key::parse(name).unwrap()).await.unwrap().size, size);
+    }
+}

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{payload, string};
 use crate::path::{LogicalPath, PathError};
-use crate::session::{AttributeChange, OpenMode};
+use crate::session::{AttributeChange, OpenMode, RenameMode};
 use crate::sftp::check_file::CheckFile;
 use crate::sftp::limits::MAX_IDS;
 use crate::sftp::request::{
@@ -103,7 +103,7 @@ pub(super) fn golden() -> Vec<(u8, Vec<Vec<u8>>, Call)> {
         (
             18,
             vec![string("/a"), string("/b")],
-            Call::Path(PathCall::Rename { from: path("/a"), to: path("/b"), overwrite: false }),
+            Call::Path(PathCall::Rename { from: path("/a"), to: path("/b"), mode: RenameMode::default() }),
         ),
         (19, vec![string("/a")], Call::Immediate(ImmediateCall::ReadLink)),
         (
@@ -114,7 +114,11 @@ pub(super) fn golden() -> Vec<(u8, Vec<Vec<u8>>, Call)> {
         (
             200,
             extended("posix-rename@openssh.com", &[&string("/a"), &string("/b")]),
-            Call::Path(PathCall::Rename { from: path("/a"), to: path("/b"), overwrite: true }),
+            Call::Path(PathCall::Rename {
+                from: path("/a"),
+                to: path("/b"),
+                mode: RenameMode { overwrite: true, directory: false },
+            }),
         ),
         (200, extended("statvfs@openssh.com", &[&string("/a")]), Call::Path(PathCall::FileSystem(path("/a")))),
         (200, extended("fstatvfs@openssh.com", &[&h()]), on_handle(HandleCall::FileSystem)),
