@@ -4,8 +4,9 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
-/// Without `RUST_LOG`: what Lockgate itself says, and of the libraries only what is amiss.
-const DEFAULT_FILTER: &str = "warn,lockgate=info,russh=warn";
+/// Without `RUST_LOG`: what Lockgate itself says, and of the libraries only what is amiss. The last module warns of every request that
+/// it does not know, as PuTTY and WinSCP send one with each channel, and else of what is an event.
+const DEFAULT_FILTER: &str = "warn,lockgate=info,russh=warn,russh::server::encrypted=error";
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -111,6 +111,9 @@ fn psftp() {
         check_names(place, &putty);
         check_resume(place, &putty);
         check_several(place, &putty);
+        // With each channel it asks for something of its own.
+        let log = place.gateway.log();
+        assert!(!log.contains("channel request"), "{log}");
     });
 }
 
