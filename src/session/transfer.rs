@@ -257,7 +257,6 @@ impl Transfer {
         };
         let offset = if self.account.mode.append { writer.size() } else { offset };
         self.account.digest(offset, &data);
-        self.account.copied_from = None;
         let length = data.len() as u64;
         writer.write_at(offset, data).await?;
         self.account.progress.set_size(writer.size());
@@ -286,7 +285,6 @@ impl Transfer {
                 match change.size {
                     Some(size) if size != writer.size() => {
                         self.account.cut_digest(size);
-                        self.account.copied_from = None;
                         let cut = writer.set_length(size).await;
                         self.account.progress.set_size(writer.size());
                         cut.map(|()| ignored).map_err(SessionError::from)

@@ -108,6 +108,8 @@ pub struct Committed {
     pub etag: Option<String>,
     /// Whether a wanted mtime was kept; true when none was wanted.
     pub mtime_kept: bool,
+    /// Whether the store made it, of another object.
+    pub copied: bool,
 }
 
 impl Attributes {

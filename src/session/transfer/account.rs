@@ -32,7 +32,7 @@ pub(super) struct Account {
     /// The digest of an upload for as long as it is written in order from its start. It is the file's if it has seen as much
     /// as the file holds at the end: a client that overwrites in place cuts the file to length after the last write.
     pub(super) digest: Option<Digest>,
-    /// The file that it is a copy of, made by the store.
+    /// The file that it became a copy of; it may have been changed since.
     pub(super) copied_from: Option<LogicalPath>,
     /// What others on the connection see of an upload.
     pub(super) progress: Arc<Progress>,
@@ -93,7 +93,7 @@ impl Account {
 
     /// What the end event of an upload says besides its success.
     pub(super) fn note(&self, committed: &Committed) -> Option<String> {
-        let copied = self.copied_from.as_ref().map(|from| format!("a copy of {from}"));
+        let copied = self.copied_from.as_ref().filter(|_| committed.copied).map(|from| format!("a copy of {from}"));
         let ignored = if committed.mtime_kept { None } else { ignored_note(&["mtime"]) };
         match (copied, ignored) {
             (Some(copied), Some(ignored)) => Some(format!("{copied}; {ignored}")),

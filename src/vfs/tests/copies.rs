@@ -38,7 +38,7 @@ async fn a_whole_file_is_copied_by_its_store() {
         store.calls();
         let committed = writer.commit().await.unwrap();
         assert_eq!(store.calls(), "copy=1");
-        assert_eq!((committed.size, committed.mtime_kept), (SIZE as u64, true));
+        assert_eq!((committed.size, committed.mtime_kept, committed.copied), (SIZE as u64, true, true));
         assert!(committed.etag.is_some());
         assert!(store.get(key).unwrap() == data, "{to}");
         let shown = home.vfs.stat(&path(to)).await.unwrap().mtime;
@@ -82,7 +82,7 @@ async fn what_is_changed_after_the_copy_is_right() {
                 assert!(read == expected, "{name}");
             }
             store.calls();
-            writer.commit().await.unwrap();
+            assert!(!writer.commit().await.unwrap().copied, "{name}");
             assert!(!store.calls().contains("copy="), "{name}");
             assert!(store.get("to").unwrap() == expected, "{name} {mode:?}");
         }
@@ -154,7 +154,7 @@ async fn a_store_that_cannot_copy_gets_the_bytes() {
     let source = reader(&home, "/from").await.whole().unwrap();
     let mut writer = home.vfs.open_write(&path("/to"), NEW).await.unwrap();
     assert!(writer.become_copy(&source).unwrap());
-    writer.commit().await.unwrap();
+    assert!(!writer.commit().await.unwrap().copied, "its bytes passed here");
     assert!(store.get("to").unwrap() == data);
     home.assert_all_given_back().await;
 }

@@ -194,14 +194,14 @@ impl Writer {
     ) -> VfsResult<Committed> {
         match self.end(result) {
             Ok(Some(written)) => {
-                self.body = None;
+                let copied = self.body.take().is_some_and(|body| body.is_copy());
                 let mtime_kept = written.mtime_kept || self.mtime.is_none();
-                Ok(Committed { size, etag: written.etag, mtime_kept })
+                Ok(Committed { size, etag: written.etag, mtime_kept, copied })
             }
             Ok(None) => {
                 self.body = None;
                 let mtime_kept = self.touch().await.map_err(VfsError::at(&self.path))?;
-                Ok(Committed { size, etag: None, mtime_kept })
+                Ok(Committed { size, etag: None, mtime_kept, copied: false })
             }
             Err(error) => {
                 self.remove().await;

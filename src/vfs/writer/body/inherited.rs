@@ -31,6 +31,11 @@ impl Body {
         true
     }
 
+    /// Whether the content is another object's, and the store's to copy.
+    pub(in super::super) fn is_copy(&self) -> bool {
+        self.inherited.is_some() && self.copied_from.is_some()
+    }
+
     /// Puts the first `length` bytes of existing content before what is written.
     pub(super) async fn take_over(
         &mut self,
