@@ -4,7 +4,6 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -13,12 +12,11 @@ use std::time::{Duration, Instant};
 use rustix::net::sockopt;
 use serde_json::json;
 
-use crate::support::client::Client;
+use crate::door::{Master, door, door_with};
 use crate::support::data::write_noise;
 use crate::support::events::field;
-use crate::support::gateway::Gateway;
 use crate::support::link::Link;
-use crate::support::process::{Running, until};
+use crate::support::process::until;
 use crate::support::raw_sftp::{FOR_READING, FOR_WRITING, RawSftp, STAT, WRITE, string, write_body};
 use crate::support::s3;
 use crate::support::setup::{Setup, User};
@@ -32,24 +30,6 @@ const AT_ONCE: Duration = Duration::from_secs(10);
 /// No such file.
 const NONE: u32 = 2;
 
-struct Door {
-    setup: Setup,
-    gateway: Gateway,
-    client: Client,
-}
-
-fn door(prepare: impl FnOnce(&mut Setup, User) -> User) -> Door {
-    let mut setup = Setup::new();
-    setup.local_store("main");
-    let key = setup.key("alice");
-    let user = User::new("alice").key(&key).home("/", "main:/");
-    let user = prepare(&mut setup, user);
-    setup.user(user);
-    let gateway = setup.start();
-    let client = gateway.client("alice", &key);
-    Door { setup, gateway, client }
-}
-
 fn idle_soon(setup: &mut Setup, user: User) -> User {
     setup.limit("idle", format!("{}s", IDLE.as_secs()));
     user
@@ -57,7 +37,7 @@ fn idle_soon(setup: &mut Setup, user: User) -> User {
 
 #[test]
 fn a_keepalive_counts_as_activity_and_silence_does_not() {
-    let door = door(idle_soon);
+    let door = door_with(idle_soon);
     let script = |name: &str| format!("pwd\n!sleep {}\nmkdir /{name}\n", 3 * IDLE.as_secs());
     let started = Instant::now();
     door.client.clone().with("ServerAliveInterval=1").sftp(&script("kept")).succeeded();
@@ -80,7 +60,7 @@ fn a_keepalive_counts_as_activity_and_silence_does_not() {
 fn an_operation_under_way_counts_as_activity_however_long_the_store_takes() {
     let store = s3::new_store();
     let link = Link::to(store.port(), Duration::ZERO, 1 << 30);
-    let door = door(|setup, user| {
+    let door = door_with(|setup, user| {
         let options = store.options_through(&format!("http://127.0.0.1:{}", link.port));
         setup.store("far", json!({ "url": store.url(), "options": options }));
         idle_soon(setup, user.home("/far", "far:/"))
@@ -117,7 +97,7 @@ fn timer_of(port: u16) -> Option<(u8, u64)> {
 #[test]
 fn the_host_of_a_silent_client_is_asked_within_a_minute_whether_it_is_there() {
     const KEEPALIVE: u8 = 2;
-    let door = door(|_, user| user);
+    let door = door();
     let mut session = RawSftp::connect(&door.client, LIMIT);
     assert_eq!(session.call(STAT, 1, &[&string(b"/none")]).status(), NONE);
     // Until nothing is on its way any more, another timer runs.
@@ -183,13 +163,12 @@ impl Drop for Halves {
 /// `idle` is half an hour here: only the end of the client's half ends the connection.
 fn check_closed_half(takes_answers: bool) {
     const PIECE: u64 = 255 * 1024;
-    let door = door(|_, user| user);
+    let door = door();
     write_noise(&door.setup.folder().join("store-main/big"), 32 << 20, 1);
     let halves = Halves::to(door.gateway.port);
     let socket = door.setup.folder().join("mux");
-    let client = door.client.clone().through(halves.port).with(&format!("ControlPath={}", socket.display()));
-    let master = share(&client, &socket);
-    let mut sessions: Vec<RawSftp> = (0..6).map(|_| RawSftp::connect(&client, LIMIT)).collect();
+    let master = Master::start(&door.client.clone().through(halves.port), socket);
+    let mut sessions: Vec<RawSftp> = (0..6).map(|_| RawSftp::connect(&master.client, LIMIT)).collect();
     let upload = sessions[0].open("/half", FOR_WRITING);
     sessions[0].send(WRITE, 2, &write_body(&upload, 0, b"half of it"));
     assert_eq!(sessions[0].receive().status(), 0);
@@ -225,23 +204,13 @@ fn a_client_that_closes_its_half_and_takes_nothing_is_ended_at_once() {
     check_closed_half(false);
 }
 
-/// A connection that others can share.
-#[track_caller]
-fn share(client: &Client, socket: &Path) -> Running {
-    let mut command = client.command("ssh");
-    let master = Running::start(command.args(["-M", "-N"]).arg(client.host()));
-    until("shared connection", LIMIT, || socket.exists().then_some(()));
-    master
-}
-
 #[test]
 fn an_eleventh_channel_is_refused_and_ten_go_on() {
-    let door = door(|_, user| user);
+    let door = door();
     let socket = door.setup.folder().join("mux");
-    let shared = door.client.clone().with(&format!("ControlPath={}", socket.display()));
-    let master = share(&shared, &socket);
+    let master = Master::start(&door.client, socket);
     // Without the shared connection it would make one of its own.
-    let shared = shared.with("ProxyCommand=false");
+    let shared = master.client.clone().with("ProxyCommand=false");
 
     let mut sessions: Vec<RawSftp> = (0..10).map(|_| RawSftp::connect(&shared, LIMIT)).collect();
     shared.sftp("pwd\n").failed();

@@ -5,14 +5,11 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::support::client::Client;
+use crate::door::{Door, door};
 use crate::support::data::{KIB, MIB, write_noise};
 use crate::support::events::field;
-use crate::support::gateway::Gateway;
-use crate::support::keys::Key;
 use crate::support::process::Running;
 use crate::support::raw_sftp::{DATA, FOR_READING, FOR_WRITING, HANDLE, OPEN, READ, RawSftp, STAT, WRITE, string};
-use crate::support::setup::{Setup, User};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -23,23 +20,6 @@ const AT_ONCE: Duration = Duration::from_secs(20);
 const BOUNDED: u64 = 256 * MIB;
 
 const OPENDIR: u8 = 11;
-
-struct Door {
-    setup: Setup,
-    gateway: Gateway,
-    client: Client,
-    key: Key,
-}
-
-fn door() -> Door {
-    let mut setup = Setup::new();
-    setup.local_store("main");
-    let key = setup.key("alice");
-    setup.user(User::new("alice").key(&key).home("/", "main:/"));
-    let gateway = setup.start();
-    let client = gateway.client("alice", &key);
-    Door { setup, gateway, client, key }
-}
 
 impl Door {
     fn raw(&self) -> RawSftp {

@@ -7,31 +7,11 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::support::client::Client;
+use crate::door::{Door, door};
 use crate::support::data::{SMALL_FILE, assert_same_bytes, write_noise};
 use crate::support::events::field;
-use crate::support::gateway::Gateway;
-use crate::support::keys::Key;
 use crate::support::process::{Running, until};
-use crate::support::setup::{Setup, User};
-
-struct Door {
-    setup: Setup,
-    gateway: Gateway,
-    client: Client,
-    key: Key,
-    root: PathBuf,
-}
-
-fn door() -> Door {
-    let mut setup = Setup::new();
-    let root = setup.local_store("main");
-    let key = setup.key("alice");
-    setup.user(User::new("alice").key(&key).home("/", "main:/"));
-    let gateway = setup.start();
-    let client = gateway.client("alice", &key);
-    Door { setup, gateway, client, key, root }
-}
+use crate::support::setup::User;
 
 impl Door {
     /// An upload that takes about four seconds; returns when the gateway has its OPEN.

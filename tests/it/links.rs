@@ -1,33 +1,19 @@
 //! Transfers over lines that are slow, and over connections that change their keys all the time.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::door::Door;
 use crate::support::client::Client;
 use crate::support::data::{MIB, assert_same_bytes, write_noise};
 use crate::support::events::field;
-use crate::support::gateway::Gateway;
 use crate::support::link::Link;
 use crate::support::process::run_with;
-use crate::support::setup::{Setup, User};
 
 const LIMIT: Duration = Duration::from_secs(240);
 
-struct Door {
-    setup: Setup,
-    gateway: Gateway,
-    client: Client,
-    root: PathBuf,
-}
-
 fn door() -> Door {
-    let mut setup = Setup::new();
-    let root = setup.local_store("main");
-    let key = setup.key("alice");
-    setup.user(User::new("alice").key(&key).home("/", "main:/"));
-    let gateway = setup.start();
-    let client = gateway.client("alice", &key).within(LIMIT);
-    Door { setup, gateway, client, root }
+    let door = crate::door::door();
+    Door { client: door.client.within(LIMIT), ..door }
 }
 
 impl Door {

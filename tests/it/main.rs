@@ -18,6 +18,7 @@ mod configuration;
 mod crash;
 mod cut_off;
 mod demo;
+mod door;
 mod homes;
 mod hostile;
 mod keys;

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::door::{Door, Master, door};
 use crate::support::campaign::is_long;
-use crate::support::client::Client;
 use crate::support::data::{KIB, MIB, assert_same_bytes, noise, write_noise};
 use crate::support::events::field;
 use crate::support::link::Link;
-use crate::support::process::{Running, until};
+use crate::support::process::Running;
 use crate::support::raw_sftp::{DATA, FOR_READING, FOR_WRITING, RawSftp, STAT, WRITE, string, write_body};
 use crate::support::s3;
 use crate::support::setup::{Setup, User};
@@ -27,34 +27,12 @@ const LATER: Duration = Duration::from_secs(12);
 
 const PIECE: u64 = 255 * KIB;
 
-/// A connection that others share; it ends when this is dropped.
-struct Master {
-    _ssh: Running,
-    /// A client whose channels lie on it.
-    client: Client,
-}
-
-impl Master {
-    #[track_caller]
-    fn start(client: &Client, socket: PathBuf) -> Master {
-        let shared = client.clone().with(&format!("ControlPath={}", socket.display()));
-        let mut command = shared.command("ssh");
-        let ssh = Running::start(command.args(["-M", "-N"]).arg(client.host()));
-        until("shared connection", Duration::from_secs(60), || socket.exists().then_some(()));
-        Master { _ssh: ssh, client: shared }
-    }
-}
-
 #[test]
 fn one_channel_that_takes_no_answers_does_not_stop_nine_others() {
-    let mut setup = Setup::new();
-    let root = setup.local_store("main");
-    let key = setup.key("alice");
-    setup.user(User::new("alice").key(&key).home("/", "main:/"));
-    let gateway = setup.start();
+    let Door { setup, gateway, client, root, .. } = door();
     let bytes = noise(64 * PIECE, 1);
     fs::write(root.join("big"), &bytes).unwrap();
-    let master = Master::start(&gateway.client("alice", &key), setup.folder().join("mux"));
+    let master = Master::start(&client, setup.folder().join("mux"));
 
     let mut stuck = RawSftp::connect(&master.client, LIMIT);
     let handle = stuck.open("/big", FOR_READING);
@@ -87,12 +65,8 @@ fn one_channel_that_takes_no_answers_does_not_stop_nine_others() {
 
 #[test]
 fn channels_one_after_the_other_share_a_connection() {
-    let mut setup = Setup::new();
-    setup.local_store("main");
-    let key = setup.key("alice");
-    setup.user(User::new("alice").key(&key).home("/", "main:/"));
-    let gateway = setup.start();
-    let master = Master::start(&gateway.client("alice", &key), setup.folder().join("mux"));
+    let Door { setup, gateway, client, .. } = door();
+    let master = Master::start(&client, setup.folder().join("mux"));
     let (client, file, back) = (&master.client, setup.folder().join("file"), setup.folder().join("back"));
     write_noise(&file, 100_000, 2);
     let (here, there) = (file.to_str().unwrap(), client.remote("/file"));
@@ -123,12 +97,8 @@ fn channels_one_after_the_other_share_a_connection() {
 
 #[test]
 fn commands_that_fail_leave_the_connection_to_the_others() {
-    let mut setup = Setup::new();
-    setup.local_store("main");
-    let key = setup.key("alice");
-    setup.user(User::new("alice").key(&key).home("/", "main:/"));
-    let gateway = setup.start();
-    let master = Master::start(&gateway.client("alice", &key), setup.folder().join("mux"));
+    let Door { setup, gateway, client, .. } = door();
+    let master = Master::start(&client, setup.folder().join("mux"));
     let client = &master.client;
     let mut other = RawSftp::connect(client, LIMIT);
     client.ssh(&["-T"], &["id"]).failed().says("only SFTP and SCP");
@@ -158,14 +128,10 @@ impl Drop for Killed {
 
 #[test]
 fn a_download_of_scp_that_takes_nothing_does_not_stop_nine_others() {
-    let mut setup = Setup::new();
-    let root = setup.local_store("main");
-    let key = setup.key("alice");
-    setup.user(User::new("alice").key(&key).home("/", "main:/"));
-    let gateway = setup.start();
+    let Door { setup, gateway, client, root, .. } = door();
     let bytes = noise(64 * MIB, 1);
     fs::write(root.join("big"), &bytes).unwrap();
-    let master = Master::start(&gateway.client("alice", &key), setup.folder().join("mux"));
+    let master = Master::start(&client, setup.folder().join("mux"));
 
     let mut command = master.client.command("ssh");
     command.args(["-T", &master.client.host(), "scp -f big"]).stdin(Stdio::piped()).stdout(Stdio::piped());

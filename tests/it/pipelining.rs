@@ -2,37 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::support::client::Client;
+use crate::door::door;
 use crate::support::data::{KIB, MIB, assert_same_bytes, noise, write_noise};
-use crate::support::gateway::Gateway;
 use crate::support::process::{Running, python, run_with};
 use crate::support::raw_sftp::{DATA, FOR_READING, FOR_WRITING, RawSftp, WRITE, write_body};
-use crate::support::setup::{Setup, User};
 
 const LIMIT: Duration = Duration::from_secs(120);
 const PIECE: u64 = 255 * KIB;
-
-struct Door {
-    setup: Setup,
-    gateway: Gateway,
-    client: Client,
-    key: PathBuf,
-    root: PathBuf,
-}
-
-fn door() -> Door {
-    let mut setup = Setup::new();
-    let root = setup.local_store("main");
-    let key = setup.key("alice");
-    setup.user(User::new("alice").key(&key).home("/", "main:/"));
-    let gateway = setup.start();
-    let client = gateway.client("alice", &key);
-    Door { setup, gateway, client, key: key.private, root }
-}
 
 /// Takes the answers to `count` reads and compares each with the file.
 #[track_caller]
@@ -143,7 +122,7 @@ fn paramiko_prefetches_256_mib() {
     write_noise(&file, 256 * MIB, 4);
     let back = door.setup.folder().join("back");
     let mut script = python("paramiko_prefetch.py");
-    script.arg(door.gateway.port.to_string()).arg("alice").arg(&door.key).arg("/big").arg(&back);
+    script.arg(door.gateway.port.to_string()).arg("alice").arg(&door.key.private).arg("/big").arg(&back);
     run_with(&mut script, b"", Duration::from_secs(300)).succeeded();
     assert_same_bytes(&back, &file);
     door.gateway.stop();

@@ -5,35 +5,16 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::support::client::Client;
+use crate::door::{Door, door};
 use crate::support::data::{MIB, assert_same_bytes, write_noise};
 use crate::support::events::field;
-use crate::support::gateway::Gateway;
 use crate::support::process::{Finished, LIMIT, Running, run_with};
-use crate::support::setup::{Setup, User};
 
 /// Nothing that is refused may take longer: a client that hangs is what these tests are against.
 const SOON: Duration = Duration::from_secs(20);
 
 /// More than all windows and buffers between the store and a client that is stopped.
 const LARGE: u64 = 64 * MIB;
-
-struct Door {
-    setup: Setup,
-    gateway: Gateway,
-    client: Client,
-    root: PathBuf,
-}
-
-fn door() -> Door {
-    let mut setup = Setup::new();
-    let root = setup.local_store("main");
-    let key = setup.key("alice");
-    setup.user(User::new("alice").key(&key).home("/", "main:/"));
-    let gateway = setup.start();
-    let client = gateway.client("alice", &key);
-    Door { setup, gateway, client, root }
-}
 
 impl Door {
     /// Has a command run with this input; without a command, a shell.
