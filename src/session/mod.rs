@@ -9,6 +9,7 @@ mod directory;
 mod error;
 mod login;
 mod operations;
+mod own_files;
 mod pending;
 mod registry;
 mod transfer;
@@ -33,6 +34,7 @@ pub use login::{Backing, Login, LoginError, Totals};
 pub use operations::RenameMode;
 pub use registry::{Entered, Farewell, LiveSession, Registry};
 pub use transfer::{OpenMode, Transfer, Whole};
+pub use uploads::UploadName;
 
 /// One logged-in user on one channel. Made by [`Login::session`].
 #[derive(Debug, Clone)]
@@ -58,6 +60,11 @@ impl Session {
     /// The user's login name, for `longname` and `users-groups-by-id`.
     pub fn user(&self) -> &str {
         self.login.user_name()
+    }
+
+    /// Whether the connection has a handle that may write a file of this name.
+    pub fn has_open_for_writing(&self, path: &LogicalPath) -> bool {
+        self.login.uploads().is_open(path)
     }
 
     fn vfs(&self) -> &Vfs {

@@ -91,7 +91,7 @@ async fn a_dropped_upload_publishes_nothing_and_is_a_partial_close() {
 async fn what_the_policy_forbids_is_recorded_and_not_done() {
     let home = Home::new(&[("/in", "in", Permissions::WRITE_ONLY), ("/out", "out", Permissions::READ_ONLY)]).await;
     let session = home.session();
-    put(&session, "/in/a", b"1").await.unwrap();
+    put(&home.session_of_another_connection(), "/in/a", b"1").await.unwrap();
     let again = put(&session, "/in/a", b"2").await.unwrap_err();
     assert_eq!(again.kind, ErrorKind::Denied);
     assert_eq!(get(&session, "/in/a").await.unwrap_err().kind, ErrorKind::Denied);

@@ -206,9 +206,13 @@ impl Reader {
         Ok(())
     }
 
-    /// A STAT is to show what the WRITEs before it make of the file: sshfs asks for the size in this way while it writes.
+    /// A STAT is to show what the WRITEs before it make of the file: sshfs asks for the size in this way while it writes. A SETSTAT is to
+    /// cut what they have written.
     fn marks_for(&self, id: u32, call: &PathCall) -> Result<Vec<Mark>, Broken> {
-        let PathCall::Stat(path) = call else { return Ok(Vec::new()) };
+        let (PathCall::Stat(path) | PathCall::SetStat(path, _)) = call else { return Ok(Vec::new()) };
+        if !self.channel.whole.has_open_for_writing(path) {
+            return Ok(Vec::new());
+        }
         let mark = |handle: Arc<Handle>| {
             let (marker, mark) = oneshot::channel();
             handle.queue.push(id, self.hold(REQUEST_COST)?, Work::Mark(marker));
@@ -218,12 +222,13 @@ impl Reader {
     }
 
     /// Requests on paths that come after the CLOSE of an upload are to see the file.
+    /// Those that were before it and wait for it learn that it has come.
     fn announce_close(&self, handle: &Handle) -> Option<Closing> {
-        if !handle.is_upload {
-            return None;
-        }
+        let upload = handle.upload.as_ref()?;
+        upload.announce_close();
         let (closing, closed) = oneshot::channel();
-        let _ = self.paths.send(PathWork::Closing { path: handle.path.clone(), closed });
+        let path = upload.path().unwrap_or_else(|| handle.path.clone());
+        let _ = self.paths.send(PathWork::Closing { path, closed });
         Some(closing)
     }
 

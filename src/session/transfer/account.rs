@@ -1,6 +1,5 @@
 //! What is counted of an open file, for its end event.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -9,13 +8,13 @@ use bytes::Bytes;
 
 use super::super::login::OpenTransfer;
 use super::super::operations::ignored_note;
-use super::super::uploads::Progress;
-use super::super::{ErrorKind, Session, SessionError, milliseconds};
+use super::super::uploads::Upload;
+use super::super::{ErrorKind, Session, SessionError, SessionResult, milliseconds};
 use super::{File, OpenMode};
 use crate::audit::{Activity, Outcome, TransferEnd};
 use crate::path::LogicalPath;
 use crate::stores::StoreErrorKind;
-use crate::vfs::{Committed, VfsError};
+use crate::vfs::{Committed, VfsError, VfsResult};
 
 /// What the end event says.
 #[derive(Debug)]
@@ -34,8 +33,6 @@ pub(super) struct Account {
     pub(super) digest: Option<Digest>,
     /// The file that it became a copy of; it may have been changed since.
     pub(super) copied_from: Option<LogicalPath>,
-    /// What others on the connection see of an upload.
-    pub(super) progress: Arc<Progress>,
     _open: OpenTransfer,
 }
 
@@ -65,7 +62,6 @@ impl Account {
             bytes_out: 0,
             digest: mode.write.then(context),
             copied_from: None,
-            progress: Arc::default(),
             _open: session.login.count_transfer(),
         }
     }
@@ -81,7 +77,6 @@ impl Account {
             bytes_out: self.bytes_out,
             digest: None,
             copied_from: None,
-            progress: Arc::default(),
             _open: self.session.login.count_transfer(),
         }
     }
@@ -142,6 +137,13 @@ impl Account {
         }
     }
 
+    /// A digest that has not seen all of what was published is not the file's.
+    pub(super) fn judge_digest(&mut self, committed: &Committed, is_shared: bool) {
+        if is_shared || self.digest.as_ref().is_some_and(|digest| digest.length != committed.size) {
+            self.digest = None;
+        }
+    }
+
     /// The file is cut to `size`: a digest that has seen more is no longer the file's.
     pub(super) fn cut_digest(&mut self, size: u64) {
         if self.digest.as_ref().is_some_and(|digest| digest.length > size) {
@@ -153,7 +155,8 @@ impl Account {
     pub(super) async fn cut_off(&mut self, file: File, why: &str) {
         let (outcome, etag) = match file {
             File::Read(reader) => (Outcome::Failure(why.to_owned()), reader.etag().map(str::to_owned)),
-            File::Write(writer) => match writer.cut_off().await {
+            File::Unfinished(_) => (Outcome::Failure(why.to_owned()), None),
+            File::Write(upload) => match self.cut_off_upload(&upload).await {
                 Ok(None) => (Outcome::Failure(format!("{why}; nothing was published")), None),
                 Ok(Some(committed)) => {
                     (Outcome::Failure(format!("{why}; what had arrived was published")), committed.etag)
@@ -162,6 +165,26 @@ impl Account {
             },
         };
         self.record_cut_off(outcome, etag).await;
+    }
+
+    /// Ends an upload, unless other handles go on with it. `Some` when it was published.
+    async fn cut_off_upload(&mut self, upload: &Upload) -> VfsResult<Option<Committed>> {
+        let mut content = upload.lock().await;
+        let Some(place) = upload.place() else { return Ok(None) };
+        self.path = place.path;
+        match content.take_if(|_| !upload.has_others()) {
+            Some(writer) => writer.cut_off().await,
+            None => Ok(None),
+        }
+    }
+
+    /// Records an upload that was closed after its file was removed: the client is answered with success, as on a disk, and no file
+    /// has arrived.
+    pub(super) async fn record_removed(&mut self) -> SessionResult<()> {
+        let why = "the file was removed while it was written; nothing was published";
+        let end = self.end(Outcome::Failure(why.to_owned()), None, false);
+        self.session.recorder().record(&self.session.origin, Activity::PartialClose(end)).await?;
+        Ok(())
     }
 
     /// Ends a file that the store had been asked to publish and has not answered, and records it.
