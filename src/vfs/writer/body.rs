@@ -281,6 +281,9 @@ impl Body {
         if let Some(object) = &self.inherited {
             return object.read(offset, length).await;
         }
+        if offset < self.stream.sent() {
+            return Err(sent_already(&self.stream));
+        }
         if self.random.is_none() {
             self.go_random().await?;
         }

@@ -224,7 +224,8 @@ impl Writer {
         let body = self.start()?;
         let length = body.size().saturating_sub(offset).min(length as u64) as usize;
         let result = body.read_at(offset, length).await;
-        if result.is_err() && !body.is_written() {
+        let is_refused = matches!(&result, Err(error) if error.kind == StoreErrorKind::Unsupported);
+        if is_refused || (result.is_err() && !body.is_written()) {
             // Nothing is lost: the next read may succeed.
             self.busy = false;
             return result.map_err(VfsError::at(&self.path));
