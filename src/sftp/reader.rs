@@ -3,7 +3,6 @@
 //! It never waits on anything that needs the client to read: the connection does not take the client's window adjustments while
 //! this channel does not take its data. It waits only until the store has accepted WRITE data.
 
-use std::borrow::Cow;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -97,7 +96,7 @@ impl Reader {
                 Err(FrameError::Empty) => return Err("an empty packet"),
                 Err(FrameError::TooLong { id }) => {
                     if let Some(id) = id.filter(|_| self.is_initialised) {
-                        self.refuse(id, StatusCode::BadMessage, Cow::Borrowed("the packet is too long"))?;
+                        self.refuse(id, StatusCode::BadMessage, "the packet is too long")?;
                     }
                     return Err("a packet that is too long");
                 }
@@ -120,9 +119,7 @@ impl Reader {
             Err(DecodeError::Flawed { id, kind, flaw }) => {
                 self.count(kind);
                 return match flaw {
-                    Flaw::Malformed => {
-                        self.refuse(id, StatusCode::BadMessage, Cow::Borrowed("the packet is malformed"))
-                    }
+                    Flaw::Malformed => self.refuse(id, StatusCode::BadMessage, "the packet is malformed"),
                     Flaw::Name(error) => self.reply(Reply::error(id, SessionError::from(error))),
                 };
             }
@@ -163,8 +160,8 @@ impl Reader {
         Ok(())
     }
 
-    fn refuse(&self, id: u32, code: StatusCode, message: Cow<'static, str>) -> Result<(), Broken> {
-        self.reply(Reply::Status { id, code, message })
+    fn refuse(&self, id: u32, code: StatusCode, message: &'static str) -> Result<(), Broken> {
+        self.reply(Reply::failure(id, code, message))
     }
 
     fn count(&self, kind: RequestKind) {
@@ -179,7 +176,7 @@ impl Reader {
             _ => self.channel.handles.get(number),
         };
         let Some(handle) = handle else {
-            return self.refuse(id, StatusCode::Failure, Cow::Borrowed(UNKNOWN_HANDLE));
+            return self.refuse(id, StatusCode::Failure, UNKNOWN_HANDLE);
         };
         let queue = &handle.queue;
         let work = match call {
@@ -249,11 +246,11 @@ impl Reader {
     fn copy_data(&self, id: u32, copy: CopyData) -> Result<(), Broken> {
         let (from, to) = (self.channel.handles.get(copy.from), self.channel.handles.get(copy.to));
         let (Some(from), Some(to)) = (from, to) else {
-            return self.refuse(id, StatusCode::Failure, Cow::Borrowed(UNKNOWN_HANDLE));
+            return self.refuse(id, StatusCode::Failure, UNKNOWN_HANDLE);
         };
         let message = "copy-data needs two different files";
         if from.kind != Kind::File || to.kind != Kind::File {
-            return self.refuse(id, StatusCode::Failure, Cow::Borrowed(message));
+            return self.refuse(id, StatusCode::Failure, message);
         }
         let (sender, receiver) = mpsc::channel(1);
         let (out_hold, in_hold) = (self.hold(REQUEST_COST)?, self.hold(REQUEST_COST)?);
