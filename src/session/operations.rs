@@ -39,8 +39,7 @@ impl Session {
     /// When the policy or the store refuses, or nothing can be recorded.
     pub async fn make_directory(&self, path: &LogicalPath, attributes: &AttributeChange) -> SessionResult<()> {
         let _busy = self.login.busy();
-        self.recorder().ready()?;
-        let pending = self.begin(path, Activity::Mkdir);
+        let pending = self.begin(path, Activity::Mkdir).await?;
         let result = match self.allow(Operation::MakeDirectory, path) {
             Ok(()) => self.vfs().make_directory(path).await.map_err(SessionError::from),
             Err(denied) => Err(denied),
@@ -58,8 +57,7 @@ impl Session {
     /// When the policy or the store refuses, or nothing can be recorded.
     pub async fn remove_directory(&self, path: &LogicalPath) -> SessionResult<()> {
         let _busy = self.login.busy();
-        self.recorder().ready()?;
-        let pending = self.begin(path, Activity::Rmdir);
+        let pending = self.begin(path, Activity::Rmdir).await?;
         let result = match self.allow(Operation::RemoveDirectory, path) {
             Ok(()) => self.vfs().remove_directory(path).await.map_err(SessionError::from),
             Err(denied) => Err(denied),
@@ -73,8 +71,7 @@ impl Session {
     /// When the policy or the store refuses, or nothing can be recorded.
     pub async fn remove_file(&self, path: &LogicalPath) -> SessionResult<()> {
         let _busy = self.login.busy();
-        self.recorder().ready()?;
-        let pending = self.begin(path, Activity::Delete);
+        let pending = self.begin(path, Activity::Delete).await?;
         let result = match self.allow(Operation::Delete, path) {
             Ok(()) => self.vfs().remove_file(path).await.map_err(SessionError::from),
             Err(denied) => Err(denied),
@@ -88,13 +85,15 @@ impl Session {
     /// When the policy or the store refuses, or nothing can be recorded.
     pub async fn rename(&self, from: &LogicalPath, to: &LogicalPath, mode: RenameMode) -> SessionResult<()> {
         let _busy = self.login.busy();
-        self.recorder().ready()?;
         let (path, new_path) = (self.vfs().storage_path(from), self.vfs().storage_path(to));
         let (logical_path, new_logical_path) = (from.to_string(), to.to_string());
-        let pending = self.begin_with(move |outcome, duration_ms| {
+        let stored = path.as_ref().map_or(0, String::len) + new_path.as_ref().map_or(0, String::len);
+        let names = stored + logical_path.len() + new_logical_path.len();
+        let renaming = self.begin_with(names, move |outcome, duration_ms| {
             let names = RenameOperation { path, new_path, logical_path, new_logical_path, outcome, duration_ms };
             Activity::Rename(names)
         });
+        let pending = renaming.await?;
         let result = match self.allow_rename(from, to) {
             Ok(()) => self.change_name(from, to, mode).await,
             Err(denied) => Err(denied),
@@ -135,8 +134,7 @@ impl Session {
     /// When the policy or the store refuses, or nothing can be recorded; for modes and owners only with `setstat: strict`.
     pub async fn set_attributes(&self, path: &LogicalPath, change: &AttributeChange) -> SessionResult<()> {
         let _busy = self.login.busy();
-        self.recorder().ready()?;
-        let pending = self.begin(path, Activity::Setstat);
+        let pending = self.begin(path, Activity::Setstat).await?;
         let result = self.change_attributes(path, change).await;
         let note = result.as_ref().ok().and_then(|ignored| ignored_note(ignored));
         let result = result.map(|_| ());

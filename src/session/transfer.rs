@@ -7,14 +7,15 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 
-use crate::audit::{Activity, TransferStart};
+use crate::audit::{Activity, Outcome, TransferStart};
 use crate::path::LogicalPath;
 use crate::policy::Operation;
 use crate::stores::{Existing, Kind, StoreErrorKind};
 use crate::vfs::{self, Reader, WholeFile, WriteMode, Writer};
 
 use super::operations::ignored_note;
-use super::{AttributeChange, Attributes, ErrorKind, Session, SessionError, SessionResult, milliseconds, outcome_of};
+use super::pending::Pending;
+use super::{AttributeChange, Attributes, ErrorKind, Session, SessionError, SessionResult, outcome_of};
 use account::Account;
 
 /// How a client opens a file.
@@ -55,8 +56,6 @@ impl OpenMode {
 pub struct Transfer {
     file: Option<File>,
     account: Account,
-    /// CLOSE has begun and is not on record yet.
-    is_closing: bool,
 }
 
 #[derive(Debug)]
@@ -87,29 +86,35 @@ impl Session {
     ) -> SessionResult<Transfer> {
         let _busy = self.login.busy();
         let started = Instant::now();
-        self.recorder().ready()?;
+        let pending = self.begin_open(path, mode).await?;
         let mut opened = self.open_file(path, mode).await;
         let ignored = if mode.write { attributes.unkept() } else { Vec::new() };
         if let (Ok(File::Write(writer)), Some(mtime)) = (&mut opened, attributes.mtime) {
             writer.set_mtime(mtime);
         }
-        let activity = Activity::Open(TransferStart {
-            path: self.vfs().storage_path(path),
-            logical_path: path.to_string(),
-            mode: mode.name(),
-            write: mode.write,
-            outcome: outcome_of(&opened, ignored_note(&ignored)),
-            duration_ms: milliseconds(started),
-        });
+        let recorded = pending.fill(outcome_of(&opened, ignored_note(&ignored)));
+        // From here on there is an end to record, whatever happens.
+        let opened = opened.map(|file| Transfer { file: Some(file), account: Account::new(self, path, mode, started) });
         // Not recorded: the file that was opened is dropped, and with it whatever it left in the store.
-        self.recorder().record(&self.origin, activity).await?;
-        let (file, account) = (opened?, Account::new(self, path, mode, started));
-        if let File::Write(writer) = &file {
-            account.progress.set_size(writer.size());
-            attributes.mtime.inspect(|mtime| account.progress.set_mtime(*mtime));
-            self.login.uploads().begin(path, &account.progress);
+        recorded.await?;
+        let transfer = opened?;
+        if let Some(File::Write(writer)) = &transfer.file {
+            let progress = &transfer.account.progress;
+            progress.set_size(writer.size());
+            attributes.mtime.inspect(|mtime| progress.set_mtime(*mtime));
+            self.login.uploads().begin(path, progress);
         }
-        Ok(Transfer { file: Some(file), account, is_closing: false })
+        Ok(transfer)
+    }
+
+    async fn begin_open(&self, path: &LogicalPath, mode: OpenMode) -> SessionResult<Pending> {
+        let (storage_path, logical_path) = (self.vfs().storage_path(path), path.to_string());
+        let names = storage_path.as_ref().map_or(0, String::len) + logical_path.len();
+        self.begin_with(names, move |outcome, duration_ms| {
+            let (mode, write) = (mode.name(), mode.write);
+            Activity::Open(TransferStart { path: storage_path, logical_path, mode, write, outcome, duration_ms })
+        })
+        .await
     }
 
     async fn open_file(&self, path: &LogicalPath, mode: OpenMode) -> SessionResult<File> {
@@ -274,8 +279,7 @@ impl Transfer {
             return session.set_attributes(&self.account.path, change).await;
         };
         let _busy = session.login.busy();
-        let started = Instant::now();
-        session.recorder().ready()?;
+        let pending = session.begin(&self.account.path, Activity::Setstat).await?;
         let result = match session.refuse_or_ignore_mode(&self.account.path, change) {
             Ok(ignored) => {
                 if let Some(mtime) = change.mtime {
@@ -296,33 +300,25 @@ impl Transfer {
         };
         let note = result.as_ref().ok().and_then(|ignored| ignored_note(ignored));
         let result = result.map(|_| ());
-        session.recorded(&self.account.path, started, result, note, Activity::Setstat).await
+        pending.record(result, note).await
     }
 
-    /// Ends the transfer: an upload is published. Records CLOSE. When this returns `Ok`, the store has the object and the
-    /// event is recorded.
+    /// Ends the transfer: an upload is published. Records CLOSE, or ERROR when it could not be published. When this returns
+    /// `Ok`, the store has the object and the event is recorded.
     ///
     /// # Errors
-    /// What the store says to the publication, or that the end cannot be recorded.
+    /// What the store says to the publication, or that the end cannot be recorded; when that is known before, nothing is
+    /// published.
     pub async fn close(mut self) -> SessionResult<()> {
         let session = self.account.session.clone();
         let _busy = session.login.busy();
-        self.is_closing = self.file.is_some();
+        if self.is_upload()
+            && let Err(unrecorded) = self.account.reserve().await
+        {
+            return Err(self.refuse_to_publish(unrecorded.into()));
+        }
         let (result, etag) = match self.file.take() {
-            Some(File::Write(mut writer)) => {
-                if let Some(mtime) = self.account.progress.wanted_mtime() {
-                    writer.set_mtime(mtime);
-                }
-                match writer.commit().await {
-                    Ok(committed) => {
-                        if self.account.digest.as_ref().is_some_and(|digest| digest.length != committed.size) {
-                            self.account.digest = None;
-                        }
-                        (Ok(self.account.note(&committed)), committed.etag)
-                    }
-                    Err(error) => (Err(refusal_at_commit(self.account.placed(error), self.account.mode)), None),
-                }
-            }
+            Some(File::Write(writer)) => self.publish(*writer).await,
             Some(File::Read(reader)) => (Ok(None), reader.etag().map(str::to_owned)),
             None => return Ok(()),
         };
@@ -333,10 +329,32 @@ impl Transfer {
         if result.is_ok() {
             self.account.count_file();
         }
-        let end = self.account.end(outcome, etag, true);
-        self.is_closing = false;
-        session.recorder().record(&session.origin, Activity::Close(end)).await?;
+        self.account.closed(outcome, etag).await?;
         result.map(|_| ())
+    }
+
+    /// What there is to say of the published file besides, and its entity tag.
+    async fn publish(&mut self, mut writer: Writer) -> (SessionResult<Option<String>>, Option<String>) {
+        if let Some(mtime) = self.account.progress.wanted_mtime() {
+            writer.set_mtime(mtime);
+        }
+        self.account.publishing();
+        match writer.commit().await {
+            Ok(committed) => {
+                if self.account.digest.as_ref().is_some_and(|digest| digest.length != committed.size) {
+                    self.account.digest = None;
+                }
+                (Ok(self.account.note(&committed)), committed.etag)
+            }
+            Err(error) => (Err(refusal_at_commit(self.account.placed(error), self.account.mode)), None),
+        }
+    }
+
+    /// Gives an upload up at its CLOSE. The event waits for the trail; the client does not.
+    fn refuse_to_publish(&mut self, error: SessionError) -> SessionError {
+        self.file = None;
+        drop(self.account.closed(Outcome::Failure(format!("{}; nothing was published", error.chain())), None));
+        error
     }
 
     /// Ends a transfer that the client declared incomplete (SCP's sender reported an error): as dropping it, but waits.
@@ -349,21 +367,18 @@ impl Transfer {
 
 impl Drop for Transfer {
     fn drop(&mut self) {
-        let file = self.file.take();
-        if file.is_none() && !self.is_closing {
-            return;
-        }
-        let Ok(runtime) = Handle::try_current() else {
-            tracing::error!(path = %self.account.path, "a transfer was dropped outside the runtime; its end is not recorded");
-            return;
-        };
-        let mut account = self.account.detached();
-        runtime.spawn(async move {
-            match file {
-                Some(file) => account.cut_off(file, "the connection ended with the file open").await,
-                None => account.cut_off_in_close().await,
+        let why = "the connection ended with the file open";
+        match self.file.take() {
+            // The account records its end by itself.
+            None => {}
+            Some(File::Read(reader)) => drop(self.account.cut_off_reading(&reader, why)),
+            Some(file @ File::Write(_)) => {
+                // Without a runtime the process is ending; then the account records it.
+                let Ok(runtime) = Handle::try_current() else { return };
+                let mut account = self.account.detached();
+                runtime.spawn(async move { account.cut_off(file, why).await });
             }
-        });
+        }
     }
 }
 

@@ -12,10 +12,10 @@ use super::super::operations::ignored_note;
 use super::super::uploads::Progress;
 use super::super::{ErrorKind, Session, SessionError, milliseconds};
 use super::{File, OpenMode};
-use crate::audit::{Activity, Outcome, TransferEnd};
+use crate::audit::{Activity, Outcome, Recorded, Reservation, TransferEnd, Unrecorded};
 use crate::path::LogicalPath;
 use crate::stores::StoreErrorKind;
-use crate::vfs::{Committed, VfsError};
+use crate::vfs::{Committed, Reader, VfsError};
 
 /// What the end event says.
 #[derive(Debug)]
@@ -36,8 +36,18 @@ pub(super) struct Account {
     pub(super) copied_from: Option<LogicalPath>,
     /// What others on the connection see of an upload.
     pub(super) progress: Arc<Progress>,
+    /// How the transfer ended if nobody gets to say more; `None` once its end is on record.
+    otherwise: Option<&'static str>,
+    /// Room for the end event.
+    room: Option<Reservation>,
     _open: OpenTransfer,
 }
+
+/// How a transfer ends that is dropped.
+const DROPPED: &str = "the connection ended with the file open";
+/// The same while the store publishes the file.
+const DROPPED_IN_CLOSE: &str =
+    "the connection ended before the store had answered; whether the file was published is not known";
 
 /// SHA-256 of what was written so far.
 pub(super) struct Digest {
@@ -66,11 +76,13 @@ impl Account {
             digest: mode.write.then(context),
             copied_from: None,
             progress: Arc::default(),
+            otherwise: Some(DROPPED),
+            room: None,
             _open: session.login.count_transfer(),
         }
     }
 
-    /// The account of a transfer that is being dropped, for the task that ends it.
+    /// The account of a transfer that is being dropped, for the task that ends it. This one has no end to record any more.
     pub(super) fn detached(&mut self) -> Account {
         Account {
             session: self.session.clone(),
@@ -82,6 +94,8 @@ impl Account {
             digest: None,
             copied_from: None,
             progress: Arc::default(),
+            otherwise: self.otherwise.take(),
+            room: self.room.take(),
             _open: self.session.login.count_transfer(),
         }
     }
@@ -149,10 +163,33 @@ impl Account {
         }
     }
 
+    /// Takes room for the end event before anything is done that it tells of.
+    pub(super) async fn reserve(&mut self) -> Result<(), Unrecorded> {
+        let stored = self.session.vfs().storage_path(&self.path).map_or(0, |path| path.len());
+        let room = self.session.recorder().reserve(stored + self.path.to_string().len()).await?;
+        self.room = Some(room);
+        Ok(())
+    }
+
+    /// The store is asked to publish the file: whatever happens now, it may have done it.
+    pub(super) fn publishing(&mut self) {
+        self.otherwise = Some(DROPPED_IN_CLOSE);
+    }
+
+    /// Records that the file was closed, or that it could not be, without waiting.
+    pub(super) fn closed(&mut self, outcome: Outcome, etag: Option<String>) -> Recorded {
+        let failed = matches!(outcome, Outcome::Denied(_) | Outcome::Failure(_));
+        let end = self.end(outcome, etag, true);
+        self.fill(&if failed { Activity::CloseFailed(end) } else { Activity::Close(end) })
+    }
+
     /// Ends a file that was not closed, and records it.
     pub(super) async fn cut_off(&mut self, file: File, why: &str) {
         let (outcome, etag) = match file {
-            File::Read(reader) => (Outcome::Failure(why.to_owned()), reader.etag().map(str::to_owned)),
+            File::Read(reader) => {
+                let recorded = self.cut_off_reading(&reader, why);
+                return self.tell(recorded).await;
+            }
             File::Write(writer) => match writer.cut_off().await {
                 Ok(None) => (Outcome::Failure(format!("{why}; nothing was published")), None),
                 Ok(Some(committed)) => {
@@ -161,20 +198,29 @@ impl Account {
                 Err(error) => (Outcome::Failure(format!("{why}; {}", SessionError::from(error).chain())), None),
             },
         };
-        self.record_cut_off(outcome, etag).await;
+        let recorded = self.partly_closed(outcome, etag);
+        self.tell(recorded).await;
     }
 
-    /// Ends a file that the store had been asked to publish and has not answered, and records it.
-    pub(super) async fn cut_off_in_close(&mut self) {
-        let why = "the connection ended before the store had answered; whether the file was published is not known";
-        self.record_cut_off(Outcome::Failure(why.to_owned()), None).await;
+    /// Records that a download was not closed, without waiting.
+    pub(super) fn cut_off_reading(&mut self, reader: &Reader, why: &str) -> Recorded {
+        self.partly_closed(Outcome::Failure(why.to_owned()), reader.etag().map(str::to_owned))
     }
 
-    async fn record_cut_off(&mut self, outcome: Outcome, etag: Option<String>) {
+    fn partly_closed(&mut self, outcome: Outcome, etag: Option<String>) -> Recorded {
         let end = self.end(outcome, etag, false);
-        let session = &self.session;
-        if let Err(error) = session.recorder().record(&session.origin, Activity::PartialClose(end)).await {
-            tracing::error!(path = %self.path, %error, "a PARTIAL_CLOSE event was lost");
+        self.fill(&Activity::PartialClose(end))
+    }
+
+    fn fill(&mut self, activity: &Activity) -> Recorded {
+        self.otherwise = None;
+        let room = self.room.take().unwrap_or_else(|| self.session.recorder().reserve_late());
+        room.fill(&self.session.origin, activity)
+    }
+
+    async fn tell(&self, recorded: Recorded) {
+        if let Err(error) = recorded.await {
+            tracing::error!(path = %self.path, %error, "the end of a transfer could not be recorded at once");
         }
     }
 
@@ -192,6 +238,15 @@ impl Account {
             duration_ms: milliseconds(self.started),
             sha256,
             etag,
+        }
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        if let Some(why) = self.otherwise {
+            // Nobody is left to be told.
+            drop(self.partly_closed(Outcome::Failure(why.to_owned()), None));
         }
     }
 }
