@@ -18,7 +18,7 @@ mod uploads;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::audit::{Activity, FileOperation, Origin, Outcome, Recorder};
+use crate::audit::{Origin, Outcome, Recorder};
 use crate::path::LogicalPath;
 use crate::policy::{self, Decision, Rules};
 use crate::vfs::Vfs;
@@ -96,25 +96,6 @@ impl Session {
             }
             Decision::Deny => Err(SessionError::denied(path, "permission denied")),
         }
-    }
-
-    /// Records an operation on one path and hands its result on; a result that cannot be recorded is an error.
-    async fn recorded<T>(
-        &self,
-        path: &LogicalPath,
-        started: Instant,
-        result: SessionResult<T>,
-        note: Option<String>,
-        activity: fn(FileOperation) -> Activity,
-    ) -> SessionResult<T> {
-        let operation = FileOperation {
-            path: self.vfs().storage_path(path),
-            logical_path: path.to_string(),
-            outcome: outcome_of(&result, note),
-            duration_ms: milliseconds(started),
-        };
-        self.recorder().record(&self.origin, activity(operation)).await?;
-        result
     }
 }
 

@@ -50,8 +50,7 @@ impl Session {
     /// When the policy or the store refuses, or nothing can be recorded.
     pub async fn make_directory(&self, path: &LogicalPath, attributes: &AttributeChange) -> SessionResult<()> {
         let _busy = self.login.busy();
-        self.recorder().ready()?;
-        let pending = self.begin(path, Activity::Mkdir);
+        let pending = self.begin(path, Activity::Mkdir).await?;
         let result = match self.allow(Operation::MakeDirectory, path) {
             Ok(()) => self.make_directory_here(path).await,
             Err(denied) => Err(denied),
@@ -69,8 +68,8 @@ impl Session {
     /// When the policy or the store refuses, or nothing can be recorded.
     pub async fn remove_directory(&self, path: &LogicalPath) -> SessionResult<()> {
         let _busy = self.login.busy();
-        self.recorder().ready()?;
-        let pending = self.begin(path, Activity::Rmdir);
+        self.settle_below(path).await;
+        let pending = self.begin(path, Activity::Rmdir).await?;
         let result = match self.allow(Operation::RemoveDirectory, path) {
             Ok(()) => self.remove_empty(path).await,
             Err(denied) => Err(denied),
@@ -84,8 +83,9 @@ impl Session {
     /// When the policy or the store refuses, or nothing can be recorded.
     pub async fn remove_file(&self, path: &LogicalPath) -> SessionResult<()> {
         let _busy = self.login.busy();
-        self.recorder().ready()?;
-        let pending = self.begin(path, Activity::Delete);
+        // Before room for the event is taken: a CLOSE needs some, too.
+        self.login.uploads().settle(path, Scope::Name).await;
+        let pending = self.begin(path, Activity::Delete).await?;
         let result = match self.allow(Operation::Delete, path) {
             Ok(()) => self.remove_name(path).await,
             Err(denied) => Err(denied),
@@ -100,12 +100,15 @@ impl Session {
         Ok(self.vfs().make_directory(path).await?)
     }
 
-    async fn remove_empty(&self, path: &LogicalPath) -> SessionResult<()> {
+    async fn settle_below(&self, path: &LogicalPath) {
         let uploads = self.login.uploads();
         if uploads.has_below(path) {
             uploads.settle(path, Scope::Tree).await;
         }
-        if uploads.has_below(path) {
+    }
+
+    async fn remove_empty(&self, path: &LogicalPath) -> SessionResult<()> {
+        if self.login.uploads().has_below(path) {
             let message = "a file in it is being written";
             return Err(VfsError::new(path, StoreErrorKind::DirectoryNotEmpty, message).into());
         }
@@ -115,7 +118,6 @@ impl Session {
     /// Removes what is published under the name and what this connection writes of it.
     async fn remove_name(&self, path: &LogicalPath) -> SessionResult<()> {
         let uploads = self.login.uploads();
-        uploads.settle(path, Scope::Name).await;
         let mut held = uploads.hold(&[(path, Scope::Name)]).await;
         let unfinished = uploads.has(path);
         match self.vfs().remove_file(path).await {
@@ -133,13 +135,17 @@ impl Session {
     /// When the policy or the store refuses, or nothing can be recorded.
     pub async fn rename(&self, from: &LogicalPath, to: &LogicalPath, mode: RenameMode) -> SessionResult<()> {
         let _busy = self.login.busy();
-        self.recorder().ready()?;
+        self.login.uploads().settle(from, Scope::Tree).await;
+        self.login.uploads().settle(to, Scope::Name).await;
         let (path, new_path) = (self.vfs().storage_path(from), self.vfs().storage_path(to));
         let (logical_path, new_logical_path) = (from.to_string(), to.to_string());
-        let pending = self.begin_with(move |outcome, duration_ms| {
+        let stored = path.as_ref().map_or(0, String::len) + new_path.as_ref().map_or(0, String::len);
+        let names = stored + logical_path.len() + new_logical_path.len();
+        let renaming = self.begin_with(names, move |outcome, duration_ms| {
             let names = RenameOperation { path, new_path, logical_path, new_logical_path, outcome, duration_ms };
             Activity::Rename(names)
         });
+        let pending = renaming.await?;
         let result = match self.allow_rename(from, to).await {
             Ok(right) => self.change_name(from, to, mode, right).await,
             Err(denied) => Err(denied),
@@ -155,8 +161,6 @@ impl Session {
         right: RightToRename,
     ) -> SessionResult<()> {
         let uploads = self.login.uploads();
-        uploads.settle(from, Scope::Tree).await;
-        uploads.settle(to, Scope::Name).await;
         let mut held = uploads.hold(&[(from, Scope::Tree), (to, Scope::Name)]).await;
         if mode.directory && self.look_up(from).await?.kind == Kind::File {
             let message = "a name with a slash at its end is a directory's";
@@ -265,8 +269,7 @@ impl Session {
     /// When the policy or the store refuses, or nothing can be recorded; for modes and owners only with `setstat: strict`.
     pub async fn set_attributes(&self, path: &LogicalPath, change: &AttributeChange) -> SessionResult<()> {
         let _busy = self.login.busy();
-        self.recorder().ready()?;
-        let pending = self.begin(path, Activity::Setstat);
+        let pending = self.begin(path, Activity::Setstat).await?;
         let result = self.change_attributes(path, change).await;
         let note = result.as_ref().ok().and_then(|ignored| ignored_note(ignored));
         let result = result.map(|_| ());

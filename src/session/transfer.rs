@@ -8,15 +8,16 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::OwnedMutexGuard;
 
-use crate::audit::{Activity, TransferStart};
+use crate::audit::{Activity, Outcome, TransferStart};
 use crate::path::LogicalPath;
 use crate::policy::Operation;
 use crate::stores::{Existing, Kind, StoreErrorKind};
 use crate::vfs::{self, Committed, Reader, VfsError, WholeFile, WriteMode, Writer};
 
 use super::operations::ignored_note;
+use super::pending::Pending;
 use super::uploads::{Scope, Upload, UploadName};
-use super::{AttributeChange, Attributes, ErrorKind, Session, SessionError, SessionResult, milliseconds, outcome_of};
+use super::{AttributeChange, Attributes, ErrorKind, Session, SessionError, SessionResult, outcome_of};
 use account::Account;
 
 /// Of an upload whose publication by another handle failed.
@@ -65,8 +66,6 @@ impl OpenMode {
 pub struct Transfer {
     file: Option<File>,
     account: Account,
-    /// CLOSE has begun and is not on record yet.
-    is_closing: bool,
 }
 
 #[derive(Debug)]
@@ -99,21 +98,27 @@ impl Session {
     ) -> SessionResult<Transfer> {
         let _busy = self.login.busy();
         let started = Instant::now();
-        self.recorder().ready()?;
+        // Before room for the event is taken: a CLOSE needs some, too.
+        self.login.uploads().settle(path, Scope::Name).await;
+        let pending = self.begin_open(path, mode).await?;
         let opened = self.open_file(path, mode, attributes.mtime).await;
         let ignored = if mode.write { attributes.unkept() } else { Vec::new() };
-        let activity = Activity::Open(TransferStart {
-            path: self.vfs().storage_path(path),
-            logical_path: path.to_string(),
-            mode: mode.name(),
-            write: mode.write,
-            outcome: outcome_of(&opened, ignored_note(&ignored)),
-            duration_ms: milliseconds(started),
-        });
+        let recorded = pending.fill(outcome_of(&opened, ignored_note(&ignored)));
+        // From here on there is an end to record, whatever happens.
+        let opened = opened.map(|file| Transfer { file: Some(file), account: Account::new(self, path, mode, started) });
         // Not recorded: the file that was opened is dropped, and with it whatever it left in the store.
-        self.recorder().record(&self.origin, activity).await?;
-        let (file, account) = (opened?, Account::new(self, path, mode, started));
-        Ok(Transfer { file: Some(file), account, is_closing: false })
+        recorded.await?;
+        opened
+    }
+
+    async fn begin_open(&self, path: &LogicalPath, mode: OpenMode) -> SessionResult<Pending> {
+        let (storage_path, logical_path) = (self.vfs().storage_path(path), path.to_string());
+        let names = storage_path.as_ref().map_or(0, String::len) + logical_path.len();
+        self.begin_with(names, move |outcome, duration_ms| {
+            let (mode, write) = (mode.name(), mode.write);
+            Activity::Open(TransferStart { path: storage_path, logical_path, mode, write, outcome, duration_ms })
+        })
+        .await
     }
 
     async fn open_file(&self, path: &LogicalPath, mode: OpenMode, mtime: Option<SystemTime>) -> SessionResult<File> {
@@ -127,9 +132,7 @@ impl Session {
         if mode.write {
             return self.open_upload(path, mode, mtime).await.map(File::Write);
         }
-        let uploads = self.login.uploads();
-        uploads.settle(path, Scope::Name).await;
-        match uploads.join(path) {
+        match self.login.uploads().join(path) {
             Some(upload) => Ok(File::Unfinished(upload)),
             None => Ok(File::Read(Box::new(self.vfs().open_read(path).await?))),
         }
@@ -143,7 +146,6 @@ impl Session {
     ) -> SessionResult<Upload> {
         let write = self.write_mode(path, mode)?;
         let uploads = self.login.uploads();
-        uploads.settle(path, Scope::Name).await;
         let unfinished = uploads.has(path);
         if unfinished && write.existing == Existing::Refuse {
             let taken = VfsError::new(path, StoreErrorKind::AlreadyExists, "it is being written");
@@ -346,12 +348,11 @@ impl Transfer {
             return session.set_attributes(&self.account.path, change).await;
         }
         let _busy = session.login.busy();
-        let started = Instant::now();
-        session.recorder().ready()?;
+        let pending = session.begin(&self.account.path, Activity::Setstat).await?;
         let result = self.change_upload(change).await;
         let note = result.as_ref().ok().and_then(|ignored| ignored_note(ignored));
         let result = result.map(|_| ());
-        session.recorded(&self.account.path, started, result, note, Activity::Setstat).await
+        pending.record(result, note).await
     }
 
     /// The names of what was ignored.
@@ -377,21 +378,25 @@ impl Transfer {
         Ok(ignored)
     }
 
-    /// Ends the transfer: an upload is published. Records CLOSE. When this returns `Ok`, the store has the object and the
-    /// event is recorded.
+    /// Ends the transfer: an upload is published. Records CLOSE, or ERROR when it could not be published. When this returns
+    /// `Ok`, the store has the object and the event is recorded.
     ///
     /// # Errors
-    /// What the store says to the publication, or that the end cannot be recorded.
+    /// What the store says to the publication, or that the end cannot be recorded; when that is known before, nothing is
+    /// published.
     pub async fn close(mut self) -> SessionResult<()> {
         let session = self.account.session.clone();
         let _busy = session.login.busy();
-        self.is_closing = self.file.is_some();
+        if self.is_upload()
+            && let Err(unrecorded) = self.account.reserve().await
+        {
+            return Err(self.refuse_to_publish(unrecorded.into()));
+        }
         let (result, etag) = match self.file.take() {
             Some(File::Write(upload)) => match self.publish(&upload).await {
                 Ok(Some(committed)) => (Ok(self.account.note(&committed)), committed.etag),
                 Ok(None) => {
-                    self.account.record_removed().await?;
-                    self.is_closing = false;
+                    self.account.removed().await?;
                     return Ok(());
                 }
                 Err(error) => (Err(error), None),
@@ -407,9 +412,7 @@ impl Transfer {
         if result.is_ok() {
             self.account.count_file();
         }
-        let end = self.account.end(outcome, etag, true);
-        self.is_closing = false;
-        session.recorder().record(&session.origin, Activity::Close(end)).await?;
+        self.account.closed(outcome, etag).await?;
         result.map(|_| ())
     }
 
@@ -424,6 +427,7 @@ impl Transfer {
             writer.set_mtime(mtime);
         }
         let has_content = writer.has_content();
+        self.account.publishing();
         let committed =
             writer.commit().await.map_err(|error| refusal_at_commit(self.account.placed(error), self.account.mode));
         let committed = match committed {
@@ -447,6 +451,13 @@ impl Transfer {
         Ok(Some(committed))
     }
 
+    /// Gives an upload up at its CLOSE. The event waits for the trail; the client does not.
+    fn refuse_to_publish(&mut self, error: SessionError) -> SessionError {
+        self.file = None;
+        drop(self.account.closed(Outcome::Failure(format!("{}; nothing was published", error.chain())), None));
+        error
+    }
+
     /// Ends a transfer that the client declared incomplete (SCP's sender reported an error): as dropping it, but waits.
     pub async fn cut_off(mut self, why: &str) {
         if let Some(file) = self.file.take() {
@@ -457,21 +468,19 @@ impl Transfer {
 
 impl Drop for Transfer {
     fn drop(&mut self) {
-        let file = self.file.take();
-        if file.is_none() && !self.is_closing {
-            return;
-        }
-        let Ok(runtime) = Handle::try_current() else {
-            tracing::error!(path = %self.account.path, "a transfer was dropped outside the runtime; its end is not recorded");
-            return;
-        };
-        let mut account = self.account.detached();
-        runtime.spawn(async move {
-            match file {
-                Some(file) => account.cut_off(file, "the connection ended with the file open").await,
-                None => account.cut_off_in_close().await,
+        let why = "the connection ended with the file open";
+        match self.file.take() {
+            // The account records its end by itself.
+            None => {}
+            Some(File::Read(reader)) => drop(self.account.cut_off_reading(&reader, why)),
+            Some(File::Unfinished(_)) => drop(self.account.cut_off_now(why)),
+            Some(file @ File::Write(_)) => {
+                // Without a runtime the process is ending; then the account records it.
+                let Ok(runtime) = Handle::try_current() else { return };
+                let mut account = self.account.detached();
+                runtime.spawn(async move { account.cut_off(file, why).await });
             }
-        });
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::python::{asyncssh_at, paramiko_at};
 use crate::rclone::Rclone;
 use crate::scripted::Scripted;
 use crate::support::data::SMALL_FILE;
+use crate::support::events::is_end;
 use crate::support::process::Finished;
 
 /// A folder with a file in it, and two files.
@@ -34,9 +35,8 @@ fn assert_unchanged(place: &Place) {
         assert!(!place.has(name) && !place.has_folder(name), "{name}");
     }
     place.gateway.events.until("end of all that was opened", |events| {
-        let open =
-            |kind: &str| events.iter().filter(|e| e["activity-type"] == kind && e["status"] == "success").count();
-        (open("OPEN") == open("CLOSE") + open("PARTIAL_CLOSE")).then_some(())
+        let opened = events.iter().filter(|e| e["activity-type"] == "OPEN" && e["status"] == "success").count();
+        (opened == events.iter().filter(|event| is_end(event)).count()).then_some(())
     });
 }
 

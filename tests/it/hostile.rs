@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::door::{Door, door};
 use crate::support::data::{KIB, MIB, write_noise};
-use crate::support::events::field;
+use crate::support::events::{field, is_end};
 use crate::support::process::Running;
 use crate::support::raw_sftp::{DATA, FOR_READING, FOR_WRITING, HANDLE, OPEN, READ, RawSftp, STAT, WRITE, string};
 
@@ -202,8 +202,7 @@ fn clients_that_stop_hold_no_more_than_their_share() {
     let count = door.gateway.events.of_type("CLOSE").len();
     drop(stopped);
     door.gateway.events.until("end of each download", |events| {
-        let of = |kind: &str| events.iter().filter(|event| field(event, "activity-type") == kind).count();
-        (of("CLOSE") + of("PARTIAL_CLOSE") == 8).then_some(())
+        (events.iter().filter(|event| is_end(event)).count() == 8).then_some(())
     });
     assert!(count < 8, "they were to be stopped before their ends");
     door.assert_sound();
