@@ -60,6 +60,8 @@ mod s3_only;
 mod support;
 #[path = "conformance/uploads.rs"]
 mod uploads;
+#[path = "conformance/versions.rs"]
+mod versions;
 
 /// Makes a test of each check for each store.
 macro_rules! conformance {
@@ -150,4 +152,7 @@ conformance! {
     copies::an_object_is_copied_with_a_time_of_its_own,
     copies::a_copy_may_refuse,
     copies::only_the_wanted_version_is_copied,
+    versions::only_the_wanted_version_is_deleted,
+    versions::what_is_made_from_a_version_replaces_that_and_no_other,
+    versions::an_upload_made_from_a_version_replaces_that_and_no_other,
 }

@@ -100,6 +100,11 @@ impl Store for Delayed<Arc<dyn Store>> {
         self.0.delete(key).await
     }
 
+    async fn delete_version(&self, key: &Key, version: &str) -> StoreResult<()> {
+        wait().await;
+        self.0.delete_version(key, version).await
+    }
+
     async fn make_directory(&self, key: &Key) -> StoreResult<()> {
         wait().await;
         self.0.make_directory(key).await
@@ -159,6 +164,10 @@ impl Object for Delayed<Arc<dyn Object>> {
     fn is_remote(&self) -> bool {
         self.0.is_remote()
     }
+
+    fn version(&self) -> Option<&str> {
+        self.0.version()
+    }
 }
 
 #[async_trait]
@@ -170,6 +179,10 @@ impl PartUpload for Delayed<Box<dyn PartUpload>> {
             sending.await
         }
         .boxed()
+    }
+
+    fn base_on(&mut self, version: &str) {
+        self.0.base_on(version);
     }
 
     async fn complete(&mut self) -> StoreResult<Written> {
@@ -198,6 +211,10 @@ impl FileUpload for Delayed<Box<dyn FileUpload>> {
     async fn set_length(&mut self, length: u64) -> StoreResult<()> {
         wait().await;
         self.0.set_length(length).await
+    }
+
+    fn base_on(&mut self, version: &str) {
+        self.0.base_on(version);
     }
 
     async fn complete(&mut self, mtime: Option<SystemTime>) -> StoreResult<Written> {
