@@ -22,6 +22,8 @@ mod call_counts;
 mod close_errors;
 #[path = "conformance/copies.rs"]
 mod copies;
+#[path = "conformance/decorated.rs"]
+mod decorated;
 #[path = "conformance/directories.rs"]
 mod directories;
 #[path = "conformance/files.rs"]
@@ -56,6 +58,10 @@ mod proxy_itself;
 mod renames;
 #[path = "conformance/s3_only.rs"]
 mod s3_only;
+#[path = "conformance/seams.rs"]
+mod seams;
+#[path = "conformance/seams_stage.rs"]
+mod seams_stage;
 #[path = "support/mod.rs"]
 mod support;
 #[path = "conformance/uploads.rs"]

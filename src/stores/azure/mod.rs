@@ -182,7 +182,7 @@ impl Extras for AzureExtras {
     async fn delete_version(&self, key: &str, version: &str) -> StoreResult<()> {
         match self.container.delete(key, Some(&format!("\"{version}\""))).await {
             // One that is gone meets no condition either.
-            Err(error) if error.kind == StoreErrorKind::Changed && self.version(key).await? == None => Ok(()),
+            Err(error) if error.kind == StoreErrorKind::Changed && self.version(key).await?.is_none() => Ok(()),
             Err(error) if error.kind == StoreErrorKind::Changed => Err(replaced(key)),
             other => other,
         }
