@@ -22,6 +22,8 @@ mod call_counts;
 mod close_errors;
 #[path = "conformance/copies.rs"]
 mod copies;
+#[path = "conformance/decorated.rs"]
+mod decorated;
 #[path = "conformance/directories.rs"]
 mod directories;
 #[path = "conformance/files.rs"]
@@ -56,10 +58,16 @@ mod proxy_itself;
 mod renames;
 #[path = "conformance/s3_only.rs"]
 mod s3_only;
+#[path = "conformance/seams.rs"]
+mod seams;
+#[path = "conformance/seams_stage.rs"]
+mod seams_stage;
 #[path = "support/mod.rs"]
 mod support;
 #[path = "conformance/uploads.rs"]
 mod uploads;
+#[path = "conformance/versions.rs"]
+mod versions;
 
 /// Makes a test of each check for each store.
 macro_rules! conformance {
@@ -150,4 +158,7 @@ conformance! {
     copies::an_object_is_copied_with_a_time_of_its_own,
     copies::a_copy_may_refuse,
     copies::only_the_wanted_version_is_copied,
+    versions::only_the_wanted_version_is_deleted,
+    versions::what_is_made_from_a_version_replaces_that_and_no_other,
+    versions::an_upload_made_from_a_version_replaces_that_and_no_other,
 }

@@ -1,5 +1,7 @@
 //! The memory store: `object_store`'s, with folder markers in a set beside it. Its objects live as long as the process.
 
+mod guarded;
+
 use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,22 +9,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{Attribute, GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
 use super::object::{
-    Extras, KeptTimes, ListRequest, ListedTime, MTIME, MtimeForm, ObjectBacked, ObjectCopy, RawObject, RawPage,
-    WantedUpload, at, bare_etag,
+    Copied, Extras, KeptTimes, ListRequest, ListedTime, MTIME, MtimeForm, ObjectBacked, ObjectCopy, RawObject, RawPage,
+    Replaces, WantedUpload, at, bare_etag, by_etag, replaced,
 };
-use super::{Existing, PartLimits, PartUpload, StoreError, StoreErrorKind, StoreResult, Written};
+use super::{PartLimits, PartUpload, StoreError, StoreErrorKind, StoreResult, Written};
+
+use guarded::{Deleted, Guarded};
 
 /// The most listings that are kept between two pages.
 const LISTINGS: usize = 16;
 
 /// A memory store under a prefix, which is empty or ends with a slash.
 pub(super) fn open(name: &str, prefix: String) -> ObjectBacked {
-    let objects = Arc::new(InMemory::new());
+    let objects = Arc::new(Guarded::default());
     ObjectBacked {
         name: name.to_owned(),
         bucket: name.to_owned(),
@@ -44,7 +47,7 @@ pub(super) fn open(name: &str, prefix: String) -> ObjectBacked {
 /// What `object_store`'s memory store cannot do.
 #[derive(Debug)]
 struct MemoryExtras {
-    objects: Arc<InMemory>,
+    objects: Arc<Guarded>,
     state: Mutex<State>,
 }
 
@@ -117,6 +120,7 @@ fn raw(meta: ObjectMeta) -> RawObject {
         modified: Some(meta.last_modified.into()),
         etag: meta.e_tag.map(|tag| tag.trim_matches('"').to_owned()),
         kept: ListedTime::NotListed,
+        number: None,
     }
 }
 
@@ -180,9 +184,25 @@ impl Extras for MemoryExtras {
         self.objects.delete(&path).await.map_err(at("delete", key))
     }
 
-    async fn copy(&self, copy: ObjectCopy<'_>) -> StoreResult<Option<String>> {
+    async fn version(&self, key: &str) -> StoreResult<Option<String>> {
+        match self.objects.head(&parse(key)?).await {
+            Ok(found) => Ok(Some(bare_etag(found.e_tag).unwrap_or_default())),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(at("look up", key)(error)),
+        }
+    }
+
+    async fn delete_version(&self, key: &str, version: &str) -> StoreResult<()> {
+        match self.objects.delete_version(&parse(key)?, &format!("\"{version}\"")).await {
+            Ok(Deleted::Gone) => Ok(()),
+            Ok(Deleted::Another) => Err(replaced(key)),
+            Err(error) => Err(at("delete", key)(error)),
+        }
+    }
+
+    async fn copy(&self, copy: ObjectCopy<'_>) -> StoreResult<Copied> {
         if copy.from.ends_with('/') {
-            return self.put_marker(copy.to).await.map(|()| None);
+            return self.put_marker(copy.to).await.map(|()| Copied::default());
         }
         let failed = || at("copy", copy.from);
         let found = self.objects.get_opts(&parse(copy.from)?, GetOptions::new()).await.map_err(failed())?;
@@ -191,14 +211,13 @@ impl Extras for MemoryExtras {
         if let Some(mtime) = copy.mtime {
             attributes.insert(Attribute::Metadata(Cow::Borrowed(MTIME)), mtime.to_owned().into());
         }
-        let mode = match copy.existing {
-            Existing::Replace => PutMode::Overwrite,
-            Existing::Refuse => PutMode::Create,
-        };
+        let mode = put_mode(copy.replaces);
+        let source = bare_etag(found.meta.e_tag.clone());
         let data = found.bytes().await.map_err(failed())?;
         let how = PutOptions { mode, attributes, ..Default::default() };
         let done = self.objects.put_opts(&parse(copy.to)?, PutPayload::from(data), how).await.map_err(failed())?;
-        Ok(bare_etag(done.e_tag))
+        let made = bare_etag(done.e_tag);
+        Ok(Copied { source, etag: made.clone(), made })
     }
 
     async fn set_mtime(&self, key: &str, mtime: &str) -> StoreResult<bool> {
@@ -221,7 +240,7 @@ impl Extras for MemoryExtras {
 
 /// An upload in parts, which are kept until they become one object.
 struct MemoryUpload {
-    objects: Arc<InMemory>,
+    objects: Arc<Guarded>,
     wanted: WantedUpload,
     parts: Vec<Vec<Bytes>>,
     settled: bool,
@@ -244,15 +263,16 @@ impl PartUpload for MemoryUpload {
         Box::pin(async move { known.ok_or_else(missing) })
     }
 
+    fn base_on(&mut self, version: &str) {
+        self.wanted.based_on = Some(version.to_owned());
+    }
+
     async fn complete(&mut self) -> StoreResult<Written> {
         let key = &self.wanted.key;
         if std::mem::replace(&mut self.settled, true) {
             return Err(StoreError::new(StoreErrorKind::Other, format!("the upload of \"{key}\" is finished already")));
         }
-        let mode = match self.wanted.existing {
-            Existing::Replace => PutMode::Overwrite,
-            Existing::Refuse => PutMode::Create,
-        };
+        let mode = put_mode(Replaces::of(self.wanted.existing, self.wanted.based_on.as_deref()));
         let attributes = self.wanted.options.attributes.clone();
         let how = PutOptions { mode, attributes, ..Default::default() };
         let data = PutPayload::from_iter(std::mem::take(&mut self.parts).into_iter().flatten());
@@ -265,6 +285,14 @@ impl PartUpload for MemoryUpload {
         self.settled = true;
         self.parts = Vec::new();
         Ok(())
+    }
+}
+
+fn put_mode(replaces: Replaces<'_>) -> PutMode {
+    match replaces {
+        Replaces::Anything => PutMode::Overwrite,
+        Replaces::Nothing => PutMode::Create,
+        Replaces::Version(version) => PutMode::Update(by_etag(version)),
     }
 }
 

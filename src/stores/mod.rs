@@ -115,6 +115,9 @@ pub struct PutOptions {
     pub existing: Existing,
     /// The modification time to keep, where the store can.
     pub mtime: Option<SystemTime>,
+    /// The version ([`Object::version`]) that the new content was made from: the object replaces that one and no other, not even
+    /// none; else it fails with [`StoreErrorKind::Changed`]. Only with [`Existing::Replace`].
+    pub based_on: Option<String>,
 }
 
 /// What a store says of an object that it has just taken.
@@ -154,7 +157,8 @@ pub trait Object: Send + Sync + fmt::Debug {
     /// Whether a read costs a request over a network, so that read-ahead pays.
     fn is_remote(&self) -> bool;
 
-    /// What names this version to its store: the entity tag, or the store's number of the version where reads are held to that.
+    /// What names this version to its store: the entity tag, the store's number of the version where reads are held to that, or
+    /// what tells a file from others in the local store.
     fn version(&self) -> Option<&str> {
         self.stat().etag.as_deref()
     }
@@ -199,6 +203,10 @@ pub trait PartUpload: Send + Sync {
         Box::pin(async move { Err(StoreError::new(StoreErrorKind::Unsupported, message)) })
     }
 
+    /// The content was made from this version of the object: [`PartUpload::complete`] then replaces that one and no other, as
+    /// [`PutOptions::based_on`].
+    fn base_on(&mut self, version: &str);
+
     /// Publishes the object. Every part's future must have succeeded before.
     async fn complete(&mut self) -> StoreResult<Written>;
 
@@ -220,6 +228,9 @@ pub trait FileUpload: Send + Sync {
 
     /// It is to be published under another name of the same store.
     async fn move_to(&mut self, key: &Key, existing: Existing) -> StoreResult<()>;
+
+    /// As [`PartUpload::base_on`].
+    fn base_on(&mut self, version: &str);
 
     /// Makes it durable as far as the operator asked (`fsync`), then publishes it in one step. `mtime` is the time to keep.
     async fn complete(&mut self, mtime: Option<SystemTime>) -> StoreResult<Written>;
@@ -274,6 +285,13 @@ pub trait Store: Send + Sync + fmt::Debug {
         false
     }
 
+    /// Deletes an object if it is still this version ([`Object::version`]). One that is gone is no error. How narrow the gap is
+    /// where a store only looks right before: docs/SEMANTICS.md.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Changed`] when another version has the name by now; it stays.
+    async fn delete_version(&self, key: &Key, version: &str) -> StoreResult<()>;
+
     /// Makes a directory that lasts while it is empty. The caller has looked whether the name is taken.
     async fn make_directory(&self, key: &Key) -> StoreResult<()>;
 
@@ -283,8 +301,12 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// [`StoreErrorKind::DirectoryNotEmpty`].
     async fn remove_directory(&self, key: &Key) -> StoreResult<()>;
 
-    /// Gives an object another name within this store; a copy on the server's side and a delete where the store cannot
-    /// rename. A failure in between leaves the source whole.
+    /// Gives an object another name within this store; where the store cannot rename, a copy on the server's side and a delete of
+    /// the version that was copied. A failure in between leaves the source whole.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Changed`] with [`StoreError::after_copy`] when another version came under the old name meanwhile: it stays
+    /// there, and the new name has the one before.
     async fn rename(&self, from: &Key, to: &Key, existing: Existing) -> StoreResult<()>;
 
     /// Gives a directory and all that is in it another name within this store. `to` does not exist.
@@ -346,7 +368,8 @@ pub struct Settings {
     pub url: String,
     /// `object_store`'s option names and their values (S3 endpoint, region, keys …). Ours are `fsync` for the local store
     /// (`true` by default) and `copy_limit` for S3: the largest object in bytes that the server copies in one request
-    /// (5 GiB by default); larger ones are copied by parts. `listing_times` for S3: `kept` (by default) lists the times that
+    /// (5 GiB by default); larger ones are copied by parts. `conditional_deletes` for S3: whether the server heeds `If-Match` on
+    /// DELETE (`true` by default on AWS, else `false`); otherwise a rename looks again right before. `listing_times` for S3: `kept` (by default) lists the times that
     /// clients set, for one request for each file that is new to the gateway; `stored` lists when objects were stored.
     pub options: Vec<(String, crate::secret::Secret)>,
 }

@@ -1,5 +1,7 @@
 //! Rename: within a store by the store, across stores by copying through the gateway and then deleting.
 
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use crate::path::LogicalPath;
@@ -105,19 +107,18 @@ impl Vfs {
         source: &Spot,
         existing: Existing,
     ) -> VfsResult<()> {
-        let copied = self.copy_file(from, to, existing).await.map_err(|error| error.leaving(whole(from)))?;
-        // What came under the source's name meanwhile was not copied, and must not be deleted.
-        let now = source.store.stat(&source.key).await.map_err(kept(from, to))?;
-        if now != copied {
-            let error = StoreError::new(StoreErrorKind::Changed, "it was changed while it was copied");
-            return Err(kept(from, to)(error));
-        }
-        source.store.delete(&source.key).await.map_err(kept(from, to))
+        let version = self.copy_file(from, to, existing).await.map_err(|error| error.leaving(whole(from)))?;
+        // What came under the source's name meanwhile was not copied, and is not deleted.
+        source.store.delete_version(&source.key, &version).await.map_err(kept(from, to))
     }
 
-    /// Copies a file with its time; the source's attributes as they were.
-    async fn copy_file(&self, from: &LogicalPath, to: &LogicalPath, existing: Existing) -> VfsResult<Stat> {
+    /// Copies a file with its time; the version that was copied.
+    async fn copy_file(&self, from: &LogicalPath, to: &LogicalPath, existing: Existing) -> VfsResult<String> {
         let mut reader = self.open_read(from).await?;
+        let Some(version) = reader.version().map(str::to_owned) else {
+            let what = "its store does not tell versions apart, so it cannot be moved to another store";
+            return Err(VfsError::new(from, StoreErrorKind::Unsupported, what));
+        };
         let mode = WriteMode { truncate: true, existing, must_exist: false, read: false };
         let mut writer = self.open_write(to, mode).await?;
         if let Some(mtime) = reader.attributes().mtime {
@@ -131,32 +132,36 @@ impl Vfs {
             at += length;
         }
         writer.commit().await?;
-        Ok(reader.stat().clone())
+        Ok(version)
     }
 
     async fn move_directory(&self, from: &LogicalPath, to: &LogicalPath) -> VfsResult<()> {
-        self.copy_tree(from, to).await.map_err(|error| {
+        let copies = self.copy_tree(from, to).await.map_err(|error| {
             let left = format!("{}, and what was copied so far is in {to}", whole(from));
             VfsError::at(from)(StoreError::with_source(error.kind(), format!("{error}; {left}"), error)).leaving(left)
         })?;
-        self.remove_copied_tree(from, to).await.map_err(|error| {
-            let left = copied(to);
+        self.remove_copied_tree(from, to, &copies).await.map_err(|error| {
+            let left = if error.kind() == StoreErrorKind::Changed { newer(to) } else { copied(to) };
             VfsError::at(from)(StoreError::with_source(error.kind(), format!("{error}; {left}"), error)).leaving(left)
         })
     }
 
-    /// Copies a directory and all that is in it. At most one page of a listing a level is in memory.
-    async fn copy_tree(&self, from: &LogicalPath, to: &LogicalPath) -> VfsResult<()> {
+    /// Copies a directory and all that is in it; which versions were copied. At most one page of a listing a level is in memory.
+    async fn copy_tree(&self, from: &LogicalPath, to: &LogicalPath) -> VfsResult<Copies> {
         self.make_directory_whatever_is_above(to).await?;
+        let mut copies = Copies::default();
         let mut walk = Walk::new(self, from, to).await?;
         while let Some(step) = walk.next(self).await? {
             match step {
-                Step::File(from, to) => drop(self.copy_file(&from, &to, Existing::Refuse).await?),
+                Step::File(from, to) => {
+                    let version = self.copy_file(&from, &to, Existing::Refuse).await?;
+                    copies.add(&from, &version);
+                }
                 Step::Enter(to) => self.make_directory(&to).await?,
                 Step::Leave(_, skipped) => refuse_hidden(from, skipped)?,
             }
         }
-        Ok(())
+        Ok(copies)
     }
 
     /// As for files: the directory above a new name need not be there in an object store.
@@ -165,32 +170,62 @@ impl Vfs {
         spot.store.make_directory(&spot.key).await.map_err(VfsError::at(path))
     }
 
-    /// Removes what has a copy; what came meanwhile stays, and is an error.
-    async fn remove_copied_tree(&self, from: &LogicalPath, to: &LogicalPath) -> VfsResult<()> {
+    /// Removes the versions that were copied. What came meanwhile stays, with the directories above it, and is an error at the end.
+    async fn remove_copied_tree(&self, from: &LogicalPath, to: &LogicalPath, copies: &Copies) -> VfsResult<()> {
+        let mut first = None;
         let mut walk = Walk::new(self, from, to).await?;
         while let Some(step) = walk.next(self).await? {
-            match step {
-                Step::File(from, to) => {
-                    let (original, copy) = (self.stat(&from).await?, self.stat(&to).await?);
-                    if original.size != copy.size {
-                        return Err(VfsError::new(
-                            &from,
-                            StoreErrorKind::Changed,
-                            "it was changed while it was copied",
-                        ));
-                    }
-                    self.remove_file(&from).await?;
-                }
-                Step::Enter(_) => {}
-                // An object store's directory may have gone with its last file.
+            let done = match step {
+                Step::File(from, _) => self.remove_copied(&from, copies).await,
+                Step::Enter(_) => Ok(()),
                 Step::Leave(path, _) => match self.remove_directory(&path).await {
-                    Err(error) if error.kind() == StoreErrorKind::NotFound => {}
-                    result => result?,
+                    // An object store's directory may have gone with its last file.
+                    Err(error) if error.kind() == StoreErrorKind::NotFound => Ok(()),
+                    // What it holds came meanwhile.
+                    Err(error) if error.kind() == StoreErrorKind::DirectoryNotEmpty => Err(changed(&path)),
+                    result => result,
                 },
+            };
+            match done {
+                Err(error) if error.kind() == StoreErrorKind::Changed => first = first.or(Some(error)),
+                other => other?,
             }
         }
-        Ok(())
+        first.map_or(Ok(()), Err)
     }
+
+    async fn remove_copied(&self, path: &LogicalPath, copies: &Copies) -> VfsResult<()> {
+        let spot = self.mounts.find_changeable(path, StoreErrorKind::IsADirectory)?;
+        let object = match spot.store.open(&spot.key).await {
+            Err(error) if error.kind == StoreErrorKind::NotFound => return Ok(()),
+            object => object.map_err(VfsError::at(path))?,
+        };
+        match object.version().filter(|version| copies.has(path, version)) {
+            Some(version) => spot.store.delete_version(&spot.key, version).await.map_err(VfsError::at(path)),
+            None => Err(changed(path)),
+        }
+    }
+}
+
+/// Which versions of a tree's files were copied, as hashes: 16 bytes a file, for trees of millions.
+#[derive(Default)]
+struct Copies {
+    hasher: RandomState,
+    versions: HashMap<u64, u64>,
+}
+
+impl Copies {
+    fn add(&mut self, path: &LogicalPath, version: &str) {
+        self.versions.insert(self.hasher.hash_one(path), self.hasher.hash_one(version));
+    }
+
+    fn has(&self, path: &LogicalPath, version: &str) -> bool {
+        self.versions.get(&self.hasher.hash_one(path)) == Some(&self.hasher.hash_one(version))
+    }
+}
+
+fn changed(path: &LogicalPath) -> VfsError {
+    VfsError::new(path, StoreErrorKind::Changed, "it changed while it was copied, and stays")
 }
 
 fn judge_target(to: &LogicalPath, kind: Kind, taken: Option<&Stat>, existing: Existing) -> VfsResult<()> {
@@ -215,8 +250,9 @@ fn exists_already(path: &LogicalPath) -> VfsError {
 /// The error of a source that could not be removed after it was copied.
 fn kept(from: &LogicalPath, to: &LogicalPath) -> impl FnOnce(StoreError) -> VfsError {
     let message = format!("{from} was copied to {to} but not removed");
-    let (path, left) = (from.clone(), copied(to));
+    let (path, to) = (from.clone(), to.clone());
     move |error| {
+        let left = if error.kind == StoreErrorKind::Changed { newer(&to) } else { copied(&to) };
         let message = format!("{message}: {error}");
         VfsError::at(&path)(StoreError::with_source(error.kind, message, error)).leaving(left)
     }
@@ -224,11 +260,12 @@ fn kept(from: &LogicalPath, to: &LogicalPath) -> impl FnOnce(StoreError) -> VfsE
 
 /// The error of a store's own rename. What the client did wrong was found before anything was done.
 fn failed(from: &LogicalPath, to: &LogicalPath) -> impl FnOnce(StoreError) -> VfsError {
-    let (path, left) = (from.clone(), (whole(from), copied(to)));
+    let (path, left) = (from.clone(), (whole(from), copied(to), newer(to)));
     move |error| {
         let (untouched, after_copy) = (error.fault() == Fault::Client, error.after_copy);
         let error = VfsError::at(&path)(error);
         match (after_copy, untouched) {
+            (true, _) if error.kind() == StoreErrorKind::Changed => error.leaving(left.2),
             (true, _) => error.leaving(left.1),
             (false, true) => error,
             (false, false) => error.leaving(left.0),
@@ -242,6 +279,11 @@ fn whole(from: &LogicalPath) -> String {
 
 fn copied(to: &LogicalPath) -> String {
     format!("all of it was copied to {to}, and the old name is not wholly removed")
+}
+
+/// What a rename leaves when another version came under the old name.
+fn newer(to: &LogicalPath) -> String {
+    format!("what was there before was copied to {to}, and what is newer stays under the old name")
 }
 
 fn refuse_hidden(from: &LogicalPath, skipped: u64) -> VfsResult<()> {

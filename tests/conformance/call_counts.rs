@@ -95,19 +95,19 @@ async fn calls_of_the_store() {
             "rename a file",
             FILE,
             |s| async { s.rename(&key("f"), &key("g"), Existing::Replace).await.unwrap() }.boxed(),
-            "HEAD=1 COPY=1 DELETE=1",
+            "HEAD=2 COPY=1 DELETE=1",
         ),
         (
             "rename a file to a free name",
             FILE,
             |s| async { s.rename(&key("f"), &key("g"), Existing::Refuse).await.unwrap() }.boxed(),
-            "HEAD=2 COPY=1 DELETE=1",
+            "HEAD=3 COPY=1 DELETE=1",
         ),
         (
             "rename a directory of ten files",
             TEN,
             |s| async { s.rename_directory(&key("d"), &key("e")).await.unwrap() }.boxed(),
-            "HEAD=10 LIST=3 COPY=10 DELETE=10",
+            "HEAD=30 LIST=3 COPY=10 DELETE=10",
         ),
         (
             "copy a file",
@@ -206,13 +206,13 @@ async fn operations_of_clients() {
             "rename a file",
             FILE,
             |v| async { v.rename(&path("/f"), &path("/g"), Existing::Refuse).await.unwrap() }.boxed(),
-            "HEAD=4 LIST=2 COPY=1 DELETE=1",
+            "HEAD=5 LIST=2 COPY=1 DELETE=1",
         ),
         (
             "rename a directory of ten files",
             TEN,
             |v| async { v.rename(&path("/d"), &path("/e"), Existing::Refuse).await.unwrap() }.boxed(),
-            "HEAD=12 LIST=5 COPY=10 DELETE=10",
+            "HEAD=32 LIST=5 COPY=10 DELETE=10",
         ),
     ];
     count(rows, |ground| &ground.vfs).await;

@@ -54,6 +54,12 @@ impl Bucket {
         self.open_at(&format!("{}/{}", self.name, self.prefix))
     }
 
+    /// The same bucket by another way.
+    pub fn through(&self, endpoint: String) -> Self {
+        let (name, prefix, token) = (self.name.clone(), self.prefix.clone(), self.token.clone());
+        Bucket { endpoint, name, prefix, emulated: self.emulated, token }
+    }
+
     /// The store of `BUCKET/PREFIX`.
     pub fn open_at(&self, place: &str) -> Arc<dyn Store> {
         let options =

@@ -288,3 +288,54 @@ fn when_a_deletion_fails_the_copy_is_whole_and_the_answer_says_so() {
         },
     );
 }
+
+/// Whether a request comes after the copies: then the gateway is about to delete. A tree is listed once more before.
+fn after_copies(copies: usize, listings: usize) -> impl FnMut(&Request) -> bool + Send + 'static {
+    let (mut copied, mut listed) = (0, 0);
+    move |request| {
+        copied += usize::from(is_copy(request));
+        listed += usize::from(copied == copies && request.target.contains("list-type"));
+        copied == copies && !is_copy(request) && listed >= listings
+    }
+}
+
+#[test]
+fn what_is_deleted_then_is_the_version_that_was_copied_a_file_that_came_under_the() {
+    let (proxy, bench) = behind_proxy();
+    bench.on(
+        |behind| matches!(behind, Behind::Server(_)),
+        |place, session| {
+            // Somebody writes the file anew, past the gateway, when it has been copied.
+            let write_after_copies = |name: &str, copies: usize, listings: usize| {
+                let (s3, key) = (place.s3().unwrap().clone(), place.key(name));
+                let (mut is_after, mut written) = (after_copies(copies, listings), false);
+                proxy.answer(move |request| {
+                    if is_after(request) && !written {
+                        written = true;
+                        assert!(s3.put(&key, &[], b"new"));
+                    }
+                    None
+                });
+            };
+            let says = |outcome: Result<(), Refusal>, text: &str| {
+                let refusal = assert_refused(outcome, FAILURE);
+                assert!(refusal.message.contains(text), "{refusal:?} does not say {text:?}");
+            };
+            session.put(&place.path("file"), b"old");
+            write_after_copies("file", 1, 0);
+            says(session.rename(&place.path("file"), &place.path("moved")), "stays under the old name");
+            assert_eq!(session.get(&place.path("file")), b"new");
+            assert_eq!(session.get(&place.path("moved")), b"old");
+
+            for name in NAMES {
+                session.put(&place.path(&format!("tree/{name}")), b"old");
+            }
+            write_after_copies("tree/three", 3, 2);
+            says(session.rename(&place.path("tree"), &place.path("moved-tree")), "stays under the old name");
+            assert_eq!(session.names(&place.path("tree")), ["three"]);
+            assert_eq!(session.get(&place.path("tree/three")), b"new");
+            assert_eq!(session.names(&place.path("moved-tree")), NAMES);
+            proxy.pass_everything();
+        },
+    );
+}

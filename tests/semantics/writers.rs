@@ -2,7 +2,7 @@
 
 use crate::bench::{assert_refused, assert_same, shared};
 use crate::support::data::{KIB, MIB, noise};
-use crate::support::sftp::{CREATE, EXCLUSIVE, FAILURE, READING_AND_WRITING, WRITING};
+use crate::support::sftp::{Attributes, CREATE, EXCLUSIVE, FAILURE, READING_AND_WRITING, WRITING};
 
 /// One put, and one in parts.
 const SIZES: [u64; 2] = [100 * KIB, 6 * MIB];
@@ -78,6 +78,41 @@ fn of_two_writers_of_one_name_the_last_close_wins_whole() {
             let last = if last { &ours } else { &theirs };
             assert_same(&session.get(&path), last);
             drop(place.content(&format!("file-{size}")).inspect(|content| assert_same(content, last)));
+        }
+    });
+}
+
+#[test]
+fn a_file_that_keeps_old_content_one_that_is_appended_to_resumed_cut_or_changed_in() {
+    shared().on_every_store(|place, session| {
+        let mut other = place.bench.connect();
+        for (size, flags) in SIZES.into_iter().flat_map(|size| [(size, WRITING), (size, READING_AND_WRITING)]) {
+            for change in ["appended", "cut", "changed"] {
+                let path = place.path(&format!("{change}-{size}-{flags}"));
+                let old = noise(size, 5);
+                session.put(&path, &old);
+                let handle = session.open(&path, flags).unwrap();
+                match change {
+                    "appended" => session.write(&handle, size, b"more").unwrap(),
+                    "cut" => session.set_open_attributes(&handle, &Attributes::size(size / 2)).unwrap(),
+                    _ => session.write(&handle, 10, b"middle").unwrap(),
+                }
+                other.put(&path, b"published meanwhile");
+                assert_refused(session.close(&handle), FAILURE);
+                assert_eq!(session.get(&path), b"published meanwhile", "{change} {size} {flags}");
+                // Nobody comes between.
+                let handle = session.open(&path, flags).unwrap();
+                session.write(&handle, 19, b" and more").unwrap();
+                session.close(&handle).unwrap();
+                assert_eq!(session.get(&path), b"published meanwhile and more");
+                // What is emptied keeps nothing.
+                let handle = session.open(&path, flags).unwrap();
+                session.set_open_attributes(&handle, &Attributes::size(0)).unwrap();
+                session.write(&handle, 0, b"all new").unwrap();
+                other.put(&path, b"published meanwhile");
+                session.close(&handle).unwrap();
+                assert_eq!(session.get(&path), b"all new");
+            }
         }
     });
 }

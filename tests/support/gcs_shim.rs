@@ -7,6 +7,7 @@
 //! - XML API, uploads in parts (begin, part, complete, abort, list): parts are kept here, the whole goes up in one request.
 //!   As at Google's, they take no conditions.
 //! - JSON API, pages of a listing: the emulator counts objects only and repeats prefixes on every page.
+//! - JSON API, DELETE of an object: `ifGenerationMatch`.
 //! - JSON API, `rewriteTo`: `ifGenerationMatch` and `ifSourceGenerationMatch`; and a copy in rounds of 1 MiB, as between
 //!   places, for buckets whose name ends with [`FAR`].
 //! - JSON API, resumable uploads: the question how much has arrived (`bytes */*`), which the emulator takes for the end of the
@@ -100,6 +101,7 @@ impl Shim {
             ("POST", ["", "storage", "v1", "b", bucket, "o", from, "rewriteTo", "b", _, "o", to]) => {
                 self.rewrite(request, bucket, from, to)
             }
+            ("DELETE", ["", "storage", "v1", "b", bucket, "o", key]) => self.delete(request, bucket, key),
             ("PUT", ["", "upload", "storage", "v1", "b", _, "o"]) if request.query("upload_id").is_some() => {
                 self.chunk(request)
             }
@@ -206,6 +208,16 @@ impl Shim {
             page["nextPageToken"] = format!("after:{last}").into();
         }
         Ok(Answer::json(200, &page))
+    }
+
+    fn delete(&self, request: &Request, bucket: &str, key: &str) -> io::Result<Answer> {
+        if let Some(wanted) = request.query("ifGenerationMatch") {
+            let object = self.resource(bucket, key)?;
+            if object["generation"].as_str().is_some_and(|generation| generation != wanted) {
+                return Ok(Answer::json_error(412, "conditionNotMet", "At least one of the conditions did not hold"));
+            }
+        }
+        self.emulate(request)
     }
 
     fn rewrite(&self, request: &Request, bucket: &str, from: &str, to: &str) -> io::Result<Answer> {

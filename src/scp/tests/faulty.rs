@@ -132,6 +132,10 @@ impl Store for Faulty {
         self.inner.delete(key).await
     }
 
+    async fn delete_version(&self, key: &Key, version: &str) -> StoreResult<()> {
+        self.inner.delete_version(key, version).await
+    }
+
     async fn make_directory(&self, key: &Key) -> StoreResult<()> {
         self.may_write()?;
         self.inner.make_directory(key).await

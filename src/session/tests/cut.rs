@@ -64,6 +64,10 @@ impl Store for Halting {
     async fn delete(&self, key: &Key) -> StoreResult<()> {
         self.around(self.0.delete(key)).await
     }
+
+    async fn delete_version(&self, key: &Key, version: &str) -> StoreResult<()> {
+        self.around(self.0.delete_version(key, version)).await
+    }
     async fn make_directory(&self, key: &Key) -> StoreResult<()> {
         self.around(self.0.make_directory(key)).await
     }
@@ -164,7 +168,7 @@ struct Place {
 impl Place {
     async fn new(inner: Arc<dyn Store>, deed: Deed) -> Place {
         let key = |name| Key::parse(name).unwrap();
-        let options = PutOptions { existing: Existing::Replace, mtime: None };
+        let options = PutOptions { existing: Existing::Replace, mtime: None, based_on: None };
         inner.put(&key("victim"), vec![Bytes::from_static(b"content")], &options).await.unwrap();
         inner.make_directory(&key("empty")).await.unwrap();
         let home = Home::over(Arc::new(Halting(inner.clone())), &[("/", "", Permissions::READ_WRITE)]).await;

@@ -61,6 +61,10 @@ impl Store for FarAway {
     async fn delete(&self, key: &Key) -> StoreResult<()> {
         self.reach().await.delete(key).await
     }
+
+    async fn delete_version(&self, key: &Key, version: &str) -> StoreResult<()> {
+        self.reach().await.delete_version(key, version).await
+    }
     async fn make_directory(&self, key: &Key) -> StoreResult<()> {
         self.reach().await.make_directory(key).await
     }

@@ -5,7 +5,7 @@ use object_store::azure::AzureCredential;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::name::judge;
-use crate::stores::object::{FOLDER, at};
+use crate::stores::object::{FOLDER, at, bare_etag};
 use crate::stores::rest::{Answer, Ask, Client, Headers, Signing, key_path};
 use crate::stores::{StoreErrorKind, StoreResult};
 
@@ -113,6 +113,11 @@ impl Head {
     /// The entity tag with its quotes.
     pub(super) fn etag(&self) -> Option<&str> {
         self.header("etag")
+    }
+
+    /// The same without.
+    pub(super) fn version(&self) -> Option<String> {
+        bare_etag(self.etag().map(str::to_owned))
     }
 
     /// Whether it stands for a directory: an empty blob with the metadata, or a real directory of an account with

@@ -4,9 +4,9 @@
 use std::time::{Duration, Instant};
 
 use super::container::{BlobAsk, Container, Head, METADATA};
-use crate::stores::object::{MTIME, ObjectCopy, bare_etag};
+use crate::stores::object::{Copied, MTIME, ObjectCopy, Replaces, bare_etag, exists};
 use crate::stores::rest::Headers;
-use crate::stores::{Existing, StoreError, StoreErrorKind, StoreResult};
+use crate::stores::{StoreError, StoreErrorKind, StoreResult};
 
 /// The first wait for a copy that goes on; each further one is twice as long, up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -18,8 +18,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Copies a blob with its metadata, properties and access tier.
-pub(super) async fn blob(container: &Container, copy: ObjectCopy<'_>) -> StoreResult<Option<String>> {
-    let ObjectCopy { from, to, existing, mtime, .. } = copy;
+pub(super) async fn blob(container: &Container, copy: ObjectCopy<'_>) -> StoreResult<Copied> {
+    let ObjectCopy { from, to, replaces, mtime, .. } = copy;
     let source = container.head(from).await?;
     copy.judge_version(source.etag())?;
     let mut headers = vec![("x-ms-copy-source".to_owned(), container.source(from).await?)];
@@ -28,20 +28,21 @@ pub(super) async fn blob(container: &Container, copy: ObjectCopy<'_>) -> StoreRe
     }
     headers.extend(tier(&source).map(|tier| ("x-ms-access-tier".to_owned(), tier.to_owned())));
     headers.extend(mtime.into_iter().flat_map(|mtime| metadata(&source, mtime)));
-    if existing == Existing::Refuse {
-        headers.push(("if-none-match".to_owned(), "*".to_owned()));
-    }
+    headers.extend(replaces.header());
     let begun = match container.blob("copy to", to, BlobAsk { method: "PUT", headers, ..BlobAsk::default() }).await {
         Ok(begun) => begun,
         // The condition that failed may be the source's or the target's.
-        Err(error) if existing == Existing::Refuse && error.kind == StoreErrorKind::Changed => {
+        Err(error) if replaces == Replaces::Nothing && error.kind == StoreErrorKind::Changed => {
             return Err(refused(container, to, error).await);
         }
         Err(error) => return Err(error),
     };
     let header = |name| begun.head.headers().get(name).and_then(|value| value.to_str().ok());
     match wait(container, to, Copy::read(header)).await {
-        Ok(()) => Ok(bare_etag(header("etag").map(str::to_owned))),
+        Ok(last) => {
+            let etag = last.or_else(|| bare_etag(header("etag").map(str::to_owned)));
+            Ok(Copied { source: source.version(), made: etag.clone(), etag })
+        }
         Err((unfinished, error)) => {
             if let Some(copy) = unfinished {
                 give_up(container, to, &copy).await;
@@ -70,7 +71,7 @@ fn tier(source: &Head) -> Option<&str> {
 /// What to answer when a condition of a copy that must not replace failed.
 async fn refused(container: &Container, to: &str, error: StoreError) -> StoreError {
     match container.head(to).await {
-        Ok(_) => StoreError::new(StoreErrorKind::AlreadyExists, format!("\"{to}\" exists already")),
+        Ok(_) => exists(to),
         Err(_) => error,
     }
 }
@@ -92,15 +93,17 @@ impl Copy {
     }
 }
 
-/// Waits until a copy has succeeded. With the error comes the copy whose unfinished target is there still.
-async fn wait(container: &Container, to: &str, begun: Copy) -> Result<(), (Option<Copy>, StoreError)> {
+/// Waits until a copy has succeeded; the target's entity tag, if it had to be looked up. With the error comes the copy whose
+/// unfinished target is there still.
+async fn wait(container: &Container, to: &str, begun: Copy) -> Result<Option<String>, (Option<Copy>, StoreError)> {
     let mut now = begun.clone();
+    let mut etag = None;
     let mut pause = FIRST_WAIT;
     let mut moved = Instant::now();
     loop {
         let failed = |why: &str| StoreError::new(StoreErrorKind::Other, format!("cannot copy to \"{to}\": {why}"));
         match now.status.as_str() {
-            "success" => return Ok(()),
+            "success" => return Ok(etag),
             "pending" if moved.elapsed() < PATIENCE => {}
             "pending" => {
                 let mut error = failed("the store does not go on with it");
@@ -121,6 +124,7 @@ async fn wait(container: &Container, to: &str, begun: Copy) -> Result<(), (Optio
             moved = Instant::now();
         }
         now = then;
+        etag = found.version();
     }
 }
 
@@ -131,7 +135,7 @@ async fn give_up(container: &Container, to: &str, copy: &Copy) {
         let headers = vec![("x-ms-copy-action".to_owned(), "abort".to_owned())];
         let ask = BlobAsk { method: "PUT", query: &query, headers, ..BlobAsk::default() };
         if let Err(error) = container.blob("stop the copy to", to, ask).await {
-            log::warn!("{error}");
+            tracing::warn!(%error, "a copy that failed goes on in the store");
         }
     }
     let Ok(found) = container.head(to).await else { return };
@@ -140,6 +144,6 @@ async fn give_up(container: &Container, to: &str, copy: &Copy) {
         && left.status != "success"
         && let Err(error) = container.delete(to, found.etag()).await
     {
-        log::warn!("what a copy that failed left is still there: {error}");
+        tracing::warn!(%error, "what a copy that failed left is still there");
     }
 }

@@ -1,26 +1,12 @@
 //! A new modification time on an old blob, by Set Blob Metadata: two requests, no copy.
 
 use super::container::{BlobAsk, Container, METADATA};
+use crate::stores::StoreResult;
 use crate::stores::object::MTIME;
-use crate::stores::{StoreErrorKind, StoreResult};
-
-/// How often the metadata is read again because the blob was changed in between.
-const TRIES: usize = 5;
 
 /// Replaces the kept modification time and sends the rest of the metadata again, which the request would drop. `false` where
 /// it cannot be kept: on a directory's marker, and beside metadata that is not ASCII.
 pub(super) async fn set_mtime(container: &Container, key: &str, mtime: &str) -> StoreResult<bool> {
-    let mut tried = 0;
-    loop {
-        tried += 1;
-        match attempt(container, key, mtime).await {
-            Err(error) if error.kind == StoreErrorKind::Changed && tried < TRIES => {}
-            done => return done,
-        }
-    }
-}
-
-async fn attempt(container: &Container, key: &str, mtime: &str) -> StoreResult<bool> {
     let found = container.head(key).await?;
     let Some(mut headers) = found.metadata().filter(|_| !found.is_folder()) else { return Ok(false) };
     let name = format!("{METADATA}{MTIME}");

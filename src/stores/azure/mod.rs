@@ -21,8 +21,8 @@ use object_store::azure::MicrosoftAzure;
 use tokio::sync::OnceCell;
 
 use super::object::{
-    Extras, FOLDER, ListRequest, ListedTime, MultipartBackend, ObjectCopy, PartedUpload, RawObject, RawPage,
-    WantedUpload,
+    Copied, Extras, FOLDER, ListRequest, ListedTime, MultipartBackend, ObjectCopy, PartedUpload, RawObject, RawPage,
+    WantedUpload, replaced,
 };
 use super::{PartUpload, StoreError, StoreErrorKind, StoreResult};
 pub(super) use container::Container;
@@ -62,7 +62,8 @@ impl AzureExtras {
             size: 0,
             modified: modified.map(Into::into),
             kept: ListedTime::Listed(None),
-            etag: head.etag().map(|tag| tag.trim_matches('"').to_owned()),
+            etag: head.version(),
+            number: None,
         }))
     }
 
@@ -170,9 +171,26 @@ impl Extras for AzureExtras {
         }
     }
 
-    async fn copy(&self, copy: ObjectCopy<'_>) -> StoreResult<Option<String>> {
+    async fn version(&self, key: &str) -> StoreResult<Option<String>> {
+        match self.container.head(key).await {
+            Ok(found) => Ok(Some(found.version().unwrap_or_default())),
+            Err(error) if error.kind == StoreErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn delete_version(&self, key: &str, version: &str) -> StoreResult<()> {
+        match self.container.delete(key, Some(&format!("\"{version}\""))).await {
+            // One that is gone meets no condition either.
+            Err(error) if error.kind == StoreErrorKind::Changed && self.version(key).await?.is_none() => Ok(()),
+            Err(error) if error.kind == StoreErrorKind::Changed => Err(replaced(key)),
+            other => other,
+        }
+    }
+
+    async fn copy(&self, copy: ObjectCopy<'_>) -> StoreResult<Copied> {
         if copy.from.ends_with('/') {
-            return self.put_marker(copy.to).await.map(|()| None);
+            return self.put_marker(copy.to).await.map(|()| Copied::default());
         }
         copy::blob(&self.container, copy).await
     }

@@ -15,8 +15,9 @@ use object_store::client::{
 use object_store::path::Path;
 
 use super::*;
+use crate::stores::object::{MtimeForm, ObjectBacked, Replaces};
 use crate::stores::rest::{Client, Signing};
-use crate::stores::{Existing, Key};
+use crate::stores::{Existing, Key, PartLimits, Store};
 
 /// Answers that are given one after the other, and the requests that got them.
 #[derive(Debug, Clone, Default)]
@@ -76,6 +77,22 @@ impl HttpConnector for Script {
 }
 
 impl Script {
+    /// The whole store over these answers; its plain reads and writes go elsewhere.
+    fn store(&self) -> ObjectBacked {
+        let limits =
+            PartLimits { smallest_part: 1, largest_part: 1, most_parts: 1, largest_object: 1, equal_parts: false };
+        ObjectBacked {
+            name: "c".to_owned(),
+            bucket: "c".to_owned(),
+            prefix: String::new(),
+            objects: Arc::new(object_store::memory::InMemory::new()),
+            extras: Arc::new(self.extras()),
+            limits,
+            mtime_form: MtimeForm::Rfc3339,
+            kept_times: None,
+        }
+    }
+
     fn new(replies: &[Reply]) -> Self {
         Script(Arc::new(Mutex::new((replies.iter().cloned().collect(), Vec::new()))))
     }
@@ -114,7 +131,7 @@ async fn a_copy_that_takes_its_time_is_waited_for() {
         reply(200, &[("x-ms-copy-id", "1"), ("x-ms-copy-status", "pending"), ("x-ms-copy-progress", "1/2")]),
         reply(200, &[("x-ms-copy-id", "1"), ("x-ms-copy-status", "success")]),
     ]);
-    script.extras().copy(ObjectCopy::plain("a b", "to", Existing::Refuse)).await.unwrap();
+    script.extras().copy(ObjectCopy::plain("a b", "to", Replaces::Nothing)).await.unwrap();
     assert_eq!(
         script.requests(),
         [
@@ -137,7 +154,7 @@ async fn a_copy_that_fails_leaves_no_target() {
         failed,
         reply(202, &[]),
     ]);
-    let error = script.extras().copy(ObjectCopy::plain("from", "to", Existing::Replace)).await.unwrap_err();
+    let error = script.extras().copy(ObjectCopy::plain("from", "to", Replaces::Anything)).await.unwrap_err();
     assert!(error.message.contains("failed"), "{error}");
     assert_eq!(script.requests()[4], "DELETE /c/to if-match=\"t\"");
 }
@@ -149,19 +166,19 @@ async fn a_target_that_another_has_written_meanwhile_stays() {
         reply(202, &[("x-ms-copy-id", "1"), ("x-ms-copy-status", "pending")]),
         reply(200, &[("x-ms-copy-id", "2"), ("x-ms-copy-status", "success")]),
     ]);
-    let error = script.extras().copy(ObjectCopy::plain("from", "to", Existing::Replace)).await.unwrap_err();
+    let error = script.extras().copy(ObjectCopy::plain("from", "to", Replaces::Anything)).await.unwrap_err();
     assert_eq!(error.kind, StoreErrorKind::Changed, "{error}");
     assert_eq!(script.requests().len(), 3);
 }
 
 #[tokio::test]
 async fn a_source_that_was_replaced_is_not_copied() {
-    for (existing, replies) in [
-        (Existing::Replace, vec![failure(412, "SourceConditionNotMet")]),
-        (Existing::Refuse, vec![failure(412, "SourceConditionNotMet"), reply(404, &[])]),
+    for (replaces, replies) in [
+        (Replaces::Anything, vec![failure(412, "SourceConditionNotMet")]),
+        (Replaces::Nothing, vec![failure(412, "SourceConditionNotMet"), reply(404, &[])]),
     ] {
         let script = Script::new(&[vec![reply(200, &SOURCE)], replies].concat());
-        let error = script.extras().copy(ObjectCopy::plain("from", "to", existing)).await.unwrap_err();
+        let error = script.extras().copy(ObjectCopy::plain("from", "to", replaces)).await.unwrap_err();
         assert_eq!(error.kind, StoreErrorKind::Changed, "{error}");
         assert!(error.message.ends_with("No. (SourceConditionNotMet)"), "{error}");
         script.requests();
@@ -173,14 +190,18 @@ async fn a_new_time_is_set_again_on_a_blob_that_changed() {
     let head =
         |etag| reply(200, &[("etag", etag), ("x-ms-meta-a", "1"), ("x-ms-meta-mtime", "old"), ("content-length", "3")]);
     let script = Script::new(&[head("\"1\""), failure(412, "ConditionNotMet"), head("\"2\""), reply(200, &[])]);
-    assert!(script.extras().set_mtime("f", "new").await.unwrap());
+    let (key, new) = (Key::parse("f").unwrap(), std::time::SystemTime::UNIX_EPOCH);
+    assert!(script.store().set_mtime(&key, new).await.unwrap());
     let requests = script.requests();
-    assert_eq!(requests[1], "PUT /c/f?comp=metadata if-match=\"1\" x-ms-meta-a=1 x-ms-meta-mtime=new");
-    assert_eq!(requests[3], "PUT /c/f?comp=metadata if-match=\"2\" x-ms-meta-a=1 x-ms-meta-mtime=new");
+    let time = "1970-01-01T00:00:00.000000000Z";
+    for (request, etag) in [(&requests[1], 1), (&requests[3], 2)] {
+        let wanted = format!("PUT /c/f?comp=metadata if-match=\"{etag}\" x-ms-meta-a=1 x-ms-meta-mtime={time}");
+        assert_eq!(*request, wanted);
+    }
 
     let always = vec![[head("\"1\""), failure(412, "ConditionNotMet")]; 5].concat();
     let script = Script::new(&always);
-    let error = script.extras().set_mtime("f", "new").await.unwrap_err();
+    let error = script.store().set_mtime(&key, new).await.unwrap_err();
     assert_eq!(error.kind, StoreErrorKind::Changed, "{error}");
     assert_eq!(script.requests().len(), 10);
 }
@@ -231,6 +252,7 @@ async fn an_upload_whose_answer_was_lost_is_known_as_published() {
             options: Default::default(),
             key: Key::parse("f").unwrap(),
             existing,
+            based_on: None,
             mtime_kept: false,
         };
         let mut upload = extras.begin_upload(wanted).await.unwrap();

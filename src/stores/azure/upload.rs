@@ -11,9 +11,9 @@ use bytes::Bytes;
 use object_store::{Attribute, PutMultipartOptions};
 
 use super::container::{BlobAsk, Container, METADATA};
-use crate::stores::object::{Publish, SentParts};
+use crate::stores::object::{Publish, Replaces, SentParts, exists, replaced};
 use crate::stores::rest::{Headers, walk};
-use crate::stores::{Existing, StoreError, StoreErrorKind, StoreResult};
+use crate::stores::{StoreError, StoreErrorKind, StoreResult};
 
 /// What the publishing of an upload says it does.
 const FINISH: &str = "finish the upload of";
@@ -42,9 +42,7 @@ impl Publisher {
     /// Publishes (Put Block List); the entity tag of the new version.
     async fn put_list(&self, sent: &SentParts<'_>, blocks: &[String]) -> StoreResult<Option<String>> {
         let mut headers = self.metadata.clone();
-        if sent.existing == Existing::Refuse {
-            headers.push(("if-none-match".to_owned(), "*".to_owned()));
-        }
+        headers.extend(sent.replaces.header());
         let ask = BlobAsk { method: "PUT", query: &[("comp", "blocklist")], headers, body: block_list(blocks) };
         let answer = self.container.blob(FINISH, sent.path.as_ref(), ask).await?;
         Ok(bare_etag(&answer))
@@ -68,9 +66,16 @@ impl Publisher {
 
     /// Why a publishing failed whose condition or whose blocks did not hold.
     async fn refusal(&self, sent: &SentParts<'_>, error: StoreError) -> StoreError {
-        let taken = self.container.head(sent.path.as_ref()).await.is_ok();
-        if sent.existing == Existing::Refuse && taken {
-            return StoreError::new(StoreErrorKind::AlreadyExists, format!("\"{}\" exists already", sent.key));
+        let found = self.container.head(sent.path.as_ref()).await;
+        match (sent.replaces, found) {
+            (Replaces::Nothing, Ok(_)) => return exists(sent.key),
+            (Replaces::Version(version), Ok(found)) if found.version().as_deref() != Some(version) => {
+                return replaced(sent.key);
+            }
+            (Replaces::Version(_), Err(missing)) if missing.kind == StoreErrorKind::NotFound => {
+                return replaced(sent.key);
+            }
+            _ => {}
         }
         let what = "another upload of that name was finished meanwhile, and Azure discarded the parts of this one";
         StoreError::new(error.kind, format!("cannot {FINISH} \"{}\": {what}", sent.key))
@@ -96,7 +101,9 @@ impl Publish for Publisher {
             return Ok(etag);
         }
         Err(match error.kind {
-            StoreErrorKind::AlreadyExists | StoreErrorKind::Changed => self.refusal(sent, error).await,
+            StoreErrorKind::AlreadyExists | StoreErrorKind::Changed | StoreErrorKind::NotFound => {
+                self.refusal(sent, error).await
+            }
             _ => error,
         })
     }

@@ -167,14 +167,16 @@ mod tests {
                     size: 7,
                     modified,
                     kept: ListedTime::Listed(Some(kept)),
-                    etag: Some("0x8D".into())
+                    etag: Some("0x8D".into()),
+                    number: None,
                 },
                 RawObject {
                     key: "d/c".into(),
                     size: 0,
                     modified,
                     kept: ListedTime::Listed(None),
-                    etag: Some("0x8D".into())
+                    etag: Some("0x8D".into()),
+                    number: None,
                 },
             ]
         );

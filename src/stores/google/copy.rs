@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{GoogleExtras, json};
-use crate::stores::object::{MTIME, ObjectCopy, exists};
+use super::{GoogleExtras, json, unreadable};
+use crate::stores::object::{Copied, MTIME, ObjectCopy, Replaces, exists};
 use crate::stores::rest::Ask;
-use crate::stores::{Existing, StoreError, StoreErrorKind, StoreResult};
+use crate::stores::{StoreErrorKind, StoreResult};
 
 /// What is asked of the source.
 const LOOKED_UP: &str = "generation,storageClass,contentType,cacheControl,contentDisposition,contentEncoding,\
                          contentLanguage,customTime,metadata";
+
+/// What is asked of a copy.
+const ANSWERED: &str = "done,rewriteToken,resource(generation)";
 
 /// The version that is copied.
 #[derive(Deserialize)]
@@ -50,24 +53,33 @@ struct Kept {
 struct Progress {
     done: bool,
     rewrite_token: Option<String>,
+    /// The copy, once it is done.
+    resource: Option<Made>,
+}
+
+#[derive(Deserialize)]
+struct Made {
+    generation: String,
 }
 
 /// Copies an object, or a marker, with its metadata.
-pub(super) async fn object(extras: &GoogleExtras, copy: ObjectCopy<'_>) -> StoreResult<()> {
+pub(super) async fn object(extras: &GoogleExtras, copy: ObjectCopy<'_>) -> StoreResult<Copied> {
     let mut source = look_up(extras, copy.from).await?;
     copy.judge_version(Some(&source.generation))?;
     if let Some(mtime) = copy.mtime {
         source.kept.metadata.get_or_insert_default().insert(MTIME.to_owned(), mtime.to_owned());
     }
     match rewrite(extras, &source, copy).await {
+        // The entity tag of this interface is not the one that reads show.
+        Ok(made) => Ok(Copied { etag: None, source: Some(source.generation), made }),
         // The condition that failed may be the source's or the target's.
-        Err(error) if copy.existing == Existing::Refuse && error.kind == StoreErrorKind::Changed => {
+        Err(error) if copy.replaces == Replaces::Nothing && error.kind == StoreErrorKind::Changed => {
             match look_up(extras, copy.to).await {
                 Ok(_) => Err(exists(copy.to)),
                 Err(_) => Err(error),
             }
         }
-        other => other,
+        Err(error) => Err(error),
     }
 }
 
@@ -78,15 +90,18 @@ async fn look_up(extras: &GoogleExtras, key: &str) -> StoreResult<Source> {
     serde_json::from_slice(&answer.body).map_err(|error| unreadable(key, &error.to_string()))
 }
 
-async fn rewrite(extras: &GoogleExtras, source: &Source, copy: ObjectCopy<'_>) -> StoreResult<()> {
-    let ObjectCopy { from, to, existing, .. } = copy;
+/// Copies; the copy's generation.
+async fn rewrite(extras: &GoogleExtras, source: &Source, copy: ObjectCopy<'_>) -> StoreResult<Option<String>> {
+    let ObjectCopy { from, to, replaces, .. } = copy;
     let (headers, body) = json(&source.kept)?;
     let path = format!("/storage/v1{}/rewriteTo{}", extras.object_name(from)?, extras.object_name(to)?);
     let mut token: Option<String> = None;
     loop {
-        let mut query = vec![("ifSourceGenerationMatch", source.generation.as_str()), ("fields", "done,rewriteToken")];
-        if existing == Existing::Refuse {
-            query.push(("ifGenerationMatch", "0"));
+        let mut query = vec![("ifSourceGenerationMatch", source.generation.as_str()), ("fields", ANSWERED)];
+        match replaces {
+            Replaces::Anything => {}
+            Replaces::Nothing => query.push(("ifGenerationMatch", "0")),
+            Replaces::Version(version) => query.push(("ifGenerationMatch", version)),
         }
         if let Some(token) = &token {
             query.push(("rewriteToken", token));
@@ -97,12 +112,8 @@ async fn rewrite(extras: &GoogleExtras, source: &Source, copy: ObjectCopy<'_>) -
         let progress: Progress =
             serde_json::from_slice(&answer.body).map_err(|error| unreadable(from, &error.to_string()))?;
         if progress.done {
-            return Ok(());
+            return Ok(progress.resource.map(|made| made.generation));
         }
         token = Some(progress.rewrite_token.ok_or_else(|| unreadable(from, "it gave no token to go on with"))?);
     }
-}
-
-fn unreadable(key: &str, why: &str) -> StoreError {
-    StoreError::new(StoreErrorKind::Other, format!("the store's answer about \"{key}\" cannot be read: {why}"))
 }

@@ -27,6 +27,7 @@ struct Item {
     size: String,
     updated: String,
     etag: Option<String>,
+    generation: Option<String>,
     metadata: HashMap<String, String>,
 }
 
@@ -64,6 +65,7 @@ impl From<Item> for RawObject {
             modified: DateTime::parse_from_rfc3339(&item.updated).ok().map(SystemTime::from),
             kept: ListedTime::Listed(kept_time(|name| item.metadata.get(name).map(String::as_str))),
             etag: item.etag.map(|tag| tag.trim_matches('"').to_owned()).filter(|tag| !tag.is_empty()),
+            number: item.generation,
             key: item.name,
         }
     }

@@ -13,19 +13,21 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use object_store::UpdateVersion;
 use object_store::path::Path;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::object::{
-    Extras, LibraryPublisher, ListRequest, MTIME, MultipartBackend, ObjectCopy, PartedUpload, RawPage, WantedUpload, at,
+    Copied, Extras, ListRequest, MTIME, MultipartBackend, ObjectCopy, PartedUpload, Publish, RawPage, Replaces,
+    SentParts, WantedUpload, at, bare_etag, replaced,
 };
 use super::rest::{Ask, Client, Headers};
 use super::unfinished::{Begun, BucketJournal};
 use super::{Existing, PartUpload, StoreError, StoreErrorKind, StoreResult, Unfinished};
 
 /// What a listing is asked for: no more than is read.
-const LISTED: &str = "kind,nextPageToken,prefixes,items(name,size,updated,etag,metadata)";
+const LISTED: &str = "kind,nextPageToken,prefixes,items(name,size,updated,etag,generation,metadata)";
 
 /// [`Extras`] over the JSON API.
 #[derive(Debug)]
@@ -77,9 +79,26 @@ impl Extras for GoogleExtras {
         }
     }
 
-    async fn copy(&self, copy: ObjectCopy<'_>) -> StoreResult<Option<String>> {
-        // The entity tag of this interface is not the one that reads show.
-        copy::object(self, copy).await.map(|()| None)
+    async fn version(&self, key: &str) -> StoreResult<Option<String>> {
+        generation(&self.client, self.object_path(key)?, key).await
+    }
+
+    async fn delete_version(&self, key: &str, version: &str) -> StoreResult<()> {
+        let query = [("ifGenerationMatch", version)];
+        let ask = Ask { method: "DELETE", path: self.object_path(key)?, query: &query, ..Ask::default() };
+        match self.client.expect("delete", key, ask).await {
+            Err(error) if error.kind == StoreErrorKind::NotFound => Ok(()),
+            Err(error) if error.kind == StoreErrorKind::Changed => Err(replaced(key)),
+            other => other.map(drop),
+        }
+    }
+
+    fn condition(&self, version: &str) -> UpdateVersion {
+        UpdateVersion { e_tag: None, version: Some(version.to_owned()) }
+    }
+
+    async fn copy(&self, copy: ObjectCopy<'_>) -> StoreResult<Copied> {
+        copy::object(self, copy).await
     }
 
     async fn set_mtime(&self, key: &str, mtime: &str) -> StoreResult<bool> {
@@ -98,7 +117,9 @@ impl Extras for GoogleExtras {
             return upload::begin(self, wanted).await;
         }
         let noted = self.journal.begin(wanted.path.as_ref());
-        let publisher = Arc::new(LibraryPublisher(self.multipart.clone()));
+        let look_up = self.object_path(wanted.path.as_ref())?;
+        let publisher = Publisher { multipart: self.multipart.clone(), client: self.client.clone(), look_up };
+        let publisher = Arc::new(publisher);
         PartedUpload::begin(self.multipart.clone(), publisher, noted, wanted).await
     }
 
@@ -143,6 +164,47 @@ impl GoogleExtras {
 
     fn upload_path(&self) -> String {
         format!("/upload/storage/v1/b/{}/o", self.bucket)
+    }
+}
+
+/// The generation of an object whose metadata has this path; `None` when there is no object.
+async fn generation(client: &Client, path: String, key: &str) -> StoreResult<Option<String>> {
+    #[derive(Deserialize)]
+    struct Resource {
+        generation: String,
+    }
+    let ask = Ask { method: "GET", path, query: &[("fields", "generation")], ..Ask::default() };
+    match client.expect("look up", key, ask).await {
+        Err(error) if error.kind == StoreErrorKind::NotFound => Ok(None),
+        answer => match serde_json::from_slice::<Resource>(&answer?.body) {
+            Ok(resource) => Ok(Some(resource.generation)),
+            Err(error) => Err(unreadable(key, &error.to_string())),
+        },
+    }
+}
+
+fn unreadable(key: &str, why: &str) -> StoreError {
+    StoreError::new(StoreErrorKind::Other, format!("the store's answer about \"{key}\" cannot be read: {why}"))
+}
+
+/// Publishes an upload in parts, which takes no conditions here: what it may replace is looked at right before.
+struct Publisher {
+    multipart: MultipartBackend,
+    client: Client,
+    /// The path of the object's metadata.
+    look_up: String,
+}
+
+#[async_trait]
+impl Publish for Publisher {
+    async fn publish(&self, sent: &SentParts<'_>) -> StoreResult<Option<String>> {
+        if let Replaces::Version(version) = sent.replaces
+            && generation(&self.client, self.look_up.clone(), sent.path.as_ref()).await?.as_deref() != Some(version)
+        {
+            return Err(replaced(sent.key));
+        }
+        let done = self.multipart.0.complete_multipart(sent.path, &sent.id.to_owned(), sent.parts.clone()).await;
+        Ok(bare_etag(done.map_err(at("finish the upload of", sent.key))?.e_tag))
     }
 }
 

@@ -93,6 +93,9 @@ impl PartUpload for Upload {
         .boxed()
     }
 
+    /// It replaces nothing at all.
+    fn base_on(&mut self, _version: &str) {}
+
     async fn complete(&mut self) -> StoreResult<Written> {
         if self.settled {
             let message = format!("the upload of \"{}\" is finished already", self.session.key);

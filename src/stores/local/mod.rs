@@ -10,9 +10,11 @@
 
 mod failure;
 mod listing;
+mod names;
 mod object;
 mod root;
 mod upload;
+mod version;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -99,9 +101,10 @@ impl Store for LocalStore {
     }
 
     async fn put(&self, key: &Key, data: Vec<Bytes>, options: &PutOptions) -> StoreResult<Written> {
-        let PutOptions { existing, mtime } = *options;
+        let PutOptions { existing, mtime, based_on } = options.clone();
         self.run(key, move |root, key| {
             let mut file = Unpublished::create(root, key, existing)?;
+            file.based_on = based_on;
             file.write_at(0, &data)?;
             file.publish(mtime)
         })
@@ -109,9 +112,10 @@ impl Store for LocalStore {
     }
 
     async fn begin_upload(&self, key: &Key, options: &PutOptions) -> StoreResult<Upload> {
-        let PutOptions { existing, mtime } = *options;
+        let PutOptions { existing, mtime, based_on } = options.clone();
         self.run(key, move |root, key| {
-            let file = Unpublished::create(root, key, existing)?;
+            let mut file = Unpublished::create(root, key, existing)?;
+            file.based_on = based_on;
             Ok(Upload::File(Box::new(LocalUpload::new(file, mtime))))
         })
         .await
@@ -119,6 +123,11 @@ impl Store for LocalStore {
 
     async fn delete(&self, key: &Key) -> StoreResult<()> {
         self.run(key, |root, key| root.delete(key)).await
+    }
+
+    async fn delete_version(&self, key: &Key, version: &str) -> StoreResult<()> {
+        let version = version.to_owned();
+        self.run(key, move |root, key| root.delete_version(key, &version)).await
     }
 
     async fn make_directory(&self, key: &Key) -> StoreResult<()> {

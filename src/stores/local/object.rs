@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use super::blocking;
 use super::failure::at;
 use super::root::Root;
+use super::version::Version;
 use crate::stores::{Key, Object, Stat, StoreError, StoreErrorKind, StoreResult};
 
 /// An open file.
@@ -22,13 +23,15 @@ pub(super) struct LocalObject {
     key: Key,
     file: Arc<File>,
     stat: Stat,
+    version: String,
 }
 
 impl LocalObject {
     /// Opens a file for reading.
     pub(super) fn open(root: &Root, key: &Key) -> StoreResult<Self> {
         let (file, stat) = root.open_file(key)?;
-        Ok(LocalObject { key: key.clone(), file: Arc::new(file), stat })
+        let version = Version::of(&rustix::fs::fstat(&file).map_err(at("open", key))?).to_string();
+        Ok(LocalObject { key: key.clone(), file: Arc::new(file), stat, version })
     }
 }
 
@@ -51,6 +54,10 @@ impl Object for LocalObject {
 
     fn is_remote(&self) -> bool {
         false
+    }
+
+    fn version(&self) -> Option<&str> {
+        Some(&self.version)
     }
 }
 

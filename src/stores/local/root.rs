@@ -12,7 +12,9 @@ use rustix::io::Errno;
 
 use super::failure::{at, kind_of};
 use super::listing::OpenListings;
+use super::names::Names;
 use super::upload::sweep;
+use super::version::Version;
 use crate::stores::{Capacity, Existing, Key, Kind, Stat, StoreError, StoreErrorKind, StoreResult};
 
 /// The folder at the root that is Lockgate's own.
@@ -24,6 +26,8 @@ pub(super) struct Root {
     folder: Dir,
     /// Where unfinished uploads lie.
     pub(super) uploads: Dir,
+    /// Who gives names to files.
+    pub(super) names: Names,
     /// Whether every change reaches the disk before it is answered.
     pub(super) fsync: bool,
     /// Listings between two pages.
@@ -36,22 +40,10 @@ impl Root {
         let shown = &folder.display().to_string();
         std::fs::create_dir_all(folder).map_err(at("make the folder", shown))?;
         let folder = Dir::open_ambient_dir(folder, ambient_authority()).map_err(at("open the folder", shown))?;
-        let uploads = Self::open_uploads(&folder).map_err(at("make the folder of uploads in", shown))?;
+        let own = open_private(&folder, RESERVED).map_err(at("make the folder of uploads in", shown))?;
+        let uploads = open_private(&own, "uploads").map_err(at("make the folder of uploads in", shown))?;
         sweep(&uploads).map_err(at("clear the folder of uploads in", shown))?;
-        Ok(Root { folder, uploads, fsync, listings: OpenListings::default() })
-    }
-
-    fn open_uploads(folder: &Dir) -> std::io::Result<Dir> {
-        let mut private = DirBuilder::new();
-        private.mode(0o700);
-        let mut below = folder.try_clone()?;
-        for name in [RESERVED, "uploads"] {
-            match below.create_dir_with(name, &private) {
-                Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error),
-                _ => below = below.open_dir(name)?,
-            }
-        }
-        Ok(below)
+        Ok(Root { folder, uploads, names: Names::new(own), fsync, listings: OpenListings::default() })
     }
 
     /// The path of a key beneath the root.
@@ -147,6 +139,15 @@ impl Root {
         stat_of(&metadata).ok_or_else(missing)
     }
 
+    /// The version of the file that a key leads to; `None` when there is none.
+    pub(super) fn version(&self, key: &Key) -> StoreResult<Option<Version>> {
+        match self.open_file(key) {
+            Ok((file, _)) => Ok(Some(Version::of(&rustix::fs::fstat(&file).map_err(at("look up", key))?))),
+            Err(error) if matches!(error.kind, StoreErrorKind::NotFound | StoreErrorKind::NotADirectory) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Opens a file for reading. Never waits for a pipe's other end.
     pub(super) fn open_file(&self, key: &Key) -> StoreResult<(File, Stat)> {
         let mut options = OpenOptions::new();
@@ -169,6 +170,24 @@ impl Root {
         self.sync_folder(&folder, key)
     }
 
+    /// Deletes a file if it is still this version; one that is gone is no error.
+    pub(super) fn delete_version(&self, key: &Key, wanted: &str) -> StoreResult<()> {
+        let (folder, name) = match self.place(key, Parents::MustExist) {
+            Err(error) if error.kind == StoreErrorKind::NotFound => return Ok(()),
+            place => place?,
+        };
+        {
+            let _alone = self.names.alone();
+            match self.version(key)? {
+                None => return Ok(()),
+                Some(found) if wanted.parse() == Ok(found) => {}
+                Some(_) => return Err(replaced(key)),
+            }
+            rustix::fs::unlinkat(&folder, name, AtFlags::empty()).map_err(at("delete", key))?;
+        }
+        self.sync_folder(&folder, key)
+    }
+
     pub(super) fn make_directory(&self, key: &Key) -> StoreResult<()> {
         let (folder, name) = self.place(key, Parents::Make)?;
         folder.create_dir(name).map_err(at("make the directory", key))?;
@@ -188,7 +207,10 @@ impl Root {
         // Before the parents of `to` are made: a source that is missing leaves nothing behind.
         rustix::fs::statat(old.0, old.1, AtFlags::SYMLINK_NOFOLLOW).map_err(at("rename", from))?;
         let (new_folder, new_name) = self.place(to, Parents::Make)?;
-        move_name(old, folder_and_name(&new_folder, new_name), existing).map_err(at("rename to", to))?;
+        {
+            let _shared = self.names.shared();
+            move_name(old, folder_and_name(&new_folder, new_name), existing).map_err(at("rename to", to))?;
+        }
         self.sync_folder(&new_folder, to)?;
         self.sync_folder(&old_folder, from)
     }
@@ -207,6 +229,21 @@ impl Root {
         let bytes = |blocks: u64| blocks.saturating_mul(known.f_frsize);
         Ok(Capacity { total: bytes(known.f_blocks), free: bytes(known.f_bavail) })
     }
+}
+
+/// A folder that nobody else may read, made if it is missing.
+fn open_private(above: &Dir, name: &str) -> std::io::Result<Dir> {
+    let mut private = DirBuilder::new();
+    private.mode(0o700);
+    match above.create_dir_with(name, &private) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+        _ => above.open_dir(name),
+    }
+}
+
+/// The error of a name that another version has by now.
+pub(super) fn replaced(key: &Key) -> StoreError {
+    StoreError::new(StoreErrorKind::Changed, format!("\"{key}\" was replaced meanwhile"))
 }
 
 /// Whether missing parent folders are made.
@@ -250,9 +287,17 @@ pub(super) fn move_name(old: Name<'_>, new: Name<'_>, existing: Existing) -> rus
     }
 }
 
+/// Another file may come under the old name between the link and its removal: then that file stays, and the rename is done, as
+/// if it had come a moment later.
 fn link_then_unlink(old: Name<'_>, new: Name<'_>) -> rustix::io::Result<()> {
     match rustix::fs::linkat(old.0, old.1, new.0, new.1, AtFlags::empty()) {
-        Ok(()) => rustix::fs::unlinkat(old.0, old.1, AtFlags::empty()),
+        Ok(()) => {
+            let file = |name: Name<'_>| {
+                let found = rustix::fs::statat(name.0, name.1, AtFlags::SYMLINK_NOFOLLOW)?;
+                rustix::io::Result::Ok((found.st_dev, found.st_ino))
+            };
+            if file(old)? == file(new)? { rustix::fs::unlinkat(old.0, old.1, AtFlags::empty()) } else { Ok(()) }
+        }
         // Folders have no second link. Renaming one over another replaces it only when that is empty.
         Err(Errno::PERM | Errno::ISDIR) => match rustix::fs::statat(new.0, new.1, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => rustix::fs::renameat(old.0, old.1, new.0, new.1),

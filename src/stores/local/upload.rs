@@ -15,7 +15,8 @@ use uuid::Uuid;
 use super::blocking;
 use super::failure::at;
 use super::object::{read_at, set_file_mtime};
-use super::root::{Parents, Root, move_name};
+use super::root::{Name, Parents, Root, move_name, replaced};
+use super::version::Version;
 use crate::stores::{Existing, FileUpload, Key, Kind, StoreError, StoreErrorKind, StoreResult, Written};
 
 /// The most pieces of one vectored write (Linux: `UIO_MAXIOV`).
@@ -28,6 +29,8 @@ pub(super) struct Unpublished {
     root: Arc<Root>,
     target: Key,
     existing: Existing,
+    /// The version that it may replace, if only one.
+    pub(super) based_on: Option<String>,
     /// Its name in the folder of uploads.
     name: String,
     file: Arc<File>,
@@ -56,6 +59,7 @@ impl Unpublished {
             root: Arc::clone(root),
             target: target.clone(),
             existing,
+            based_on: None,
             name,
             file: Arc::new(file),
             settled: false,
@@ -77,11 +81,27 @@ impl Unpublished {
         }
         // Opened again: the parents may have been renamed or removed since.
         let (folder, name) = self.root.place(&self.target, Parents::Make)?;
-        let from = (&self.root.uploads, self.name.as_str());
-        move_name(from, (&folder, name), self.existing).map_err(at("publish", &self.target))?;
+        self.take_name((&folder, name))?;
         self.settled = true;
         self.root.sync_folder(&folder, &self.target)?;
         Ok(Written { etag: None, mtime_kept: mtime.is_some() })
+    }
+
+    /// Gives the file its name, in place of the version that it is based on where it is based on one.
+    fn take_name(&self, name: Name<'_>) -> StoreResult<()> {
+        let _held = match &self.based_on {
+            None => self.root.names.shared(),
+            Some(_) => self.root.names.alone(),
+        };
+        if let Some(based_on) = &self.based_on {
+            let found = self.root.version(&self.target)?;
+            let same = |began: Version| found.is_some_and(|found| found.has_content_of(&began));
+            if !based_on.parse().is_ok_and(same) {
+                return Err(replaced(&self.target));
+            }
+        }
+        let from = (&self.root.uploads, self.name.as_str());
+        move_name(from, name, self.existing).map_err(at("publish", &self.target))
     }
 
     /// Removes the file, unless it is published.
@@ -99,7 +119,7 @@ impl Unpublished {
 impl Drop for Unpublished {
     fn drop(&mut self) {
         if let Err(error) = self.remove() {
-            log::warn!("cannot remove the unfinished upload of \"{}\": {error}", self.target);
+            tracing::warn!(%error, "cannot remove the unfinished upload of \"{}\"", self.target);
         }
     }
 }
@@ -131,7 +151,7 @@ pub(super) fn sweep(uploads: &Dir) -> io::Result<()> {
         if let Err(error) = entry.remove_file()
             && error.kind() != io::ErrorKind::NotFound
         {
-            log::warn!("cannot remove the leftover upload {:?}: {error}", entry.file_name());
+            tracing::warn!(%error, "cannot remove the leftover upload {:?}", entry.file_name());
         }
     }
     Ok(())
@@ -224,6 +244,12 @@ impl FileUpload for LocalUpload {
         (unpublished.target, unpublished.existing) = (key.clone(), existing);
         self.target = key.clone();
         Ok(())
+    }
+
+    fn base_on(&mut self, version: &str) {
+        if let Some(unpublished) = &mut self.unpublished {
+            unpublished.based_on = Some(version.to_owned());
+        }
     }
 
     async fn complete(&mut self, mtime: Option<SystemTime>) -> StoreResult<Written> {

@@ -5,10 +5,17 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
+use object_store::UpdateVersion;
 
 use super::WantedUpload;
 use crate::stores::unfinished::Unfinished;
 use crate::stores::{Existing, PartUpload, Skipped, StoreError, StoreErrorKind, StoreResult};
+
+/// The header of a condition: there is no object of the name.
+pub(in crate::stores) const IF_NONE_MATCH: &str = "if-none-match";
+
+/// The header of a condition: the object is this version.
+pub(in crate::stores) const IF_MATCH: &str = "if-match";
 
 /// The rest of a store of objects: listings that no odd key can fail, folder markers, copies of any size, new metadata.
 ///
@@ -30,11 +37,22 @@ pub(in crate::stores) trait Extras: Send + Sync + fmt::Debug {
     /// Deletes a key, which may be a marker, may be odd, and may be gone.
     async fn delete(&self, key: &str) -> StoreResult<()>;
 
-    /// Copies an object of any size with its metadata on the server's side, in one step; the copy's entity tag, without quotes,
-    /// where the store tells it.
-    async fn copy(&self, copy: ObjectCopy<'_>) -> StoreResult<Option<String>>;
+    /// The present version of a key, which is no marker; `None` when there is no object.
+    async fn version(&self, key: &str) -> StoreResult<Option<String>>;
+
+    /// Deletes a key, which is no marker, if it is still this version; another is [`StoreErrorKind::Changed`], none is no error.
+    async fn delete_version(&self, key: &str, version: &str) -> StoreResult<()>;
+
+    /// A version as `object_store` takes it for the condition of a put.
+    fn condition(&self, version: &str) -> UpdateVersion {
+        by_etag(version)
+    }
+
+    /// Copies an object of any size with its metadata on the server's side, in one step.
+    async fn copy(&self, copy: ObjectCopy<'_>) -> StoreResult<Copied>;
 
     /// Replaces the kept modification time of an object and leaves the rest of its metadata; says whether it is kept.
+    /// [`StoreErrorKind::Changed`] when the object was replaced in between: then it may be tried again.
     async fn set_mtime(&self, key: &str, mtime: &str) -> StoreResult<bool>;
 
     /// Whether reads name a version rather than an entity tag.
@@ -56,6 +74,11 @@ pub(in crate::stores) trait Extras: Send + Sync + fmt::Debug {
     }
 }
 
+/// A version that its entity tag (without quotes) names, as `object_store` takes it.
+pub(in crate::stores) fn by_etag(etag: &str) -> UpdateVersion {
+    UpdateVersion { e_tag: Some(format!("\"{etag}\"")), version: None }
+}
+
 /// An object, or a marker, that is to be copied.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::stores) struct ObjectCopy<'a> {
@@ -63,8 +86,8 @@ pub(in crate::stores) struct ObjectCopy<'a> {
     pub(in crate::stores) from: &'a str,
     /// The copy's key.
     pub(in crate::stores) to: &'a str,
-    /// What happens to an object of that name.
-    pub(in crate::stores) existing: Existing,
+    /// What of the copy's name it may replace.
+    pub(in crate::stores) replaces: Replaces<'a>,
     /// The version that is wanted, as [`crate::stores::Object::version`] has it; another one is
     /// [`StoreErrorKind::Changed`]. `None`: the present one.
     pub(in crate::stores) version: Option<&'a str>,
@@ -74,8 +97,8 @@ pub(in crate::stores) struct ObjectCopy<'a> {
 
 impl<'a> ObjectCopy<'a> {
     /// The present version as it is.
-    pub(in crate::stores) fn plain(from: &'a str, to: &'a str, existing: Existing) -> Self {
-        ObjectCopy { from, to, existing, version: None, mtime: None }
+    pub(in crate::stores) fn plain(from: &'a str, to: &'a str, replaces: Replaces<'a>) -> Self {
+        ObjectCopy { from, to, replaces, version: None, mtime: None }
     }
 
     /// Judges the version that was found.
@@ -92,6 +115,48 @@ impl<'a> ObjectCopy<'a> {
             _ => Ok(()),
         }
     }
+}
+
+/// What a new object may replace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::stores) enum Replaces<'a> {
+    /// Whatever has the name.
+    Anything,
+    /// Nothing: an object of the name is [`StoreErrorKind::AlreadyExists`].
+    Nothing,
+    /// This version; another, or none, is [`StoreErrorKind::Changed`].
+    Version(&'a str),
+}
+
+impl<'a> Replaces<'a> {
+    /// As the options of a put say it.
+    pub(in crate::stores) fn of(existing: Existing, based_on: Option<&'a str>) -> Self {
+        match (existing, based_on) {
+            (Existing::Refuse, _) => Replaces::Nothing,
+            (Existing::Replace, Some(version)) => Replaces::Version(version),
+            (Existing::Replace, None) => Replaces::Anything,
+        }
+    }
+
+    /// The condition as a header of HTTP (S3, Azure).
+    pub(in crate::stores) fn header(self) -> Option<(String, String)> {
+        match self {
+            Replaces::Anything => None,
+            Replaces::Nothing => Some((IF_NONE_MATCH.to_owned(), "*".to_owned())),
+            Replaces::Version(version) => Some((IF_MATCH.to_owned(), format!("\"{version}\""))),
+        }
+    }
+}
+
+/// What a copy was made of, and what it became. Markers have no versions.
+#[derive(Debug, Default)]
+pub(in crate::stores) struct Copied {
+    /// The copy's entity tag, without quotes, where the store tells it.
+    pub(in crate::stores) etag: Option<String>,
+    /// The version of the source that was copied.
+    pub(in crate::stores) source: Option<String>,
+    /// The version of the copy.
+    pub(in crate::stores) made: Option<String>,
 }
 
 /// What is to be listed.
@@ -134,6 +199,20 @@ pub(in crate::stores) struct RawObject {
     pub(in crate::stores) kept: ListedTime,
     /// Its entity tag, without quotes.
     pub(in crate::stores) etag: Option<String>,
+    /// The store's number of the version, where that names versions rather than the tag.
+    pub(in crate::stores) number: Option<String>,
+}
+
+impl RawObject {
+    /// What names this version, as [`crate::stores::Object::version`].
+    pub(in crate::stores) fn version(&self) -> Option<&str> {
+        self.number.as_deref().or(self.etag.as_deref())
+    }
+
+    /// Whether it stands for a directory.
+    pub(in crate::stores) fn is_marker(&self) -> bool {
+        self.key.ends_with('/')
+    }
 }
 
 /// What a listing says of an object's kept modification time.

@@ -18,6 +18,11 @@ pub(in crate::stores) fn exists(key: impl std::fmt::Display) -> StoreError {
     StoreError::new(StoreErrorKind::AlreadyExists, format!("\"{key}\" exists already"))
 }
 
+/// The answer to a condition that another version, or none, does not meet.
+pub(in crate::stores) fn replaced(key: impl std::fmt::Display) -> StoreError {
+    StoreError::new(StoreErrorKind::Changed, format!("\"{key}\" was replaced meanwhile"))
+}
+
 /// The kind of the library's error.
 pub(in crate::stores) fn kind_of(error: &Error) -> StoreErrorKind {
     match error {

@@ -12,7 +12,7 @@ use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{PutMultipartOptions, PutPayload};
 
-use super::{at, bare_etag};
+use super::{Replaces, at, exists, replaced};
 use crate::stores::unfinished::Entry;
 use crate::stores::{Existing, Key, PartUpload, StoreError, StoreErrorKind, StoreResult, Written};
 
@@ -37,6 +37,8 @@ pub(in crate::stores) struct WantedUpload {
     pub(in crate::stores) key: Key,
     /// What happens to an object of that name.
     pub(in crate::stores) existing: Existing,
+    /// The version that it may replace, if only one.
+    pub(in crate::stores) based_on: Option<String>,
     /// Whether the metadata holds the wanted mtime.
     pub(in crate::stores) mtime_kept: bool,
 }
@@ -44,8 +46,8 @@ pub(in crate::stores) struct WantedUpload {
 /// Publishes what was sent.
 #[async_trait]
 pub(in crate::stores) trait Publish: Send + Sync {
-    /// Makes one object of the parts; gives its entity tag without quotes. With [`Existing::Refuse`] an object of that name
-    /// is [`StoreErrorKind::AlreadyExists`]. An answer that is lost on the way is asked for again.
+    /// Makes one object of the parts; gives its entity tag without quotes. It replaces only what [`SentParts::replaces`] says. An
+    /// answer that is lost on the way is asked for again.
     async fn publish(&self, sent: &SentParts<'_>) -> StoreResult<Option<String>>;
 
     /// Whether an upload without parts cannot be published.
@@ -62,17 +64,6 @@ pub(in crate::stores) trait Publish: Send + Sync {
     async fn copy_part(&self, copy: PartCopy<'_>) -> StoreResult<PartId> {
         let message = format!("the store copies no parts of \"{}\"", copy.path);
         Err(StoreError::new(StoreErrorKind::Unsupported, message))
-    }
-}
-
-/// Publishes as `object_store` does, over whatever has the name.
-pub(in crate::stores) struct LibraryPublisher(pub(in crate::stores) MultipartBackend);
-
-#[async_trait]
-impl Publish for LibraryPublisher {
-    async fn publish(&self, sent: &SentParts<'_>) -> StoreResult<Option<String>> {
-        let done = self.0.0.complete_multipart(sent.path, &sent.id.to_owned(), sent.parts.clone()).await;
-        Ok(bare_etag(done.map_err(at("finish the upload of", sent.key))?.e_tag))
     }
 }
 
@@ -103,8 +94,19 @@ pub(in crate::stores) struct SentParts<'a> {
     pub(in crate::stores) parts: Vec<PartId>,
     /// Their bytes.
     pub(in crate::stores) size: u64,
-    /// What happens to an object of that name.
-    pub(in crate::stores) existing: Existing,
+    /// What of the name it may replace.
+    pub(in crate::stores) replaces: Replaces<'a>,
+}
+
+impl SentParts<'_> {
+    /// The error of a publication whose condition did not hold.
+    pub(in crate::stores) fn refused(&self, error: StoreError) -> StoreError {
+        match (self.replaces, error.kind) {
+            (Replaces::Nothing, StoreErrorKind::Changed) => exists(self.key),
+            (Replaces::Version(_), StoreErrorKind::Changed | StoreErrorKind::NotFound) => replaced(self.key),
+            _ => error,
+        }
+    }
 }
 
 /// An upload in progress.
@@ -115,6 +117,7 @@ pub(in crate::stores) struct PartedUpload {
     key: Key,
     id: String,
     existing: Existing,
+    based_on: Option<String>,
     mtime_kept: bool,
     /// The place of the next part.
     next: usize,
@@ -134,7 +137,7 @@ impl PartedUpload {
         noted: Option<Entry>,
         wanted: WantedUpload,
     ) -> StoreResult<Box<dyn PartUpload>> {
-        let WantedUpload { path, options, key, existing, mtime_kept } = wanted;
+        let WantedUpload { path, options, key, existing, based_on, mtime_kept } = wanted;
         let mut begun = backend.0.create_multipart_opts(&path, options.clone()).await;
         if begun.as_ref().is_err_and(was_cut) {
             begun = backend.0.create_multipart_opts(&path, options).await;
@@ -160,6 +163,7 @@ impl PartedUpload {
             key,
             id,
             existing,
+            based_on,
             mtime_kept,
             next,
             size,
@@ -228,6 +232,10 @@ impl PartUpload for PartedUpload {
         .boxed()
     }
 
+    fn base_on(&mut self, version: &str) {
+        self.based_on = Some(version.to_owned());
+    }
+
     async fn complete(&mut self) -> StoreResult<Written> {
         if self.settled {
             let message = format!("the upload of \"{}\" is finished already", self.key);
@@ -238,7 +246,8 @@ impl PartUpload for PartedUpload {
         }
         let parts = self.all_parts()?;
         let (path, key, id) = (&self.path, &self.key, self.id.as_str());
-        let sent = SentParts { path, key, id, parts, size: self.size, existing: self.existing };
+        let replaces = Replaces::of(self.existing, self.based_on.as_deref());
+        let sent = SentParts { path, key, id, parts, size: self.size, replaces };
         let etag = self.publisher.publish(&sent).await?;
         self.settle();
         Ok(Written { etag, mtime_kept: self.mtime_kept })

@@ -1,12 +1,15 @@
 //! Rename where the store has none: copy on the server's side, then delete.
+//!
+//! Others write meanwhile. So a copy takes one version, an object of the new name is never replaced unless the client wants
+//! that, and what is deleted is the version that was copied: a file that came under the old name since stays there.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, RandomState};
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 
 use super::failure::exists;
-use super::{ListRequest, ObjectBacked, ObjectCopy, RawObject, RawPage};
+use super::{ListRequest, ObjectBacked, ObjectCopy, RawObject, RawPage, Replaces};
 use crate::stores::{Existing, Key, StoreError, StoreErrorKind, StoreResult};
 
 /// Copies or deletions of one rename that are under way at once.
@@ -29,10 +32,18 @@ pub(super) async fn file(store: &ObjectBacked, from: &Key, to: &Key, existing: E
             (Some(_), Existing::Replace) => Ok(()),
         };
     }
-    store.extras.copy(ObjectCopy::plain(&store.full(from), &store.full(to), existing)).await?;
-    store.extras.delete(&store.full(from)).await.map_err(|error| {
-        let message = format!("\"{from}\" was copied to \"{to}\", but could not be deleted: {error}");
-        StoreError::new(error.kind, message).after_copy()
+    let (old, new) = (store.full(from), store.full(to));
+    let copied = store.extras.copy(ObjectCopy::plain(&old, &new, Replaces::of(existing, None))).await?;
+    let deleted = match &copied.source {
+        Some(version) => store.extras.delete_version(&old, version).await,
+        None => Err(StoreError::new(StoreErrorKind::Unsupported, "the store does not tell versions apart")),
+    };
+    deleted.map_err(|error| {
+        let what = match error.kind {
+            StoreErrorKind::Changed => "was replaced meanwhile; the new one keeps the name".to_owned(),
+            _ => format!("could not be deleted: {error}"),
+        };
+        StoreError::new(error.kind, format!("\"{from}\" was copied to \"{to}\", but {what}")).after_copy()
     })
 }
 
@@ -45,7 +56,9 @@ pub(super) async fn directory(store: &ObjectBacked, from: &Key, to: &Key) -> Sto
         let message = format!("\"{from}\" cannot be renamed to \"{to}\"");
         return Err(StoreError::new(StoreErrorKind::InvalidName, message));
     }
-    let mut work = Work { store, from: store.full_prefix(from), to: store.full_prefix(to), copied: HashMap::new() };
+    let (from_prefix, to_prefix) = (store.full_prefix(from), store.full_prefix(to));
+    let copied = HashMap::new();
+    let mut work = Work { store, from: from_prefix, to: to_prefix, hasher: RandomState::new(), copied };
     if let Err(error) = work.copy_all(from).await {
         work.remove_copies().await;
         return Err(error);
@@ -58,8 +71,18 @@ struct Work<'a> {
     store: &'a ObjectBacked,
     from: String,
     to: String,
-    /// Which names were copied in which version, as hashes: 16 bytes a key, for directories of millions.
-    copied: HashMap<u64, u64>,
+    hasher: RandomState,
+    /// What was copied, by the hash of its name: 24 bytes a key, for directories of millions.
+    copied: HashMap<u64, Versions>,
+}
+
+/// The versions of a copied object, as hashes.
+#[derive(Debug, Clone, Copy)]
+struct Versions {
+    /// What was copied.
+    source: u64,
+    /// What it became.
+    made: u64,
 }
 
 impl Work<'_> {
@@ -93,7 +116,7 @@ impl Work<'_> {
             let mut result = Ok(());
             while let Some(copy) = copies.next().await {
                 match copy {
-                    Ok(copy) => done.push(copy),
+                    Ok(copy) => done.extend(copy),
                     Err(error) => result = Err(error),
                 }
             }
@@ -107,11 +130,40 @@ impl Work<'_> {
         }
     }
 
-    /// Copies one object; the hashes of its name and version.
-    async fn copy(&self, object: &RawObject) -> StoreResult<(u64, u64)> {
+    /// Copies one object; its name and versions. `None` when it changed or went meanwhile: the next round finds what it is then.
+    async fn copy(&self, object: &RawObject) -> StoreResult<Option<(u64, Versions)>> {
         let target = format!("{}{}", self.to, object.key.strip_prefix(&self.from).unwrap_or_default());
-        self.store.extras.copy(ObjectCopy::plain(&object.key, &target, Existing::Replace)).await?;
-        Ok((name_of(&object.key, &self.from), version_of(object)))
+        let name = self.name_of(&object.key, &self.from);
+        let before = match self.copied.get(&name) {
+            Some(versions) if !object.is_marker() => Some(self.own_copy(&target, versions).await?),
+            _ => None,
+        };
+        let replaces = match &before {
+            Some(version) => Replaces::Version(version),
+            // Who makes the marker of a directory that is there already changes nothing.
+            None if object.is_marker() => Replaces::Anything,
+            None => Replaces::Nothing,
+        };
+        match self.store.extras.copy(ObjectCopy::plain(&object.key, &target, replaces)).await {
+            Ok(copied) => {
+                let source = copied.source.as_deref().or(object.version());
+                let versions = Versions { source: self.hash(source), made: self.hash(copied.made.as_deref()) };
+                Ok(Some((name, versions)))
+            }
+            Err(error) if matches!(error.kind, StoreErrorKind::Changed | StoreErrorKind::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The version of a copy that was made in an earlier round, if nobody has replaced it.
+    async fn own_copy(&self, target: &str, versions: &Versions) -> StoreResult<String> {
+        match self.store.extras.version(target).await? {
+            Some(found) if self.hash(Some(&found)) == versions.made => Ok(found),
+            _ => {
+                let message = format!("another file came to \"{target}\" while the directory was renamed");
+                Err(StoreError::new(StoreErrorKind::AlreadyExists, message))
+            }
+        }
     }
 
     /// Deletes the versions that were copied. The new name is whole by now and stays, whatever happens.
@@ -120,13 +172,14 @@ impl Work<'_> {
         let mut next = None;
         loop {
             let page = self.page(&self.from, next.as_deref()).await.map_err(StoreError::after_copy)?;
-            let copied: Vec<_> = page.objects.iter().filter(|object| self.was_copied(object)).collect();
-            changed += page.objects.len() - copied.len();
-            self.delete_all(copied.into_iter().map(|object| object.key.clone())).await.map_err(|error| {
+            next = page.next;
+            let (copied, others): (Vec<_>, Vec<_>) =
+                page.objects.into_iter().partition(|object| self.was_copied(object));
+            changed += others.len();
+            changed += self.delete_all(copied).await.map_err(|error| {
                 let message = format!("\"{from}\" was copied, but not all of it could be deleted: {error}");
                 StoreError::new(error.kind, message).after_copy()
             })?;
-            next = page.next;
             if next.is_none() {
                 break;
             }
@@ -144,23 +197,42 @@ impl Work<'_> {
         let mut next = None;
         loop {
             let Ok(page) = self.page(&self.to, next.as_deref()).await else { break };
-            let names = page.objects.into_iter().map(|object| object.key);
-            let ours = names.filter(|key| self.copied.contains_key(&name_of(key, &self.to)));
-            if let Err(error) = self.delete_all(ours).await {
-                log::warn!("copies of a rename that failed are left under \"{}\": {error}", self.to);
+            next = page.next;
+            let ours = page.objects.into_iter().filter(|object| {
+                let versions = self.copied.get(&self.name_of(&object.key, &self.to));
+                versions.is_some_and(|versions| object.is_marker() || versions.made == self.hash(object.version()))
+            });
+            if let Err(error) = self.delete_all(ours.collect()).await {
+                tracing::warn!(%error, "copies of a rename that failed are left under \"{}\"", self.to);
                 break;
             }
-            next = page.next;
             if next.is_none() {
                 break;
             }
         }
     }
 
-    async fn delete_all(&self, keys: impl Iterator<Item = String>) -> StoreResult<()> {
-        let extras = &self.store.extras;
-        let deletions: Vec<_> = keys.map(|key| async move { extras.delete(&key).await }).collect();
-        stream::iter(deletions).buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await.map(drop)
+    /// Deletes just these versions; says of how many names another one has come since.
+    async fn delete_all(&self, objects: Vec<RawObject>) -> StoreResult<usize> {
+        let deletions: Vec<_> = objects.into_iter().map(|object| self.delete(object)).collect();
+        let mut deletions = stream::iter(deletions).buffer_unordered(AT_ONCE);
+        let mut changed = 0;
+        while let Some(deleted) = deletions.next().await {
+            match deleted {
+                Err(error) if error.kind == StoreErrorKind::Changed => changed += 1,
+                other => other?,
+            }
+        }
+        Ok(changed)
+    }
+
+    async fn delete(&self, object: RawObject) -> StoreResult<()> {
+        match object.version() {
+            // Without a version there is nothing but a marker's name to hold on to; nor is there any content.
+            _ if object.is_marker() => self.store.extras.delete(&object.key).await,
+            Some(version) => self.store.extras.delete_version(&object.key, version).await,
+            None => Err(StoreError::new(StoreErrorKind::Unsupported, "the store does not tell versions apart")),
+        }
     }
 
     async fn page(&self, prefix: &str, from: Option<&str>) -> StoreResult<RawPage> {
@@ -176,18 +248,15 @@ impl Work<'_> {
     }
 
     fn was_copied(&self, object: &RawObject) -> bool {
-        self.copied.get(&name_of(&object.key, &self.from)) == Some(&version_of(object))
+        let versions = self.copied.get(&self.name_of(&object.key, &self.from));
+        versions.is_some_and(|versions| object.is_marker() || versions.source == self.hash(object.version()))
     }
-}
 
-fn name_of(key: &str, prefix: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    key.strip_prefix(prefix).hash(&mut hasher);
-    hasher.finish()
-}
+    fn name_of(&self, key: &str, prefix: &str) -> u64 {
+        self.hasher.hash_one(key.strip_prefix(prefix))
+    }
 
-fn version_of(object: &RawObject) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (&object.etag, object.size, object.modified).hash(&mut hasher);
-    hasher.finish()
+    fn hash(&self, version: Option<&str>) -> u64 {
+        self.hasher.hash_one(version)
+    }
 }

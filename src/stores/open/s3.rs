@@ -18,7 +18,7 @@ use crate::stores::unfinished::BucketJournal;
 /// The options that are wanted most, for messages. All names: the documentation of `object_store` 0.14.
 const OPTIONS: &str = "aws_access_key_id, aws_secret_access_key, aws_session_token, aws_region, aws_endpoint, \
                           aws_allow_http, aws_virtual_hosted_style_request, aws_server_side_encryption, \
-                          copy_limit, listing_times, timeout";
+                          conditional_deletes, copy_limit, listing_times, timeout";
 
 /// A bucket of S3 or of what speaks like it.
 pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<ObjectBacked, String> {
@@ -29,12 +29,17 @@ pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<Obje
     let mut creation_headers = Headers::new();
     let mut largest_copy = LARGEST_COPY;
     let mut listing_times = true;
+    let mut conditional_deletes = None;
     for (option, value) in &settings.options {
         let option = option.to_ascii_lowercase();
         let value = value.expose();
         match option.as_str() {
             "copy_limit" => {
                 largest_copy = copy_limit(settings, value)?;
+                continue;
+            }
+            "conditional_deletes" => {
+                conditional_deletes = Some(knows_conditional_deletes(settings, value)?);
                 continue;
             }
             "listing_times" => {
@@ -82,10 +87,12 @@ pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<Obje
     };
     let objects = Arc::new(objects);
     let journal = BucketJournal::new(address.clone());
+    let conditional_deletes = conditional_deletes.unwrap_or_else(|| is_of_aws(&address));
     let client = BucketClient {
         client: Client { http: connect(settings, &client)?, address, signing },
         bucket: bucket.to_owned(),
         creation_headers,
+        conditional_deletes,
     };
     let multipart = MultipartBackend(Arc::clone(&objects) as _);
     Ok(ObjectBacked {
@@ -122,6 +129,23 @@ fn shows_kept_times(settings: &Settings, text: &str) -> Result<bool, String> {
             settings.name
         )),
     }
+}
+
+/// Whether the server deletes on a condition, as the operator knows it.
+fn knows_conditional_deletes(settings: &Settings, text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| {
+        format!(
+            "the option \"conditional_deletes\" of store \"{}\" must be true (the server heeds If-Match on DELETE, as AWS does) \
+             or false (it is looked right before instead)",
+            settings.name
+        )
+    })
+}
+
+/// Whether an address is one of AWS's own.
+fn is_of_aws(address: &str) -> bool {
+    let host = address.split("://").nth(1).and_then(|rest| rest.split(['/', ':']).next()).unwrap_or_default();
+    host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn")
 }
 
 /// Where the process itself runs on AWS, its environment says how to get credentials. What the options say goes before;

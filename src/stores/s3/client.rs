@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use crate::stores::object::{Replaces, bare_etag, exists, replaced};
 use crate::stores::rest::{Answer, Ask, Client, Headers, first, key_path};
 use crate::stores::{StoreError, StoreErrorKind, StoreResult};
 
@@ -16,9 +17,6 @@ pub(super) const MTIME: &str = "x-amz-meta-mtime";
 /// The header that says whether a copy gets new metadata.
 pub(super) const METADATA_DIRECTIVE: &str = "x-amz-metadata-directive";
 
-/// The header that keeps a write from replacing an object, when its value is `*`.
-pub(super) const IF_NONE_MATCH: &str = "if-none-match";
-
 /// Sends requests to one bucket.
 #[derive(Debug, Clone)]
 pub(in crate::stores) struct BucketClient {
@@ -27,6 +25,8 @@ pub(in crate::stores) struct BucketClient {
     pub(in crate::stores) bucket: String,
     /// Headers of every request that makes an object: the wanted encryption.
     pub(in crate::stores) creation_headers: Headers,
+    /// Whether the server knows conditions on deletions. Others ignore them without a word.
+    pub(in crate::stores) conditional_deletes: bool,
 }
 
 impl BucketClient {
@@ -58,13 +58,41 @@ impl BucketClient {
         }
     }
 
-    /// Looks whether a key is taken, and refuses if it is.
-    pub(super) async fn refuse_existing(&self, key: &str) -> StoreResult<()> {
+    /// Deletes a raw key if it is still the version of this tag (without quotes); one that is gone is no error.
+    pub(super) async fn delete_version(&self, key: &str, etag: &str) -> StoreResult<()> {
+        if !self.conditional_deletes {
+            match self.version(key).await? {
+                Some(found) if found == etag => {}
+                Some(_) => return Err(replaced(key)),
+                None => return Ok(()),
+            }
+        }
+        let headers = Replaces::Version(etag).header().into_iter().collect();
+        let ask = Ask { method: "DELETE", path: key_path(key)?, headers, ..Ask::default() };
+        match self.expect("delete", key, ask).await {
+            Err(error) if error.kind == StoreErrorKind::NotFound => Ok(()),
+            Err(error) if error.kind == StoreErrorKind::Changed => Err(replaced(key)),
+            other => other.map(drop),
+        }
+    }
+
+    /// The entity tag of a raw key, without quotes; `None` when there is no object.
+    pub(super) async fn version(&self, key: &str) -> StoreResult<Option<String>> {
         let ask = Ask { method: "HEAD", path: key_path(key)?, ..Ask::default() };
         match self.expect("look up", key, ask).await {
-            Err(error) if error.kind == StoreErrorKind::NotFound => Ok(()),
-            Ok(_) => Err(StoreError::new(StoreErrorKind::AlreadyExists, format!("\"{key}\" exists already"))),
-            Err(error) => Err(error),
+            Err(error) if error.kind == StoreErrorKind::NotFound => Ok(None),
+            // An object without a tag is no version that anybody can name.
+            found => Ok(Some(bare_etag(found?.header("etag").map(str::to_owned)).unwrap_or_default())),
+        }
+    }
+
+    /// Looks whether a key may be replaced, and refuses if not.
+    pub(super) async fn judge(&self, key: &str, replaces: Replaces<'_>) -> StoreResult<()> {
+        match (replaces, self.version(key).await?) {
+            (Replaces::Anything, _) | (Replaces::Nothing, None) => Ok(()),
+            (Replaces::Nothing, Some(_)) => Err(exists(key)),
+            (Replaces::Version(wanted), Some(found)) if found == wanted => Ok(()),
+            (Replaces::Version(_), _) => Err(replaced(key)),
         }
     }
 

@@ -3,11 +3,11 @@
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::BucketExtras;
-use super::client::{IF_NONE_MATCH, METADATA, METADATA_DIRECTIVE, MTIME};
+use super::client::{METADATA, METADATA_DIRECTIVE, MTIME};
 use super::upload::completion;
-use crate::stores::object::{ObjectCopy, bare_etag};
+use crate::stores::object::{Copied, IF_MATCH, IF_NONE_MATCH, ObjectCopy, Replaces, bare_etag};
 use crate::stores::rest::{Answer, Ask, Headers, first, key_path};
-use crate::stores::{Existing, StoreError, StoreErrorKind, StoreResult};
+use crate::stores::{StoreError, StoreErrorKind, StoreResult};
 
 /// Parts that are copied at once.
 const AT_ONCE: usize = 8;
@@ -22,40 +22,48 @@ const MOST_PARTS: u64 = 10_000;
 const OWN_HEADERS: [&str; 6] =
     ["content-type", "cache-control", "content-disposition", "content-encoding", "content-language", "expires"];
 
-/// Copies an object, or a marker, with its metadata; gives the copy's entity tag.
-pub(super) async fn object(extras: &BucketExtras, copy: ObjectCopy<'_>) -> StoreResult<Option<String>> {
-    let ObjectCopy { to, existing, .. } = copy;
+/// Copies an object, or a marker, with its metadata.
+///
+/// Not every server knows conditions on the target of a copy, so it is looked at before as well.
+pub(super) async fn object(extras: &BucketExtras, copy: ObjectCopy<'_>) -> StoreResult<Copied> {
+    let ObjectCopy { to, replaces, .. } = copy;
     let source = Source::look_up(extras, copy.from).await?;
     copy.judge_version(source.etag.as_deref())?;
-    if existing == Existing::Refuse {
-        extras.client.refuse_existing(to).await?;
+    if replaces != Replaces::Anything {
+        extras.client.judge(to, replaces).await?;
     }
-    let done = if source.size > extras.largest_copy {
-        by_parts(extras, &source, to, source.metadata(copy.mtime), existing).await
-    } else {
-        let metadata = copy.mtime.map(|mtime| source.metadata(Some(mtime)));
-        at_once(extras, &source, to, metadata, existing).await
-    };
-    match done {
+    let metadata = (copy.mtime.is_some() || source.size > extras.largest_copy).then(|| source.metadata(copy.mtime));
+    match make(extras, &source, to, metadata, replaces).await {
+        Ok(etag) => Ok(Copied { source: bare_etag(source.etag), made: etag.clone(), etag }),
         // The condition that failed may be the source's or the target's.
-        Err(error) if existing == Existing::Refuse && error.kind == StoreErrorKind::Changed => {
-            extras.client.refuse_existing(to).await?;
+        Err(error) if replaces != Replaces::Anything && error.kind == StoreErrorKind::Changed => {
+            extras.client.judge(to, replaces).await?;
             Err(error)
         }
-        other => other,
+        Err(error) => Err(error),
     }
 }
 
 /// Replaces the kept modification time by copying the object onto itself.
 pub(super) async fn with_mtime(extras: &BucketExtras, key: &str, mtime: &str) -> StoreResult<()> {
     let source = Source::look_up(extras, key).await?;
-    let metadata = source.metadata(Some(mtime));
-    let done = if source.size > extras.largest_copy {
-        by_parts(extras, &source, key, metadata, Existing::Replace).await
-    } else {
-        at_once(extras, &source, key, Some(metadata), Existing::Replace).await
-    };
-    done.map(drop)
+    let itself = bare_etag(source.etag.clone());
+    let replaces = itself.as_deref().map_or(Replaces::Anything, Replaces::Version);
+    make(extras, &source, key, Some(source.metadata(Some(mtime))), replaces).await.map(drop)
+}
+
+/// Makes the copy, in one request or by parts; its entity tag. `metadata`: what it gets instead of the source's.
+async fn make(
+    extras: &BucketExtras,
+    source: &Source<'_>,
+    to: &str,
+    metadata: Option<Headers>,
+    replaces: Replaces<'_>,
+) -> StoreResult<Option<String>> {
+    if source.size <= extras.largest_copy {
+        return at_once(extras, source, to, metadata, replaces).await;
+    }
+    by_parts(extras, source, to, metadata.unwrap_or_else(|| source.metadata(None)), replaces).await
 }
 
 /// The version that is copied.
@@ -119,7 +127,7 @@ async fn at_once(
     source: &Source<'_>,
     to: &str,
     metadata: Option<Headers>,
-    existing: Existing,
+    replaces: Replaces<'_>,
 ) -> StoreResult<Option<String>> {
     let mut headers = source.headers(extras)?;
     match metadata {
@@ -129,9 +137,7 @@ async fn at_once(
         }
         None => headers.extend(source.storage_class()),
     }
-    if existing == Existing::Refuse {
-        headers.push((IF_NONE_MATCH.to_owned(), "*".to_owned()));
-    }
+    headers.extend(replaces.header());
     let ask = Ask { method: "PUT", path: key_path(to)?, headers: creation(extras, headers), ..Ask::default() };
     conditional(extras, "copy to", to, ask).await
 }
@@ -140,10 +146,11 @@ async fn at_once(
 ///
 /// Gives the entity tag that the answer has.
 async fn conditional(extras: &BucketExtras, doing: &str, to: &str, mut ask: Ask<'_>) -> StoreResult<Option<String>> {
-    let conditional = ask.headers.iter().any(|(name, _)| name == IF_NONE_MATCH);
+    let is_condition = |name: &str| [IF_NONE_MATCH, IF_MATCH].contains(&name);
+    let conditional = ask.headers.iter().any(|(name, _)| is_condition(name));
     let answered = match extras.client.expect(doing, to, ask.clone()).await {
         Err(error) if conditional && error.kind == StoreErrorKind::Unsupported => {
-            ask.headers.retain(|(name, _)| name != IF_NONE_MATCH);
+            ask.headers.retain(|(name, _)| !is_condition(name));
             extras.client.expect(doing, to, ask).await
         }
         other => other,
@@ -162,7 +169,7 @@ async fn by_parts(
     source: &Source<'_>,
     to: &str,
     metadata: Headers,
-    existing: Existing,
+    replaces: Replaces<'_>,
 ) -> StoreResult<Option<String>> {
     let begin = Ask {
         method: "POST",
@@ -179,11 +186,11 @@ async fn by_parts(
     if let Some(noted) = &noted {
         noted.named(&upload);
     }
-    let copied = copy_parts(extras, source, to, &upload, existing).await;
+    let copied = copy_parts(extras, source, to, &upload, replaces).await;
     if copied.is_err() {
         let abort = Ask { method: "DELETE", path: key_path(to)?, query: &[("uploadId", &upload)], ..Ask::default() };
         if let Err(error) = extras.client.expect("remove the parts of", to, abort).await {
-            log::warn!("{error}");
+            tracing::warn!(%error, "the parts of a copy are left in the store");
             return copied;
         }
     }
@@ -198,7 +205,7 @@ async fn copy_parts(
     source: &Source<'_>,
     to: &str,
     upload: &str,
-    existing: Existing,
+    replaces: Replaces<'_>,
 ) -> StoreResult<Option<String>> {
     let part = PART.min(extras.largest_copy).max(source.size.div_ceil(MOST_PARTS));
     let parts = (0..source.size.div_ceil(part)).map(|number| {
@@ -209,12 +216,11 @@ async fn copy_parts(
     let parts =
         parts.map(|(place, range)| extras.client.copy_range(source.key, to, headers.clone(), upload, place, range));
     let tags: Vec<String> = stream::iter(parts).buffered(AT_ONCE).try_collect().await?;
-    let refuse = (existing == Existing::Refuse).then(|| (IF_NONE_MATCH.to_owned(), "*".to_owned()));
     let complete = Ask {
         method: "POST",
         path: key_path(to)?,
         query: &[("uploadId", upload)],
-        headers: refuse.into_iter().collect(),
+        headers: replaces.header().into_iter().collect(),
         body: completion(tags.iter().map(String::as_str)),
     };
     conditional(extras, "finish the copy to", to, complete).await

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::object::{Extras, ListRequest, MultipartBackend, ObjectCopy, PartedUpload, RawPage, WantedUpload};
+use super::object::{Copied, Extras, ListRequest, MultipartBackend, ObjectCopy, PartedUpload, RawPage, WantedUpload};
 use super::unfinished::BucketJournal;
 use super::{PartUpload, StoreResult, Unfinished};
 pub(super) use client::BucketClient;
@@ -58,7 +58,15 @@ impl Extras for BucketExtras {
         self.client.delete(key).await
     }
 
-    async fn copy(&self, copy: ObjectCopy<'_>) -> StoreResult<Option<String>> {
+    async fn version(&self, key: &str) -> StoreResult<Option<String>> {
+        self.client.version(key).await
+    }
+
+    async fn delete_version(&self, key: &str, version: &str) -> StoreResult<()> {
+        self.client.delete_version(key, version).await
+    }
+
+    async fn copy(&self, copy: ObjectCopy<'_>) -> StoreResult<Copied> {
         copy::object(self, copy).await
     }
 

@@ -1,15 +1,15 @@
 //! Publishing an upload in parts by a request of our own: it can carry a condition (`If-None-Match: *` on
-//! CompleteMultipartUpload), and it knows what to make of an answer that was lost.
+//! CompleteMultipartUpload, or `If-Match`), and it knows what to make of an answer that was lost.
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use md5::{Digest, Md5};
 use object_store::multipart::PartId;
 
-use super::client::{BucketClient, IF_NONE_MATCH};
+use super::client::BucketClient;
 use crate::stores::object::{PartCopy, Publish, SentParts, element};
 use crate::stores::rest::{Answer, Ask, first, key_path};
-use crate::stores::{Existing, StoreError, StoreErrorKind, StoreResult};
+use crate::stores::{StoreError, StoreErrorKind, StoreResult};
 
 /// Publishes uploads in one bucket.
 #[derive(Debug)]
@@ -22,8 +22,8 @@ pub(super) struct Publisher {
 #[async_trait]
 impl Publish for Publisher {
     async fn publish(&self, sent: &SentParts<'_>) -> StoreResult<Option<String>> {
-        let refuse = sent.existing == Existing::Refuse;
-        let condition = refuse.then(|| (IF_NONE_MATCH.to_owned(), "*".to_owned()));
+        let condition = sent.replaces.header();
+        let conditional = condition.is_some();
         let mut ask = Ask {
             method: "POST",
             path: key_path(sent.path.as_ref())?,
@@ -32,9 +32,9 @@ impl Publish for Publisher {
             body: completion(sent.parts.iter().map(|part| part.content_id.as_str())),
         };
         let (mut answer, mut tries) = self.ask(sent, ask.clone()).await;
-        if refuse && matches!(&answer, Err(error) if error.kind == StoreErrorKind::Unsupported) {
+        if conditional && matches!(&answer, Err(error) if error.kind == StoreErrorKind::Unsupported) {
             // A server without conditional requests: looking first is the best there is.
-            self.client.refuse_existing(sent.path.as_ref()).await?;
+            self.client.judge(sent.path.as_ref(), sent.replaces).await?;
             ask.headers.clear();
             (answer, tries) = self.ask(sent, ask).await;
         }
@@ -43,7 +43,7 @@ impl Publish for Publisher {
             Err(error) if tries > 1 || error.kind == StoreErrorKind::Unavailable => {
                 self.after_a_lost_answer(sent, error).await
             }
-            Err(error) => Err(refused(sent, error)),
+            Err(error) => Err(sent.refused(error)),
         }
     }
 
@@ -68,7 +68,7 @@ impl Publisher {
     async fn after_a_lost_answer(&self, sent: &SentParts<'_>, error: StoreError) -> StoreResult<Option<String>> {
         match self.published(sent).await {
             Some(etag) => Ok(Some(etag)),
-            None => Err(refused(sent, error)),
+            None => Err(sent.refused(error)),
         }
     }
 
@@ -105,14 +105,6 @@ fn multipart_etag(sent: &SentParts<'_>) -> Option<String> {
     }
     let hex: String = all.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     Some(format!("{hex}-{}", sent.parts.len()))
-}
-
-/// A condition that failed says that the name is taken.
-fn refused(sent: &SentParts<'_>, error: StoreError) -> StoreError {
-    if sent.existing == Existing::Refuse && error.kind == StoreErrorKind::Changed {
-        return StoreError::new(StoreErrorKind::AlreadyExists, format!("\"{}\" exists already", sent.key));
-    }
-    error
 }
 
 /// The body that completes an upload of these parts. With checksums, `object_store` keeps a part's tag and sums as elements.

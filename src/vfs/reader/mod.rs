@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::path::LogicalPath;
-use crate::stores::{Key, Kind, Object, Stat, Store, StoreError, StoreErrorKind, StoreResult};
+use crate::stores::{Key, Kind, Object, Store, StoreError, StoreErrorKind, StoreResult};
 
 use super::budget::Budget;
 use super::mounts::{Place, Spot};
@@ -87,9 +87,9 @@ impl Reader {
         can.then(|| WholeFile { store: Arc::clone(store), key: key.clone(), object: Arc::clone(&self.object) })
     }
 
-    /// The store's attributes of the version that is open.
-    pub(super) fn stat(&self) -> &Stat {
-        self.object.stat()
+    /// What names the version that is open to its store.
+    pub(super) fn version(&self) -> Option<&str> {
+        self.object.version()
     }
 
     /// Up to `length` bytes from `offset`; fewer only at the end, none beyond it. Sequential reads are read ahead, within the

@@ -13,4 +13,5 @@ mod reads;
 mod real;
 mod renames;
 mod store;
+mod versions;
 mod writes;

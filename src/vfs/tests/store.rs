@@ -1,5 +1,7 @@
 //! A store in memory that is slow, fails and counts as a test wishes.
 
+mod upload;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Bound;
@@ -9,12 +11,13 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 
 use crate::stores::{
-    Capacity, Entry, Existing, FileUpload, Key, Kind, Object, Page, PageToken, PartLimits, PartUpload, PutOptions,
-    Skipped, Stat, Store, StoreError, StoreErrorKind, StoreResult, Upload, Written,
+    Capacity, Entry, Existing, Key, Kind, Object, Page, PageToken, PartLimits, PutOptions, Skipped, Stat, Store,
+    StoreError, StoreErrorKind, StoreResult, Upload, Written,
 };
+
+use upload::TestUpload;
 
 /// The store; clones are the same store.
 #[derive(Clone)]
@@ -169,6 +172,10 @@ impl TestStore {
         self.state().store(key, data.len() as u64, data, None);
     }
 
+    pub(in crate::vfs) fn remove(&self, key: &str) {
+        self.state().objects.remove(key);
+    }
+
     /// Makes a directory that lasts.
     pub(in crate::vfs) fn mark(&self, key: &str) {
         self.state().markers.insert(key.to_owned());
@@ -210,6 +217,9 @@ impl TestStore {
 
     fn publish(&self, key: &Key, size: u64, data: Vec<Bytes>, options: &PutOptions) -> StoreResult<Written> {
         let mut state = self.state();
+        if options.based_on.as_deref().is_some_and(|wanted| state.version(key.as_str()) != Some(wanted)) {
+            return Err(StoreError::new(StoreErrorKind::Changed, "another version"));
+        }
         if options.existing == Existing::Refuse && state.kind(key.as_str()).is_some() {
             return Err(StoreError::new(StoreErrorKind::AlreadyExists, "taken"));
         }
@@ -249,6 +259,10 @@ impl State {
         let etag = format!("v{}", self.versions);
         self.objects.insert(key.to_owned(), Stored { data, size, mtime, etag: etag.clone() });
         etag
+    }
+
+    fn version(&self, key: &str) -> Option<&str> {
+        self.objects.get(key).map(|object| object.etag.as_str())
     }
 
     fn kind(&self, key: &str) -> Option<Kind> {
@@ -362,6 +376,16 @@ impl Store for TestStore {
         Ok(())
     }
 
+    async fn delete_version(&self, key: &Key, version: &str) -> StoreResult<()> {
+        self.call("delete").await?;
+        let mut state = self.state();
+        if state.version(key.as_str()).is_some_and(|found| found != version) {
+            return Err(StoreError::new(StoreErrorKind::Changed, "another version"));
+        }
+        state.objects.remove(key.as_str());
+        Ok(())
+    }
+
     async fn make_directory(&self, key: &Key) -> StoreResult<()> {
         self.call("make_directory").await?;
         self.state().markers.insert(key.as_str().to_owned());
@@ -462,130 +486,5 @@ impl Object for TestObject {
 
     fn is_remote(&self) -> bool {
         !self.store.0.local
-    }
-}
-
-type Parts = Arc<Mutex<BTreeMap<usize, (u64, Vec<Bytes>)>>>;
-
-struct TestUpload {
-    store: TestStore,
-    key: Key,
-    options: PutOptions,
-    parts: Parts,
-    next: usize,
-    open: bool,
-    file: Vec<u8>,
-}
-
-impl TestUpload {
-    fn end(&mut self) {
-        if std::mem::take(&mut self.open) {
-            self.store.state().open_uploads -= 1;
-        }
-    }
-}
-
-#[async_trait]
-impl PartUpload for TestUpload {
-    fn put_part(&mut self, part: Vec<Bytes>) -> BoxFuture<'static, StoreResult<()>> {
-        self.next += 1;
-        self.replace_part(self.next - 1, part)
-    }
-
-    fn copies_parts(&self) -> bool {
-        true
-    }
-
-    fn copy_part(&mut self, etag: &str, range: std::ops::Range<u64>) -> BoxFuture<'static, StoreResult<()>> {
-        let (store, parts, index) = (self.store.clone(), Arc::clone(&self.parts), self.next);
-        let (key, etag) = (self.key.clone(), etag.to_owned());
-        self.next += 1;
-        Box::pin(async move {
-            store.call("copy_part").await?;
-            let stored = store.state().objects.get(key.as_str()).cloned().ok_or_else(not_found)?;
-            if stored.etag != etag {
-                return Err(StoreError::new(StoreErrorKind::Changed, "another version"));
-            }
-            let data = stored.data.slice(range.start as usize..range.end as usize);
-            parts.lock().unwrap().insert(index, (range.end - range.start, vec![data]));
-            Ok(())
-        })
-    }
-
-    fn replaces_parts(&self) -> bool {
-        true
-    }
-
-    fn replace_part(&mut self, index: usize, part: Vec<Bytes>) -> BoxFuture<'static, StoreResult<()>> {
-        let (store, parts) = (self.store.clone(), Arc::clone(&self.parts));
-        Box::pin(async move {
-            store.call("part").await?;
-            let length = part.iter().map(|p| p.len() as u64).sum();
-            let part = if store.0.forgetful { Vec::new() } else { part };
-            parts.lock().unwrap().insert(index, (length, part));
-            Ok(())
-        })
-    }
-
-    async fn complete(&mut self) -> StoreResult<Written> {
-        self.store.call("complete").await?;
-        let parts = std::mem::take(&mut *self.parts.lock().unwrap());
-        assert_eq!(parts.len(), self.next, "completed before every part was there");
-        let lengths: Vec<u64> = parts.values().map(|(length, _)| *length).collect();
-        let (_, others) = lengths.split_last().unwrap();
-        assert!(others.iter().all(|l| *l >= self.store.0.limits.smallest_part), "a part is too small");
-        let data = parts.into_values().flat_map(|(_, data)| data).collect();
-        self.end();
-        self.store.publish(&self.key, lengths.iter().sum(), data, &self.options)
-    }
-
-    async fn abort(&mut self) -> StoreResult<()> {
-        self.store.call("abort").await?;
-        self.end();
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl FileUpload for TestUpload {
-    async fn write_at(&mut self, offset: u64, data: Vec<Bytes>) -> StoreResult<()> {
-        self.store.call("write").await?;
-        let data = data.concat();
-        let end = offset as usize + data.len();
-        if self.file.len() < end {
-            self.file.resize(end, 0);
-        }
-        self.file[offset as usize..end].copy_from_slice(&data);
-        Ok(())
-    }
-
-    async fn read_at(&mut self, offset: u64, length: usize) -> StoreResult<Bytes> {
-        let start = (offset as usize).min(self.file.len());
-        let end = start.saturating_add(length).min(self.file.len());
-        Ok(Bytes::copy_from_slice(&self.file[start..end]))
-    }
-
-    async fn set_length(&mut self, length: u64) -> StoreResult<()> {
-        self.file.resize(length as usize, 0);
-        Ok(())
-    }
-
-    async fn move_to(&mut self, key: &Key, existing: Existing) -> StoreResult<()> {
-        self.key = key.clone();
-        self.options.existing = existing;
-        Ok(())
-    }
-
-    async fn complete(&mut self, mtime: Option<SystemTime>) -> StoreResult<Written> {
-        self.store.call("complete").await?;
-        let data = Bytes::from(std::mem::take(&mut self.file));
-        self.end();
-        self.store.publish(&self.key, data.len() as u64, vec![data], &PutOptions { mtime, ..self.options.clone() })
-    }
-
-    async fn abort(&mut self) -> StoreResult<()> {
-        self.store.call("abort").await?;
-        self.end();
-        Ok(())
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct Body {
     kept: Option<(Arc<dyn Object>, u64)>,
     /// The object that is being overwritten from its start, in order: its bytes behind what was written still stand.
     tail: Option<Arc<dyn Object>>,
+    /// The object of the file's own name that some of the content is from: nothing else may be replaced with it.
+    based_on: Option<(Key, Arc<dyn Object>)>,
     readable: bool,
     stream: Stream,
     waiting: Reorder,
@@ -74,6 +76,7 @@ impl Body {
             copied_from: None,
             kept: None,
             tail: None,
+            based_on: None,
             readable,
             waiting: Reorder::default(),
             random: None,
@@ -130,6 +133,7 @@ impl Body {
             if offset == 0 && !self.readable {
                 self.tail = Some(object);
             } else {
+                self.note_origin(&object);
                 self.take_over(object, size, offset < size).await?;
             }
         }
@@ -199,7 +203,7 @@ impl Body {
 
     /// Begins the upload. With a store that writes files, what the stream has goes there.
     async fn begin(&mut self) -> StoreResult<()> {
-        let options = PutOptions { existing: self.target.existing, mtime: self.mtime };
+        let options = PutOptions { existing: self.target.existing, mtime: self.mtime, based_on: None };
         match self.target.store.begin_upload(&self.target.key, &options).await? {
             Upload::Parts(upload) => self.stream.begin(upload, self.mtime),
             Upload::File(file) => {
@@ -299,13 +303,20 @@ impl Body {
 
     pub(super) async fn set_length(&mut self, length: u64) -> StoreResult<()> {
         self.judge_end(Some(length))?;
-        if length == self.size() {
+        if length == self.size() && (length > 0 || self.inherited.is_none()) {
             return Ok(());
         }
         self.written = true;
+        if length == 0 {
+            // From here on nothing old is left, even if there was no byte of it.
+            self.based_on = None;
+        }
         if let Some(object) = self.inherited.take() {
             let kept = object.stat().size.min(length);
             self.covered.add(0, kept);
+            if length > 0 {
+                self.note_origin(&object);
+            }
             self.take_over(object, kept, false).await?;
         }
         self.covered.cut(length);
@@ -351,7 +362,7 @@ impl Body {
     pub(super) async fn publish(&mut self) -> StoreResult<Option<Written>> {
         if let Some(object) = &self.inherited {
             let (Some(from), Some(version)) = (&self.copied_from, object.version()) else { return Ok(None) };
-            let options = PutOptions { existing: self.target.existing, mtime: self.mtime };
+            let options = PutOptions { existing: self.target.existing, mtime: self.mtime, based_on: None };
             match self.target.store.copy(from, version, &self.target.key, &options).await {
                 Err(error) if error.kind == StoreErrorKind::Unsupported => self.take_over_copy().await?,
                 done => return done.map(Some),
@@ -359,14 +370,36 @@ impl Body {
         }
         self.settle_tail(u64::MAX).await?;
         self.fill_gaps().await?;
+        let based_on = self.replaced_version()?;
         match &mut self.random {
             None => {}
-            Some(Random::Store(file)) => return file.flush().await?.complete(self.mtime).await.map(Some),
+            Some(Random::Store(file)) => {
+                let file = file.flush().await?;
+                if let Some(version) = &based_on {
+                    file.base_on(version);
+                }
+                return file.complete(self.mtime).await.map(Some);
+            }
             Some(Random::Staged(file)) => self.stream.send_staged(file.flush().await?).await?,
         }
         match self.moved.take() {
-            None => self.stream.finish(self.mtime).await.map(Some),
+            None => self.stream.finish(self.mtime, based_on).await.map(Some),
             Some(target) => self.finish_elsewhere(target).await.map(Some),
+        }
+    }
+
+    /// The version that has to have the name still, when the file is published. What lies under another name than the one that the
+    /// content is from is not looked at.
+    fn replaced_version(&self) -> StoreResult<Option<String>> {
+        match &self.based_on {
+            Some((key, object)) if *key == self.target.key => match object.version() {
+                Some(version) => Ok(Some(version.to_owned())),
+                None => Err(StoreError::new(
+                    StoreErrorKind::Unsupported,
+                    "the store does not tell versions apart, so a file cannot be changed in part",
+                )),
+            },
+            _ => Ok(None),
         }
     }
 

@@ -361,15 +361,15 @@ impl Stream {
         Ok(())
     }
 
-    /// Publishes what was taken.
-    pub(super) async fn finish(&mut self, mtime: Option<SystemTime>) -> StoreResult<Written> {
+    /// Publishes what was taken; with `based_on` only in place of that version.
+    pub(super) async fn finish(&mut self, mtime: Option<SystemTime>, based_on: Option<String>) -> StoreResult<Written> {
         if self.upload.is_some() && self.position() == 0 {
             // No store completes an upload without parts.
             self.abort().await;
         }
         if self.upload.is_none() {
             let (data, _hold) = self.take_filling().await?;
-            let options = PutOptions { existing: self.target.existing, mtime };
+            let options = PutOptions { existing: self.target.existing, mtime, based_on };
             return self.target.store.put(&self.target.key, data, &options).await;
         }
         if self.filling.length() > 0 {
@@ -380,6 +380,9 @@ impl Stream {
         let Some(upload) = &mut self.upload else {
             return Err(no_upload());
         };
+        if let Some(version) = &based_on {
+            upload.base_on(version);
+        }
         let mut written = upload.complete().await?;
         self.upload = None;
         match mtime {

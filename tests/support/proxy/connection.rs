@@ -62,6 +62,13 @@ impl Connection {
         let body = framing(&head, Framing::Length(0));
         let (latency, fault) = self.shared.admit(&request);
         tokio::time::sleep(latency).await;
+        let shared = Arc::clone(&self.shared);
+        shared.gate.pass(&format!("{} {}", request.kind, request.target)).await;
+        let verdict = match shared.conditions.get() {
+            Some(conditions) => Some(conditions.judge(&request).await),
+            None => None,
+        };
+        let fault = verdict.as_ref().and_then(|verdict| verdict.failed).or(fault);
         if header(&head, "expect").is_some() {
             self.to.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
         }

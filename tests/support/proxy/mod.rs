@@ -4,7 +4,9 @@
 //! The client takes the proxy's address for its endpoint, and every header goes through unchanged, `Host` among them, so that
 //! signatures stay good.
 
+mod conditions;
 mod connection;
+mod gate;
 mod plan;
 mod request;
 mod wire;
@@ -19,6 +21,8 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::task::{JoinHandle, JoinSet};
 
+pub use conditions::Conditions;
+pub use gate::Gate;
 pub use plan::{Fault, Plan};
 pub use request::{Kind, Request};
 
@@ -33,6 +37,8 @@ pub struct Proxy {
 struct Shared {
     /// The real server.
     upstream: String,
+    gate: Arc<Gate>,
+    conditions: OnceLock<Arc<Conditions>>,
     state: Mutex<State>,
 }
 
@@ -68,7 +74,9 @@ impl Proxy {
     #[track_caller]
     pub fn start(endpoint: &str) -> Proxy {
         let upstream = endpoint.strip_prefix("http://").expect("a server that is reached without TLS");
-        let shared = Arc::new(Shared { upstream: upstream.trim_end_matches('/').to_owned(), state: Mutex::default() });
+        let upstream = upstream.trim_end_matches('/').to_owned();
+        let shared = Shared { upstream, gate: Arc::default(), conditions: OnceLock::new(), state: Mutex::default() };
+        let shared = Arc::new(shared);
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("an address");
         listener.set_nonblocking(true).expect("a socket");
@@ -89,6 +97,16 @@ impl Proxy {
     /// From now on requests fail as this plan says.
     pub fn plan(&self, plan: Plan) {
         self.shared.state().plan = plan;
+    }
+
+    /// Every request passes this gate before it reaches the server.
+    pub fn gate(&self) -> Arc<Gate> {
+        Arc::clone(&self.shared.gate)
+    }
+
+    /// From now on the conditions of requests that the server ignores are judged.
+    pub fn heed(&self, conditions: Arc<Conditions>) {
+        drop(self.shared.conditions.set(conditions));
     }
 
     /// How many requests failed on purpose so far.

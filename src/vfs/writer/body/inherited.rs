@@ -107,7 +107,17 @@ impl Body {
         self.append_old(object, self.written_end(), to).await
     }
 
+    /// What the file's own name had becomes part of the new content: that must not replace anything else.
+    pub(super) fn note_origin(&mut self, object: &Arc<dyn Object>) {
+        if self.copied_from.is_none() {
+            self.based_on = Some((self.target.key.clone(), Arc::clone(object)));
+        }
+    }
+
     async fn append_old(&mut self, object: Arc<dyn Object>, from: u64, to: u64) -> StoreResult<()> {
+        if from < to {
+            self.note_origin(&object);
+        }
         let mut ahead = Ahead::new(object, Arc::clone(&self.transfers.budget));
         let mut at = from;
         while at < to {

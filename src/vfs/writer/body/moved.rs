@@ -41,7 +41,7 @@ impl Body {
                 return Err(StoreError::new(StoreErrorKind::AlreadyExists, message));
             }
         }
-        let written = self.stream.finish(self.mtime).await?;
+        let written = self.stream.finish(self.mtime, None).await?;
         store.rename(first, &target.key, target.existing).await.map_err(|error| {
             let message = format!("all of it is stored as \"{first}\", and could not be renamed: {error}");
             StoreError::new(error.kind, message)

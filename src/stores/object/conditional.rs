@@ -1,4 +1,4 @@
-//! A whole object in one request that never replaces another.
+//! A whole object in one request that replaces nothing, or one version only.
 //!
 //! The answer to that request may be lost. A second try would then find the name taken by the first, and an error would deny a
 //! file that is there. So the object carries a token of its own, by which a look tells whether it is ours. Equal content would
@@ -10,7 +10,7 @@ use object_store::path::Path;
 use object_store::{Attribute, Attributes, GetOptions, PutMode, PutOptions, PutPayload};
 
 use super::failure::exists;
-use super::{ObjectBacked, at, mtime};
+use super::{ObjectBacked, Replaces, at, mtime, replaced};
 use crate::stores::{Key, StoreErrorKind, StoreResult};
 
 /// The metadata that holds the token. Azure takes names of letters only.
@@ -25,15 +25,21 @@ pub(super) async fn put(
     key: &Key,
     payload: PutPayload,
     attributes: &Attributes,
+    replaces: Replaces<'_>,
 ) -> StoreResult<Option<String>> {
     let path = store.path(key)?;
+    let mode = match replaces {
+        Replaces::Anything => PutMode::Overwrite,
+        Replaces::Nothing => PutMode::Create,
+        Replaces::Version(version) => PutMode::Update(store.extras.condition(version)),
+    };
     let token = uuid::Uuid::now_v7().simple().to_string();
     let mut marked = attributes.clone();
     marked.insert(Attribute::Metadata(Cow::Borrowed(TOKEN)), token.clone().into());
     let mut tried = 0;
     loop {
         tried += 1;
-        let how = PutOptions { mode: PutMode::Create, attributes: marked.clone(), ..Default::default() };
+        let how = PutOptions { mode: mode.clone(), attributes: marked.clone(), ..Default::default() };
         let error = match store.objects.put_opts(&path, payload.clone(), how).await {
             Ok(done) => return Ok(mtime::bare_etag(done.e_tag)),
             Err(error) => at("write", key)(error),
@@ -41,19 +47,39 @@ pub(super) async fn put(
         match error.kind {
             // A server without conditional requests: looking first is the best there is.
             StoreErrorKind::Unsupported => {
-                store.refuse_existing(key).await?;
+                judge(store, key, replaces).await?;
                 let how = PutOptions { attributes: attributes.clone(), ..Default::default() };
                 let done = store.objects.put_opts(&path, payload, how).await.map_err(at("write", key))?;
                 return Ok(mtime::bare_etag(done.e_tag));
             }
-            StoreErrorKind::AlreadyExists | StoreErrorKind::Unavailable => match look(store, &path, &token).await {
-                Ok(Found::Ours(etag)) => return Ok(etag),
-                Ok(Found::Another) => return Err(exists(key)),
-                Ok(Found::Nothing) if error.kind == StoreErrorKind::Unavailable && tried < TRIES => {}
-                Ok(Found::Nothing) | Err(_) => return Err(error),
-            },
+            StoreErrorKind::AlreadyExists | StoreErrorKind::Changed | StoreErrorKind::Unavailable => {
+                let found = look(store, &path, &token).await;
+                let again = error.kind == StoreErrorKind::Unavailable && tried < TRIES;
+                match (found, replaces) {
+                    (Ok(Found::Ours(etag)), _) => return Ok(etag),
+                    (Ok(Found::Another(_)), Replaces::Nothing) => return Err(exists(key)),
+                    (Ok(Found::Another(found)), Replaces::Version(version)) if found.as_deref() != Some(version) => {
+                        return Err(replaced(key));
+                    }
+                    (Ok(Found::Nothing), Replaces::Version(_)) => return Err(replaced(key)),
+                    (Ok(Found::Nothing | Found::Another(_)), _) if again => {}
+                    _ => return Err(error),
+                }
+            }
             _ => return Err(error),
         }
+    }
+}
+
+/// Looks whether the condition holds now.
+pub(super) async fn judge(store: &ObjectBacked, key: &Key, replaces: Replaces<'_>) -> StoreResult<()> {
+    match replaces {
+        Replaces::Anything => Ok(()),
+        Replaces::Nothing => store.refuse_existing(key).await,
+        Replaces::Version(version) => match store.extras.version(&store.full(key)).await? {
+            Some(found) if found == version => Ok(()),
+            _ => Err(replaced(key)),
+        },
     }
 }
 
@@ -61,7 +87,8 @@ pub(super) async fn put(
 enum Found {
     /// The object that was put, with its entity tag.
     Ours(Option<String>),
-    Another,
+    /// Another one, with its version.
+    Another(Option<String>),
     Nothing,
 }
 
@@ -69,8 +96,11 @@ async fn look(store: &ObjectBacked, path: &Path, token: &str) -> object_store::R
     match store.objects.get_opts(path, GetOptions::new().with_head(true)).await {
         Ok(found) => {
             let mark = found.attributes.get(&Attribute::Metadata(Cow::Borrowed(TOKEN)));
-            let ours = mark.is_some_and(|mark| mark.as_ref() == token);
-            Ok(if ours { Found::Ours(mtime::bare_etag(found.meta.e_tag)) } else { Found::Another })
+            if mark.is_some_and(|mark| mark.as_ref() == token) {
+                return Ok(Found::Ours(mtime::bare_etag(found.meta.e_tag)));
+            }
+            let number = found.meta.version.filter(|_| store.extras.reads_by_version());
+            Ok(Found::Another(number.or(mtime::bare_etag(found.meta.e_tag))))
         }
         Err(object_store::Error::NotFound { .. }) => Ok(Found::Nothing),
         Err(error) => Err(error),
