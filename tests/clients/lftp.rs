@@ -26,7 +26,7 @@ impl Lftp<'_> {
             place.gateway.known_hosts().display()
         );
         let script = format!(
-            "set cmd:fail-exit true; set net:max-retries 1; set net:timeout 20; set sftp:connect-program \"{ssh}\"; \
+            "set cmd:fail-exit true; set net:max-retries 1; set net:timeout 600; set sftp:connect-program \"{ssh}\"; \
              set sftp:charset UTF-8; set file:charset UTF-8; open -u alice, sftp://127.0.0.1:{}; {commands}",
             place.port()
         );

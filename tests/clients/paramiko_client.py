@@ -7,7 +7,9 @@ import stat
 import sys
 
 import paramiko
+
 import conversation
+import patience
 
 if "LOCKGATE_TEST_VERBOSE" in os.environ:
     logging.basicConfig(level=logging.DEBUG)

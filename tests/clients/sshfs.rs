@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::checks::{LARGE, LONG_AGO};
 use crate::place::{Place, mtime, on_each_store, set_mtime};
 use crate::support::data::{assert_same_bytes, assert_same_tree, noise, write_noise, write_tree};
-use crate::support::process::{Running, program, run, until};
+use crate::support::process::{LIMIT, Running, program, run, until};
 
 /// A mount; it is taken down when this is dropped.
 struct Mount {
@@ -31,20 +31,20 @@ impl Mount {
         // What the kernel remembers would hide what the gateway answers.
         command.args(["-o", "attr_timeout=0,entry_timeout=0,dir_cache=no"]);
         let mut sshfs = Running::start(command.arg("alice@127.0.0.1:/").arg(&at));
-        let mounted = until("mount", Duration::from_secs(60), || {
+        let mounted = until("mount", LIMIT, || {
             let mounts = fs::read_to_string("/proc/mounts").unwrap();
             let is_there = mounts.lines().any(|line| line.split(' ').nth(1) == at.to_str());
             if is_there { Some(true) } else { sshfs.has_ended().then_some(false) }
         });
         if !mounted {
-            panic!("sshfs does not mount: {}", sshfs.finish(Duration::from_secs(60)));
+            panic!("sshfs does not mount: {}", sshfs.finish(LIMIT));
         }
         Mount { at, sshfs }
     }
 
     fn end(mut self) {
         run(program("fusermount3").arg("-u").arg(&self.at)).succeeded();
-        until("end of sshfs", Duration::from_secs(60), || self.sshfs.has_ended().then_some(()));
+        until("end of sshfs", LIMIT, || self.sshfs.has_ended().then_some(()));
     }
 }
 
@@ -195,7 +195,7 @@ fn check_times(place: &Place, at: &Path) {
     run(program("cp").arg("-a").args([at.join("timed"), at.join("timed copy")])).succeeded();
     await_bytes(place, "timed copy", b"some");
     for name in ["timed", "timed copy"] {
-        until("time that was set", Duration::from_secs(20), || (place.mtime(name) == LONG_AGO).then_some(()));
+        until("time that was set", LIMIT, || (place.mtime(name) == LONG_AGO).then_some(()));
     }
 }
 
