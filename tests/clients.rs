@@ -5,14 +5,20 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "clients/camel.rs"]
+mod camel;
 #[path = "clients/checks.rs"]
 mod checks;
+#[path = "clients/compiled.rs"]
+mod compiled;
 #[path = "clients/curl.rs"]
 mod curl;
 #[path = "clients/errors.rs"]
 mod errors;
 #[path = "clients/filezilla.rs"]
 mod filezilla;
+#[path = "clients/fsspec.rs"]
+mod fsspec;
 #[path = "clients/java.rs"]
 mod java;
 #[path = "clients/lftp.rs"]
@@ -23,6 +29,8 @@ mod listings;
 mod node;
 #[path = "clients/openssh.rs"]
 mod openssh;
+#[path = "clients/php.rs"]
+mod php;
 #[path = "clients/place.rs"]
 mod place;
 #[path = "clients/putty.rs"]
@@ -33,10 +41,14 @@ mod python;
 mod rclone;
 #[path = "clients/rekeying.rs"]
 mod rekeying;
+#[path = "clients/restic.rs"]
+mod restic;
 #[path = "clients/scp_protocol.rs"]
 mod scp_protocol;
 #[path = "clients/scripted.rs"]
 mod scripted;
+#[path = "clients/scripting.rs"]
+mod scripting;
 #[path = "clients/sequences.rs"]
 mod sequences;
 #[path = "clients/sshfs.rs"]
