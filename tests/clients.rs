@@ -25,6 +25,8 @@ mod java;
 mod lftp;
 #[path = "clients/listings.rs"]
 mod listings;
+#[path = "clients/mount.rs"]
+mod mount;
 #[path = "clients/node.rs"]
 mod node;
 #[path = "clients/openssh.rs"]
@@ -53,5 +55,7 @@ mod scripting;
 mod sequences;
 #[path = "clients/sshfs.rs"]
 mod sshfs;
+#[path = "clients/sshfs_programs.rs"]
+mod sshfs_programs;
 #[path = "support/mod.rs"]
 mod support;
