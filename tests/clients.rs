@@ -13,6 +13,8 @@ mod checks;
 mod compiled;
 #[path = "clients/curl.rs"]
 mod curl;
+#[path = "clients/drop_box.rs"]
+mod drop_box;
 #[path = "clients/errors.rs"]
 mod errors;
 #[path = "clients/filezilla.rs"]

@@ -1,15 +1,19 @@
 //! rclone, with Go's SSH and SFTP libraries.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::Stdio;
 
 use serde_json::json;
 
-use crate::checks::{Files, LARGE, Names, Trees, check_files, check_names, check_times, check_trees, text};
+use crate::checks::{Files, LARGE, LONG_AGO, Names, Trees, check_files, check_names, check_times, check_trees, text};
 use crate::place::{Kind, Place, on_each_store, place, place_with};
 use crate::support::data::{assert_same_tree, noise, write_noise, write_tree};
 use crate::support::events::field;
-use crate::support::process::{Finished, LIMIT, program, run_with};
+use crate::support::process::{Finished, LIMIT, program, python, run_with};
 use crate::support::s3;
+use crate::support::server::Server;
 
 /// rclone with its defaults: it looks for a shell and for checksum programs first, and must do without.
 pub struct Rclone<'a>(pub &'a Place);
@@ -146,6 +150,34 @@ fn rclone_checks_without_a_shell() {
     Rclone(&place).command(&["check", "--differ", text(&differ), tree, remote]).complained();
     assert_eq!(fs::read_to_string(differ).unwrap(), "plain.txt\n");
     place.gateway.stop();
+}
+
+/// A web server whose first answers end in the middle of the file, and its address.
+fn flaky_source(file: &Path, failures: &str) -> (Server, String) {
+    let mut command = python("flaky_source.py");
+    command.arg(file).arg(failures).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut server = Server::start(&mut command, None);
+    let mut port = String::new();
+    BufReader::new(server.child.stdout.take().unwrap()).read_line(&mut port).unwrap();
+    (server, format!("http://127.0.0.1:{}", port.trim()))
+}
+
+/// When its source fails, rclone removes what it has begun, without closing it, and begins again.
+#[test]
+fn rclone_begins_again_when_its_source_fails() {
+    on_each_store(|place| {
+        let source = place.local("source");
+        for length in [40_000, 3_000_000, 2 * LARGE] {
+            write_noise(&source, length, length);
+            let (_server, address) = flaky_source(&source, "2");
+            let patience = ["--low-level-retries", "1", "--retries", "4"];
+            Rclone(place)
+                .run(&[&["--http-url", &address], &patience[..], &["copyto", ":http:file", ":sftp:/copied"]].concat());
+            place.assert_holds("copied", &source);
+            assert_eq!(place.mtime("copied"), LONG_AGO);
+            Rclone(place).run(&["deletefile", ":sftp:/copied"]);
+        }
+    });
 }
 
 #[test]

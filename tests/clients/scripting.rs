@@ -35,7 +35,7 @@ fn ruby_net_sftp() {
     });
 }
 
-fn net_sftp_foreign_at(place: &Place) -> Scripted {
+pub fn net_sftp_foreign_at(place: &Place) -> Scripted {
     let mut command = script("perl", "net_sftp_foreign_client.pl");
     Scripted::start(command.args([&place.port(), "alice"]).arg(&place.key.private).arg(place.gateway.known_hosts()))
 }
