@@ -39,6 +39,8 @@ mod renames;
 mod stores;
 #[path = "support/mod.rs"]
 mod support;
+#[path = "semantics/unfinished.rs"]
+mod unfinished;
 #[path = "semantics/uploads.rs"]
 mod uploads;
 #[path = "semantics/writers.rs"]

@@ -18,7 +18,7 @@ pub(super) fn count(metrics: &Metrics, activity: &Activity) {
             operation(metrics, activity, end.outcome.status());
             transfer(metrics, end, true);
         }
-        Activity::PartialClose(end) => {
+        Activity::PartialClose(end) | Activity::CloseFailed(end) => {
             operation(metrics, activity, end.outcome.status());
             transfer(metrics, end, false);
         }

@@ -61,6 +61,7 @@ impl Encoder<'_> {
                 self.anchor_file(open.path.as_deref());
             }
             Activity::Close(end) | Activity::PartialClose(end) => self.anchor_close(end),
+            Activity::CloseFailed(end) => self.anchor_close_failed(end),
             Activity::Delete(file)
             | Activity::Mkdir(file)
             | Activity::Rmdir(file)
@@ -111,13 +112,24 @@ impl Encoder<'_> {
         self.path("path", end.path.as_deref());
         self.activity();
         self.resource_arn();
-        if let Some(bytes) = end.bytes_out {
-            self.line.text("bytes-out", &bytes.to_string());
-        }
-        if let Some(bytes) = end.bytes_in {
-            self.line.text("bytes-in", &bytes.to_string());
-        }
+        self.bytes(end);
         self.session_id();
+    }
+
+    fn anchor_close_failed(&mut self, end: &TransferEnd) {
+        self.path("path", end.path.as_deref());
+        self.activity();
+        self.resource_arn();
+        self.bytes(end);
+        self.line.maybe("message", end.outcome.message());
+        self.line.text("operation", "CLOSE");
+        self.session_id();
+    }
+
+    fn bytes(&mut self, end: &TransferEnd) {
+        for (name, bytes) in [("bytes-out", end.bytes_out), ("bytes-in", end.bytes_in)] {
+            self.line.maybe(name, bytes.map(|bytes| bytes.to_string()).as_deref());
+        }
     }
 
     fn anchor_note(&mut self, note: &Note) {
@@ -157,7 +169,8 @@ impl Encoder<'_> {
             Activity::KexFailure(rejected) | Activity::ConnectionRejected(rejected) => self.own_rejected(rejected),
             Activity::Disconnected(end) => self.own_disconnected(end),
             Activity::Open(open) => self.own_open(open),
-            Activity::Close(end) | Activity::PartialClose(end) => self.own_close(end),
+            // The operation of a failed close stands before, and so does its message.
+            Activity::Close(end) | Activity::PartialClose(end) | Activity::CloseFailed(end) => self.own_close(end),
             Activity::Delete(file)
             | Activity::Mkdir(file)
             | Activity::Rmdir(file)

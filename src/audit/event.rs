@@ -120,8 +120,10 @@ pub enum Activity {
     Disconnected(Disconnected),
     /// `OPEN`: a transfer starts, or could not.
     Open(TransferStart),
-    /// `CLOSE`: a transfer ended as the client wished, or the store failed it at the end.
+    /// `CLOSE`: a transfer ended as the client wished.
     Close(TransferEnd),
+    /// `ERROR` with the `operation` `CLOSE`: the client closed an upload that could not be published.
+    CloseFailed(TransferEnd),
     /// `PARTIAL_CLOSE`: a transfer ended with the file still open.
     PartialClose(TransferEnd),
     /// `DELETE`.
@@ -172,7 +174,7 @@ impl Activity {
             Activity::CreateSymlink(_) => "CREATE_SYMLINK",
             Activity::List(_) => "LIST",
             Activity::RequestDenied(_) => "REQUEST_DENIED",
-            Activity::Error(_) => "ERROR",
+            Activity::CloseFailed(_) | Activity::Error(_) => "ERROR",
             Activity::ExitReason(_) => "EXIT_REASON",
             Activity::UserAdded(_) => "USER_ADDED",
             Activity::UserChanged(_) => "USER_CHANGED",
@@ -403,7 +405,7 @@ pub struct TransferStart {
     pub duration_ms: u64,
 }
 
-/// The fields of `CLOSE` and `PARTIAL_CLOSE`.
+/// The fields of `CLOSE` and `PARTIAL_CLOSE`, and of the `ERROR` of a failed close.
 #[derive(Debug, Clone)]
 pub struct TransferEnd {
     /// The storage path.

@@ -9,7 +9,7 @@ use super::checkpoint::{Reason, encode};
 use super::encode::Identity;
 use super::ledger::Ledger;
 use super::line::Draft;
-use super::queue::{Answer, Queue, Room};
+use super::queue::{Answer, Queue, Room, Share, cost};
 use super::signing::SigningKey;
 use super::sink::SinkHandle;
 
@@ -30,18 +30,18 @@ pub(super) struct Notary {
 impl Notary {
     /// Records a checkpoint; `rotates` is the sink that begins a new file after it. `None` when the queue is closed.
     pub(super) async fn record(&self, reason: Reason, rotates: Option<usize>) -> Option<oneshot::Receiver<Answer>> {
-        let room = self.queue.room_for(&self.draft(reason)).await?;
+        let room = self.queue.room_for(Share::Trail, cost(&self.draft(reason))).await?;
         Some(self.fill(room, reason, rotates))
     }
 
     /// Records a checkpoint if there is room at once, as in a queue that is empty.
     pub(super) fn record_now(&self, reason: Reason) -> Option<oneshot::Receiver<Answer>> {
         let draft = self.draft(reason);
-        Some(self.queue.room_now(&draft)?.fill(draft))
+        Some(self.queue.room_now(Share::Trail, cost(&draft))?.fill(draft))
     }
 
     /// Records a checkpoint with room that is there.
-    pub(super) fn fill(&self, room: Room<'_>, reason: Reason, rotates: Option<usize>) -> oneshot::Receiver<Answer> {
+    pub(super) fn fill(&self, room: Room, reason: Reason, rotates: Option<usize>) -> oneshot::Receiver<Answer> {
         match rotates {
             Some(sink) => room.fill_and_rotate(self.draft(reason), sink),
             None => room.fill(self.draft(reason)),

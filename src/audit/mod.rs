@@ -37,7 +37,7 @@ pub use event::{
     FileOperation, KeyIdentity, Note, Origin, Outcome, Protocol, Rejected, RenameOperation, TransferEnd, TransferStart,
     UserChange,
 };
-pub use recorder::Recorder;
+pub use recorder::{Recorded, Recorder, Reservation};
 pub use signing::{NewKey, SigningKey};
 pub use sink::memory::MemorySink;
 pub use sink::{

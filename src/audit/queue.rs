@@ -1,10 +1,10 @@
 //! The bounded queue between those who record and the task that writes.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use tokio::sync::{Notify, Semaphore, SemaphorePermit, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::Unrecorded;
 use super::chain::Position;
@@ -12,20 +12,50 @@ use super::line::Draft;
 use super::signing::SigningKey;
 use super::stamp::Stamper;
 
-/// Bytes of lines that may wait or be under way.
+/// Bytes of lines of [`Share::Trail`] that may wait or be under way, and the most that one batch has.
 pub(super) const MAX_BYTES: u32 = 8 * 1024 * 1024;
-/// Events that may wait or be under way.
+/// Events of [`Share::Trail`] that may wait or be under way.
 pub(super) const MAX_EVENTS: u32 = 4096;
-/// What the smallest event takes of [`MAX_BYTES`], so that one count bounds both.
-const MIN_COST: u32 = MAX_BYTES / MAX_EVENTS;
+/// What the smallest event takes of its share, so that one count bounds both.
+pub(super) const MIN_COST: u32 = MAX_BYTES / MAX_EVENTS;
 
 /// What a waiter is told.
 pub(super) type Answer = Result<(), Unrecorded>;
 
-/// Lines wait here until the writer takes all of them as one batch.
+/// Whose room a line takes: one share that is full makes nobody wait for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Share {
+    /// Logins, ends of sessions, checkpoints: what is recorded as it happens.
+    Trail,
+    /// Operations, for which room is taken before they begin: so many may run at once, also on a store that does not answer.
+    Operations,
+    /// What happens before a login, which anybody can cause.
+    Strangers,
+}
+
+impl Share {
+    /// In the order in which they end.
+    const ALL: [Share; 3] = [Share::Strangers, Share::Operations, Share::Trail];
+
+    /// Its bytes.
+    pub(super) const fn size(self) -> u32 {
+        match self {
+            Share::Trail => MAX_BYTES,
+            Share::Operations => 4 * MAX_BYTES,
+            Share::Strangers => MAX_BYTES / 8,
+        }
+    }
+
+    /// The bytes of all.
+    pub(super) const fn total() -> u32 {
+        Share::Trail.size() + Share::Operations.size() + Share::Strangers.size()
+    }
+}
+
+/// Lines wait here until the writer takes them, batch by batch.
 #[derive(Debug)]
 pub(super) struct Queue {
-    room: Semaphore,
+    rooms: [Arc<Semaphore>; 3],
     waiting: Mutex<Waiting>,
     wake: Notify,
     key: Option<SigningKey>,
@@ -40,6 +70,8 @@ struct Waiting {
     last: Position,
     /// The number of the last checkpoint.
     checkpoint: u64,
+    /// What lines took beyond each share; paid from what is given back.
+    debts: [usize; 3],
     finished: bool,
 }
 
@@ -56,14 +88,17 @@ pub(super) struct Batch {
     pub(super) has_checkpoint: bool,
     /// The sink that begins a new file after the last line, by its number.
     pub(super) rotates: Option<usize>,
-    cost: usize,
+    /// What its lines take of each share.
+    costs: [usize; 3],
 }
 
 impl Queue {
     /// An empty queue, whose first line comes after `last`; checkpoints are signed with `key`.
-    pub(super) fn new(last: Position, key: Option<SigningKey>) -> Self {
+    pub(super) fn new(last: Position, key: Option<SigningKey>) -> Arc<Self> {
         let waiting = Waiting { last, ..Waiting::default() };
-        Queue { room: Semaphore::new(MAX_BYTES as usize), waiting: Mutex::new(waiting), wake: Notify::new(), key }
+        let room = |share: Share| Arc::new(Semaphore::new(share.size() as usize));
+        let rooms = [room(Share::Trail), room(Share::Operations), room(Share::Strangers)];
+        Arc::new(Queue { rooms, waiting: Mutex::new(waiting), wake: Notify::new(), key })
     }
 
     /// The key that signs checkpoints.
@@ -77,19 +112,25 @@ impl Queue {
         waiting.last.sequence == waiting.checkpoint
     }
 
-    /// Waits for room, in the order of the calls; `None` after [`Queue::drain`].
-    pub(super) async fn room_for(&self, draft: &Draft) -> Option<Room<'_>> {
-        let permit = self.room.acquire_many(cost(draft)).await.ok()?;
-        Some(Room { queue: self, permit })
+    /// Waits for room of `cost` bytes, in the order of the calls; `None` after [`Queue::drain`].
+    pub(super) async fn room_for(self: &Arc<Self>, share: Share, cost: u32) -> Option<Room> {
+        let permit = self.room(share).clone().acquire_many_owned(bounded(share, cost)).await.ok()?;
+        Some(Room { queue: Arc::clone(self), share, permit: Some(permit) })
     }
 
     /// Room, if there is some and nobody waits for it.
-    pub(super) fn room_now(&self, draft: &Draft) -> Option<Room<'_>> {
-        let permit = self.room.try_acquire_many(cost(draft)).ok()?;
-        Some(Room { queue: self, permit })
+    pub(super) fn room_now(self: &Arc<Self>, share: Share, cost: u32) -> Option<Room> {
+        let permit = self.room(share).clone().try_acquire_many_owned(bounded(share, cost)).ok()?;
+        Some(Room { queue: Arc::clone(self), share, permit: Some(permit) })
     }
 
-    /// The next batch: everything that waits, up to where a file ends; `None` when the queue is finished and empty.
+    /// Room beyond the share, for what happened already: nobody finds room there before it is paid back.
+    pub(super) fn room_beyond(self: &Arc<Self>, share: Share) -> Room {
+        Room { queue: Arc::clone(self), share, permit: None }
+    }
+
+    /// The next batch: everything that waits, up to where a file ends and up to [`MAX_BYTES`]; `None` when the queue is finished
+    /// and empty.
     pub(super) async fn next(&self) -> Option<Batch> {
         loop {
             {
@@ -114,23 +155,59 @@ impl Queue {
             // A waiter that went away does not need its answer.
             let _ = waiter.send(answer.clone());
         }
-        self.room.add_permits(batch.cost);
+        for share in Share::ALL {
+            self.give_back(share, batch.costs[share as usize]);
+        }
     }
 
-    /// Waits until all that was queued, or waited for room, before this call is answered; from then on there is no room but
-    /// what this returns, for a last line.
-    pub(super) async fn drain(&self) -> Option<Room<'_>> {
-        // The semaphore is fair: all of the room is free only after those who came before.
-        let all = self.room.acquire_many(MAX_BYTES).await;
-        self.room.close();
-        all.ok().map(|permit| Room { queue: self, permit })
+    /// Room that is free again: pays what was taken beyond the share first.
+    fn give_back(&self, share: Share, cost: usize) {
+        let left = {
+            let debt = &mut self.lock().debts[share as usize];
+            let paid = cost.min(*debt);
+            *debt -= paid;
+            cost - paid
+        };
+        self.room(share).add_permits(left);
+    }
+
+    /// Waits until all that was queued, waited for room or had taken it before this call is answered; from then on there is no
+    /// room but what this returns, for a last line.
+    pub(super) async fn drain(self: &Arc<Self>) -> Option<Room> {
+        let mut last = None;
+        for share in Share::ALL {
+            last = Some(self.drain_share(share).await?);
+        }
+        last
+    }
+
+    async fn drain_share(self: &Arc<Self>, share: Share) -> Option<Room> {
+        loop {
+            // The semaphore is fair: all of the room is free only after those who came before.
+            let room = self.room_for(share, share.size()).await?;
+            let debt = {
+                let mut waiting = self.lock();
+                let debt = &mut waiting.debts[share as usize];
+                if *debt == 0 {
+                    self.room(share).close();
+                    return Some(room);
+                }
+                std::mem::take(debt)
+            };
+            // Lines are under way that found no room: theirs is a part of this, which comes back when they are answered.
+            room.lend(debt);
+        }
     }
 
     /// No line comes any more: [`Queue::next`] ends when the rest is taken.
     pub(super) fn finish(&self) {
-        self.room.close();
+        self.rooms.iter().for_each(|room| room.close());
         self.lock().finished = true;
         self.wake.notify_one();
+    }
+
+    fn room(&self, share: Share) -> &Arc<Semaphore> {
+        &self.rooms[share as usize]
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -138,21 +215,27 @@ impl Queue {
     }
 }
 
-/// What a line takes of [`MAX_BYTES`].
-fn cost(draft: &Draft) -> u32 {
-    u32::try_from(draft.len()).unwrap_or(MAX_BYTES).clamp(MIN_COST, MAX_BYTES)
+/// What a line takes of its share.
+pub(super) fn cost(draft: &Draft) -> u32 {
+    u32::try_from(draft.len()).unwrap_or(MAX_BYTES)
 }
 
-/// Room for one line.
+fn bounded(share: Share, cost: u32) -> u32 {
+    cost.clamp(MIN_COST, share.size())
+}
+
+/// Room for one line. Dropped without one, it is given back.
 #[derive(Debug)]
-pub(super) struct Room<'a> {
-    queue: &'a Queue,
-    permit: SemaphorePermit<'a>,
+pub(super) struct Room {
+    queue: Arc<Queue>,
+    share: Share,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Room<'_> {
+impl Room {
     /// Stamps the line, puts it in its place in the chain and queues it, in one step: the order of the lines is the order of
-    /// their ids and of their numbers. The receiver gets the answer when the line is written or could not be.
+    /// their ids and of their numbers. The receiver gets the answer when the line is written or could not be; it is told so when
+    /// it is dropped, too: the line stays.
     pub(super) fn fill(self, draft: Draft) -> oneshot::Receiver<Answer> {
         self.put(draft, None)
     }
@@ -162,16 +245,26 @@ impl Room<'_> {
         self.put(draft, Some(sink))
     }
 
-    fn put(self, draft: Draft, rotates: Option<usize>) -> oneshot::Receiver<Answer> {
+    fn put(mut self, draft: Draft, rotates: Option<usize>) -> oneshot::Receiver<Answer> {
         let (waiter, answer) = oneshot::channel();
+        let (queue, share) = (Arc::clone(&self.queue), self.share as usize);
+        let real = bounded(self.share, cost(&draft)) as usize;
         {
-            let mut guard = self.queue.lock();
+            let mut guard = queue.lock();
             let waiting = &mut *guard;
+            if waiting.finished {
+                // Nobody would take it. The waiter is dropped, and the receiver says so.
+                return answer;
+            }
+            waiting.debts[share] += self.spend(real);
+            if !waiting.batch.waiters.is_empty() && waiting.batch.lines.len() + draft.len() > MAX_BYTES as usize {
+                waiting.closed.push_back(std::mem::take(&mut waiting.batch));
+            }
             let stamp = waiting.stamper.next(SystemTime::now());
             let (batch, is_checkpoint) = (&mut waiting.batch, draft.is_checkpoint());
-            waiting.last = draft.seal_into(&mut batch.lines, &stamp, waiting.last, self.queue.key());
+            waiting.last = draft.seal_into(&mut batch.lines, &stamp, waiting.last, queue.key());
             batch.waiters.push(waiter);
-            batch.cost += self.permit.num_permits();
+            batch.costs[share] += real;
             batch.last = waiting.last;
             if is_checkpoint {
                 batch.has_checkpoint = true;
@@ -182,10 +275,34 @@ impl Room<'_> {
                 waiting.closed.push_back(std::mem::take(&mut waiting.batch));
             }
         }
-        // Given back by `Queue::answer`.
-        self.permit.forget();
-        self.queue.wake.notify_one();
+        queue.wake.notify_one();
         answer
+    }
+
+    /// Takes `real` for a line, which [`Queue::answer`] gives back: of what is held here, then of what is free. What is missing is
+    /// the debt; what is left goes back when this is dropped.
+    fn spend(&mut self, real: usize) -> usize {
+        let held = self.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits).min(real);
+        if let Some(spent) = self.permit.as_mut().and_then(|permit| permit.split(held)) {
+            spent.forget();
+        }
+        real - held - self.queue.room(self.share).forget_permits(real - held)
+    }
+
+    /// Gives away so much of what is held, to come back by another way, and the rest back.
+    fn lend(mut self, cost: usize) {
+        let missing = self.spend(cost);
+        self.queue.lock().debts[self.share as usize] += missing;
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        if let Some(permit) = self.permit.take() {
+            let cost = permit.num_permits();
+            permit.forget();
+            self.queue.give_back(self.share, cost);
+        }
     }
 }
 
@@ -204,8 +321,12 @@ mod tests {
         line.finish()
     }
 
-    async fn has_room(queue: &Queue, draft: &Draft) -> bool {
-        tokio::time::timeout(Duration::from_millis(20), queue.room_for(draft)).await.is_ok()
+    async fn room(queue: &Arc<Queue>, draft: &Draft) -> Room {
+        queue.room_for(Share::Trail, cost(draft)).await.unwrap()
+    }
+
+    async fn has_room(queue: &Arc<Queue>, draft: &Draft) -> bool {
+        tokio::time::timeout(Duration::from_millis(20), room(queue, draft)).await.is_ok()
     }
 
     #[tokio::test]
@@ -213,7 +334,7 @@ mod tests {
         let (queue, small) = (Queue::new(Position::START, None), draft(100));
         let mut answers = Vec::new();
         for _ in 0..MAX_EVENTS {
-            answers.push(queue.room_for(&small).await.unwrap().fill(draft(100)));
+            answers.push(room(&queue, &small).await.fill(draft(100)));
         }
         assert!(!has_room(&queue, &small).await);
         let batch = queue.next().await.unwrap();
@@ -230,7 +351,7 @@ mod tests {
     async fn events_are_bounded_by_bytes() {
         let (queue, large) = (Queue::new(Position::START, None), draft(1024 * 1024));
         for _ in 0..7 {
-            drop(queue.room_for(&large).await.unwrap().fill(draft(1024 * 1024)));
+            drop(room(&queue, &large).await.fill(draft(1024 * 1024)));
         }
         assert!(!has_room(&queue, &large).await);
         assert!(queue.next().await.unwrap().lines.len() <= MAX_BYTES as usize);
@@ -241,7 +362,7 @@ mod tests {
         let queue = Queue::new(Position::START, None);
         queue.drain().await;
         queue.finish();
-        assert!(queue.room_for(&draft(1)).await.is_none());
+        assert!(queue.room_for(Share::Trail, 1).await.is_none());
         assert!(queue.next().await.is_none());
     }
 }

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,7 +19,8 @@ use super::count::count;
 use super::encode::{Identity, encode};
 use super::keeper::{Keeper, Notary};
 use super::ledger::{Ledger, Opening};
-use super::queue::{Answer, Batch, Queue};
+use super::line::Draft;
+use super::queue::{Answer, Batch, MIN_COST, Queue, Room, Share, cost};
 use super::sink::{self, Around, Manner, Sink, SinkHandle};
 use super::{Activity, Archive, ArchivePlace, Origin, Settings, SinkTarget, Unrecorded};
 use crate::metrics::Metrics;
@@ -115,7 +118,7 @@ impl Recorder {
             .map(|(sink, manner)| SinkHandle::start(sink, manner.into(), Arc::clone(&metrics)))
             .collect::<io::Result<_>>()?;
         let Opening { ledger, last, key, start } = opening;
-        let notary = Notary { identity, queue: Arc::new(Queue::new(last, key)), ledger: Arc::new(ledger) };
+        let notary = Notary { identity, queue: Queue::new(last, key), ledger: Arc::new(ledger) };
         // Before anything else can be recorded.
         let first = start.and_then(|reason| notary.record_now(reason));
         let wake = Arc::<Notify>::default();
@@ -143,9 +146,7 @@ impl Recorder {
     /// [`Unrecorded`] with the sink and what is wrong with it. A failing sink is tried again every second and with every
     /// event, so that this succeeds again by itself.
     pub fn ready(&self) -> Result<(), Unrecorded> {
-        if self.inner.closing.load(Ordering::Acquire) {
-            return Err(closed());
-        }
+        self.still_open()?;
         self.inner.notary.ledger.ready()?;
         self.inner.sinks.iter().filter(|sink| sink.is_required()).try_for_each(SinkHandle::ready)
     }
@@ -155,24 +156,51 @@ impl Recorder {
         &self.inner.metrics
     }
 
-    /// Records one event: returns when every required sink has written it. Never drops; waits while the queue is full.
+    /// Records one event of the gateway or of a session: returns when every required sink has written it. Never drops; waits
+    /// while the queue is full.
     ///
-    /// When the future is dropped while it waits for room, the event is not recorded; when it is dropped later, it is. Run it
-    /// in a task that nobody cancels.
+    /// When the future is dropped while it waits for room, the event is not recorded; when it is dropped later, it is. What must
+    /// not happen without a record takes its room before: [`Recorder::reserve`].
     ///
     /// # Errors
     /// [`Unrecorded`] when a required sink could not write it, or after [`Recorder::close`]. Lines that a sink could not
     /// write are kept, within a bound, and written when it recovers: an event may appear later than its caller was told.
     pub async fn record(&self, origin: &Origin, activity: Activity) -> Result<(), Unrecorded> {
-        let inner = &*self.inner;
-        if inner.closing.load(Ordering::Acquire) {
-            return Err(closed());
-        }
-        let draft = encode(&inner.notary.identity, origin, &activity);
-        let room = inner.notary.queue.room_for(&draft).await.ok_or_else(closed)?;
-        let answer = room.fill(draft);
-        count(&inner.metrics, &activity);
-        answer.await.unwrap_or_else(|_| Err(Unrecorded("its writer has stopped".into())))
+        self.wait_and_record(Share::Trail, origin, activity).await
+    }
+
+    async fn wait_and_record(&self, share: Share, origin: &Origin, activity: Activity) -> Result<(), Unrecorded> {
+        self.still_open()?;
+        let draft = encode(&self.inner.notary.identity, origin, &activity);
+        let room = self.inner.notary.queue.room_for(share, cost(&draft)).await.ok_or_else(closed)?;
+        Reservation { recorder: self.clone(), room }.put(draft, &activity).await
+    }
+
+    /// Takes room for the event of an operation, before the operation: waits for it, and asks whether events can be recorded at
+    /// all. `names` is how many bytes the names in the event have. From then on, no cancellation can lose the event; when this
+    /// future is dropped, there is no room and must be no operation.
+    ///
+    /// # Errors
+    /// As [`Recorder::ready`].
+    pub async fn reserve(&self, names: usize) -> Result<Reservation, Unrecorded> {
+        self.ready()?;
+        // Escaped, a name may be longer; then the line takes more than its room, and the next one waits for it.
+        let cost = MIN_COST.saturating_add(u32::try_from(names).unwrap_or(u32::MAX).saturating_mul(2));
+        let room = self.inner.notary.queue.room_for(Share::Operations, cost).await.ok_or_else(closed)?;
+        // It may have been a long wait.
+        self.ready()?;
+        Ok(Reservation { recorder: self.clone(), room })
+    }
+
+    /// Room for the event of an operation that happened already or that nothing stops any more, beyond the bound of the queue
+    /// if need be: whoever comes later waits until it is paid back. For the ends of what is bounded by itself, open files above
+    /// all.
+    pub fn reserve_late(&self) -> Reservation {
+        Reservation { recorder: self.clone(), room: self.inner.notary.queue.room_beyond(Share::Operations) }
+    }
+
+    fn still_open(&self) -> Result<(), Unrecorded> {
+        if self.inner.closing.load(Ordering::Acquire) { Err(closed()) } else { Ok(()) }
     }
 
     /// Opens the files of file sinks anew, after they were moved away (SIGHUP). Returns when later events go to the new
@@ -226,6 +254,41 @@ impl Drop for Inner {
         if let Some(keeper) = &self.keeper {
             keeper.abort();
         }
+    }
+}
+
+/// Room for one event. Dropped, it is given back and nothing is recorded.
+#[derive(Debug)]
+pub struct Reservation {
+    recorder: Recorder,
+    room: Room,
+}
+
+impl Reservation {
+    /// Records the event, without waiting. What it returns says when every required sink has written it; dropping that does not
+    /// lose the event.
+    pub fn fill(self, origin: &Origin, activity: &Activity) -> Recorded {
+        let draft = encode(&self.recorder.inner.notary.identity, origin, activity);
+        self.put(draft, activity)
+    }
+
+    fn put(self, draft: Draft, activity: &Activity) -> Recorded {
+        count(&self.recorder.inner.metrics, activity);
+        Recorded(self.room.fill(draft))
+    }
+}
+
+/// The answer for an event that is on its way: a future.
+#[derive(Debug)]
+#[must_use = "an answer is for whoever is told of the operation"]
+pub struct Recorded(oneshot::Receiver<Answer>);
+
+impl Future for Recorded {
+    type Output = Result<(), Unrecorded>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = ready!(Pin::new(&mut self.0).poll(cx));
+        Poll::Ready(answer.unwrap_or_else(|_| Err(Unrecorded("its writer has stopped".into()))))
     }
 }
 

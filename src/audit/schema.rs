@@ -160,6 +160,14 @@ const NAMES: &[Field] = &[
     ("new-logical-path", Required, Form::Text),
 ];
 
+/// In the ERROR of an upload that was closed and could not be published.
+const CLOSE_FAILED: &[Field] = &[
+    ("bytes-in", Optional, DIGITS),
+    ("bytes-out", Optional, DIGITS),
+    ("status", Optional, Form::OneOf(&["denied", "failure"])),
+    ("duration-ms", Optional, Form::Number),
+];
+
 const NOTE: &[Field] = &[
     ("message", Required, Form::Text),
     ("operation", Optional, Form::Text),
@@ -197,11 +205,7 @@ const ACTIVITIES: &[ActivitySchema] = &[
     ("CONNECTION_REJECTED", "A connection was turned away before it could log in.", &[CONNECTION, REJECTED]),
     ("DISCONNECTED", "The end of a connection.", &[CONNECTION, DISCONNECTED]),
     ("OPEN", "A transfer starts, or could not.", &[CONNECTION, FILE, OUTCOME, &[DIRECTION, ("mode", Required, MODE)]]),
-    (
-        "CLOSE",
-        "A transfer ended as the client wished, or the store failed it at the end.",
-        &[CONNECTION, FILE, OUTCOME, CLOSE],
-    ),
+    ("CLOSE", "A transfer ended as the client wished.", &[CONNECTION, FILE, OUTCOME, CLOSE]),
     ("PARTIAL_CLOSE", "A transfer ended with the file still open.", &[CONNECTION, FILE, OUTCOME, CLOSE]),
     ("DELETE", "A file was to be deleted.", &[CONNECTION, FILE, OUTCOME]),
     ("RENAME", "A file was to be renamed.", &[CONNECTION, NAMES, OUTCOME]),
@@ -215,7 +219,11 @@ const ACTIVITIES: &[ActivitySchema] = &[
         "Something was asked for that is neither SFTP nor SCP.",
         &[CONNECTION, &[("request", Required, Form::Text), ("message", Required, Form::Text)]],
     ),
-    ("ERROR", "Something went wrong beside the answer to one operation.", &[PERHAPS_CONNECTION, NOTE]),
+    (
+        "ERROR",
+        "An upload could not be published at its close, or something went wrong beside the answer to one operation.",
+        &[PERHAPS_CONNECTION, NOTE, CLOSE_FAILED],
+    ),
     ("EXIT_REASON", "An unexpected error ended the session.", &[CONNECTION, NOTE]),
     ("CHECKPOINT", "The gateway says where it is in its chain of events.", &[CHECKPOINT]),
     ("USER_ADDED", "A user appeared in a source of users.", &[USER]),
@@ -280,6 +288,10 @@ fn definition((name, description, fields): &ActivitySchema) -> Value {
         definition["if"] = json!({ "properties": { "reason": { "const": "start" } } });
         definition["then"] = json!({ "required": ["clean", "acknowledged", "acknowledged-hash"] });
         definition["dependentRequired"] = json!({ "checkpoint-key": ["signature"], "signature": ["checkpoint-key"] });
+    }
+    if *name == "ERROR" {
+        definition["dependentRequired"] =
+            json!({ "status": ["session-id", "operation", "logical-path", "bytes-in", "duration-ms"] });
     }
     definition
 }

@@ -68,7 +68,7 @@ fn every_activity_is_in_it() {
             Activity::CreateSymlink(_) => "CREATE_SYMLINK",
             Activity::List(_) => "LIST",
             Activity::RequestDenied(_) => "REQUEST_DENIED",
-            Activity::Error(_) => "ERROR",
+            Activity::CloseFailed(_) | Activity::Error(_) => "ERROR",
             Activity::ExitReason(_) => "EXIT_REASON",
             Activity::UserAdded(_) => "USER_ADDED",
             Activity::UserChanged(_) => "USER_CHANGED",

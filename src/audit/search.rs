@@ -219,7 +219,7 @@ mod tests {
         assert_eq!(by("/lake/in/*/old.csv"), ["DELETE"]);
         assert_eq!(by("/incoming/*.part"), ["RENAME"]);
         assert!(by("/*.csv").is_empty(), "a star stays within a component");
-        assert_eq!(by("/reports/**"), ["OPEN", "CLOSE"]);
+        assert_eq!(by("/reports/**"), ["OPEN", "CLOSE", "ERROR"]);
         assert_eq!(by("**/link"), ["CREATE_SYMLINK"]);
         assert!(PathPattern::parse("/a[").is_err());
     }

@@ -6,6 +6,7 @@
 mod audit;
 mod check;
 mod demo;
+mod descriptors;
 mod hash_password;
 mod init;
 mod logs;
@@ -124,11 +125,13 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Demo { dir, listen } => {
             logs::start(logs::Format::Text);
+            descriptors::raise_limit();
             demo::demo(&dir, listen)
         }
         Command::Init { dir } => Ok(init::init(&dir)?),
         Command::Serve { config, log_format } => {
             logs::start(log_format);
+            descriptors::raise_limit();
             serve::serve(&config)
         }
         Command::Check { config, online } => {

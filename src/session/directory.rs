@@ -2,9 +2,7 @@
 
 use std::time::Instant;
 
-use tokio::runtime::Handle;
-
-use crate::audit::{Activity, FileOperation, Note, Outcome};
+use crate::audit::{Activity, FileOperation, Note, Outcome, Recorded};
 use crate::path::LogicalPath;
 use crate::policy::Operation;
 use crate::vfs::Listing;
@@ -29,16 +27,17 @@ impl Session {
     pub async fn open_directory(&self, path: &LogicalPath) -> SessionResult<Directory> {
         let _busy = self.login.busy();
         let started = Instant::now();
-        self.recorder().ready()?;
+        let pending = self.begin(path, Activity::List).await?;
         let opened = match self.allow(Operation::List, path) {
             Ok(()) => self.vfs().open_directory(path).await.map_err(SessionError::from),
             Err(denied) => Err(denied),
         };
         match opened {
             Ok(listing) => {
+                pending.withdraw();
                 Ok(Directory { session: self.clone(), path: path.clone(), listing, started, recorded: false })
             }
-            Err(error) => self.recorded(path, started, Err(error), None, Activity::List).await,
+            Err(error) => pending.record(Err(error), None).await,
         }
     }
 }
@@ -94,13 +93,20 @@ impl Directory {
     }
 
     async fn record(&mut self, outcome: Outcome) -> SessionResult<()> {
-        if std::mem::replace(&mut self.recorded, true) {
-            return Ok(());
-        }
-        for activity in self.events(outcome) {
-            self.session.recorder().record(&self.session.origin, activity).await?;
+        for recorded in self.fill(outcome) {
+            recorded.await?;
         }
         Ok(())
+    }
+
+    /// Records the end of the listing, if that was not done yet, without waiting.
+    fn fill(&mut self, outcome: Outcome) -> Vec<Recorded> {
+        if std::mem::replace(&mut self.recorded, true) {
+            return Vec::new();
+        }
+        let session = &self.session;
+        let fill = |activity: &Activity| session.recorder().reserve_late().fill(&session.origin, activity);
+        self.events(outcome).iter().map(fill).collect()
     }
 
     /// LIST, and before it one ERROR when names were left out.
@@ -129,20 +135,7 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        if self.recorded {
-            return;
-        }
-        let events = self.events(Outcome::SuccessBut("ended before the last entry".into()));
-        let (session, token) = (self.session.clone(), self.session.login.count_transfer());
-        if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(async move {
-                for activity in events {
-                    if let Err(error) = session.recorder().record(&session.origin, activity).await {
-                        tracing::error!(%error, "a LIST event was lost");
-                    }
-                }
-                drop(token);
-            });
-        }
+        // Nobody is left to be told.
+        drop(self.fill(Outcome::SuccessBut("ended before the last entry".into())));
     }
 }

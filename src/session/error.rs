@@ -59,7 +59,8 @@ impl SessionError {
         let mut text = self.message.clone();
         let mut next: Option<&(dyn std::error::Error + 'static)> = self.source.as_deref().map(|s| s as _);
         while let Some(error) = next {
-            let more = error.to_string();
+            // The sentence has its path already.
+            let more = error.downcast_ref::<VfsError>().map_or_else(|| error.to_string(), |vfs| vfs.source.to_string());
             if !text.contains(&more) {
                 text.push_str(": ");
                 text.push_str(&more);

@@ -13,6 +13,7 @@ use crate::users::User;
 use crate::vfs::{Mount, Transfers, Vfs};
 
 use super::Session;
+use super::own_files::OwnFiles;
 use super::uploads::Uploads;
 
 /// What stands behind every home: the stores, what all transfers share, and the operator's choices.
@@ -47,7 +48,8 @@ pub struct Login {
     totals: Totals,
     open_transfers: watch::Sender<usize>,
     busy: Arc<AtomicUsize>,
-    uploads: Uploads,
+    uploads: Arc<Uploads>,
+    own_files: OwnFiles,
 }
 
 /// What a connection moved so far.
@@ -112,7 +114,8 @@ impl Login {
             totals: Totals::default(),
             open_transfers: watch::Sender::new(0),
             busy: Arc::default(),
-            uploads: Uploads::default(),
+            uploads: Arc::default(),
+            own_files: OwnFiles::default(),
         }))
     }
 
@@ -172,8 +175,13 @@ impl Login {
     }
 
     /// What is being written.
-    pub(super) fn uploads(&self) -> &Uploads {
+    pub(super) fn uploads(&self) -> &Arc<Uploads> {
         &self.uploads
+    }
+
+    /// What was uploaded.
+    pub(super) fn own_files(&self) -> &OwnFiles {
+        &self.own_files
     }
 
     pub(super) fn strict_setstat(&self) -> bool {

@@ -9,6 +9,7 @@ mod directory;
 mod error;
 mod login;
 mod operations;
+mod own_files;
 mod pending;
 mod registry;
 mod transfer;
@@ -17,7 +18,7 @@ mod uploads;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::audit::{Activity, FileOperation, Origin, Outcome, Recorder};
+use crate::audit::{Origin, Outcome, Recorder};
 use crate::path::LogicalPath;
 use crate::policy::{self, Decision, Rules};
 use crate::vfs::Vfs;
@@ -33,6 +34,7 @@ pub use login::{Backing, Login, LoginError, Totals};
 pub use operations::RenameMode;
 pub use registry::{Entered, Farewell, LiveSession, Registry};
 pub use transfer::{OpenMode, Transfer, Whole};
+pub use uploads::UploadName;
 
 /// One logged-in user on one channel. Made by [`Login::session`].
 #[derive(Debug, Clone)]
@@ -58,6 +60,11 @@ impl Session {
     /// The user's login name, for `longname` and `users-groups-by-id`.
     pub fn user(&self) -> &str {
         self.login.user_name()
+    }
+
+    /// Whether the connection has a handle that may write a file of this name.
+    pub fn has_open_for_writing(&self, path: &LogicalPath) -> bool {
+        self.login.uploads().is_open(path)
     }
 
     fn vfs(&self) -> &Vfs {
@@ -89,25 +96,6 @@ impl Session {
             }
             Decision::Deny => Err(SessionError::denied(path, "permission denied")),
         }
-    }
-
-    /// Records an operation on one path and hands its result on; a result that cannot be recorded is an error.
-    async fn recorded<T>(
-        &self,
-        path: &LogicalPath,
-        started: Instant,
-        result: SessionResult<T>,
-        note: Option<String>,
-        activity: fn(FileOperation) -> Activity,
-    ) -> SessionResult<T> {
-        let operation = FileOperation {
-            path: self.vfs().storage_path(path),
-            logical_path: path.to_string(),
-            outcome: outcome_of(&result, note),
-            duration_ms: milliseconds(started),
-        };
-        self.recorder().record(&self.origin, activity(operation)).await?;
-        result
     }
 }
 

@@ -4,9 +4,9 @@ use crate::audit::{Activity, RenameOperation};
 use crate::path::LogicalPath;
 use crate::policy::{self, Decision, Operation};
 use crate::stores::{Capacity, Existing, Kind, StoreErrorKind};
-use crate::vfs::VfsError;
+use crate::vfs::{self, VfsError};
 
-use super::uploads::Progress;
+use super::uploads::Scope;
 use super::{AttributeChange, Attributes, ErrorKind, Session, SessionError, SessionResult};
 
 /// How a name is to change.
@@ -26,11 +26,22 @@ impl Session {
     pub async fn stat(&self, path: &LogicalPath) -> SessionResult<Attributes> {
         let _busy = self.login.busy();
         self.allow(Operation::Stat, path)?;
-        let found = match self.login.uploads().find(path) {
-            Some(upload) => upload.attributes(),
-            None => self.vfs().stat(path).await?,
-        };
+        let found = self.look_up(path).await?;
         Ok(Attributes::shown(self.rules(), path, found))
+    }
+
+    /// What is there for this connection: an unfinished file of its own, what is published, or a directory in which it writes.
+    async fn look_up(&self, path: &LogicalPath) -> SessionResult<vfs::Attributes> {
+        let uploads = self.login.uploads();
+        if let Some(unfinished) = uploads.attributes(path) {
+            return Ok(unfinished);
+        }
+        match self.vfs().stat(path).await {
+            Err(error) if error.kind() == StoreErrorKind::NotFound && uploads.has_below(path) => {
+                Ok(vfs::Attributes { kind: Kind::Directory, size: 0, mtime: None })
+            }
+            found => Ok(found?),
+        }
     }
 
     /// Makes a directory; `attributes` are reported as ignored. Records MKDIR.
@@ -39,10 +50,9 @@ impl Session {
     /// When the policy or the store refuses, or nothing can be recorded.
     pub async fn make_directory(&self, path: &LogicalPath, attributes: &AttributeChange) -> SessionResult<()> {
         let _busy = self.login.busy();
-        self.recorder().ready()?;
-        let pending = self.begin(path, Activity::Mkdir);
+        let pending = self.begin(path, Activity::Mkdir).await?;
         let result = match self.allow(Operation::MakeDirectory, path) {
-            Ok(()) => self.vfs().make_directory(path).await.map_err(SessionError::from),
+            Ok(()) => self.make_directory_here(path).await,
             Err(denied) => Err(denied),
         };
         let mut ignored = attributes.unkept();
@@ -58,10 +68,10 @@ impl Session {
     /// When the policy or the store refuses, or nothing can be recorded.
     pub async fn remove_directory(&self, path: &LogicalPath) -> SessionResult<()> {
         let _busy = self.login.busy();
-        self.recorder().ready()?;
-        let pending = self.begin(path, Activity::Rmdir);
+        self.settle_below(path).await;
+        let pending = self.begin(path, Activity::Rmdir).await?;
         let result = match self.allow(Operation::RemoveDirectory, path) {
-            Ok(()) => self.vfs().remove_directory(path).await.map_err(SessionError::from),
+            Ok(()) => self.remove_empty(path).await,
             Err(denied) => Err(denied),
         };
         pending.record(result, None).await
@@ -73,13 +83,50 @@ impl Session {
     /// When the policy or the store refuses, or nothing can be recorded.
     pub async fn remove_file(&self, path: &LogicalPath) -> SessionResult<()> {
         let _busy = self.login.busy();
-        self.recorder().ready()?;
-        let pending = self.begin(path, Activity::Delete);
+        // Before room for the event is taken: a CLOSE needs some, too.
+        self.login.uploads().settle(path, Scope::Name).await;
+        let pending = self.begin(path, Activity::Delete).await?;
         let result = match self.allow(Operation::Delete, path) {
-            Ok(()) => self.vfs().remove_file(path).await.map_err(SessionError::from),
+            Ok(()) => self.remove_name(path).await,
             Err(denied) => Err(denied),
         };
         pending.record(result, None).await
+    }
+
+    async fn make_directory_here(&self, path: &LogicalPath) -> SessionResult<()> {
+        if self.login.uploads().has(path) {
+            return Err(VfsError::new(path, StoreErrorKind::AlreadyExists, "it is being written").into());
+        }
+        Ok(self.vfs().make_directory(path).await?)
+    }
+
+    async fn settle_below(&self, path: &LogicalPath) {
+        let uploads = self.login.uploads();
+        if uploads.has_below(path) {
+            uploads.settle(path, Scope::Tree).await;
+        }
+    }
+
+    async fn remove_empty(&self, path: &LogicalPath) -> SessionResult<()> {
+        if self.login.uploads().has_below(path) {
+            let message = "a file in it is being written";
+            return Err(VfsError::new(path, StoreErrorKind::DirectoryNotEmpty, message).into());
+        }
+        Ok(self.vfs().remove_directory(path).await?)
+    }
+
+    /// Removes what is published under the name and what this connection writes of it.
+    async fn remove_name(&self, path: &LogicalPath) -> SessionResult<()> {
+        let uploads = self.login.uploads();
+        let mut held = uploads.hold(&[(path, Scope::Name)]).await;
+        let unfinished = uploads.has(path);
+        match self.vfs().remove_file(path).await {
+            Err(error) if unfinished && error.kind() == StoreErrorKind::NotFound => {}
+            removed => removed?,
+        }
+        held.discard(path);
+        self.login.own_files().forget(path);
+        Ok(())
     }
 
     /// Renames a file or directory; replaces an existing file only where the policy allows that. Records RENAME.
@@ -88,45 +135,132 @@ impl Session {
     /// When the policy or the store refuses, or nothing can be recorded.
     pub async fn rename(&self, from: &LogicalPath, to: &LogicalPath, mode: RenameMode) -> SessionResult<()> {
         let _busy = self.login.busy();
-        self.recorder().ready()?;
+        self.login.uploads().settle(from, Scope::Tree).await;
+        self.login.uploads().settle(to, Scope::Name).await;
         let (path, new_path) = (self.vfs().storage_path(from), self.vfs().storage_path(to));
         let (logical_path, new_logical_path) = (from.to_string(), to.to_string());
-        let pending = self.begin_with(move |outcome, duration_ms| {
+        let stored = path.as_ref().map_or(0, String::len) + new_path.as_ref().map_or(0, String::len);
+        let names = stored + logical_path.len() + new_logical_path.len();
+        let renaming = self.begin_with(names, move |outcome, duration_ms| {
             let names = RenameOperation { path, new_path, logical_path, new_logical_path, outcome, duration_ms };
             Activity::Rename(names)
         });
-        let result = match self.allow_rename(from, to) {
-            Ok(()) => self.change_name(from, to, mode).await,
+        let pending = renaming.await?;
+        let result = match self.allow_rename(from, to).await {
+            Ok(right) => self.change_name(from, to, mode, right).await,
             Err(denied) => Err(denied),
         };
         pending.record(result, None).await
     }
 
-    async fn change_name(&self, from: &LogicalPath, to: &LogicalPath, mode: RenameMode) -> SessionResult<()> {
-        if mode.directory && self.vfs().stat(from).await?.kind == Kind::File {
+    async fn change_name(
+        &self,
+        from: &LogicalPath,
+        to: &LogicalPath,
+        mode: RenameMode,
+        right: RightToRename,
+    ) -> SessionResult<()> {
+        let uploads = self.login.uploads();
+        let mut held = uploads.hold(&[(from, Scope::Tree), (to, Scope::Name)]).await;
+        if mode.directory && self.look_up(from).await?.kind == Kind::File {
             let message = "a name with a slash at its end is a directory's";
             return Err(VfsError::new(from, StoreErrorKind::NotADirectory, message).into());
         }
-        let may_replace = mode.overwrite && self.may(Operation::Overwrite, to);
+        let may_replace = right == RightToRename::Any && mode.overwrite && self.may(Operation::Overwrite, to);
         let existing = if may_replace { Existing::Replace } else { Existing::Refuse };
-        Ok(self.vfs().rename(from, to, existing).await?)
-    }
-
-    /// Within one entry `rename` is enough. Out of an entry into another the content changes hands, so the old one must
-    /// be readable and the new one writable too.
-    fn allow_rename(&self, from: &LogicalPath, to: &LogicalPath) -> SessionResult<()> {
-        self.allow(Operation::Rename, from)?;
-        self.allow(Operation::Rename, to)?;
-        let entry = |path| self.rules().covering(path).map(|(entry, _)| entry);
-        if entry(from) != entry(to) {
-            self.allow(Operation::Read, from)?;
-            self.allow(Operation::Create, to)?;
+        if uploads.has(to) && (existing == Existing::Refuse || !uploads.has(from)) && from != to {
+            return Err(taken(to));
         }
+        let unfinished = uploads.has(from) || uploads.has_below(from);
+        if unfinished && !self.vfs().share_a_store(from, to) {
+            let message = "a file that is being written cannot be moved to another store; close it first";
+            return Err(VfsError::new(from, StoreErrorKind::Unsupported, message).into());
+        }
+        match self.vfs().rename(from, to, existing).await {
+            // Nothing of it is published yet.
+            Err(error) if unfinished && error.kind() == StoreErrorKind::NotFound && error.path == *from => {
+                self.judge_new_name(from, to, existing).await?;
+            }
+            renamed => renamed?,
+        }
+        if from != to {
+            held.discard(to);
+        }
+        let replaces = |target: &LogicalPath| {
+            if self.is_permitted(Operation::Overwrite, target) { Existing::Replace } else { Existing::Refuse }
+        };
+        held.rename(self.vfs(), from, to, replaces).await?;
+        uploads.begin_again(to);
+        self.login.own_files().forget(from);
         Ok(())
     }
 
+    /// Whether unfinished files alone may have the name: what a store would judge of a published one.
+    async fn judge_new_name(&self, from: &LogicalPath, to: &LogicalPath, existing: Existing) -> SessionResult<()> {
+        let is_file = self.login.uploads().has(from);
+        if !is_file && to.is_at_or_below(from) {
+            let message = "a directory cannot be moved into itself";
+            return Err(VfsError::new(to, StoreErrorKind::Unsupported, message).into());
+        }
+        match self.vfs().stat(to).await {
+            Err(error) if error.kind() == StoreErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error.into()),
+            Ok(found) if is_file && found.kind == Kind::File && existing == Existing::Replace => Ok(()),
+            Ok(found) if is_file && found.kind == Kind::Directory && existing == Existing::Replace => {
+                Err(VfsError::new(to, StoreErrorKind::IsADirectory, "it is a directory").into())
+            }
+            Ok(_) => Err(taken(to)),
+        }
+    }
+
+    /// Within one entry `rename` is enough. Out of an entry into another the content changes hands, so the old one must
+    /// be readable and the new one writable too. Who may only write may give what this connection uploaded its final name: clients
+    /// upload under a temporary one.
+    async fn allow_rename(&self, from: &LogicalPath, to: &LogicalPath) -> SessionResult<RightToRename> {
+        let entry = |path| self.rules().covering(path).map(|(entry, _)| entry);
+        let same_entry = entry(from) == entry(to);
+        if let Err(denied) = self.allow(Operation::Rename, from) {
+            let may_write = same_entry && self.may(Operation::Create, from) && self.may(Operation::Create, to);
+            if may_write && self.is_own_file(from).await {
+                return Ok(RightToRename::OwnToFreeName);
+            }
+            return Err(denied);
+        }
+        self.allow(Operation::Rename, to)?;
+        if !same_entry {
+            self.allow(Operation::Read, from)?;
+            self.allow(Operation::Create, to)?;
+        }
+        Ok(RightToRename::Any)
+    }
+
+    /// Whether this connection uploaded the file, and nobody has replaced it since.
+    async fn is_own_file(&self, path: &LogicalPath) -> bool {
+        if self.login.uploads().has(path) {
+            return true;
+        }
+        let Some(uploaded) = self.login.own_files().find(path) else { return false };
+        self.vfs().version(path).await.is_ok_and(|version| version == uploaded)
+    }
+
     pub(super) fn may(&self, operation: Operation, path: &LogicalPath) -> bool {
-        self.scope.has(operation) && policy::decide(self.rules(), operation, path) == Decision::Allow
+        self.scope.has(operation) && self.is_permitted(operation, path)
+    }
+
+    /// Whether the user may, whatever this kind of request may ask for.
+    pub(super) fn is_permitted(&self, operation: Operation, path: &LogicalPath) -> bool {
+        policy::decide(self.rules(), operation, path) == Decision::Allow
+    }
+
+    /// Notes a file that this connection has uploaded and may not rename otherwise.
+    pub(super) async fn note_own_file(&self, path: &LogicalPath, etag: Option<&str>) {
+        if self.is_permitted(Operation::Rename, path) {
+            return;
+        }
+        match self.vfs().version(path).await {
+            Ok(version) if etag.is_none_or(|etag| version.is(etag)) => self.login.own_files().add(path, version),
+            _ => self.login.own_files().forget(path),
+        }
     }
 
     /// Changes attributes of a path. What cannot be kept is ignored, and the event says so. Records SETSTAT.
@@ -135,8 +269,7 @@ impl Session {
     /// When the policy or the store refuses, or nothing can be recorded; for modes and owners only with `setstat: strict`.
     pub async fn set_attributes(&self, path: &LogicalPath, change: &AttributeChange) -> SessionResult<()> {
         let _busy = self.login.busy();
-        self.recorder().ready()?;
-        let pending = self.begin(path, Activity::Setstat);
+        let pending = self.begin(path, Activity::Setstat).await?;
         let result = self.change_attributes(path, change).await;
         let note = result.as_ref().ok().and_then(|ignored| ignored_note(ignored));
         let result = result.map(|_| ());
@@ -151,23 +284,43 @@ impl Session {
     ) -> SessionResult<Vec<&'static str>> {
         self.allow(Operation::SetAttributes, path)?;
         let mut ignored = self.refuse_or_ignore_mode(path, change)?;
-        if let Some(upload) = self.login.uploads().find(path) {
-            return change_upload(path, &upload, change).map(|()| ignored);
+        if self.login.uploads().has(path) && self.change_unfinished(path, change).await? {
+            return Ok(ignored);
         }
         if let Some(size) = change.size {
             self.allow(Operation::Overwrite, path)?;
             self.vfs().set_length(path, size).await?;
+            self.login.uploads().begin_again(path);
         }
         if let Some(mtime) = change.mtime {
+            // To set the time may make another version of it.
+            let is_own = self.login.own_files().find(path).is_some() && self.is_own_file(path).await;
             let kept = self.vfs().set_mtime(path, mtime).await?;
             if !kept {
                 ignored.push("mtime");
+            }
+            self.login.uploads().begin_again(path);
+            if is_own {
+                self.note_own_file(path, None).await;
             }
         } else if change.size.is_none() {
             // Nothing was done to the store, so nothing has said yet whether the path exists.
             self.vfs().stat(path).await?;
         }
         Ok(ignored)
+    }
+
+    /// Changes the unfinished file of this name: its time is kept at its CLOSE. False when it was closed meanwhile.
+    async fn change_unfinished(&self, path: &LogicalPath, change: &AttributeChange) -> SessionResult<bool> {
+        let mut held = self.login.uploads().hold(&[(path, Scope::Name)]).await;
+        let Some((upload, writer)) = held.newest(path) else { return Ok(false) };
+        if let Some(size) = change.size.filter(|size| *size != writer.size()) {
+            let cut = writer.set_length(size).await;
+            upload.changed(writer);
+            cut?;
+        }
+        change.mtime.inspect(|mtime| upload.set_mtime(*mtime));
+        Ok(true)
     }
 
     pub(super) fn refuse_or_ignore_mode(
@@ -218,14 +371,16 @@ impl Session {
     }
 }
 
-/// Changes what this connection is writing: the time is kept at its CLOSE, the length is a matter of its handle.
-fn change_upload(path: &LogicalPath, upload: &Progress, change: &AttributeChange) -> SessionResult<()> {
-    if change.size.is_some_and(|size| size != upload.attributes().size) {
-        let what = format!("{path}: the file is being written; its length changes through its handle");
-        return Err(SessionError::new(ErrorKind::InvalidRequest, what));
-    }
-    change.mtime.inspect(|mtime| upload.set_mtime(*mtime));
-    Ok(())
+/// What a rename is allowed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RightToRename {
+    Any,
+    /// A file of this connection, which replaces nothing.
+    OwnToFreeName,
+}
+
+fn taken(path: &LogicalPath) -> SessionError {
+    VfsError::new(path, StoreErrorKind::AlreadyExists, "it exists already").into()
 }
 
 /// `ignored: mode, mtime`, when anything was.

@@ -2,70 +2,98 @@
 
 use std::time::Instant;
 
-use tokio::runtime::Handle;
-
-use crate::audit::{Activity, FileOperation, Outcome};
+use crate::audit::{Activity, FileOperation, Outcome, Recorded, Reservation, Unrecorded};
 use crate::path::LogicalPath;
 
 use super::login::OpenTransfer;
 use super::{Session, SessionResult, milliseconds, outcome_of};
 
-/// An operation that has begun and has no event yet. Dropped before [`Pending::record`], it is recorded as cut off: the store may
-/// have been asked, and what became of that is not known. DISCONNECTED waits for it as for an open file.
+/// Makes the event of an operation from its outcome and duration.
+type MakeEvent = Box<dyn FnOnce(Outcome, u64) -> Activity + Send>;
+
+/// An operation that has begun and has no event yet, but room for it. Dropped before [`Pending::record`], it is recorded there and
+/// then as cut off: the store may have been asked, and what became of that is not known. DISCONNECTED waits for it as for an open
+/// file.
 pub(super) struct Pending {
     session: Session,
-    /// Makes the event from its outcome and duration; taken when it is recorded.
-    activity: Option<Box<dyn FnOnce(Outcome, u64) -> Activity + Send>>,
+    /// With the room for it; taken when it is recorded.
+    event: Option<(MakeEvent, Reservation)>,
     started: Instant,
-    open: Option<OpenTransfer>,
+    _open: OpenTransfer,
 }
 
 impl Session {
-    /// An operation on one path begins.
-    pub(super) fn begin(&self, path: &LogicalPath, activity: fn(FileOperation) -> Activity) -> Pending {
+    /// An operation on one path begins, once there is room for its event.
+    ///
+    /// # Errors
+    /// When it cannot be recorded: then it must not be done.
+    pub(super) async fn begin(
+        &self,
+        path: &LogicalPath,
+        activity: fn(FileOperation) -> Activity,
+    ) -> SessionResult<Pending> {
         let (storage_path, logical_path) = (self.vfs().storage_path(path), path.to_string());
-        self.begin_with(move |outcome, duration_ms| {
+        let names = storage_path.as_ref().map_or(0, String::len) + logical_path.len();
+        self.begin_with(names, move |outcome, duration_ms| {
             activity(FileOperation { path: storage_path, logical_path, outcome, duration_ms })
         })
+        .await
     }
 
-    /// An operation begins whose event is made by `activity`.
-    pub(super) fn begin_with(&self, activity: impl FnOnce(Outcome, u64) -> Activity + Send + 'static) -> Pending {
-        Pending {
+    /// An operation begins whose event is made by `activity` and has names of so many bytes.
+    ///
+    /// # Errors
+    /// As [`Session::begin`].
+    pub(super) async fn begin_with(
+        &self,
+        names: usize,
+        activity: impl FnOnce(Outcome, u64) -> Activity + Send + 'static,
+    ) -> SessionResult<Pending> {
+        let started = Instant::now();
+        let room = self.recorder().reserve(names).await?;
+        let activity: MakeEvent = Box::new(activity);
+        Ok(Pending {
             session: self.clone(),
-            activity: Some(Box::new(activity)),
-            started: Instant::now(),
-            open: Some(self.login.count_transfer()),
-        }
+            event: Some((activity, room)),
+            started,
+            _open: self.login.count_transfer(),
+        })
     }
 }
 
 impl Pending {
     /// Records the operation and hands its result on; a result that cannot be recorded is an error.
-    pub(super) async fn record<T>(mut self, result: SessionResult<T>, note: Option<String>) -> SessionResult<T> {
-        if let Some(activity) = self.activity.take() {
-            let activity = activity(outcome_of(&result, note), milliseconds(self.started));
-            self.session.recorder().record(&self.session.origin, activity).await?;
-        }
+    pub(super) async fn record<T>(self, result: SessionResult<T>, note: Option<String>) -> SessionResult<T> {
+        self.fill(outcome_of(&result, note)).await?;
         result
+    }
+
+    /// Records the operation, without waiting. The future says when that is done.
+    pub(super) fn fill(mut self, outcome: Outcome) -> impl Future<Output = Result<(), Unrecorded>> + Send {
+        let recorded = self.take_and_fill(outcome);
+        async move {
+            match recorded {
+                Some(recorded) => recorded.await,
+                None => Ok(()),
+            }
+        }
+    }
+
+    /// Nothing is to be recorded yet.
+    pub(super) fn withdraw(mut self) {
+        self.event = None;
+    }
+
+    fn take_and_fill(&mut self, outcome: Outcome) -> Option<Recorded> {
+        let (activity, room) = self.event.take()?;
+        Some(room.fill(&self.session.origin, &activity(outcome, milliseconds(self.started))))
     }
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        let Some(activity) = self.activity.take() else { return };
         let why = "the connection ended before the store had answered; whether it was done is not known";
-        let activity = activity(Outcome::Failure(why.to_owned()), milliseconds(self.started));
-        let Ok(runtime) = Handle::try_current() else {
-            tracing::error!(?activity, "an operation was dropped outside the runtime; it is not recorded");
-            return;
-        };
-        let (session, open) = (self.session.clone(), self.open.take());
-        runtime.spawn(async move {
-            if let Err(error) = session.recorder().record(&session.origin, activity).await {
-                tracing::error!(%error, "the event of an operation that was cut off was lost");
-            }
-            drop(open);
-        });
+        // Nobody is left to be told.
+        drop(self.take_and_fill(Outcome::Failure(why.to_owned())));
     }
 }

@@ -17,6 +17,7 @@ use super::{Backing, Login, Session};
 /// A logged-in user `demo` with a home on one memory store named `memory`.
 pub(crate) struct Home {
     login: Arc<Login>,
+    again: Box<dyn Fn() -> Arc<Login> + Send + Sync>,
     store: Arc<dyn Store>,
     sink: Arc<MemorySink>,
     _staging: tempfile::TempDir,
@@ -64,8 +65,9 @@ impl Home {
             client: None,
         };
         let backing = Backing { stores: vec![store.clone()], transfers, strict_setstat: false };
-        let login = Login::new(Arc::new(user), origin, &backing, recorder).unwrap();
-        Home { login, store, sink, _staging: staging }
+        let user = Arc::new(user);
+        let again = move || Login::new(user.clone(), origin.clone(), &backing, recorder.clone()).unwrap();
+        Home { login: again(), again: Box::new(again), store, sink, _staging: staging }
     }
 
     /// A folder as the whole store, everything allowed.
@@ -82,6 +84,11 @@ impl Home {
 
     pub(crate) fn session(&self) -> Arc<Session> {
         self.login.session(Protocol::Sftp)
+    }
+
+    /// The same user on another connection.
+    pub(crate) fn session_of_another_connection(&self) -> Arc<Session> {
+        (self.again)().session(Protocol::Sftp)
     }
 
     pub(crate) fn login(&self) -> &Arc<Login> {

@@ -1,6 +1,8 @@
 //! The door over a memory store: what each operation does, what the policy stops, and what is recorded of it.
 #![allow(clippy::unwrap_used)]
 
+mod cut;
+
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -91,7 +93,7 @@ async fn a_dropped_upload_publishes_nothing_and_is_a_partial_close() {
 async fn what_the_policy_forbids_is_recorded_and_not_done() {
     let home = Home::new(&[("/in", "in", Permissions::WRITE_ONLY), ("/out", "out", Permissions::READ_ONLY)]).await;
     let session = home.session();
-    put(&session, "/in/a", b"1").await.unwrap();
+    put(&home.session_of_another_connection(), "/in/a", b"1").await.unwrap();
     let again = put(&session, "/in/a", b"2").await.unwrap_err();
     assert_eq!(again.kind, ErrorKind::Denied);
     assert_eq!(get(&session, "/in/a").await.unwrap_err().kind, ErrorKind::Denied);
@@ -200,6 +202,55 @@ async fn what_cannot_be_recorded_is_not_done() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     panic!("the trail did not recover");
+}
+
+#[tokio::test]
+async fn an_upload_whose_end_cannot_be_recorded_is_not_published() {
+    let home = Home::new(&[("/", "", Permissions::READ_WRITE)]).await;
+    let session = home.session();
+    put(&session, "/a", b"old").await.unwrap();
+    let mut transfer = session.open(&path("/a"), PUT, &NOTHING).await.unwrap();
+    transfer.write_at(0, Bytes::from_static(b"newer")).await.unwrap();
+    home.sink().fail("no space");
+    // Somebody finds out.
+    assert_eq!(session.make_directory(&path("/d"), &NOTHING).await.unwrap_err().kind, ErrorKind::Unrecorded);
+    assert_eq!(transfer.close().await.unwrap_err().kind, ErrorKind::Unrecorded);
+    assert_eq!(home.store().stat(&crate::stores::Key::parse("a").unwrap()).await.unwrap().size, 3, "it is as it was");
+    home.sink().recover();
+    let ends = home.sink().wait_for("ERROR", 1, Duration::from_secs(10)).await;
+    assert_eq!((ends.len(), &ends[0]["operation"]), (1, &"CLOSE".into()), "{ends:?}");
+    assert!(ends[0]["message"].as_str().unwrap().ends_with("no space; nothing was published"), "{}", ends[0]);
+    assert!(home.login().transfers_ended_within(Duration::from_secs(5)).await);
+    assert_eq!(names(&home.events()), ["OPEN", "CLOSE", "OPEN", "MKDIR", "ERROR"]);
+}
+
+#[tokio::test]
+async fn a_close_that_fails_is_an_error_and_no_close() {
+    let home = Home::new(&[("/", "", Permissions::READ_WRITE)]).await;
+    let session = home.session();
+    let exclusive = OpenMode { exclusive: true, ..PUT };
+    let mut transfer = session.open(&path("/a"), exclusive, &NOTHING).await.unwrap();
+    transfer.write_at(0, Bytes::from_static(b"late")).await.unwrap();
+    put(&session, "/a", b"first").await.unwrap();
+    assert_eq!(transfer.close().await.unwrap_err().kind, ErrorKind::Store(StoreErrorKind::AlreadyExists));
+    let events = home.events();
+    assert_eq!(names(&events), ["OPEN", "OPEN", "CLOSE", "ERROR"]);
+    let text = |name: &str| events[3][name].as_str().unwrap();
+    let seen = ["operation", "path", "logical-path", "bytes-in", "status"].map(text);
+    assert_eq!(seen, ["CLOSE", "/memory/a", "/a", "4", "failure"]);
+    assert!(text("message").contains("it exists already") && events[3].get("sha256").is_none(), "{}", events[3]);
+    assert_eq!(home.login().totals().files_in.load(std::sync::atomic::Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn an_open_that_cannot_be_recorded_has_an_end_all_the_same() {
+    let home = Home::new(&[("/", "", Permissions::READ_WRITE)]).await;
+    let session = home.session();
+    home.sink().fail("no space");
+    assert_eq!(put(&session, "/a", b"1").await.unwrap_err().kind, ErrorKind::Unrecorded);
+    home.sink().recover();
+    home.sink().wait_for("PARTIAL_CLOSE", 1, Duration::from_secs(10)).await;
+    assert_eq!(names(&home.events()), ["OPEN", "PARTIAL_CLOSE"]);
 }
 
 #[tokio::test]

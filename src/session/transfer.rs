@@ -2,20 +2,26 @@
 
 mod account;
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
+use tokio::sync::OwnedMutexGuard;
 
-use crate::audit::{Activity, TransferStart};
+use crate::audit::{Activity, Outcome, TransferStart};
 use crate::path::LogicalPath;
 use crate::policy::Operation;
 use crate::stores::{Existing, Kind, StoreErrorKind};
-use crate::vfs::{self, Reader, WholeFile, WriteMode, Writer};
+use crate::vfs::{self, Committed, Reader, VfsError, WholeFile, WriteMode, Writer};
 
 use super::operations::ignored_note;
-use super::{AttributeChange, Attributes, ErrorKind, Session, SessionError, SessionResult, milliseconds, outcome_of};
+use super::pending::Pending;
+use super::uploads::{Scope, Upload, UploadName};
+use super::{AttributeChange, Attributes, ErrorKind, Session, SessionError, SessionResult, outcome_of};
 use account::Account;
+
+/// Of an upload whose publication by another handle failed.
+const NOT_STORED: &str = "could not be stored when another handle of it was closed";
 
 /// How a client opens a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,6 +41,11 @@ pub struct OpenMode {
 }
 
 impl OpenMode {
+    /// How a file is opened again for handles that outlive its publication.
+    fn again(self) -> WriteMode {
+        WriteMode { truncate: false, existing: Existing::Replace, must_exist: true, read: self.read }
+    }
+
     /// As Transfer Family's `mode` field: `READ`, `CREATE|TRUNCATE|WRITE`.
     fn name(self) -> String {
         let flags = [
@@ -55,14 +66,14 @@ impl OpenMode {
 pub struct Transfer {
     file: Option<File>,
     account: Account,
-    /// CLOSE has begun and is not on record yet.
-    is_closing: bool,
 }
 
 #[derive(Debug)]
 enum File {
     Read(Box<Reader>),
-    Write(Box<Writer>),
+    Write(Upload),
+    /// A file that another handle of the connection writes, opened for reading.
+    Unfinished(Upload),
 }
 
 /// All of an open file, for a copy that its store makes.
@@ -87,50 +98,71 @@ impl Session {
     ) -> SessionResult<Transfer> {
         let _busy = self.login.busy();
         let started = Instant::now();
-        self.recorder().ready()?;
-        let mut opened = self.open_file(path, mode).await;
+        // Before room for the event is taken: a CLOSE needs some, too.
+        self.login.uploads().settle(path, Scope::Name).await;
+        let pending = self.begin_open(path, mode).await?;
+        let opened = self.open_file(path, mode, attributes.mtime).await;
         let ignored = if mode.write { attributes.unkept() } else { Vec::new() };
-        if let (Ok(File::Write(writer)), Some(mtime)) = (&mut opened, attributes.mtime) {
-            writer.set_mtime(mtime);
-        }
-        let activity = Activity::Open(TransferStart {
-            path: self.vfs().storage_path(path),
-            logical_path: path.to_string(),
-            mode: mode.name(),
-            write: mode.write,
-            outcome: outcome_of(&opened, ignored_note(&ignored)),
-            duration_ms: milliseconds(started),
-        });
+        let recorded = pending.fill(outcome_of(&opened, ignored_note(&ignored)));
+        // From here on there is an end to record, whatever happens.
+        let opened = opened.map(|file| Transfer { file: Some(file), account: Account::new(self, path, mode, started) });
         // Not recorded: the file that was opened is dropped, and with it whatever it left in the store.
-        self.recorder().record(&self.origin, activity).await?;
-        let (file, account) = (opened?, Account::new(self, path, mode, started));
-        if let File::Write(writer) = &file {
-            account.progress.set_size(writer.size());
-            attributes.mtime.inspect(|mtime| account.progress.set_mtime(*mtime));
-            self.login.uploads().begin(path, &account.progress);
-        }
-        Ok(Transfer { file: Some(file), account, is_closing: false })
+        recorded.await?;
+        opened
     }
 
-    async fn open_file(&self, path: &LogicalPath, mode: OpenMode) -> SessionResult<File> {
-        match (mode.read, mode.write) {
-            (true, false) => {
-                self.allow(Operation::Read, path)?;
-                Ok(File::Read(Box::new(self.vfs().open_read(path).await?)))
-            }
-            (read, true) => {
-                if read {
-                    self.allow(Operation::Read, path)?;
-                }
-                let write = self.write_mode(path, mode)?;
-                let writer = self.vfs().open_write(path, write).await.map_err(|error| refusal(error, write, mode))?;
-                Ok(File::Write(Box::new(writer)))
-            }
-            (false, false) => Err(SessionError::new(
-                ErrorKind::InvalidRequest,
-                format!("{path}: a file is opened to read, to write, or both"),
-            )),
+    async fn begin_open(&self, path: &LogicalPath, mode: OpenMode) -> SessionResult<Pending> {
+        let (storage_path, logical_path) = (self.vfs().storage_path(path), path.to_string());
+        let names = storage_path.as_ref().map_or(0, String::len) + logical_path.len();
+        self.begin_with(names, move |outcome, duration_ms| {
+            let (mode, write) = (mode.name(), mode.write);
+            Activity::Open(TransferStart { path: storage_path, logical_path, mode, write, outcome, duration_ms })
+        })
+        .await
+    }
+
+    async fn open_file(&self, path: &LogicalPath, mode: OpenMode, mtime: Option<SystemTime>) -> SessionResult<File> {
+        if !mode.read && !mode.write {
+            let message = format!("{path}: a file is opened to read, to write, or both");
+            return Err(SessionError::new(ErrorKind::InvalidRequest, message));
         }
+        if mode.read {
+            self.allow(Operation::Read, path)?;
+        }
+        if mode.write {
+            return self.open_upload(path, mode, mtime).await.map(File::Write);
+        }
+        match self.login.uploads().join(path) {
+            Some(upload) => Ok(File::Unfinished(upload)),
+            None => Ok(File::Read(Box::new(self.vfs().open_read(path).await?))),
+        }
+    }
+
+    async fn open_upload(
+        &self,
+        path: &LogicalPath,
+        mode: OpenMode,
+        mtime: Option<SystemTime>,
+    ) -> SessionResult<Upload> {
+        let write = self.write_mode(path, mode)?;
+        let uploads = self.login.uploads();
+        let unfinished = uploads.has(path);
+        if unfinished && write.existing == Existing::Refuse {
+            let taken = VfsError::new(path, StoreErrorKind::AlreadyExists, "it is being written");
+            return Err(refusal(taken, write, mode));
+        }
+        if !write.truncate
+            && let Some(upload) = uploads.join(path)
+        {
+            mtime.inspect(|mtime| upload.set_mtime(*mtime));
+            return Ok(upload);
+        }
+        let write = WriteMode { must_exist: write.must_exist && !unfinished, ..write };
+        let mut writer = self.vfs().open_write(path, write).await.map_err(|error| refusal(error, write, mode))?;
+        mtime.inspect(|mtime| writer.set_mtime(*mtime));
+        let upload = uploads.begin(path, write.existing, writer);
+        mtime.inspect(|mtime| upload.set_mtime(*mtime));
+        Ok(upload)
     }
 
     /// What the policy leaves of the client's wish: without `overwrite` an existing file is refused, without `write` a new
@@ -169,6 +201,14 @@ impl Transfer {
         &self.account.path
     }
 
+    /// The name of an upload, which may change; `None` of a file that is only read.
+    pub fn upload_name(&self) -> Option<UploadName> {
+        match &self.file {
+            Some(File::Write(upload)) => Some(upload.name()),
+            Some(File::Read(_) | File::Unfinished(_)) | None => None,
+        }
+    }
+
     /// Whether it is open for reading.
     pub fn may_read(&self) -> bool {
         self.account.mode.read
@@ -183,7 +223,7 @@ impl Transfer {
     pub fn attributes(&self) -> Attributes {
         let found = match &self.file {
             Some(File::Read(reader)) => reader.attributes().clone(),
-            Some(File::Write(_)) => self.account.progress.attributes(),
+            Some(File::Write(upload) | File::Unfinished(upload)) => upload.attributes(),
             None => vfs::Attributes { kind: Kind::File, size: 0, mtime: None },
         };
         Attributes::shown(self.account.session.rules(), &self.account.path, found)
@@ -214,15 +254,19 @@ impl Transfer {
     ///
     /// # Errors
     /// When the store failed before, or the file is not open for writing.
-    pub fn become_copy(&mut self, source: &Whole) -> SessionResult<bool> {
-        let Some(File::Write(writer)) = &mut self.file else {
-            return Err(self.account.wrong("is not open for writing"));
-        };
+    pub async fn become_copy(&mut self, source: &Whole) -> SessionResult<bool> {
+        let mut content = self.writable(true).await?;
+        let Some(File::Write(upload)) = &self.file else { return Ok(false) };
+        if upload.is_discarded() {
+            return Ok(true);
+        }
+        let writer = content.as_mut().ok_or_else(|| self.account.wrong(NOT_STORED))?;
         let appends = self.account.mode.append && writer.size() > 0;
-        if appends || !writer.become_copy(&source.file)? {
+        let is_copy = !appends && writer.become_copy(&source.file)?;
+        upload.follow(writer);
+        if !is_copy {
             return Ok(false);
         }
-        self.account.progress.set_size(writer.size());
         self.account.count_in(source.size);
         self.account.copied_from = Some(source.path.clone());
         Ok(true)
@@ -241,9 +285,36 @@ impl Transfer {
         let _busy = self.account.session.login.busy();
         match &mut self.file {
             Some(File::Read(reader)) => Ok(reader.read_at(offset, length).await?),
-            Some(File::Write(writer)) if self.account.mode.read => Ok(writer.read_at(offset, length).await?),
+            Some(File::Write(_)) if self.account.mode.read => {
+                let mut content = self.writable(false).await?;
+                let writer = content.as_mut().ok_or_else(|| self.account.wrong(NOT_STORED))?;
+                Ok(writer.read_back(offset, length).await?)
+            }
+            Some(File::Unfinished(upload)) => {
+                let mut content = upload.lock().await;
+                let writer = content.as_mut().ok_or_else(|| self.account.wrong(NOT_STORED))?;
+                Ok(writer.read_back(offset, length).await?)
+            }
             _ => Err(self.account.wrong("is not open for reading")),
         }
+    }
+
+    /// What the file holds, for one call. A handle that has changed nothing yet follows its name first: to the upload of another
+    /// handle, or to what was published since.
+    async fn writable(&mut self, changes: bool) -> SessionResult<OwnedMutexGuard<Option<Writer>>> {
+        let Some(File::Write(upload)) = &mut self.file else {
+            return Err(self.account.wrong("is not open for writing"));
+        };
+        if let Some(other) = upload.other(changes) {
+            *upload = other;
+        }
+        let mut content = upload.lock().await;
+        if upload.was_stale() && content.as_ref().is_some_and(|writer| !writer.has_content()) {
+            let place = upload.place();
+            let place = place.as_ref().map_or(&self.account.path, |place| &place.path);
+            *content = Some(self.account.session.vfs().open_write(place, self.account.mode.again()).await?);
+        }
+        Ok(content)
     }
 
     /// Writes `data` at `offset` (at the end, when it was opened to append).
@@ -252,14 +323,17 @@ impl Transfer {
     /// When the store fails, or the file is not open for writing.
     pub async fn write_at(&mut self, offset: u64, data: Bytes) -> SessionResult<()> {
         let _busy = self.account.session.login.busy();
-        let Some(File::Write(writer)) = &mut self.file else {
-            return Err(self.account.wrong("is not open for writing"));
-        };
-        let offset = if self.account.mode.append { writer.size() } else { offset };
-        self.account.digest(offset, &data);
+        let mut content = self.writable(true).await?;
+        let Some(File::Write(upload)) = &self.file else { return Ok(()) };
         let length = data.len() as u64;
-        writer.write_at(offset, data).await?;
-        self.account.progress.set_size(writer.size());
+        if !upload.is_discarded() {
+            let writer = content.as_mut().ok_or_else(|| self.account.wrong(NOT_STORED))?;
+            let offset = if self.account.mode.append { writer.size() } else { offset };
+            self.account.digest(offset, &data);
+            let written = writer.write_at(offset, data).await;
+            upload.follow(writer);
+            written?;
+        }
         self.account.count_in(length);
         Ok(())
     }
@@ -270,60 +344,65 @@ impl Transfer {
     /// As [`Session::set_attributes`].
     pub async fn set_attributes(&mut self, change: &AttributeChange) -> SessionResult<()> {
         let session = self.account.session.clone();
-        let Some(File::Write(writer)) = &mut self.file else {
+        if !matches!(self.file, Some(File::Write(_))) {
             return session.set_attributes(&self.account.path, change).await;
-        };
+        }
         let _busy = session.login.busy();
-        let started = Instant::now();
-        session.recorder().ready()?;
-        let result = match session.refuse_or_ignore_mode(&self.account.path, change) {
-            Ok(ignored) => {
-                if let Some(mtime) = change.mtime {
-                    writer.set_mtime(mtime);
-                    self.account.progress.set_mtime(mtime);
-                }
-                match change.size {
-                    Some(size) if size != writer.size() => {
-                        self.account.cut_digest(size);
-                        let cut = writer.set_length(size).await;
-                        self.account.progress.set_size(writer.size());
-                        cut.map(|()| ignored).map_err(SessionError::from)
-                    }
-                    _ => Ok(ignored),
-                }
-            }
-            Err(error) => Err(error),
-        };
+        let pending = session.begin(&self.account.path, Activity::Setstat).await?;
+        let result = self.change_upload(change).await;
         let note = result.as_ref().ok().and_then(|ignored| ignored_note(ignored));
         let result = result.map(|_| ());
-        session.recorded(&self.account.path, started, result, note, Activity::Setstat).await
+        pending.record(result, note).await
     }
 
-    /// Ends the transfer: an upload is published. Records CLOSE. When this returns `Ok`, the store has the object and the
-    /// event is recorded.
+    /// The names of what was ignored.
+    async fn change_upload(&mut self, change: &AttributeChange) -> SessionResult<Vec<&'static str>> {
+        let ignored = self.account.session.refuse_or_ignore_mode(&self.account.path, change)?;
+        let resizes = change.size.is_some_and(|size| size != self.attributes().size);
+        let mut content = self.writable(resizes).await?;
+        let Some(File::Write(upload)) = &self.file else { return Ok(ignored) };
+        if upload.is_discarded() {
+            return Ok(ignored);
+        }
+        let writer = content.as_mut().ok_or_else(|| self.account.wrong(NOT_STORED))?;
+        if let Some(mtime) = change.mtime {
+            writer.set_mtime(mtime);
+            upload.set_mtime(mtime);
+        }
+        if let Some(size) = change.size.filter(|size| *size != writer.size()) {
+            self.account.cut_digest(size);
+            let cut = writer.set_length(size).await;
+            upload.follow(writer);
+            cut?;
+        }
+        Ok(ignored)
+    }
+
+    /// Ends the transfer: an upload is published. Records CLOSE, or ERROR when it could not be published. When this returns
+    /// `Ok`, the store has the object and the event is recorded.
     ///
     /// # Errors
-    /// What the store says to the publication, or that the end cannot be recorded.
+    /// What the store says to the publication, or that the end cannot be recorded; when that is known before, nothing is
+    /// published.
     pub async fn close(mut self) -> SessionResult<()> {
         let session = self.account.session.clone();
         let _busy = session.login.busy();
-        self.is_closing = self.file.is_some();
+        if self.is_upload()
+            && let Err(unrecorded) = self.account.reserve().await
+        {
+            return Err(self.refuse_to_publish(unrecorded.into()));
+        }
         let (result, etag) = match self.file.take() {
-            Some(File::Write(mut writer)) => {
-                if let Some(mtime) = self.account.progress.wanted_mtime() {
-                    writer.set_mtime(mtime);
+            Some(File::Write(upload)) => match self.publish(&upload).await {
+                Ok(Some(committed)) => (Ok(self.account.note(&committed)), committed.etag),
+                Ok(None) => {
+                    self.account.removed().await?;
+                    return Ok(());
                 }
-                match writer.commit().await {
-                    Ok(committed) => {
-                        if self.account.digest.as_ref().is_some_and(|digest| digest.length != committed.size) {
-                            self.account.digest = None;
-                        }
-                        (Ok(self.account.note(&committed)), committed.etag)
-                    }
-                    Err(error) => (Err(refusal_at_commit(self.account.placed(error), self.account.mode)), None),
-                }
-            }
+                Err(error) => (Err(error), None),
+            },
             Some(File::Read(reader)) => (Ok(None), reader.etag().map(str::to_owned)),
+            Some(File::Unfinished(_)) => (Ok(None), None),
             None => return Ok(()),
         };
         let outcome = match &result {
@@ -333,10 +412,50 @@ impl Transfer {
         if result.is_ok() {
             self.account.count_file();
         }
-        let end = self.account.end(outcome, etag, true);
-        self.is_closing = false;
-        session.recorder().record(&session.origin, Activity::Close(end)).await?;
+        self.account.closed(outcome, etag).await?;
         result.map(|_| ())
+    }
+
+    /// Publishes what was written; `None` when the file was removed meanwhile.
+    async fn publish(&mut self, upload: &Upload) -> SessionResult<Option<Committed>> {
+        upload.begin_closing();
+        let mut content = upload.lock().await;
+        let Some(place) = upload.place().filter(|place| !place.is_discarded) else { return Ok(None) };
+        self.account.path = place.path.clone();
+        let mut writer = content.take().ok_or_else(|| self.account.wrong(NOT_STORED))?;
+        if let Some(mtime) = upload.wanted_mtime() {
+            writer.set_mtime(mtime);
+        }
+        let has_content = writer.has_content();
+        self.account.publishing();
+        let committed =
+            writer.commit().await.map_err(|error| refusal_at_commit(self.account.placed(error), self.account.mode));
+        let committed = match committed {
+            Ok(committed) => committed,
+            Err(error) => {
+                upload.end_closing();
+                return Err(error);
+            }
+        };
+        self.account.judge_digest(&committed, upload.is_shared());
+        if has_content {
+            upload.published();
+            self.account.session.note_own_file(&place.path, committed.etag.as_deref()).await;
+        }
+        if upload.has_others() {
+            // They go on with what is published now.
+            let again = self.account.session.vfs().open_write(&place.path, self.account.mode.again()).await;
+            *content = again.inspect(|writer| upload.start_again(writer)).ok();
+        }
+        upload.end_closing();
+        Ok(Some(committed))
+    }
+
+    /// Gives an upload up at its CLOSE. The event waits for the trail; the client does not.
+    fn refuse_to_publish(&mut self, error: SessionError) -> SessionError {
+        self.file = None;
+        drop(self.account.closed(Outcome::Failure(format!("{}; nothing was published", error.chain())), None));
+        error
     }
 
     /// Ends a transfer that the client declared incomplete (SCP's sender reported an error): as dropping it, but waits.
@@ -349,21 +468,19 @@ impl Transfer {
 
 impl Drop for Transfer {
     fn drop(&mut self) {
-        let file = self.file.take();
-        if file.is_none() && !self.is_closing {
-            return;
-        }
-        let Ok(runtime) = Handle::try_current() else {
-            tracing::error!(path = %self.account.path, "a transfer was dropped outside the runtime; its end is not recorded");
-            return;
-        };
-        let mut account = self.account.detached();
-        runtime.spawn(async move {
-            match file {
-                Some(file) => account.cut_off(file, "the connection ended with the file open").await,
-                None => account.cut_off_in_close().await,
+        let why = "the connection ended with the file open";
+        match self.file.take() {
+            // The account records its end by itself.
+            None => {}
+            Some(File::Read(reader)) => drop(self.account.cut_off_reading(&reader, why)),
+            Some(File::Unfinished(_)) => drop(self.account.cut_off_now(why)),
+            Some(file @ File::Write(_)) => {
+                // Without a runtime the process is ending; then the account records it.
+                let Ok(runtime) = Handle::try_current() else { return };
+                let mut account = self.account.detached();
+                runtime.spawn(async move { account.cut_off(file, why).await });
             }
-        });
+        }
     }
 }
 

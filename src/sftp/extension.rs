@@ -116,8 +116,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn limits_are_those_of_openssh() {
-        let golden: Vec<u8> = [262_144u64, 261_120, 261_120, 256].iter().flat_map(|n| n.to_be_bytes()).collect();
+    fn limits_are_those_of_openssh_with_more_handles() {
+        let golden: Vec<u8> = [262_144u64, 261_120, 261_120, 4_096].iter().flat_map(|n| n.to_be_bytes()).collect();
         assert_eq!(limits_reply(), golden);
     }
 

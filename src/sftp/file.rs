@@ -173,7 +173,7 @@ impl File {
         loop {
             match from.recv().await {
                 Some(Piece::Whole(whole, taken)) => {
-                    let is_taken = offset == 0 && self.transfer.become_copy(&whole)?;
+                    let is_taken = offset == 0 && self.transfer.become_copy(&whole).await?;
                     let _ = taken.send(is_taken);
                 }
                 Some(Piece::Data(data)) => {

@@ -10,7 +10,7 @@ use super::outbox::{Hold, Outbox};
 use super::queue::HandleQueue;
 use super::request::HandleId;
 use crate::path::LogicalPath;
-use crate::session::{Kind, Session};
+use crate::session::{Kind, Session, UploadName};
 
 /// What the tasks of one channel share.
 #[derive(Debug)]
@@ -29,10 +29,18 @@ pub(super) struct Channel {
 #[derive(Debug)]
 pub(super) struct Handle {
     pub(super) kind: Kind,
-    /// Whether its CLOSE publishes a file.
-    pub(super) is_upload: bool,
+    /// Set when its CLOSE publishes a file.
+    pub(super) upload: Option<UploadName>,
+    /// What was opened.
     pub(super) path: LogicalPath,
     pub(super) queue: HandleQueue,
+}
+
+impl Handle {
+    /// The name under which its CLOSE publishes a file.
+    pub(super) fn upload_path(&self) -> Option<LogicalPath> {
+        self.upload.as_ref().and_then(UploadName::path)
+    }
 }
 
 /// The open handles.
@@ -63,8 +71,8 @@ impl Handles {
     }
 
     /// Adds an open handle under a number that no other handle of the channel has had.
-    pub(super) fn add(&self, kind: Kind, path: LogicalPath, is_upload: bool) -> (HandleId, Arc<Handle>) {
-        let handle = Arc::new(Handle { kind, is_upload, path, queue: HandleQueue::default() });
+    pub(super) fn add(&self, kind: Kind, path: LogicalPath, upload: Option<UploadName>) -> (HandleId, Arc<Handle>) {
+        let handle = Arc::new(Handle { kind, upload, path, queue: HandleQueue::default() });
         let mut table = self.table();
         table.given += 1;
         let id = HandleId::new(table.given);
@@ -80,7 +88,7 @@ impl Handles {
     /// What is being written under this name.
     pub(super) fn uploads_of(&self, path: &LogicalPath) -> Vec<Arc<Handle>> {
         let table = self.table();
-        table.open.values().filter(|handle| handle.is_upload && handle.path == *path).cloned().collect()
+        table.open.values().filter(|handle| handle.upload_path().is_some_and(|own| own == *path)).cloned().collect()
     }
 
     /// Takes the handle out: its CLOSE has come, and nothing after it reaches the handle.

@@ -32,8 +32,9 @@ pub(super) const BACKLOG: usize = 16 * 1024 * 1024;
 /// What one request takes from [`BACKLOG`], besides the names that it holds: 65,536 of them fill it.
 pub(super) const REQUEST_COST: usize = 256;
 
-/// The most files and directories that are open at once, those included whose CLOSE is under way.
-pub(super) const MAX_HANDLES: usize = 256;
+/// The most files and directories that are open at once, those included whose CLOSE is under way. Some clients leave a handle open
+/// for each question that they ask (phpseclib's `is_writable`).
+pub(super) const MAX_HANDLES: usize = 4_096;
 
 /// The most requests on paths that run at once.
 pub(super) const MAX_PATH_REQUESTS: usize = 64;

@@ -108,13 +108,13 @@ impl Opened {
         let Opened { path, room, what } = self;
         match what {
             OpenedWhat::File(transfer) => {
-                let (number, handle) = channel.handles.add(Kind::File, path, transfer.is_upload());
+                let (number, handle) = channel.handles.add(Kind::File, path, transfer.upload_name());
                 let file = File { channel: Arc::clone(channel), handle, transfer, room, is_incomplete: false };
                 handles.spawn(file.serve());
                 number
             }
             OpenedWhat::Directory(directory) => {
-                let (number, handle) = channel.handles.add(Kind::Directory, path, false);
+                let (number, handle) = channel.handles.add(Kind::Directory, path, None);
                 handles.spawn(Listing::new(Arc::clone(channel), handle, directory, room).serve());
                 number
             }

@@ -3,7 +3,6 @@
 //! It never waits on anything that needs the client to read: the connection does not take the client's window adjustments while
 //! this channel does not take its data. It waits only until the store has accepted WRITE data.
 
-use std::borrow::Cow;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -97,7 +96,7 @@ impl Reader {
                 Err(FrameError::Empty) => return Err("an empty packet"),
                 Err(FrameError::TooLong { id }) => {
                     if let Some(id) = id.filter(|_| self.is_initialised) {
-                        self.refuse(id, StatusCode::BadMessage, Cow::Borrowed("the packet is too long"))?;
+                        self.refuse(id, StatusCode::BadMessage, "the packet is too long")?;
                     }
                     return Err("a packet that is too long");
                 }
@@ -120,9 +119,7 @@ impl Reader {
             Err(DecodeError::Flawed { id, kind, flaw }) => {
                 self.count(kind);
                 return match flaw {
-                    Flaw::Malformed => {
-                        self.refuse(id, StatusCode::BadMessage, Cow::Borrowed("the packet is malformed"))
-                    }
+                    Flaw::Malformed => self.refuse(id, StatusCode::BadMessage, "the packet is malformed"),
                     Flaw::Name(error) => self.reply(Reply::error(id, SessionError::from(error))),
                 };
             }
@@ -163,8 +160,8 @@ impl Reader {
         Ok(())
     }
 
-    fn refuse(&self, id: u32, code: StatusCode, message: Cow<'static, str>) -> Result<(), Broken> {
-        self.reply(Reply::Status { id, code, message })
+    fn refuse(&self, id: u32, code: StatusCode, message: &'static str) -> Result<(), Broken> {
+        self.reply(Reply::failure(id, code, message))
     }
 
     fn count(&self, kind: RequestKind) {
@@ -179,7 +176,7 @@ impl Reader {
             _ => self.channel.handles.get(number),
         };
         let Some(handle) = handle else {
-            return self.refuse(id, StatusCode::Failure, Cow::Borrowed(UNKNOWN_HANDLE));
+            return self.refuse(id, StatusCode::Failure, UNKNOWN_HANDLE);
         };
         let queue = &handle.queue;
         let work = match call {
@@ -206,9 +203,13 @@ impl Reader {
         Ok(())
     }
 
-    /// A STAT is to show what the WRITEs before it make of the file: sshfs asks for the size in this way while it writes.
+    /// A STAT is to show what the WRITEs before it make of the file: sshfs asks for the size in this way while it writes. A SETSTAT is to
+    /// cut what they have written.
     fn marks_for(&self, id: u32, call: &PathCall) -> Result<Vec<Mark>, Broken> {
-        let PathCall::Stat(path) = call else { return Ok(Vec::new()) };
+        let (PathCall::Stat(path) | PathCall::SetStat(path, _)) = call else { return Ok(Vec::new()) };
+        if !self.channel.whole.has_open_for_writing(path) {
+            return Ok(Vec::new());
+        }
         let mark = |handle: Arc<Handle>| {
             let (marker, mark) = oneshot::channel();
             handle.queue.push(id, self.hold(REQUEST_COST)?, Work::Mark(marker));
@@ -218,12 +219,13 @@ impl Reader {
     }
 
     /// Requests on paths that come after the CLOSE of an upload are to see the file.
+    /// Those that were before it and wait for it learn that it has come.
     fn announce_close(&self, handle: &Handle) -> Option<Closing> {
-        if !handle.is_upload {
-            return None;
-        }
+        let upload = handle.upload.as_ref()?;
+        upload.announce_close();
         let (closing, closed) = oneshot::channel();
-        let _ = self.paths.send(PathWork::Closing { path: handle.path.clone(), closed });
+        let path = upload.path().unwrap_or_else(|| handle.path.clone());
+        let _ = self.paths.send(PathWork::Closing { path, closed });
         Some(closing)
     }
 
@@ -244,11 +246,11 @@ impl Reader {
     fn copy_data(&self, id: u32, copy: CopyData) -> Result<(), Broken> {
         let (from, to) = (self.channel.handles.get(copy.from), self.channel.handles.get(copy.to));
         let (Some(from), Some(to)) = (from, to) else {
-            return self.refuse(id, StatusCode::Failure, Cow::Borrowed(UNKNOWN_HANDLE));
+            return self.refuse(id, StatusCode::Failure, UNKNOWN_HANDLE);
         };
         let message = "copy-data needs two different files";
         if from.kind != Kind::File || to.kind != Kind::File {
-            return self.refuse(id, StatusCode::Failure, Cow::Borrowed(message));
+            return self.refuse(id, StatusCode::Failure, message);
         }
         let (sender, receiver) = mpsc::channel(1);
         let (out_hold, in_hold) = (self.hold(REQUEST_COST)?, self.hold(REQUEST_COST)?);

@@ -76,17 +76,18 @@ impl Reply {
 
     /// A failure that this module found.
     pub(super) fn failure(id: u32, code: StatusCode, message: &'static str) -> Reply {
-        Reply::Status { id, code, message: Cow::Borrowed(message) }
+        Reply::Status { id, code, message: Cow::Owned(status::sentence(code, message)) }
     }
 
     /// A failure that the session reports.
     pub(super) fn error(id: u32, error: SessionError) -> Reply {
-        let mut message = error.message;
+        let code = status::code(error.kind);
+        let mut message = status::sentence(code, &error.message);
         if message.len() > MAX_MESSAGE {
             message.truncate(message.floor_char_boundary(MAX_MESSAGE - '…'.len_utf8()));
             message.push('…');
         }
-        Reply::Status { id, code: status::code(error.kind), message: Cow::Owned(message) }
+        Reply::Status { id, code, message: Cow::Owned(message) }
     }
 
     /// Success, or the session's error.

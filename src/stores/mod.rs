@@ -218,6 +218,9 @@ pub trait FileUpload: Send + Sync {
     /// Cuts or extends (with zeros).
     async fn set_length(&mut self, length: u64) -> StoreResult<()>;
 
+    /// It is to be published under another name of the same store.
+    async fn move_to(&mut self, key: &Key, existing: Existing) -> StoreResult<()>;
+
     /// Makes it durable as far as the operator asked (`fsync`), then publishes it in one step. `mtime` is the time to keep.
     async fn complete(&mut self, mtime: Option<SystemTime>) -> StoreResult<Written>;
 
@@ -265,6 +268,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`StoreErrorKind::NotFound`] only where the store reports it without another request.
     async fn delete(&self, key: &Key) -> StoreResult<()>;
+
+    /// Whether a directory lasts when the last file in it is gone.
+    fn keeps_directories(&self) -> bool {
+        false
+    }
 
     /// Makes a directory that lasts while it is empty. The caller has looked whether the name is taken.
     async fn make_directory(&self, key: &Key) -> StoreResult<()>;

@@ -45,7 +45,10 @@ impl Vfs {
         let (next, changed) = match self.mounts.find(path)? {
             Place::Virtual => (Next::Nothing, None),
             Place::Stored(spot) => {
-                let page = first_page(&spot).await.map_err(VfsError::at(path))?;
+                let page = match first_page(&spot).await {
+                    Err(error) if error.kind == StoreErrorKind::NotFound && self.emptied.has(path) => Page::default(),
+                    page => page.map_err(VfsError::at(path))?,
+                };
                 let changed = page.changed;
                 (Next::Here(spot, page), changed)
             }

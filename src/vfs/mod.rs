@@ -3,6 +3,7 @@
 //! It knows no users and no policy.
 
 mod budget;
+mod emptied;
 mod error;
 mod listing;
 mod mounts;
@@ -24,6 +25,7 @@ use std::time::SystemTime;
 use crate::path::LogicalPath;
 use crate::stores::{Existing, Key, Kind, Stat, Store};
 
+use emptied::Emptied;
 use mounts::Mounts;
 
 pub use error::{VfsError, VfsResult};
@@ -125,16 +127,28 @@ impl From<&Stat> for Attributes {
     }
 }
 
-/// The file tree of one user's home.
+/// What tells one version of a file from another, as far as its store does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version(Stat);
+
+impl Version {
+    /// Whether it has this entity tag.
+    pub fn is(&self, etag: &str) -> bool {
+        self.0.etag.as_deref() == Some(etag)
+    }
+}
+
+/// The file tree of one user's home, as one connection sees it.
 #[derive(Debug)]
 pub struct Vfs {
     mounts: Mounts,
     transfers: Arc<Transfers>,
+    emptied: Emptied,
 }
 
 impl Vfs {
     /// A tree of these mounts. Paths that lead to a mount exist as directories.
     pub fn new(mounts: Vec<Mount>, transfers: Arc<Transfers>) -> Self {
-        Vfs { mounts: Mounts::new(mounts), transfers }
+        Vfs { mounts: Mounts::new(mounts), transfers, emptied: Emptied::default() }
     }
 }

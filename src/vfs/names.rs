@@ -1,12 +1,13 @@
 //! Single names: attributes, directories, removal, times, lengths.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::path::LogicalPath;
 use crate::stores::{Capacity, Existing, Kind, Stat, StoreErrorKind};
 
 use super::mounts::{Place, Spot};
-use super::{Attributes, Vfs, VfsError, VfsResult, WriteMode};
+use super::{Attributes, Version, Vfs, VfsError, VfsResult, WriteMode};
 
 impl Vfs {
     /// The path as events show it, `/<bucket or store name>/<key>`; `None` for a path that no mount covers.
@@ -23,9 +24,34 @@ impl Vfs {
     /// [`StoreErrorKind::NotFound`]; the store's.
     pub async fn stat(&self, path: &LogicalPath) -> VfsResult<Attributes> {
         match self.mounts.find(path)? {
-            Place::Stored(spot) if !spot.fixed => Ok(Attributes::from(&stat(path, &spot).await?)),
+            Place::Stored(spot) if !spot.fixed => match stat(path, &spot).await {
+                Err(error) if error.kind() == StoreErrorKind::NotFound && self.emptied.has(path) => {
+                    Ok(Attributes::directory())
+                }
+                found => Ok(Attributes::from(&found?)),
+            },
             // The home's own directories exist whatever the store has.
             _ => Ok(Attributes::directory()),
+        }
+    }
+
+    /// What tells the present version of a file from others.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::NotFound`]; [`StoreErrorKind::IsADirectory`]; the store's.
+    pub async fn version(&self, path: &LogicalPath) -> VfsResult<Version> {
+        let spot = self.mounts.find_changeable(path, StoreErrorKind::IsADirectory)?;
+        match stat(path, &spot).await? {
+            found if found.kind == Kind::File => Ok(Version(found)),
+            _ => Err(VfsError::new(path, StoreErrorKind::IsADirectory, "it is a directory")),
+        }
+    }
+
+    /// Whether both names lie in one store.
+    pub fn share_a_store(&self, one: &LogicalPath, other: &LogicalPath) -> bool {
+        match (self.mounts.find(one), self.mounts.find(other)) {
+            (Ok(Place::Stored(one)), Ok(Place::Stored(other))) => Arc::ptr_eq(&one.store, &other.store),
+            _ => false,
         }
     }
 
@@ -63,9 +89,24 @@ impl Vfs {
     /// [`StoreErrorKind::Unsupported`] for a directory of the home itself.
     pub async fn remove_directory(&self, path: &LogicalPath) -> VfsResult<()> {
         let spot = self.mounts.find_changeable(path, StoreErrorKind::Unsupported)?;
-        match stat(path, &spot).await?.kind {
-            Kind::Directory => spot.store.remove_directory(&spot.key).await.map_err(VfsError::at(path)),
-            Kind::File => Err(VfsError::new(path, StoreErrorKind::NotADirectory, "it is a file")),
+        let removed = match stat(path, &spot).await.map(|found| found.kind) {
+            Ok(Kind::Directory) => spot.store.remove_directory(&spot.key).await.map_err(VfsError::at(path)),
+            Ok(Kind::File) => return Err(VfsError::new(path, StoreErrorKind::NotADirectory, "it is a file")),
+            Err(error) => Err(error),
+        };
+        match removed {
+            Err(error) if error.kind() == StoreErrorKind::NotFound && self.emptied.has(path) => {}
+            removed => removed?,
+        }
+        self.emptied.forget(path);
+        self.took_away(path, &spot);
+        Ok(())
+    }
+
+    /// The name was removed or renamed. A local store's folders stay by themselves.
+    pub(super) fn took_away(&self, path: &LogicalPath, spot: &Spot) {
+        if !spot.store.keeps_directories() {
+            self.emptied.took_away(path);
         }
     }
 
@@ -76,7 +117,11 @@ impl Vfs {
     pub async fn remove_file(&self, path: &LogicalPath) -> VfsResult<()> {
         let spot = self.mounts.find_changeable(path, StoreErrorKind::IsADirectory)?;
         match stat(path, &spot).await?.kind {
-            Kind::File => spot.store.delete(&spot.key).await.map_err(VfsError::at(path)),
+            Kind::File => {
+                spot.store.delete(&spot.key).await.map_err(VfsError::at(path))?;
+                self.took_away(path, &spot);
+                Ok(())
+            }
             Kind::Directory => Err(VfsError::new(path, StoreErrorKind::IsADirectory, "it is a directory")),
         }
     }

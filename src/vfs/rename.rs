@@ -26,11 +26,16 @@ impl Vfs {
         let target = self.mounts.find_changeable(to, StoreErrorKind::AlreadyExists)?;
         // Both look-ups at once: one round trip.
         let (found, taken) = tokio::join!(source.store.stat(&source.key), target.store.stat(&target.key));
-        let found = found.map_err(VfsError::at(from))?;
         let taken = match taken {
             Ok(stat) => Some(stat),
             Err(error) if error.kind == StoreErrorKind::NotFound => None,
             Err(error) => return Err(VfsError::at(to)(error)),
+        };
+        let found = match found {
+            Err(error) if error.kind == StoreErrorKind::NotFound && self.emptied.has(from) => {
+                return self.rename_emptied(from, to, &source, taken.as_ref()).await;
+            }
+            found => found.map_err(VfsError::at(from))?,
         };
         let same_store = Arc::ptr_eq(&source.store, &target.store);
         if same_store && source.key == target.key {
@@ -52,12 +57,31 @@ impl Vfs {
                 source.store.rename(&source.key, &target.key, existing).await.map_err(failed(from, to))
             }
             (Kind::File, false) => self.move_file(from, to, &source, existing).await,
-            (Kind::Directory, _) if to.is_at_or_below(from) => {
-                Err(VfsError::new(to, StoreErrorKind::Unsupported, "a directory cannot be moved into itself"))
-            }
+            (Kind::Directory, _) if to.is_at_or_below(from) => Err(into_itself(to)),
             (Kind::Directory, true) => self.rename_directory(from, to, &source, &target).await,
             (Kind::Directory, false) => self.move_directory(from, to).await,
+        }?;
+        self.emptied.forget(from);
+        self.took_away(from, &source);
+        Ok(())
+    }
+
+    /// Renames a folder that is there only for this connection, which has emptied it.
+    async fn rename_emptied(
+        &self,
+        from: &LogicalPath,
+        to: &LogicalPath,
+        source: &Spot,
+        taken: Option<&Stat>,
+    ) -> VfsResult<()> {
+        judge_target(to, Kind::Directory, taken, Existing::Refuse)?;
+        if to.is_at_or_below(from) {
+            return Err(into_itself(to));
         }
+        self.make_directory_whatever_is_above(to).await?;
+        self.emptied.forget(from);
+        self.took_away(from, source);
+        Ok(())
     }
 
     async fn rename_directory(
@@ -178,6 +202,10 @@ fn judge_target(to: &LogicalPath, kind: Kind, taken: Option<&Stat>, existing: Ex
         }
         (_, Some(_)) => Err(exists_already(to)),
     }
+}
+
+fn into_itself(path: &LogicalPath) -> VfsError {
+    VfsError::new(path, StoreErrorKind::Unsupported, "a directory cannot be moved into itself")
 }
 
 fn exists_already(path: &LogicalPath) -> VfsError {

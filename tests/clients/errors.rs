@@ -13,6 +13,7 @@ use crate::python::{asyncssh_at, paramiko_at};
 use crate::rclone::Rclone;
 use crate::scripted::Scripted;
 use crate::support::data::SMALL_FILE;
+use crate::support::events::is_end;
 use crate::support::process::Finished;
 
 /// A folder with a file in it, and two files.
@@ -34,9 +35,8 @@ fn assert_unchanged(place: &Place) {
         assert!(!place.has(name) && !place.has_folder(name), "{name}");
     }
     place.gateway.events.until("end of all that was opened", |events| {
-        let open =
-            |kind: &str| events.iter().filter(|e| e["activity-type"] == kind && e["status"] == "success").count();
-        (open("OPEN") == open("CLOSE") + open("PARTIAL_CLOSE")).then_some(())
+        let opened = events.iter().filter(|e| e["activity-type"] == "OPEN" && e["status"] == "success").count();
+        (opened == events.iter().filter(|event| is_end(event)).count()).then_some(())
     });
 }
 
@@ -200,18 +200,18 @@ fn check_library(place: &Place, library: &Scripted, [missing, denied, failed]: [
     let local = place.local("fetched");
     let local = local.to_str().unwrap();
     for (words, kind, sentence) in [
-        (&["put", SMALL_FILE, "/read-only/new"] as &[&str], denied, "/read-only/new: permission denied"),
-        (&["get", "/missing", local], missing, "/missing: no such file or directory"),
-        (&["mkdir", "/folder", ""], failed, "/folder: it exists already"),
-        (&["mkdir", "/read-only/new", ""], denied, "/read-only/new: permission denied"),
-        (&["rmdir", "/folder", ""], failed, "/folder: the directory is not empty"),
-        (&["rename", "/one", "/folder"], failed, "/folder: it "),
-        (&["rename", "/missing", "/new"], missing, "/missing: no such file or directory"),
-        (&["rename", "/read-only/there", "/read-only/moved"], denied, "/read-only/there: permission denied"),
-        (&["remove", "/read-only/there", ""], denied, "/read-only/there: permission denied"),
-        (&["remove", "/missing", ""], missing, "/missing: no such file or directory"),
-        (&["remove", "/folder", ""], failed, "/folder: it is a directory"),
-        (&["list", "/missing", ""], missing, "/missing: no such file or directory"),
+        (&["put", SMALL_FILE, "/read-only/new"] as &[&str], denied, "Permission denied: /read-only/new"),
+        (&["get", "/missing", local], missing, "No such file: /missing"),
+        (&["mkdir", "/folder", ""], failed, "Failure: /folder: it exists already"),
+        (&["mkdir", "/read-only/new", ""], denied, "Permission denied: /read-only/new"),
+        (&["rmdir", "/folder", ""], failed, "Failure: /folder: the directory is not empty"),
+        (&["rename", "/one", "/folder"], failed, "Failure: /folder: it "),
+        (&["rename", "/missing", "/new"], missing, "No such file: /missing"),
+        (&["rename", "/read-only/there", "/read-only/moved"], denied, "Permission denied: /read-only/there"),
+        (&["remove", "/read-only/there", ""], denied, "Permission denied: /read-only/there"),
+        (&["remove", "/missing", ""], missing, "No such file: /missing"),
+        (&["remove", "/folder", ""], failed, "Failure: /folder: it is a directory"),
+        (&["list", "/missing", ""], missing, "No such file: /missing"),
     ] {
         let words: Vec<&str> = words.iter().copied().filter(|word| !word.is_empty()).collect();
         let thrown = library.fail(&words);
@@ -229,7 +229,7 @@ fn check_library(place: &Place, library: &Scripted, [missing, denied, failed]: [
 #[track_caller]
 fn check_refused_rename(library: &Scripted, kind: &str) {
     let thrown = library.fail(&["rename", "/one", "/two"]);
-    assert!(thrown.kind == kind && thrown.message.contains("/two: it exists already"), "{thrown:?}");
+    assert!(thrown.kind == kind && thrown.message.contains("Failure: /two: it exists already"), "{thrown:?}");
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn paramiko_throws_what_python_programs_expect() {
         let paramiko = paramiko_at(place);
         check_library(place, &paramiko, ["FileNotFoundError", "PermissionError", "OSError"]);
         let thrown = paramiko.fail(&["open", "/one", "wx"]);
-        assert!(thrown.kind == "OSError" && thrown.message.contains("/one: it exists already"), "{thrown:?}");
+        assert!(thrown.kind == "OSError" && thrown.message.contains("Failure: /one: it exists already"), "{thrown:?}");
         check_refused_rename(&paramiko, "OSError");
         paramiko.finish();
     });
@@ -280,13 +280,13 @@ fn mina_sshd_throws_what_java_programs_expect() {
     prepare(&place);
     let mina = mina_at(&place);
     for (words, kind, message) in [
-        (&["put", SMALL_FILE, "/read-only/new"] as &[&str], "3", "/read-only/new: permission denied"),
+        (&["put", SMALL_FILE, "/read-only/new"] as &[&str], "3", "Permission denied: /read-only/new"),
         (&["get", "/missing", "/dev/null"], "NoSuchFileException", "/missing"),
         (&["mkdir", "/folder"], "FileAlreadyExistsException", "/folder"),
-        (&["rmdir", "/folder"], "4", "/folder: the directory is not empty"),
+        (&["rmdir", "/folder"], "4", "Failure: /folder: the directory is not empty"),
         (&["rename", "/one", "/two"], "FileAlreadyExistsException", "/two"),
         (&["remove", "/missing"], "NoSuchFileException", "/missing"),
-        (&["remove", "/read-only/there"], "3", "/read-only/there: permission denied"),
+        (&["remove", "/read-only/there"], "3", "Permission denied: /read-only/there"),
     ] {
         let thrown = mina.fail(words);
         assert!(thrown.kind == kind && thrown.message.contains(message), "{words:?}: {thrown:?}");

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::client::Client;
 use crate::support::data::{assert_same_bytes, assert_same_tree};
-use crate::support::events::field;
+use crate::support::events::{field, is_end};
 use crate::support::gateway::Gateway;
 use crate::support::keys::Key;
 use crate::support::s3::{self, S3Store};
@@ -220,12 +220,11 @@ impl Place {
     #[track_caller]
     pub fn assert_all_closed(&self) {
         self.gateway.events.until("end of every transfer", |events| {
-            let succeeded = |kind: &str| {
-                events.iter().filter(|e| field(e, "activity-type") == kind && field(e, "status") == "success").count()
-            };
-            let cut_off = events.iter().filter(|e| field(e, "activity-type") == "PARTIAL_CLOSE").count();
-            (succeeded("OPEN") == succeeded("CLOSE") + cut_off).then_some(())
+            let opened = |e: &&Value| field(e, "activity-type") == "OPEN" && field(e, "status") == "success";
+            (events.iter().filter(opened).count() == events.iter().filter(|e| is_end(e)).count()).then_some(())
         });
+        let failed = self.gateway.events.of_type("ERROR");
+        assert!(!failed.iter().any(is_end), "{failed:#?}");
         for cut_off in self.gateway.events.of_type("PARTIAL_CLOSE") {
             assert_eq!(field(&cut_off, "operation"), "read", "{cut_off}");
         }

@@ -200,6 +200,11 @@ impl FileUpload for Delayed<Box<dyn FileUpload>> {
         self.0.set_length(length).await
     }
 
+    async fn move_to(&mut self, key: &Key, existing: Existing) -> StoreResult<()> {
+        wait().await;
+        self.0.move_to(key, existing).await
+    }
+
     async fn complete(&mut self, mtime: Option<SystemTime>) -> StoreResult<Written> {
         wait().await;
         self.0.complete(mtime).await

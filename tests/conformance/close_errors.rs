@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::fixture::Server;
 use crate::support::client::quoted;
 use crate::support::data::noise;
-use crate::support::events::field;
+use crate::support::events::{field, is_end};
 use crate::support::proxy::{Fault, Kind, Plan, Proxy};
 use crate::support::s3;
 use crate::support::setup::{Setup, User};
@@ -37,9 +37,15 @@ fn refused(fault: Fault, old: Option<&str>) {
         proxy.plan(Plan::none());
         gateway.events.until("two failed ends", |events| {
             let path = format!("{}/{name}", store.event_root());
-            let ends = events.iter().filter(|event| field(event, "activity-type").ends_with("CLOSE"));
-            let failed = ends.filter(|end| field(end, "path") == path && field(end, "status") == "failure");
-            (failed.count() == 2).then_some(())
+            let ends = events.iter().filter(|event| is_end(event) && field(event, "path") == path);
+            let failed: Vec<_> = ends.filter(|end| field(end, "status") == "failure").collect();
+            let is_error = |end: &&serde_json::Value| {
+                let bytes = length.to_string();
+                (field(end, "activity-type"), field(end, "bytes-in")) == ("ERROR", &bytes)
+                    && field(end, "message") != ""
+            };
+            assert!(failed.iter().all(is_error), "never a CLOSE: {failed:#?}");
+            (failed.len() == 2).then_some(())
         });
         let found: Vec<String> = store.keys().into_iter().filter(|key| key == name).collect();
         assert_eq!(found.len(), usize::from(old.is_some()), "{name} was published");

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::support::client::Client;
 use crate::support::content::{Content, recognize};
 use crate::support::data::{KIB, MIB};
-use crate::support::events::field;
+use crate::support::events::{field, is_end};
 use crate::support::files::Files;
 use crate::support::gateway::Gateway;
 use crate::support::keys::Key;
@@ -201,8 +201,7 @@ impl Bench {
 /// The last event of a transfer: whether it published the file.
 #[track_caller]
 fn published(events: &[Value]) -> bool {
-    let kinds = ["CLOSE", "PARTIAL_CLOSE"];
-    let ends: Vec<_> = events.iter().filter(|e| kinds.contains(&field(e, "activity-type"))).collect();
+    let ends: Vec<_> = events.iter().filter(|event| is_end(event)).collect();
     assert_eq!(ends.len(), 1, "one end: {events:#?}");
     field(ends[0], "activity-type") == "CLOSE" && field(ends[0], "status") == "success"
 }

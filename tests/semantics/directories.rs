@@ -76,6 +76,36 @@ fn on_s3_its_marker_is_the_zero_byte_key_dir_that_other_tools_make_and_understan
 }
 
 #[test]
+fn a_folder_without_a_marker_whose_last_file_a_connection_has_removed_or_renamed() {
+    shared().on_every_store(|place, session| {
+        // As `rm -r` of clients does it: files first, then their folders, from the inside out.
+        session.put(&place.path("tree/inner/one"), b"1");
+        session.put(&place.path("tree/inner/two"), b"2");
+        session.remove(&place.path("tree/inner/one")).unwrap();
+        session.rename(&place.path("tree/inner/two"), &place.path("two")).unwrap();
+        for folder in ["tree", "tree/inner"] {
+            assert!(session.stat(&place.path(folder)).unwrap().is_directory(), "{folder}");
+        }
+        assert!(session.list(&place.path("tree/inner")).unwrap().iter().all(|(name, _)| name.starts_with('.')));
+        session.remove_directory(&place.path("tree/inner")).unwrap();
+        assert_refused(session.stat(&place.path("tree/inner")), NO_SUCH_FILE);
+        assert_refused(session.remove_directory(&place.path("tree/inner")), NO_SUCH_FILE);
+        session.rename(&place.path("tree"), &place.path("renamed")).unwrap();
+        assert!(place.bench.connect().stat(&place.path("renamed")).unwrap().is_directory());
+        session.remove_directory(&place.path("renamed")).unwrap();
+        for folder in ["tree", "renamed"] {
+            assert_refused(session.stat(&place.path(folder)), NO_SUCH_FILE);
+        }
+        // A folder in which somebody else has put something is as it is.
+        session.put(&place.path("shared/mine"), b"1");
+        session.remove(&place.path("shared/mine")).unwrap();
+        place.bench.connect().put(&place.path("shared/theirs"), b"2");
+        assert_refused(session.remove_directory(&place.path("shared")), FAILURE);
+        assert_eq!(session.names(&place.path("shared")), ["theirs"]);
+    });
+}
+
+#[test]
 fn rmdir_removes_an_empty_directory_only() {
     shared().on_every_store(|place, session| {
         for (name, inner) in [("with-file", "with-file/x"), ("deep", "deep/er/x")] {

@@ -128,6 +128,15 @@ pub fn field<'a>(event: &'a Value, name: &str) -> &'a str {
     event.get(name).and_then(Value::as_str).unwrap_or("")
 }
 
+/// Whether it is the end of a transfer: a CLOSE, a PARTIAL_CLOSE, or the ERROR of a CLOSE that failed.
+pub fn is_end(event: &Value) -> bool {
+    match field(event, "activity-type") {
+        "CLOSE" | "PARTIAL_CLOSE" => true,
+        "ERROR" => field(event, "operation") == "CLOSE" && event.get("status").is_some(),
+        _ => false,
+    }
+}
+
 /// The activity types of some events, in order.
 pub fn types(events: &[Value]) -> Vec<&str> {
     events.iter().map(|e| field(e, "activity-type")).collect()

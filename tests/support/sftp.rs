@@ -169,6 +169,31 @@ impl Sftp {
         if answer.kind == STATUS { Err(refusal(&answer)) } else { Ok(Handle(answer.string(HANDLE).to_vec())) }
     }
 
+    /// OPEN, and right behind it the CLOSE of another handle, as clients send them that end files in the background.
+    #[track_caller]
+    pub fn open_before_close(&mut self, path: &str, flags: u32, closed: &Handle) -> Answered<Handle> {
+        let body = [string(path.as_bytes()), flags.to_be_bytes().to_vec(), Attributes::default().encode()].concat();
+        let answer = self.ask_before_close(OPEN, &body, closed);
+        if answer.kind == STATUS { Err(refusal(&answer)) } else { Ok(Handle(answer.string(HANDLE).to_vec())) }
+    }
+
+    /// RENAME, and right behind it the CLOSE of a handle.
+    #[track_caller]
+    pub fn rename_before_close(&mut self, from: &str, to: &str, closed: &Handle) -> Answered<()> {
+        done(&self.ask_before_close(RENAME, &[string(from.as_bytes()), string(to.as_bytes())].concat(), closed))
+    }
+
+    /// The answer to the request; the CLOSE succeeds.
+    #[track_caller]
+    fn ask_before_close(&mut self, kind: u8, body: &[u8], closed: &Handle) -> Answer {
+        let asked = self.send(kind, body);
+        self.send(CLOSE, &string(&closed.0));
+        let (mut answers, closes): (Vec<_>, Vec<_>) =
+            [self.raw.receive(), self.raw.receive()].into_iter().partition(|answer| answer.id == asked);
+        done(&closes[0]).expect("CLOSE succeeds");
+        answers.remove(0)
+    }
+
     /// Opens a new file, or an old one that is to be replaced whole.
     #[track_caller]
     pub fn create(&mut self, path: &str) -> Handle {

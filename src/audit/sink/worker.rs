@@ -12,13 +12,14 @@ use tokio::sync::oneshot;
 
 use super::{Health, Shape, Sink, Target, Throttle};
 use crate::audit::Unrecorded;
-use crate::audit::queue::{Answer, MAX_BYTES};
+use crate::audit::queue::{Answer, Share};
 use crate::metrics::Metrics;
 
 /// How often a failing sink is tried when no event comes.
 const RETRY: Duration = Duration::from_secs(1);
-/// Bytes that are kept for a failing sink: twice what one batch can have.
-const MAX_OWED: usize = 2 * MAX_BYTES as usize;
+/// Bytes that are kept for a failing sink: twice what the queue can have, so that operations that are under way when it begins to
+/// fail lose nothing.
+const MAX_OWED: usize = 2 * Share::total() as usize;
 
 /// What the thread is asked to do.
 #[derive(Debug)]

@@ -200,11 +200,17 @@ fn operations() -> Vec<Activity> {
         outcome: Outcome::Denied("symbolic links are not supported".into()),
         duration_ms: 0,
     };
+    let not_published = TransferEnd {
+        outcome: Outcome::Failure("/incoming/data.csv: the store does not answer; try again later".into()),
+        sha256: None,
+        etag: None,
+        ..upload.clone()
+    };
     let note = Note {
-        message: "the store does not answer".into(),
-        operation: Some("CLOSE".into()),
-        path: write.path.clone(),
-        logical_path: Some(write.logical_path.clone()),
+        message: "3 names cannot be shown and were left out, the first is \"a//b\"".into(),
+        operation: Some("LIST".into()),
+        path: Some("/lake/reports/2026".into()),
+        logical_path: Some("/reports/2026".into()),
     };
     let end = Note { message: "the connection failed".into(), operation: None, path: None, logical_path: None };
     let denied = Denied { request: "shell".into(), message: "this server offers SFTP and SCP only".into() };
@@ -222,6 +228,7 @@ fn operations() -> Vec<Activity> {
         Activity::CreateSymlink(link),
         Activity::List(file("2026", Outcome::Success)),
         Activity::RequestDenied(denied),
+        Activity::CloseFailed(not_published),
         Activity::Error(note),
         Activity::ExitReason(end),
     ]

@@ -1,6 +1,5 @@
 //! What is counted of an open file, for its end event.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -9,13 +8,13 @@ use bytes::Bytes;
 
 use super::super::login::OpenTransfer;
 use super::super::operations::ignored_note;
-use super::super::uploads::Progress;
+use super::super::uploads::Upload;
 use super::super::{ErrorKind, Session, SessionError, milliseconds};
 use super::{File, OpenMode};
-use crate::audit::{Activity, Outcome, TransferEnd};
+use crate::audit::{Activity, Outcome, Recorded, Reservation, TransferEnd, Unrecorded};
 use crate::path::LogicalPath;
 use crate::stores::StoreErrorKind;
-use crate::vfs::{Committed, VfsError};
+use crate::vfs::{Committed, Reader, VfsError, VfsResult};
 
 /// What the end event says.
 #[derive(Debug)]
@@ -34,10 +33,18 @@ pub(super) struct Account {
     pub(super) digest: Option<Digest>,
     /// The file that it became a copy of; it may have been changed since.
     pub(super) copied_from: Option<LogicalPath>,
-    /// What others on the connection see of an upload.
-    pub(super) progress: Arc<Progress>,
+    /// How the transfer ended if nobody gets to say more; `None` once its end is on record.
+    otherwise: Option<&'static str>,
+    /// Room for the end event.
+    room: Option<Reservation>,
     _open: OpenTransfer,
 }
+
+/// How a transfer ends that is dropped.
+const DROPPED: &str = "the connection ended with the file open";
+/// The same while the store publishes the file.
+const DROPPED_IN_CLOSE: &str =
+    "the connection ended before the store had answered; whether the file was published is not known";
 
 /// SHA-256 of what was written so far.
 pub(super) struct Digest {
@@ -65,12 +72,13 @@ impl Account {
             bytes_out: 0,
             digest: mode.write.then(context),
             copied_from: None,
-            progress: Arc::default(),
+            otherwise: Some(DROPPED),
+            room: None,
             _open: session.login.count_transfer(),
         }
     }
 
-    /// The account of a transfer that is being dropped, for the task that ends it.
+    /// The account of a transfer that is being dropped, for the task that ends it. This one has no end to record any more.
     pub(super) fn detached(&mut self) -> Account {
         Account {
             session: self.session.clone(),
@@ -81,7 +89,8 @@ impl Account {
             bytes_out: self.bytes_out,
             digest: None,
             copied_from: None,
-            progress: Arc::default(),
+            otherwise: self.otherwise.take(),
+            room: self.room.take(),
             _open: self.session.login.count_transfer(),
         }
     }
@@ -142,6 +151,13 @@ impl Account {
         }
     }
 
+    /// A digest that has not seen all of what was published is not the file's.
+    pub(super) fn judge_digest(&mut self, committed: &Committed, is_shared: bool) {
+        if is_shared || self.digest.as_ref().is_some_and(|digest| digest.length != committed.size) {
+            self.digest = None;
+        }
+    }
+
     /// The file is cut to `size`: a digest that has seen more is no longer the file's.
     pub(super) fn cut_digest(&mut self, size: u64) {
         if self.digest.as_ref().is_some_and(|digest| digest.length > size) {
@@ -149,11 +165,38 @@ impl Account {
         }
     }
 
+    /// Takes room for the end event before anything is done that it tells of.
+    pub(super) async fn reserve(&mut self) -> Result<(), Unrecorded> {
+        let stored = self.session.vfs().storage_path(&self.path).map_or(0, |path| path.len());
+        let room = self.session.recorder().reserve(stored + self.path.to_string().len()).await?;
+        self.room = Some(room);
+        Ok(())
+    }
+
+    /// The store is asked to publish the file: whatever happens now, it may have done it.
+    pub(super) fn publishing(&mut self) {
+        self.otherwise = Some(DROPPED_IN_CLOSE);
+    }
+
+    /// Records that the file was closed, or that it could not be, without waiting.
+    pub(super) fn closed(&mut self, outcome: Outcome, etag: Option<String>) -> Recorded {
+        let failed = matches!(outcome, Outcome::Denied(_) | Outcome::Failure(_));
+        let end = self.end(outcome, etag, true);
+        self.fill(&if failed { Activity::CloseFailed(end) } else { Activity::Close(end) })
+    }
+
     /// Ends a file that was not closed, and records it.
     pub(super) async fn cut_off(&mut self, file: File, why: &str) {
         let (outcome, etag) = match file {
-            File::Read(reader) => (Outcome::Failure(why.to_owned()), reader.etag().map(str::to_owned)),
-            File::Write(writer) => match writer.cut_off().await {
+            File::Read(reader) => {
+                let recorded = self.cut_off_reading(&reader, why);
+                return self.tell(recorded).await;
+            }
+            File::Unfinished(_) => {
+                let recorded = self.cut_off_now(why);
+                return self.tell(recorded).await;
+            }
+            File::Write(upload) => match self.cut_off_upload(&upload).await {
                 Ok(None) => (Outcome::Failure(format!("{why}; nothing was published")), None),
                 Ok(Some(committed)) => {
                     (Outcome::Failure(format!("{why}; what had arrived was published")), committed.etag)
@@ -161,20 +204,51 @@ impl Account {
                 Err(error) => (Outcome::Failure(format!("{why}; {}", SessionError::from(error).chain())), None),
             },
         };
-        self.record_cut_off(outcome, etag).await;
+        let recorded = self.partly_closed(outcome, etag);
+        self.tell(recorded).await;
     }
 
-    /// Ends a file that the store had been asked to publish and has not answered, and records it.
-    pub(super) async fn cut_off_in_close(&mut self) {
-        let why = "the connection ended before the store had answered; whether the file was published is not known";
-        self.record_cut_off(Outcome::Failure(why.to_owned()), None).await;
+    /// Ends an upload, unless other handles go on with it. `Some` when it was published.
+    async fn cut_off_upload(&mut self, upload: &Upload) -> VfsResult<Option<Committed>> {
+        let mut content = upload.lock().await;
+        let Some(place) = upload.place() else { return Ok(None) };
+        self.path = place.path;
+        match content.take_if(|_| !upload.has_others()) {
+            Some(writer) => writer.cut_off().await,
+            None => Ok(None),
+        }
     }
 
-    async fn record_cut_off(&mut self, outcome: Outcome, etag: Option<String>) {
+    /// Records, without waiting, an upload that was closed after its file was removed: the client is answered with success, as on a
+    /// disk, and no file has arrived.
+    pub(super) fn removed(&mut self) -> Recorded {
+        self.cut_off_now("the file was removed while it was written; nothing was published")
+    }
+
+    /// Records that a download was not closed, without waiting.
+    pub(super) fn cut_off_reading(&mut self, reader: &Reader, why: &str) -> Recorded {
+        self.partly_closed(Outcome::Failure(why.to_owned()), reader.etag().map(str::to_owned))
+    }
+
+    /// Records that a file was not closed, without waiting.
+    pub(super) fn cut_off_now(&mut self, why: &str) -> Recorded {
+        self.partly_closed(Outcome::Failure(why.to_owned()), None)
+    }
+
+    fn partly_closed(&mut self, outcome: Outcome, etag: Option<String>) -> Recorded {
         let end = self.end(outcome, etag, false);
-        let session = &self.session;
-        if let Err(error) = session.recorder().record(&session.origin, Activity::PartialClose(end)).await {
-            tracing::error!(path = %self.path, %error, "a PARTIAL_CLOSE event was lost");
+        self.fill(&Activity::PartialClose(end))
+    }
+
+    fn fill(&mut self, activity: &Activity) -> Recorded {
+        self.otherwise = None;
+        let room = self.room.take().unwrap_or_else(|| self.session.recorder().reserve_late());
+        room.fill(&self.session.origin, activity)
+    }
+
+    async fn tell(&self, recorded: Recorded) {
+        if let Err(error) = recorded.await {
+            tracing::error!(path = %self.path, %error, "the end of a transfer could not be recorded at once");
         }
     }
 
@@ -192,6 +266,15 @@ impl Account {
             duration_ms: milliseconds(self.started),
             sha256,
             etag,
+        }
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        if let Some(why) = self.otherwise {
+            // Nobody is left to be told.
+            drop(self.partly_closed(Outcome::Failure(why.to_owned()), None));
         }
     }
 }

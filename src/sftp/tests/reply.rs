@@ -50,7 +50,7 @@ fn each_reply_is_that_of_the_draft() {
         (Reply::end(2), packet(101, 2, &[&[0, 0, 0, 1], &string("End of file"), &string("en")])),
         (
             Reply::failure(3, StatusCode::OpUnsupported, "no"),
-            packet(101, 3, &[&[0, 0, 0, 8], &string("no"), &string("en")]),
+            packet(101, 3, &[&[0, 0, 0, 8], &string("Operation unsupported: no"), &string("en")]),
         ),
         (Reply::Handle { id: 4, handle: HandleId::new(12) }, packet(102, 4, &[&string("12")])),
         (Reply::Data { id: 5, data: Bytes::from_static(b"xyz") }, packet(103, 5, &[&string("xyz")])),

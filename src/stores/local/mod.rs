@@ -67,6 +67,10 @@ impl Store for LocalStore {
         &self.name
     }
 
+    fn keeps_directories(&self) -> bool {
+        true
+    }
+
     fn event_path(&self, key: &Key) -> String {
         if key.is_root() { format!("/{}", self.name) } else { format!("/{}/{key}", self.name) }
     }

@@ -217,6 +217,15 @@ impl FileUpload for LocalUpload {
         .await
     }
 
+    async fn move_to(&mut self, key: &Key, existing: Existing) -> StoreResult<()> {
+        let finished = self.finished();
+        let unpublished = self.unpublished.as_mut().ok_or(finished)?;
+        unpublished.root.can_hold(key)?;
+        (unpublished.target, unpublished.existing) = (key.clone(), existing);
+        self.target = key.clone();
+        Ok(())
+    }
+
     async fn complete(&mut self, mtime: Option<SystemTime>) -> StoreResult<Written> {
         let Some(mut unpublished) = self.unpublished.take() else { return Err(self.finished()) };
         let mtime = mtime.or(self.mtime);

@@ -570,6 +570,12 @@ impl FileUpload for TestUpload {
         Ok(())
     }
 
+    async fn move_to(&mut self, key: &Key, existing: Existing) -> StoreResult<()> {
+        self.key = key.clone();
+        self.options.existing = existing;
+        Ok(())
+    }
+
     async fn complete(&mut self, mtime: Option<SystemTime>) -> StoreResult<Written> {
         self.store.call("complete").await?;
         let data = Bytes::from(std::mem::take(&mut self.file));

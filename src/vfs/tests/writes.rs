@@ -512,3 +512,23 @@ async fn fifty_milliseconds_a_request_cost_an_upload_less_than_a_fifth() {
     println!("1 GiB sent: {:?} without latency, {:?} with 50 ms", times[0], times[1]);
     assert!(times[0].as_secs_f64() >= 0.8 * times[1].as_secs_f64(), "{times:?}");
 }
+
+#[tokio::test]
+async fn a_handle_that_is_only_held_open_opens_nothing_in_the_store() {
+    let store = TestStore::remote("s");
+    let home = home(&[("/", &store, "")]);
+    store.set("f", "old");
+    store.calls();
+    let idle = home.vfs.open_write(&path("/f"), CHANGE).await.unwrap();
+    assert_eq!((store.calls(), idle.size(), idle.has_content()), ("stat=1".to_owned(), 3, false));
+    idle.commit().await.unwrap();
+    assert_eq!((store.calls(), store.get("f").unwrap()), (String::new(), "old".into()));
+    // The one that the client saw is not there any more when it is used.
+    let mut idle = home.vfs.open_write(&path("/f"), CHANGE).await.unwrap();
+    store.set("f", "newer");
+    let error = idle.write_at(3, "x".into()).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Changed);
+    idle.write_at(0, "x".into()).await.unwrap_err();
+    idle.commit().await.unwrap_err();
+    assert_eq!(store.get("f").unwrap(), "newer");
+}

@@ -1,6 +1,7 @@
 //! What has been written of one file, and where it is: on its way to the store, waiting for its turn, or on disk.
 
 mod inherited;
+mod moved;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -45,6 +46,8 @@ pub(super) struct Body {
     written: bool,
     /// What was written or taken over.
     covered: Covered,
+    /// Parts were sent under the name of `target` before the file got this one.
+    moved: Option<Target>,
 }
 
 /// A file that is written in any order.
@@ -78,6 +81,7 @@ impl Body {
             mtime: None,
             written: false,
             covered: Covered::default(),
+            moved: None,
         }
     }
 
@@ -102,6 +106,11 @@ impl Body {
 
     pub(super) fn set_mtime(&mut self, mtime: SystemTime) {
         self.mtime = Some(mtime);
+    }
+
+    /// Whether publishing it would change what is there under its name.
+    pub(super) fn has_content(&self) -> bool {
+        self.inherited.is_none() || self.copied_from.is_some()
     }
 
     /// Whether anything was written or cut.
@@ -272,6 +281,9 @@ impl Body {
         if let Some(object) = &self.inherited {
             return object.read(offset, length).await;
         }
+        if offset < self.stream.sent() {
+            return Err(sent_already(&self.stream));
+        }
         if self.random.is_none() {
             self.go_random().await?;
         }
@@ -352,7 +364,10 @@ impl Body {
             Some(Random::Store(file)) => return file.flush().await?.complete(self.mtime).await.map(Some),
             Some(Random::Staged(file)) => self.stream.send_staged(file.flush().await?).await?,
         }
-        self.stream.finish(self.mtime).await.map(Some)
+        match self.moved.take() {
+            None => self.stream.finish(self.mtime).await.map(Some),
+            Some(target) => self.finish_elsewhere(target).await.map(Some),
+        }
     }
 
     /// Bytes that nobody wrote are zeros.

@@ -29,8 +29,12 @@ pub struct Writer {
     path: LogicalPath,
     spot: Spot,
     transfers: Arc<Transfers>,
+    existing: Existing,
     readable: bool,
     mtime: Option<SystemTime>,
+    /// The existing file that is to be changed, until the first call that needs its content. So a handle that is only held open
+    /// holds nothing in the store, and begins from what is there when it is used.
+    idle: Option<Stat>,
     /// Gone when nothing of it is left to publish or to remove.
     body: Option<Body>,
     /// The length when the body went.
@@ -50,25 +54,48 @@ impl Vfs {
     /// a file; [`StoreErrorKind::Unsupported`] in a directory that only leads to entries of the home.
     pub async fn open_write(&self, path: &LogicalPath, mode: WriteMode) -> VfsResult<Writer> {
         let spot = self.mounts.find_changeable(path, StoreErrorKind::IsADirectory)?;
-        let inherited = look_up(&spot, mode).await.map_err(VfsError::at(path))?;
-        let target = Target { store: Arc::clone(&spot.store), key: spot.key.clone(), existing: mode.existing };
-        let body = Body::new(target, Arc::clone(&self.transfers), inherited, mode.read);
-        Ok(Writer {
+        let idle = look_up(&spot, mode).await.map_err(VfsError::at(path))?;
+        let mut writer = Writer {
             path: path.clone(),
             spot,
             transfers: Arc::clone(&self.transfers),
+            existing: mode.existing,
             readable: mode.read,
             mtime: None,
-            body: Some(body),
+            idle,
+            body: None,
             last_size: 0,
             spoilt: None,
             busy: false,
-        })
+        };
+        if writer.idle.is_none() {
+            writer.body = Some(writer.new_body(None));
+        }
+        Ok(writer)
+    }
+
+    /// Gives an unfinished upload another name: from now on it is published there, as `existing` says.
+    ///
+    /// # Errors
+    /// As [`Vfs::open_write`] of the new name; [`StoreErrorKind::Unsupported`] when it lies in another store; the store's, when bytes of
+    /// the old name that stand behind what was written cannot be fetched. The upload keeps its old name then.
+    pub async fn move_upload(&self, writer: &mut Writer, to: &LogicalPath, existing: Existing) -> VfsResult<()> {
+        let spot = self.mounts.find_changeable(to, StoreErrorKind::IsADirectory)?;
+        if !Arc::ptr_eq(&spot.store, &writer.spot.store) {
+            let message = "a file that is being written cannot be moved to another store; close it first";
+            return Err(VfsError::new(to, StoreErrorKind::Unsupported, message));
+        }
+        if let Some(body) = &mut writer.body {
+            let target = Target { store: Arc::clone(&spot.store), key: spot.key.clone(), existing };
+            body.move_to(target).await.map_err(VfsError::at(to))?;
+        }
+        (writer.path, writer.spot, writer.existing) = (to.clone(), spot, existing);
+        Ok(())
     }
 }
 
-/// Judges what is there under the name; the object that is to be changed, if its content stays.
-async fn look_up(spot: &Spot, mode: WriteMode) -> StoreResult<Option<Arc<dyn Object>>> {
+/// Judges what is there under the name; what is known of the object that is to be changed, if its content stays.
+async fn look_up(spot: &Spot, mode: WriteMode) -> StoreResult<Option<Stat>> {
     match spot.store.stat(&spot.key).await {
         Ok(_) if mode.existing == Existing::Refuse => {
             Err(StoreError::new(StoreErrorKind::AlreadyExists, "it exists already"))
@@ -77,16 +104,68 @@ async fn look_up(spot: &Spot, mode: WriteMode) -> StoreResult<Option<Arc<dyn Obj
             Err(StoreError::new(StoreErrorKind::IsADirectory, "it is a directory"))
         }
         Ok(_) if mode.truncate => Ok(None),
-        Ok(_) => spot.store.open(&spot.key).await.map(Some),
+        Ok(found) => Ok(Some(found)),
         Err(error) if error.kind == StoreErrorKind::NotFound && !mode.must_exist => Ok(None),
         Err(error) => Err(error),
     }
 }
 
 impl Writer {
+    /// Where it will be published.
+    pub fn path(&self) -> &LogicalPath {
+        &self.path
+    }
+
     /// The length that the file would have if it were committed now.
     pub fn size(&self) -> u64 {
-        self.body.as_ref().map_or(self.last_size, Body::size)
+        match (&self.body, &self.idle) {
+            (Some(body), _) => body.size(),
+            (None, Some(found)) => found.size,
+            (None, None) => self.last_size,
+        }
+    }
+
+    /// Whether a commit would publish content: the file is new or emptied, or something was written to it or cut.
+    pub fn has_content(&self) -> bool {
+        self.idle.is_none() && self.body.as_ref().is_none_or(Body::has_content)
+    }
+
+    /// The time of the existing file, while nothing of it was needed.
+    pub fn idle_mtime(&self) -> Option<SystemTime> {
+        self.idle.as_ref().and_then(|found| found.mtime)
+    }
+
+    fn new_body(&self, inherited: Option<Arc<dyn Object>>) -> Body {
+        let target =
+            Target { store: Arc::clone(&self.spot.store), key: self.spot.key.clone(), existing: self.existing };
+        let mut body = Body::new(target, Arc::clone(&self.transfers), inherited, self.readable);
+        if let Some(mtime) = self.mtime {
+            body.set_mtime(mtime);
+        }
+        body
+    }
+
+    /// As [`Writer::wake`]. When it fails, a change is lost, so that nothing may be published any more.
+    async fn wake_to_change(&mut self) -> VfsResult<()> {
+        let result = self.wake().await;
+        if let Err(error) = &result {
+            self.spoilt = Some((error.kind(), error.source.message.clone()));
+        }
+        result
+    }
+
+    /// Opens the existing file, now that its content is needed: the one that the client saw when it opened it.
+    async fn wake(&mut self) -> VfsResult<()> {
+        let Some(found) = &self.idle else { return Ok(()) };
+        let object = self.spot.store.open(&self.spot.key).await.map_err(VfsError::at(&self.path))?;
+        let now = object.stat();
+        if now.size != found.size || (now.etag.is_some() && now.etag != found.etag) {
+            let message = "another file came under the name since it was opened";
+            return Err(VfsError::new(&self.path, StoreErrorKind::Changed, message));
+        }
+        self.idle = None;
+        self.body = Some(self.new_body(Some(object)));
+        Ok(())
     }
 
     /// Writes `data` at `offset`. Returns when the bytes are accepted within the memory budget.
@@ -96,6 +175,7 @@ impl Writer {
     /// memory and the staging folder are spent; [`StoreErrorKind::Unsupported`] for bytes that were sent to an object store
     /// already. After an error every call fails with it, and nothing is published.
     pub async fn write_at(&mut self, offset: u64, data: Bytes) -> VfsResult<()> {
+        self.wake_to_change().await?;
         let body = self.start()?;
         let result = body.write_at(offset, data).await;
         self.end_or_give_up(result)
@@ -109,6 +189,14 @@ impl Writer {
     /// As [`Writer::write_at`], of writes before.
     pub fn become_copy(&mut self, source: &WholeFile) -> VfsResult<bool> {
         let same_store = Arc::ptr_eq(&self.spot.store, &source.store);
+        if let Some(found) = self.idle.take_if(|found| same_store && found.size <= source.object.stat().size) {
+            // All of its content goes.
+            self.body = Some(self.new_body(None));
+            self.last_size = found.size;
+        }
+        if self.idle.is_some() {
+            return Ok(false);
+        }
         let body = self.start()?;
         let taken = same_store && body.become_copy(&source.key, &source.object);
         self.busy = false;
@@ -124,10 +212,20 @@ impl Writer {
             let message = "the file was not opened for reading";
             return Err(VfsError::new(&self.path, StoreErrorKind::Unsupported, message));
         }
+        self.read_back(offset, length).await
+    }
+
+    /// As [`Writer::read_at`], however it was opened, for another handle of the same file.
+    ///
+    /// # Errors
+    /// As [`Writer::read_at`]; [`StoreErrorKind::Unsupported`] for bytes that were sent to an object store already.
+    pub async fn read_back(&mut self, offset: u64, length: usize) -> VfsResult<Bytes> {
+        self.wake().await?;
         let body = self.start()?;
         let length = body.size().saturating_sub(offset).min(length as u64) as usize;
         let result = body.read_at(offset, length).await;
-        if result.is_err() && !body.is_written() {
+        let is_refused = matches!(&result, Err(error) if error.kind == StoreErrorKind::Unsupported);
+        if is_refused || (result.is_err() && !body.is_written()) {
             // Nothing is lost: the next read may succeed.
             self.busy = false;
             return result.map_err(VfsError::at(&self.path));
@@ -140,6 +238,7 @@ impl Writer {
     /// # Errors
     /// As [`Writer::write_at`].
     pub async fn set_length(&mut self, length: u64) -> VfsResult<()> {
+        self.wake_to_change().await?;
         let body = self.start()?;
         let result = body.set_length(length).await;
         self.end_or_give_up(result)
@@ -159,10 +258,19 @@ impl Writer {
     /// As [`Writer::write_at`], and the store's own of publishing; [`StoreErrorKind::AlreadyExists`] when the name was taken
     /// meanwhile and may not be replaced. Nothing is published then, and what the store had of it is removed.
     pub async fn commit(mut self) -> VfsResult<Committed> {
+        if let Some(found) = self.idle.take_if(|_| self.spoilt.is_none()) {
+            let mtime_kept = self.touch().await.map_err(VfsError::at(&self.path))?;
+            return Ok(Committed { size: found.size, etag: None, mtime_kept, copied: false });
+        }
         let body = self.start()?;
         let size = body.size();
         let result = body.publish().await;
         self.publish_ended(size, result).await
+    }
+
+    /// Publishes nothing and removes what the store has of it.
+    pub async fn discard(mut self) {
+        self.remove().await;
     }
 
     /// The upload was cut off: publishes nothing and removes the parts, or publishes what arrived, as

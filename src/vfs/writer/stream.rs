@@ -38,7 +38,7 @@ pub(super) struct Target {
 
 /// Bytes in order on their way into one object.
 pub(super) struct Stream {
-    target: Target,
+    pub(super) target: Target,
     transfers: Arc<Transfers>,
     plan: Plan,
     most_parts: u64,

@@ -36,6 +36,8 @@ pub(super) fn map(activity: &str, rest: &mut Rest) -> Option<Mapped> {
             Some("write") => file(1, "Upload", REGULAR, rest),
             _ => file(2, "Download", REGULAR, rest),
         },
+        // An upload that could not be published: the only error with an outcome of its own.
+        "ERROR" if rest.peek("status").is_some() => file(1, "Upload", REGULAR, rest),
         "DELETE" => file(4, "Delete", REGULAR, rest),
         "RMDIR" => file(4, "Delete", FOLDER, rest),
         "RENAME" => file(5, "Rename", UNKNOWN, rest),

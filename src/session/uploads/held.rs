@@ -1,0 +1,110 @@
+//! Uploads that an operation by name holds still.
+
+use std::sync::Arc;
+
+use tokio::sync::OwnedMutexGuard;
+
+use super::{Record, Uploads};
+use crate::path::LogicalPath;
+use crate::stores::{Existing, StoreErrorKind};
+use crate::vfs::{Vfs, VfsError, VfsResult, Writer};
+
+/// Uploads that nobody writes or publishes until this is dropped.
+pub(in super::super) struct Held {
+    uploads: Arc<Uploads>,
+    /// With their numbers, the oldest first.
+    held: Vec<(u64, OwnedMutexGuard<Option<Writer>>)>,
+}
+
+impl Held {
+    pub(super) fn new(uploads: Arc<Uploads>, held: Vec<(u64, OwnedMutexGuard<Option<Writer>>)>) -> Self {
+        Held { uploads, held }
+    }
+
+    /// The newest upload of this name that counts, for a call on its content.
+    pub(in super::super) fn newest(&mut self, path: &LogicalPath) -> Option<(HeldUpload<'_>, &mut Writer)> {
+        let id = self.uploads.names().newest(path, Record::counts)?;
+        let uploads = &self.uploads;
+        let (_, content) = self.held.iter_mut().find(|(held, _)| *held == id)?;
+        Some((HeldUpload { uploads, id }, content.as_mut()?))
+    }
+
+    /// The file of this name was removed, and all that this connection has of it with it: the handles go on to accept what comes,
+    /// and publish nothing.
+    pub(in super::super) fn discard(&mut self, path: &LogicalPath) {
+        let names = self.uploads.names();
+        for (id, content) in &mut self.held {
+            if let Some(record) = names.records.get(id).filter(|record| record.path == *path) {
+                record.progress.discard();
+                // What it has in the store is removed in the background.
+                drop(content.take());
+            }
+        }
+    }
+
+    /// The file or directory `from` is `to` now, and what is unfinished of it or in it will be published there. `existing` of the new
+    /// name says what may be replaced there then.
+    ///
+    /// # Errors
+    /// That of the first upload that cannot have the new name; those before it have it.
+    pub(in super::super) async fn rename(
+        &mut self,
+        vfs: &Vfs,
+        from: &LogicalPath,
+        to: &LogicalPath,
+        existing: impl Fn(&LogicalPath) -> Existing,
+    ) -> VfsResult<()> {
+        for (id, content) in &mut self.held {
+            let Some((path, opened)) = self.uploads.path_of(*id) else { continue };
+            let Some(rest) = path.below(from) else { continue };
+            let target = below(to, rest)?;
+            // What may not replace anything, because it was opened so, may not under the new name either.
+            let existing = if opened == Existing::Refuse { Existing::Refuse } else { existing(&target) };
+            if let Some(writer) = content.as_mut() {
+                vfs.move_upload(writer, &target, existing).await?;
+            }
+            let mut names = self.uploads.names();
+            names.rename(*id, &target);
+            if let Some(record) = names.records.get_mut(id) {
+                record.existing = existing;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Uploads {
+    fn path_of(&self, id: u64) -> Option<(LogicalPath, Existing)> {
+        self.names().records.get(&id).map(|record| (record.path.clone(), record.existing))
+    }
+}
+
+/// One of them.
+pub(in super::super) struct HeldUpload<'a> {
+    uploads: &'a Uploads,
+    id: u64,
+}
+
+impl HeldUpload<'_> {
+    /// The client wants this modification time.
+    pub(in super::super) fn set_mtime(&self, mtime: std::time::SystemTime) {
+        if let Some(record) = self.uploads.names().records.get(&self.id) {
+            record.progress.set_wanted_mtime(mtime);
+        }
+    }
+
+    /// Somebody else than its handle changed its content.
+    pub(in super::super) fn changed(&self, writer: &Writer) {
+        if let Some(record) = self.uploads.names().records.get(&self.id) {
+            record.progress.share();
+            record.progress.follow(writer);
+        }
+    }
+}
+
+/// `rest` below `path`.
+fn below(path: &LogicalPath, rest: &str) -> VfsResult<LogicalPath> {
+    let text =
+        if rest.is_empty() { path.to_string() } else { format!("{}/{rest}", path.as_str().trim_end_matches('/')) };
+    LogicalPath::parse_str(&text).map_err(|error| VfsError::new(path, StoreErrorKind::InvalidName, error.to_string()))
+}
