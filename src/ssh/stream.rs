@@ -297,7 +297,7 @@ mod tests {
         assert!(!writing.is_finished(), "while its half is open, it is waited for");
         far.write_all(b" words").await.unwrap();
         far.shutdown().await.unwrap();
-        let rest = tokio::time::timeout(Duration::from_secs(5), writing).await.unwrap().unwrap();
+        let rest = tokio::time::timeout(Duration::from_secs(600), writing).await.unwrap().unwrap();
         assert_eq!(rest, b"the last words", "what it asked before is still read");
         assert_eq!((line.bytes_in(), line.bytes_out()), (14, 64));
     }
@@ -326,7 +326,7 @@ mod tests {
         let waiting = tokio::spawn(async move { stream.read_u8().await });
         tokio::time::sleep(Duration::from_millis(20)).await;
         line.kill();
-        let error = tokio::time::timeout(Duration::from_secs(5), waiting).await.unwrap().unwrap().unwrap_err();
+        let error = tokio::time::timeout(Duration::from_secs(600), waiting).await.unwrap().unwrap().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
     }
 }

@@ -32,9 +32,9 @@ public class JschClient {
         jsch.addIdentity(args[2]);
         jsch.setKnownHosts(args[3]);
         Session session = jsch.getSession(args[1], "127.0.0.1", Integer.parseInt(args[0]));
-        session.connect(20000);
+        session.connect(600_000);
         ChannelSftp channel = (ChannelSftp) session.openChannel("sftp");
-        channel.connect(20000);
+        channel.connect(600_000);
         try {
             new JschClient(channel).converse();
         } finally {

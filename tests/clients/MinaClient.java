@@ -41,7 +41,7 @@ public class MinaClient {
         SshClient client = SshClient.setUpDefaultClient();
         client.setServerKeyVerifier(AcceptAllServerKeyVerifier.INSTANCE);
         client.start();
-        Duration limit = Duration.ofSeconds(20);
+        Duration limit = Duration.ofMinutes(10);
         try (ClientSession session = client.connect(args[1], "127.0.0.1", Integer.parseInt(args[0])).verify(limit).getSession()) {
             session.setKeyIdentityProvider(new FileKeyPairProvider(Path.of(args[2])));
             session.auth().verify(limit);

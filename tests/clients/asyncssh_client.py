@@ -12,7 +12,14 @@ port, user, key = sys.argv[1:]
 
 def connect():
     return asyncssh.connect(
-        "127.0.0.1", int(port), username=user, client_keys=[key], known_hosts=None, agent_path=None, config=None
+        "127.0.0.1",
+        int(port),
+        username=user,
+        client_keys=[key],
+        known_hosts=None,
+        agent_path=None,
+        config=None,
+        login_timeout="10m",
     )
 
 

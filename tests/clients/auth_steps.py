@@ -88,7 +88,7 @@ class Client:
         self.answers = queue.Queue()
         self.transport = paramiko.ServiceRequestingTransport(("127.0.0.1", port))
         self.listen(self.transport.packetizer)
-        self.transport.start_client(timeout=20)
+        self.transport.start_client(timeout=600)
         self.transport.ensure_session()
 
     def listen(self, packetizer):
@@ -120,7 +120,7 @@ class Client:
     def answer(self):
         """The next answer but for banners; None at the end of the connection."""
         while True:
-            kind, data = self.answers.get(timeout=30)
+            kind, data = self.answers.get(timeout=600)
             if kind != 53:
                 return None if kind is None else (kind, data)
 

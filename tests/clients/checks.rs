@@ -96,6 +96,17 @@ impl Resumes for Scripted {
     }
 }
 
+/// What every library can do.
+#[track_caller]
+pub fn check_library(place: &Place, library: &Scripted) {
+    check_files(place, library);
+    check_names(place, library);
+    check_upload_time(place, |local, remote| drop(library.run(&["put_timed", local, remote])));
+    check_download_time(place, |remote, local| drop(library.run(&["get_timed", remote, local])));
+    assert_eq!(library.run(&["stat", "/timed"]).trim(), format!("40000 {LONG_AGO}"));
+    check_tree_removal(place, |folder| drop(library.run(&["remove_tree", folder])));
+}
+
 /// An empty file, one of a single byte, about one packet, several parts; under names that need quotes; each twice, so that the
 /// second replaces.
 #[track_caller]
@@ -154,6 +165,16 @@ pub fn check_names(place: &Place, program: &impl Names) {
     assert!(!empty.contains("renamed"), "{empty}");
     program.rmdir("/moved");
     assert!(!place.has_folder("moved"));
+}
+
+/// A tree whose folders have no markers on S3 is removed as the program does it: what is in a folder, and then the folder.
+#[track_caller]
+pub fn check_tree_removal(place: &Place, remove: impl Fn(&str)) {
+    for name in ["gone/one", "gone/deep/er/two", "gone/deep/three", "gone/beside/four", "stays/five"] {
+        place.write(name, b"x");
+    }
+    remove("/gone");
+    assert!(!place.has_folder("gone") && place.has("stays/five"));
 }
 
 /// An upload and a download that were cut off in the middle are resumed: only what is missing is sent.

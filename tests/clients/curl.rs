@@ -7,7 +7,7 @@ use crate::checks::{
 };
 use crate::place::{Kind, Place, escaped, place_with};
 use crate::support::data::{SMALL_FILE, noise, write_noise};
-use crate::support::process::{Finished, program, run, run_with};
+use crate::support::process::{Finished, LIMIT, program, run, run_with};
 
 /// With the URL's scheme: `sftp` or `scp`.
 pub struct Curl<'a>(pub &'a Place, pub &'a str);
@@ -122,7 +122,7 @@ fn check_pieces(place: &Place, curl: &Curl<'_>) {
     place.write("pieces", &whole[..150_000]);
     let rest = &whole[150_000..];
     let mut command = curl.prepare("/pieces", &["--append", "--upload-file", "-"]);
-    run_with(&mut command, rest, crate::support::process::LIMIT).succeeded();
+    run_with(&mut command, rest, LIMIT).succeeded();
     place.assert_holds_bytes("pieces", &whole);
     for (range, expected) in
         [("0-0", &whole[..1]), ("100-199", &whole[100..200]), ("150000-", rest), ("-7", &whole[199_993..])]

@@ -20,13 +20,9 @@ impl Lftp<'_> {
     #[track_caller]
     pub fn command(&self, commands: &str) -> Finished {
         let place = self.0;
-        let ssh = format!(
-            "ssh -a -x -F none -i {} -o IdentitiesOnly=yes -o IdentityAgent=none -o UserKnownHostsFile={}",
-            place.key.private.display(),
-            place.gateway.known_hosts().display()
-        );
+        let ssh = place.ssh();
         let script = format!(
-            "set cmd:fail-exit true; set net:max-retries 1; set net:timeout 20; set sftp:connect-program \"{ssh}\"; \
+            "set cmd:fail-exit true; set net:max-retries 1; set net:timeout 600; set sftp:connect-program \"{ssh}\"; \
              set sftp:charset UTF-8; set file:charset UTF-8; open -u alice, sftp://127.0.0.1:{}; {commands}",
             place.port()
         );

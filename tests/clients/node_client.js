@@ -139,4 +139,4 @@ client.on('ready', () => {
     client.end();
   });
 });
-client.connect({ host: '127.0.0.1', port: Number(port), username, privateKey: fs.readFileSync(key) });
+client.connect({ host: '127.0.0.1', port: Number(port), username, privateKey: fs.readFileSync(key), readyTimeout: 600000 });

@@ -7,7 +7,9 @@ import stat
 import sys
 
 import paramiko
+
 import conversation
+import patience
 
 if "LOCKGATE_TEST_VERBOSE" in os.environ:
     logging.basicConfig(level=logging.DEBUG)
@@ -114,6 +116,23 @@ def put_and_get_objects(path):
         assert file.read() == data
 
 
+# Nobody closes these, as after an exception.
+left_open = []
+
+
+def put_over_one_left_open(local, remote):
+    """What was left open is not what `put` asks the size of, and the time that is set is that of the new file."""
+    file = sftp.open(remote, "w")
+    file.write(bytes(5_120))
+    file.flush()
+    left_open.append(file)
+    put_timed(local, remote)
+    found = sftp.stat(remote)
+    assert (found.st_size, found.st_mtime) == (os.stat(local).st_size, int(os.stat(local).st_mtime)), found
+    with open(local, "rb") as file:
+        assert contents(remote) == file.read()
+
+
 def change_attributes(path):
     sftp.putfo(io.BytesIO(b"data"), path)
     sftp.chmod(path, 0o600)
@@ -150,6 +169,7 @@ conversation.hold(
         "open_in_every_way": open_in_every_way,
         "put_and_get_objects": put_and_get_objects,
         "change_attributes": change_attributes,
+        "put_over_one_left_open": put_over_one_left_open,
         "open": lambda path, mode: sftp.open(path, mode).close(),
         "listdir": lambda path: "\n".join(sftp.listdir(path)),
     }

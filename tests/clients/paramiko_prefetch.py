@@ -4,6 +4,8 @@ import sys
 
 import paramiko
 
+import patience
+
 port, user, key, remote, local = int(sys.argv[1]), *sys.argv[2:6]
 transport = paramiko.Transport(("127.0.0.1", port))
 transport.connect(username=user, pkey=paramiko.Ed25519Key.from_private_key_file(key))

@@ -4,6 +4,8 @@ import sys
 
 import paramiko
 
+import patience
+
 host, port, user, password = sys.argv[1:]
 transport = paramiko.Transport((host, int(port)))
 transport.connect(username=user, password=password)

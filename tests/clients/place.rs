@@ -91,6 +91,16 @@ impl Place {
         self.gateway.port.to_string()
     }
 
+    /// The `ssh` that a program calls, up to the host.
+    pub fn ssh(&self) -> String {
+        format!(
+            "ssh -a -x -F none -p {} -i {} -o IdentitiesOnly=yes -o IdentityAgent=none -o BatchMode=yes -o UserKnownHostsFile={}",
+            self.port(),
+            self.key.private.display(),
+            self.gateway.known_hosts().display()
+        )
+    }
+
     /// A path on the client's side.
     pub fn local(&self, name: &str) -> PathBuf {
         self.setup.folder().join(name)

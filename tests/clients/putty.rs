@@ -139,7 +139,7 @@ fn check_several(place: &Place, putty: &Putty<'_>) {
     for name in ["one.txt", "two.txt"] {
         assert_eq!(fs::read(back.join(name)).unwrap(), name.as_bytes());
     }
-    assert!(said.trim_end().ends_with(" one.txt") && said.contains("0644 -> 0600"), "{said}");
+    assert!(said.trim_end().ends_with(" one.txt"), "{said}");
     assert!(place.has("several/one.txt") && !place.has("several/two.txt"));
 }
 

@@ -49,6 +49,26 @@ fn paramiko() {
     });
 }
 
+/// The size that `put` compares at its end is that of the file which it has put.
+#[test]
+fn paramiko_puts_over_a_file_that_was_left_open() {
+    on_each_store(|place| {
+        let paramiko = paramiko_at(place);
+        let source = place.local("source");
+        for (round, length) in [100, 9000, LARGE].into_iter().enumerate() {
+            write_noise(&source, length, round as u64);
+            set_mtime(&source, LONG_AGO);
+            paramiko.run(&["put_over_one_left_open", text(&source), "/file"]);
+            place.assert_holds("file", &source);
+            assert_eq!(place.mtime("file"), LONG_AGO);
+        }
+        paramiko.finish();
+        // What was left open is cut off, and publishes nothing.
+        place.gateway.events.await_disconnected(1);
+        place.assert_holds("file", &source);
+    });
+}
+
 /// paramiko's `SFTPFile.check`.
 #[track_caller]
 fn check_digests(place: &Place, script: &Scripted) {

@@ -5,6 +5,8 @@ import sys
 import paramiko
 from scp import SCPClient
 
+import patience
+
 port, user, key, operation, *arguments = sys.argv[1:]
 transport = paramiko.Transport(("127.0.0.1", int(port)))
 transport.connect(username=user, pkey=paramiko.Ed25519Key.from_private_key_file(key))

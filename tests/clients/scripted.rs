@@ -65,6 +65,12 @@ impl Scripted {
         }
     }
 
+    /// Does one operation; whether it succeeds.
+    #[track_caller]
+    pub fn try_to(&self, words: &[&str]) -> bool {
+        self.attempt(words).is_ok()
+    }
+
     /// Does one operation, which fails.
     #[track_caller]
     pub fn fail(&self, words: &[&str]) -> Thrown {

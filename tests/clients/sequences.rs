@@ -1,14 +1,12 @@
 //! What WinSCP sends, packet by packet. It runs on Windows only; the order of its packets is that of its published source.
 
-use std::time::Duration;
-
 use crate::place::{Place, on_each_store};
 use crate::support::data::noise;
+use crate::support::process::LIMIT;
 use crate::support::raw_sftp::{
     Answer, CLOSE, DATA, FOR_READING, HANDLE, OPEN, RawSftp, STATUS, WRITE, string, write_body,
 };
 
-const LIMIT: Duration = Duration::from_secs(120);
 /// What fits into a channel's packet of 32 KiB together with the fields of a WRITE; WinSCP rounds it down to 16.
 const PIECE: usize = 32 * 1024 - 48;
 

@@ -3,57 +3,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
 use crate::checks::{LARGE, LONG_AGO};
+use crate::mount::{Mount, await_bytes, has_fuse};
 use crate::place::{Place, mtime, on_each_store, set_mtime};
 use crate::support::data::{assert_same_bytes, assert_same_tree, noise, write_noise, write_tree};
-use crate::support::process::{Running, program, run, until};
-
-/// A mount; it is taken down when this is dropped.
-struct Mount {
-    at: PathBuf,
-    sshfs: Running,
-}
-
-impl Mount {
-    #[track_caller]
-    fn new(place: &Place) -> Mount {
-        let at = place.setup.subfolder("mount");
-        let mut command = program("sshfs");
-        command.args(["-f", "-p", &place.port(), "-F", "/dev/null"]);
-        command.arg("-o").arg(format!("IdentityFile={}", place.key.private.display()));
-        command.arg("-o").arg(format!("UserKnownHostsFile={}", place.gateway.known_hosts().display()));
-        for option in ["IdentitiesOnly=yes", "BatchMode=yes", "StrictHostKeyChecking=yes", "IdentityAgent=none"] {
-            command.args(["-o", option]);
-        }
-        // What the kernel remembers would hide what the gateway answers.
-        command.args(["-o", "attr_timeout=0,entry_timeout=0,dir_cache=no"]);
-        let mut sshfs = Running::start(command.arg("alice@127.0.0.1:/").arg(&at));
-        let mounted = until("mount", Duration::from_secs(60), || {
-            let mounts = fs::read_to_string("/proc/mounts").unwrap();
-            let is_there = mounts.lines().any(|line| line.split(' ').nth(1) == at.to_str());
-            if is_there { Some(true) } else { sshfs.has_ended().then_some(false) }
-        });
-        if !mounted {
-            panic!("sshfs does not mount: {}", sshfs.finish(Duration::from_secs(60)));
-        }
-        Mount { at, sshfs }
-    }
-
-    fn end(mut self) {
-        run(program("fusermount3").arg("-u").arg(&self.at)).succeeded();
-        until("end of sshfs", Duration::from_secs(60), || self.sshfs.has_ended().then_some(()));
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        // After a failure; it is unmounted already after success.
-        let _ = run(program("fusermount3").args(["-u", "-z", "-q"]).arg(&self.at));
-    }
-}
+use crate::support::process::{LIMIT, program, run, until};
 
 fn copy_tree(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
@@ -66,23 +22,6 @@ fn copy_tree(from: &Path, to: &Path) {
             fs::write(&there, fs::read(&here).unwrap()).unwrap();
         }
     }
-}
-
-/// Whether this machine lets anybody mount in user space. That is the kernel's to give, and no set-up can install it.
-fn has_fuse() -> bool {
-    let device = fs::OpenOptions::new().read(true).write(true).open("/dev/fuse");
-    if let Err(error) = &device {
-        // Not through the macros, which the test harness keeps to itself.
-        let _ = writeln!(std::io::stderr(), "== sshfs is NOT tried: /dev/fuse cannot be opened: {error}");
-    }
-    device.is_ok()
-}
-
-/// The kernel closes a file when it likes, after the program has: only then is it published.
-#[track_caller]
-fn await_bytes(place: &Place, name: &str, expected: &[u8]) {
-    let limit = Duration::from_secs(20);
-    until(&format!("{name} as it was written"), limit, || place.has_bytes(name, expected).then_some(()));
 }
 
 /// All files of a tree, and its folders.
@@ -109,7 +48,8 @@ fn sshfs() {
         return;
     }
     on_each_store(|place| {
-        let mount = Mount::new(place);
+        // What the kernel remembers would hide what the gateway answers.
+        let mount = Mount::new(place, "attr_timeout=0,entry_timeout=0,dir_cache=no");
         check_copies(place, &mount.at);
         check_changes(place, &mount.at);
         check_times(place, &mount.at);
@@ -195,7 +135,7 @@ fn check_times(place: &Place, at: &Path) {
     run(program("cp").arg("-a").args([at.join("timed"), at.join("timed copy")])).succeeded();
     await_bytes(place, "timed copy", b"some");
     for name in ["timed", "timed copy"] {
-        until("time that was set", Duration::from_secs(20), || (place.mtime(name) == LONG_AGO).then_some(()));
+        until("time that was set", LIMIT, || (place.mtime(name) == LONG_AGO).then_some(()));
     }
 }
 

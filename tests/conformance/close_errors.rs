@@ -32,8 +32,8 @@ fn refused(fault: Fault, old: Option<&str>) {
         }
         fs::write(&file, noise(length, 7)).unwrap();
         proxy.plan(Plan::kind(kind, u64::MAX, fault));
-        client.sftp(&format!("put {} {name}\n", quoted(file.to_str().unwrap()))).failed().says("close remote");
-        client.scp(["-O", file.to_str().unwrap(), &client.remote(name)]).failed().says(name);
+        client.sftp(&format!("put {} {name}\n", quoted(file.to_str().unwrap()))).complained();
+        client.scp(["-O", file.to_str().unwrap(), &client.remote(name)]).complained();
         proxy.plan(Plan::none());
         gateway.events.until("two failed ends", |events| {
             let path = format!("{}/{name}", store.event_root());

@@ -4,7 +4,6 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -50,7 +49,7 @@ impl Balancer {
         let free = || TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let ports = [free(), free(), free()].map(|listener| listener.local_addr().unwrap().port());
         let mut config =
-            "defaults\n mode tcp\n timeout connect 5s\n timeout client 60s\n timeout server 60s\n".to_owned();
+            "defaults\n mode tcp\n timeout connect 600s\n timeout client 600s\n timeout server 600s\n".to_owned();
         for (port, how) in ports.iter().zip(["send-proxy", "send-proxy-v2", ""]) {
             let to = gateway.port;
             config += &format!("listen on-{port}\n bind 127.0.0.1:{port}\n server gateway 127.0.0.1:{to} {how}\n");
@@ -117,7 +116,7 @@ fn an_optional_header_is_believed_from_the_balancer_only() {
 
     // A header from elsewhere is not SSH; nobody believes what it says.
     let lie = "import socket,sys; s=socket.create_connection(('127.0.0.1',int(sys.argv[1])),source_address=('127.0.0.9',0)); \
-               s.sendall(b'PROXY TCP4 198.51.100.7 127.0.0.1 1 2\\r\\nSSH-2.0-Liar\\r\\n'); s.settimeout(20); s.recv(9999); s.recv(9999)";
+               s.sendall(b'PROXY TCP4 198.51.100.7 127.0.0.1 1 2\\r\\nSSH-2.0-Liar\\r\\n'); s.settimeout(600); s.recv(9999); s.recv(9999)";
     let _ = Command::new("python3").args(["-c", lie, &gateway.port.to_string()]).output().unwrap();
     gateway.events.await_disconnected(4);
     let all = gateway.events.all();
@@ -128,15 +127,15 @@ fn an_optional_header_is_believed_from_the_balancer_only() {
 #[test]
 fn an_address_that_fails_again_and_again_is_banned_for_a_while() {
     let mut door = door();
-    door.setup.config["defender"] = json!({ "failures": 3, "within": "1m", "ban": "3s", "allow": ["127.0.0.8"] });
+    door.setup.config["defender"] = json!({ "failures": 3, "within": "1h", "ban": "10s", "allow": ["127.0.0.8"] });
     let gateway = door.start();
     let stranger = door.setup.key("stranger");
     let fails = |address: &str| {
         let client = gateway.client("alice", &stranger).with(&format!("BindAddress={address}"));
         client.sftp("pwd\n").failed();
     };
-    (0..3).for_each(|_| fails("127.0.0.7"));
     (0..4).for_each(|_| fails("127.0.0.8"));
+    (0..3).for_each(|_| fails("127.0.0.7"));
     gateway.events.await_disconnected(7);
     // A wrong key bans the address, not the user, and not for ever.
     door.alice(&gateway, "127.0.0.7").sftp("pwd\n").failed();
@@ -157,7 +156,7 @@ fn an_address_has_so_many_connections_without_a_login() {
     let connect = || {
         let mut socket = TcpStream::connect(("127.0.0.1", gateway.port)).unwrap();
         socket.write_all(b"SSH-2.0-Waits\r\n").unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        socket.set_read_timeout(Some(LIMIT)).unwrap();
         let mut greeting = [0; 4];
         socket.read_exact(&mut greeting).map(|()| socket)
     };

@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -12,7 +11,7 @@ use crate::support::chain::Chain;
 use crate::support::events::field;
 use crate::support::gateway::{Gateway, lockgate};
 use crate::support::keys::Key;
-use crate::support::process::{program, run, until};
+use crate::support::process::{LIMIT, program, run, until};
 use crate::support::setup::{Setup, User};
 
 /// A gateway with a kept chain and one file of events.
@@ -139,7 +138,7 @@ fn files_that_end_under_load_hold_one_chain_that_zcat_reads_in_order() {
         }
     });
     let folder = setup.folder();
-    until("end of the compression", Duration::from_secs(60), || {
+    until("end of the compression", LIMIT, || {
         let old = old_files(folder);
         (old.len() >= 4 && old.iter().all(|name| name.ends_with(".gz"))).then_some(())
     });
@@ -174,7 +173,7 @@ fn a_file_that_was_moved_and_its_successor_after_sighup_hold_one_chain() {
     work(&gateway, &key, "a", 2);
     fs::rename(&path, &moved).unwrap();
     gateway.signal(Signal::HUP);
-    until("new file", Duration::from_secs(20), || path.exists().then_some(()));
+    until("new file", LIMIT, || path.exists().then_some(()));
     work(&gateway, &key, "b", 2);
     gateway.stop();
     let all = [lines(&moved), lines(&path)].concat();

@@ -17,13 +17,10 @@ use crate::support::events::field;
 use crate::support::files::{Failed, Files};
 use crate::support::gateway::{Gateway, lockgate};
 use crate::support::keys::Key;
-use crate::support::process::run;
+use crate::support::process::{LIMIT, run};
 use crate::support::setup::{Setup, User};
 
 const SESSIONS: u64 = 4;
-
-/// No session of a round lives longer.
-const LIMIT: Duration = Duration::from_secs(120);
 
 /// Makes folders in several sessions until the gateway is killed, after `pause`. Returns the names that were acknowledged.
 fn work_until_killed(gateway: &Gateway, key: &Key, round: u64, pause: Duration) -> Vec<String> {

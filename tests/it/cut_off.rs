@@ -16,16 +16,11 @@ use crate::support::events::{field, is_end};
 use crate::support::files::Files;
 use crate::support::gateway::Gateway;
 use crate::support::keys::Key;
-use crate::support::process::{Finished, Running, until};
+use crate::support::process::{Finished, LIMIT, Running, until};
 use crate::support::raw_sftp::{CLOSE, FOR_WRITING, string};
 use crate::support::relay::{Cut, Relay};
 use crate::support::s3::S3Store;
 use crate::support::setup::{Setup, User};
-
-const LIMIT: Duration = Duration::from_secs(60);
-
-/// How long the gateway may take to notice that the client has gone, and to clean up.
-const SOON: Duration = Duration::from_secs(20);
 
 /// More than one part on S3, and not a whole number of anything.
 const LENGTH: u64 = 12 * MIB + 77;
@@ -176,7 +171,7 @@ impl Bench {
     #[track_caller]
     fn await_nothing_left(&self) {
         let left = |folder: PathBuf| fs::read_dir(folder).unwrap().count();
-        until("end of what was left over", SOON, || {
+        until("end of what was left over", LIMIT, || {
             let in_store = match &self.behind {
                 Behind::Local(root) => left(root.join(".lockgate/uploads")),
                 Behind::S3(s3) => s3.unfinished_uploads(),
@@ -338,7 +333,7 @@ fn cut_by_the_death_of_the_gateway(store: &str) {
             let before = bench.look("file").expect("the old file");
             let session = bench.upload_up_to(&bench.gateway.client("alice", &bench.key), "file", place);
             bench.gateway.signal(Signal::KILL);
-            bench.gateway.ended(SOON);
+            bench.gateway.ended(LIMIT);
             bench.gateway = bench.setup.start();
             drop(session);
             let after = bench.look("file").expect("the old file or the new one");

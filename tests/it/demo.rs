@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::support::data::{assert_same_tree, write_tree};
 use crate::support::events::{field, types};
@@ -107,7 +106,7 @@ fn init_makes_files_that_serve_uses_and_never_replaces_them() {
     run(lockgate().current_dir(place.path()).args(["init", "here"])).succeeded();
     let here = place.path().join("here");
     let before = fingerprint(&here);
-    let again = run_with(lockgate().current_dir(place.path()).args(["init", "here"]), b"", Duration::from_secs(20));
+    let again = run_with(lockgate().current_dir(place.path()).args(["init", "here"]), b"", LIMIT);
     assert_eq!(fingerprint(&here), before, "{again}");
     let configs: Vec<_> = walk(&here).into_iter().filter(|p| p.extension().is_some_and(|e| e == "yaml")).collect();
     assert_eq!(configs.len(), 1, "{configs:?}");

@@ -1,12 +1,11 @@
 //! A gateway with one user, and connections that several clients share.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use crate::support::client::Client;
 use crate::support::gateway::Gateway;
 use crate::support::keys::Key;
-use crate::support::process::{Running, until};
+use crate::support::process::{LIMIT, Running, until};
 use crate::support::setup::{Setup, User};
 
 /// A gateway whose one user, alice, has the whole of a local store for her home.
@@ -51,7 +50,7 @@ impl Master {
         let shared = client.clone().with(&format!("ControlPath={}", socket.display()));
         let mut command = shared.command("ssh");
         let ssh = Running::start(command.args(["-M", "-N"]).arg(client.host()));
-        until("shared connection", Duration::from_secs(60), || socket.exists().then_some(()));
+        until("shared connection", LIMIT, || socket.exists().then_some(()));
         Master { _ssh: ssh, client: shared }
     }
 }

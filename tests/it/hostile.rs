@@ -3,18 +3,12 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
-use std::time::{Duration, Instant};
 
 use crate::door::{Door, door};
 use crate::support::data::{KIB, MIB, write_noise};
 use crate::support::events::{field, is_end};
-use crate::support::process::Running;
+use crate::support::process::{LIMIT, Running};
 use crate::support::raw_sftp::{DATA, FOR_READING, FOR_WRITING, HANDLE, OPEN, READ, RawSftp, STAT, WRITE, string};
-
-const LIMIT: Duration = Duration::from_secs(120);
-
-/// Within this a broken channel ends, on a machine that has other things to do.
-const AT_ONCE: Duration = Duration::from_secs(20);
 
 /// More than all channels of these tests may hold together, and what the program takes by itself.
 const BOUNDED: u64 = 256 * MIB;
@@ -61,14 +55,13 @@ fn what_breaks_the_protocol_ends_the_channel_at_once() {
         ("another protocol", b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n".to_vec(), false),
     ];
     for (what, bytes, then_end) in cases {
+        println!("{what}");
         let mut session = door.raw();
-        let started = Instant::now();
         session.send_raw(&bytes);
         if then_end {
             session.end_input();
         }
         session.read_to_end();
-        assert!(started.elapsed() < AT_ONCE, "{what} took {:?}", started.elapsed());
     }
     door.assert_sound();
 }
@@ -111,7 +104,7 @@ fn thousands_of_handles_are_refused_cleanly() {
     let door = door();
     let mut session = door.raw();
     let mut handles = Vec::new();
-    for id in 0..2_000 {
+    for id in 0..5_000 {
         let answer = session.call(OPENDIR, id, &[&string(b"/")]);
         if answer.kind == HANDLE {
             handles.push(answer.string(HANDLE).to_vec());
@@ -119,7 +112,7 @@ fn thousands_of_handles_are_refused_cleanly() {
             assert_eq!(answer.status(), 4);
         }
     }
-    assert_eq!(handles.len(), 256);
+    assert_eq!(handles.len(), 4_096);
     for handle in handles {
         assert_eq!(session.close(1, &handle), 0);
     }
@@ -136,15 +129,14 @@ fn a_flood_whose_answers_are_not_taken_is_ended() {
         let mut packet = vec![kind, 0, 0, 0, 5];
         packet.extend(body);
         let many = string(&packet).repeat(1000);
-        let started = Instant::now();
         let mut rounds = 0;
         // The answers fill the client's window first.
         while session.send_raw(&many) {
             rounds += 1;
-            assert!(started.elapsed() < LIMIT, "nothing stops it: type {kind}, {rounds},000 requests");
+            session.assert_does_not_hang();
         }
+        session.assert_does_not_hang();
         assert!(rounds >= 60, "it stops too soon: type {kind} after {rounds},000");
-        assert!(started.elapsed() < LIMIT / 2, "type {kind} took {:?}", started.elapsed());
     }
     // A client that takes no answers does not take the end of its channel either, so its connection is ended.
     door.gateway.events.await_disconnected(3);
@@ -224,7 +216,7 @@ fn half_closed_and_silent_sockets_end() {
         ("a packet of four gigabytes", b"SSH-2.0-large\r\n\xff\xff\xff\xff\x04\x14", false),
     ] {
         let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, door.gateway.port)).expect("the gateway listens");
-        socket.set_read_timeout(Some(AT_ONCE)).unwrap();
+        socket.set_read_timeout(Some(LIMIT)).unwrap();
         socket.write_all(greeting).expect("the gateway takes it");
         if half_close {
             socket.shutdown(Shutdown::Write).unwrap();
@@ -235,7 +227,11 @@ fn half_closed_and_silent_sockets_end() {
             assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{what}: {error}");
         }
     }
-    // A client that has asked and half-closed the channel still gets its answers.
+    // A client that has asked and half-closed the channel still gets its answers. It may take its time to log in.
+    door.gateway.stop();
+    door.setup.limit("login_grace", "2m");
+    door.gateway = door.setup.start();
+    door.client = door.gateway.client("alice", &door.key);
     let mut session = door.raw();
     session.send(OPEN, 1, &[&string(b"/half")[..], &FOR_WRITING.to_be_bytes(), &[0; 4]].concat());
     let handle = session.receive().string(HANDLE).to_vec();

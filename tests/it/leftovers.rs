@@ -1,9 +1,8 @@
 //! The tests' own promise: a test process that dies leaves no server and no folder behind.
 
 use std::fs;
-use std::time::Duration;
 
-use crate::support::process::{program, until};
+use crate::support::process::{LIMIT, program, until};
 use crate::support::server::{Server, folder};
 
 #[test]
@@ -12,7 +11,7 @@ fn a_guard_ends_what_a_dead_test_left() {
     fs::write(place.join("file"), "x").unwrap();
     let mut server = Server::start(program("sleep").arg("1000"), Some(place.clone()));
     server.abandon();
-    let status = server.ended(Duration::from_secs(20)).expect("the guard kills the server");
+    let status = server.ended(LIMIT).expect("the guard kills the server");
     assert!(!status.success());
-    until("removal of the folder", Duration::from_secs(20), || (!place.exists()).then_some(()));
+    until("removal of the folder", LIMIT, || (!place.exists()).then_some(()));
 }

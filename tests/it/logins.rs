@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -11,6 +10,7 @@ use crate::support::data::SMALL_FILE;
 use crate::support::events::{field, types};
 use crate::support::gateway::Gateway;
 use crate::support::keys::Key;
+use crate::support::process::LIMIT;
 use crate::support::setup::{Setup, User};
 
 /// A gateway with users of every kind.
@@ -77,7 +77,7 @@ fn each_rejected_key_is_an_event() {
     let Door { setup, gateway, alice, stranger } = door();
     let others = [stranger.clone(), Key::make(setup.folder(), "ec", "ecdsa"), Key::make(setup.folder(), "rsa", "rsa")];
     let client = others.iter().fold(gateway.keyless("alice"), |c, key| c.identity(&key.private));
-    client.sftp("pwd\n").failed().says("Permission denied");
+    client.sftp("pwd\n").complained();
     let events = gateway.events.await_disconnected(1);
     let failed = failures(&events);
     assert_eq!(failed.len(), 3, "{events:#?}");
@@ -134,7 +134,7 @@ fn password_users_log_in_and_wrong_passwords_are_events() {
     .enumerate()
     {
         let client = gateway.keyless(user).password(password).with("PreferredAuthentications=password");
-        client.sftp("pwd\n").failed().says("Permission denied");
+        client.sftp("pwd\n").complained();
         let events = gateway.events.await_disconnected(i + 2);
         let failed = failures(&events);
         assert_eq!(failed.len(), 1, "{user} {password:?}: {events:#?}");
@@ -182,8 +182,7 @@ fn a_client_that_never_offers_a_credential_is_on_record() {
     let Door { setup, gateway, .. } = door();
     let nowhere = setup.folder().join("no-such-identity");
     for (i, user) in ["alice", "nobody"].into_iter().enumerate() {
-        let refused = gateway.keyless(user).identity(&nowhere).sftp("pwd\n").failed();
-        assert!(refused.stderr.contains("Permission denied"), "{refused}");
+        gateway.keyless(user).identity(&nowhere).sftp("pwd\n").complained();
         let events = gateway.events.await_disconnected(i + 1);
         let failed = failures(&events);
         assert_eq!(failed.len(), 1, "{events:#?}");
@@ -202,7 +201,7 @@ fn a_connection_that_says_nothing_is_no_event_and_one_that_does_is() {
     // Something that is not SSH.
     let mut web = TcpStream::connect(("127.0.0.1", gateway.port)).unwrap();
     web.write_all(b"GET / HTTP/1.1\r\nHost: gateway\r\n\r\n").unwrap();
-    web.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    web.set_read_timeout(Some(LIMIT)).unwrap();
     let mut answer = Vec::new();
     let _ = web.read_to_end(&mut answer);
     drop(web);
@@ -224,7 +223,7 @@ fn a_login_takes_only_so_long() {
     let gateway = setup.start();
     let mut silent = TcpStream::connect(("127.0.0.1", gateway.port)).unwrap();
     silent.write_all(b"SSH-2.0-Silent_1.0\r\n").unwrap();
-    silent.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    silent.set_read_timeout(Some(LIMIT)).unwrap();
     let mut all = Vec::new();
     silent.read_to_end(&mut all).expect("the gateway closes the connection");
     assert!(all.starts_with(b"SSH-2.0-"), "{}", String::from_utf8_lossy(&all));

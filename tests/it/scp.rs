@@ -3,15 +3,11 @@
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use crate::door::{Door, door};
 use crate::support::data::{MIB, assert_same_bytes, write_noise};
 use crate::support::events::field;
 use crate::support::process::{Finished, LIMIT, Running, run_with};
-
-/// Nothing that is refused may take longer: a client that hangs is what these tests are against.
-const SOON: Duration = Duration::from_secs(20);
 
 /// More than all windows and buffers between the store and a client that is stopped.
 const LARGE: u64 = 64 * MIB;
@@ -20,7 +16,7 @@ impl Door {
     /// Has a command run with this input; without a command, a shell.
     #[track_caller]
     fn run(&self, command: &[&str], input: &[u8]) -> Finished {
-        run_with(self.client.command("ssh").args(["-T", &self.client.host()]).args(command), input, SOON)
+        run_with(self.client.command("ssh").args(["-T", &self.client.host()]).args(command), input, LIMIT)
     }
 }
 

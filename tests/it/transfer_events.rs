@@ -155,7 +155,7 @@ fn a_client_killed_in_a_transfer_leaves_one_partial_close() {
     ];
     for (i, (direction, arguments)) in cases.into_iter().enumerate() {
         let before = gateway.events.all().len();
-        let mut slow = Running::start(alice.command("scp").args(["-l", "16000"]).args(&arguments));
+        let mut slow = Running::start(alice.command("scp").args(["-l", "4000"]).args(&arguments));
         gateway
             .events
             .until("OPEN", |events| events[before..].iter().any(|e| field(e, "activity-type") == "OPEN").then_some(()));

@@ -2,7 +2,7 @@
 //! they fail.
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use crate::support::client::Client;
 use crate::support::events::field;
 use crate::support::gateway::Gateway;
 use crate::support::keys::Key;
-use crate::support::process::{program, python, run, until};
+use crate::support::process::{LIMIT, program, python, run, until};
 use crate::support::provider::{Example, Provider, Question, Reply, example_hash};
 use crate::support::setup::{Setup, User};
 
@@ -88,7 +88,7 @@ fn the_example_serves_both_methods_and_both_kinds_of_homes() {
         gateway.client("ann", &ben).sftp("pwd\n").failed();
         failure(&gateway, "ann", "key-not-authorized");
         for (user, password) in [("ann", "wrong"), ("ann", "stäple"), ("ann", ""), ("nobody", "battery")] {
-            by_password(&gateway, user, password).sftp("pwd\n").failed().says("Permission denied");
+            by_password(&gateway, user, password).sftp("pwd\n").complained();
         }
         let wrong = failure(&gateway, "ann", "bad-password");
         assert_eq!(field(&wrong, "message"), "Invalid user name or password");
@@ -201,7 +201,7 @@ fn a_provider_that_fails_lets_nobody_in() {
     let folder = Setup::new();
     let key = folder.key("ann");
     let provider = Provider::start(honest(&key));
-    let http = json!({ "url": provider.url(), "cache": "0s", "timeout": "1s", "retries": 2 });
+    let http = json!({ "url": provider.url(), "cache": "0s", "timeout": "10s", "retries": 2 });
     let gateway = setup(http, json!({})).start();
     let big =
         json!({ "Role": "r", "HomeDirectory": "/lake", "PublicKeys": [key.public], "Filler": "x".repeat(2 << 20) });
@@ -224,7 +224,7 @@ fn a_provider_that_fails_lets_nobody_in() {
         (Reply::Json(big), 1, "longer than 1024 KiB"),
         (Reply::Endless, 1, "longer than 1024 KiB"),
         (Reply::Cut, 1, "the request failed"),
-        (Reply::Late(Duration::from_secs(3), Box::new(Reply::Json(good.clone()))), 1, "does not answer in time"),
+        (Reply::Late(LIMIT, Box::new(Reply::Json(good.clone()))), 1, "does not answer in time"),
         (with("HomeDirectory", json!("/elsewhere/x")), 1, "in none of the stores"),
         (with("HomeDirectory", json!("/lake/../..")), 1, "plain form"),
         (with("HomeDirectoryType", json!("LOGICAL")), 1, "HomeDirectoryDetails"),
@@ -233,15 +233,13 @@ fn a_provider_that_fails_lets_nobody_in() {
     for (place, (reply, times, said)) in failures.into_iter().enumerate() {
         provider.answer(move |_| reply.clone());
         provider.questions();
-        let began = Instant::now();
-        gateway.client("ann", &key).sftp("pwd\n").failed().says("Permission denied");
-        assert!(began.elapsed() < Duration::from_secs(8), "{said}: {:?}", began.elapsed());
+        gateway.client("ann", &key).sftp("pwd\n").complained();
         assert_eq!(provider.questions().len(), times, "{said}");
         let failed = gateway.events.await_disconnected(2 * place + 1);
         let failed: Vec<_> = failed.iter().filter(|event| field(event, "activity-type") == "AUTH_FAILURE").collect();
         assert_eq!(failed.len(), 1, "{said}: {failed:#?}");
         assert_eq!(field(failed[0], "reason"), "directory-unavailable", "{said}");
-        until(said, Duration::from_secs(10), || gateway.log().contains(said).then_some(()));
+        until(said, LIMIT, || gateway.log().contains(said).then_some(()));
         by_password(&gateway, "ann", "battery").sftp("pwd\n").failed();
     }
     assert!(gateway.events.of_type("CONNECTED").is_empty());
@@ -260,16 +258,21 @@ fn answers_are_remembered_for_a_short_time_and_passwords_never() {
     let folder = Setup::new();
     let key = folder.key("ann");
     let provider = Provider::start(honest(&key));
-    let gateway = setup(json!({ "url": provider.url(), "cache": "3s" }), json!({})).start();
-    let began = Instant::now();
+    let gateway = setup(json!({ "url": provider.url(), "cache": "1h" }), json!({})).start();
     gateway.client("ann", &key).sftp("pwd\n").succeeded();
     provider.answer(|_| Reply::Json(json!({})));
     gateway.client("ann", &key).sftp("pwd\n").succeeded();
-    assert!(began.elapsed() < Duration::from_secs(3), "the machine is too slow for this test");
     assert_eq!(provider.questions().len(), 1);
     by_password(&gateway, "ann", "battery").sftp("pwd\n").failed();
     assert_eq!(provider.questions().len(), 1, "a password is always asked for");
-    std::thread::sleep(Duration::from_millis(3100));
+    gateway.stop();
+
+    let provider = Provider::start(honest(&key));
+    let gateway = setup(json!({ "url": provider.url(), "cache": "6s" }), json!({})).start();
+    gateway.client("ann", &key).sftp("pwd\n").succeeded();
+    provider.answer(|_| Reply::Json(json!({})));
+    std::thread::sleep(Duration::from_millis(6100));
+    provider.questions();
     gateway.client("ann", &key).sftp("pwd\n").failed();
     assert_eq!(provider.questions().len(), 1, "the refusal is remembered for the client's other questions");
     gateway.stop();

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::DateTime;
 use rustix::process::Signal;
@@ -44,7 +44,7 @@ fn start(place: &Place, backend: &Backend) -> Server {
 
 fn stop(mut collector: Server) {
     collector.signal(Signal::TERM);
-    let status = collector.ended(Duration::from_secs(20)).expect("the collector ends");
+    let status = collector.ended(LIMIT).expect("the collector ends");
     assert!(status.success(), "{status}");
 }
 
@@ -57,7 +57,8 @@ fn await_all(folder: &Path, backend: &Backend, lines: usize) {
         bodies.dedup();
         bodies.len()
     };
-    for _ in 0..600 {
+    let limit = Instant::now() + LIMIT;
+    while Instant::now() < limit {
         if have() >= lines {
             return;
         }

@@ -3,7 +3,6 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use flate2::Compression;
 use flate2::read::GzDecoder;
@@ -13,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::support::client::Client;
 use crate::support::gateway::Gateway;
-use crate::support::process::until;
+use crate::support::process::{LIMIT, until};
 use crate::support::setup::{Setup, User};
 
 /// The folder of `examples/pipelines/`.
@@ -77,7 +76,7 @@ impl Place {
         let old = self.logs.join(format!("events.ndjson.20260731T0815{:02}Z-{}", self.rotated, self.rotated * 100));
         fs::rename(&live, &old).unwrap();
         self.gateway.signal(Signal::HUP);
-        until("new file of events", Duration::from_secs(20), || live.exists().then_some(()));
+        until("new file of events", LIMIT, || live.exists().then_some(()));
         old
     }
 

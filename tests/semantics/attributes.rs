@@ -229,7 +229,7 @@ fn at_most_64_of_these_requests_are_under_way_at_once() {
     bench.on_every_store(|place, session| {
         put_files(place, session, 150);
         proxy.forget();
-        proxy.delay(Duration::from_millis(200));
+        proxy.delay(Duration::from_secs(2));
         session.list(&place.path("")).unwrap();
         proxy.delay(Duration::ZERO);
         let heads: Vec<_> = proxy.requests().into_iter().filter(|request| request.method == "HEAD").collect();

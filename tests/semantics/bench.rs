@@ -5,7 +5,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -16,16 +15,11 @@ use crate::support::client::Client;
 use crate::support::gateway::Gateway;
 use crate::support::keys::Key;
 use crate::support::plain_proxy::Proxy;
+use crate::support::process::LIMIT;
 use crate::support::s3::{self, S3Store};
 use crate::support::setup::{Setup, User};
 use crate::support::sftp::{Refusal, Sftp};
 use crate::support::{azure, gcs};
-
-/// How long one session may last.
-const SESSION: Duration = Duration::from_secs(240);
-
-/// How long a test waits for what comes by itself.
-pub const SOON: Duration = Duration::from_secs(20);
 
 /// One entry of the home: `/s3` shows the folder `home` of a store.
 struct Entry {
@@ -164,7 +158,7 @@ impl Bench {
 
     #[track_caller]
     pub fn connect(&self) -> Sftp {
-        Sftp::connect(&self.client(), SESSION)
+        Sftp::connect(&self.client(), LIMIT)
     }
 
     /// The entries, one for each store.
@@ -222,7 +216,7 @@ impl Bench {
     #[track_caller]
     pub fn kill_and_restart(&mut self) {
         self.gateway.signal(Signal::KILL);
-        self.gateway.ended(SOON);
+        self.gateway.ended(LIMIT);
         self.gateway = self.setup.start();
     }
 

@@ -19,7 +19,7 @@ fn a_stat_costs_one_round_trip_in_time() {
         session.put(&place.path("file"), b"x");
         session.make_directory(&place.path("folder")).unwrap();
         // Long enough that each request is under way while the others begin, if none of them waits for another.
-        proxy.delay(Duration::from_millis(400));
+        proxy.delay(Duration::from_secs(2));
         for name in ["file", "folder", "missing"] {
             proxy.forget();
             let found = session.stat(&place.path(name));

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use crate::bench::{Behind, Bench, Builder, SOON, assert_refused, assert_same, shared};
+use crate::bench::{Behind, Bench, Builder, assert_refused, assert_same, shared};
 use crate::support::data::{MIB, noise};
-use crate::support::process::until;
+use crate::support::process::{LIMIT, until};
 use crate::support::sftp::{Attributes, FAILURE, Handle, Sftp};
 
 /// The least that the configuration allows; a half of it may wait for clients.
@@ -88,7 +88,7 @@ fn when_it_is_spent_parts_wait_on_disk_at_most_limits_staging_of_them() {
                 }
             }
         }
-        until("empty staging folder", SOON, || bench.staged_files().is_empty().then_some(()));
+        until("empty staging folder", LIMIT, || bench.staged_files().is_empty().then_some(()));
     });
 }
 

@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use crate::bench::{Behind, Builder, SOON, assert_refused, assert_same, shared};
+use crate::bench::{Behind, Builder, assert_refused, assert_same, shared};
 use crate::support::data::{KIB, MIB, noise};
 use crate::support::plain_proxy::Proxy;
-use crate::support::process::until;
+use crate::support::process::{LIMIT, until};
 use crate::support::s3;
 use crate::support::sftp::{APPEND, Attributes, CREATE, READING_AND_WRITING, Sftp, TRUNCATE, UNSUPPORTED, WRITING};
 
@@ -146,7 +146,7 @@ fn such_a_write_fails_and_nothing_is_published() {
             // Nothing that comes later mends it.
             session.write(&handle, 11 * MIB, b"more").expect_err("the upload has failed");
             assert_refused(session.close(&handle), UNSUPPORTED);
-            until("removal of the parts", SOON, || (place.unfinished(name).unwrap_or(0) == 0).then_some(()));
+            until("removal of the parts", LIMIT, || (place.unfinished(name).unwrap_or(0) == 0).then_some(()));
         }
         assert_eq!(session.names(&place.path("")), ["old"]);
         assert_same(&session.get(&place.path("old")), b"old");

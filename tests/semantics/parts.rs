@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::bench::{Bench, Builder, SOON};
+use crate::bench::{Bench, Builder};
 use crate::support::data::{KIB, MIB, noise};
 use crate::support::plain_proxy::{Proxy, Request};
-use crate::support::process::until;
+use crate::support::process::{LIMIT, until};
 use crate::support::s3;
 
 fn bench() -> (Proxy, Bench) {
@@ -39,14 +39,14 @@ fn a_larger_one_travels_in_parts_while_it_arrives_several_at_once() {
         let handle = session.create(&place.path("file"));
         proxy.forget();
         // Long enough for the next part to be there before the last has gone.
-        proxy.delay(Duration::from_millis(500));
+        proxy.delay(Duration::from_secs(2));
         session.write(&handle, 0, &noise(22 * MIB, 1)).unwrap();
         let parts = || {
             let requests = proxy.requests().into_iter();
             requests.filter(|r| r.method == "PUT" && r.target.contains("partNumber=")).collect::<Vec<_>>()
         };
         // The file is not closed yet.
-        let sent = until("four parts", SOON, || Some(parts()).filter(|parts| parts.len() == 4));
+        let sent = until("four parts", LIMIT, || Some(parts()).filter(|parts| parts.len() == 4));
         assert!(sent.iter().all(|part| part.body_length == 5 * MIB), "{sent:?}");
         proxy.delay(Duration::ZERO);
         session.close(&handle).unwrap();

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::bench::{Behind, Builder, SOON, assert_refused, assert_same, shared};
+use crate::bench::{Behind, Builder, assert_refused, assert_same, shared};
 use crate::support::data::{KIB, MIB, noise};
 use crate::support::plain_proxy::Proxy;
-use crate::support::process::until;
+use crate::support::process::{LIMIT, until};
 use crate::support::s3;
 use crate::support::sftp::{Attributes, CREATE, PERMISSION_DENIED, READING_AND_WRITING, UNSUPPORTED, WRITING};
 
@@ -285,7 +285,7 @@ fn what_a_cut_off_upload_left_in_the_store_is_removed_at_once() {
         let mut leaver = bench.connect();
         let handle = leaver.create(&place.path("file"));
         leaver.write(&handle, 0, &noise(11 * MIB, 11)).unwrap();
-        until("unfinished upload", SOON, || place.unfinished("file").is_none_or(|count| count > 0).then_some(()));
+        until("unfinished upload", LIMIT, || place.unfinished("file").is_none_or(|count| count > 0).then_some(()));
         drop(leaver);
         place.await_cut_off("file");
         assert_eq!(place.unfinished("file").unwrap_or(0), 0);
@@ -301,8 +301,8 @@ fn what_a_killed_gateway_left_there_is_removed_at_its_next_start() {
             let handle = session.create(&format!("{store}/file"));
             session.write(&handle, 0, &noise(11 * MIB, 12)).unwrap();
         }
-        until("unfinished uploads", SOON, || (bench.unfinished_everywhere("file") == 2).then_some(()));
+        until("unfinished uploads", LIMIT, || (bench.unfinished_everywhere("file") == 2).then_some(()));
         bench.kill_and_restart();
     }
-    until("removal of what was left", SOON, || (bench.unfinished_everywhere("file") == 0).then_some(()));
+    until("removal of what was left", LIMIT, || (bench.unfinished_everywhere("file") == 0).then_some(()));
 }

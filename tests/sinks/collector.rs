@@ -5,11 +5,13 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use crate::support::process::LIMIT;
 
 /// The collector. Its threads end with the process.
 #[derive(Clone)]
@@ -71,7 +73,7 @@ impl Collector {
             for client in listener.incoming().map_while(Result::ok) {
                 let (collector, tls) = (shared.clone(), tls.clone());
                 thread::spawn(move || {
-                    client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+                    client.set_read_timeout(Some(LIMIT)).unwrap();
                     match tls {
                         None => collector.converse(client),
                         Some(config) => {

@@ -10,9 +10,8 @@ use super::Place;
 use super::collector::Collector;
 use super::syslog::make_certificate;
 use crate::support::gateway::lockgate;
-use crate::support::process::{run, until};
+use crate::support::process::{LIMIT, run, until};
 
-const SOON: Duration = Duration::from_secs(30);
 const TOKEN: &str = "t0ken-that-nobody-may-see";
 
 fn sink(place: &Place, url: &str, more: Value) -> Value {
@@ -87,7 +86,7 @@ fn a_collector_that_is_busy_is_asked_again_when_it_wants_to_be() {
     });
     let gateway = place.setup.start();
     place.work(&gateway, 4);
-    until("delivery", SOON, || (collector.lines().len() >= place.recorded().len()).then_some(()));
+    until("delivery", LIMIT, || (collector.lines().len() >= place.recorded().len()).then_some(()));
     gateway.stop();
     assert_eq!(collector.lines(), place.recorded());
     let posts = collector.posts();
@@ -103,13 +102,13 @@ fn a_refused_batch_stays_until_it_is_taken() {
     collector.answer(|_| (401, ""));
     let gateway = place.setup.start();
     place.work(&gateway, 5);
-    until("word of the refusal", SOON, || gateway.log().contains("401 Unauthorized").then_some(()));
+    until("word of the refusal", LIMIT, || gateway.log().contains("401 Unauthorized").then_some(()));
     assert!(!gateway.log().contains(TOKEN), "{}", gateway.log());
     gateway.kill();
     assert!(collector.lines().is_empty());
     collector.answer(|_| (200, ""));
     let gateway = place.setup.start();
-    until("delivery of what waited", SOON, || (collector.lines().len() >= place.recorded().len()).then_some(()));
+    until("delivery of what waited", LIMIT, || (collector.lines().len() >= place.recorded().len()).then_some(()));
     place.work(&gateway, 1);
     gateway.stop();
     assert_eq!(collector.lines(), place.recorded());

@@ -15,8 +15,6 @@ use crate::support::plain_proxy::Proxy;
 use crate::support::process::{LIMIT, Running, run_with, tool, until};
 use crate::support::s3::{self, S3Store};
 
-const SOON: Duration = Duration::from_secs(30);
-
 fn sink(place: &Place, batch: Value) -> Value {
     let spool = place.setup.folder().join("spool");
     json!([{ "sink": "store", "target": "lake:/audit/", "spool": spool, "batch": batch }])
@@ -83,7 +81,7 @@ fn duckdb_queries_the_objects_and_they_hold_every_line() {
     let gateway = place.setup.start();
     place.work(&gateway, 10);
     // The last batch is not full; its age brings it on its way.
-    until("delivery of what is old enough", SOON, || waiting(&place).is_empty().then_some(()));
+    until("delivery of what is old enough", LIMIT, || waiting(&place).is_empty().then_some(()));
     place.work(&gateway, 3);
     gateway.stop();
     let recorded = place.recorded();
@@ -130,7 +128,7 @@ fn an_outage_and_deaths_during_it_lose_nothing() {
     assert_eq!(delivered(&lake), Vec::<String>::new());
     proxy.answer(|_| None);
     let gateway = place.setup.start();
-    until("delivery of what waited", SOON, || waiting(&place).is_empty().then_some(()));
+    until("delivery of what waited", LIMIT, || waiting(&place).is_empty().then_some(()));
     place.work(&gateway, 1);
     gateway.stop();
     // Names are in the order of the lines within one chain; each of these runs may have begun its own.
@@ -160,12 +158,12 @@ fn a_full_spool_refuses_operations_until_the_store_is_back() {
     let client = gateway.client("alice", &place.key);
     let script: String = (0..40).map(|n| format!("-mkdir /d{n}\n-rmdir /d{n}\n")).collect();
     client.sftp(&script);
-    until("word of the full spool", SOON, || gateway.log().contains("holds").then_some(()));
+    until("word of the full spool", LIMIT, || gateway.log().contains("holds").then_some(()));
     client.sftp("mkdir /refused").failed();
     let held: u64 = waiting(&place).iter().map(|path| fs::metadata(path).unwrap().len()).sum();
     assert!(held <= 16 << 20, "{held} bytes in the spool");
     proxy.answer(|_| None);
-    until("room in the spool", SOON, || client.sftp("mkdir /taken").status.success().then_some(()));
+    until("room in the spool", LIMIT, || client.sftp("mkdir /taken").status.success().then_some(()));
     gateway.stop();
     let (delivered, recorded) = (delivered(&lake), place.recorded());
     let ours: Vec<_> = delivered.iter().filter(|line| !line.contains("\"event-id\":\"old\"")).collect();
@@ -188,7 +186,7 @@ fn death_at_any_moment_loses_nothing_that_was_acknowledged() {
         let mut running = Running::start(&mut gateway.client("alice", &place.key).sftp_command());
         running.feed(script.as_bytes());
         let moment = Duration::from_millis(40 + round * 37 % 200);
-        until("work under way", SOON, || (!gateway.events.of_type("MKDIR").is_empty()).then_some(()));
+        until("work under way", LIMIT, || (!gateway.events.of_type("MKDIR").is_empty()).then_some(()));
         std::thread::sleep(moment);
         gateway.kill();
         running.close_input();
@@ -201,7 +199,7 @@ fn death_at_any_moment_loses_nothing_that_was_acknowledged() {
     }
     assert!(acknowledged.len() > 50, "{}", acknowledged.len());
     let gateway = place.setup.start();
-    until("delivery of what waited", SOON, || waiting(&place).is_empty().then_some(()));
+    until("delivery of what waited", LIMIT, || waiting(&place).is_empty().then_some(()));
     gateway.stop();
     let events: Vec<Value> = delivered(&lake).iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     let made: BTreeSet<&str> = events.iter().filter_map(|event| event["logical-path"].as_str()).collect();

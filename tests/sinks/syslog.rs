@@ -6,16 +6,13 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::Place;
-use crate::support::process::{program, run, until};
+use crate::support::process::{LIMIT, program, run, until};
 use crate::support::server::{Server, free_port};
-
-const SOON: Duration = Duration::from_secs(20);
 
 /// How a gateway reaches rsyslog.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -101,7 +98,7 @@ impl Rsyslog {
         command.args(["-n", "-f"]).arg(self.file("rsyslog.conf")).arg("-i").arg(self.file("pid"));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(self.file("errors")).unwrap());
         self.server = Some(Server::start(&mut command, None));
-        until("an answer of rsyslog", SOON, || match self.way {
+        until("an answer of rsyslog", LIMIT, || match self.way {
             Way::Unix => UnixDatagram::unbound().unwrap().connect(self.file("log")).ok(),
             _ => TcpStream::connect(("127.0.0.1", self.port)).ok().map(drop),
         });
@@ -151,7 +148,7 @@ fn every_event_arrives_by(way: Way) {
     gateway.client("alice", &place.key).sftp("mkdir \"/a \\\"b\\\" é 漢 \u{1f600}\"\n").succeeded();
     gateway.stop();
     let recorded = place.recorded();
-    until("the last message", SOON, || (rsyslog.lines("messages").len() >= recorded.len()).then_some(()));
+    until("the last message", LIMIT, || (rsyslog.lines("messages").len() >= recorded.len()).then_some(()));
     assert_eq!(rsyslog.lines("messages"), recorded);
     for (header, line) in rsyslog.lines("headers").iter().zip(&recorded) {
         let event: Value = serde_json::from_str(line).unwrap();
@@ -207,13 +204,13 @@ fn an_outage_of_rsyslog_loses_nothing() {
         rsyslog.server = None;
         // The first line after the death may still be taken by the operating system; soon nothing is.
         let client = gateway.client("alice", &place.key);
-        until("a refusal", SOON, || (!client.sftp("ls /\n").status.success()).then_some(()));
+        until("a refusal", LIMIT, || (!client.sftp("ls /\n").status.success()).then_some(()));
         rsyslog.run();
-        until("operations again", SOON, || client.sftp("ls /\n").status.success().then_some(()));
+        until("operations again", LIMIT, || client.sftp("ls /\n").status.success().then_some(()));
     }
     gateway.stop();
     let recorded: BTreeSet<String> = place.recorded().into_iter().collect();
-    until("the last message", SOON, || {
+    until("the last message", LIMIT, || {
         let arrived: BTreeSet<String> = rsyslog.lines("messages").into_iter().collect();
         recorded.is_subset(&arrived).then_some(())
     });

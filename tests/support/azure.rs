@@ -5,13 +5,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use object_store::azure::{AzureAccessKey, AzureAuthorizer, AzureCredential};
 use object_store::client::{ClientOptions, HttpClient, HttpConnector, HttpRequest, HttpRequestBody, ReqwestConnector};
 use serde_json::{Value, json};
 
-use super::process::{tool, until};
+use super::process::{LIMIT, tool, until};
 use super::server::{Server, folder, free_port};
 
 /// The emulator's account, which everybody knows.
@@ -87,7 +86,7 @@ fn start() -> Emulator {
             key: KEY.to_owned(),
             container: CONTAINER.to_owned(),
         };
-        let ready = until("answer of the Azure emulator", Duration::from_secs(60), || {
+        let ready = until("answer of the Azure emulator", LIMIT, || {
             if server.has_ended() {
                 return Some(false);
             }

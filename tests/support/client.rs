@@ -87,7 +87,7 @@ impl Client {
             "StrictHostKeyChecking=yes",
             "IdentitiesOnly=yes",
             "NumberOfPasswordPrompts=1",
-            "ConnectTimeout=20",
+            "ConnectTimeout=600",
         ] {
             command.args(["-o", option]);
         }

@@ -3,10 +3,11 @@
 use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::Value;
 
+use super::process::LIMIT;
 use super::schema;
 
 /// Lines of standard output, each one JSON object.
@@ -32,7 +33,7 @@ impl Drop for Watch {
             return;
         }
         let ended = self.0.has_ended.lock().unwrap();
-        let (ended, _) = self.0.ended.wait_timeout_while(ended, Duration::from_secs(20), |ended| !*ended).unwrap();
+        let (ended, _) = self.0.ended.wait_timeout_while(ended, LIMIT, |ended| !*ended).unwrap();
         assert!(*ended, "the gateway's standard output is still open");
         let wrong = self.0.lines.lock().unwrap();
         assert!(wrong.is_empty(), "events that are not as `lockgate audit schema` says:\n{}", wrong.join("\n"));
@@ -86,10 +87,10 @@ impl Events {
         self.all().into_iter().filter(|e| field(e, "activity-type") == activity).collect()
     }
 
-    /// Waits until `pick` finds what it wants in the list of events. Panics with the list after 20 s.
+    /// Waits until `pick` finds what it wants in the list of events. Panics with the list when it hangs.
     #[track_caller]
     pub fn until<T>(&self, what: &str, pick: impl Fn(&[Value]) -> Option<T>) -> T {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + LIMIT;
         let (list, changed) = &*self.0;
         let mut events = list.lock().unwrap();
         loop {

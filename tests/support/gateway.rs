@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::client::Client;
 use super::events::{Events, Watch};
 use super::keys::Key;
-use super::process::{program, until};
+use super::process::{LIMIT, program, until};
 use super::server::Server;
 use super::setup::Setup;
 
@@ -97,7 +97,7 @@ impl Gateway {
     #[track_caller]
     pub fn kill(mut self) {
         self.signal(Signal::KILL);
-        self.ended(Duration::from_secs(20));
+        self.ended(LIMIT);
     }
 
     /// What the gateway wrote to its error stream so far.
@@ -140,7 +140,7 @@ impl Gateway {
     #[track_caller]
     pub fn stop(mut self) {
         self.signal(Signal::TERM);
-        let status = self.ended(Duration::from_secs(20));
+        let status = self.ended(LIMIT);
         assert!(status.success(), "the gateway ended with {status}; its log is\n{}", self.log());
     }
 }
@@ -148,7 +148,7 @@ impl Gateway {
 /// The port of the line `listening on 127.0.0.1:PORT`.
 #[track_caller]
 fn until_listening(server: &mut Server, log: &Log) -> u16 {
-    until("line `listening on ADDRESS`", Duration::from_secs(30), || {
+    until("line `listening on ADDRESS`", LIMIT, || {
         let text = log.text();
         let port = text.lines().find_map(|line| {
             let address = line.split_once("listening on ")?.1.split_whitespace().next()?;

@@ -5,13 +5,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::gcs_http::{Answer, Request, ask};
 use super::gcs_shim::{self, Shim, encoded};
-use super::process::{tool, until};
+use super::process::{LIMIT, tool, until};
 use super::server::{Server, free_port};
 
 /// The emulator takes any.
@@ -74,7 +73,7 @@ fn start() -> Emulator {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let mut server = Server::start(&mut command, None);
-        let ready = until("answer of Google's emulator", Duration::from_secs(60), || {
+        let ready = until("answer of Google's emulator", LIMIT, || {
             if server.has_ended() {
                 return Some(false);
             }

@@ -89,7 +89,7 @@ impl Proxy {
         self.state().requests.clear();
     }
 
-    /// Every request takes at least this long from now on.
+    /// Every request takes at least this long from now on, also those that are under way.
     pub fn delay(&self, latency: Duration) {
         self.state().latency = latency;
     }
@@ -111,8 +111,8 @@ impl Proxy {
         loop {
             let head = read_head(&mut client)?;
             let request = parse(&head)?;
-            let (place, latency, verdict) = self.begin(&request);
-            thread::sleep(latency);
+            let (place, verdict) = self.begin(&request);
+            self.wait(place);
             if let Some(status) = verdict {
                 copy(&mut client, &mut std::io::sink(), Length::Bytes(request.body_length))?;
                 let answer = format!("HTTP/1.1 {status} Made up\r\ncontent-length: 0\r\n\r\n");
@@ -133,14 +133,25 @@ impl Proxy {
         }
     }
 
-    fn begin(&self, request: &Request) -> (Instant, Duration, Option<u16>) {
+    fn begin(&self, request: &Request) -> (Instant, Option<u16>) {
         let mut state = self.state();
         state.requests.push(request.clone());
         let verdict = match &mut state.judge {
             Some(judge) => judge(request),
             None => None,
         };
-        (request.began, state.latency, verdict)
+        (request.began, verdict)
+    }
+
+    /// Waits for as long as a request takes now.
+    fn wait(&self, began: Instant) {
+        loop {
+            let left = self.state().latency.saturating_sub(began.elapsed());
+            if left.is_zero() {
+                return;
+            }
+            thread::sleep(left.min(Duration::from_millis(10)));
+        }
     }
 
     fn end(&self, began: Instant) {

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// Enough for a command that ought to take a second, on a machine that has other things to do.
-pub const LIMIT: Duration = Duration::from_secs(60);
+/// When something hangs: so long that nothing else explains it, on a machine that has other things to do. How fast something
+/// is no test judges by the clock; whatever waits for an end, an answer or an event waits this long.
+pub const LIMIT: Duration = Duration::from_secs(600);
 
 /// A program from the path.
 pub fn program(name: &str) -> Command {
@@ -60,6 +61,15 @@ impl Finished {
         let crashed = self.status.signal().is_some_and(|signal| signal != Signal::PIPE.as_raw());
         assert!(!self.status.success() && !crashed, "ought to have failed: {self}");
         self
+    }
+
+    /// Panics unless the program failed by itself and said something on its error stream. The words are its own: another
+    /// version has others.
+    #[track_caller]
+    pub fn complained(self) -> Self {
+        let failed = self.failed();
+        assert!(!failed.stderr.trim().is_empty(), "it does not say that it failed: {failed}");
+        failed
     }
 
     /// Panics unless the error stream has `text` somewhere.

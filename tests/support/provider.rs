@@ -36,7 +36,7 @@ impl Example {
             command.arg("--users").arg(users).args(["--listen", &format!("127.0.0.1:{port}")]).env("API_KEY", api_key);
             command.args(more).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
             let mut server = Server::start(&mut command, None);
-            let ready = until("answer of the example", Duration::from_secs(30), || {
+            let ready = until("answer of the example", LIMIT, || {
                 let ended = server.has_ended();
                 (ended || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()).then_some(!ended)
             });

@@ -2,6 +2,8 @@
 
 use std::io::{self, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Duration;
@@ -33,6 +35,7 @@ pub struct RawSftp {
     pub output: ChildStdout,
     /// The extensions that the server named.
     pub extensions: Vec<(String, Vec<u8>)>,
+    hangs: Arc<AtomicBool>,
     _timer: Sender<()>,
 }
 
@@ -105,15 +108,17 @@ impl RawSftp {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(complaints).process_group(0);
         let mut child = command.spawn().expect("ssh");
         let (timer, stopped) = channel::<()>();
-        let group = Pid::from_child(&child);
+        let (group, hangs) = (Pid::from_child(&child), Arc::new(AtomicBool::new(false)));
+        let hanging = hangs.clone();
         thread::spawn(move || {
             if stopped.recv_timeout(limit) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
                 eprintln!("a raw SFTP session was ended after {limit:?}");
+                hanging.store(true, Ordering::SeqCst);
                 let _ = kill_process_group(group, Signal::KILL);
             }
         });
         let (input, output) = (child.stdin.take(), child.stdout.take().unwrap());
-        RawSftp { child, input, output, extensions: Vec::new(), _timer: timer }
+        RawSftp { child, input, output, extensions: Vec::new(), hangs, _timer: timer }
     }
 
     /// Sends bytes as they are; false when the channel has ended.
@@ -127,10 +132,19 @@ impl RawSftp {
         self.input = None;
     }
 
-    /// Reads to the end of the channel; how many bytes came.
+    /// Reads to the end of the channel, which is not that of the time limit; how many bytes came.
+    #[track_caller]
     pub fn read_to_end(&mut self) -> usize {
         let mut rest = Vec::new();
-        self.output.read_to_end(&mut rest).expect("the channel ends")
+        let length = self.output.read_to_end(&mut rest).expect("the channel ends");
+        self.assert_does_not_hang();
+        length
+    }
+
+    /// Panics when the time limit has ended the session.
+    #[track_caller]
+    pub fn assert_does_not_hang(&self) {
+        assert!(!self.hangs.load(Ordering::SeqCst), "nothing ended the channel but the time limit");
     }
 
     /// A request and its answer.

@@ -7,6 +7,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use super::process::LIMIT;
+
 /// How a connection ends for the server.
 #[derive(Debug, Clone, Copy)]
 pub enum Cut {
@@ -153,6 +155,6 @@ impl Gate {
     /// Waits until the gate is open, at most two minutes.
     pub fn pass(&self) {
         let shut = self.0.0.lock().unwrap();
-        let _ = self.0.1.wait_timeout_while(shut, Duration::from_secs(120), |open| !*open).unwrap();
+        let _ = self.0.1.wait_timeout_while(shut, LIMIT, |open| !*open).unwrap();
     }
 }

@@ -6,7 +6,6 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -73,7 +72,7 @@ fn start() -> S3Server {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let mut server = Server::start(&mut command, Some(data.clone()));
-        let ready = until("answer of the S3 server", Duration::from_secs(60), || {
+        let ready = until("answer of the S3 server", LIMIT, || {
             if server.has_ended() {
                 return Some(false);
             }
@@ -221,7 +220,7 @@ impl S3Store {
         let url = format!("http://127.0.0.1:{}/{BUCKET}/{}/{name}{range}", self.port, self.prefix);
         let mut command = curl();
         command.args(["--parallel", "--parallel-max", "24", "--no-progress-meter", "-X", "PUT", &url]);
-        run_with(&mut command, b"", Duration::from_secs(900)).succeeded();
+        run_with(&mut command, b"", 2 * LIMIT).succeeded();
     }
 
     /// Removes an object past the gateway.
@@ -235,7 +234,7 @@ impl S3Store {
     #[track_caller]
     pub fn await_sweep_of_parts(&self) {
         let gone = || (self.unfinished_uploads() == 0).then_some(());
-        until("removal of the parts of dead uploads", Duration::from_secs(20), gone);
+        until("removal of the parts of dead uploads", LIMIT, gone);
     }
 
     /// Uploads in parts that were begun and neither finished nor aborted.

@@ -239,12 +239,12 @@ async fn a_pattern_is_not_followed_for_a_client_that_has_gone() {
     for i in 0..40 {
         home.make_directory(&format!("/{i}")).await;
     }
-    // Sixteen million listings.
+    // More listings than can be made in the time that a hang is given.
     for bytes in [&b"\0"[..], &[0; 20_000]] {
-        let mut scp = home.run("scp -f */../*/../*/../*/../*/../nowhere");
+        let mut scp = home.run("scp -f */../*/../*/../*/../*/../*/../*/../nowhere");
         scp.client.send(bytes.to_vec()).await;
         let started = Instant::now();
         assert_eq!(scp.end().await.0, 1);
-        assert!(started.elapsed() < Duration::from_secs(10));
+        assert!(started.elapsed() < Duration::from_secs(600));
     }
 }

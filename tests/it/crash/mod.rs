@@ -22,6 +22,7 @@ use crate::support::content::Content;
 use crate::support::files::Files;
 use crate::support::gateway::Gateway;
 use crate::support::keys::Key;
+use crate::support::process::LIMIT;
 use crate::support::s3::S3Store;
 use crate::support::setup::{Setup, User};
 use audit::Audit;
@@ -30,9 +31,6 @@ use store::{Seen, look, names_in};
 use worker::{Progress, Round, Worker};
 
 const WORKERS: u64 = 4;
-
-/// No session of a round lives longer.
-const LIMIT: Duration = Duration::from_secs(120);
 
 /// Each so many rounds every file is read, not only those that the last round touched.
 const FULL_CHECK: u64 = 20;
@@ -249,7 +247,7 @@ fn nothing_is_truncated_when_the_gateway_is_told_to_end() {
             round.ending.store(true, Ordering::Release);
             gateway.signal(Signal::TERM);
         });
-        let status = gateway.ended(Duration::from_secs(20));
+        let status = gateway.ended(LIMIT);
         assert_eq!(status.code(), Some(0), "{}", gateway.log());
         for worker in campaign.workers.iter().filter(|w| w.obedient) {
             assert!(worker.pending.is_none(), "worker {}: {:?} was cut", worker.number, worker.pending);

@@ -17,7 +17,7 @@ use crate::support::relay::{Gate, Relay};
 use crate::support::s3::S3Store;
 use crate::support::setup::{Setup, User};
 
-const LIMIT: Duration = Duration::from_secs(900);
+const LIMIT: Duration = Duration::from_secs(3000);
 
 /// What a listing may add to the memory that the gateway has used before it, however many names there are.
 const FLAT: u64 = 16 * MIB;

@@ -16,7 +16,8 @@ use crate::support::raw_sftp::{FOR_WRITING, WRITE, write_body};
 use crate::support::s3::S3Store;
 use crate::support::setup::{Setup, User};
 
-const LIMIT: Duration = Duration::from_secs(900);
+/// No session lives longer.
+const LIMIT: Duration = Duration::from_secs(3000);
 
 /// WRITEs under way on one connection.
 const WINDOW: u64 = 20;
