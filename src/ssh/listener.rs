@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use russh::keys::PrivateKey;
 use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -12,13 +13,56 @@ use tokio::time::timeout;
 
 use super::connection::{self, Arrived, Waiting, rejection};
 use super::proxy::{Opening, Unopened};
-use super::{Homes, Phase, Settings, Shared, Surroundings, origin_of};
+use super::{Homes, Phase, Settings, Shared, Surroundings, keys, origin_of};
 
 /// How long to wait after the system could not give a socket (no more descriptors, for instance).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A client whose host does not answer TCP's own probes for about this long is gone.
 const VANISHED_AFTER: Duration = Duration::from_secs(300);
+
+/// What the door needs of the system, taken before anything is told to anybody: keys that were read, ports that are its own.
+/// Connections wait until there is a [`Server`].
+#[derive(Debug)]
+pub struct Listeners {
+    listeners: Vec<TcpListener>,
+    addresses: Vec<SocketAddr>,
+    keys: Vec<PrivateKey>,
+    settings: Settings,
+}
+
+impl Listeners {
+    /// Reads the host keys and takes the ports.
+    ///
+    /// # Errors
+    /// A sentence that says which key or address cannot be used, and what to do.
+    pub async fn bind(settings: Settings) -> Result<Listeners, String> {
+        let keys = settings.host_keys.iter().map(|path| keys::read_host_key(path)).collect::<Result<Vec<_>, _>>()?;
+        let mut listeners = Vec::new();
+        let mut addresses = Vec::new();
+        for address in &settings.listen {
+            let failed = |error: std::io::Error| match error.kind() {
+                std::io::ErrorKind::AddrInUse => {
+                    format!("{address} is in use by another program; stop it or change server.listen")
+                }
+                std::io::ErrorKind::PermissionDenied => {
+                    format!("{address} cannot be listened on: permission denied; ports below 1024 need a privilege")
+                }
+                _ => format!("{address} cannot be listened on: {error}"),
+            };
+            let listener = TcpListener::bind(address).await.map_err(failed)?;
+            addresses.push(listener.local_addr().map_err(failed)?);
+            listeners.push(listener);
+        }
+        Ok(Listeners { listeners, addresses, keys, settings })
+    }
+
+    /// The server, which takes no connection before [`Server::run`].
+    pub fn open(self, surroundings: Surroundings) -> Server {
+        let Listeners { listeners, addresses, keys, settings } = self;
+        Server { listeners, addresses, shared: Arc::new(Shared::new(settings, keys, surroundings)) }
+    }
+}
 
 /// The bound listeners and what their connections share.
 pub struct Server {
@@ -34,31 +78,6 @@ impl std::fmt::Debug for Server {
 }
 
 impl Server {
-    /// Reads the host keys and takes the ports.
-    ///
-    /// # Errors
-    /// A sentence that says which key or address cannot be used, and what to do.
-    pub async fn bind(settings: Settings, surroundings: Surroundings) -> Result<Server, String> {
-        let mut listeners = Vec::new();
-        let mut addresses = Vec::new();
-        let shared = Arc::new(Shared::new(settings, surroundings)?);
-        for address in &shared.settings.listen {
-            let failed = |error: std::io::Error| match error.kind() {
-                std::io::ErrorKind::AddrInUse => {
-                    format!("{address} is in use by another program; stop it or change server.listen")
-                }
-                std::io::ErrorKind::PermissionDenied => {
-                    format!("{address} cannot be listened on: permission denied; ports below 1024 need a privilege")
-                }
-                _ => format!("{address} cannot be listened on: {error}"),
-            };
-            let listener = TcpListener::bind(address).await.map_err(failed)?;
-            addresses.push(listener.local_addr().map_err(failed)?);
-            listeners.push(listener);
-        }
-        Ok(Server { listeners, addresses, shared })
-    }
-
     /// Where it listens, with the ports that were really taken.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses

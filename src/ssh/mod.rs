@@ -35,7 +35,7 @@ pub use algorithms::AlgorithmLists;
 pub use defender::DefenderSettings;
 pub use kexinit::{KexInit, Reader as KexInitReader};
 pub use keys::{KeyKind, NewKey, make_key, read_host_key_public};
-pub use listener::Server;
+pub use listener::{Listeners, Server};
 pub use proxy::{ProxyProtocol, ProxyStart};
 
 /// How the SSH door listens and whom it lets in.
@@ -187,9 +187,8 @@ struct Shared {
 }
 
 impl Shared {
-    fn new(settings: Settings, surroundings: Surroundings) -> Result<Shared, String> {
-        let keys = settings.host_keys.iter().map(|path| keys::read_host_key(path)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Shared {
+    fn new(settings: Settings, keys: Vec<PrivateKey>, surroundings: Surroundings) -> Shared {
+        Shared {
             config: Arc::new(russh_config(&settings, keys.clone(), false)),
             config_with_passwords: Arc::new(russh_config(&settings, keys, true)),
             sessions: Arc::new(Semaphore::new(settings.limits.sessions)),
@@ -202,7 +201,7 @@ impl Shared {
             registry: surroundings.registry,
             verifier: Arc::new(PasswordVerifier::new(PASSWORD_CHECKS, PASSWORD_QUEUE)),
             homes: RwLock::new(Arc::new(surroundings.homes)),
-        })
+        }
     }
 
     fn homes(&self) -> Arc<Homes> {
