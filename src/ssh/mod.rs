@@ -13,6 +13,7 @@ mod keys;
 mod listener;
 mod proof;
 mod proxy;
+mod refusals;
 mod short_number;
 mod stream;
 
@@ -30,6 +31,7 @@ use crate::metrics::Metrics;
 use crate::session::{Backing, Registry};
 use crate::users::{AuthorizedKey, Directory, PasswordHash, PasswordVerifier};
 use defender::{Arrivals, Defender};
+use refusals::Refusals;
 
 pub use algorithms::AlgorithmLists;
 pub use defender::DefenderSettings;
@@ -184,6 +186,7 @@ struct Shared {
     unauthenticated: Arc<Semaphore>,
     arrivals: Arc<Arrivals>,
     defender: Option<Defender>,
+    refusals: Refusals,
 }
 
 impl Shared {
@@ -194,6 +197,7 @@ impl Shared {
             sessions: Arc::new(Semaphore::new(settings.limits.sessions)),
             unauthenticated: Arc::new(Semaphore::new(settings.limits.unauthenticated)),
             arrivals: Arc::default(),
+            refusals: Refusals::default(),
             defender: settings.defender.clone().map(Defender::new),
             settings,
             recorder: surroundings.recorder,
