@@ -7,6 +7,7 @@ mod roster;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use roster::Roster;
 use crate::audit::{Archive, ArchivePlace, Recorder, SinkTarget, StoreTarget};
 use crate::metrics::Metrics;
 use crate::session::{Backing, Registry};
-use crate::ssh::{Homes, Phase, Server, Surroundings};
+use crate::ssh::{Homes, Listeners, Phase, Server, Surroundings};
 use crate::stores::{Key, Store, Unfinished};
 use crate::users::{AuthorizedKey, Directory, PasswordHash, SourceSettings, User};
 use crate::vfs::Transfers;
@@ -91,37 +92,49 @@ pub enum Control {
 }
 
 impl Gateway {
-    /// Opens the stores (and reaches each once), the audit trail and the listeners.
+    /// Opens the stores (and reaches each once), the listeners and the audit trail. `None` when `stopped` came about before that
+    /// was done.
+    ///
+    /// What can fail is tried before the chain of events begins; where something fails or stops the start later, the chain ends in
+    /// order.
     ///
     /// # Errors
     /// [`StartError`]: a port in use, an unreadable key, an unreachable store, a sink that cannot be opened.
-    pub async fn start(settings: Settings) -> Result<Gateway, StartError> {
+    pub async fn start(settings: Settings, stopped: impl Future<Output = ()>) -> Result<Option<Gateway>, StartError> {
+        let mut stopped = pin!(stopped);
+        let prepared = tokio::select! {
+            prepared = Prepared::of(&settings) => prepared?,
+            () = &mut stopped => return Ok(None),
+        };
         let metrics = Arc::new(Metrics::default());
-        let staging = settings.transfers.staging_folder.display().to_string();
-        let transfers = Transfers::new(settings.transfers.clone()).map_err(|error| {
-            StartError(format!(
-                "the staging folder {staging} cannot be used: {error}; change limits.staging_folder or its permissions",
-            ))
-        })?;
-        let unfinished = Unfinished::open(&settings.transfers.staging_folder).map_err(|error| {
-            StartError(format!(
-                "the journal of uploads in {staging} cannot be opened: {error}; change limits.staging_folder or its permissions",
-            ))
-        })?;
-        let stores = open_stores(&settings, &unfinished).await?;
-        let archives = open_archives(&settings.audit, &stores)?;
+        let archives = open_archives(&settings.audit, &prepared.stores)?;
         let recorder = Recorder::start_keeping(settings.audit.clone(), archives, metrics.clone())
             .await
             .map_err(|error| StartError(format!("the audit trail cannot be written: {error}")))?;
+        // From here on nobody may drop this: the chain would end like that of a process that was killed.
         let registry = Registry::default();
         let roster = Roster::new(recorder.clone(), registry.clone(), &settings.transfers.staging_folder);
+        let opened = tokio::select! {
+            opened = roster.open(&settings, &prepared.stores) => opened.map(Some),
+            () = &mut stopped => Ok(None),
+        };
+        let opened = match opened {
+            Ok(Some(opened)) => opened,
+            Ok(None) => {
+                close(&recorder).await;
+                return Ok(None);
+            }
+            Err(error) => {
+                close(&recorder).await;
+                return Err(error);
+            }
+        };
+        let Prepared { transfers, unfinished, stores, listeners } = prepared;
         let backed = Backed { transfers, unfinished, roster };
-        let opened = backed.roster.open(&settings, &stores).await?;
         let homes = make_homes(&settings, stores, opened.directory(), &backed);
-        let surroundings = Surroundings { recorder: recorder.clone(), metrics, registry, homes };
-        let server = Server::bind(settings.ssh, surroundings).await.map_err(StartError)?;
+        let server = listeners.open(Surroundings { recorder: recorder.clone(), metrics, registry, homes });
         backed.roster.follow(opened);
-        Ok(Gateway { server, recorder, backed })
+        Ok(Some(Gateway { server, recorder, backed }))
     }
 
     /// Where it listens, with the ports that were really taken.
@@ -165,9 +178,47 @@ impl Gateway {
                 REMOVALS_WITHIN.as_secs()
             );
         }
-        if timeout(LAST_EVENTS_WITHIN, self.recorder.close()).await.is_err() {
-            tracing::error!("a sink does not take the last events within {} s", LAST_EVENTS_WITHIN.as_secs());
-        }
+        close(&self.recorder).await;
+    }
+
+    /// Ends without having served anybody.
+    pub async fn close(self) {
+        self.backed.roster.stop();
+        close(&self.recorder).await;
+    }
+}
+
+/// What a start takes before anybody is told of it.
+struct Prepared {
+    transfers: Arc<Transfers>,
+    unfinished: Arc<Unfinished>,
+    stores: Vec<Arc<dyn Store>>,
+    listeners: Listeners,
+}
+
+impl Prepared {
+    async fn of(settings: &Settings) -> Result<Prepared, StartError> {
+        let staging = settings.transfers.staging_folder.display().to_string();
+        let transfers = Transfers::new(settings.transfers.clone()).map_err(|error| {
+            StartError(format!(
+                "the staging folder {staging} cannot be used: {error}; change limits.staging_folder or its permissions",
+            ))
+        })?;
+        let unfinished = Unfinished::open(&settings.transfers.staging_folder).map_err(|error| {
+            StartError(format!(
+                "the journal of uploads in {staging} cannot be opened: {error}; change limits.staging_folder or its permissions",
+            ))
+        })?;
+        let listeners = Listeners::bind(settings.ssh.clone()).await.map_err(StartError)?;
+        let stores = open_stores(settings, &unfinished).await?;
+        Ok(Prepared { transfers, unfinished, stores, listeners })
+    }
+}
+
+/// Lets what was recorded be written, and ends the chain in order.
+async fn close(recorder: &Recorder) {
+    if timeout(LAST_EVENTS_WITHIN, recorder.close()).await.is_err() {
+        tracing::error!("a sink does not take the last events within {} s", LAST_EVENTS_WITHIN.as_secs());
     }
 }
 

@@ -52,7 +52,7 @@ fn origin(cursor: &mut Cursor<'_>) -> Origin {
 }
 
 fn activity(kind: u8, cursor: &mut Cursor<'_>) -> Activity {
-    match kind % 21 {
+    match kind % 22 {
         0 => Activity::Connected(Box::new(Connected {
             role: cursor.maybe(),
             method: "publickey",
@@ -99,6 +99,7 @@ fn activity(kind: u8, cursor: &mut Cursor<'_>) -> Activity {
         17 => Activity::UserAdded(change(cursor)),
         18 => Activity::UserChanged(change(cursor)),
         19 => Activity::UserRemoved(change(cursor)),
+        20 => Activity::CloseFailed(end(cursor)),
         _ => Activity::ExitReason(note(cursor)),
     }
 }
@@ -163,6 +164,9 @@ fn rejected(cursor: &mut Cursor<'_>) -> Rejected {
         client_host_keys: cursor.maybe(),
         client_ciphers: cursor.maybe(),
         client_macs: cursor.maybe(),
+        // Made by the gateway itself.
+        connections: None,
+        source_ips: None,
     }
 }
 

@@ -9,7 +9,9 @@ pub(super) fn count(metrics: &Metrics, activity: &Activity) {
         Activity::Connected(_) => metrics.logins.add(1),
         Activity::AuthFailure(failure) => metrics.auth_failures.add(&[failure.reason.as_str()], 1),
         Activity::KexFailure(_) => metrics.connections_refused.add(&["kex"], 1),
-        Activity::ConnectionRejected(_) => metrics.connections_refused.add(&["rejected"], 1),
+        Activity::ConnectionRejected(rejected) => {
+            metrics.connections_refused.add(&["rejected"], rejected.connections.unwrap_or(1));
+        }
         Activity::RequestDenied(_) => operation(metrics, activity, "denied"),
         Activity::Disconnected(_) => metrics.disconnections.add(1),
         Activity::Error(_) | Activity::ExitReason(_) => operation(metrics, activity, "failure"),

@@ -199,6 +199,10 @@ impl Encoder<'_> {
 
     fn own_rejected(&mut self, rejected: &Rejected) {
         self.line.text("reason", &rejected.reason);
+        if let Some(connections) = rejected.connections {
+            self.line.number("connections", connections);
+        }
+        self.line.maybe("source-ips", rejected.source_ips.as_deref());
         let lists = [
             ("client-host-key-algorithms", &rejected.client_host_keys),
             ("client-ciphers", &rejected.client_ciphers),

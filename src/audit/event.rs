@@ -305,6 +305,10 @@ pub struct Rejected {
     pub client_ciphers: Option<String>,
     /// The client's MAC lists, client-to-server.
     pub client_macs: Option<String>,
+    /// How many connections it stands for, when it is not about one.
+    pub connections: Option<u64>,
+    /// Where most of those came from: `192.0.2.1=500,2001:db8::/64=20`.
+    pub source_ips: Option<String>,
 }
 
 /// The fields of `DISCONNECTED`.

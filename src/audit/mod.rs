@@ -21,6 +21,7 @@ pub mod read;
 mod recorder;
 mod recovery;
 pub mod replay;
+mod reservation;
 pub mod schema;
 pub mod search;
 mod signing;
@@ -37,7 +38,8 @@ pub use event::{
     FileOperation, KeyIdentity, Note, Origin, Outcome, Protocol, Rejected, RenameOperation, TransferEnd, TransferStart,
     UserChange,
 };
-pub use recorder::{Recorded, Recorder, Reservation};
+pub use recorder::Recorder;
+pub use reservation::{Recorded, Reservation};
 pub use signing::{NewKey, SigningKey};
 pub use sink::memory::MemorySink;
 pub use sink::{

@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,14 +13,13 @@ use tokio::sync::{Mutex, Notify, oneshot};
 use tokio::task::JoinHandle;
 
 use super::checkpoint::Reason;
-use super::count::count;
 use super::encode::{Identity, encode};
 use super::keeper::{Keeper, Notary};
 use super::ledger::{Ledger, Opening};
-use super::line::Draft;
 use super::queue::{Answer, Batch, MIN_COST, Queue, Room, Share, cost};
+use super::reservation::Reservation;
 use super::sink::{self, Around, Manner, Sink, SinkHandle};
-use super::{Activity, Archive, ArchivePlace, Origin, Settings, SinkTarget, Unrecorded};
+use super::{Activity, Archive, ArchivePlace, Origin, Recorded, Settings, SinkTarget, Unrecorded};
 use crate::metrics::Metrics;
 
 /// How long the start waits until its checkpoint is written. A sink that takes longer shows in the log, and in [`Recorder::ready`].
@@ -151,6 +148,10 @@ impl Recorder {
         self.inner.sinks.iter().filter(|sink| sink.is_required()).try_for_each(SinkHandle::ready)
     }
 
+    pub(super) fn identity(&self) -> &Identity {
+        &self.inner.notary.identity
+    }
+
     /// Where events are counted, and what else the gateway counts.
     pub fn metrics(&self) -> &Metrics {
         &self.inner.metrics
@@ -166,14 +167,10 @@ impl Recorder {
     /// [`Unrecorded`] when a required sink could not write it, or after [`Recorder::close`]. Lines that a sink could not
     /// write are kept, within a bound, and written when it recovers: an event may appear later than its caller was told.
     pub async fn record(&self, origin: &Origin, activity: Activity) -> Result<(), Unrecorded> {
-        self.wait_and_record(Share::Trail, origin, activity).await
-    }
-
-    async fn wait_and_record(&self, share: Share, origin: &Origin, activity: Activity) -> Result<(), Unrecorded> {
         self.still_open()?;
         let draft = encode(&self.inner.notary.identity, origin, &activity);
-        let room = self.inner.notary.queue.room_for(share, cost(&draft)).await.ok_or_else(closed)?;
-        Reservation { recorder: self.clone(), room }.put(draft, &activity).await
+        let room = self.inner.notary.queue.room_for(Share::Trail, cost(&draft)).await.ok_or_else(closed)?;
+        self.reservation(room).put(draft, &activity).await
     }
 
     /// Takes room for the event of an operation, before the operation: waits for it, and asks whether events can be recorded at
@@ -189,14 +186,52 @@ impl Recorder {
         let room = self.inner.notary.queue.room_for(Share::Operations, cost).await.ok_or_else(closed)?;
         // It may have been a long wait.
         self.ready()?;
-        Ok(Reservation { recorder: self.clone(), room })
+        Ok(self.reservation(room))
     }
 
     /// Room for the event of an operation that happened already or that nothing stops any more, beyond the bound of the queue
     /// if need be: whoever comes later waits until it is paid back. For the ends of what is bounded by itself, open files above
     /// all.
     pub fn reserve_late(&self) -> Reservation {
-        Reservation { recorder: self.clone(), room: self.inner.notary.queue.room_beyond(Share::Operations) }
+        self.late(Share::Operations)
+    }
+
+    /// Records what happened to a session already and is bounded by itself, without waiting, as with
+    /// [`Recorder::reserve_late`].
+    pub fn record_late(&self, origin: &Origin, activity: &Activity) -> Recorded {
+        self.late(Share::Trail).fill(origin, activity)
+    }
+
+    /// Whether there is room for an event of the gateway or of a session: not while a sink stalls.
+    pub fn has_room(&self) -> bool {
+        self.inner.notary.queue.room_now(Share::Trail, MIN_COST).is_some()
+    }
+
+    /// Whether what strangers cause can be recorded without getting too far ahead of the sinks. Asked before a connection
+    /// is let in: what it does then is recorded in any case.
+    pub fn has_room_for_strangers(&self) -> bool {
+        self.inner.notary.queue.room_now(Share::Strangers, MIN_COST).is_some()
+    }
+
+    /// As [`Recorder::record_late`], of a connection that has not logged in. It takes nothing of what users need.
+    pub fn record_stranger(&self, origin: &Origin, activity: &Activity) -> Recorded {
+        self.late(Share::Strangers).fill(origin, activity)
+    }
+
+    /// As [`Recorder::record_stranger`], if there is room. False if not: then it is not recorded.
+    pub fn record_stranger_now(&self, origin: &Origin, activity: &Activity) -> bool {
+        let draft = encode(&self.inner.notary.identity, origin, activity);
+        let room = self.inner.notary.queue.room_now(Share::Strangers, cost(&draft));
+        // Nobody waits for the answer.
+        room.map(|room| drop(self.reservation(room).put(draft, activity))).is_some()
+    }
+
+    fn reservation(&self, room: Room) -> Reservation {
+        Reservation { recorder: self.clone(), room }
+    }
+
+    fn late(&self, share: Share) -> Reservation {
+        self.reservation(self.inner.notary.queue.room_beyond(share))
     }
 
     fn still_open(&self) -> Result<(), Unrecorded> {
@@ -254,41 +289,6 @@ impl Drop for Inner {
         if let Some(keeper) = &self.keeper {
             keeper.abort();
         }
-    }
-}
-
-/// Room for one event. Dropped, it is given back and nothing is recorded.
-#[derive(Debug)]
-pub struct Reservation {
-    recorder: Recorder,
-    room: Room,
-}
-
-impl Reservation {
-    /// Records the event, without waiting. What it returns says when every required sink has written it; dropping that does not
-    /// lose the event.
-    pub fn fill(self, origin: &Origin, activity: &Activity) -> Recorded {
-        let draft = encode(&self.recorder.inner.notary.identity, origin, activity);
-        self.put(draft, activity)
-    }
-
-    fn put(self, draft: Draft, activity: &Activity) -> Recorded {
-        count(&self.recorder.inner.metrics, activity);
-        Recorded(self.room.fill(draft))
-    }
-}
-
-/// The answer for an event that is on its way: a future.
-#[derive(Debug)]
-#[must_use = "an answer is for whoever is told of the operation"]
-pub struct Recorded(oneshot::Receiver<Answer>);
-
-impl Future for Recorded {
-    type Output = Result<(), Unrecorded>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let answer = ready!(Pin::new(&mut self.0).poll(cx));
-        Poll::Ready(answer.unwrap_or_else(|_| Err(Unrecorded("its writer has stopped".into()))))
     }
 }
 

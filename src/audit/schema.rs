@@ -67,7 +67,7 @@ const CONNECTION: &[Field] = &[
     ("client", Optional, Form::Text),
 ];
 
-/// The same in an ERROR, which may be about the gateway itself.
+/// The same in what may be about no connection: an ERROR of the gateway itself, connections that were turned away.
 const PERHAPS_CONNECTION: &[Field] = &[
     ("session-id", Optional, SESSION),
     ("source-ip", Optional, ADDRESS),
@@ -116,6 +116,12 @@ const REJECTED: &[Field] = &[
     ("client-host-key-algorithms", Optional, Form::Text),
     ("client-ciphers", Optional, Form::Text),
     ("client-macs", Optional, Form::Text),
+];
+
+/// In a CONNECTION_REJECTED that stands for many connections, and has none of its own.
+const MANY_REJECTED: &[Field] = &[
+    ("connections", Optional, Form::Number),
+    ("source-ips", Optional, Form::Pattern("^[0-9a-f:.]+(/64)?=[0-9]+(,[0-9a-f:.]+(/64)?=[0-9]+)*$")),
 ];
 
 const DISCONNECTED: &[Field] = &[
@@ -202,7 +208,11 @@ const ACTIVITIES: &[ActivitySchema] = &[
     ("CONNECTED", "An attempt to log in succeeded.", &[CONNECTION, CONNECTED, ALGORITHMS, KEY]),
     ("AUTH_FAILURE", "An attempt to log in failed.", &[CONNECTION, AUTH_FAILURE, ALGORITHMS, KEY]),
     ("KEX_FAILURE", "Client and server have no algorithm in common.", &[CONNECTION, REJECTED]),
-    ("CONNECTION_REJECTED", "A connection was turned away before it could log in.", &[CONNECTION, REJECTED]),
+    (
+        "CONNECTION_REJECTED",
+        "A connection was turned away before it could log in, or many were.",
+        &[PERHAPS_CONNECTION, REJECTED, MANY_REJECTED],
+    ),
     ("DISCONNECTED", "The end of a connection.", &[CONNECTION, DISCONNECTED]),
     ("OPEN", "A transfer starts, or could not.", &[CONNECTION, FILE, OUTCOME, &[DIRECTION, ("mode", Required, MODE)]]),
     ("CLOSE", "A transfer ended as the client wished.", &[CONNECTION, FILE, OUTCOME, CLOSE]),
@@ -288,6 +298,10 @@ fn definition((name, description, fields): &ActivitySchema) -> Value {
         definition["if"] = json!({ "properties": { "reason": { "const": "start" } } });
         definition["then"] = json!({ "required": ["clean", "acknowledged", "acknowledged-hash"] });
         definition["dependentRequired"] = json!({ "checkpoint-key": ["signature"], "signature": ["checkpoint-key"] });
+    }
+    if *name == "CONNECTION_REJECTED" {
+        let one = json!({ "required": ["session-id", "source-ip", "source-port"] });
+        definition["oneOf"] = json!([one, { "required": ["connections"] }]);
     }
     if *name == "ERROR" {
         definition["dependentRequired"] =

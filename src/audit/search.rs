@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn a_span_and_a_limit_end_the_search() {
         let at = |text: &str| Some(text.parse().unwrap());
-        let span = Span { since: at("2026-07-31T08:15:45Z"), until: at("2026-07-31T08:15:47Z") };
+        let span = Span { since: at("2026-07-31T08:15:46Z"), until: at("2026-07-31T08:15:48Z") };
         assert_eq!(found(&Query { span, ..Query::default() }), ["MKDIR", "RMDIR"]);
         let source = Source::Stream("x".into(), Box::new(Cursor::new(format!("no event\n{GOLDEN}"))));
         let mut trail = Trail::new(vec![source], Span::default(), None);

@@ -36,11 +36,11 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     let mut signals = Signals::catch().context("signals cannot be caught")?;
     let fixed = fixed_part(&settings);
-    let gateway = tokio::select! {
-        started = Gateway::start(settings) => started?,
-        () = signals.end() => return Ok(()),
-    };
-    listening(gateway.addresses())?;
+    let Some(gateway) = Gateway::start(settings, signals.end()).await? else { return Ok(()) };
+    if let Err(error) = listening(gateway.addresses()) {
+        gateway.close().await;
+        return Err(error);
+    }
     for address in gateway.addresses() {
         tracing::info!("listening on {address}");
     }

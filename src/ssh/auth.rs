@@ -116,8 +116,8 @@ impl Attempts {
     }
 
     /// The method `none`: every OpenSSH client begins with it, to hear which methods there are. Not an attempt.
-    pub(super) async fn asked_for_methods(&mut self, user: &str) {
-        self.next_request(user).await;
+    pub(super) fn asked_for_methods(&mut self, user: &str) {
+        self.next_request(user);
     }
 
     /// A key is offered, not proven. True if a signature with it is wanted.
@@ -125,12 +125,12 @@ impl Attempts {
     /// The library does not tell whether the key came in a certificate. Where authorities are trusted, a key that would not do
     /// by itself is asked for its signature too, and so the certificate is seen; unless the request was too short for one.
     pub(super) async fn offered(&mut self, user: &str, key: &OfferedKey) -> bool {
-        let received = self.next_request(user).await;
+        let received = self.next_request(user);
         let (identity, otherwise) = match self.judge_key(user, key).await {
             Ok((_, identity)) => (identity, AuthFailureReason::BadSignature),
             Err(reason) if self.may_be_certificate(user, key, received) => (key.identity.clone(), reason),
             Err(reason) => {
-                self.fail("publickey", reason, Some(key.identity.clone())).await;
+                self.fail("publickey", reason, Some(key.identity.clone()));
                 return false;
             }
         };
@@ -141,10 +141,10 @@ impl Attempts {
     /// A key was proven: the signature is good.
     pub(super) async fn proven(&mut self, user: &str, key: &OfferedKey) -> Verdict {
         self.unproven = None;
-        self.next_request(user).await;
+        self.next_request(user);
         match self.judge_key(user, key).await {
             Ok((user, identity)) => self.key_is_good(user, identity, false),
-            Err(reason) => self.reject("publickey", reason, Some(key.identity.clone())).await,
+            Err(reason) => self.reject("publickey", reason, Some(key.identity.clone())),
         }
     }
 
@@ -156,28 +156,28 @@ impl Attempts {
         certificate: &Certificate,
     ) -> Verdict {
         self.unproven = None;
-        self.next_request(user).await;
+        self.next_request(user);
         let judged = self.find(user).await.and_then(|user| {
             let granted = user.authorize_certificate(certificate, &self.examiner.authorities, self.circumstances());
             Ok((user, granted.map_err(reason_of)?))
         });
         match judged {
             Ok((user, grant)) => self.key_is_good(user, identity, grant.only_sftp),
-            Err(reason) => self.reject("publickey", reason, Some(identity)).await,
+            Err(reason) => self.reject("publickey", reason, Some(identity)),
         }
     }
 
     /// A password is asked for.
-    pub(super) async fn ask_password(&mut self, user: &str) {
-        self.next_request(user).await;
+    pub(super) fn ask_password(&mut self, user: &str) {
+        self.next_request(user);
         self.asked = Some(Arc::from(shortened(user)));
     }
 
     /// A password should be asked for, where nobody has one.
     pub(super) async fn cannot_ask(&mut self, user: &str) {
-        self.next_request(user).await;
+        self.next_request(user);
         let reason = self.find(user).await.err().unwrap_or(AuthFailureReason::MethodNotAllowed);
-        self.fail(PasswordMethod::KeyboardInteractive.name(), reason, None).await;
+        self.fail(PasswordMethod::KeyboardInteractive.name(), reason, None);
     }
 
     /// The answer to [`Attempts::ask_password`]. `None` when it was not one answer.
@@ -186,15 +186,15 @@ impl Attempts {
         match answer {
             Some(password) if expected => self.password(user, password, PasswordMethod::KeyboardInteractive).await,
             _ => {
-                self.next_request(user).await;
-                self.reject("keyboard-interactive", AuthFailureReason::NotExamined, None).await
+                self.next_request(user);
+                self.reject("keyboard-interactive", AuthFailureReason::NotExamined, None)
             }
         }
     }
 
     /// A password is given. It is checked, or a decoy is, whoever the user is: all refusals take the same time.
     pub(super) async fn password(&mut self, user: &str, password: Secret, method: PasswordMethod) -> Verdict {
-        self.next_request(user).await;
+        self.next_request(user);
         let found = self.find_with_password(user, &password).await;
         let checked = match &found {
             Ok((_, true)) => Checked::Matches,
@@ -205,13 +205,13 @@ impl Attempts {
         };
         match found.and_then(|(user, _)| self.judge_password(user, checked)) {
             Ok(user) => self.one_is_good(user, Proof::Password(method)),
-            Err(reason) => self.reject(method.name(), reason, None).await,
+            Err(reason) => self.reject(method.name(), reason, None),
         }
     }
 
     /// Who was accepted is turned away all the same.
-    pub(super) async fn turn_away(&mut self, accepted: Accepted, reason: AuthFailureReason) {
-        self.fail(accepted.method, reason, accepted.key).await;
+    pub(super) fn turn_away(&mut self, accepted: Accepted, reason: AuthFailureReason) {
+        self.fail(accepted.method, reason, accepted.key);
     }
 
     /// Lets the connection in; nothing is recorded as a failure any more.
@@ -224,24 +224,24 @@ impl Attempts {
     /// The connection is over. Records what the client left open: a key that it was asked to prove and did not, a second proof
     /// that never came, or that it never offered anything. `why` is for a client that ran out of time; `before` is where the
     /// connection was before we ended it, for our last words are no answer to a request.
-    pub(super) async fn ended(&mut self, why: AuthFailureReason, before: Option<Progress>) {
+    pub(super) fn ended(&mut self, why: AuthFailureReason, before: Option<Progress>) {
         if self.let_in {
             return;
         }
-        self.settle(before.unwrap_or_else(|| self.line.progress())).await;
-        self.drop_half().await;
+        self.settle(before.unwrap_or_else(|| self.line.progress()));
+        self.drop_half();
         if self.count == 0 {
-            self.fail("none", why, None).await;
+            self.fail("none", why, None);
         }
     }
 
     /// Each request names a user; what was proven for another one is forgotten. Returns the bytes of the request, with what
     /// the line adds to it.
-    async fn next_request(&mut self, user: &str) -> Option<u64> {
-        let received = self.settle(self.line.progress()).await;
+    fn next_request(&mut self, user: &str) -> Option<u64> {
+        let received = self.settle(self.line.progress());
         let name: Arc<str> = Arc::from(shortened(user));
         if self.origin.user.as_ref() != Some(&name) {
-            self.drop_half().await;
+            self.drop_half();
             self.asked = None;
         }
         self.origin.user = Some(name);
@@ -252,29 +252,29 @@ impl Attempts {
     ///
     /// The library refuses some requests by itself. It answers each request, so an answer that nobody here gave was such a
     /// refusal: of a wrong signature, when one was waited for.
-    async fn settle(&mut self, now: Progress) -> Option<u64> {
+    fn settle(&mut self, now: Progress) -> Option<u64> {
         let last = self.last.replace(now);
         let mut unseen = last.map_or(0, |last| now.turns.saturating_sub(last.turns + 1));
         if let Some(open) = self.unproven.take() {
             unseen = unseen.saturating_sub(1);
             let user = self.origin.user.replace(open.user);
-            self.fail("publickey", open.otherwise, Some(open.identity)).await;
+            self.fail("publickey", open.otherwise, Some(open.identity));
             self.origin.user = user;
         }
         for _ in 0..unseen {
-            self.fail("unknown", AuthFailureReason::NotExamined, None).await;
+            self.fail("unknown", AuthFailureReason::NotExamined, None);
         }
         last.map(|last| now.bytes_in.saturating_sub(last.bytes_in))
     }
 
-    async fn drop_half(&mut self) {
+    fn drop_half(&mut self) {
         let Some(half) = self.half.take() else { return };
         let user = self.origin.user.replace(half.user);
         let (method, key) = match half.proof {
             Proof::Key { identity, .. } => ("publickey", Some(identity)),
             Proof::Password(method) => (method.name(), None),
         };
-        self.fail(method, AuthFailureReason::SecondFactorMissing, key).await;
+        self.fail(method, AuthFailureReason::SecondFactorMissing, key);
         self.origin.user = user;
     }
 
@@ -346,22 +346,20 @@ impl Attempts {
         Verdict::Continue(owed)
     }
 
-    async fn reject(&mut self, method: &'static str, reason: AuthFailureReason, key: Option<KeyIdentity>) -> Verdict {
-        self.fail(method, reason, key).await;
+    fn reject(&mut self, method: &'static str, reason: AuthFailureReason, key: Option<KeyIdentity>) -> Verdict {
+        self.fail(method, reason, key);
         Verdict::Reject
     }
 
-    async fn fail(&mut self, method: &'static str, reason: AuthFailureReason, key: Option<KeyIdentity>) {
+    fn fail(&mut self, method: &'static str, reason: AuthFailureReason, key: Option<KeyIdentity>) {
         self.count += 1;
         self.wrong_passwords += u32::from(reason == AuthFailureReason::BadPassword);
         self.blameless |= is_ours(reason);
         let algorithms = self.line.algorithms();
         let failure = AuthFailure { method, reason, key, attempt: self.count, algorithms };
         let activity = Activity::AuthFailure(Box::new(failure));
-        if let Err(error) = self.examiner.recorder.record(&self.origin(), activity).await {
-            // The attempt is refused all the same: nothing happened that the trail would miss but the attempt itself.
-            tracing::error!(%error, "an AUTH_FAILURE event was lost");
-        }
+        // The attempt is refused whatever becomes of its event, so nobody waits for that.
+        drop(self.examiner.recorder.record_stranger(&self.origin(), &activity));
     }
 }
 

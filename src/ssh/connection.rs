@@ -171,15 +171,25 @@ impl Visit {
         &self.shared.metrics
     }
 
-    async fn record(&self, activity: Activity) -> bool {
+    /// Records a login: returns when that is done. False when it cannot be.
+    async fn record_login(&self, connected: Connected) -> bool {
         let origin = self.origin().await;
-        match self.recorder().record(&origin, activity).await {
+        match self.recorder().record(&origin, Activity::Connected(Box::new(connected))).await {
             Ok(()) => true,
             Err(error) => {
-                tracing::error!(%error, session = %origin.session_id, "an event of the connection was lost");
+                tracing::error!(%error, session = %origin.session_id, "a login is refused");
                 false
             }
         }
+    }
+
+    /// Records what happened, without waiting for a sink that stalls: of a user or of a stranger.
+    async fn record(&self, activity: Activity) {
+        let origin = self.origin().await;
+        drop(match self.login() {
+            Some(_) => self.recorder().record_late(&origin, &activity),
+            None => self.recorder().record_stranger(&origin, &activity),
+        });
     }
 
     /// An attempt succeeded: takes a session's place, builds the home, records CONNECTED. False when one of these fails;
@@ -200,7 +210,7 @@ impl Visit {
             credential: accepted.key.as_ref().map(|key| key.credential().to_owned()),
         };
         let Some(entered) = self.shared.registry.enter(live, accepted.user.bounds.sessions) else {
-            self.attempts().await.turn_away(accepted, AuthFailureReason::TooManySessions).await;
+            self.attempts().await.turn_away(accepted, AuthFailureReason::TooManySessions);
             return false;
         };
         let protocols = if accepted.only_sftp { &[Protocol::Sftp][..] } else { &Protocol::ALL };
@@ -220,7 +230,7 @@ impl Visit {
             algorithms: self.line.algorithms(),
             key: accepted.key,
         };
-        if !self.record(Activity::Connected(Box::new(connected))).await || self.login.set(login).is_err() {
+        if !self.record_login(connected).await || self.login.set(login).is_err() {
             return false;
         }
         {
@@ -397,7 +407,7 @@ impl Visit {
                 "login-grace" => AuthFailureReason::LoginGraceExceeded,
                 _ => AuthFailureReason::NoCredentialsOffered,
             };
-            self.attempts().await.ended(why, ending.before).await;
+            self.attempts().await.ended(why, ending.before);
         }
     }
 

@@ -41,14 +41,21 @@ impl Default for DefenderSettings {
 
 /// Who is counted as one: an IPv4 address, or the 64 bits of an IPv6 address that a customer is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Source(IpAddr);
+pub(super) struct Source(IpAddr);
 
 impl Source {
-    fn of(address: IpAddr) -> Source {
+    pub(super) fn of(address: IpAddr) -> Source {
         Source(match address.to_canonical() {
             IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
             address => address,
         })
+    }
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let width = if self.0.is_ipv6() { "/64" } else { "" };
+        write!(f, "{}{width}", self.0)
     }
 }
 

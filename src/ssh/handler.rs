@@ -122,7 +122,7 @@ impl Handler for Door {
     }
 
     async fn auth_none(&mut self, user: &str) -> Result<Auth, Self::Error> {
-        self.visit.attempts().await.asked_for_methods(user).await;
+        self.visit.attempts().await.asked_for_methods(user);
         Ok(self.rejected().await)
     }
 
@@ -162,7 +162,7 @@ impl Handler for Door {
                 self.visit.attempts().await.cannot_ask(user).await;
                 return Ok(self.rejected().await);
             }
-            self.visit.attempts().await.ask_password(user).await;
+            self.visit.attempts().await.ask_password(user);
             let prompts = vec![("Password: ".into(), false)];
             return Ok(Auth::Partial { name: "".into(), instructions: "".into(), prompts: prompts.into() });
         };

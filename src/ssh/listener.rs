@@ -4,21 +4,70 @@ use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use russh::keys::PrivateKey;
 use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::audit::Origin;
+
 use super::connection::{self, Arrived, Waiting, rejection};
 use super::proxy::{Opening, Unopened};
-use super::{Homes, Phase, Settings, Shared, Surroundings, origin_of};
+use super::{Homes, Phase, Settings, Shared, Surroundings, keys, origin_of};
 
 /// How long to wait after the system could not give a socket (no more descriptors, for instance).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How often it is told of refused connections that are not recorded one by one.
+const REFUSALS_EVERY: Duration = Duration::from_secs(1);
+
 /// A client whose host does not answer TCP's own probes for about this long is gone.
 const VANISHED_AFTER: Duration = Duration::from_secs(300);
+
+/// What the door needs of the system, taken before anything is told to anybody: keys that were read, ports that are its own.
+/// Connections wait until there is a [`Server`].
+#[derive(Debug)]
+pub struct Listeners {
+    listeners: Vec<TcpListener>,
+    addresses: Vec<SocketAddr>,
+    keys: Vec<PrivateKey>,
+    settings: Settings,
+}
+
+impl Listeners {
+    /// Reads the host keys and takes the ports.
+    ///
+    /// # Errors
+    /// A sentence that says which key or address cannot be used, and what to do.
+    pub async fn bind(settings: Settings) -> Result<Listeners, String> {
+        let keys = settings.host_keys.iter().map(|path| keys::read_host_key(path)).collect::<Result<Vec<_>, _>>()?;
+        let mut listeners = Vec::new();
+        let mut addresses = Vec::new();
+        for address in &settings.listen {
+            let failed = |error: std::io::Error| match error.kind() {
+                std::io::ErrorKind::AddrInUse => {
+                    format!("{address} is in use by another program; stop it or change server.listen")
+                }
+                std::io::ErrorKind::PermissionDenied => {
+                    format!("{address} cannot be listened on: permission denied; ports below 1024 need a privilege")
+                }
+                _ => format!("{address} cannot be listened on: {error}"),
+            };
+            let listener = TcpListener::bind(address).await.map_err(failed)?;
+            addresses.push(listener.local_addr().map_err(failed)?);
+            listeners.push(listener);
+        }
+        Ok(Listeners { listeners, addresses, keys, settings })
+    }
+
+    /// The server, which takes no connection before [`Server::run`].
+    pub fn open(self, surroundings: Surroundings) -> Server {
+        let Listeners { listeners, addresses, keys, settings } = self;
+        Server { listeners, addresses, shared: Arc::new(Shared::new(settings, keys, surroundings)) }
+    }
+}
 
 /// The bound listeners and what their connections share.
 pub struct Server {
@@ -34,31 +83,6 @@ impl std::fmt::Debug for Server {
 }
 
 impl Server {
-    /// Reads the host keys and takes the ports.
-    ///
-    /// # Errors
-    /// A sentence that says which key or address cannot be used, and what to do.
-    pub async fn bind(settings: Settings, surroundings: Surroundings) -> Result<Server, String> {
-        let mut listeners = Vec::new();
-        let mut addresses = Vec::new();
-        let shared = Arc::new(Shared::new(settings, surroundings)?);
-        for address in &shared.settings.listen {
-            let failed = |error: std::io::Error| match error.kind() {
-                std::io::ErrorKind::AddrInUse => {
-                    format!("{address} is in use by another program; stop it or change server.listen")
-                }
-                std::io::ErrorKind::PermissionDenied => {
-                    format!("{address} cannot be listened on: permission denied; ports below 1024 need a privilege")
-                }
-                _ => format!("{address} cannot be listened on: {error}"),
-            };
-            let listener = TcpListener::bind(address).await.map_err(failed)?;
-            addresses.push(listener.local_addr().map_err(failed)?);
-            listeners.push(listener);
-        }
-        Ok(Server { listeners, addresses, shared })
-    }
-
     /// Where it listens, with the ports that were really taken.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
@@ -77,12 +101,33 @@ impl Server {
     /// users and stores.
     pub async fn run(self, phase: watch::Receiver<Phase>, homes: watch::Receiver<Option<Homes>>) {
         let follower = tokio::spawn(Self::follow(self.shared.clone(), homes));
+        let (stop, stopped) = watch::channel(());
+        let telling = tokio::spawn(tell_refusals(self.shared.clone(), stopped));
         let mut accepting = JoinSet::new();
         for listener in self.listeners {
             accepting.spawn(accept(listener, self.shared.clone(), phase.clone()));
         }
         while accepting.join_next().await.is_some() {}
         follower.abort();
+        drop(stop);
+        let _ = telling.await;
+    }
+}
+
+/// Tells of the connections that were refused and not recorded one by one: once a second, if there are any, and at the end. While
+/// a sink stalls they go on being counted.
+async fn tell_refusals(shared: Arc<Shared>, mut stopped: watch::Receiver<()>) {
+    loop {
+        // It is never sent anything: it ends.
+        let is_last = timeout(REFUSALS_EVERY, stopped.changed()).await.is_ok();
+        if (is_last || shared.recorder.has_room())
+            && let Some(refused) = shared.refusals.take()
+        {
+            drop(shared.recorder.record_late(&Origin::of_gateway(None), &refused));
+        }
+        if is_last {
+            return;
+        }
     }
 }
 
@@ -117,20 +162,21 @@ fn take(
 ) {
     shared.metrics.connections.add(1);
     let shared = shared.clone();
+    // Whoever is let in has its end recorded in any case; so nobody is while that is ahead of the sinks as far as it may be.
+    if !shared.recorder.has_room_for_strangers() {
+        return shared.refusals.count(peer.ip());
+    }
     let Ok(place) = shared.unauthenticated.clone().try_acquire_owned() else {
-        drop(socket);
         let limit = shared.settings.limits.unauthenticated;
         let message = format!("the limit of {limit} connections that have not logged in is reached");
-        let rejected = Rejection { source: peer, reason: "too-many-unauthenticated", message };
-        connections.spawn(async move { rejected.record(&shared).await });
-        return;
+        return Rejection { source: peer, reason: "too-many-unauthenticated", message }.record(&shared);
     };
     tune(&socket);
     let phase = phase.clone();
     connections.spawn(async move {
         match welcome(socket, peer, place, &shared, phase.clone()).await {
             Ok(arrived) => connection::serve(arrived, shared, phase).await,
-            Err(Some(rejected)) => rejected.record(&shared).await,
+            Err(Some(rejected)) => rejected.record(&shared),
             Err(None) => shared.metrics.health_checks.add(1),
         }
     });
@@ -144,10 +190,11 @@ struct Rejection {
 }
 
 impl Rejection {
-    async fn record(self, shared: &Shared) {
+    /// By itself if there is room, else with the others of this second.
+    fn record(self, shared: &Shared) {
         let rejected = rejection(self.reason, self.message);
-        if let Err(error) = shared.recorder.record(&origin_of(self.source), rejected).await {
-            tracing::error!(%error, "a CONNECTION_REJECTED event was lost");
+        if !shared.recorder.record_stranger_now(&origin_of(self.source), &rejected) {
+            shared.refusals.count(self.source.ip());
         }
     }
 }

@@ -13,6 +13,7 @@ mod keys;
 mod listener;
 mod proof;
 mod proxy;
+mod refusals;
 mod short_number;
 mod stream;
 
@@ -30,12 +31,13 @@ use crate::metrics::Metrics;
 use crate::session::{Backing, Registry};
 use crate::users::{AuthorizedKey, Directory, PasswordHash, PasswordVerifier};
 use defender::{Arrivals, Defender};
+use refusals::Refusals;
 
 pub use algorithms::AlgorithmLists;
 pub use defender::DefenderSettings;
 pub use kexinit::{KexInit, Reader as KexInitReader};
 pub use keys::{KeyKind, NewKey, make_key, read_host_key_public};
-pub use listener::Server;
+pub use listener::{Listeners, Server};
 pub use proxy::{ProxyProtocol, ProxyStart};
 
 /// How the SSH door listens and whom it lets in.
@@ -184,17 +186,18 @@ struct Shared {
     unauthenticated: Arc<Semaphore>,
     arrivals: Arc<Arrivals>,
     defender: Option<Defender>,
+    refusals: Refusals,
 }
 
 impl Shared {
-    fn new(settings: Settings, surroundings: Surroundings) -> Result<Shared, String> {
-        let keys = settings.host_keys.iter().map(|path| keys::read_host_key(path)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Shared {
+    fn new(settings: Settings, keys: Vec<PrivateKey>, surroundings: Surroundings) -> Shared {
+        Shared {
             config: Arc::new(russh_config(&settings, keys.clone(), false)),
             config_with_passwords: Arc::new(russh_config(&settings, keys, true)),
             sessions: Arc::new(Semaphore::new(settings.limits.sessions)),
             unauthenticated: Arc::new(Semaphore::new(settings.limits.unauthenticated)),
             arrivals: Arc::default(),
+            refusals: Refusals::default(),
             defender: settings.defender.clone().map(Defender::new),
             settings,
             recorder: surroundings.recorder,
@@ -202,7 +205,7 @@ impl Shared {
             registry: surroundings.registry,
             verifier: Arc::new(PasswordVerifier::new(PASSWORD_CHECKS, PASSWORD_QUEUE)),
             homes: RwLock::new(Arc::new(surroundings.homes)),
-        })
+        }
     }
 
     fn homes(&self) -> Arc<Homes> {

@@ -89,6 +89,7 @@ impl Line {
             client_host_keys: joined(&client.host_keys),
             client_ciphers: joined(&client.ciphers.0),
             client_macs: joined(&client.macs.0),
+            ..Rejected::default()
         })
     }
 

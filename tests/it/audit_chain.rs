@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 
 use crate::support::chain::Chain;
@@ -105,6 +106,67 @@ fn two_gateways_on_one_folder_are_refused() {
     work(&gateway, &key, "a", 1);
     gateway.stop();
     assert!(lines(&setup.folder().join("events.ndjson")).iter().all(|line| event(line)["clean"] != false));
+}
+
+/// What `audit verify` says of the trail, which is whole: it began and ended in order each time.
+#[track_caller]
+fn verified(setup: &Setup) -> String {
+    let folder = setup.folder();
+    let mut command = lockgate();
+    command.args(["audit", "verify", "--whole", "--key"]).arg(folder.join("made/audit/signing_key.pub"));
+    run(command.arg(folder.join("events.ndjson"))).succeeded().stdout
+}
+
+#[test]
+fn a_start_that_fails_is_not_on_record_as_a_kill() {
+    let (mut setup, key) = setup(json!({}));
+    let gateway = setup.start();
+    work(&gateway, &key, "a", 1);
+    gateway.stop();
+    let before = lines(&setup.folder().join("events.ndjson")).len();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let right = setup.config.clone();
+    for (path, wrong, says) in [
+        ("/server/listen/0", json!(taken.local_addr().unwrap().to_string()), "is in use by another program"),
+        ("/server/listen/0", json!("203.0.113.1:2022"), "cannot be listened on"),
+        ("/stores/store/url", json!("s3://bucket/"), "cannot be used"),
+    ] {
+        *setup.config.pointer_mut(path).unwrap() = wrong;
+        if path.starts_with("/stores") {
+            setup.config["stores"]["store"]["options"] = json!({
+                "aws_endpoint": "http://127.0.0.1:9", "aws_allow_http": "true", "aws_region": "x",
+                "aws_access_key_id": "x", "aws_secret_access_key": "y"
+            });
+        }
+        let config = setup.write_config();
+        for _ in 0..2 {
+            run(lockgate().arg("serve").arg("--config").arg(&config)).failed().says(says);
+        }
+        setup.config = right.clone();
+    }
+    assert_eq!(lines(&setup.folder().join("events.ndjson")).len(), before, "nothing began");
+    let gateway = setup.start();
+    work(&gateway, &key, "b", 1);
+    gateway.stop();
+    assert!(!verified(&setup).contains("killed"), "{}", verified(&setup));
+}
+
+#[test]
+fn a_start_that_is_stopped_ends_in_order() {
+    let (setup, key) = setup(json!({}));
+    let config = setup.write_config();
+    for delay in (0..40).map(|step| Duration::from_millis(step * 5)) {
+        let mut command = lockgate();
+        command.arg("serve").arg("--config").arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        std::thread::sleep(delay);
+        rustix::process::kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        until("its end", Duration::from_secs(60), || child.try_wait().unwrap());
+    }
+    let gateway = setup.start();
+    work(&gateway, &key, "a", 1);
+    gateway.stop();
+    assert!(!verified(&setup).contains("killed"), "{}", verified(&setup));
 }
 
 #[test]

@@ -33,6 +33,7 @@ mod proofs;
 mod refusals;
 mod scale;
 mod scp;
+mod stalled_trail;
 mod stopped;
 mod transfer_events;
 mod transfers;

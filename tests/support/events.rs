@@ -1,7 +1,7 @@
 //! The events that a gateway wrote, as they come.
 
 use std::io::{BufRead, BufReader, Read};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Instant;
 
@@ -75,6 +75,11 @@ impl Events {
     /// What fails the test when an event is not as the schema says.
     pub fn watch(&self) -> Watch {
         Watch(self.1.clone())
+    }
+
+    /// As long as this is held, nobody reads the gateway's standard output.
+    pub fn stall(&self) -> MutexGuard<'_, Vec<Value>> {
+        self.0.0.lock().unwrap()
     }
 
     /// All events so far.

@@ -106,10 +106,18 @@ fn connections() -> Vec<(Origin, Activity)> {
         client_host_keys: Some("ssh-dss".into()),
         client_ciphers: Some("aes128-ctr,aes256-ctr".into()),
         client_macs: Some("hmac-sha1".into()),
+        ..Rejected::default()
     };
     let over_limit = Rejected {
         reason: "too-many-unauthenticated".into(),
         message: "the limit of 100 connections that have not logged in is reached".into(),
+        ..Rejected::default()
+    };
+    let many = Rejected {
+        reason: "too-many-refusals".into(),
+        message: "8120 connections were refused and are not recorded one by one".into(),
+        connections: Some(8120),
+        source_ips: Some("192.0.2.1=6044,2001:db8::/64=2076".into()),
         ..Rejected::default()
     };
     let connected = Connected {
@@ -136,6 +144,7 @@ fn connections() -> Vec<(Origin, Activity)> {
         (caller(), failure("none", NoCredentialsOffered, None)),
         (Origin { user: None, ..caller() }, Activity::KexFailure(rejected)),
         (stranger(), Activity::ConnectionRejected(over_limit)),
+        (Origin::of_gateway(None), Activity::ConnectionRejected(many)),
         (worker(), Activity::Disconnected(disconnected)),
     ]
 }

@@ -1,0 +1,123 @@
+//! While nobody reads the events: what is done is on record all the same, strangers take nothing of what users need, and the gateway
+//! can end.
+
+use std::fs;
+use std::io::Read;
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::support::events::field;
+use crate::support::gateway::Gateway;
+use crate::support::keys::Key;
+use crate::support::process::{LIMIT, until};
+use crate::support::raw_sftp::{RawSftp, string, write_body};
+use crate::support::setup::{Setup, User};
+
+const REMOVE: u8 = 13;
+const WRITE: u8 = 6;
+const CLOSE: u8 = 4;
+const PUT: u32 = 0x1a;
+
+/// Connections that have not logged in, at once.
+const PLACES: usize = 5;
+
+fn setup() -> (Setup, Key, PathBuf) {
+    let mut setup = Setup::new();
+    let folder = setup.local_store("disk");
+    setup.limit("unauthenticated", PLACES);
+    setup.limit("unauthenticated_per_address", PLACES);
+    let key = setup.key("alice");
+    setup.user(User::new("alice").key(&key).home("/", "disk:/"));
+    (setup, key, folder)
+}
+
+fn connect(gateway: &Gateway) -> TcpStream {
+    TcpStream::connect(("127.0.0.1", gateway.port)).unwrap()
+}
+
+/// Takes all places of those who have not logged in.
+fn idle(gateway: &Gateway) -> Vec<TcpStream> {
+    let idle: Vec<TcpStream> = (0..PLACES).map(|_| connect(gateway)).collect();
+    for mut socket in &idle {
+        socket.read_exact(&mut [0; 4]).unwrap();
+    }
+    idle
+}
+
+/// Connects so often, and is refused each time.
+fn knock(gateway: &Gateway, times: usize) {
+    for _ in 0..times {
+        let refused = connect(gateway).read(&mut [0; 1]);
+        assert!(!matches!(refused, Ok(1..)), "no place is free: {refused:?}");
+    }
+}
+
+fn resident(gateway: &Gateway) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", gateway.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024
+}
+
+#[test]
+fn a_flood_takes_no_memory_and_what_a_user_does_meanwhile_is_on_record() {
+    let (setup, key, folder) = setup();
+    let gateway = setup.start();
+    fs::write(folder.join("victim"), "content").unwrap();
+    let mut alice = RawSftp::connect(&gateway.client("alice", &key), LIMIT);
+    let handle = alice.open("/upload", PUT);
+    let write = write_body(&handle, 0, b"content");
+    alice.send(WRITE, 1, &write);
+    assert_eq!(alice.receive().status(), 0);
+    let idle = idle(&gateway);
+    let stalled = gateway.events.stall();
+    // What the first ones leave is the queue, which has a bound.
+    knock(&gateway, 1500);
+    let before = resident(&gateway);
+    knock(&gateway, 5000);
+    let grown = resident(&gateway).saturating_sub(before);
+    assert!(grown < 1 << 20, "5000 refused connections took {grown} bytes");
+    alice.send(REMOVE, 2, &string(b"/victim"));
+    alice.send(CLOSE, 3, &string(&handle));
+    until("both are done", LIMIT, || (!folder.join("victim").exists() && folder.join("upload").exists()).then_some(()));
+    // Killed before it has an answer.
+    drop(alice);
+    std::thread::sleep(Duration::from_millis(500));
+    drop(stalled);
+    for (activity, path) in [("DELETE", "/victim"), ("CLOSE", "/upload")] {
+        gateway.events.await_event(activity, |event| field(event, "logical-path") == path);
+    }
+    let told = gateway.events.until("each refused connection", |events| {
+        let rejected = events.iter().filter(|event| field(event, "activity-type") == "CONNECTION_REJECTED");
+        let count: u64 = rejected.clone().map(|event| event["connections"].as_u64().unwrap_or(1)).sum();
+        (count >= 6500)
+            .then(|| (count, rejected.filter(|event| event.get("connections").is_some()).cloned().collect::<Vec<_>>()))
+    });
+    assert_eq!(told.0, 6500);
+    assert!(!told.1.is_empty() && told.1.len() < 60, "{:#?}", told.1);
+    for summary in &told.1 {
+        assert_eq!(field(summary, "source-ips"), format!("127.0.0.1={}", summary["connections"]), "{summary}");
+    }
+    assert_eq!(gateway.events.of_type("DELETE").len(), 1);
+    drop(idle);
+    gateway.stop();
+}
+
+#[test]
+fn a_gateway_whose_events_nobody_reads_can_end() {
+    let (mut setup, key, _) = setup();
+    setup.config["limits"]["drain"] = json!("1s");
+    let mut gateway = setup.start();
+    let mut alice = RawSftp::connect(&gateway.client("alice", &key), LIMIT);
+    let handle = alice.open("/upload", PUT);
+    let idle = idle(&gateway);
+    let events = gateway.events.clone();
+    let stalled = events.stall();
+    knock(&gateway, 1500);
+    gateway.signal(Signal::TERM);
+    gateway.ended(Duration::from_secs(40));
+    drop((stalled, idle, alice, handle));
+}
