@@ -45,9 +45,9 @@ fn assert_unchanged(place: &Place) {
 #[track_caller]
 fn assert_fails(finished: Finished, status: i32, named: &str) {
     let finished = finished.failed();
-    // psftp writes everything to the one, and sftp repeats the command there.
-    let said = if finished.stderr.trim().is_empty() { &finished.stdout } else { &finished.stderr };
-    assert!(!said.trim().is_empty() && said.contains(named), "does not name {named:?}: {finished}");
+    // psftp says it on the standard output, where sftp repeats the command.
+    let shown = finished.stdout.lines().filter(|line| !line.starts_with("sftp>")).chain(finished.stderr.lines());
+    assert!(shown.filter(|line| !line.trim().is_empty()).any(|line| line.contains(named)), "{named:?}: {finished}");
     assert_eq!(finished.status.code(), Some(status), "{finished}");
 }
 

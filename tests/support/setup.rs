@@ -86,8 +86,8 @@ impl Setup {
             "stores": {},
             "users": [],
             "events": [{ "sink": "stdout" }],
-            // A folder for each gateway: several run at once in the tests.
-            "limits": { "staging_folder": folder.path().join("staging") },
+            // A folder for each gateway: several run at once in the tests. A client of a busy machine needs its time to log in.
+            "limits": { "staging_folder": folder.path().join("staging"), "login_grace": "10m" },
         });
         Setup { folder, host_keys, config }
     }
