@@ -6,7 +6,7 @@ use crate::policy::{self, Decision, Operation};
 use crate::stores::{Capacity, Existing, Kind, StoreErrorKind};
 use crate::vfs::{self, VfsError};
 
-use super::uploads::Scope;
+use super::uploads::{CHANGE_WAIT, Scope};
 use super::{AttributeChange, Attributes, ErrorKind, Session, SessionError, SessionResult};
 
 /// How a name is to change.
@@ -84,7 +84,7 @@ impl Session {
     pub async fn remove_file(&self, path: &LogicalPath) -> SessionResult<()> {
         let _busy = self.login.busy();
         // Before room for the event is taken: a CLOSE needs some, too.
-        self.login.uploads().settle(path, Scope::Name).await;
+        self.login.uploads().settle(path, Scope::Name, CHANGE_WAIT).await;
         let pending = self.begin(path, Activity::Delete).await?;
         let result = match self.allow(Operation::Delete, path) {
             Ok(()) => self.remove_name(path).await,
@@ -103,7 +103,7 @@ impl Session {
     async fn settle_below(&self, path: &LogicalPath) {
         let uploads = self.login.uploads();
         if uploads.has_below(path) {
-            uploads.settle(path, Scope::Tree).await;
+            uploads.settle(path, Scope::Tree, CHANGE_WAIT).await;
         }
     }
 
@@ -135,8 +135,8 @@ impl Session {
     /// When the policy or the store refuses, or nothing can be recorded.
     pub async fn rename(&self, from: &LogicalPath, to: &LogicalPath, mode: RenameMode) -> SessionResult<()> {
         let _busy = self.login.busy();
-        self.login.uploads().settle(from, Scope::Tree).await;
-        self.login.uploads().settle(to, Scope::Name).await;
+        self.login.uploads().settle(from, Scope::Tree, CHANGE_WAIT).await;
+        self.login.uploads().settle(to, Scope::Name, CHANGE_WAIT).await;
         let (path, new_path) = (self.vfs().storage_path(from), self.vfs().storage_path(to));
         let (logical_path, new_logical_path) = (from.to_string(), to.to_string());
         let stored = path.as_ref().map_or(0, String::len) + new_path.as_ref().map_or(0, String::len);

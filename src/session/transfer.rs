@@ -16,7 +16,7 @@ use crate::vfs::{self, Committed, Reader, VfsError, WholeFile, WriteMode, Writer
 
 use super::operations::ignored_note;
 use super::pending::Pending;
-use super::uploads::{Scope, Upload, UploadName};
+use super::uploads::{OPEN_WAIT, Scope, Upload, UploadName};
 use super::{AttributeChange, Attributes, ErrorKind, Session, SessionError, SessionResult, outcome_of};
 use account::Account;
 
@@ -99,7 +99,7 @@ impl Session {
         let _busy = self.login.busy();
         let started = Instant::now();
         // Before room for the event is taken: a CLOSE needs some, too.
-        self.login.uploads().settle(path, Scope::Name).await;
+        self.login.uploads().settle(path, Scope::Name, OPEN_WAIT).await;
         let pending = self.begin_open(path, mode).await?;
         let opened = self.open_file(path, mode, attributes.mtime).await;
         let ignored = if mode.write { attributes.unkept() } else { Vec::new() };

@@ -262,13 +262,17 @@ fn open_remove_and_rename_of_a_name_that_is_being_written_wait_for_its_close() {
 }
 
 #[test]
-fn they_wait_a_second_for_it_to_come_and_then_as_long_as_it_takes() {
+fn open_waits_a_second_for_it_to_come_the_others_a_quarter_and_then_as_long_as_it_takes() {
     shared().on_every_store(|place, session| {
         let path = place.path("file");
         let handle = begun(session, &path, b"content");
-        let begun = Instant::now();
+        let began = Instant::now();
         session.rename(&path, &place.path("other")).unwrap();
-        assert!(begun.elapsed() >= Duration::from_secs(1), "it waits for the CLOSE");
+        assert!(began.elapsed() >= Duration::from_millis(250), "RENAME waits for the CLOSE");
+        let began = Instant::now();
+        let reader = session.open_to_read(&place.path("other"));
+        assert!(began.elapsed() >= Duration::from_secs(1), "OPEN waits for the CLOSE");
+        session.close(&reader).unwrap();
         session.close(&handle).unwrap();
         assert_same(&published(place, "other").unwrap(), b"content");
     });

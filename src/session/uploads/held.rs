@@ -55,11 +55,11 @@ impl Held {
         existing: impl Fn(&LogicalPath) -> Existing,
     ) -> VfsResult<()> {
         for (id, content) in &mut self.held {
-            let Some((path, opened)) = self.uploads.path_of(*id) else { continue };
+            let Some(path) = self.uploads.path_of(*id) else { continue };
             let Some(rest) = path.below(from) else { continue };
             let target = below(to, rest)?;
-            // What may not replace anything, because it was opened so, may not under the new name either.
-            let existing = if opened == Existing::Refuse { Existing::Refuse } else { existing(&target) };
+            // That the old name had to be free (EXCL) says nothing of the new one.
+            let existing = existing(&target);
             if let Some(writer) = content.as_mut() {
                 vfs.move_upload(writer, &target, existing).await?;
             }
@@ -74,8 +74,8 @@ impl Held {
 }
 
 impl Uploads {
-    fn path_of(&self, id: u64) -> Option<(LogicalPath, Existing)> {
-        self.names().records.get(&id).map(|record| (record.path.clone(), record.existing))
+    fn path_of(&self, id: u64) -> Option<LogicalPath> {
+        self.names().records.get(&id).map(|record| record.path.clone())
     }
 }
 

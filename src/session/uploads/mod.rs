@@ -26,9 +26,13 @@ pub use name::UploadName;
 pub(super) use upload::Upload;
 use upload::{Content, Progress};
 
-/// How long an operation by name waits for the CLOSE of an upload that it finds. Clients that end a file in the background send CLOSE
-/// beside, or just after, the next requests of the same name (sshfs does).
-const CLOSE_WAIT: Duration = Duration::from_secs(1);
+/// How long OPEN waits for the CLOSE of an upload that it finds. Clients that end a file in the background send CLOSE beside, or just
+/// after, the next requests of the same name (sshfs does).
+pub(super) const OPEN_WAIT: Duration = Duration::from_secs(1);
+
+/// How long REMOVE, RENAME and RMDIR wait for it. What they do is right for an unfinished file as well, and some programs rename before
+/// they close (GLib).
+pub(super) const CHANGE_WAIT: Duration = Duration::from_millis(250);
 
 /// Which uploads an operation on a path means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,10 +161,10 @@ impl Uploads {
         names.records.values().any(|record| record.counts() && record.path.is_at_or_below(path) && record.path != *path)
     }
 
-    /// Waits until the uploads that the operation would find are closed: for as long as it takes once a CLOSE has come, else a
-    /// second. What is unfinished then is used as it is.
-    pub(super) async fn settle(&self, path: &LogicalPath, scope: Scope) {
-        let deadline = Instant::now() + CLOSE_WAIT;
+    /// Waits until the uploads that the operation would find are closed: for as long as it takes once a CLOSE has come, else at most
+    /// `wait`. What is unfinished then is used as it is.
+    pub(super) async fn settle(&self, path: &LogicalPath, scope: Scope, wait: Duration) {
+        let deadline = Instant::now() + wait;
         let mut moved_on = self.moved_on.subscribe();
         loop {
             moved_on.mark_unchanged();

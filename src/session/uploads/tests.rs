@@ -212,7 +212,8 @@ async fn an_unfinished_file_replaces_and_is_replaced_only_when_it_may() {
         let session = home.session();
         put(&session, "/taken", "taken").await;
         session.make_directory(&path("/folder"), &NOTHING).await.unwrap();
-        let mut upload = open(&session, "/f", PUT).await;
+        // It had to be free when it was opened, as GLib and `open("xb")` ask: that is no wish about the new name.
+        let mut upload = open(&session, "/f", OpenMode { exclusive: true, ..PUT }).await;
         write(&mut upload, 0, "new").await;
         for (to, mode) in [("/taken", PLAIN), ("/folder", PLAIN), ("/folder", POSIX)] {
             session.rename(&path("/f"), &path(to), mode).await.unwrap_err();
@@ -376,7 +377,7 @@ async fn a_rename_or_removal_that_is_dropped_leaves_the_upload_as_it_was() {
             let mut upload = open(&session, "/f", PUT).await;
             write(&mut upload, 0, "content").await;
             let (from, to) = (path("/f"), path("/g"));
-            let renaming = tokio::time::timeout(Duration::from_millis(step * 250), session.rename(&from, &to, PLAIN));
+            let renaming = tokio::time::timeout(Duration::from_millis(step * 70), session.rename(&from, &to, PLAIN));
             let renamed = renaming.await.is_ok();
             upload.close().await.unwrap();
             let found = (published(&home, "/f").await.is_some(), published(&home, "/g").await.is_some());

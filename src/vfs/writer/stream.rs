@@ -387,7 +387,11 @@ impl Stream {
         self.upload = None;
         match mtime {
             None => written.mtime_kept = true,
-            Some(mtime) if self.begun_with != Some(mtime) => written.mtime_kept = self.set_mtime(mtime).await,
+            Some(mtime) if self.begun_with != Some(mtime) => {
+                written.mtime_kept = self.set_mtime(mtime).await;
+                // Some stores make another version for that.
+                written.etag = None;
+            }
             Some(_) => {}
         }
         Ok(written)
