@@ -57,13 +57,18 @@ impl SessionError {
     /// The whole chain, for the events and the log: the sentence, and what is behind it.
     pub fn chain(&self) -> String {
         let mut text = self.message.clone();
+        let mut add = |more: &str| {
+            if !text.contains(more) {
+                text.push_str(": ");
+                text.push_str(more);
+            }
+        };
         let mut next: Option<&(dyn std::error::Error + 'static)> = self.source.as_deref().map(|s| s as _);
         while let Some(error) = next {
-            // The sentence has its path already.
-            let more = error.downcast_ref::<VfsError>().map_or_else(|| error.to_string(), |vfs| vfs.source.to_string());
-            if !text.contains(&more) {
-                text.push_str(": ");
-                text.push_str(&more);
+            match error.downcast_ref::<VfsError>() {
+                // The sentence has named the path.
+                Some(error) => error.cause().into_iter().for_each(&mut add),
+                None => add(&error.to_string()),
             }
             next = error.source();
         }

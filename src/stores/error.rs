@@ -44,14 +44,43 @@ pub enum StoreErrorKind {
     Other,
 }
 
+impl StoreErrorKind {
+    /// What it means, in a few words; nothing more is known of an error that says only this.
+    pub fn words(self) -> &'static str {
+        match self {
+            StoreErrorKind::NotFound => "no such file or directory",
+            StoreErrorKind::AlreadyExists => "it exists already",
+            StoreErrorKind::NotADirectory => "not a directory",
+            StoreErrorKind::IsADirectory => "it is a directory",
+            StoreErrorKind::DirectoryNotEmpty => "the directory is not empty",
+            StoreErrorKind::InvalidName => "the store cannot hold this name",
+            StoreErrorKind::AccessDenied => "the store denies access",
+            StoreErrorKind::Unsupported => "the store cannot do this",
+            StoreErrorKind::TooLarge => "larger than the store's largest object",
+            StoreErrorKind::NoSpace => "no space left",
+            StoreErrorKind::Changed => "it was replaced meanwhile",
+            StoreErrorKind::Unavailable => "the store does not answer",
+            StoreErrorKind::Other => "something failed",
+        }
+    }
+
+    /// Whether the kind says all that there is to say, whatever a store's own words are.
+    fn says_it_all(self) -> bool {
+        use StoreErrorKind::{AlreadyExists, Changed, DirectoryNotEmpty, IsADirectory, NotADirectory, NotFound};
+        matches!(self, NotFound | AlreadyExists | NotADirectory | IsADirectory | DirectoryNotEmpty | Changed)
+    }
+}
+
 /// An error of a store: its kind, a sentence without secrets, and the library's error.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct StoreError {
     /// What kind of error.
     pub kind: StoreErrorKind,
-    /// What happened, for the log and the events.
+    /// What happened, for the log and the events: what was tried, the key and the cause, each once.
     pub message: String,
+    /// The cause alone, for who names what it happened to.
+    cause: Cause,
     /// The library's error.
     #[source]
     pub source: Option<Box<dyn Error + Send + Sync>>,
@@ -59,10 +88,45 @@ pub struct StoreError {
     pub after_copy: bool,
 }
 
+/// What of an error's message is its cause.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Cause {
+    /// All of it.
+    Message,
+    /// Nothing beyond the kind.
+    Kind,
+    /// This.
+    Text(String),
+}
+
 impl StoreError {
     /// An error without a source.
     pub fn new(kind: StoreErrorKind, message: impl Into<String>) -> Self {
-        StoreError { kind, message: message.into(), source: None, after_copy: false }
+        StoreError { kind, message: message.into(), cause: Cause::Message, source: None, after_copy: false }
+    }
+
+    /// What was tried on which key (empty for the store itself) failed for this reason.
+    pub(super) fn cannot(kind: StoreErrorKind, doing: &str, key: &str, reason: &str) -> Self {
+        let message = match key {
+            "" => format!("cannot {doing}: {reason}"),
+            key => format!("cannot {doing} \"{key}\": {reason}"),
+        };
+        let cause = if kind.says_it_all() { Cause::Kind } else { Cause::Text(reason.to_owned()) };
+        StoreError { cause, ..StoreError::new(kind, message) }
+    }
+
+    /// The key is in a state that the kind names.
+    pub(super) fn plain(kind: StoreErrorKind, message: impl Into<String>) -> Self {
+        StoreError { cause: Cause::Kind, ..StoreError::new(kind, message) }
+    }
+
+    /// The cause without the key; `None` when the kind says it all.
+    pub fn cause(&self) -> Option<&str> {
+        match &self.cause {
+            Cause::Message => Some(&self.message),
+            Cause::Kind => None,
+            Cause::Text(text) => Some(text),
+        }
     }
 
     /// An error with the library's error behind it.
@@ -71,7 +135,7 @@ impl StoreError {
         message: impl Into<String>,
         source: impl Error + Send + Sync + 'static,
     ) -> Self {
-        StoreError { kind, message: message.into(), source: Some(Box::new(source)), after_copy: false }
+        StoreError { source: Some(Box::new(source)), ..StoreError::new(kind, message) }
     }
 
     /// The error of a rename that had copied everything.

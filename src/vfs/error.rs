@@ -1,5 +1,8 @@
 //! What can go wrong with a logical path.
 
+use std::error::Error;
+use std::fmt;
+
 use crate::path::LogicalPath;
 use crate::stores::{Fault, StoreError, StoreErrorKind};
 
@@ -7,19 +10,36 @@ use crate::stores::{Fault, StoreError, StoreErrorKind};
 pub type VfsResult<T> = Result<T, VfsError>;
 
 /// An error with the logical path that it happened to. The kinds are the stores' kinds: a mount adds none.
-#[derive(Debug, thiserror::Error)]
-#[error("{path}: {source}")]
+#[derive(Debug)]
 pub struct VfsError {
     /// What the client named.
     pub path: LogicalPath,
     /// What went wrong.
-    #[source]
     pub source: StoreError,
     /// What a rename that failed has left where, for the client.
     pub left: Option<String>,
 }
 
+impl fmt::Display for VfsError {
+    /// The path once, and the cause once: the store's own name of the path is left out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.cause().unwrap_or_else(|| self.kind().words()))?;
+        self.left.as_ref().map_or(Ok(()), |left| write!(f, "; {left}"))
+    }
+}
+
+impl Error for VfsError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.source()
+    }
+}
+
 impl VfsError {
+    /// The cause without the path; `None` when the kind says it all.
+    pub fn cause(&self) -> Option<&str> {
+        self.source.cause()
+    }
+
     /// An error of this layer.
     pub fn new(path: &LogicalPath, kind: StoreErrorKind, message: impl Into<String>) -> Self {
         VfsError { path: path.clone(), source: StoreError::new(kind, message), left: None }

@@ -137,12 +137,11 @@ impl Vfs {
 
     async fn move_directory(&self, from: &LogicalPath, to: &LogicalPath) -> VfsResult<()> {
         let copies = self.copy_tree(from, to).await.map_err(|error| {
-            let left = format!("{}, and what was copied so far is in {to}", whole(from));
-            VfsError::at(from)(StoreError::with_source(error.kind(), format!("{error}; {left}"), error)).leaving(left)
+            part_of(from, error).leaving(format!("{}, and what was copied so far is in {to}", whole(from)))
         })?;
         self.remove_copied_tree(from, to, &copies).await.map_err(|error| {
             let left = if error.kind() == StoreErrorKind::Changed { newer(to) } else { copied(to) };
-            VfsError::at(from)(StoreError::with_source(error.kind(), format!("{error}; {left}"), error)).leaving(left)
+            part_of(from, error).leaving(left)
         })
     }
 
@@ -249,13 +248,19 @@ fn exists_already(path: &LogicalPath) -> VfsError {
 
 /// The error of a source that could not be removed after it was copied.
 fn kept(from: &LogicalPath, to: &LogicalPath) -> impl FnOnce(StoreError) -> VfsError {
-    let message = format!("{from} was copied to {to} but not removed");
     let (path, to) = (from.clone(), to.clone());
     move |error| {
         let left = if error.kind == StoreErrorKind::Changed { newer(&to) } else { copied(&to) };
-        let message = format!("{message}: {error}");
-        VfsError::at(&path)(StoreError::with_source(error.kind, message, error)).leaving(left)
+        VfsError::at(&path)(error).leaving(left)
     }
+}
+
+/// The error of a directory of which a part failed.
+fn part_of(directory: &LogicalPath, error: VfsError) -> VfsError {
+    if error.path == *directory {
+        return error;
+    }
+    VfsError::at(directory)(StoreError::with_source(error.kind(), error.to_string(), error))
 }
 
 /// The error of a store's own rename. What the client did wrong was found before anything was done.

@@ -97,7 +97,7 @@ impl AzureExtras {
     async fn is_hierarchical(&self) -> bool {
         let ask = || async {
             let answer =
-                self.container.get("look up the account of", "", &[("restype", "account"), ("comp", "properties")]);
+                self.container.get("look up the account", "", &[("restype", "account"), ("comp", "properties")]);
             match answer.await {
                 Ok(answer) => {
                     let says = answer.head.headers().get("x-ms-is-hns-enabled");

@@ -55,7 +55,7 @@ impl Extras for GoogleExtras {
         }
         let path = format!("/storage/v1/b/{}/o", self.bucket);
         let ask = Ask { method: "GET", path, query: &query, ..Ask::default() };
-        let answer = self.client.expect("list the bucket of", request.prefix, ask).await?;
+        let answer = self.client.expect("list", request.prefix, ask).await?;
         listing::read(&answer.body, request.prefix)
     }
 

@@ -176,10 +176,10 @@ impl Session {
                     tried += 1;
                     in_doubt = true;
                     if tried >= TRIES {
-                        return Err(StoreError::new(failure.kind, self.failed(&failure.reason).message));
+                        return Err(self.failed_as(failure.kind, &failure.reason));
                     }
                 }
-                Err(failure) => return Err(StoreError::new(failure.kind, self.failed(&failure.reason).message)),
+                Err(failure) => return Err(self.failed_as(failure.kind, &failure.reason)),
             }
             if tried >= TRIES {
                 return Err(self.failed("the store takes no more of it"));
@@ -226,15 +226,19 @@ impl Session {
                 Err(failure) => failure,
             };
             if !failure.passing || tried == TRIES {
-                let message = format!("cannot remove the parts of \"{}\": {}", self.key, failure.reason);
-                return Err(StoreError::new(failure.kind, message));
+                let key = self.key.as_str();
+                return Err(StoreError::cannot(failure.kind, "remove the parts of", key, &failure.reason));
             }
             pause(tried).await;
         }
     }
 
     fn failed(&self, why: &str) -> StoreError {
-        StoreError::new(StoreErrorKind::Other, format!("cannot upload \"{}\": {why}", self.key))
+        self.failed_as(StoreErrorKind::Other, why)
+    }
+
+    fn failed_as(&self, kind: StoreErrorKind, why: &str) -> StoreError {
+        StoreError::cannot(kind, "upload", self.key.as_str(), why)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::stores::object::without_number;
 use crate::stores::{StoreError, StoreErrorKind};
 
 /// Turns an error of the file system into a store's, with what was tried and on which key.
@@ -9,7 +10,7 @@ pub(super) fn at<E: Into<io::Error>>(doing: &'static str, key: impl ToString) ->
     let key = key.to_string();
     move |error| {
         let error = error.into();
-        StoreError::with_source(kind_of(&error), format!("cannot {doing} \"{key}\": {}", reason(&error)), error)
+        StoreError::cannot(kind_of(&error), doing, &key, &reason(&error))
     }
 }
 
@@ -51,5 +52,8 @@ fn is_escape(error: &io::Error) -> bool {
 }
 
 fn reason(error: &io::Error) -> String {
-    if is_escape(error) { "it leads out of the store's folder".to_owned() } else { error.to_string() }
+    match is_escape(error) {
+        true => "it leads out of the store's folder".to_owned(),
+        false => without_number(&error.to_string()).to_owned(),
+    }
 }

@@ -130,7 +130,7 @@ impl Root {
 
     pub(super) fn stat(&self, key: &Key) -> StoreResult<Stat> {
         self.path(key)?;
-        let missing = || StoreError::new(StoreErrorKind::NotFound, format!("\"{key}\" does not exist"));
+        let missing = || StoreError::plain(StoreErrorKind::NotFound, format!("\"{key}\" does not exist"));
         let metadata = self.metadata(key).map_err(|error| match kind_of(&error) {
             // A name below a file is as absent here as it is in an object store.
             StoreErrorKind::NotADirectory => missing(),
@@ -155,10 +155,10 @@ impl Root {
         let file = self.folder.open_with(self.path(key)?, &options).map_err(at("open", key))?.into_std();
         let metadata = file.metadata().map_err(at("open", key))?;
         if metadata.is_dir() {
-            return Err(StoreError::new(StoreErrorKind::IsADirectory, format!("\"{key}\" is a directory")));
+            return Err(StoreError::plain(StoreErrorKind::IsADirectory, format!("\"{key}\" is a directory")));
         }
         if !metadata.is_file() {
-            return Err(StoreError::new(StoreErrorKind::NotFound, format!("\"{key}\" is not a regular file")));
+            return Err(StoreError::plain(StoreErrorKind::NotFound, format!("\"{key}\" is not a regular file")));
         }
         let stat = Stat { kind: Kind::File, size: metadata.len(), mtime: metadata.modified().ok(), etag: None };
         Ok((file, stat))
@@ -243,7 +243,7 @@ fn open_private(above: &Dir, name: &str) -> std::io::Result<Dir> {
 
 /// The error of a name that another version has by now.
 pub(super) fn replaced(key: &Key) -> StoreError {
-    StoreError::new(StoreErrorKind::Changed, format!("\"{key}\" was replaced meanwhile"))
+    StoreError::plain(StoreErrorKind::Changed, format!("\"{key}\" was replaced meanwhile"))
 }
 
 /// Whether missing parent folders are made.

@@ -47,10 +47,10 @@ impl Unpublished {
         root.can_hold(target)?;
         match root.stat(target) {
             Ok(stat) if stat.kind == Kind::Directory => {
-                return Err(StoreError::new(StoreErrorKind::IsADirectory, format!("\"{target}\" is a directory")));
+                return Err(StoreError::plain(StoreErrorKind::IsADirectory, format!("\"{target}\" is a directory")));
             }
             Ok(_) if existing == Existing::Refuse => {
-                return Err(StoreError::new(StoreErrorKind::AlreadyExists, format!("\"{target}\" exists already")));
+                return Err(StoreError::plain(StoreErrorKind::AlreadyExists, format!("\"{target}\" exists already")));
             }
             _ => {}
         }

@@ -34,7 +34,9 @@ use object_store::{Attribute, Attributes, GetOptions, ObjectStore, PutMode, PutM
 pub(super) use extras::{
     Copied, Extras, IF_MATCH, IF_NONE_MATCH, ListRequest, ListedTime, ObjectCopy, RawObject, RawPage, Replaces, by_etag,
 };
-pub(super) use failure::{at, describe, element, exists, kind_of_code, replaced};
+pub(super) use failure::{
+    at, describe, describe_connection, element, exists, kind_of_code, replaced, was_cut, without_number,
+};
 pub(super) use kept_times::KeptTimes;
 pub(super) use mtime::{FOLDER, MTIME, MtimeForm, bare_etag, kept_time, read as read_mtime};
 pub(super) use parts::{MultipartBackend, PartCopy, PartedUpload, Publish, SentParts, WantedUpload};
@@ -163,7 +165,9 @@ impl Store for ObjectBacked {
         match (file, directory) {
             (_, Ok(Some(directory))) => Ok(directory),
             (Ok(Some(file)), Ok(None)) => Ok(file),
-            (Ok(None), Ok(None)) => Err(StoreError::new(StoreErrorKind::NotFound, format!("\"{key}\" does not exist"))),
+            (Ok(None), Ok(None)) => {
+                Err(StoreError::plain(StoreErrorKind::NotFound, format!("\"{key}\" does not exist")))
+            }
             // Credentials may allow to read objects and not to list them.
             (Ok(Some(file)), Err(error)) if error.kind == StoreErrorKind::AccessDenied => Ok(file),
             (Err(error), _) | (_, Err(error)) => Err(error),
@@ -236,10 +240,10 @@ impl Store for ObjectBacked {
         let page = self.extras.list(ListRequest { prefix: &prefix, delimited: false, from: None, most: 2 }).await?;
         let marked = page.objects.iter().any(|object| object.key == prefix);
         if page.skipped.count > 0 || page.objects.len() > usize::from(marked) {
-            return Err(StoreError::new(StoreErrorKind::DirectoryNotEmpty, format!("\"{key}\" is not empty")));
+            return Err(StoreError::plain(StoreErrorKind::DirectoryNotEmpty, format!("\"{key}\" is not empty")));
         }
         if !marked {
-            return Err(StoreError::new(StoreErrorKind::NotFound, format!("the directory \"{key}\" does not exist")));
+            return Err(StoreError::plain(StoreErrorKind::NotFound, format!("the directory \"{key}\" does not exist")));
         }
         self.extras.delete(&prefix).await
     }

@@ -12,7 +12,7 @@ use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{PutMultipartOptions, PutPayload};
 
-use super::{Replaces, at, exists, replaced};
+use super::{Replaces, at, exists, replaced, was_cut};
 use crate::stores::unfinished::Entry;
 use crate::stores::{Existing, Key, PartUpload, StoreError, StoreErrorKind, StoreResult, Written};
 
@@ -274,9 +274,4 @@ fn note(sent: &Mutex<Vec<Option<PartId>>>, place: usize, part: PartId) {
         sent.resize(place + 1, None);
     }
     sent[place] = Some(part);
-}
-
-/// Whether an answer had begun when the connection broke: the library does not ask again by itself then.
-fn was_cut(error: &object_store::Error) -> bool {
-    matches!(error, object_store::Error::Generic { source, .. } if source.to_string().contains("response body"))
 }

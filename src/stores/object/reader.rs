@@ -41,7 +41,7 @@ impl RemoteObject {
         let found = objects.get_opts(&path, GetOptions::new().with_head(true)).await.map_err(at("open", key))?;
         let stat = mtime::stat_of(&found.meta, &found.attributes);
         if stat.kind == Kind::Directory {
-            return Err(StoreError::new(StoreErrorKind::IsADirectory, format!("\"{key}\" is a directory")));
+            return Err(StoreError::plain(StoreErrorKind::IsADirectory, format!("\"{key}\" is a directory")));
         }
         let pin = match found.meta.version {
             Some(version) if by_version => Pin::Version(version),
@@ -96,6 +96,6 @@ impl Object for RemoteObject {
 
 impl RemoteObject {
     fn changed(&self) -> StoreError {
-        StoreError::new(StoreErrorKind::Changed, format!("\"{}\" was changed while it was read", self.key))
+        StoreError::plain(StoreErrorKind::Changed, format!("\"{}\" was changed while it was read", self.key))
     }
 }

@@ -10,7 +10,7 @@ use object_store::client::{HttpClient, HttpErrorKind, HttpRequest, HttpRequestBo
 use object_store::gcp::GcpCredentialProvider;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::stores::object::at;
+use crate::stores::object::{at, describe_connection};
 use crate::stores::{StoreError, StoreErrorKind, StoreResult};
 
 /// What S3 leaves unencoded in a query (SigV4: RFC 3986 unreserved).
@@ -137,8 +137,7 @@ impl Client {
                 Err(error) => return (Err(error), tried),
             };
             if !failure.passing || tried == TRIES || started.elapsed() > PATIENCE {
-                let message = format!("cannot {doing} \"{key}\": {}", failure.reason);
-                return (Err(StoreError::new(failure.kind, message)), tried);
+                return (Err(StoreError::cannot(failure.kind, doing, key, &failure.reason)), tried);
             }
             pause(tried).await;
         }
@@ -257,13 +256,7 @@ pub(in crate::stores) struct Failure {
 
 impl Failure {
     fn of_connection(error: &object_store::client::HttpError) -> Self {
-        let mut reason = error.to_string();
-        let mut cause = std::error::Error::source(error).and_then(std::error::Error::source);
-        while let Some(deeper) = cause {
-            reason = format!("{reason}: {deeper}");
-            cause = deeper.source();
-        }
         let passing = !matches!(error.kind(), HttpErrorKind::Decode | HttpErrorKind::Unknown);
-        Failure { kind: StoreErrorKind::Unavailable, reason, passing }
+        Failure { kind: StoreErrorKind::Unavailable, reason: describe_connection(error), passing }
     }
 }

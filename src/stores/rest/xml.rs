@@ -113,7 +113,7 @@ pub(super) fn passes(status: u16, kind: StoreErrorKind) -> bool {
 }
 
 /// What a status means by itself.
-pub(super) fn kind_of_status(status: u16) -> StoreErrorKind {
+pub(in crate::stores) fn kind_of_status(status: u16) -> StoreErrorKind {
     match status {
         404 => StoreErrorKind::NotFound,
         304 | 412 => StoreErrorKind::Changed,

@@ -38,7 +38,7 @@ impl BucketClient {
     /// The body of a GET of the bucket.
     pub(super) async fn get_bucket(&self, query: &[(&str, &str)]) -> StoreResult<Bytes> {
         let ask = Ask { method: "GET", query, ..Ask::default() };
-        Ok(self.expect("list the bucket of", "", ask).await?.body)
+        Ok(self.expect("list", "", ask).await?.body)
     }
 
     /// Writes the zero-byte object that other tools know as a folder.

@@ -100,7 +100,7 @@ async fn a_failed_move_of_a_file_leaves_the_source_whole() {
     let home = home(&[("/", &here, ""), ("/there", &there, "")]);
     here.fail("delete", 0, 1);
     let error = home.vfs.rename(&path("/f"), &path("/there/f"), Existing::Refuse).await.unwrap_err();
-    assert!(error.to_string().contains("/f was copied to /there/f but not removed"), "{error}");
+    assert!(error.to_string().contains("copied to /there/f, and the old name is not wholly removed"), "{error}");
     assert_eq!((here.get("f").unwrap(), there.get("f").unwrap()), (data.clone(), data));
 }
 
