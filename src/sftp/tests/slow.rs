@@ -197,6 +197,8 @@ async fn what_a_store_never_answers_ends_half_a_minute_after_the_client() {
     let took = left.elapsed();
     assert!((Duration::from_secs(29)..Duration::from_secs(40)).contains(&took), "it took {took:?}");
     home.login().transfers_ended_within(Duration::from_secs(5)).await;
+    home.sink().wait_for("PARTIAL_CLOSE", 2, Duration::from_secs(5)).await;
+    home.sink().wait_for("DELETE", 1, Duration::from_secs(5)).await;
     let events = home.events();
     let ends: Vec<_> = events[2..].iter().map(|event| (&event["activity-type"], &event["logical-path"])).collect();
     for wanted in [("PARTIAL_CLOSE", "/closing"), ("PARTIAL_CLOSE", "/open"), ("DELETE", "/other")] {
