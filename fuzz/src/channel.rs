@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use lockgate::audit::{self, MemorySink, OnFailure, Origin, Recorder, SinkSettings, SinkTarget};
+use lockgate::audit::{self, Activity, MemorySink, Note, OnFailure, Origin, Recorder, SinkSettings, SinkTarget};
 use lockgate::path::LogicalPath;
 use lockgate::policy::Permissions;
 use lockgate::session::channel::{Closed, Incoming, Outgoing};
@@ -107,13 +107,16 @@ pub fn converse(login: &Arc<Login>, conversation: impl Future<Output = ()> + Sen
         let task = tokio::spawn(conversation);
         tokio::time::timeout(PATIENCE * 2, task).await.expect("the channel does not end").expect("no panic");
         assert!(login.transfers_ended_within(PATIENCE).await, "a file is still open");
-        // Comes back when the sink has written what was recorded before.
-        world.recorder.reopen().await;
+        // The sink has what was recorded before when it has this.
+        let last = Note { message: "the end".into(), operation: None, path: None, logical_path: None };
+        world.recorder.record(&origin(), Activity::ExitReason(last)).await.expect("the sink works");
     });
     let events = world.sink.take();
     let is = |event: &serde_json::Value, kind: &str| event["activity-type"] == kind;
     let opened = events.iter().filter(|event| is(event, "OPEN") && event["status"] == "success").count();
-    let ended = events.iter().filter(|event| is(event, "CLOSE") || is(event, "PARTIAL_CLOSE")).count();
+    let failed = |event: &serde_json::Value| is(event, "ERROR") && event["operation"] == "CLOSE";
+    let is_end = |event: &&serde_json::Value| is(event, "CLOSE") || is(event, "PARTIAL_CLOSE") || failed(event);
+    let ended = events.iter().filter(is_end).count();
     assert_eq!(opened, ended, "{events:?}");
 }
 

@@ -58,6 +58,7 @@ fn activity(kind: u8, cursor: &mut Cursor<'_>) -> Activity {
             method: "publickey",
             algorithms: algorithms(cursor),
             key: key(cursor),
+            proxy_header: None,
         })),
         1 => Activity::AuthFailure(Box::new(AuthFailure {
             method: "password",
@@ -160,6 +161,7 @@ fn rejected(cursor: &mut Cursor<'_>) -> Rejected {
     Rejected {
         reason: cursor.text(),
         message: cursor.text(),
+        unmatched: cursor.maybe(),
         client_kex: cursor.maybe(),
         client_host_keys: cursor.maybe(),
         client_ciphers: cursor.maybe(),
@@ -177,6 +179,7 @@ fn end(cursor: &mut Cursor<'_>) -> TransferEnd {
         write: cursor.byte() & 1 == 1,
         bytes_in: (cursor.byte() & 1 == 1).then(|| cursor.number()),
         bytes_out: (cursor.byte() & 1 == 1).then(|| cursor.number()),
+        bytes_copied: (cursor.byte() & 1 == 1).then(|| cursor.number()),
         outcome: outcome(cursor),
         duration_ms: cursor.number(),
         sha256: cursor.maybe(),

@@ -46,6 +46,10 @@ fn transfer(metrics: &Metrics, end: &TransferEnd, closed: bool) {
     metrics.bytes_in.add(end.bytes_in.unwrap_or_default());
     metrics.bytes_out.add(end.bytes_out.unwrap_or_default());
     if closed && matches!(end.outcome, Outcome::Success | Outcome::SuccessBut(_)) {
-        if end.write { metrics.files_in.add(1) } else { metrics.files_out.add(1) }
+        if end.write {
+            metrics.files_in.add(1);
+        } else if !end.is_copy() {
+            metrics.files_out.add(1);
+        }
     }
 }

@@ -53,7 +53,7 @@ impl Encoder<'_> {
                 self.source_ip();
                 self.resource_arn();
                 self.line.text("message", &rejected.message);
-                self.line.bounded("kex", rejected.client_kex.as_deref().unwrap_or_default(), MAX_LIST);
+                self.line.bounded("kex", rejected.unmatched.as_deref().unwrap_or_default(), MAX_LIST);
             }
             Activity::Disconnected(_) | Activity::RequestDenied(_) => self.anchor_file(None),
             Activity::Open(open) => {
@@ -98,6 +98,7 @@ impl Encoder<'_> {
         if let Some(algorithms) = &connected.algorithms {
             self.line.text("kex", &algorithms.kex);
         }
+        self.line.maybe("proxy-protocol-v2-header", connected.proxy_header);
         self.session_id();
     }
 
@@ -204,6 +205,7 @@ impl Encoder<'_> {
         }
         self.line.maybe("source-ips", rejected.source_ips.as_deref());
         let lists = [
+            ("client-kex-algorithms", &rejected.client_kex),
             ("client-host-key-algorithms", &rejected.client_host_keys),
             ("client-ciphers", &rejected.client_ciphers),
             ("client-macs", &rejected.client_macs),
@@ -231,7 +233,13 @@ impl Encoder<'_> {
 
     fn own_close(&mut self, end: &TransferEnd) {
         self.path("logical-path", Some(&end.logical_path));
-        self.operation(end.write);
+        match end.is_copy() {
+            true => self.line.text("operation", "copy"),
+            false => self.operation(end.write),
+        }
+        if let Some(bytes) = end.bytes_copied {
+            self.line.number("bytes-copied", bytes);
+        }
         self.outcome(&end.outcome, end.duration_ms);
         self.line.maybe("sha256", end.sha256.as_deref());
         self.line.maybe("etag", end.etag.as_deref());

@@ -194,6 +194,8 @@ pub struct Connected {
     pub algorithms: Option<Algorithms>,
     /// The key that was verified; none for a password.
     pub key: Option<KeyIdentity>,
+    /// What became of a balancer's PROXY header of version 2, if one came: `applied` or `ignored`.
+    pub proxy_header: Option<&'static str>,
 }
 
 /// Why an attempt to log in failed; the `reason` field.
@@ -297,7 +299,9 @@ pub struct Rejected {
     pub reason: String,
     /// A sentence for people, the anchor's where it has one (`no matching host key type found`).
     pub message: String,
-    /// The client's key exchange list, as it sent it.
+    /// The client's list that did not match, as it sent it; the anchor's `kex`.
+    pub unmatched: Option<String>,
+    /// The client's key exchange list.
     pub client_kex: Option<String>,
     /// The client's host key list.
     pub client_host_keys: Option<String>,
@@ -422,6 +426,8 @@ pub struct TransferEnd {
     pub bytes_in: Option<u64>,
     /// Bytes sent; `None` when the file was not open for reading.
     pub bytes_out: Option<u64>,
+    /// Bytes that went into other files, and not to the client, if any did.
+    pub bytes_copied: Option<u64>,
     /// How it went.
     pub outcome: Outcome,
     /// From OPEN to the end, in milliseconds.
@@ -430,6 +436,13 @@ pub struct TransferEnd {
     pub sha256: Option<String>,
     /// The store's entity tag of an upload that was published, or of the version that was read.
     pub etag: Option<String>,
+}
+
+impl TransferEnd {
+    /// Whether the file was opened to be read, and all that was read went into other files.
+    pub(super) fn is_copy(&self) -> bool {
+        !self.write && self.bytes_copied.is_some() && self.bytes_out.unwrap_or_default() == 0
+    }
 }
 
 /// The fields of `REQUEST_DENIED`.

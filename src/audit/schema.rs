@@ -100,6 +100,7 @@ const CONNECTED: &[Field] = &[
     ("home-dir", Required, Form::OneOf(&["LOGICAL"])),
     ("method", Required, METHODS),
     ("ssh-public-key", Optional, Form::Pattern("^[A-Za-z0-9+/]+=*…?$")),
+    ("proxy-protocol-v2-header", Optional, Form::OneOf(&["applied", "ignored"])),
 ];
 
 const AUTH_FAILURE: &[Field] = &[
@@ -113,6 +114,7 @@ const REJECTED: &[Field] = &[
     ("message", Required, Form::Text),
     ("reason", Required, WORD),
     ("kex", Optional, Form::Text),
+    ("client-kex-algorithms", Optional, Form::Text),
     ("client-host-key-algorithms", Optional, Form::Text),
     ("client-ciphers", Optional, Form::Text),
     ("client-macs", Optional, Form::Text),
@@ -151,9 +153,10 @@ const OUTCOME: &[Field] = &[
 const DIRECTION: Field = ("operation", Required, Form::OneOf(&["read", "write"]));
 
 const CLOSE: &[Field] = &[
-    DIRECTION,
+    ("operation", Required, Form::OneOf(&["read", "write", "copy"])),
     ("bytes-in", Optional, DIGITS),
     ("bytes-out", Optional, DIGITS),
+    ("bytes-copied", Optional, Form::Number),
     ("sha256", Optional, HASH),
     ("etag", Optional, Form::Text),
 ];
@@ -170,6 +173,7 @@ const NAMES: &[Field] = &[
 const CLOSE_FAILED: &[Field] = &[
     ("bytes-in", Optional, DIGITS),
     ("bytes-out", Optional, DIGITS),
+    ("bytes-copied", Optional, Form::Number),
     ("status", Optional, Form::OneOf(&["denied", "failure"])),
     ("duration-ms", Optional, Form::Number),
 ];

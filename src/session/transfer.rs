@@ -272,9 +272,19 @@ impl Transfer {
         Ok(true)
     }
 
-    /// Counts what another file became a copy of, as if it had been read.
+    /// Counts what another file became a copy of. It did not go to the client.
     pub fn was_copied(&mut self, whole: &Whole) {
-        self.account.count_out(whole.size);
+        self.account.count_copied(whole.size);
+    }
+
+    /// As [`Transfer::read_at`], of bytes for another file.
+    ///
+    /// # Errors
+    /// As [`Transfer::read_at`].
+    pub async fn read_to_copy(&mut self, offset: u64, length: usize) -> SessionResult<Bytes> {
+        let data = self.read_unsent(offset, length).await?;
+        self.account.count_copied(data.len() as u64);
+        Ok(data)
     }
 
     /// As [`Transfer::read_at`], of bytes that are not for the client: they do not count as sent.

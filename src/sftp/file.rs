@@ -92,6 +92,13 @@ impl File {
         self.transfer.read_at(offset, length).await
     }
 
+    async fn read_to_copy(&mut self, offset: u64, length: usize) -> SessionResult<Bytes> {
+        if offset > MAX_OFFSET {
+            return Ok(Bytes::new());
+        }
+        self.transfer.read_to_copy(offset, length).await
+    }
+
     /// Does one thing. Its reply, if it is the one to reply.
     async fn work(&mut self, id: u32, work: Work) -> Option<Reply> {
         Some(match work {
@@ -151,7 +158,7 @@ impl File {
         let mut left = if length == 0 { u64::MAX } else { length };
         while left > 0 {
             let wanted = usize::try_from(left).unwrap_or(MAX_DATA).min(MAX_DATA);
-            let piece = match self.read_at(offset, wanted).await {
+            let piece = match self.read_to_copy(offset, wanted).await {
                 Ok(data) if data.is_empty() => break,
                 Ok(data) => data,
                 Err(error) => {

@@ -37,6 +37,7 @@ pub(super) struct Visit {
     shared: Arc<Shared>,
     homes: Arc<Homes>,
     line: Arc<Line>,
+    proxy_header: Option<&'static str>,
     attempts: tokio::sync::Mutex<Attempts>,
     login: OnceLock<Arc<Login>>,
     let_in: watch::Sender<bool>,
@@ -60,6 +61,8 @@ pub(super) struct Arrived<S> {
     pub(super) read: Vec<u8>,
     /// Where it really comes from.
     pub(super) source: SocketAddr,
+    /// What became of a balancer's header, for CONNECTED.
+    pub(super) proxy_header: Option<&'static str>,
     pub(super) waiting: Waiting,
 }
 
@@ -95,7 +98,7 @@ where
 {
     let started = Instant::now();
     let (stream, line) = WatchedStream::new(arrived.socket, &arrived.read);
-    let visit = Arc::new(Visit::new(shared, line, arrived.source, arrived.waiting));
+    let visit = Arc::new(Visit::new(shared, line, arrived.source, arrived.proxy_header, arrived.waiting));
     let ending = visit.run(stream, phase.clone()).await;
     // What ends with the gateway says nothing of the client.
     let counts = *phase.borrow() == Phase::Running;
@@ -103,7 +106,13 @@ where
 }
 
 impl Visit {
-    fn new(shared: Arc<Shared>, line: Arc<Line>, source: SocketAddr, waiting: Waiting) -> Self {
+    fn new(
+        shared: Arc<Shared>,
+        line: Arc<Line>,
+        source: SocketAddr,
+        proxy_header: Option<&'static str>,
+        waiting: Waiting,
+    ) -> Self {
         let homes = shared.homes();
         let origin = super::origin_of(source);
         let examiner = Examiner {
@@ -119,6 +128,7 @@ impl Visit {
             shared,
             homes,
             line,
+            proxy_header,
             login: OnceLock::new(),
             let_in: watch::Sender::new(false),
             channels: ChannelTasks::default(),
@@ -229,6 +239,7 @@ impl Visit {
             method: accepted.method,
             algorithms: self.line.algorithms(),
             key: accepted.key,
+            proxy_header: self.proxy_header,
         };
         if !self.record_login(connected).await || self.login.set(login).is_err() {
             return false;

@@ -201,6 +201,17 @@ impl NoCommon {
         }
     }
 
+    /// The list of a client that this is about; of ciphers and the like, client to server.
+    pub fn list_of(self, client: &KexInit) -> &[String] {
+        match self {
+            NoCommon::Kex => &client.kex,
+            NoCommon::HostKey => &client.host_keys,
+            NoCommon::Cipher => &client.ciphers.0,
+            NoCommon::Mac => &client.macs.0,
+            NoCommon::Compression => &client.compression.0,
+        }
+    }
+
     /// The sentence of the anchor's KEX_FAILURE and of OpenSSH's log.
     pub fn message(self) -> &'static str {
         match self {

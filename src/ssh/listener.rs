@@ -218,7 +218,7 @@ async fn welcome(
         let message = format!("no PROXY header within {} s", limits.login_grace.as_secs());
         Err(Unopened::Refused("proxy-header-missing", message))
     });
-    let Opening { source, rest } = opening.map_err(|unopened| match unopened {
+    let Opening { source, rest, header } = opening.map_err(|unopened| match unopened {
         Unopened::Silent => None,
         Unopened::Refused(reason, message) => rejected(peer, reason, message),
     })?;
@@ -232,7 +232,13 @@ async fn welcome(
         let message = format!("the limit of {limit} connections of one address that have not logged in is reached");
         return Err(rejected(source, "too-many-unauthenticated-from-address", message));
     };
-    Ok(Arrived { socket, read: rest, source, waiting: Waiting { _place: place, _arrival: arrival } })
+    Ok(Arrived {
+        socket,
+        read: rest,
+        source,
+        proxy_header: header,
+        waiting: Waiting { _place: place, _arrival: arrival },
+    })
 }
 
 /// Small packets go at once, and a client whose host is gone is noticed. Neither is worth refusing a connection for.

@@ -35,6 +35,9 @@ pub enum ProxyProtocol {
     Optional(Vec<Network>),
     /// Those of these addresses; every other connection is refused.
     Required(Vec<Network>),
+    /// As [`ProxyProtocol::Optional`], but what they say is not used: a balancer can be changed over while connections come with and
+    /// without them.
+    Ignored(Vec<Network>),
 }
 
 /// What the first bytes of a connection are.
@@ -122,6 +125,15 @@ pub(super) struct Opening {
     pub(super) source: SocketAddr,
     /// What was read and is the client's.
     pub(super) rest: Vec<u8>,
+    /// What became of a header of version 2, if one came: `applied` or `ignored`.
+    pub(super) header: Option<&'static str>,
+}
+
+impl Opening {
+    /// Without a header.
+    fn plain(source: SocketAddr, rest: Vec<u8>) -> Opening {
+        Opening { source, rest, header: None }
+    }
 }
 
 /// Why a connection is not taken.
@@ -150,7 +162,13 @@ impl ProxyProtocol {
                 "connections come through a balancer, and this one comes from an address that is none".into(),
             )),
             ProxyProtocol::Optional(networks) if trusted(networks) => read_header(socket, peer, false).await,
-            ProxyProtocol::Optional(_) | ProxyProtocol::Off => Ok(Opening { source: peer, rest: Vec::new() }),
+            ProxyProtocol::Ignored(networks) if trusted(networks) => {
+                let opening = read_header(socket, peer, false).await?;
+                Ok(Opening { source: peer, header: opening.header.map(|_| "ignored"), ..opening })
+            }
+            ProxyProtocol::Optional(_) | ProxyProtocol::Ignored(_) | ProxyProtocol::Off => {
+                Ok(Opening::plain(peer, Vec::new()))
+            }
         }
     }
 }
@@ -163,10 +181,12 @@ where
     loop {
         match ProxyStart::of(&bytes) {
             ProxyStart::Header { length, source } => {
-                return Ok(Opening { source: source.unwrap_or(peer), rest: bytes.split_off(length) });
+                let rest = bytes.split_off(length);
+                let header = bytes.starts_with(v2::PROTOCOL_PREFIX).then_some("applied");
+                return Ok(Opening { source: source.unwrap_or(peer), rest, header });
             }
             ProxyStart::NoHeader if required => return Err(missing("the connection begins without a PROXY header")),
-            ProxyStart::NoHeader => return Ok(Opening { source: peer, rest: bytes }),
+            ProxyStart::NoHeader => return Ok(Opening::plain(peer, bytes)),
             ProxyStart::Invalid(why) => return Err(Unopened::Refused("proxy-header-invalid", why.into())),
             ProxyStart::Partial => {}
         }
@@ -175,7 +195,7 @@ where
         let read = match silent && !required {
             true => match timeout(SILENCE, reading).await {
                 Ok(read) => read,
-                Err(_) => return Ok(Opening { source: peer, rest: Vec::new() }),
+                Err(_) => return Ok(Opening::plain(peer, Vec::new())),
             },
             false => reading.await,
         };
@@ -281,7 +301,7 @@ mod tests {
     async fn only_a_trusted_address_is_believed() {
         let header = b"PROXY TCP4 198.51.100.7 10.0.0.1 54321 22\r\nSSH-2.0-x";
         let (required, optional) = (ProxyProtocol::Required(balancer()), ProxyProtocol::Optional(balancer()));
-        let through = Opening { source: "198.51.100.7:54321".parse().unwrap(), rest: b"SSH-2.0-x".to_vec() };
+        let through = Opening::plain("198.51.100.7:54321".parse().unwrap(), b"SSH-2.0-x".to_vec());
         for protocol in [&required, &optional] {
             assert_eq!(opened(protocol, "10.1.2.3:9", header).await.as_ref(), Ok(&through));
             assert_eq!(opened(protocol, "10.1.2.3:9", b"").await, Err(Unopened::Silent));
@@ -296,7 +316,7 @@ mod tests {
         assert!(matches!(refused, Err(Unopened::Refused("proxy-header-missing", _))), "{refused:?}");
         let refused = opened(&required, "192.0.2.1:9", header).await;
         assert!(matches!(refused, Err(Unopened::Refused("proxy-source-not-trusted", _))), "{refused:?}");
-        let direct = |peer: &str, rest: &[u8]| Ok(Opening { source: peer.parse().unwrap(), rest: rest.to_vec() });
+        let direct = |peer: &str, rest: &[u8]| Ok(Opening::plain(peer.parse().unwrap(), rest.to_vec()));
         assert_eq!(opened(&optional, "10.1.2.3:9", b"SSH-2.0-x").await, direct("10.1.2.3:9", b"SSH-2.0-x"));
         // What an untrusted address sends stays unread, for the SSH library to refuse.
         assert_eq!(opened(&optional, "192.0.2.1:9", header).await, direct("192.0.2.1:9", b""));
@@ -304,10 +324,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_header_is_read_and_ignored_where_that_is_wanted() {
+        let ignored = ProxyProtocol::Ignored(balancer());
+        let addresses = [&[198, 51, 100, 7, 10, 0, 0, 1][..], &[0xd4, 0x31, 0, 22]].concat();
+        let second = [&v2(1, 0x11, &addresses)[..], b"SSH-2.0-x"].concat();
+        let first = b"PROXY TCP4 198.51.100.7 10.0.0.1 54321 22\r\nSSH-2.0-x";
+        let from_peer =
+            |header| Ok(Opening { source: "10.1.2.3:9".parse().unwrap(), rest: b"SSH-2.0-x".to_vec(), header });
+        assert_eq!(opened(&ignored, "10.1.2.3:9", &second).await, from_peer(Some("ignored")));
+        assert_eq!(opened(&ignored, "10.1.2.3:9", first).await, from_peer(None), "the field speaks of version 2");
+        assert_eq!(opened(&ignored, "10.1.2.3:9", b"SSH-2.0-x").await, from_peer(None));
+        let optional = opened(&ProxyProtocol::Optional(balancer()), "10.1.2.3:9", &second).await.unwrap();
+        assert_eq!((optional.header, optional.source.ip().to_string()), (Some("applied"), "198.51.100.7".into()));
+        let invalid = opened(&ignored, "10.1.2.3:9", b"PROXY x\r\n").await;
+        assert!(matches!(invalid, Err(Unopened::Refused("proxy-header-invalid", _))), "{invalid:?}");
+    }
+
+    #[tokio::test]
     async fn a_silent_client_that_needs_no_header_is_greeted() {
         let (mut near, _far) = tokio::io::duplex(64);
         let peer = "10.0.0.1:9".parse().unwrap();
         let opening = ProxyProtocol::Optional(balancer()).open(&mut near, peer).await.unwrap();
-        assert_eq!(opening, Opening { source: peer, rest: Vec::new() });
+        assert_eq!(opening, Opening::plain(peer, Vec::new()));
     }
 }

@@ -85,6 +85,7 @@ impl Line {
         Some(Rejected {
             reason: missing.reason().to_owned(),
             message: missing.message().to_owned(),
+            unmatched: joined(missing.list_of(client)),
             client_kex: joined(&client.kex),
             client_host_keys: joined(&client.host_keys),
             client_ciphers: joined(&client.ciphers.0),

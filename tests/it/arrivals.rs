@@ -113,6 +113,8 @@ fn an_optional_header_is_believed_from_the_balancer_only() {
     door.alice(&gateway, "127.0.0.9").sftp("pwd\n").succeeded();
     let sources: Vec<String> = connected_from(&gateway, 3).into_iter().map(|(address, _)| address).collect();
     assert_eq!(sources, ["127.0.0.5", "127.0.0.1", "127.0.0.9"]);
+    let header = |event: &Value| field(event, "proxy-protocol-v2-header").to_owned();
+    assert_eq!(gateway.events.of_type("CONNECTED").iter().map(header).collect::<Vec<_>>(), ["applied", "", ""]);
 
     // A header from elsewhere is not SSH; nobody believes what it says.
     let lie = "import socket,sys; s=socket.create_connection(('127.0.0.1',int(sys.argv[1])),source_address=('127.0.0.9',0)); \
@@ -121,6 +123,23 @@ fn an_optional_header_is_believed_from_the_balancer_only() {
     gateway.events.await_disconnected(4);
     let all = gateway.events.all();
     assert!(all.iter().all(|event| field(event, "source-ip") != "198.51.100.7"), "{all:#?}");
+    gateway.stop();
+}
+
+#[test]
+fn a_header_that_is_to_be_ignored_changes_nothing_and_is_told_of() {
+    let mut door = door();
+    door.setup.config["server"]["proxy_protocol"] = json!("ignore");
+    door.setup.config["server"]["proxy_from"] = json!(["127.0.0.1"]);
+    let gateway = door.start();
+    let balancer = Balancer::before(&gateway, &door.setup);
+    for port in balancer.ports {
+        door.alice(&gateway, "127.0.0.5").through(port).sftp("pwd\n").succeeded();
+    }
+    let sources: Vec<String> = connected_from(&gateway, 3).into_iter().map(|(address, _)| address).collect();
+    assert_eq!(sources, ["127.0.0.1"; 3]);
+    let header = |event: &Value| field(event, "proxy-protocol-v2-header").to_owned();
+    assert_eq!(gateway.events.of_type("CONNECTED").iter().map(header).collect::<Vec<_>>(), ["", "ignored", ""]);
     gateway.stop();
 }
 

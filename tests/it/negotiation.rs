@@ -143,7 +143,7 @@ fn connected_has_the_hassh_of_the_client() {
 #[test]
 fn a_client_without_a_common_algorithm_is_a_kex_failure() {
     let cases = [
-        ("KexAlgorithms=diffie-hellman-group1-sha1", "no matching key exchange method found", "kex"),
+        ("KexAlgorithms=diffie-hellman-group1-sha1", "no matching key exchange method found", "client-kex-algorithms"),
         ("Ciphers=3des-cbc", "no matching cipher found", "client-ciphers"),
         ("HostKeyAlgorithms=ssh-rsa", "no matching host key type found", "client-host-key-algorithms"),
         ("MACs=hmac-md5", "no matching MAC found", "client-macs"),
@@ -166,6 +166,7 @@ fn a_client_without_a_common_algorithm_is_a_kex_failure() {
         assert_ne!(field(event, "reason"), "", "{event}");
         let offered = option.split_once('=').unwrap().1;
         assert!(field(event, list).contains(offered), "{option}: the client's list is in {list}: {event}");
+        assert_eq!(field(event, "kex"), field(event, list), "the list that did not match: {event}");
         assert_eq!(field(event, "source-ip"), "127.0.0.1");
     }
     assert_eq!(gateway.events.of_type("KEX_FAILURE").len(), cases.len());

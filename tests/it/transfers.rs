@@ -373,8 +373,12 @@ fn a_file_is_copied_without_its_bytes_passing_the_client() {
             let mut found = closes.iter().filter(|e| e["logical-path"] == name && e["operation"] == operation);
             found.next().unwrap_or_else(|| panic!("no {operation} of {name}: {closes:?}"))
         };
-        let (put, read, written) = (of("/from", "write"), of("/from", "read"), of("/to", "write"));
-        assert_eq!((&read["bytes-out"], &written["bytes-in"]), (&json!("12582912"), &json!("12582912")));
+        let (put, read, written) = (of("/from", "write"), of("/from", "copy"), of("/to", "write"));
+        assert_eq!((&read["bytes-copied"], &written["bytes-in"]), (&json!(12_582_912), &json!("12582912")));
+        assert_eq!(read["bytes-out"], "0", "nothing of it went to the client: {read}");
+        let first = gateway.events.await_disconnected(2);
+        let end = first.last().unwrap();
+        assert_eq!((&end["bytes-out"], &end["files-out"]), (&json!("0"), &json!(0)), "{end}");
         match behind {
             // Its bytes are read and written here, so their digest is known.
             Behind::Local(_) => assert_eq!(written["sha256"], put["sha256"]),

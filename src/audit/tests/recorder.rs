@@ -64,7 +64,7 @@ async fn a_recorded_event_is_there_when_record_returns() {
     assert_eq!(metrics.auth_failures.get(&["unknown-user"]), 1);
     assert_eq!(metrics.operations.get(&["DELETE", "denied"]), 1);
     assert_eq!((metrics.bytes_in.get(), metrics.bytes_out.get()), (121 + 65_536 + 121, 29_238_420_042));
-    assert_eq!((metrics.files_in.get(), metrics.files_out.get()), (1, 1));
+    assert_eq!((metrics.files_in.get(), metrics.files_out.get()), (1, 1), "a copy's source is no download");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

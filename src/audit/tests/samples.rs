@@ -102,6 +102,7 @@ fn connections() -> Vec<(Origin, Activity)> {
     let rejected = Rejected {
         reason: "no-common-host-key".into(),
         message: "no matching host key type found".into(),
+        unmatched: Some("ssh-dss".into()),
         client_kex: Some("curve25519-sha256,ext-info-c".into()),
         client_host_keys: Some("ssh-dss".into()),
         client_ciphers: Some("aes128-ctr,aes256-ctr".into()),
@@ -125,6 +126,7 @@ fn connections() -> Vec<(Origin, Activity)> {
         method: "publickey",
         algorithms: Some(algorithms()),
         key: Some(key()),
+        proxy_header: Some("applied"),
     };
     let disconnected = Disconnected {
         reason: "client".into(),
@@ -172,6 +174,7 @@ fn operations() -> Vec<Activity> {
         write: true,
         bytes_in: Some(121),
         bytes_out: None,
+        bytes_copied: None,
         outcome: Outcome::Success,
         duration_ms: 48,
         sha256: Some("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".into()),
@@ -186,6 +189,7 @@ fn operations() -> Vec<Activity> {
         sha256: None,
         ..upload.clone()
     };
+    let copied = TransferEnd { bytes_out: Some(0), bytes_copied: Some(48_213), ..download.clone() };
     let cut_off = TransferEnd {
         bytes_in: Some(65_536),
         outcome: Outcome::Failure("the client went away; nothing was published".into()),
@@ -228,6 +232,7 @@ fn operations() -> Vec<Activity> {
         Activity::Open(read),
         Activity::Close(upload),
         Activity::Close(download),
+        Activity::Close(copied),
         Activity::PartialClose(cut_off),
         Activity::Delete(file("old.csv", Outcome::Denied("delete is not permitted here".into()))),
         Activity::Rename(rename),

