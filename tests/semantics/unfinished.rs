@@ -262,7 +262,7 @@ fn open_remove_and_rename_of_a_name_that_is_being_written_wait_for_its_close() {
 }
 
 #[test]
-fn open_waits_a_second_for_it_to_come_the_others_a_quarter_and_then_as_long_as_it_takes() {
+fn open_waits_a_second_for_it_to_come_the_others_a_quarter_and_then_as_long_as_it() {
     shared().on_every_store(|place, session| {
         let path = place.path("file");
         let handle = begun(session, &path, b"content");
