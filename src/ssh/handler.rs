@@ -121,6 +121,12 @@ impl Handler for Door {
         Ok(self.visit.banner())
     }
 
+    async fn auth_service_requested_again(&mut self) -> Result<(), Self::Error> {
+        // It is no attempt that passed unseen.
+        self.visit.attempts().await.opened();
+        Ok(())
+    }
+
     async fn auth_none(&mut self, user: &str) -> Result<Auth, Self::Error> {
         self.visit.attempts().await.asked_for_methods(user);
         Ok(self.rejected().await)

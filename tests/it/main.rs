@@ -33,6 +33,7 @@ mod proofs;
 mod refusals;
 mod scale;
 mod scp;
+mod several_attempts;
 mod stalled_trail;
 mod stopped;
 mod transfer_events;
