@@ -116,7 +116,7 @@ impl Extras for GoogleExtras {
         if wanted.existing == Existing::Refuse {
             return upload::begin(self, wanted).await;
         }
-        let noted = self.journal.begin(wanted.path.as_ref());
+        let noted = self.journal.begin(wanted.path.as_ref()).await;
         let look_up = self.object_path(wanted.path.as_ref())?;
         let publisher = Publisher { multipart: self.multipart.clone(), client: self.client.clone(), look_up };
         let publisher = Arc::new(publisher);

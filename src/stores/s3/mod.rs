@@ -76,7 +76,7 @@ impl Extras for BucketExtras {
 
     async fn begin_upload(&self, wanted: WantedUpload) -> StoreResult<Box<dyn PartUpload>> {
         let publisher = upload::Publisher { client: self.client.clone(), copies_parts: self.copies_parts };
-        let noted = self.journal.begin(wanted.path.as_ref());
+        let noted = self.journal.begin(wanted.path.as_ref()).await;
         PartedUpload::begin(self.multipart.clone(), Arc::new(publisher), noted, wanted).await
     }
 
