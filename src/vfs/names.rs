@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use crate::path::LogicalPath;
-use crate::stores::{Capacity, Existing, Kind, Stat, StoreErrorKind};
+use crate::stores::{Capacity, Existing, Kind, Stat, StoreError, StoreErrorKind};
 
 use super::mounts::{Place, Spot};
 use super::{Attributes, Vfs, VfsError, VfsResult, WriteMode};
@@ -64,7 +64,14 @@ impl Vfs {
     pub async fn remove_directory(&self, path: &LogicalPath) -> VfsResult<()> {
         let spot = self.mounts.find_changeable(path, StoreErrorKind::Unsupported)?;
         match stat(path, &spot).await?.kind {
-            Kind::Directory => spot.store.remove_directory(&spot.key).await.map_err(VfsError::at(path)),
+            Kind::Directory => spot.store.remove_directory(&spot.key).await.map_err(|error| {
+                // The client sees none of the names that are in the way, so it is told.
+                let hidden = error.cause().filter(|_| error.kind == StoreErrorKind::DirectoryNotEmpty);
+                match hidden.map(str::to_owned) {
+                    Some(hidden) => VfsError::at(path)(StoreError::new(error.kind, error.kind.words())).leaving(hidden),
+                    None => VfsError::at(path)(error),
+                }
+            }),
             Kind::File => Err(VfsError::new(path, StoreErrorKind::NotADirectory, "it is a file")),
         }
     }

@@ -128,6 +128,12 @@ fn shown<'k>(directory: &Key, prefix: &str, key: &'k str) -> Option<&'k str> {
     (!name.is_empty() && !name.contains('/') && directory.join(name).is_ok()).then_some(name)
 }
 
+/// Whether a key lies below a name that no listing of the directory shows.
+pub(super) fn is_hidden(directory: &Key, prefix: &str, key: &str) -> bool {
+    let name = key.strip_prefix(prefix).and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    name.is_empty() || directory.join(name).is_err()
+}
+
 fn directory_entry(name: &str) -> Entry {
     Entry { name: name.to_owned(), stat: Stat { kind: Kind::Directory, size: 0, mtime: None, etag: None } }
 }

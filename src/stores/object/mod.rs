@@ -41,6 +41,7 @@ pub(super) use kept_times::KeptTimes;
 pub(super) use mtime::{FOLDER, MTIME, MtimeForm, bare_etag, kept_time, read as read_mtime};
 pub(super) use parts::{MultipartBackend, PartCopy, PartedUpload, Publish, SentParts, WantedUpload};
 
+use super::error::hidden_in;
 use super::{
     Capacity, Existing, Key, Kind, Object, Page, PageToken, PartLimits, PutOptions, Stat, Store, StoreError,
     StoreErrorKind, StoreResult, Upload, Written,
@@ -239,8 +240,16 @@ impl Store for ObjectBacked {
         let prefix = self.full_prefix(key);
         let page = self.extras.list(ListRequest { prefix: &prefix, delimited: false, from: None, most: 2 }).await?;
         let marked = page.objects.iter().any(|object| object.key == prefix);
-        if page.skipped.count > 0 || page.objects.len() > usize::from(marked) {
-            return Err(StoreError::plain(StoreErrorKind::DirectoryNotEmpty, format!("\"{key}\" is not empty")));
+        let others: Vec<&str> =
+            page.objects.iter().map(|object| object.key.as_str()).filter(|key| *key != prefix).collect();
+        if page.skipped.count > 0 || !others.is_empty() {
+            let mut skipped = page.skipped.clone();
+            let hidden: Vec<_> = others.iter().filter(|other| listing::is_hidden(key, &prefix, other)).collect();
+            hidden.iter().for_each(|key| skipped.add(key[prefix.len()..].as_bytes()));
+            return Err(match page.next.is_none() && hidden.len() == others.len() {
+                true => hidden_in(key, &skipped),
+                false => StoreError::plain(StoreErrorKind::DirectoryNotEmpty, format!("\"{key}\" is not empty")),
+            });
         }
         if !marked {
             return Err(StoreError::plain(StoreErrorKind::NotFound, format!("the directory \"{key}\" does not exist")));
