@@ -8,7 +8,7 @@ mod roster;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -255,7 +255,8 @@ async fn open_stores(settings: &Settings, unfinished: &Arc<Unfinished>) -> Resul
     for store in &settings.stores {
         opened.push(open_store(store, unfinished).await?);
     }
-    tokio::spawn(remove_unfinished(opened.clone()));
+    let removing = tokio::spawn(remove_unfinished(opened.iter().map(Arc::downgrade).collect()));
+    unfinished.removed_by(removing.abort_handle());
     Ok(opened)
 }
 
@@ -305,10 +306,13 @@ fn open_archives(
 const REMOVALS_AFTER: [Duration; 3] = [Duration::from_secs(4), Duration::from_secs(30), Duration::from_secs(320)];
 
 /// Removes the parts that a killed gateway left in the stores.
-async fn remove_unfinished(stores: Vec<Arc<dyn Store>>) {
+///
+/// It waits for minutes, so it does not keep stores open that a reload has replaced.
+async fn remove_unfinished(stores: Vec<Weak<dyn Store>>) {
     for pause in REMOVALS_AFTER {
         tokio::time::sleep(pause).await;
-        remove_unfinished_once(&stores).await;
+        let open: Vec<_> = stores.iter().filter_map(Weak::upgrade).collect();
+        remove_unfinished_once(&open).await;
     }
 }
 
@@ -333,9 +337,12 @@ async fn open_store(settings: &stores::Settings, unfinished: &Arc<Unfinished>) -
             settings.name, settings.url
         ))
     };
-    let store = stores::open_noting(settings, Some(unfinished.clone())).map_err(|error| failed(error.to_string()))?;
-    match timeout(STORE_ANSWERS_WITHIN, store.check()).await {
-        Ok(Ok(())) => Ok(store),
+    let opening = async {
+        let store = stores::open_aside(settings, Some(unfinished.clone())).await?;
+        store.check().await.map(|()| store)
+    };
+    match timeout(STORE_ANSWERS_WITHIN, opening).await {
+        Ok(Ok(store)) => Ok(store),
         Ok(Err(error)) => Err(failed(error.to_string())),
         Err(_) => Err(failed(format!("it does not answer within {} s", STORE_ANSWERS_WITHIN.as_secs()))),
     }

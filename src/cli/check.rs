@@ -80,8 +80,8 @@ fn show_progress(what: &str) {
 }
 
 async fn reach_store(settings: &stores::Settings) -> Result<(), String> {
-    let store = stores::open(settings).map_err(|error| error.to_string())?;
-    match tokio::time::timeout(STORE_ANSWERS_WITHIN, store.check()).await {
+    let reaching = async { stores::open_aside(settings, None).await?.check().await };
+    match tokio::time::timeout(STORE_ANSWERS_WITHIN, reaching).await {
         Ok(answer) => answer.map_err(|error| error.to_string()),
         Err(_) => Err(format!("it does not answer within {} s", STORE_ANSWERS_WITHIN.as_secs())),
     }

@@ -1,7 +1,9 @@
 //! Whether the sources of users can be reached: for `check --online`.
 
-use super::Settings;
+use tokio::time::timeout;
+
 use super::roster::open_folder;
+use super::{STORE_ANSWERS_WITHIN, Settings};
 use crate::stores;
 use crate::users::{Attempt, Directory, KeysDirectory, KeysSettings, ProviderDirectory, SourceSettings, Told};
 
@@ -37,10 +39,10 @@ pub async fn reach_users(settings: &Settings) -> Reached {
 
 async fn reach_folder(keys: &KeysSettings, settings: &Settings, reached: &mut Reached) {
     let source = keys.source();
-    let store =
-        settings.stores.iter().find(|store| store.name == keys.store).and_then(|store| stores::open(store).ok());
+    let Some(store) = settings.stores.iter().find(|store| store.name == keys.store) else { return };
     // A store that cannot be opened is reported as such.
-    let Some(folder) = store.and_then(|store| open_folder(keys, &[store])) else { return };
+    let Ok(Ok(store)) = timeout(STORE_ANSWERS_WITHIN, stores::open_aside(store, None)).await else { return };
+    let Some(folder) = open_folder(keys, &[store]) else { return };
     let directory = KeysDirectory::new(keys.clone(), folder, Told::default());
     let round = directory.round().await;
     reached.failures.extend(round.outage.map(|what| format!("{source} cannot be read: {what}")));

@@ -272,7 +272,9 @@ impl<O: Outgoing> Source<'_, O> {
             Err(error) => return self.report(path.as_str(), &error).await,
         };
         let record = wire::directory(attributes.mode, self.name_of(&path));
-        if self.send_times(attributes.mtime).await? && self.send_record(record).await? {
+        // 1970 says that the time is not known: the client's directory keeps its own.
+        let known = attributes.mtime.filter(|mtime| *mtime != SystemTime::UNIX_EPOCH);
+        if self.send_times(known).await? && self.send_record(record).await? {
             levels.push(entries);
         }
         Ok(())

@@ -14,7 +14,7 @@ pub struct Attributes {
     pub kind: Kind,
     /// Length in bytes; 0 for a directory.
     pub size: u64,
-    /// Last change, where it is known.
+    /// Last change, where it is known; 1970 for a directory of which it is not.
     pub mtime: Option<SystemTime>,
     /// Permission bits without the file type: what the user may do there (`0o644`, `0o444`, `0o755`, `0o555`, …).
     pub mode: u32,
@@ -51,7 +51,9 @@ impl Attributes {
             Kind::File => file_mode(permissions_of(rules, path)),
             Kind::Directory => directory_mode(rules, path),
         };
-        Attributes { kind: found.kind, size: found.size, mtime: found.mtime, mode }
+        // Clients take a directory without a time for none at all, or fail.
+        let unknown = (found.kind == Kind::Directory).then_some(SystemTime::UNIX_EPOCH);
+        Attributes { kind: found.kind, size: found.size, mtime: found.mtime.or(unknown), mode }
     }
 }
 

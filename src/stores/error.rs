@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use super::{Key, Skipped};
+
 /// Whose fault an error is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -86,6 +88,17 @@ pub struct StoreError {
     pub source: Option<Box<dyn Error + Send + Sync>>,
     /// A rename failed when everything was copied: the new name is whole, the old one perhaps not.
     pub after_copy: bool,
+}
+
+/// The error of a directory that shows no name, and holds some that cannot be shown.
+pub(super) fn hidden_in(key: &Key, skipped: &Skipped) -> StoreError {
+    let count = skipped.count.max(1);
+    let names = if count == 1 { "a name" } else { "names" };
+    let first = skipped.first.as_ref().map(|first| format!(", such as \"{first}\"")).unwrap_or_default();
+    let reason = format!("it holds {count} {names} that cannot be shown here{first}");
+    let reason = if count == 1 { reason.replacen("1 ", "", 1) } else { reason };
+    let message = format!("cannot remove the directory \"{key}\": {reason}");
+    StoreError { cause: Cause::Text(reason), ..StoreError::new(StoreErrorKind::DirectoryNotEmpty, message) }
 }
 
 /// What of an error's message is its cause.

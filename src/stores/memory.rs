@@ -3,8 +3,9 @@
 mod guarded;
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use object_store::{Attribute, GetOptions, ObjectMeta, ObjectStore, ObjectStoreEx
 
 use super::object::{
     Copied, Extras, KeptTimes, ListRequest, ListedTime, MTIME, MtimeForm, ObjectBacked, ObjectCopy, RawObject, RawPage,
-    Replaces, WantedUpload, at, bare_etag, by_etag, replaced,
+    Replaces, WantedUpload, at, bare_etag, by_etag, read_mtime, replaced,
 };
 use super::{PartLimits, PartUpload, StoreError, StoreErrorKind, StoreResult, Written};
 
@@ -53,8 +54,8 @@ struct MemoryExtras {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Prefixes with a marker, each with its slash.
-    markers: BTreeSet<String>,
+    /// Prefixes with a marker, each with its slash, and their kept times.
+    markers: BTreeMap<String, Option<SystemTime>>,
     /// The rest of listings under way, oldest first: gathering the names anew for each page would take quadratic time.
     listings: VecDeque<(String, Vec<Item>)>,
     last: u64,
@@ -94,21 +95,29 @@ impl MemoryExtras {
         };
         let mut items: Vec<Item> = found.objects.into_iter().map(|meta| Item::Object(raw(meta))).collect();
         let mut prefixes: BTreeSet<String> = found.common_prefixes.iter().map(|path| format!("{path}/")).collect();
-        for marker in self.markers_below(prefix) {
-            match marker[prefix.len()..].split_once('/') {
-                Some((name, _)) if delimited => drop(prefixes.insert(format!("{prefix}{name}/"))),
-                _ => items.push(Item::Object(RawObject { key: marker, ..RawObject::default() })),
+        for (marker, time) in self.markers_below(prefix) {
+            let below = marker[prefix.len()..].split_once('/').filter(|_| delimited);
+            if let Some((name, _)) = below {
+                prefixes.insert(format!("{prefix}{name}/"));
+            }
+            // A marker right below the prefix shows its time beside the prefix that it is.
+            if below.is_none_or(|(_, rest)| rest.is_empty()) {
+                let kept = ListedTime::Listed(time);
+                items.push(Item::Object(RawObject { key: marker, kept, ..RawObject::default() }));
             }
         }
         items.extend(prefixes.into_iter().map(Item::Prefix));
-        items.sort_unstable_by(|a, b| b.key().cmp(a.key()));
+        // A marker before the prefix that it is.
+        let place = |item: &Item| (item.key().to_owned(), matches!(item, Item::Prefix(_)));
+        items.sort_by_cached_key(|item| std::cmp::Reverse(place(item)));
         Ok(items)
     }
 
-    fn markers_below(&self, prefix: &str) -> Vec<String> {
+    fn markers_below(&self, prefix: &str) -> Vec<(String, Option<SystemTime>)> {
         self.with(|state| {
             let from = state.markers.range(prefix.to_owned()..);
-            from.take_while(|marker| marker.starts_with(prefix)).cloned().collect()
+            let below = from.take_while(|(marker, _)| marker.starts_with(prefix));
+            below.map(|(marker, time)| (marker.clone(), *time)).collect()
         })
     }
 }
@@ -171,7 +180,9 @@ impl Extras for MemoryExtras {
     }
 
     async fn put_marker(&self, prefix: &str) -> StoreResult<()> {
-        self.with(|state| state.markers.insert(prefix.to_owned()));
+        self.with(|state| {
+            state.markers.entry(prefix.to_owned()).or_default();
+        });
         Ok(())
     }
 
@@ -202,7 +213,11 @@ impl Extras for MemoryExtras {
 
     async fn copy(&self, copy: ObjectCopy<'_>) -> StoreResult<Copied> {
         if copy.from.ends_with('/') {
-            return self.put_marker(copy.to).await.map(|()| Copied::default());
+            self.with(|state| {
+                let time = state.markers.get(copy.from).copied().flatten();
+                state.markers.insert(copy.to.to_owned(), time);
+            });
+            return Ok(Copied::default());
         }
         let failed = || at("copy", copy.from);
         let found = self.objects.get_opts(&parse(copy.from)?, GetOptions::new()).await.map_err(failed())?;
@@ -229,6 +244,11 @@ impl Extras for MemoryExtras {
         let data = found.bytes().await.map_err(at("set the time of", key))?;
         let how = PutOptions { mode: PutMode::Update(version), attributes, ..Default::default() };
         self.objects.put_opts(&path, PutPayload::from(data), how).await.map_err(at("set the time of", key))?;
+        Ok(true)
+    }
+
+    async fn set_directory_mtime(&self, prefix: &str, mtime: &str) -> StoreResult<bool> {
+        self.with(|state| state.markers.insert(prefix.to_owned(), read_mtime(mtime)));
         Ok(true)
     }
 

@@ -390,6 +390,18 @@ pub fn open(settings: &Settings) -> StoreResult<Arc<dyn Store>> {
     open_noting(settings, None)
 }
 
+/// The same, on a thread of its own: a folder on a mount that hangs keeps only those waiting who wait for it.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_aside(settings: &Settings, unfinished: Option<Arc<Unfinished>>) -> StoreResult<Arc<dyn Store>> {
+    let settings = settings.clone();
+    let opening = tokio::task::spawn_blocking(move || open_noting(&settings, unfinished));
+    opening.await.unwrap_or_else(|error| {
+        Err(StoreError::with_source(StoreErrorKind::Other, "the opening of the store was cut off", error))
+    })
+}
+
 /// The same; uploads in parts are noted in a journal until they are settled.
 ///
 /// # Errors

@@ -6,9 +6,11 @@
 //! since a process may die before it learns the upload's id. The journal is not synced: it outlives the process, not the
 //! machine.
 
+mod writer;
+
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -16,8 +18,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
+use tokio::task::AbortHandle;
 
 use super::StoreResult;
+use writer::Writer;
 
 /// How long after it was asked for, in seconds, an upload may still come into being.
 const ASKED_LATELY: u64 = 300;
@@ -28,24 +32,20 @@ const SURE_AFTER: Duration = Duration::from_secs(3);
 /// How the names of journals begin.
 const PREFIX: &str = "lockgate-uploads-";
 
-/// A journal longer than this, in bytes, is written anew without what is settled.
-const LONGEST: u64 = 1 << 20;
-
 /// The longest line that is read, in bytes: two keys' worth, each byte escaped.
 const LONGEST_LINE: usize = 16 << 10;
 
 /// The journal of this process.
 #[derive(Debug)]
 pub struct Unfinished {
-    folder: PathBuf,
     state: Mutex<State>,
+    writer: Writer,
+    /// Who removes what is left over.
+    removing: Mutex<Option<AbortHandle>>,
 }
 
 #[derive(Debug)]
 struct State {
-    file: File,
-    path: PathBuf,
-    written: u64,
     next: u64,
     /// The first number that is not inherited.
     first_own: u64,
@@ -75,6 +75,21 @@ enum Line {
     Begun { number: u64, upload: Begun },
     Named { number: u64, id: String },
     Settled { number: u64 },
+}
+
+impl Line {
+    /// Changes what is open as the line says.
+    fn apply(self: &Line, open: &mut BTreeMap<u64, Begun>) {
+        match self {
+            Line::Begun { number, upload } => drop(open.insert(*number, upload.clone())),
+            Line::Named { number, id } => {
+                if let Some(begun) = open.get_mut(number) {
+                    begun.id = Some(id.clone());
+                }
+            }
+            Line::Settled { number } => drop(open.remove(number)),
+        }
+    }
 }
 
 /// One upload's place in the journal. Dropped without [`Entry::settled`] it stays in the journal; if the upload has a name,
@@ -107,8 +122,11 @@ impl BucketJournal {
     }
 
     /// Notes that the store is about to be asked for an upload.
-    pub(super) fn begin(&self, key: &str) -> Option<Entry> {
-        self.journal.get().map(|journal| journal.begin(&self.bucket, key))
+    pub(super) async fn begin(&self, key: &str) -> Option<Entry> {
+        match self.journal.get() {
+            Some(journal) => Some(journal.begin(&self.bucket, key).await),
+            None => None,
+        }
     }
 
     /// Removes what is left over, as far as `remove` can; gives the sum of what it says, or else its first error.
@@ -145,13 +163,13 @@ impl Unfinished {
     /// When the folder cannot be read or written.
     pub fn open(folder: &Path) -> io::Result<Arc<Self>> {
         let (path, file) = create(folder)?;
+        let writer = Writer::start(folder, path.clone(), file)?;
         let (open, left_over) = (BTreeMap::new(), Vec::new());
-        let opened = Instant::now();
-        let state = State { file, path, written: 0, next: 0, first_own: 0, opened, open, left_over };
-        let journal = Unfinished { folder: folder.to_owned(), state: Mutex::new(state) };
+        let state = State { next: 0, first_own: 0, opened: Instant::now(), open, left_over };
+        let journal = Unfinished { state: Mutex::new(state), writer, removing: Mutex::default() };
         for entry in std::fs::read_dir(folder)? {
             let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            if entry.file_name().to_string_lossy().starts_with(PREFIX) && entry.path() != path {
                 journal.take_over(&entry.path())?;
             }
         }
@@ -162,11 +180,23 @@ impl Unfinished {
         Ok(Arc::new(journal))
     }
 
+    /// From now on `task` removes what is left over, and nobody else: who did before knows stores of old settings.
+    pub fn removed_by(&self, task: AbortHandle) {
+        let before = self.removing.lock().unwrap_or_else(PoisonError::into_inner).replace(task);
+        if let Some(before) = before {
+            before.abort();
+        }
+    }
+
     /// Notes that the store is about to be asked for an upload.
-    fn begin(self: &Arc<Self>, bucket: &str, key: &str) -> Entry {
+    async fn begin(self: &Arc<Self>, bucket: &str, key: &str) -> Entry {
         let at = seconds_now();
-        let number = self.locked().add(Begun { bucket: bucket.to_owned(), key: key.to_owned(), id: None, at });
-        Entry { journal: Arc::clone(self), number, inherited: false, settled: false }
+        let upload = Begun { bucket: bucket.to_owned(), key: key.to_owned(), id: None, at };
+        let number = self.locked().add(upload.clone());
+        let entry = Entry { journal: Arc::clone(self), number, inherited: false, settled: false };
+        // The thread answers whether it could write or not.
+        let _ = self.writer.written(Line::Begun { number, upload }).await;
+        entry
     }
 
     /// What is left in a bucket of uploads that nobody holds any more. Each is given to one. One without a name is looked for by
@@ -192,9 +222,6 @@ impl Unfinished {
 
     /// Copies the open entries of a journal that nobody locks, then removes it.
     fn take_over(&self, path: &Path) -> io::Result<()> {
-        if path == self.locked().path {
-            return Ok(());
-        }
         let file = match OpenOptions::new().read(true).write(true).custom_flags(no_follow()).open(path) {
             Ok(file) => file,
             // Its process has ended in order, or another one took it over.
@@ -206,12 +233,16 @@ impl Unfinished {
             Err(rustix::io::Errno::WOULDBLOCK) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
-        let mut state = self.locked();
-        for begun in open_entries(&file)? {
-            let number = state.add(begun);
-            state.left_over.push(number);
+        for upload in open_entries(&file)? {
+            let number = {
+                let mut state = self.locked();
+                let number = state.add(upload.clone());
+                state.left_over.push(number);
+                number
+            };
+            // The old journal is needed until this one has the line.
+            self.writer.write_now(Line::Begun { number, upload });
         }
-        drop(state);
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
@@ -225,10 +256,9 @@ impl Unfinished {
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        let state = self.locked();
-        if state.open.is_empty() {
-            // Left behind, the file is empty, and the next start removes it.
-            let _ = std::fs::remove_file(&state.path);
+        let removing = self.removing.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(removing) = removing {
+            removing.abort();
         }
     }
 }
@@ -236,22 +266,18 @@ impl Drop for Unfinished {
 impl Entry {
     /// Notes the store's name of the upload.
     pub(super) fn named(&self, id: &str) {
-        let mut state = self.journal.locked();
-        if let Some(begun) = state.open.get_mut(&self.number) {
-            begun.id = Some(id.to_owned());
-            state.write(&Line::Named { number: self.number, id: id.to_owned() });
-        }
+        self.note(Line::Named { number: self.number, id: id.to_owned() });
     }
 
     /// Notes that the upload is finished, or its parts removed.
     pub(super) fn settled(mut self) {
         self.settled = true;
-        let mut state = self.journal.locked();
-        state.open.remove(&self.number);
-        state.write(&Line::Settled { number: self.number });
-        if state.written > LONGEST {
-            state.write_anew(&self.journal.folder);
-        }
+        self.note(Line::Settled { number: self.number });
+    }
+
+    fn note(&self, line: Line) {
+        line.apply(&mut self.journal.locked().open);
+        self.journal.writer.write(line);
     }
 }
 
@@ -279,45 +305,8 @@ impl State {
     fn add(&mut self, begun: Begun) -> u64 {
         let number = self.next;
         self.next += 1;
-        self.write(&Line::Begun { number, upload: begun.clone() });
         self.open.insert(number, begun);
         number
-    }
-
-    /// A journal that cannot be written costs the operator parts that stay, never a client its upload.
-    fn write(&mut self, line: &Line) {
-        let Ok(mut text) = serde_json::to_vec(line) else { return };
-        text.push(b'\n');
-        match self.file.write_all(&text) {
-            Ok(()) => self.written += text.len() as u64,
-            Err(error) => {
-                let path = self.path.display().to_string();
-                tracing::warn!(%error, path, "an unfinished upload cannot be noted; if this process is killed, its parts stay");
-            }
-        }
-    }
-
-    /// Goes on in a new file with what is open.
-    fn write_anew(&mut self, folder: &Path) {
-        let (path, file) = match create(folder) {
-            Ok(new) => new,
-            Err(error) => {
-                tracing::warn!(%error, "the journal of unfinished uploads cannot be shortened");
-                self.written = 0;
-                return;
-            }
-        };
-        let old = std::mem::replace(&mut self.path, path);
-        self.file = file;
-        self.written = 0;
-        for (number, upload) in self.open.clone() {
-            self.write(&Line::Begun { number, upload });
-        }
-        if let Err(error) = std::fs::remove_file(&old) {
-            tracing::warn!(%error, path = %old.display(), "an old journal of unfinished uploads cannot be removed");
-        }
-        // However many are open, the next shortening is as far away.
-        self.written = 0;
     }
 }
 
@@ -351,15 +340,8 @@ fn open_entries(file: &File) -> io::Result<Vec<Begun>> {
         if line.len() > LONGEST_LINE {
             continue;
         }
-        match serde_json::from_slice(&line) {
-            Ok(Line::Begun { number, upload }) => drop(open.insert(number, upload)),
-            Ok(Line::Named { number, id }) => {
-                if let Some(begun) = open.get_mut(&number) {
-                    begun.id = Some(id);
-                }
-            }
-            Ok(Line::Settled { number }) => drop(open.remove(&number)),
-            Err(_) => {}
+        if let Ok(line) = serde_json::from_slice::<Line>(&line) {
+            line.apply(&mut open);
         }
     }
     Ok(open.into_values().collect())
@@ -376,20 +358,29 @@ mod tests {
 
     /// As a kill leaves it: the lock is gone, the file is there.
     fn killed(journal: Arc<Unfinished>, folder: &Path) {
-        let path = journal.locked().path.clone();
-        let kept = std::fs::read(&path).unwrap();
+        // The last line stands behind all others.
+        journal.writer.write_now(Line::Settled { number: u64::MAX });
+        let kept: Vec<_> = journals(folder).into_iter().map(|path| (std::fs::read(&path).unwrap(), path)).collect();
         drop(journal);
-        std::fs::write(folder.join(path.file_name().unwrap()), kept).unwrap();
+        for (content, path) in kept {
+            std::fs::write(path, content).unwrap();
+        }
+    }
+
+    /// Outside of a runtime, as a test without one needs it.
+    fn begin(journal: &Arc<Unfinished>, bucket: &str, key: &str) -> Entry {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(journal.begin(bucket, key))
     }
 
     #[test]
     fn what_a_killed_process_left_is_given_once_to_its_bucket() {
         let folder = tempfile::tempdir().unwrap();
         let journal = Unfinished::open(folder.path()).unwrap();
-        journal.begin("a", "done").settled();
-        let open = journal.begin("a", "open \"key\"");
+        begin(&journal, "a", "done").settled();
+        let open = begin(&journal, "a", "open \"key\"");
         open.named("id-1");
-        let unnamed = journal.begin("b", "asked");
+        let unnamed = begin(&journal, "b", "asked");
         drop((open, unnamed));
         killed(journal, folder.path());
 
@@ -419,8 +410,8 @@ mod tests {
     async fn an_entry_is_settled_when_there_is_nothing_to_remove_any_more() {
         let folder = tempfile::tempdir().unwrap();
         let journal = Unfinished::open(folder.path()).unwrap();
-        journal.begin("a", "named").named("id");
-        drop(journal.begin("a", "asked"));
+        journal.begin("a", "named").await.named("id");
+        drop(journal.begin("a", "asked").await);
         killed(journal, folder.path());
         let bucket = BucketJournal::new("a".into());
         bucket.set(Unfinished::open(folder.path()).unwrap());
@@ -438,7 +429,7 @@ mod tests {
         let both = ["asked".to_owned(), "named".to_owned()];
         assert_eq!(sweep(1).await, (2, both.to_vec()));
         // While this process sends a file of that key, an upload of it may be its own.
-        let living = bucket.begin("asked").unwrap();
+        let living = bucket.begin("asked").await.unwrap();
         assert_eq!(sweep(1).await, (1, both[1..].to_vec()), "a part may have come after the abort");
         living.settled();
         assert_eq!(sweep(0).await, (0, both.to_vec()), "too early to be sure");
@@ -451,7 +442,7 @@ mod tests {
     fn a_living_process_keeps_its_journal() {
         let folder = tempfile::tempdir().unwrap();
         let living = Unfinished::open(folder.path()).unwrap();
-        let _open = living.begin("a", "key");
+        let _open = begin(&living, "a", "key");
         let other = Unfinished::open(folder.path()).unwrap();
         assert!(other.left_over("a").is_empty());
         assert_eq!(journals(folder.path()).len(), 2);
@@ -461,16 +452,17 @@ mod tests {
     fn a_long_journal_is_shortened_and_keeps_what_is_open() {
         let folder = tempfile::tempdir().unwrap();
         let journal = Unfinished::open(folder.path()).unwrap();
-        let open = journal.begin("a", "open");
+        let open = begin(&journal, "a", "open");
         open.named("id");
-        let first = journal.locked().path.clone();
+        let first = journals(folder.path());
         for number in 0..20_000 {
-            journal.begin("a", &format!("key {number}")).settled();
+            begin(&journal, "a", &format!("key {number}")).settled();
         }
-        assert_ne!(journal.locked().path, first);
+        journal.writer.write_now(Line::Settled { number: u64::MAX });
         let files = journals(folder.path());
+        assert_ne!(files, first);
         assert_eq!(files.len(), 1);
-        assert!(std::fs::metadata(&files[0]).unwrap().len() < 2 * LONGEST);
+        assert!(std::fs::metadata(&files[0]).unwrap().len() < 2 * writer::LONGEST);
         drop(open);
         killed(journal, folder.path());
         let next = Unfinished::open(folder.path()).unwrap();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::path::LogicalPath;
-use crate::stores::{Capacity, Existing, Kind, Stat, StoreErrorKind};
+use crate::stores::{Capacity, Existing, Kind, Stat, StoreError, StoreErrorKind};
 
 use super::mounts::{Place, Spot};
 use super::{Attributes, Version, Vfs, VfsError, VfsResult, WriteMode};
@@ -90,7 +90,7 @@ impl Vfs {
     pub async fn remove_directory(&self, path: &LogicalPath) -> VfsResult<()> {
         let spot = self.mounts.find_changeable(path, StoreErrorKind::Unsupported)?;
         let removed = match stat(path, &spot).await.map(|found| found.kind) {
-            Ok(Kind::Directory) => spot.store.remove_directory(&spot.key).await.map_err(VfsError::at(path)),
+            Ok(Kind::Directory) => spot.store.remove_directory(&spot.key).await.map_err(still_holding(path)),
             Ok(Kind::File) => return Err(VfsError::new(path, StoreErrorKind::NotADirectory, "it is a file")),
             Err(error) => Err(error),
         };
@@ -165,4 +165,16 @@ impl Vfs {
 
 async fn stat(path: &LogicalPath, spot: &Spot) -> VfsResult<Stat> {
     spot.store.stat(&spot.key).await.map_err(VfsError::at(path))
+}
+
+/// The error of a directory that was not removed. The client sees none of the names that are in the way where they cannot be shown,
+/// so it is told.
+fn still_holding(path: &LogicalPath) -> impl FnOnce(StoreError) -> VfsError {
+    move |error| {
+        let hidden = error.cause().filter(|_| error.kind == StoreErrorKind::DirectoryNotEmpty);
+        match hidden.map(str::to_owned) {
+            Some(hidden) => VfsError::at(path)(StoreError::new(error.kind, error.kind.words())).leaving(hidden),
+            None => VfsError::at(path)(error),
+        }
+    }
 }

@@ -185,3 +185,40 @@ async fn many_listings_at_once_lose_nothing() {
         assert_eq!(walk.unwrap(), 2_500);
     }
 }
+
+#[tokio::test]
+async fn a_folder_that_seems_empty_and_is_not_says_what_it_holds() {
+    let fixture = Fixture::local();
+    let (store, root) = (&*fixture.store, fixture.folder.as_ref().unwrap().path());
+    std::fs::create_dir(root.join("d")).unwrap();
+    symlink("nowhere", root.join("d/dangling")).unwrap();
+    let error = store.remove_directory(&key("d")).await.unwrap_err();
+    assert_eq!(error.kind, StoreErrorKind::DirectoryNotEmpty);
+    assert_eq!(error.cause(), Some("it holds a name that cannot be shown here, such as \"dangling\""));
+    put(store, "d/shown", "x").await;
+    let error = store.remove_directory(&key("d")).await.unwrap_err();
+    assert_eq!((error.kind, error.cause()), (StoreErrorKind::DirectoryNotEmpty, None));
+    std::fs::remove_file(root.join("d/dangling")).unwrap();
+    store.delete(&key("d/shown")).await.unwrap();
+    store.remove_directory(&key("d")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_folder_that_hangs_keeps_only_who_opens_it_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let uploads = folder.path().join(".lockgate/uploads");
+    std::fs::create_dir_all(&uploads).unwrap();
+    // Whoever opens a pipe waits until somebody opens its other end.
+    let pipe = uploads.join("left-behind");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    let settings = lockgate::stores::Settings {
+        name: "hangs".to_owned(),
+        url: format!("file://{}", folder.path().display()),
+        options: Vec::new(),
+    };
+    let opening = lockgate::stores::open_aside(&settings, None);
+    let waited = tokio::time::timeout(std::time::Duration::from_millis(300), opening).await;
+    assert!(waited.is_err(), "the folder does not hang");
+    // The thread that opens it goes on.
+    std::fs::File::options().read(true).write(true).open(&pipe).unwrap();
+}

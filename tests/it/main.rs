@@ -31,6 +31,7 @@ mod negotiation;
 mod pipelining;
 mod proofs;
 mod refusals;
+mod reloads;
 mod scale;
 mod scp;
 mod several_attempts;

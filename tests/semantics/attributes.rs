@@ -343,31 +343,90 @@ fn with_setstat_strict_they_are_refused() {
     });
 }
 
+/// What a listing shows of a name's time.
+#[track_caller]
+fn listed_time(session: &mut Sftp, directory: &str, name: &str) -> Option<u32> {
+    let list = session.list(directory).unwrap();
+    list.into_iter().find(|(listed, _)| listed == name).expect("it is listed").1.mtime
+}
+
 #[test]
-fn directories_of_object_stores_keep_no_times() {
+fn a_time_that_a_client_sets_for_a_directory_of_an_object_store_is_kept_with_its() {
     shared().on_object_stores(|place, session| {
         session.make_directory(&place.path("folder")).unwrap();
+        session.put(&place.path("folder/file"), b"x");
         session.put(&place.path("bare/file"), b"x");
         for name in ["folder", "bare"] {
             session.set_attributes(&place.path(name), &Attributes::mtime(THEN)).unwrap();
-            assert_ne!(session.stat(&place.path(name)).unwrap().mtime, Some(THEN));
-        }
-        for (name, listed) in session.list(&place.path("")).unwrap() {
-            assert_ne!(listed.mtime, Some(THEN), "{name}");
+            let event = place.await_event("SETSTAT", name, |_| true);
+            assert_eq!((field(&event, "status"), field(&event, "message")), ("success", ""), "{event}");
+            session.put(&place.path(&format!("{name}/other")), b"x");
+            assert_eq!(session.stat(&place.path(name)).unwrap().mtime, Some(THEN), "{name}");
+            // Set again, and with the directory under a new name.
+            session.set_attributes(&place.path(name), &Attributes::mtime(THEN + 1)).unwrap();
+            assert_eq!(session.stat(&place.path(name)).unwrap().mtime, Some(THEN + 1), "{name}");
+            let moved = place.path(&format!("moved-{name}"));
+            session.rename(&place.path(name), &moved).unwrap();
+            assert_eq!(session.stat(&moved).unwrap().mtime, Some(THEN + 1), "{moved}");
+            assert_eq!(session.names(&moved), ["file", "other"]);
         }
     });
 }
 
 #[test]
-fn setting_the_time_of_such_a_directory_succeeds_and_the_event_says_ignored() {
+fn stat_and_listings_show_it_else_when_the_marker_was_stored() {
     shared().on_object_stores(|place, session| {
-        session.make_directory(&place.path("folder")).unwrap();
-        session.put(&place.path("bare/file"), b"x");
-        for name in ["folder", "bare"] {
-            session.set_attributes(&place.path(name), &Attributes::mtime(THEN)).unwrap();
-            let event = place.await_event("SETSTAT", name, |event| event.to_string().contains("ignored: mtime"));
-            assert_eq!(field(&event, "status"), "success", "{event}");
+        for name in ["marked", "set", "inner/set"] {
+            session.make_directory(&place.path(name.split('/').next().unwrap())).ok();
+            session.make_directory(&place.path(name)).ok();
+            session.put(&place.path(&format!("{name}/file")), b"x");
         }
+        for name in ["set", "inner/set"] {
+            session.set_attributes(&place.path(name), &Attributes::mtime(THEN)).unwrap();
+            assert_eq!(session.stat(&place.path(name)).unwrap().mtime, Some(THEN), "{name}");
+        }
+        for _ in 0..2 {
+            assert_eq!(listed_time(session, &place.path(""), "set"), Some(THEN));
+            assert_eq!(listed_time(session, &place.path("inner"), "set"), Some(THEN));
+        }
+        session.set_attributes(&place.path("set"), &Attributes::mtime(THEN + 1)).unwrap();
+        assert_eq!(listed_time(session, &place.path(""), "set"), Some(THEN + 1), "what is set shows at once");
+        // The memory store does not know when it made a marker.
+        let known = |time: Option<u32>| is_now(time) || time == Some(0) && matches!(place.store, "/memory");
+        let stat = session.stat(&place.path("marked")).unwrap().mtime;
+        assert!(known(stat), "{stat:?}");
+        let listed = listed_time(session, &place.path(""), "marked");
+        assert!(known(listed), "{listed:?}");
+    });
+}
+
+#[test]
+fn a_listing_on_s3_asks_for_it_once_for_each_directory_in_it_and_again_after_five() {
+    let (proxy, bench) = behind_proxy(&[]);
+    bench.on_every_store(|place, session| {
+        for number in 0..5 {
+            session.put(&place.path(&format!("bare-{number}/file")), b"x");
+        }
+        session.make_directory(&place.path("marked")).unwrap();
+        session.set_attributes(&place.path("marked"), &Attributes::mtime(THEN)).unwrap();
+        for (round, heads) in [6, 0, 0].into_iter().enumerate() {
+            proxy.forget();
+            assert_eq!(listed_time(session, &place.path(""), "marked"), Some(THEN));
+            assert_eq!((methods(&proxy, "GET"), methods(&proxy, "HEAD")), (1, heads), "round {round}");
+        }
+        session.set_attributes(&place.path("bare-3"), &Attributes::mtime(THEN)).unwrap();
+        proxy.forget();
+        assert_eq!(listed_time(session, &place.path(""), "bare-3"), Some(THEN));
+        assert_eq!((methods(&proxy, "GET"), methods(&proxy, "HEAD")), (1, 1));
+    });
+}
+
+#[test]
+fn a_directory_whose_time_is_not_known_shows_1970() {
+    shared().on_object_stores(|place, session| {
+        session.put(&place.path("bare/file"), b"x");
+        assert_eq!(session.stat(&place.path("bare")).unwrap().mtime, Some(0));
+        assert_eq!(listed_time(session, &place.path(""), "bare"), Some(0));
     });
 }
 

@@ -299,3 +299,33 @@ fn a_beside_a_b_shows_as_the_directory() {
     });
     assert!(held_both.borrow().contains(&"/memory"), "{held_both:?}");
 }
+
+#[test]
+fn a_directory_that_only_seems_empty_stays_and_the_answer_names_what_it_holds_names() {
+    shared().on(
+        |behind| matches!(behind, Behind::Folder(_)),
+        |place, session| {
+            session.make_directory(&place.path("folder")).unwrap();
+            // A link that leads nowhere, and one that leads out.
+            let link = place.folder().join("folder/link");
+            for target in ["nowhere", "/etc"] {
+                std::os::unix::fs::symlink(target, &link).unwrap();
+                assert!(session.names(&place.path("folder")).is_empty());
+                let refusal = assert_refused(session.remove_directory(&place.path("folder")), FAILURE);
+                assert!(refusal.message.contains("\"link\""), "{refusal:?}");
+                std::fs::remove_file(&link).unwrap();
+            }
+            session.remove_directory(&place.path("folder")).unwrap();
+        },
+    );
+    shared().on(
+        |behind| matches!(behind, Behind::Server(server) if server.as_s3().is_some()),
+        |place, session| {
+            session.make_directory(&place.path("folder")).unwrap();
+            assert!(place.s3().unwrap().put(&place.key("folder/del%7F"), &[], b"x"));
+            assert!(session.names(&place.path("folder")).is_empty());
+            let refusal = assert_refused(session.remove_directory(&place.path("folder")), FAILURE);
+            assert!(refusal.message.contains("cannot be shown here"), "{refusal:?}");
+        },
+    );
+}

@@ -6,7 +6,8 @@
 //!   the emulator has with all of that.
 //! - XML API, uploads in parts (begin, part, complete, abort, list): parts are kept here, the whole goes up in one request.
 //!   As at Google's, they take no conditions.
-//! - JSON API, pages of a listing: the emulator counts objects only and repeats prefixes on every page.
+//! - JSON API, pages of a listing: the emulator counts objects only and repeats prefixes on every page; and it does not know
+//!   `includeTrailingDelimiter`.
 //! - JSON API, DELETE of an object: `ifGenerationMatch`.
 //! - JSON API, `rewriteTo`: `ifGenerationMatch` and `ifSourceGenerationMatch`; and a copy in rounds of 1 MiB, as between
 //!   places, for buckets whose name ends with [`FAR`].
@@ -179,18 +180,26 @@ impl Shim {
             return Ok(answer);
         }
         let found: Value = serde_json::from_slice(&answer.body)?;
-        let mut entries: BTreeMap<String, Option<Value>> = BTreeMap::new();
+        // An object that is a prefix as well shows as both.
+        let both = query("includeTrailingDelimiter") == "true";
+        let bucket = request.path.split('/').nth(4).unwrap_or_default();
+        let mut entries: BTreeMap<(String, bool), Option<Value>> = BTreeMap::new();
         for item in found["items"].as_array().into_iter().flatten() {
-            entries.insert(item["name"].as_str().unwrap_or_default().to_owned(), Some(item.clone()));
+            entries.insert((item["name"].as_str().unwrap_or_default().to_owned(), false), Some(item.clone()));
         }
         for prefix in found["prefixes"].as_array().into_iter().flatten() {
-            entries.insert(prefix.as_str().unwrap_or_default().to_owned(), None);
+            let name = prefix.as_str().unwrap_or_default().to_owned();
+            let object = if both { self.resource(bucket, &encoded(&name))? } else { Value::Null };
+            if !object.is_null() {
+                entries.insert((name.clone(), false), Some(object));
+            }
+            entries.insert((name, true), None);
         }
         let most = query("maxResults").parse().unwrap_or(1_000).clamp(1, 1_000);
         let from = query("pageToken").strip_prefix("after:").map(str::to_owned);
-        let mut left = entries.into_iter().filter(|(name, _)| from.as_ref().is_none_or(|from| name > from));
+        let mut left = entries.into_iter().filter(|((name, _), _)| from.as_ref().is_none_or(|from| name > from));
         let (mut items, mut prefixes, mut last) = (Vec::new(), Vec::new(), String::new());
-        for (name, item) in left.by_ref().take(most) {
+        for ((name, _), item) in left.by_ref().take(most) {
             last.clone_from(&name);
             match item {
                 Some(item) => items.push(item),

@@ -5,7 +5,7 @@ use object_store::azure::AzureCredential;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::name::judge;
-use crate::stores::object::{FOLDER, at, bare_etag};
+use crate::stores::object::{FOLDER, MTIME, at, bare_etag};
 use crate::stores::rest::{Answer, Ask, Client, Headers, Signing, key_path};
 use crate::stores::{StoreErrorKind, StoreResult};
 
@@ -72,6 +72,19 @@ impl Container {
             Err(error) if error.kind == StoreErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Writes a directory's marker, under the directory's own name, where nothing has it.
+    pub(super) async fn put_marker(&self, directory: &str, mtime: Option<&str>) -> StoreResult<()> {
+        let text = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let mut headers = vec![
+            text("x-ms-blob-type", "BlockBlob"),
+            text(&format!("{METADATA}{FOLDER}"), "true"),
+            text("if-none-match", "*"),
+        ];
+        headers.extend(mtime.map(|mtime| text(&format!("{METADATA}{MTIME}"), mtime)));
+        let ask = BlobAsk { method: "PUT", headers, ..BlobAsk::default() };
+        self.blob("make the directory", directory, ask).await.map(drop)
     }
 
     /// Deletes a blob; with `etag` that version only. One that is gone is no error.

@@ -1,14 +1,42 @@
 //! A new modification time on an old blob, by Set Blob Metadata: two requests, no copy.
 
-use super::container::{BlobAsk, Container, METADATA};
-use crate::stores::StoreResult;
+use super::container::{BlobAsk, Container, Head, METADATA};
 use crate::stores::object::MTIME;
+use crate::stores::{StoreErrorKind, StoreResult};
 
 /// Replaces the kept modification time and sends the rest of the metadata again, which the request would drop. `false` where
-/// it cannot be kept: on a directory's marker, and beside metadata that is not ASCII.
+/// it cannot be kept: beside metadata that is not ASCII.
 pub(super) async fn set_mtime(container: &Container, key: &str, mtime: &str) -> StoreResult<bool> {
     let found = container.head(key).await?;
-    let Some(mut headers) = found.metadata().filter(|_| !found.is_folder()) else { return Ok(false) };
+    if found.is_folder() {
+        return Ok(false);
+    }
+    set(container, key, &found, mtime).await
+}
+
+/// The same of a directory: of its marker, whichever of the two forms it has, and a new one where there is none. `false` where a
+/// file has the name that a marker needs.
+pub(super) async fn set_directory_mtime(container: &Container, prefix: &str, mtime: &str) -> StoreResult<bool> {
+    let directory = prefix.trim_end_matches('/');
+    let (ours, theirs) = futures_util::join!(container.head(directory), container.head(prefix));
+    let (ours, theirs) = (found(ours)?, found(theirs)?);
+    match (ours, theirs) {
+        (Some(ours), _) if ours.is_folder() => set(container, directory, &ours, mtime).await,
+        (_, Some(theirs)) => set(container, prefix, &theirs, mtime).await,
+        (Some(_), None) => Ok(false),
+        (None, None) => container.put_marker(directory, Some(mtime)).await.map(|()| true),
+    }
+}
+
+fn found(answer: StoreResult<Head>) -> StoreResult<Option<Head>> {
+    match answer {
+        Err(error) if error.kind == StoreErrorKind::NotFound => Ok(None),
+        answer => answer.map(Some),
+    }
+}
+
+async fn set(container: &Container, key: &str, found: &Head, mtime: &str) -> StoreResult<bool> {
+    let Some(mut headers) = found.metadata() else { return Ok(false) };
     let name = format!("{METADATA}{MTIME}");
     headers.retain(|(other, _)| *other != name);
     headers.push((name, mtime.to_owned()));

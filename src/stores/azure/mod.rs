@@ -21,12 +21,12 @@ use object_store::azure::MicrosoftAzure;
 use tokio::sync::OnceCell;
 
 use super::object::{
-    Copied, Extras, FOLDER, ListRequest, ListedTime, MultipartBackend, ObjectCopy, PartedUpload, RawObject, RawPage,
-    WantedUpload, replaced,
+    Copied, Extras, ListRequest, ListedTime, MtimeForm, MultipartBackend, ObjectCopy, PartedUpload, RawObject, RawPage,
+    WantedUpload, exists, kept_time, replaced,
 };
-use super::{PartUpload, StoreError, StoreErrorKind, StoreResult};
+use super::{PartUpload, StoreErrorKind, StoreResult};
 pub(super) use container::Container;
-use container::{BlobAsk, METADATA};
+use container::METADATA;
 pub(super) use name::judge;
 
 /// The most names of one page.
@@ -61,7 +61,7 @@ impl AzureExtras {
             key: prefix.to_owned(),
             size: 0,
             modified: modified.map(Into::into),
-            kept: ListedTime::Listed(None),
+            kept: ListedTime::Listed(kept_time(|name| head.header(&format!("{METADATA}{name}")))),
             etag: head.version(),
             number: None,
         }))
@@ -142,21 +142,14 @@ impl Extras for AzureExtras {
 
     async fn put_marker(&self, prefix: &str) -> StoreResult<()> {
         let directory = prefix.trim_end_matches('/');
-        let text = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let headers = vec![
-            text("x-ms-blob-type", "BlockBlob"),
-            text(&format!("{METADATA}{FOLDER}"), "true"),
-            text("if-none-match", "*"),
-        ];
-        let ask = BlobAsk { method: "PUT", headers, ..BlobAsk::default() };
-        match self.container.blob("make the directory", directory, ask).await {
+        match self.container.put_marker(directory, None).await {
             Err(error) if matches!(error.kind, StoreErrorKind::AlreadyExists | StoreErrorKind::Changed) => {
                 match self.container.marker(directory).await? {
                     Some(_) => Ok(()),
-                    None => Err(StoreError::new(StoreErrorKind::AlreadyExists, error.message)),
+                    None => Err(exists(directory)),
                 }
             }
-            other => other.map(drop),
+            other => other,
         }
     }
 
@@ -190,13 +183,25 @@ impl Extras for AzureExtras {
 
     async fn copy(&self, copy: ObjectCopy<'_>) -> StoreResult<Copied> {
         if copy.from.ends_with('/') {
-            return self.put_marker(copy.to).await.map(|()| Copied::default());
+            self.put_marker(copy.to).await?;
+            // Its time goes with it.
+            let time = self.own_marker(copy.from).await?.map(|marker| marker.kept);
+            if let Some(ListedTime::Listed(Some(time))) = time
+                && let Some(text) = MtimeForm::Rfc3339.write(time)
+            {
+                metadata::set_directory_mtime(&self.container, copy.to, &text).await?;
+            }
+            return Ok(Copied::default());
         }
         copy::blob(&self.container, copy).await
     }
 
     async fn set_mtime(&self, key: &str, mtime: &str) -> StoreResult<bool> {
         metadata::set_mtime(&self.container, key, mtime).await
+    }
+
+    async fn set_directory_mtime(&self, prefix: &str, mtime: &str) -> StoreResult<bool> {
+        metadata::set_directory_mtime(&self.container, prefix, mtime).await
     }
 
     async fn begin_upload(&self, wanted: WantedUpload) -> StoreResult<Box<dyn PartUpload>> {

@@ -49,6 +49,8 @@ impl Extras for GoogleExtras {
         let mut query = vec![("prefix", request.prefix), ("maxResults", &most), ("fields", LISTED)];
         if request.delimited {
             query.push(("delimiter", "/"));
+            // The markers of the directories show beside them, with their times.
+            query.push(("includeTrailingDelimiter", "true"));
         }
         if let Some(from) = request.from {
             query.push(("pageToken", from));
@@ -56,7 +58,15 @@ impl Extras for GoogleExtras {
         let path = format!("/storage/v1/b/{}/o", self.bucket);
         let ask = Ask { method: "GET", path, query: &query, ..Ask::default() };
         let answer = self.client.expect("list", request.prefix, ask).await?;
-        listing::read(&answer.body, request.prefix)
+        let mut page = listing::read(&answer.body, request.prefix)?;
+        if request.delimited {
+            // A marker shows beside the prefix that it is; where the end of a page parts the two, the prefix is enough.
+            let RawPage { objects, prefixes, .. } = &mut page;
+            objects.retain(|object| {
+                !object.key.ends_with('/') || object.key == request.prefix || prefixes.contains(&object.key)
+            });
+        }
+        Ok(page)
     }
 
     async fn put_marker(&self, prefix: &str) -> StoreResult<()> {
@@ -108,6 +118,16 @@ impl Extras for GoogleExtras {
         self.client.expect("set the time of", key, ask).await.map(|_| true)
     }
 
+    async fn set_directory_mtime(&self, prefix: &str, mtime: &str) -> StoreResult<bool> {
+        match self.set_mtime(prefix, mtime).await {
+            Err(error) if error.kind == StoreErrorKind::NotFound => {
+                self.put_marker(prefix).await?;
+                self.set_mtime(prefix, mtime).await
+            }
+            done => done,
+        }
+    }
+
     fn reads_by_version(&self) -> bool {
         true
     }
@@ -116,7 +136,7 @@ impl Extras for GoogleExtras {
         if wanted.existing == Existing::Refuse {
             return upload::begin(self, wanted).await;
         }
-        let noted = self.journal.begin(wanted.path.as_ref());
+        let noted = self.journal.begin(wanted.path.as_ref()).await;
         let look_up = self.object_path(wanted.path.as_ref())?;
         let publisher = Publisher { multipart: self.multipart.clone(), client: self.client.clone(), look_up };
         let publisher = Arc::new(publisher);

@@ -12,6 +12,7 @@ use rustix::fs::{AtFlags, Dir, FileType};
 
 use super::failure::at;
 use super::root::{RESERVED, Root, stat_of};
+use crate::stores::error::hidden_in;
 use crate::stores::{Entry, Key, Kind, Page, PageToken, Stat, StoreError, StoreErrorKind, StoreResult};
 
 /// The most entries of one page.
@@ -79,6 +80,14 @@ pub(super) fn page(root: &Root, key: &Key, from: Option<&PageToken>) -> StoreRes
     let number = root.listings.keep(folder);
     page.next = Some(PageToken(format!("{number}:{cookie}")));
     Ok(page)
+}
+
+/// Why a folder cannot be removed: names that are shown need no words, those that are not do.
+pub(super) fn not_empty(root: &Root, key: &Key) -> StoreError {
+    match page(root, key, None) {
+        Ok(page) if page.entries.is_empty() && page.next.is_none() => hidden_in(key, &page.skipped),
+        _ => StoreError::plain(StoreErrorKind::DirectoryNotEmpty, format!("\"{key}\" is not empty")),
+    }
 }
 
 fn resume(root: &Root, key: &Key, from: Option<&PageToken>) -> StoreResult<Dir> {

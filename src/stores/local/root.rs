@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::failure::{at, kind_of};
-use super::listing::OpenListings;
+use super::listing::{self, OpenListings};
 use super::names::Names;
 use super::upload::sweep;
 use super::version::Version;
@@ -196,7 +196,10 @@ impl Root {
 
     pub(super) fn remove_directory(&self, key: &Key) -> StoreResult<()> {
         let (folder, name) = self.place(key, Parents::MustExist)?;
-        rustix::fs::unlinkat(&folder, name, AtFlags::REMOVEDIR).map_err(at("remove the directory", key))?;
+        match rustix::fs::unlinkat(&folder, name, AtFlags::REMOVEDIR) {
+            Err(Errno::NOTEMPTY | Errno::EXIST) => return Err(listing::not_empty(self, key)),
+            done => done.map_err(at("remove the directory", key))?,
+        }
         self.sync_folder(&folder, key)
     }
 

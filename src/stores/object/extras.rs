@@ -55,6 +55,15 @@ pub(in crate::stores) trait Extras: Send + Sync + fmt::Debug {
     /// [`StoreErrorKind::Changed`] when the object was replaced in between: then it may be tried again.
     async fn set_mtime(&self, key: &str, mtime: &str) -> StoreResult<bool>;
 
+    /// Keeps the modification time of a directory with its marker, which is written where there is none; says whether it is kept.
+    async fn set_directory_mtime(&self, prefix: &str, mtime: &str) -> StoreResult<bool>;
+
+    /// The time of a directory's marker, by a look-up; for stores whose listings do not carry it. `None` when there is no marker.
+    async fn marker_time(&self, prefix: &str) -> StoreResult<Option<SystemTime>> {
+        let _ = prefix;
+        Ok(None)
+    }
+
     /// Whether reads name a version rather than an entity tag.
     fn reads_by_version(&self) -> bool {
         false
@@ -207,6 +216,14 @@ impl RawObject {
     /// What names this version, as [`crate::stores::Object::version`].
     pub(in crate::stores) fn version(&self) -> Option<&str> {
         self.number.as_deref().or(self.etag.as_deref())
+    }
+
+    /// The kept time, else the store's; `None` when only a look-up tells.
+    pub(in crate::stores) fn time(&self) -> Option<SystemTime> {
+        match self.kept {
+            ListedTime::Listed(kept) => kept.or(self.modified),
+            ListedTime::NotListed => None,
+        }
     }
 
     /// Whether it stands for a directory.

@@ -6,12 +6,12 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::ObjectBacked;
-use crate::stores::{Entry, Key, Stat, StoreErrorKind, StoreResult};
+use super::{ListedTime, ObjectBacked, RawObject};
+use crate::stores::{Entry, Key, Kind, Stat, StoreErrorKind, StoreResult};
 
 /// Look-ups of one page that are under way at once.
 const AT_ONCE: usize = 64;
@@ -23,11 +23,16 @@ const MOST: usize = 50_000;
 /// get another mtime and look the same.
 const SETTLED: Duration = Duration::from_secs(10);
 
+/// How long the time of a directory is remembered. No listing tells when its marker changed, so it is asked for again.
+const DIRECTORIES_FOR: Duration = Duration::from_secs(300);
+
 /// What was looked up before. Keys are remembered as 128 bits of keyed hashes.
 #[derive(Debug, Default)]
 pub(in crate::stores) struct KeptTimes {
     hashers: [RandomState; 2],
     generations: Mutex<Generations>,
+    /// Times of directories, by their prefixes: when they were looked up, and what was found.
+    directories: Mutex<HashMap<(u64, u64), (Instant, Option<SystemTime>)>>,
 }
 
 #[derive(Debug, Default)]
@@ -56,9 +61,25 @@ impl KeptTimes {
         generations.young.insert(place, Known { version, mtime: stat.mtime });
     }
 
-    /// Forgets an object whose time is set.
+    /// Notes when the marker of a directory says that it changed; `None`: it has no marker.
+    fn learn_directory(&self, prefix: &str, mtime: Option<SystemTime>) {
+        let mut directories = self.directories.lock().unwrap_or_else(PoisonError::into_inner);
+        if directories.len() == MOST {
+            directories.clear();
+        }
+        directories.insert(self.place(prefix), (Instant::now(), mtime));
+    }
+
+    fn recall_directory(&self, prefix: &str) -> Option<Option<SystemTime>> {
+        let directories = self.directories.lock().unwrap_or_else(PoisonError::into_inner);
+        let (then, mtime) = directories.get(&self.place(prefix))?;
+        (then.elapsed() < DIRECTORIES_FOR).then_some(*mtime)
+    }
+
+    /// Forgets an object or a directory whose time is set.
     pub(super) fn forget(&self, full_key: &str) {
         let place = self.place(full_key);
+        self.directories.lock().unwrap_or_else(PoisonError::into_inner).remove(&place);
         let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
         generations.young.remove(&place);
         generations.old.remove(&place);
@@ -90,13 +111,60 @@ impl KeptTimes {
     }
 }
 
-/// Gives the files of a page their kept times. An object that is gone by now, or that may be listed but not read, keeps the
+/// The time of a directory whose marker was listed.
+pub(super) async fn of_marker(store: &ObjectBacked, marker: &RawObject) -> StoreResult<Option<SystemTime>> {
+    if marker.kept != ListedTime::NotListed {
+        return Ok(marker.time());
+    }
+    let (key, etag) = (marker.key.as_str(), marker.etag.clone());
+    let known = store.kept_times.as_ref().and_then(|times| times.recall(key, etag.as_deref(), marker.modified));
+    if let Some(known) = known {
+        return Ok(known.mtime);
+    }
+    let mtime = match store.extras.marker_time(key).await {
+        Err(error) if error.kind == StoreErrorKind::AccessDenied => marker.modified,
+        mtime => mtime?,
+    };
+    if let (Some(times), Some(modified)) = (&store.kept_times, marker.modified) {
+        times.learn(key, &Stat { kind: Kind::Directory, size: 0, mtime, etag }, modified);
+    }
+    Ok(mtime)
+}
+
+/// The same without a look-up: what is remembered, else when the marker was stored.
+pub(super) fn known_of_marker(store: &ObjectBacked, marker: &RawObject) -> Option<SystemTime> {
+    let remembered = || {
+        let times = store.kept_times.as_ref()?;
+        let known = times.recall(&marker.key, marker.etag.as_deref(), marker.modified).map(|known| known.mtime);
+        known.or_else(|| times.recall_directory(&marker.key)).flatten()
+    };
+    marker.time().or_else(remembered).or(marker.modified)
+}
+
+/// The time of a directory of which a listing says only that it is there.
+async fn of_directory(store: &ObjectBacked, times: &KeptTimes, prefix: &str) -> StoreResult<Option<SystemTime>> {
+    if let Some(known) = times.recall_directory(prefix) {
+        return Ok(known);
+    }
+    let mtime = match store.extras.marker_time(prefix).await {
+        Err(error) if error.kind == StoreErrorKind::AccessDenied => None,
+        mtime => mtime?,
+    };
+    times.learn_directory(prefix, mtime);
+    Ok(mtime)
+}
+
+/// Gives the entries of a page their kept times. An object that is gone by now, or that may be listed but not read, keeps the
 /// store's time.
 pub(super) async fn fill(store: &ObjectBacked, directory: &Key, entries: Vec<&mut Entry>) -> StoreResult<()> {
     let Some(times) = &store.kept_times else { return Ok(()) };
     let prefix = store.full_prefix(directory);
     let look_up = async |entry: &mut Entry| {
         let full = format!("{prefix}{}", entry.name);
+        if entry.stat.kind == Kind::Directory {
+            entry.stat.mtime = of_directory(store, times, &format!("{full}/")).await?;
+            return Ok(());
+        }
         if let Some(known) = times.recall(&full, entry.stat.etag.as_deref(), entry.stat.mtime) {
             entry.stat.mtime = known.mtime;
             return Ok(());
@@ -117,7 +185,6 @@ pub(super) async fn fill(store: &ObjectBacked, directory: &Key, entries: Vec<&mu
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::stores::Kind;
 
     fn stat(etag: &str, mtime: u64) -> Stat {
         let mtime = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(mtime));

@@ -5,7 +5,7 @@
 //! past `a/`. An object is held back that long. Those that are open at the end of a page are the beginnings of its last name,
 //! so there are fewer than 255; they travel in the token.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -61,18 +61,24 @@ pub(super) async fn page(store: &ObjectBacked, key: &Key, from: Option<PageToken
     };
     let prefix = store.full_prefix(key);
     let request = ListRequest { prefix: &prefix, delimited: true, from: raw.as_deref(), most: PAGE };
-    let (mut page, unknown) = shape(key, &prefix, store.extras.list(request).await?, held);
-    let files = page.entries.iter_mut().filter(|entry| unknown.contains(&entry.name));
-    kept_times::fill(store, key, files.collect()).await?;
+    let raw = store.extras.list(request).await?;
+    // The directory's own marker stands among what lies in it.
+    let marker = raw.objects.iter().find(|object| object.key == prefix).cloned();
+    let (mut page, unknown) = shape(key, &prefix, raw, held);
+    let is_unknown = |entry: &&mut Entry| match entry.stat.kind {
+        Kind::File => unknown.contains(&entry.name),
+        Kind::Directory => entry.stat.mtime.is_none(),
+    };
+    let unknown = page.entries.iter_mut().filter(is_unknown).collect();
+    page.changed = marker.and_then(|marker| kept_times::known_of_marker(store, &marker));
+    kept_times::fill(store, key, unknown).await?;
     Ok(page)
 }
 
 /// Turns a raw page into entries. `held` came from the page before. Also gives the names of the files whose kept time the
 /// store does not list.
 fn shape(directory: &Key, prefix: &str, raw: RawPage, held: Vec<Held>) -> (Page, HashSet<String>) {
-    // The directory's marker stands among what lies in it.
-    let changed = raw.objects.iter().find(|object| object.key == prefix).and_then(|marker| marker.modified);
-    let mut page = Page { skipped: raw.skipped, changed, ..Page::default() };
+    let mut page = Page { skipped: raw.skipped, ..Page::default() };
     // A marker that stands under the directory's own name (Azure) comes as the name with a slash.
     let last_object = raw.objects.last().map(|object| object.key.trim_end_matches('/'));
     let last = last_object.max(raw.prefixes.last().map(String::as_str)).and_then(|key| key.strip_prefix(prefix));
@@ -89,6 +95,8 @@ fn shape(directory: &Key, prefix: &str, raw: RawPage, held: Vec<Held>) -> (Page,
 
     let mut still_held = Vec::new();
     let mut unknown = HashSet::new();
+    // What the markers of directories tell that show beside their prefixes.
+    let mut times = HashMap::new();
     let new = raw.objects.into_iter().filter(|object| object.key != prefix).filter_map(|object| {
         match shown(directory, prefix, object.key.strip_suffix('/').unwrap_or(&object.key)) {
             Some(name) => Some(Held::new(name.to_owned(), &object)),
@@ -100,6 +108,9 @@ fn shape(directory: &Key, prefix: &str, raw: RawPage, held: Vec<Held>) -> (Page,
     });
     for object in held.into_iter().chain(new.collect::<Vec<_>>()) {
         if directories.binary_search(&object.name.as_str()).is_ok() {
+            if object.folder && object.time_listed {
+                times.insert(object.name, object.time);
+            }
             continue;
         }
         // An empty page says nothing about how far the listing is.
@@ -114,7 +125,11 @@ fn shape(directory: &Key, prefix: &str, raw: RawPage, held: Vec<Held>) -> (Page,
         }
         page.entries.push(object.into());
     }
-    page.entries.extend(directories.into_iter().map(directory_entry));
+    let directory = |name: &str| {
+        let mtime = times.get(name).and_then(|time| time.as_ref()?.get());
+        Entry { name: name.to_owned(), stat: Stat { kind: Kind::Directory, size: 0, mtime, etag: None } }
+    };
+    page.entries.extend(directories.into_iter().map(directory));
     page.next = raw.next.and_then(|raw| {
         // Serialising strings and numbers cannot fail.
         serde_json::to_string(&Place { raw, held: still_held }).ok().map(PageToken)
@@ -128,8 +143,10 @@ fn shown<'k>(directory: &Key, prefix: &str, key: &'k str) -> Option<&'k str> {
     (!name.is_empty() && !name.contains('/') && directory.join(name).is_ok()).then_some(name)
 }
 
-fn directory_entry(name: &str) -> Entry {
-    Entry { name: name.to_owned(), stat: Stat { kind: Kind::Directory, size: 0, mtime: None, etag: None } }
+/// Whether a key lies below a name that no listing of the directory shows.
+pub(super) fn is_hidden(directory: &Key, prefix: &str, key: &str) -> bool {
+    let name = key.strip_prefix(prefix).and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    name.is_empty() || directory.join(name).is_err()
 }
 
 impl Held {

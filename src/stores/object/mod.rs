@@ -5,6 +5,7 @@
 //! an upload two and its parts, delete one, make_directory one, remove_directory two, a page of a listing one, rename of a
 //! file four, of a directory of n files 5n + 3, a copy two, set_mtime two. Not to replace costs an upload and a rename one more.
 //! Where the server deletes on a condition (`conditional_deletes`: AWS does), a rename costs one less for each file.
+//! The time of a directory's marker costs a stat on S3 one more, unless it is remembered.
 //! Google Cloud Storage: set_mtime one. Azure: remove_directory five, because a marker stands beside its prefix and has two
 //! forms; for the first missing name one more.
 //!
@@ -41,6 +42,7 @@ pub(super) use kept_times::KeptTimes;
 pub(super) use mtime::{FOLDER, MTIME, MtimeForm, bare_etag, kept_time, read as read_mtime};
 pub(super) use parts::{MultipartBackend, PartCopy, PartedUpload, Publish, SentParts, WantedUpload};
 
+use super::error::hidden_in;
 use super::{
     Capacity, Existing, Key, Kind, Object, Page, PageToken, PartLimits, PutOptions, Stat, Store, StoreError,
     StoreErrorKind, StoreResult, Upload, Written,
@@ -122,7 +124,10 @@ impl ObjectBacked {
             return Ok(None);
         }
         let page = self.extras.list(ListRequest { prefix: &prefix, delimited: false, from: None, most: 1 }).await?;
-        let mtime = page.objects.first().filter(|first| first.key == prefix).and_then(|marker| marker.modified);
+        let mtime = match page.objects.first().filter(|first| first.key == prefix) {
+            Some(marker) => kept_times::of_marker(self, marker).await?,
+            None => None,
+        };
         let exists = !page.objects.is_empty() || page.skipped.count > 0;
         Ok(exists.then_some(Stat { kind: Kind::Directory, size: 0, mtime, etag: None }))
     }
@@ -163,6 +168,10 @@ impl Store for ObjectBacked {
         }
         let (file, directory) = futures_util::join!(self.head(key), self.directory(key));
         match (file, directory) {
+            // A marker under the directory's own name (Azure) tells the time.
+            (Ok(Some(Stat { kind: Kind::Directory, mtime, .. })), Ok(Some(directory))) => {
+                Ok(Stat { mtime: directory.mtime.or(mtime), ..directory })
+            }
             (_, Ok(Some(directory))) => Ok(directory),
             (Ok(Some(file)), Ok(None)) => Ok(file),
             (Ok(None), Ok(None)) => {
@@ -232,6 +241,7 @@ impl Store for ObjectBacked {
             let message = format!("the directory's key \"{prefix}\" is longer than {LONGEST_KEY} bytes");
             return Err(StoreError::new(StoreErrorKind::InvalidName, message));
         }
+        self.forget_times(&prefix);
         self.extras.put_marker(&prefix).await
     }
 
@@ -239,12 +249,21 @@ impl Store for ObjectBacked {
         let prefix = self.full_prefix(key);
         let page = self.extras.list(ListRequest { prefix: &prefix, delimited: false, from: None, most: 2 }).await?;
         let marked = page.objects.iter().any(|object| object.key == prefix);
-        if page.skipped.count > 0 || page.objects.len() > usize::from(marked) {
-            return Err(StoreError::plain(StoreErrorKind::DirectoryNotEmpty, format!("\"{key}\" is not empty")));
+        let others: Vec<&str> =
+            page.objects.iter().map(|object| object.key.as_str()).filter(|key| *key != prefix).collect();
+        if page.skipped.count > 0 || !others.is_empty() {
+            let mut skipped = page.skipped.clone();
+            let hidden: Vec<_> = others.iter().filter(|other| listing::is_hidden(key, &prefix, other)).collect();
+            hidden.iter().for_each(|key| skipped.add(&key.as_bytes()[prefix.len()..]));
+            return Err(match page.next.is_none() && hidden.len() == others.len() {
+                true => hidden_in(key, &skipped),
+                false => StoreError::plain(StoreErrorKind::DirectoryNotEmpty, format!("\"{key}\" is not empty")),
+            });
         }
         if !marked {
             return Err(StoreError::plain(StoreErrorKind::NotFound, format!("the directory \"{key}\" does not exist")));
         }
+        self.forget_times(&prefix);
         self.extras.delete(&prefix).await
     }
 
@@ -282,18 +301,17 @@ impl Store for ObjectBacked {
         self.path(key)?;
         let Some(text) = self.mtime_form.write(mtime) else { return Ok(false) };
         let full = self.full(key);
-        let mut done = self.extras.set_mtime(&full, &text).await;
-        for _ in 1..MTIME_TRIES {
-            match &done {
-                // Somebody else's change came in between: the time goes to what is there now.
-                Err(error) if error.kind == StoreErrorKind::Changed => {}
-                _ => break,
-            }
-            done = self.extras.set_mtime(&full, &text).await;
-        }
-        if let Some(times) = &self.kept_times {
-            times.forget(&full);
-        }
+        let done = again_if_changed(|| self.extras.set_mtime(&full, &text)).await;
+        self.forget_times(&full);
+        done
+    }
+
+    async fn set_directory_mtime(&self, key: &Key, mtime: SystemTime) -> StoreResult<bool> {
+        let prefix = self.full_prefix(key);
+        let text = self.mtime_form.write(mtime).filter(|_| !key.is_root() && prefix.len() <= LONGEST_KEY);
+        let Some(text) = text else { return Ok(false) };
+        let done = again_if_changed(|| self.extras.set_directory_mtime(&prefix, &text)).await;
+        self.forget_times(&prefix);
         done
     }
 
@@ -311,7 +329,27 @@ impl Store for ObjectBacked {
     }
 }
 
+/// Sets a time again while somebody else's change comes in between: it goes to what is there then.
+async fn again_if_changed<F: Future<Output = StoreResult<bool>>>(set: impl Fn() -> F) -> StoreResult<bool> {
+    let mut done = set().await;
+    for _ in 1..MTIME_TRIES {
+        match &done {
+            Err(error) if error.kind == StoreErrorKind::Changed => {}
+            _ => break,
+        }
+        done = set().await;
+    }
+    done
+}
+
 impl ObjectBacked {
+    /// The time of an object or a directory changes.
+    fn forget_times(&self, full: &str) {
+        if let Some(times) = &self.kept_times {
+            times.forget(full);
+        }
+    }
+
     async fn refuse_existing(&self, key: &Key) -> StoreResult<()> {
         match self.head(key).await? {
             Some(_) => Err(failure::exists(key)),

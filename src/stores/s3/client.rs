@@ -1,10 +1,11 @@
 //! What S3's interface knows of one bucket, and the requests that more than one task needs.
 
 use std::ops::Range;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use crate::stores::object::{Replaces, bare_etag, exists, replaced};
+use crate::stores::object::{Replaces, bare_etag, exists, kept_time, replaced};
 use crate::stores::rest::{Answer, Ask, Client, Headers, first, key_path};
 use crate::stores::{StoreError, StoreErrorKind, StoreResult};
 
@@ -42,11 +43,24 @@ impl BucketClient {
     }
 
     /// Writes the zero-byte object that other tools know as a folder.
-    pub(super) async fn put_marker(&self, prefix: &str) -> StoreResult<()> {
+    pub(super) async fn put_marker(&self, prefix: &str, mtime: Option<&str>) -> StoreResult<()> {
         let mut headers = self.creation_headers.clone();
+        headers.extend(mtime.map(|mtime| (MTIME.to_owned(), mtime.to_owned())));
         headers.push(("content-type".to_owned(), "application/x-directory".to_owned()));
         let ask = Ask { method: "PUT", path: key_path(prefix)?, headers, ..Ask::default() };
         self.expect("make the directory", prefix, ask).await.map(drop)
+    }
+
+    /// The time that a folder's marker keeps, else when it was stored; `None` when there is no marker.
+    pub(super) async fn marker_time(&self, prefix: &str) -> StoreResult<Option<SystemTime>> {
+        let ask = Ask { method: "HEAD", path: key_path(prefix)?, ..Ask::default() };
+        let found = match self.expect("look up", prefix, ask).await {
+            Err(error) if error.kind == StoreErrorKind::NotFound => return Ok(None),
+            found => found?,
+        };
+        let kept = kept_time(|name| found.header(&format!("{METADATA}{name}")));
+        let stored = found.header("last-modified").and_then(|text| chrono::DateTime::parse_from_rfc2822(text).ok());
+        Ok(kept.or(stored.map(Into::into)))
     }
 
     /// Deletes a raw key; one that is gone is no error.

@@ -178,7 +178,7 @@ async fn by_parts(
         headers: creation(extras, metadata),
         ..Ask::default()
     };
-    let noted = extras.journal.begin(to);
+    let noted = extras.journal.begin(to).await;
     let answer = extras.client.expect("begin a copy to", to, begin).await?;
     let Some(upload) = first(&answer.body, "UploadId") else {
         return Err(StoreError::new(StoreErrorKind::Other, format!("the store gave no upload for \"{to}\"")));

@@ -8,12 +8,13 @@ mod upload;
 mod xml;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 
 use super::object::{Copied, Extras, ListRequest, MultipartBackend, ObjectCopy, PartedUpload, RawPage, WantedUpload};
 use super::unfinished::BucketJournal;
-use super::{PartUpload, StoreResult, Unfinished};
+use super::{PartUpload, StoreErrorKind, StoreResult, Unfinished};
 pub(super) use client::BucketClient;
 
 /// The largest object that one copy request takes, in bytes.
@@ -51,7 +52,7 @@ impl Extras for BucketExtras {
     }
 
     async fn put_marker(&self, prefix: &str) -> StoreResult<()> {
-        self.client.put_marker(prefix).await
+        self.client.put_marker(prefix, None).await
     }
 
     async fn delete(&self, key: &str) -> StoreResult<()> {
@@ -74,9 +75,21 @@ impl Extras for BucketExtras {
         copy::with_mtime(self, key, mtime).await.map(|()| true)
     }
 
+    async fn set_directory_mtime(&self, prefix: &str, mtime: &str) -> StoreResult<bool> {
+        let done = match copy::with_mtime(self, prefix, mtime).await {
+            Err(error) if error.kind == StoreErrorKind::NotFound => self.client.put_marker(prefix, Some(mtime)).await,
+            done => done,
+        };
+        done.map(|()| true)
+    }
+
+    async fn marker_time(&self, prefix: &str) -> StoreResult<Option<SystemTime>> {
+        self.client.marker_time(prefix).await
+    }
+
     async fn begin_upload(&self, wanted: WantedUpload) -> StoreResult<Box<dyn PartUpload>> {
         let publisher = upload::Publisher { client: self.client.clone(), copies_parts: self.copies_parts };
-        let noted = self.journal.begin(wanted.path.as_ref());
+        let noted = self.journal.begin(wanted.path.as_ref()).await;
         PartedUpload::begin(self.multipart.clone(), Arc::new(publisher), noted, wanted).await
     }
 

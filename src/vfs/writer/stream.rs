@@ -280,8 +280,7 @@ impl Stream {
 
     /// Makes parts of the first bytes of the object that is there, on the store's side.
     pub(super) async fn copy(&mut self, etag: &str, bytes: u64) -> StoreResult<()> {
-        // A thousand parts at most, so that what follows has the others.
-        let parts = bytes.div_ceil(COPIED_PART.max(bytes.div_ceil(1_000)));
+        let parts = copied_parts(bytes, self.target.store.part_limits().largest_part);
         for number in 0..parts {
             while self.flying.len() >= MOST_PARTS {
                 self.wait_for_a_part().await?;
@@ -421,6 +420,12 @@ impl Stream {
     }
 }
 
+/// In how many parts of about equal length so many bytes are copied: a thousand at most, so that what follows has the others, or a
+/// few more where a part would be too large.
+fn copied_parts(bytes: u64, largest: u64) -> u64 {
+    bytes.div_ceil(COPIED_PART.max(bytes.div_ceil(1_000)).min(largest.max(1)))
+}
+
 fn no_upload() -> StoreError {
     StoreError::new(StoreErrorKind::Other, "a part was ready before its upload")
 }
@@ -431,5 +436,22 @@ impl Filling {
             Filling::Memory(pieces) => pieces.length(),
             Filling::Disk(file) => file.length(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_copied_part_is_too_large_and_many_are_left_for_what_follows() {
+        const GIB: u64 = 1 << 30;
+        for bytes in [1, COPIED_PART, COPIED_PART + 1, 300 * GIB, 4_880 * GIB, 5_000 * GIB, 5_119 * GIB, 5_120 * GIB] {
+            let parts = copied_parts(bytes, 5 * GIB);
+            let longest = (0..parts).map(|number| bytes * (number + 1) / parts - bytes * number / parts).max();
+            assert!(longest.is_some_and(|longest| longest <= 5 * GIB), "{bytes} in {parts} parts: {longest:?}");
+            assert!(parts <= 1_100, "{bytes} in {parts} parts");
+        }
+        assert_eq!(copied_parts(COPIED_PART, 5 * GIB), 1);
     }
 }
