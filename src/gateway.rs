@@ -58,6 +58,21 @@ pub struct Settings {
     pub strict_setstat: bool,
 }
 
+/// What holds from the start on, whatever a reload says. Compared by its values: what does not print differs, too.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Fixed {
+    ssh: ssh::Settings,
+    audit: audit::Settings,
+    transfers: vfs::Settings,
+}
+
+impl Settings {
+    /// What a reload does not change of it.
+    pub fn fixed(&self) -> Fixed {
+        Fixed { ssh: self.ssh.clone(), audit: self.audit.clone(), transfers: self.transfers.clone() }
+    }
+}
+
 /// Why a gateway could not start: a sentence that says what happened and what to do.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -107,6 +122,8 @@ impl Gateway {
             () = &mut stopped => return Ok(None),
         };
         let metrics = Arc::new(Metrics::default());
+        let memory = prepared.transfers.clone();
+        metrics.transfer_memory.follow(move || memory.memory_in_use());
         let archives = open_archives(&settings.audit, &prepared.stores)?;
         let recorder = Recorder::start_keeping(settings.audit.clone(), archives, metrics.clone())
             .await

@@ -4,9 +4,9 @@
 //! tells (logins, failures, operations, bytes and files of transfers that ended), so nobody else counts these.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -47,6 +47,28 @@ impl Gauge {
     /// The present value.
     pub fn get(&self) -> i64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number that somebody else keeps, and tells whenever it is asked for; 0 until it is known who.
+#[derive(Default)]
+pub struct Reading(OnceLock<Box<dyn Fn() -> u64 + Send + Sync>>);
+
+impl Reading {
+    /// From now on `source` is asked; the first one stays.
+    pub fn follow(&self, source: impl Fn() -> u64 + Send + Sync + 'static) {
+        let _ = self.0.set(Box::new(source));
+    }
+
+    /// The present value.
+    pub fn get(&self) -> u64 {
+        self.0.get().map_or(0, |source| source())
+    }
+}
+
+impl fmt::Debug for Reading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reading({})", self.get())
     }
 }
 
@@ -122,7 +144,7 @@ pub struct Metrics {
     /// Events that one sink never got; counted once for each sink.
     pub events_lost: Counter,
     /// Bytes of the transfer budget in use now.
-    pub transfer_memory: Gauge,
+    pub transfer_memory: Reading,
 }
 
 impl Default for Metrics {
@@ -144,7 +166,7 @@ impl Default for Metrics {
             events_recorded: Counter::default(),
             events_refused: Counter::default(),
             events_lost: Counter::default(),
-            transfer_memory: Gauge::default(),
+            transfer_memory: Reading::default(),
         }
     }
 }
@@ -157,7 +179,7 @@ impl Metrics {
         text.counter("health_checks_total", "Connections closed without a byte.", &self.health_checks);
         text.family("connections_refused_total", "Connections refused.", &self.connections_refused);
         text.counter("disconnections_total", "Connections whose end was recorded.", &self.disconnections);
-        text.gauge("sessions", "Connections that are logged in.", &self.sessions);
+        text.gauge("sessions", "Connections that are logged in.", self.sessions.get());
         text.counter("logins_total", "Logins that succeeded.", &self.logins);
         text.family("auth_failures_total", "Attempts to log in that failed.", &self.auth_failures);
         text.family("operations_total", "Operations recorded.", &self.operations);
@@ -169,7 +191,7 @@ impl Metrics {
         text.counter("events_recorded_total", "Events that every required sink wrote.", &self.events_recorded);
         text.counter("events_refused_total", "Events that a required sink could not write.", &self.events_refused);
         text.counter("events_lost_total", "Events that one sink never got.", &self.events_lost);
-        text.gauge("transfer_memory_bytes", "Transfer memory in use.", &self.transfer_memory);
+        text.gauge("transfer_memory_bytes", "Transfer memory in use.", self.transfer_memory.get());
         text.0
     }
 }
@@ -187,9 +209,9 @@ impl Text {
         let _ = writeln!(self.0, "lockgate_{name} {}", counter.get());
     }
 
-    fn gauge(&mut self, name: &str, help: &str, gauge: &Gauge) {
+    fn gauge(&mut self, name: &str, help: &str, value: impl fmt::Display) {
         self.head(name, help, "gauge");
-        let _ = writeln!(self.0, "lockgate_{name} {}", gauge.get());
+        let _ = writeln!(self.0, "lockgate_{name} {value}");
     }
 
     fn family<const N: usize>(&mut self, name: &str, help: &str, family: &Family<N>) {
@@ -215,6 +237,11 @@ mod tests {
         metrics.operations.add(&["CLOSE", "failure"], 1);
         metrics.requests.counter(&["sftp", "READ"]).add(2);
         metrics.requests.counter(&["sftp", "READ"]).add(3);
+        assert!(metrics.render().lines().any(|line| line == "lockgate_transfer_memory_bytes 0"), "nobody is asked yet");
+        let memory = Arc::new(Counter::default());
+        let source = memory.clone();
+        metrics.transfer_memory.follow(move || source.get());
+        memory.add(4096);
         let text = metrics.render();
         for line in [
             "# TYPE lockgate_connections_total counter",
@@ -224,7 +251,7 @@ mod tests {
             "lockgate_operations_total{operation=\"CLOSE\",status=\"failure\"} 1",
             "lockgate_operations_total{operation=\"CLOSE\",status=\"success\"} 7",
             "lockgate_requests_total{protocol=\"sftp\",request=\"READ\"} 5",
-            "lockgate_transfer_memory_bytes 0",
+            "lockgate_transfer_memory_bytes 4096",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
         }

@@ -45,14 +45,14 @@ pub use sink::memory::MemorySink;
 pub use sink::{
     ACTIVITIES, ArchivePlace, BatchSettings, CollectorHeader, CollectorUrl, DEFAULT_FACILITY, Encoding, FACILITIES,
     FileOptions, Filter, Format, Framing, Fsync, HostPort, HttpTarget, OnFailure, Rotate, Shape, SinkSettings,
-    SinkTarget, SpoolSettings, StoreTarget, SyslogAddress, SyslogTarget, read_authorities,
+    SinkTarget, SpoolSettings, StoreTarget, SyslogAddress, SyslogTarget, UserPatterns, read_authorities,
 };
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// Where events go, and as whom.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The server's name (`server.name`), the `server` field.
     pub server: String,
@@ -65,7 +65,7 @@ pub struct Settings {
 }
 
 /// How the chain goes on from process to process, and who signs it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChainSettings {
     /// The folder of its state and its key; of one process at a time.
     pub folder: PathBuf,

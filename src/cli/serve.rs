@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::{Failure, block_on};
 use crate::config;
-use crate::gateway::{Control, Gateway, Settings};
+use crate::gateway::{Control, Fixed, Gateway, Settings};
 
 /// Serves the configuration of `file`.
 pub(super) fn serve(file: &Path) -> Result<(), Failure> {
@@ -35,7 +35,7 @@ pub(super) async fn run(
     listening: impl FnOnce(&[SocketAddr]) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let mut signals = Signals::catch().context("signals cannot be caught")?;
-    let fixed = fixed_part(&settings);
+    let fixed = settings.fixed();
     let Some(gateway) = Gateway::start(settings, signals.end()).await? else { return Ok(()) };
     if let Err(error) = listening(gateway.addresses()) {
         gateway.close().await;
@@ -79,7 +79,7 @@ impl Signals {
 }
 
 /// Turns signals into controls until the gateway is to stop at once, or has ended.
-async fn forward(mut signals: Signals, hangup: Hangup, fixed: String, controls: mpsc::Sender<Control>) {
+async fn forward(mut signals: Signals, hangup: Hangup, fixed: Fixed, controls: mpsc::Sender<Control>) {
     let mut draining = false;
     loop {
         let hung_up = tokio::select! {
@@ -114,10 +114,10 @@ async fn forward(mut signals: Signals, hangup: Hangup, fixed: String, controls: 
 }
 
 /// The new settings; with problems, which are logged, the old ones stay.
-async fn reload(file: PathBuf, fixed: &str) -> Option<Settings> {
+async fn reload(file: PathBuf, fixed: &Fixed) -> Option<Settings> {
     match tokio::task::spawn_blocking(move || config::load(&file)).await {
         Ok(Ok(settings)) => {
-            if fixed_part(&settings) != fixed {
+            if settings.fixed() != *fixed {
                 tracing::warn!(
                     "changes of `server`, `events`, `audit`, `limits` and `partial_uploads` take effect at a restart"
                 );
@@ -136,9 +136,4 @@ async fn reload(file: PathBuf, fixed: &str) -> Option<Settings> {
             None
         }
     }
-}
-
-/// What a reload does not change, as text to compare. It holds no credentials.
-fn fixed_part(settings: &Settings) -> String {
-    format!("{:?} {:?} {:?}", settings.ssh, settings.audit, settings.transfers)
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use globset::{Glob, GlobSet, GlobSetBuilder};
+use globset::Glob;
 
 use super::guarded::Homes;
 use super::problem::{Problems, near, quoted};
@@ -11,7 +11,7 @@ use super::raw_sinks::{HttpSink, Shape, Spool, StoreSink, SyslogSink};
 use super::reader::At;
 use super::resolve::{Surroundings, resolve_path};
 use super::resolve_users::resolve_target;
-use crate::audit::{self, CollectorHeader, CollectorUrl, Filter, SyslogAddress};
+use crate::audit::{self, CollectorHeader, CollectorUrl, Filter, SyslogAddress, UserPatterns};
 
 /// The longest APP-NAME of RFC 5424.
 const MAX_APP_NAME: usize = 48;
@@ -191,15 +191,15 @@ fn judge_activity(name: &At<String>, problems: &mut Problems) {
     }
 }
 
-fn resolve_globs(patterns: &[At<String>], problems: &mut Problems) -> Option<GlobSet> {
-    let mut set = GlobSetBuilder::new();
+fn resolve_globs(patterns: &[At<String>], problems: &mut Problems) -> Option<UserPatterns> {
+    let mut globs = Vec::with_capacity(patterns.len());
     for pattern in patterns {
         match Glob::new(&pattern.value) {
-            Ok(glob) => drop(set.add(glob)),
+            Ok(glob) => globs.push(glob),
             Err(error) => {
                 pattern.problem(problems, format!("is not a pattern: {}; write as in partner-*", error.kind()))
             }
         }
     }
-    set.build().ok()
+    UserPatterns::new(globs)
 }

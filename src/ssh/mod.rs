@@ -41,7 +41,7 @@ pub use listener::{Listeners, Server};
 pub use proxy::{ProxyProtocol, ProxyStart};
 
 /// How the SSH door listens and whom it lets in.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Addresses to listen on; port 0 takes a free one.
     pub listen: Vec<SocketAddr>,
@@ -82,7 +82,7 @@ impl Default for RekeyLimits {
 }
 
 /// Limits of the SSH door.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Logged-in connections at once.
     pub sessions: usize,

@@ -80,6 +80,11 @@ impl Budget {
         u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.units)
     }
 
+    /// Bytes that somebody holds.
+    pub(super) fn in_use(&self) -> u64 {
+        (u64::from(self.units) - self.all.available_permits() as u64) * UNIT
+    }
+
     /// Bytes that nobody holds.
     #[cfg(test)]
     pub(super) fn free(&self) -> u64 {

@@ -46,7 +46,7 @@ pub struct Mount {
 }
 
 /// Limits of all transfers together.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Bytes of memory that all transfers may hold together (`limits.transfer_memory`).
     pub transfer_memory: u64,

@@ -31,6 +31,11 @@ impl Transfers {
         Ok(Arc::new(Transfers { budget, staging, partial: settings.partial_uploads, removals }))
     }
 
+    /// Bytes of the memory of all transfers that are in use.
+    pub fn memory_in_use(&self) -> u64 {
+        self.budget.in_use()
+    }
+
     /// Waits until nothing is left to remove of uploads that were dropped; for the end of the process. Bound it in time: a
     /// store may not answer.
     pub async fn settled(&self) {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use serde_json::json;
 
 use crate::door::{Door, door};
 use crate::support::data::{SMALL_FILE, assert_same_bytes, write_noise};
@@ -100,6 +101,35 @@ fn a_drain_ends_at_its_limit() {
     upload.finish(LIMIT).failed();
     door.gateway.events.await_event("PARTIAL_CLOSE", |_| true);
     assert!(!door.root.join("slow").exists(), "nothing is published");
+}
+
+#[test]
+fn a_reload_says_that_a_changed_secret_takes_a_restart() {
+    let Door { mut setup, gateway, .. } = door();
+    gateway.stop();
+    let spool = setup.subfolder("spool");
+    let sinks = |secret: &str| {
+        let headers = json!({ "Authorization": secret });
+        let http = json!({ "sink": "http", "url": "http://127.0.0.1:9/", "headers": headers, "spool": spool,
+                           "on_failure": "continue" });
+        json!([{ "sink": "stdout" }, http])
+    };
+    setup.config["events"] = sinks("geheim-1");
+    let gateway = setup.start();
+    let reload = |times: usize| {
+        gateway.signal(Signal::HUP);
+        until("the reload", Duration::from_secs(20), || {
+            (gateway.log().matches("hold for new connections").count() == times).then_some(())
+        });
+    };
+    reload(1);
+    assert!(!gateway.log().contains("take effect at a restart"), "nothing was changed: {}", gateway.log());
+    setup.config["events"] = sinks("geheim-2");
+    setup.write_config();
+    reload(2);
+    assert!(gateway.log().contains("take effect at a restart"), "{}", gateway.log());
+    assert!(!gateway.log().contains("geheim"), "{}", gateway.log());
+    gateway.stop();
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod crash;
 mod cut_off;
 mod demo;
 mod door;
+mod errors_stream;
 mod homes;
 mod hostile;
 mod keys;

@@ -34,9 +34,13 @@ fn every_example_can_be_read_and_is_explained() {
 /// The agent looks for the first match of the format anywhere in a line, so it has to be one that no file name can forge.
 #[test]
 fn the_cloudwatch_agent_finds_the_time_of_every_documented_event() {
-    let config: Value = serde_json::from_str(&text("cloudwatch-agent.json")).unwrap();
-    let file = &config["logs"]["logs_collected"]["files"]["collect_list"][0];
-    let format = file["timestamp_format"].as_str().unwrap();
+    let files = ["cloudwatch-agent.json", "cloudwatch-agent-errors-stream.json"].map(|name| {
+        let config: Value = serde_json::from_str(&text(name)).unwrap();
+        config["logs"]["logs_collected"]["files"]["collect_list"].as_array().unwrap().clone()
+    });
+    let formats: Vec<&Value> = files.iter().flatten().map(|file| &file["timestamp_format"]).collect();
+    assert!(formats.len() == 3 && formats.iter().all(|format| *format == formats[0]), "{formats:?}");
+    let format = formats[0].as_str().unwrap();
     let start = format.split('%').next().unwrap();
     let events = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/EVENTS.md")).unwrap();
     let lines: Vec<&str> = events.lines().filter(|line| line.starts_with('{')).collect();

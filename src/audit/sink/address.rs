@@ -58,7 +58,7 @@ impl HostPort {
 }
 
 /// The URL of a collector, which may hold a credential.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CollectorUrl {
     whole: Secret,
     /// Without a user and a query: how messages name it.
@@ -99,7 +99,7 @@ impl CollectorUrl {
 }
 
 /// A header of the requests to a collector.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CollectorHeader {
     name: String,
     value: Secret,

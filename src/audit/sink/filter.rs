@@ -1,6 +1,6 @@
 //! Which events a sink takes.
 
-use globset::GlobSet;
+use globset::{Glob, GlobSet};
 use serde::Deserialize;
 
 /// Every word that `activity-type` may have.
@@ -30,18 +30,49 @@ pub const ACTIVITIES: &[&str] = &[
 ];
 
 /// Which events a sink takes: those that pass every part that is given.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Filter {
     /// These activities only.
     pub activities: Option<Vec<String>>,
     /// None of these activities.
     pub except: Vec<String>,
     /// Of users whose names fit only; events without a user do not pass.
-    pub users: Option<GlobSet>,
+    pub users: Option<UserPatterns>,
     /// With one of these words in `status` only. CONNECTED counts as `success`, AUTH_FAILURE, KEX_FAILURE and
     /// CONNECTION_REJECTED as `failure`, REQUEST_DENIED as `denied`; other events without the field do not pass.
     pub status: Option<Vec<String>>,
 }
+
+/// Patterns of which a user's name has to fit one.
+#[derive(Debug, Clone)]
+pub struct UserPatterns {
+    patterns: Vec<Glob>,
+    set: GlobSet,
+}
+
+impl UserPatterns {
+    /// `None` when they are too many or too long together.
+    pub fn new(patterns: Vec<Glob>) -> Option<UserPatterns> {
+        let mut set = GlobSet::builder();
+        for pattern in &patterns {
+            set.add(pattern.clone());
+        }
+        Some(UserPatterns { set: set.build().ok()?, patterns })
+    }
+
+    /// Whether a name fits one.
+    pub fn is_match(&self, user: &str) -> bool {
+        self.set.is_match(user)
+    }
+}
+
+impl PartialEq for UserPatterns {
+    fn eq(&self, other: &Self) -> bool {
+        self.patterns == other.patterns
+    }
+}
+
+impl Eq for UserPatterns {}
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "kebab-case", default)]
@@ -68,7 +99,7 @@ impl Filter {
         let status = event.status.as_deref().or_else(|| status_of(&event.activity_type));
         self.activities.as_deref().is_none_or(named)
             && !named(&self.except)
-            && self.users.as_ref().is_none_or(|users| event.user.is_some_and(|user| users.is_match(user)))
+            && self.users.as_ref().is_none_or(|users| event.user.is_some_and(|user| users.is_match(&user)))
             && self.status.as_ref().is_none_or(|list| status.is_some_and(|status| list.iter().any(|s| s == status)))
     }
 }
@@ -86,16 +117,10 @@ pub(super) fn status_of(activity: &str) -> Option<&'static str> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use globset::Glob;
-
     use super::*;
 
-    fn globs(patterns: &[&str]) -> Option<GlobSet> {
-        let mut set = GlobSet::builder();
-        for pattern in patterns {
-            set.add(Glob::new(pattern).unwrap());
-        }
-        Some(set.build().unwrap())
+    fn globs(patterns: &[&str]) -> Option<UserPatterns> {
+        UserPatterns::new(patterns.iter().map(|pattern| Glob::new(pattern).unwrap()).collect())
     }
 
     fn takes(filter: &Filter, line: &str) -> bool {

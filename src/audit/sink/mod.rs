@@ -39,7 +39,7 @@ use worker::{Command, Worker};
 
 pub use address::{CollectorHeader, CollectorUrl, FACILITIES};
 pub use authorities::read_authorities;
-pub use filter::{ACTIVITIES, Filter};
+pub use filter::{ACTIVITIES, Filter, UserPatterns};
 pub use settings::{
     ArchivePlace, BatchSettings, DEFAULT_FACILITY, Encoding, FileOptions, Framing, Fsync, HostPort, HttpTarget,
     OnFailure, Rotate, SinkSettings, SinkTarget, SpoolSettings, StoreTarget, SyslogAddress, SyslogTarget,

@@ -11,7 +11,7 @@ use super::memory::MemorySink;
 use super::shape::Shape;
 
 /// One sink.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SinkSettings {
     /// Where it writes.
     pub target: SinkTarget,
@@ -29,7 +29,7 @@ impl SinkSettings {
 }
 
 /// Where a sink writes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SinkTarget {
     /// JSON lines on standard output.
     Stdout,
@@ -134,7 +134,7 @@ pub struct ArchivePlace {
 }
 
 /// Compressed batches in a folder of a store.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreTarget {
     /// Where.
     pub place: ArchivePlace,
@@ -146,7 +146,7 @@ pub struct StoreTarget {
 pub const DEFAULT_FACILITY: u8 = 10;
 
 /// A syslog server.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyslogTarget {
     /// Where it listens.
     pub address: SyslogAddress,
@@ -205,7 +205,7 @@ pub enum Framing {
 }
 
 /// A collector that takes batches by POST.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpTarget {
     /// Where.
     pub url: CollectorUrl,

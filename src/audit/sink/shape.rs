@@ -6,7 +6,7 @@ use super::filter::Filter;
 use super::{heading, ocsf};
 
 /// Which events a sink takes, and in which form.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Shape {
     /// Which ones.
     pub filter: Filter,

@@ -123,6 +123,7 @@ async fn bytes_that_wait_for_a_client_count_as_memory_until_they_are_gone() {
     tokio::time::sleep(Duration::from_millis(20)).await;
     let budget = &home.transfers.budget;
     assert_eq!(budget.total() - budget.free(), 256 * 1024);
+    assert_eq!(home.transfers.memory_in_use(), 256 * 1024);
     drop(slice);
     home.assert_all_given_back().await;
 }
