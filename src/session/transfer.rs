@@ -443,7 +443,7 @@ impl Transfer {
         let committed = match committed {
             Ok(committed) => committed,
             Err(error) => {
-                upload.end_closing();
+                upload.give_up();
                 return Err(error);
             }
         };
@@ -456,6 +456,9 @@ impl Transfer {
             // They go on with what is published now.
             let again = self.account.session.vfs().open_write(&place.path, self.account.mode.again()).await;
             *content = again.inspect(|writer| upload.start_again(writer)).ok();
+            if content.is_none() {
+                upload.give_up();
+            }
         }
         upload.end_closing();
         Ok(Some(committed))

@@ -64,7 +64,7 @@ struct Names {
 struct Record {
     path: LogicalPath,
     existing: Existing,
-    /// A newer upload was published under the name.
+    /// A newer upload was published under the name, or this one could not be.
     is_superseded: bool,
     /// Its CLOSE has come.
     is_closing: bool,
@@ -220,6 +220,15 @@ impl Uploads {
                 record.is_superseded = true;
             }
         }
+    }
+
+    /// The upload is lost: the name means what is published.
+    fn give_up(&self, id: u64) {
+        if let Some(record) = self.names().records.get_mut(&id) {
+            record.is_superseded = true;
+            record.is_closing = false;
+        }
+        self.move_on();
     }
 
     /// What is published under the name was changed by this connection: handles that have changed nothing begin from it.

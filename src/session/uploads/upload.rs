@@ -202,6 +202,11 @@ impl Upload {
         self.progress.follow(writer);
     }
 
+    /// Nothing of it is left: the name means what is published, and its handles can only be closed.
+    pub(in super::super) fn give_up(&self) {
+        self.uploads.give_up(self.id);
+    }
+
     /// What a codec may know of it.
     pub(in super::super) fn name(&self) -> UploadName {
         UploadName::new(&self.uploads, self.id)
