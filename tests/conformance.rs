@@ -136,6 +136,7 @@ conformance! {
     directories::a_directory_with_entries_is_not_removed,
     directories::parents_come_with_files,
     directories::the_root_is_a_directory,
+    directories::the_time_of_a_directory_is_kept,
     listings::an_empty_directory_lists_nothing,
     listings::the_first_page_tells_the_directorys_own_time,
     listings::names_and_sizes_are_listed,

@@ -177,7 +177,8 @@ async fn operations_of_clients() {
             "rmdir",
             MARKED,
             |v| async { v.remove_directory(&path("/d")).await.unwrap() }.boxed(),
-            "HEAD=1 LIST=2 DELETE=1",
+            // The second HEAD is for the time that the marker keeps.
+            "HEAD=2 LIST=2 DELETE=1",
         ),
         ("delete", FILE, |v| async { v.remove_file(&path("/f")).await.unwrap() }.boxed(), "HEAD=1 LIST=1 DELETE=1"),
         (

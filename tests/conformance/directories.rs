@@ -2,7 +2,7 @@
 
 use lockgate::stores::{Key, Kind, StoreErrorKind};
 
-use crate::fixture::{Fixture, exists, key, names, put};
+use crate::fixture::{Fixture, a_time, exists, key, names, pages, put};
 
 pub async fn a_made_directory_lasts_while_empty(fixture: Fixture) {
     let store = &*fixture.store;
@@ -60,4 +60,41 @@ pub async fn the_root_is_a_directory(fixture: Fixture) {
     assert_eq!(error.kind, StoreErrorKind::IsADirectory, "{error}");
     assert!(store.event_path(&key("a/b")).ends_with("a/b"));
     assert!(store.event_path(&Key::root()).starts_with('/') && !store.event_path(&Key::root()).ends_with('/'));
+}
+
+pub async fn the_time_of_a_directory_is_kept(fixture: Fixture) {
+    let store = &*fixture.store;
+    store.make_directory(&key("marked")).await.unwrap();
+    put(store, "bare/f", "x").await;
+    put(store, "bare/in/f", "x").await;
+    for name in ["marked", "bare/in", "bare"] {
+        assert!(store.set_directory_mtime(&key(name), a_time()).await.unwrap(), "{name}");
+        assert_eq!(store.stat(&key(name)).await.unwrap().mtime, Some(a_time()), "{name}");
+    }
+    let listed = async |directory: &str, name: &str| {
+        let entries = pages(store, &Key::parse(directory).unwrap()).await.into_iter().flat_map(|page| page.entries);
+        let found: Vec<_> = entries.filter(|entry| entry.name == name).collect();
+        assert_eq!(found.len(), 1, "{name} in {directory}");
+        found[0].stat.mtime
+    };
+    for _ in 0..2 {
+        assert_eq!(listed("", "marked").await, Some(a_time()));
+        assert_eq!(listed("", "bare").await, Some(a_time()));
+        assert_eq!(listed("bare", "in").await, Some(a_time()));
+    }
+    let later = a_time() + std::time::Duration::from_secs(5);
+    assert!(store.set_directory_mtime(&key("marked"), later).await.unwrap());
+    assert_eq!(
+        (listed("", "marked").await, store.stat(&key("marked")).await.unwrap().mtime),
+        (Some(later), Some(later))
+    );
+    assert_eq!(names(store, "bare").await, ["f", "in/"]);
+    // It goes with the directory, and a new one of the name has a time of its own.
+    store.rename_directory(&key("bare"), &key("moved")).await.unwrap();
+    assert_eq!(store.stat(&key("moved")).await.unwrap().mtime, Some(a_time()));
+    assert_eq!(listed("moved", "in").await, Some(a_time()));
+    store.remove_directory(&key("marked")).await.unwrap();
+    store.make_directory(&key("marked")).await.unwrap();
+    assert_ne!(store.stat(&key("marked")).await.unwrap().mtime, Some(later));
+    assert_ne!(listed("", "marked").await, Some(later));
 }

@@ -59,7 +59,7 @@ pub(in crate::stores) trait Extras: Send + Sync + fmt::Debug {
     async fn set_directory_mtime(&self, prefix: &str, mtime: &str) -> StoreResult<bool>;
 
     /// The time of a directory's marker, by a look-up; for stores whose listings do not carry it. `None` when there is no marker.
-    async fn marker_time(&self, prefix: &str) -> StoreResult<Option<SystemTime>> {
+    async fn marker_time(&self, prefix: &str) -> StoreResult<Option<MarkerTime>> {
         let _ = prefix;
         Ok(None)
     }
@@ -155,6 +155,15 @@ impl<'a> Replaces<'a> {
             Replaces::Version(version) => Some((IF_MATCH.to_owned(), format!("\"{version}\""))),
         }
     }
+}
+
+/// What a look-up says of a directory's marker.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::stores) struct MarkerTime {
+    /// The time that a client set.
+    pub(in crate::stores) kept: Option<SystemTime>,
+    /// When the marker was stored, in whole seconds.
+    pub(in crate::stores) stored: Option<SystemTime>,
 }
 
 /// What a copy was made of, and what it became. Markers have no versions.

@@ -112,23 +112,27 @@ impl KeptTimes {
 }
 
 /// The time of a directory whose marker was listed.
-pub(super) async fn of_marker(store: &ObjectBacked, marker: &RawObject) -> StoreResult<Option<SystemTime>> {
+pub(super) async fn of_marker(store: &ObjectBacked, marker: &RawObject) -> Option<SystemTime> {
     if marker.kept != ListedTime::NotListed {
-        return Ok(marker.time());
+        return marker.time();
     }
     let (key, etag) = (marker.key.as_str(), marker.etag.clone());
     let known = store.kept_times.as_ref().and_then(|times| times.recall(key, etag.as_deref(), marker.modified));
     if let Some(known) = known {
-        return Ok(known.mtime);
+        return known.mtime;
     }
-    let mtime = match store.extras.marker_time(key).await {
-        Err(error) if error.kind == StoreErrorKind::AccessDenied => marker.modified,
-        mtime => mtime?,
+    let found = match store.extras.marker_time(key).await {
+        Err(error) => {
+            tracing::debug!(%error, "the time of a directory is not known");
+            return marker.modified;
+        }
+        Ok(found) => found,
     };
+    let mtime = found.and_then(|found| found.kept).or(marker.modified);
     if let (Some(times), Some(modified)) = (&store.kept_times, marker.modified) {
         times.learn(key, &Stat { kind: Kind::Directory, size: 0, mtime, etag }, modified);
     }
-    Ok(mtime)
+    mtime
 }
 
 /// The same without a look-up: what is remembered, else when the marker was stored.
@@ -141,17 +145,19 @@ pub(super) fn known_of_marker(store: &ObjectBacked, marker: &RawObject) -> Optio
     marker.time().or_else(remembered).or(marker.modified)
 }
 
-/// The time of a directory of which a listing says only that it is there.
-async fn of_directory(store: &ObjectBacked, times: &KeptTimes, prefix: &str) -> StoreResult<Option<SystemTime>> {
+/// The time of a directory of which a listing says only that it is there. What cannot be looked up is not known, and remembered as
+/// such: some servers fail each look-up of a name that is a folder on their disk, and a listing needs no time.
+async fn of_directory(store: &ObjectBacked, times: &KeptTimes, prefix: &str) -> Option<SystemTime> {
     if let Some(known) = times.recall_directory(prefix) {
-        return Ok(known);
+        return known;
     }
-    let mtime = match store.extras.marker_time(prefix).await {
-        Err(error) if error.kind == StoreErrorKind::AccessDenied => None,
-        mtime => mtime?,
-    };
+    let found = store.extras.marker_time(prefix).await.unwrap_or_else(|error| {
+        tracing::debug!(%error, "the time of a directory is not known");
+        None
+    });
+    let mtime = found.and_then(|found| found.kept.or(found.stored));
     times.learn_directory(prefix, mtime);
-    Ok(mtime)
+    mtime
 }
 
 /// Gives the entries of a page their kept times. An object that is gone by now, or that may be listed but not read, keeps the
@@ -162,7 +168,7 @@ pub(super) async fn fill(store: &ObjectBacked, directory: &Key, entries: Vec<&mu
     let look_up = async |entry: &mut Entry| {
         let full = format!("{prefix}{}", entry.name);
         if entry.stat.kind == Kind::Directory {
-            entry.stat.mtime = of_directory(store, times, &format!("{full}/")).await?;
+            entry.stat.mtime = of_directory(store, times, &format!("{full}/")).await;
             return Ok(());
         }
         if let Some(known) = times.recall(&full, entry.stat.etag.as_deref(), entry.stat.mtime) {

@@ -33,7 +33,8 @@ use object_store::path::Path;
 use object_store::{Attribute, Attributes, GetOptions, ObjectStore, PutMode, PutMultipartOptions, PutPayload};
 
 pub(super) use extras::{
-    Copied, Extras, IF_MATCH, IF_NONE_MATCH, ListRequest, ListedTime, ObjectCopy, RawObject, RawPage, Replaces, by_etag,
+    Copied, Extras, IF_MATCH, IF_NONE_MATCH, ListRequest, ListedTime, MarkerTime, ObjectCopy, RawObject, RawPage,
+    Replaces, by_etag,
 };
 pub(super) use failure::{
     at, describe, describe_connection, element, exists, kind_of_code, replaced, was_cut, without_number,
@@ -125,7 +126,7 @@ impl ObjectBacked {
         }
         let page = self.extras.list(ListRequest { prefix: &prefix, delimited: false, from: None, most: 1 }).await?;
         let mtime = match page.objects.first().filter(|first| first.key == prefix) {
-            Some(marker) => kept_times::of_marker(self, marker).await?,
+            Some(marker) => kept_times::of_marker(self, marker).await,
             None => None,
         };
         let exists = !page.objects.is_empty() || page.skipped.count > 0;

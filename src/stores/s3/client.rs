@@ -1,11 +1,10 @@
 //! What S3's interface knows of one bucket, and the requests that more than one task needs.
 
 use std::ops::Range;
-use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use crate::stores::object::{Replaces, bare_etag, exists, kept_time, replaced};
+use crate::stores::object::{MarkerTime, Replaces, bare_etag, exists, kept_time, replaced};
 use crate::stores::rest::{Answer, Ask, Client, Headers, first, key_path};
 use crate::stores::{StoreError, StoreErrorKind, StoreResult};
 
@@ -51,8 +50,8 @@ impl BucketClient {
         self.expect("make the directory", prefix, ask).await.map(drop)
     }
 
-    /// The time that a folder's marker keeps, else when it was stored; `None` when there is no marker.
-    pub(super) async fn marker_time(&self, prefix: &str) -> StoreResult<Option<SystemTime>> {
+    /// The times of a folder's marker; `None` when there is none.
+    pub(super) async fn marker_time(&self, prefix: &str) -> StoreResult<Option<MarkerTime>> {
         let ask = Ask { method: "HEAD", path: key_path(prefix)?, ..Ask::default() };
         let found = match self.expect("look up", prefix, ask).await {
             Err(error) if error.kind == StoreErrorKind::NotFound => return Ok(None),
@@ -60,7 +59,7 @@ impl BucketClient {
         };
         let kept = kept_time(|name| found.header(&format!("{METADATA}{name}")));
         let stored = found.header("last-modified").and_then(|text| chrono::DateTime::parse_from_rfc2822(text).ok());
-        Ok(kept.or(stored.map(Into::into)))
+        Ok(Some(MarkerTime { kept, stored: stored.map(Into::into) }))
     }
 
     /// Deletes a raw key; one that is gone is no error.

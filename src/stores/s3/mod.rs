@@ -8,11 +8,12 @@ mod upload;
 mod xml;
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use async_trait::async_trait;
 
-use super::object::{Copied, Extras, ListRequest, MultipartBackend, ObjectCopy, PartedUpload, RawPage, WantedUpload};
+use super::object::{
+    Copied, Extras, ListRequest, MarkerTime, MultipartBackend, ObjectCopy, PartedUpload, RawPage, WantedUpload,
+};
 use super::unfinished::BucketJournal;
 use super::{PartUpload, StoreErrorKind, StoreResult, Unfinished};
 pub(super) use client::BucketClient;
@@ -83,7 +84,7 @@ impl Extras for BucketExtras {
         done.map(|()| true)
     }
 
-    async fn marker_time(&self, prefix: &str) -> StoreResult<Option<SystemTime>> {
+    async fn marker_time(&self, prefix: &str) -> StoreResult<Option<MarkerTime>> {
         self.client.marker_time(prefix).await
     }
 
