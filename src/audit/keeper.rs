@@ -42,9 +42,10 @@ impl Notary {
 
     /// Records a checkpoint with room that is there.
     pub(super) fn fill(&self, room: Room, reason: Reason, rotates: Option<usize>) -> oneshot::Receiver<Answer> {
-        match rotates {
-            Some(sink) => room.fill_and_rotate(self.draft(reason), sink),
-            None => room.fill(self.draft(reason)),
+        match (rotates, reason) {
+            (Some(sink), _) => room.fill_and_rotate(self.draft(reason), sink),
+            (None, Reason::Shutdown) => room.fill_last(self.draft(reason)),
+            (None, Reason::Start { .. } | Reason::Interval | Reason::Rotation) => room.fill(self.draft(reason)),
         }
     }
 

@@ -138,6 +138,12 @@ impl Ledger {
         self.note(true, |_| {})
     }
 
+    /// What would be on the disk now.
+    #[cfg(test)]
+    pub(super) fn state(&self) -> State {
+        self.noted().state.clone()
+    }
+
     fn note(&self, sync: bool, change: impl FnOnce(&mut State)) -> Answer {
         let mut noted = self.noted();
         let Noted { file, state } = &mut *noted;

@@ -206,6 +206,12 @@ impl Queue {
         self.wake.notify_one();
     }
 
+    /// Bytes that nobody holds and no line takes.
+    #[cfg(test)]
+    pub(super) fn free(&self, share: Share) -> usize {
+        self.room(share).available_permits() - self.lock().debts[share as usize]
+    }
+
     fn room(&self, share: Share) -> &Arc<Semaphore> {
         &self.rooms[share as usize]
     }
@@ -237,15 +243,20 @@ impl Room {
     /// their ids and of their numbers. The receiver gets the answer when the line is written or could not be; it is told so when
     /// it is dropped, too: the line stays.
     pub(super) fn fill(self, draft: Draft) -> oneshot::Receiver<Answer> {
-        self.put(draft, None)
+        self.put(draft, None, false)
     }
 
     /// As [`Room::fill`]; after this line a sink begins a new file.
     pub(super) fn fill_and_rotate(self, draft: Draft, sink: usize) -> oneshot::Receiver<Answer> {
-        self.put(draft, Some(sink))
+        self.put(draft, Some(sink), false)
     }
 
-    fn put(mut self, draft: Draft, rotates: Option<usize>) -> oneshot::Receiver<Answer> {
+    /// As [`Room::fill`]; no line comes after this one.
+    pub(super) fn fill_last(self, draft: Draft) -> oneshot::Receiver<Answer> {
+        self.put(draft, None, true)
+    }
+
+    fn put(mut self, draft: Draft, rotates: Option<usize>, is_last: bool) -> oneshot::Receiver<Answer> {
         let (waiter, answer) = oneshot::channel();
         let (queue, share) = (Arc::clone(&self.queue), self.share as usize);
         let real = bounded(self.share, cost(&draft)) as usize;
@@ -254,8 +265,10 @@ impl Room {
             let waiting = &mut *guard;
             if waiting.finished {
                 // Nobody would take it. The waiter is dropped, and the receiver says so.
+                tracing::error!("an event came after the end of the trail and is not recorded");
                 return answer;
             }
+            waiting.finished = is_last;
             waiting.debts[share] += self.spend(real);
             if !waiting.batch.waiters.is_empty() && waiting.batch.lines.len() + draft.len() > MAX_BYTES as usize {
                 waiting.closed.push_back(std::mem::take(&mut waiting.batch));

@@ -3,5 +3,6 @@
 
 mod chained;
 mod golden;
+mod interleaved;
 mod recorder;
 pub(super) mod samples;
