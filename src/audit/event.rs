@@ -211,6 +211,8 @@ pub enum AuthFailureReason {
     BadPassword,
     /// `bad-signature`
     BadSignature,
+    /// `offered-not-signed`: a key of the user was offered, and no signature came. Told once for each key of a connection.
+    OfferedNotSigned,
     /// `method-not-allowed`
     MethodNotAllowed,
     /// `user-disabled`
@@ -256,6 +258,7 @@ impl AuthFailureReason {
             AuthFailureReason::KeyExpired => "key-expired",
             AuthFailureReason::BadPassword => "bad-password",
             AuthFailureReason::BadSignature => "bad-signature",
+            AuthFailureReason::OfferedNotSigned => "offered-not-signed",
             AuthFailureReason::MethodNotAllowed => "method-not-allowed",
             AuthFailureReason::UserDisabled => "user-disabled",
             AuthFailureReason::UserExpired => "user-expired",

@@ -3,6 +3,7 @@
 //! Only a verified key, a certificate or a password that matches lets anybody in. An unknown user, a wrong key and a user who
 //! may not log in get the same answer.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use chrono::Utc;
@@ -16,6 +17,9 @@ use crate::users::{
 
 use super::proof::{Accepted, Factor, OfferedKey, PasswordMethod, Proof, Verdict};
 use super::stream::{Line, Progress};
+
+/// How many keys one connection may ask about with success without signing. Agents hold a few that are the user's.
+const MOST_QUERIES: u32 = 20;
 
 /// The longest user name that is looked up or shown, in bytes.
 const MAX_USER_NAME: usize = 255;
@@ -41,6 +45,8 @@ struct Unproven {
     identity: KeyIdentity,
     /// What it failed for if no good signature comes.
     otherwise: AuthFailureReason,
+    /// A wrong one came.
+    was_signed: bool,
 }
 
 /// One of the two proofs that a user needs.
@@ -64,6 +70,10 @@ pub(super) struct Attempts {
     /// Where the connection was at the last request.
     last: Option<Progress>,
     unproven: Option<Unproven>,
+    /// How often a signature was asked for.
+    queries: u32,
+    /// The keys of which it is on record that they were offered and not signed with, and whose.
+    told: HashSet<(Arc<str>, String)>,
     /// Who was asked for a password and has not answered.
     asked: Option<Arc<str>>,
     half: Option<Half>,
@@ -81,6 +91,8 @@ impl Attempts {
             blameless: false,
             last: None,
             unproven: None,
+            queries: 0,
+            told: HashSet::new(),
             asked: None,
             half: None,
             let_in: false,
@@ -127,6 +139,10 @@ impl Attempts {
     pub(super) async fn offered(&mut self, user: &str, key: &OfferedKey) -> bool {
         let received = self.next_request(user);
         let (identity, otherwise) = match self.judge_key(user, key).await {
+            _ if self.queries >= MOST_QUERIES => {
+                self.fail("publickey", AuthFailureReason::MethodNotAllowed, Some(key.identity.clone()));
+                return false;
+            }
             Ok((_, identity)) => (identity, AuthFailureReason::BadSignature),
             Err(reason) if self.may_be_certificate(user, key, received) => (key.identity.clone(), reason),
             Err(reason) => {
@@ -134,8 +150,16 @@ impl Attempts {
                 return false;
             }
         };
-        self.unproven = Some(Unproven { user: Arc::from(shortened(user)), identity, otherwise });
+        self.queries += 1;
+        self.unproven = Some(Unproven { user: Arc::from(shortened(user)), identity, otherwise, was_signed: false });
         true
+    }
+
+    /// The key that was offered last came with a wrong signature.
+    pub(super) fn signed_wrong(&mut self) {
+        if let Some(open) = self.unproven.as_mut() {
+            open.was_signed = true;
+        }
     }
 
     /// A key was proven: the signature is good.
@@ -256,15 +280,29 @@ impl Attempts {
         let last = self.last.replace(now);
         let mut unseen = last.map_or(0, |last| now.turns.saturating_sub(last.turns + 1));
         if let Some(open) = self.unproven.take() {
-            unseen = unseen.saturating_sub(1);
-            let user = self.origin.user.replace(open.user);
-            self.fail("publickey", open.otherwise, Some(open.identity));
-            self.origin.user = user;
+            unseen = unseen.saturating_sub(u64::from(open.was_signed));
+            self.not_proven(open);
         }
         for _ in 0..unseen {
             self.fail("unknown", AuthFailureReason::NotExamined, None);
         }
         last.map(|last| now.bytes_in.saturating_sub(last.bytes_in))
+    }
+
+    /// Records a key that was asked for a signature.
+    fn not_proven(&mut self, open: Unproven) {
+        let was_signed = open.was_signed;
+        let key = (open.user.clone(), open.identity.fingerprint.clone());
+        if !was_signed && !self.told.insert(key) {
+            return;
+        }
+        let reason = match open.otherwise {
+            AuthFailureReason::BadSignature if !was_signed => AuthFailureReason::OfferedNotSigned,
+            otherwise => otherwise,
+        };
+        let user = self.origin.user.replace(open.user);
+        self.fail("publickey", reason, Some(open.identity));
+        self.origin.user = user;
     }
 
     fn drop_half(&mut self) {

@@ -127,6 +127,11 @@ impl Handler for Door {
         Ok(())
     }
 
+    async fn auth_publickey_signature_wrong(&mut self) -> Result<(), Self::Error> {
+        self.visit.attempts().await.signed_wrong();
+        Ok(())
+    }
+
     async fn auth_none(&mut self, user: &str) -> Result<Auth, Self::Error> {
         self.visit.attempts().await.asked_for_methods(user);
         Ok(self.rejected().await)

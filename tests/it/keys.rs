@@ -72,6 +72,27 @@ fn rsa_signs_with_sha_2_only() {
     gateway.stop();
 }
 
+#[test]
+fn a_key_that_is_asked_about_again_and_again_is_on_record_once_and_not_answered_without_end() {
+    let mut setup = Setup::new();
+    let key = setup.key("asked");
+    with_keys(&mut setup, std::slice::from_ref(&key));
+    let gateway = setup.start();
+    let probe = format!("probe={}.pub", key.private.display());
+    let answers = steps(&gateway, &[&["user=alice"][..], &[probe.as_str(); 25]].concat());
+    let (known, refused) = answers.split_at(20);
+    assert!(known.iter().all(|answer| answer.starts_with("60 ")), "{answers:?}");
+    assert!(refused.iter().all(|answer| answer.starts_with("51 ")), "{answers:?}");
+    let events = gateway.events.await_disconnected(1);
+    let told = reasons(&events);
+    assert_eq!((told[0], &told[1..]), ("offered-not-signed", &["method-not-allowed"; 5][..]));
+    // Who signs at last has nothing on record.
+    let signs = format!("key={}", key.private.display());
+    assert_eq!(steps(&gateway, &["user=alice", &probe, &signs])[1], SUCCESS);
+    assert_eq!(reasons(&gateway.events.await_disconnected(2)), [""; 0]);
+    gateway.stop();
+}
+
 /// The signatures of a FIDO device, made in software: whoever has no device cannot make them with OpenSSH.
 #[test]
 fn security_keys_log_in() {

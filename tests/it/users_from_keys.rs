@@ -273,7 +273,9 @@ fn a_reload_ends_the_sessions_of_who_is_gone() {
     emil.finish(LIMIT).succeeded();
     for mut session in sessions {
         session.close_input();
-        session.finish(LIMIT).complained();
+        // Whether it fails depends on what it hears first, the end of its input or of the connection.
+        let finished = session.finish(LIMIT);
+        assert!(!finished.stderr.trim().is_empty(), "it was not told: {finished}");
     }
     gateway.stop();
 }

@@ -377,6 +377,7 @@ fn the_documentation_names_every_reason_of_a_failed_attempt() {
         Why::KeyNotAuthorized,
         Why::BadPassword,
         Why::BadSignature,
+        Why::OfferedNotSigned,
         Why::MethodNotAllowed,
         Why::UserDisabled,
         Why::SourceNotAllowed,

@@ -31,9 +31,12 @@ const DIRECTORIES_FOR: Duration = Duration::from_secs(300);
 pub(in crate::stores) struct KeptTimes {
     hashers: [RandomState; 2],
     generations: Mutex<Generations>,
-    /// Times of directories, by their prefixes: when they were looked up, and what was found.
-    directories: Mutex<HashMap<(u64, u64), (Instant, Option<SystemTime>)>>,
+    /// Times of directories, by their prefixes.
+    directories: Mutex<HashMap<(u64, u64), LookedUp>>,
 }
+
+/// When a directory's time was looked up, and what was found.
+type LookedUp = (Instant, Option<SystemTime>);
 
 #[derive(Debug, Default)]
 struct Generations {
