@@ -58,6 +58,8 @@ mod proxy_itself;
 mod renames;
 #[path = "conformance/s3_only.rs"]
 mod s3_only;
+#[path = "conformance/schedules.rs"]
+mod schedules;
 #[path = "conformance/seams.rs"]
 mod seams;
 #[path = "conformance/seams_stage.rs"]

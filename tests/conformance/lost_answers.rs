@@ -1,11 +1,14 @@
 //! A request reaches the store and its answer is lost. The next try must find that the work is done, and say so: the client
 //! is not told of a failure, nor of a file that exists already when it is its own.
 
+use std::sync::Arc;
+
 use lockgate::stores::{Existing, StoreErrorKind};
 use lockgate::vfs::Vfs;
 
 use crate::fixture::a_time;
 use crate::ground::{CHANGE, Content, EXCLUSIVE, Ground, MIB, NEW, path, pattern, write};
+use crate::seams_stage::conditions;
 use crate::support::proxy::{Fault, Kind, Plan};
 
 use Content::{Dated, Directory, Joined, New, Old};
@@ -88,6 +91,30 @@ async fn of_a_copy() {
     }
     let act = async |vfs: &Vfs| vfs.set_mtime(&path("/f"), a_time()).await.map(drop);
     lose(Kind::Copy, &[("f", Old(1000))], act, &[("f", Dated(1000))]).await;
+}
+
+/// Where the server heeds the conditions of copies, the next try of one meets the copy of the first.
+#[tokio::test]
+async fn of_a_copy_that_replaces_nothing() {
+    for fault in [Fault::LoseAnswer, Fault::ResetAnswer(10)] {
+        let Some(ground) = Ground::s3().await else { return };
+        let server = &ground.fixture.server.as_ref().unwrap().0;
+        ground.proxy.heed(Arc::new(conditions(server)));
+        ground.lay_out(&[("f", Old(1000)), ("d/f", Old(1000)), ("d/g", Directory), ("taken", New(10))]).await;
+        for (from, to) in [("/f", "/n"), ("/d", "/m")] {
+            ground.proxy.plan(Plan::kind(Kind::Copy, 1, fault));
+            let result = ground.vfs.rename(&path(from), &path(to), Existing::Refuse).await;
+            assert!(result.is_ok(), "{fault:?}: {result:?} {:#?}", ground.proxy.seen());
+        }
+        assert_eq!(ground.proxy.faults(), 2);
+        let found = ground.find().await;
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["m/f", "m/g", "n", "taken"]);
+        assert!(Old(1000).is(&found["n"]) && Old(1000).is(&found["m/f"]));
+        // A file of the same content that somebody else has put there is not taken for the copy.
+        ground.lay_out(&[("same", Old(1000))]).await;
+        let error = ground.vfs.rename(&path("/n"), &path("/same"), Existing::Refuse).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::AlreadyExists, "{error}");
+    }
 }
 
 #[tokio::test]

@@ -165,7 +165,7 @@ impl Stage {
 }
 
 /// Conditions as AWS judges them, by looks at the server.
-fn conditions(server: &Server) -> Conditions {
+pub fn conditions(server: &Server) -> Conditions {
     let server = server.clone();
     Conditions::new(move |target| {
         let server = server.clone();

@@ -17,7 +17,7 @@ fn a_stat_costs_one_round_trip_in_time() {
     let (proxy, bench) = bench();
     bench.on_every_store(|place, session| {
         session.put(&place.path("file"), b"x");
-        session.make_directory(&place.path("folder")).unwrap();
+        session.put(&place.path("folder/file"), b"x");
         // Long enough that each request is under way while the others begin, if none of them waits for another.
         proxy.delay(Duration::from_secs(2));
         for name in ["file", "folder", "missing"] {
@@ -30,6 +30,23 @@ fn a_stat_costs_one_round_trip_in_time() {
             assert!(first_ended.is_none_or(|ended| last_began < ended), "{name}: {requests:?}");
         }
         proxy.delay(Duration::ZERO);
+    });
+}
+
+#[test]
+fn that_of_a_directory_with_a_marker_costs_a_second_one_on_s3_until_its_time_is() {
+    let (proxy, bench) = bench();
+    bench.on_every_store(|place, session| {
+        session.make_directory(&place.path("folder")).unwrap();
+        let mut requests_of_a_stat = || {
+            proxy.forget();
+            session.stat(&place.path("folder")).unwrap();
+            proxy.requests().len()
+        };
+        assert_eq!(requests_of_a_stat(), 3);
+        // What has settled is remembered.
+        std::thread::sleep(Duration::from_secs(12));
+        assert_eq!((requests_of_a_stat(), requests_of_a_stat()), (3, 2));
     });
 }
 

@@ -103,7 +103,7 @@ impl Behind {
             // Unfinished files have names of their own here.
             Behind::Folder(root) => {
                 let mut keys = Vec::new();
-                walk(root, &root.join(".lockgate"), &mut keys);
+                walk(root, &root.join(".lockgate/uploads"), &mut keys);
                 Some(keys.iter().filter(|key| !key.ends_with('/')).count())
             }
         }

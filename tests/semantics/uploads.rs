@@ -223,7 +223,7 @@ fn an_upload_that_fails_publishes_nothing() {
             match place.behind {
                 // The file is taken away where it is written.
                 Behind::Folder(root) => {
-                    let uploads = files_below(&root.join(".lockgate"));
+                    let uploads = files_below(&root.join(".lockgate/uploads"));
                     assert_eq!(uploads.len(), 1, "{uploads:?}");
                     fs::remove_file(&uploads[0]).unwrap();
                 }

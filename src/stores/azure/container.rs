@@ -118,6 +118,11 @@ impl Container {
 pub(super) struct Head(Answer);
 
 impl Head {
+    /// What an answer to another request says of the blob.
+    pub(super) fn of(answer: Answer) -> Self {
+        Head(answer)
+    }
+
     /// A header that is text.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.0.head.headers().get(name).and_then(|value| value.to_str().ok())

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::container::{BlobAsk, Container, Head, METADATA};
-use crate::stores::object::{Copied, MTIME, ObjectCopy, Replaces, bare_etag, exists};
+use crate::stores::object::{Copied, MTIME, ObjectCopy, Replaces, TOKEN, bare_etag, exists, token};
 use crate::stores::rest::Headers;
 use crate::stores::{StoreError, StoreErrorKind, StoreResult};
 
@@ -27,17 +27,21 @@ pub(super) async fn blob(container: &Container, copy: ObjectCopy<'_>) -> StoreRe
         headers.push(("x-ms-source-if-match".to_owned(), etag.to_owned()));
     }
     headers.extend(tier(&source).map(|tier| ("x-ms-access-tier".to_owned(), tier.to_owned())));
-    headers.extend(mtime.into_iter().flat_map(|mtime| metadata(&source, mtime)));
+    let token = (replaces != Replaces::Anything && source.metadata().is_some()).then(token);
+    headers.extend(metadata(&source, mtime, token.as_deref()));
     headers.extend(replaces.header());
     let begun = match container.blob("copy to", to, BlobAsk { method: "PUT", headers, ..BlobAsk::default() }).await {
-        Ok(begun) => begun,
-        // The condition that failed may be the source's or the target's.
-        Err(error) if replaces == Replaces::Nothing && error.kind == StoreErrorKind::Changed => {
-            return Err(refused(container, to, error).await);
+        Ok(begun) => Head::of(begun),
+        Err(error)
+            if replaces != Replaces::Anything
+                && matches!(error.kind, StoreErrorKind::Changed | StoreErrorKind::AlreadyExists) =>
+        {
+            // An earlier try may have begun it, whose answer was lost; or the condition is the source's, or the target's.
+            begun_before(container, to, token.as_deref(), replaces, error).await?
         }
         Err(error) => return Err(error),
     };
-    let header = |name| begun.head.headers().get(name).and_then(|value| value.to_str().ok());
+    let header = |name| begun.header(name);
     match wait(container, to, Copy::read(header)).await {
         Ok(last) => {
             let etag = last.or_else(|| bare_etag(header("etag").map(str::to_owned)));
@@ -52,13 +56,17 @@ pub(super) async fn blob(container: &Container, copy: ObjectCopy<'_>) -> StoreRe
     }
 }
 
-/// All of a copy's metadata, with another modification time: to give some of it is to leave out the rest. What of the source's
-/// cannot be sent again is left out.
-fn metadata(source: &Head, mtime: &str) -> Headers {
-    let name = format!("{METADATA}{MTIME}");
+/// All of a copy's metadata, with another modification time or token: to give some of it is to leave out the rest. What of the
+/// source's cannot be sent again is left out.
+fn metadata(source: &Head, mtime: Option<&str>, token: Option<&str>) -> Headers {
+    let own = [(MTIME, mtime), (TOKEN, token)].into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let own: Headers = own.map(|(name, value)| (format!("{METADATA}{name}"), value.to_owned())).collect();
+    if own.is_empty() {
+        return Headers::new();
+    }
     let mut headers = source.metadata().unwrap_or_default();
-    headers.retain(|(other, _)| *other != name);
-    headers.push((name, mtime.to_owned()));
+    headers.retain(|(name, _)| own.iter().all(|(other, _)| other != name));
+    headers.extend(own);
     headers
 }
 
@@ -68,11 +76,20 @@ fn tier(source: &Head) -> Option<&str> {
     source.header("x-ms-access-tier").filter(|tier| chosen && matches!(*tier, "Hot" | "Cool" | "Cold"))
 }
 
-/// What to answer when a condition of a copy that must not replace failed.
-async fn refused(container: &Container, to: &str, error: StoreError) -> StoreError {
-    match container.head(to).await {
-        Ok(_) => exists(to),
-        Err(_) => error,
+/// The target of a copy whose condition failed, if it is this copy's; else what to answer.
+async fn begun_before(
+    container: &Container,
+    to: &str,
+    token: Option<&str>,
+    replaces: Replaces<'_>,
+    error: StoreError,
+) -> StoreResult<Head> {
+    let Ok(found) = container.head(to).await else { return Err(error) };
+    let ours = token.is_some() && found.header(&format!("{METADATA}{TOKEN}")) == token;
+    match (ours, replaces) {
+        (true, _) => Ok(found),
+        (false, Replaces::Nothing) => Err(exists(to)),
+        (false, _) => Err(error),
     }
 }
 

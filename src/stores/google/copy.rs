@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{GoogleExtras, json, unreadable};
-use crate::stores::object::{Copied, MTIME, ObjectCopy, Replaces, exists};
+use crate::stores::object::{Copied, MTIME, ObjectCopy, Replaces, TOKEN, exists, token};
 use crate::stores::rest::Ask;
 use crate::stores::{StoreErrorKind, StoreResult};
 
@@ -69,14 +69,22 @@ pub(super) async fn object(extras: &GoogleExtras, copy: ObjectCopy<'_>) -> Store
     if let Some(mtime) = copy.mtime {
         source.kept.metadata.get_or_insert_default().insert(MTIME.to_owned(), mtime.to_owned());
     }
+    let token = (copy.replaces != Replaces::Anything).then(token);
+    if let Some(token) = &token {
+        source.kept.metadata.get_or_insert_default().insert(TOKEN.to_owned(), token.clone());
+    }
     match rewrite(extras, &source, copy).await {
         // The entity tag of this interface is not the one that reads show.
         Ok(made) => Ok(Copied { etag: None, source: Some(source.generation), made }),
         // The condition that failed may be the source's or the target's.
-        Err(error) if copy.replaces == Replaces::Nothing && error.kind == StoreErrorKind::Changed => {
+        Err(error) if copy.replaces != Replaces::Anything && error.kind == StoreErrorKind::Changed => {
             match look_up(extras, copy.to).await {
-                Ok(_) => Err(exists(copy.to)),
-                Err(_) => Err(error),
+                // An earlier try has made it, whose answer was lost.
+                Ok(found) if found.kept.metadata.as_ref().and_then(|all| all.get(TOKEN)) == token.as_ref() => {
+                    Ok(Copied { etag: None, source: Some(source.generation), made: Some(found.generation) })
+                }
+                Ok(_) if copy.replaces == Replaces::Nothing => Err(exists(copy.to)),
+                _ => Err(error),
             }
         }
         Err(error) => Err(error),

@@ -10,11 +10,8 @@ use object_store::path::Path;
 use object_store::{Attribute, Attributes, GetOptions, PutMode, PutOptions, PutPayload};
 
 use super::failure::exists;
-use super::{ObjectBacked, Replaces, at, mtime, replaced};
+use super::{ObjectBacked, Replaces, TOKEN, at, mtime, replaced, token};
 use crate::stores::{Key, StoreErrorKind, StoreResult};
-
-/// The metadata that holds the token. Azure takes names of letters only.
-const TOKEN: &str = "lockgateput";
 
 /// How often the object is put before the failure counts. The library tries again by itself where it knows that this is safe.
 const TRIES: usize = 3;
@@ -33,7 +30,7 @@ pub(super) async fn put(
         Replaces::Nothing => PutMode::Create,
         Replaces::Version(version) => PutMode::Update(store.extras.condition(version)),
     };
-    let token = uuid::Uuid::now_v7().simple().to_string();
+    let token = token();
     let mut marked = attributes.clone();
     marked.insert(Attribute::Metadata(Cow::Borrowed(TOKEN)), token.clone().into());
     let mut tried = 0;

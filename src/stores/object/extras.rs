@@ -11,6 +11,15 @@ use super::WantedUpload;
 use crate::stores::unfinished::Unfinished;
 use crate::stores::{Existing, PartUpload, Skipped, StoreError, StoreErrorKind, StoreResult};
 
+/// The metadata by which who makes an object on a condition knows it again: an answer may be lost, and the next try then meets the
+/// object of the first. Azure takes names of letters only.
+pub(in crate::stores) const TOKEN: &str = "lockgateput";
+
+/// A value of [`TOKEN`] that nobody else has.
+pub(in crate::stores) fn token() -> String {
+    uuid::Uuid::now_v7().simple().to_string()
+}
+
 /// The header of a condition: there is no object of the name.
 pub(in crate::stores) const IF_NONE_MATCH: &str = "if-none-match";
 

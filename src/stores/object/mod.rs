@@ -34,7 +34,7 @@ use object_store::{Attribute, Attributes, GetOptions, ObjectStore, PutMode, PutM
 
 pub(super) use extras::{
     Copied, Extras, IF_MATCH, IF_NONE_MATCH, ListRequest, ListedTime, MarkerTime, ObjectCopy, RawObject, RawPage,
-    Replaces, by_etag,
+    Replaces, TOKEN, by_etag, token,
 };
 pub(super) use failure::{
     at, describe, describe_connection, element, exists, kind_of_code, replaced, was_cut, without_number,

@@ -5,7 +5,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::BucketExtras;
 use super::client::{METADATA, METADATA_DIRECTIVE, MTIME};
 use super::upload::completion;
-use crate::stores::object::{Copied, IF_MATCH, IF_NONE_MATCH, ObjectCopy, Replaces, bare_etag};
+use crate::stores::object::{Copied, IF_MATCH, IF_NONE_MATCH, ObjectCopy, Replaces, TOKEN, bare_etag, token};
 use crate::stores::rest::{Answer, Ask, Headers, first, key_path};
 use crate::stores::{StoreError, StoreErrorKind, StoreResult};
 
@@ -32,16 +32,39 @@ pub(super) async fn object(extras: &BucketExtras, copy: ObjectCopy<'_>) -> Store
     if replaces != Replaces::Anything {
         extras.client.judge(to, replaces).await?;
     }
-    let metadata = (copy.mtime.is_some() || source.size > extras.largest_copy).then(|| source.metadata(copy.mtime));
-    match make(extras, &source, to, metadata, replaces).await {
-        Ok(etag) => Ok(Copied { source: bare_etag(source.etag), made: etag.clone(), etag }),
-        // The condition that failed may be the source's or the target's.
+    let token = (replaces != Replaces::Anything && source.metadata_is_text()).then(token);
+    let own = copy.mtime.is_some() || token.is_some() || source.size > extras.largest_copy;
+    let metadata = own.then(|| {
+        let mut metadata = source.metadata(copy.mtime);
+        metadata.retain(|(name, _)| *name != token_header());
+        metadata.extend(token.clone().map(|token| (token_header(), token)));
+        metadata
+    });
+    let etag = match make(extras, &source, to, metadata, replaces).await {
         Err(error) if replaces != Replaces::Anything && error.kind == StoreErrorKind::Changed => {
-            extras.client.judge(to, replaces).await?;
-            Err(error)
+            match made_before(extras, to, token.as_deref()).await {
+                Some(etag) => etag,
+                // The condition that failed may be the source's or the target's.
+                None => {
+                    extras.client.judge(to, replaces).await?;
+                    return Err(error);
+                }
+            }
         }
-        Err(error) => Err(error),
-    }
+        made => made?,
+    };
+    Ok(Copied { source: bare_etag(source.etag), made: etag.clone(), etag })
+}
+
+/// The copy's entity tag, if an earlier try has made it, whose answer was lost.
+async fn made_before(extras: &BucketExtras, to: &str, token: Option<&str>) -> Option<Option<String>> {
+    let found = Source::look_up(extras, to).await.ok()?;
+    let ours = token.is_some_and(|token| found.head.header(&token_header()) == Some(token));
+    ours.then(|| bare_etag(found.etag))
+}
+
+fn token_header() -> String {
+    format!("{METADATA}{TOKEN}")
 }
 
 /// Replaces the kept modification time by copying the object onto itself.
@@ -107,6 +130,12 @@ impl<'a> Source<'a> {
         }
         kept.extend(self.storage_class());
         kept
+    }
+
+    /// Whether all of its metadata can be given again.
+    fn metadata_is_text(&self) -> bool {
+        let mut own = self.head.head.headers().iter().filter(|(name, _)| name.as_str().starts_with(METADATA));
+        own.all(|(_, value)| value.to_str().is_ok())
     }
 
     /// A copy goes to the standard class unless it is told otherwise.
