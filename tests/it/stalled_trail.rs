@@ -126,7 +126,7 @@ fn a_gateway_whose_events_nobody_reads_can_end() {
 #[test]
 fn a_login_whose_client_went_away_while_the_trail_stalled_is_a_session_on_record() {
     let (mut setup, key, _) = setup();
-    setup.limit("login_grace", "3s");
+    setup.limit("login_grace", "2s");
     let gateway = setup.start();
     let mut alice = RawSftp::connect(&gateway.client("alice", &key), LIMIT);
     let events = gateway.events.clone();
@@ -138,9 +138,10 @@ fn a_login_whose_client_went_away_while_the_trail_stalled_is_a_session_on_record
     std::thread::sleep(Duration::from_secs(1));
     let client = gateway.client("alice", &key);
     let mut late = Running::start(client.command("sftp").args(["-b", "-"]).arg(client.host()));
-    std::thread::sleep(Duration::from_secs(2));
+    std::thread::sleep(Duration::from_secs(1));
     late.kill();
-    std::thread::sleep(Duration::from_secs(4));
+    // Its time to log in is over, and the gateway has given it up.
+    std::thread::sleep(Duration::from_secs(8));
     drop(stalled);
     for _ in 0..400 {
         assert_eq!(alice.receive().status(), 0);
