@@ -42,7 +42,7 @@ fn refused(fault: Fault, old: Option<&str>) {
             let is_error = |end: &&serde_json::Value| {
                 let bytes = length.to_string();
                 (field(end, "activity-type"), field(end, "bytes-in")) == ("ERROR", &bytes)
-                    && field(end, "message") != ""
+                    && !field(end, "message").is_empty()
             };
             assert!(failed.iter().all(is_error), "never a CLOSE: {failed:#?}");
             (failed.len() == 2).then_some(())
