@@ -19,7 +19,7 @@ use super::handler::Door;
 use super::proof::Accepted;
 use super::stream::{Line, Progress, WatchedStream};
 use super::{Homes, Phase, Shared};
-use crate::audit::{Activity, AuthFailureReason, Connected, Disconnected, Note, Origin, Recorder, Rejected};
+use crate::audit::{Activity, AuthFailureReason, Connected, Disconnected, Note, Origin, Recorded, Recorder, Rejected};
 use crate::metrics::Metrics;
 use crate::session::{Entered, LiveSession, Login, Protocol};
 
@@ -28,6 +28,9 @@ const SHUTTING_DOWN: &str = "the gateway is shutting down";
 
 /// How long a session that was told to end may take before its socket is cut.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Bytes that a CONNECTED may have besides what every event has: a long key above all.
+const MOST_OF_A_LOGIN: usize = 2048;
 
 /// How long the answer to the last close may take to reach the client before a drain ends the session.
 const SETTLE: Duration = Duration::from_millis(250);
@@ -70,6 +73,8 @@ pub(super) struct Arrived<S> {
 struct Slots {
     unauthenticated: Option<Waiting>,
     session: Option<(OwnedSemaphorePermit, Entered)>,
+    /// The connection has ended: nobody logs in any more.
+    is_over: bool,
 }
 
 /// How a connection ended; the `reason` and `message` of DISCONNECTED.
@@ -132,7 +137,7 @@ impl Visit {
             login: OnceLock::new(),
             let_in: watch::Sender::new(false),
             channels: ChannelTasks::default(),
-            slots: Mutex::new(Slots { unauthenticated: Some(waiting), session: None }),
+            slots: Mutex::new(Slots { unauthenticated: Some(waiting), session: None, is_over: false }),
         }
     }
 
@@ -179,18 +184,6 @@ impl Visit {
 
     fn metrics(&self) -> &Arc<Metrics> {
         &self.shared.metrics
-    }
-
-    /// Records a login: returns when that is done. False when it cannot be.
-    async fn record_login(&self, connected: Connected) -> bool {
-        let origin = self.origin().await;
-        match self.recorder().record(&origin, Activity::Connected(Box::new(connected))).await {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::error!(%error, session = %origin.session_id, "a login is refused");
-                false
-            }
-        }
     }
 
     /// Records what happened, without waiting for a sink that stalls: of a user or of a stranger.
@@ -241,18 +234,40 @@ impl Visit {
             key: accepted.key,
             proxy_header: self.proxy_header,
         };
-        if !self.record_login(connected).await || self.login.set(login).is_err() {
+        let Some(recorded) = self.begin_session(connected, login, (place, entered)).await else { return false };
+        if let Err(error) = recorded.await {
+            tracing::error!(%error, "a login is refused");
             return false;
         }
-        {
-            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-            slots.session = Some((place, entered));
-            slots.unauthenticated = None;
-        }
         self.attempts().await.succeeded();
-        self.metrics().sessions.add(1);
         self.let_in.send_replace(true);
         true
+    }
+
+    /// The login and its CONNECTED, in one step: neither is without the other, and none comes when the connection has ended
+    /// meanwhile.
+    async fn begin_session(
+        &self,
+        connected: Connected,
+        login: Arc<Login>,
+        place: (OwnedSemaphorePermit, Entered),
+    ) -> Option<Recorded> {
+        let origin = self.origin().await;
+        let room = match self.recorder().reserve(MOST_OF_A_LOGIN).await {
+            Ok(room) => room,
+            Err(error) => {
+                tracing::error!(%error, "a login is refused");
+                return None;
+            }
+        };
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if slots.is_over || self.login.set(login).is_err() {
+            return None;
+        }
+        slots.session = Some(place);
+        slots.unauthenticated = None;
+        self.metrics().sessions.add(1);
+        Some(room.fill(&origin, &Activity::Connected(Box::new(connected))))
     }
 
     /// Runs the SSH session until it ends or has to be ended.
@@ -354,6 +369,7 @@ impl Visit {
     /// Everything after the socket: waits for the transfers' ends, then records what is left to record. `counts`: for the
     /// defender.
     async fn finish(self: Arc<Self>, ending: Ending, started: Instant, counts: bool) {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).is_over = true;
         let limit = self.shared.settings.limits.drain;
         if timeout(limit, self.channels.ended()).await.is_err() {
             self.channels.abort();

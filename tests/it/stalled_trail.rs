@@ -10,14 +10,15 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::events::field;
+use crate::support::events::{field, types};
 use crate::support::gateway::Gateway;
 use crate::support::keys::Key;
-use crate::support::process::{LIMIT, until};
+use crate::support::process::{LIMIT, Running, until};
 use crate::support::raw_sftp::{RawSftp, string, write_body};
 use crate::support::setup::{Setup, User};
 
 const REMOVE: u8 = 13;
+const MKDIR: u8 = 14;
 const WRITE: u8 = 6;
 const CLOSE: u8 = 4;
 const PUT: u32 = 0x1a;
@@ -120,4 +121,36 @@ fn a_gateway_whose_events_nobody_reads_can_end() {
     gateway.signal(Signal::TERM);
     gateway.ended(Duration::from_secs(40));
     drop((stalled, idle, alice, handle));
+}
+
+#[test]
+fn a_login_whose_client_went_away_while_the_trail_stalled_is_a_session_on_record() {
+    let (mut setup, key, _) = setup();
+    setup.limit("login_grace", "2s");
+    let gateway = setup.start();
+    let mut alice = RawSftp::connect(&gateway.client("alice", &key), LIMIT);
+    let events = gateway.events.clone();
+    let stalled = events.stall();
+    // More than a pipe holds.
+    for number in 0..400u32 {
+        alice.send(MKDIR, number, &[string(format!("/{number}").as_bytes()), vec![0; 4]].concat());
+    }
+    std::thread::sleep(Duration::from_secs(1));
+    let client = gateway.client("alice", &key);
+    let mut late = Running::start(client.command("sftp").args(["-b", "-"]).arg(client.host()));
+    std::thread::sleep(Duration::from_secs(1));
+    late.kill();
+    // Its time to log in is over, and the gateway has given it up.
+    std::thread::sleep(Duration::from_secs(8));
+    drop(stalled);
+    for _ in 0..400 {
+        assert_eq!(alice.receive().status(), 0);
+    }
+    let session = gateway.events.await_disconnected(1);
+    assert_eq!(types(&session), ["CONNECTED", "DISCONNECTED"], "{session:#?}");
+    drop(alice);
+    let all = gateway.events.await_disconnected(2);
+    assert_eq!(field(&all[0], "activity-type"), "CONNECTED");
+    assert_eq!(gateway.events.of_type("AUTH_FAILURE").len(), 0);
+    gateway.stop();
 }
