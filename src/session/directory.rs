@@ -5,6 +5,7 @@ use std::time::Instant;
 use crate::audit::{Activity, FileOperation, Note, Outcome, Recorded};
 use crate::path::LogicalPath;
 use crate::policy::Operation;
+use crate::stores::StoreErrorKind;
 use crate::vfs::Listing;
 
 use super::{Attributes, Kind, Session, SessionError, SessionResult, milliseconds};
@@ -29,7 +30,13 @@ impl Session {
         let started = Instant::now();
         let pending = self.begin(path, Activity::List).await?;
         let opened = match self.allow(Operation::List, path) {
-            Ok(()) => self.vfs().open_directory(path).await.map_err(SessionError::from),
+            Ok(()) => match self.vfs().open_directory(path).await {
+                // It is there for what this connection writes in it.
+                Err(error) if error.kind() == StoreErrorKind::NotFound && self.login.uploads().has_below(path) => {
+                    Ok(self.vfs().empty_directory(path))
+                }
+                opened => opened.map_err(SessionError::from),
+            },
             Err(denied) => Err(denied),
         };
         match opened {

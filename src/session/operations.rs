@@ -94,8 +94,9 @@ impl Session {
     }
 
     async fn make_directory_here(&self, path: &LogicalPath) -> SessionResult<()> {
-        if self.login.uploads().has(path) {
-            return Err(VfsError::new(path, StoreErrorKind::AlreadyExists, "it is being written").into());
+        self.judge_name(path)?;
+        if self.login.uploads().has(path) || self.login.uploads().has_below(path) {
+            return Err(taken(path));
         }
         Ok(self.vfs().make_directory(path).await?)
     }
@@ -168,15 +169,24 @@ impl Session {
         }
         let may_replace = right == RightToRename::Any && mode.overwrite && self.may(Operation::Overwrite, to);
         let existing = if may_replace { Existing::Replace } else { Existing::Refuse };
-        if uploads.has(to) && (existing == Existing::Refuse || !uploads.has(from)) && from != to {
-            return Err(taken(to));
+        if from != to {
+            self.judge_name(to)?;
+            if uploads.has_below(to) || (uploads.has(to) && existing == Existing::Refuse) {
+                return Err(taken(to));
+            }
         }
         let unfinished = uploads.has(from) || uploads.has_below(from);
         if unfinished && !self.vfs().share_a_store(from, to) {
             let message = "a file that is being written cannot be moved to another store; close it first";
             return Err(VfsError::new(from, StoreErrorKind::Unsupported, message).into());
         }
-        match self.vfs().rename(from, to, existing).await {
+        // What is published under the name of somebody's own upload may be another's.
+        let only_unfinished = right == RightToRename::OwnToFreeName && uploads.has(from);
+        let renamed = match only_unfinished {
+            true => Err(VfsError::new(from, StoreErrorKind::NotFound, "only what this connection writes is renamed")),
+            false => self.vfs().rename(from, to, existing).await,
+        };
+        match renamed {
             // Nothing of it is published yet.
             Err(error) if unfinished && error.kind() == StoreErrorKind::NotFound && error.path == *from => {
                 self.judge_new_name(from, to, existing).await?;
@@ -191,16 +201,30 @@ impl Session {
         };
         held.rename(self.vfs(), from, to, replaces).await?;
         uploads.begin_again(to);
-        self.login.own_files().forget(from);
+        if self.login.own_files().forget(from) {
+            self.note_own_file(to, None).await;
+        }
         Ok(())
+    }
+
+    /// Refuses a name below a file that this connection is writing.
+    pub(super) fn judge_name(&self, path: &LogicalPath) -> SessionResult<()> {
+        let above = std::iter::successors(path.parent(), LogicalPath::parent);
+        let mut above = above.filter(|above| self.login.uploads().has(above));
+        above.next().map_or(Ok(()), |_| Err(below_a_file(path)))
     }
 
     /// Whether unfinished files alone may have the name: what a store would judge of a published one.
     async fn judge_new_name(&self, from: &LogicalPath, to: &LogicalPath, existing: Existing) -> SessionResult<()> {
         let is_file = self.login.uploads().has(from);
-        if !is_file && to.is_at_or_below(from) {
-            let message = "a directory cannot be moved into itself";
+        if to.is_at_or_below(from) && from != to {
+            let message = "nothing can be moved into itself";
             return Err(VfsError::new(to, StoreErrorKind::Unsupported, message).into());
+        }
+        if let Some(above) = to.parent()
+            && matches!(self.vfs().stat(&above).await, Ok(found) if found.kind == Kind::File)
+        {
+            return Err(below_a_file(to));
         }
         match self.vfs().stat(to).await {
             Err(error) if error.kind() == StoreErrorKind::NotFound => Ok(()),
@@ -259,7 +283,7 @@ impl Session {
         }
         match self.vfs().version(path).await {
             Ok(version) if etag.is_none_or(|etag| version.is(etag)) => self.login.own_files().add(path, version),
-            _ => self.login.own_files().forget(path),
+            _ => drop(self.login.own_files().forget(path)),
         }
     }
 
@@ -377,6 +401,10 @@ enum RightToRename {
     Any,
     /// A file of this connection, which replaces nothing.
     OwnToFreeName,
+}
+
+fn below_a_file(path: &LogicalPath) -> SessionError {
+    VfsError::new(path, StoreErrorKind::NotADirectory, "the name above it is a file's").into()
 }
 
 fn taken(path: &LogicalPath) -> SessionError {

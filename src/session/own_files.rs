@@ -41,9 +41,9 @@ impl OwnFiles {
         self.files().versions.get(path).cloned()
     }
 
-    /// The file is gone.
-    pub(super) fn forget(&self, path: &LogicalPath) {
-        self.files().versions.remove(path);
+    /// The file is gone; whether it was known.
+    pub(super) fn forget(&self, path: &LogicalPath) -> bool {
+        self.files().versions.remove(path).is_some()
     }
 
     fn files(&self) -> MutexGuard<'_, Files> {

@@ -132,7 +132,7 @@ impl Session {
         if mode.write {
             return self.open_upload(path, mode, mtime).await.map(File::Write);
         }
-        match self.login.uploads().join(path) {
+        match self.login.uploads().join(path, false) {
             Some(upload) => Ok(File::Unfinished(upload)),
             None => Ok(File::Read(Box::new(self.vfs().open_read(path).await?))),
         }
@@ -146,13 +146,17 @@ impl Session {
     ) -> SessionResult<Upload> {
         let write = self.write_mode(path, mode)?;
         let uploads = self.login.uploads();
+        self.judge_name(path)?;
+        if uploads.has_below(path) {
+            return Err(VfsError::new(path, StoreErrorKind::IsADirectory, "a file in it is being written").into());
+        }
         let unfinished = uploads.has(path);
         if unfinished && write.existing == Existing::Refuse {
             let taken = VfsError::new(path, StoreErrorKind::AlreadyExists, "it is being written");
             return Err(refusal(taken, write, mode));
         }
         if !write.truncate
-            && let Some(upload) = uploads.join(path)
+            && let Some(upload) = uploads.join(path, true)
         {
             mtime.inspect(|mtime| upload.set_mtime(*mtime));
             return Ok(upload);
@@ -257,7 +261,7 @@ impl Transfer {
     pub async fn become_copy(&mut self, source: &Whole) -> SessionResult<bool> {
         let mut content = self.writable(true).await?;
         let Some(File::Write(upload)) = &self.file else { return Ok(false) };
-        if upload.is_discarded() {
+        if content.is_none() && upload.is_discarded() {
             return Ok(true);
         }
         let writer = content.as_mut().ok_or_else(|| self.account.wrong(NOT_STORED))?;
@@ -315,9 +319,7 @@ impl Transfer {
         let Some(File::Write(upload)) = &mut self.file else {
             return Err(self.account.wrong("is not open for writing"));
         };
-        if let Some(other) = upload.other(changes) {
-            *upload = other;
-        }
+        upload.follow_name(changes);
         let mut content = upload.lock().await;
         if upload.was_stale() && content.as_ref().is_some_and(|writer| !writer.has_content()) {
             let place = upload.place();
@@ -336,7 +338,7 @@ impl Transfer {
         let mut content = self.writable(true).await?;
         let Some(File::Write(upload)) = &self.file else { return Ok(()) };
         let length = data.len() as u64;
-        if !upload.is_discarded() {
+        if content.is_some() || !upload.is_discarded() {
             let writer = content.as_mut().ok_or_else(|| self.account.wrong(NOT_STORED))?;
             let offset = if self.account.mode.append { writer.size() } else { offset };
             self.account.digest(offset, &data);
@@ -355,6 +357,9 @@ impl Transfer {
     pub async fn set_attributes(&mut self, change: &AttributeChange) -> SessionResult<()> {
         let session = self.account.session.clone();
         if !matches!(self.file, Some(File::Write(_))) {
+            if change.size.is_some() {
+                return Err(self.account.wrong("is not open for writing"));
+            }
             return session.set_attributes(&self.account.path, change).await;
         }
         let _busy = session.login.busy();
@@ -371,7 +376,7 @@ impl Transfer {
         let resizes = change.size.is_some_and(|size| size != self.attributes().size);
         let mut content = self.writable(resizes).await?;
         let Some(File::Write(upload)) = &self.file else { return Ok(ignored) };
-        if upload.is_discarded() {
+        if content.is_none() && upload.is_discarded() {
             return Ok(ignored);
         }
         let writer = content.as_mut().ok_or_else(|| self.account.wrong(NOT_STORED))?;
@@ -460,7 +465,6 @@ impl Transfer {
                 upload.give_up();
             }
         }
-        upload.end_closing();
         Ok(Some(committed))
     }
 

@@ -287,6 +287,10 @@ impl PartUpload for MemoryUpload {
         self.wanted.based_on = Some(version.to_owned());
     }
 
+    fn refuse_existing(&mut self) {
+        self.wanted.existing = super::Existing::Refuse;
+    }
+
     async fn complete(&mut self) -> StoreResult<Written> {
         let key = &self.wanted.key;
         if std::mem::replace(&mut self.settled, true) {

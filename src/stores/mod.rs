@@ -207,6 +207,9 @@ pub trait PartUpload: Send + Sync {
     /// [`PutOptions::based_on`].
     fn base_on(&mut self, version: &str);
 
+    /// [`PartUpload::complete`] is to replace nothing from now on, as with [`Existing::Refuse`], where the store can still say so.
+    fn refuse_existing(&mut self) {}
+
     /// Publishes the object. Every part's future must have succeeded before.
     async fn complete(&mut self) -> StoreResult<Written>;
 
@@ -305,7 +308,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// the version that was copied. A failure in between leaves the source whole.
     ///
     /// # Errors
-    /// [`StoreErrorKind::Changed`] with [`StoreError::after_copy`] when another version came under the old name meanwhile: it stays
+    /// [`StoreErrorKind::Changed`] with `after_copy` when another version came under the old name meanwhile: it stays
     /// there, and the new name has the one before.
     async fn rename(&self, from: &Key, to: &Key, existing: Existing) -> StoreResult<()>;
 

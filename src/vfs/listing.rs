@@ -58,6 +58,14 @@ impl Vfs {
     }
 }
 
+impl Vfs {
+    /// A directory in which nothing is published.
+    pub fn empty_directory(&self, path: &LogicalPath) -> Listing {
+        let (home, skipped) = (BTreeSet::new(), Skipped::default());
+        Listing { path: path.clone(), home, home_given: true, next: Next::Nothing, skipped, changed: None }
+    }
+}
+
 /// The first page of a directory that exists. An empty one may be no directory at all, and only then another request is needed.
 async fn first_page(spot: &Spot) -> StoreResult<Page> {
     let page = match spot.store.list(&spot.key, None).await {

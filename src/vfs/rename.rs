@@ -30,7 +30,9 @@ impl Vfs {
         let (found, taken) = tokio::join!(source.store.stat(&source.key), target.store.stat(&target.key));
         let taken = match taken {
             Ok(stat) => Some(stat),
-            Err(error) if error.kind == StoreErrorKind::NotFound => None,
+            Err(error) if error.kind == StoreErrorKind::NotFound => {
+                self.emptied.has(to).then_some(Stat { kind: Kind::Directory, size: 0, mtime: None, etag: None })
+            }
             Err(error) => return Err(VfsError::at(to)(error)),
         };
         let found = match found {

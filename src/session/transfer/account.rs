@@ -229,10 +229,24 @@ impl Account {
         let mut content = upload.lock().await;
         let Some(place) = upload.place() else { return Ok(None) };
         self.path = place.path;
-        match content.take_if(|_| !upload.has_others()) {
-            Some(writer) => writer.cut_off().await,
-            None => Ok(None),
+        if upload.has_other_writers() {
+            return Ok(None);
         }
+        let is_wanted = !place.is_discarded && !upload.has_newer();
+        let Some(writer) = content.take() else { return Ok(None) };
+        if upload.has_others() {
+            // They only read, and what they read goes.
+            upload.give_up();
+        }
+        if !is_wanted {
+            writer.discard().await;
+            return Ok(None);
+        }
+        let published = writer.cut_off().await?;
+        if published.is_some() {
+            upload.published();
+        }
+        Ok(published)
     }
 
     /// Records, without waiting, an upload that was closed after its file was removed: the client is answered with success, as on a

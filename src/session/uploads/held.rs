@@ -36,8 +36,10 @@ impl Held {
         for (id, content) in &mut self.held {
             if let Some(record) = names.records.get(id).filter(|record| record.path == *path) {
                 record.progress.discard();
-                // What it has in the store is removed in the background.
-                drop(content.take());
+                if content.as_ref().is_some_and(|writer| !writer.has_content()) {
+                    // It must not begin from another file that comes under the name.
+                    drop(content.take());
+                }
             }
         }
     }

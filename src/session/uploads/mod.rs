@@ -6,8 +6,8 @@
 //! An upload is known as long as a handle holds it. It *counts* when closing it would publish content, and nothing newer was
 //! published under its name since: a handle that was opened without truncation and never written is no upload.
 
+mod handle;
 mod held;
-mod name;
 mod upload;
 
 use std::collections::{BTreeMap, HashMap};
@@ -21,8 +21,8 @@ use crate::path::LogicalPath;
 use crate::stores::Existing;
 use crate::vfs::{Attributes, Writer};
 
+pub use handle::UploadName;
 use held::Held;
-pub use name::UploadName;
 pub(super) use upload::Upload;
 use upload::{Content, Progress};
 
@@ -66,11 +66,24 @@ struct Record {
     existing: Existing,
     /// A newer upload was published under the name, or this one could not be.
     is_superseded: bool,
-    /// Its CLOSE has come.
-    is_closing: bool,
     handles: usize,
+    /// How many of them may write.
+    writers: usize,
+    /// Of how many the CLOSE has come.
+    closing: usize,
+    /// An operation has waited in vain for a CLOSE: who keeps a file open keeps nobody else waiting.
+    stays_open: bool,
     progress: Arc<Progress>,
     content: Arc<Content>,
+}
+
+/// What an operation by name waits for.
+enum Awaited {
+    Nothing,
+    /// That a CLOSE comes.
+    Close,
+    /// That one that has come is done.
+    End,
 }
 
 impl Record {
@@ -98,22 +111,24 @@ impl Uploads {
             path: path.clone(),
             existing,
             is_superseded: false,
-            is_closing: false,
             handles: 1,
+            writers: 1,
+            closing: 0,
+            stays_open: false,
             progress: Arc::clone(&progress),
             content: Arc::clone(&content),
         };
         names.records.insert(id, record);
         names.by_path.entry(path.clone()).or_default().push(id);
         drop(names);
-        Upload::new(Arc::clone(self), id, progress, content)
+        Upload::new(Arc::clone(self), id, true, progress, content)
     }
 
-    /// Another handle of the upload that this name means.
-    pub(super) fn join(self: &Arc<Self>, path: &LogicalPath) -> Option<Upload> {
+    /// Another handle of the upload that this name means; `writes`: it is not for reading only.
+    pub(super) fn join(self: &Arc<Self>, path: &LogicalPath, writes: bool) -> Option<Upload> {
         let mut names = self.names();
         let id = names.newest(path, Record::counts)?;
-        self.joined(&mut names, id)
+        self.joined(&mut names, id, writes)
     }
 
     /// Another handle of the upload that this name means, when it is not the one of `id`. When there is no other and `changes`, that one
@@ -123,7 +138,7 @@ impl Uploads {
         let path = names.records.get(&id)?.path.clone();
         let newest = names.newest(&path, Record::counts);
         match newest.filter(|newest| *newest != id) {
-            Some(other) => self.joined(&mut names, other),
+            Some(other) => self.joined(&mut names, other, true),
             None => {
                 names.records.get(&id).filter(|_| changes)?.progress.claim();
                 None
@@ -131,11 +146,12 @@ impl Uploads {
         }
     }
 
-    fn joined(self: &Arc<Self>, names: &mut Names, id: u64) -> Option<Upload> {
+    fn joined(self: &Arc<Self>, names: &mut Names, id: u64, writes: bool) -> Option<Upload> {
         let record = names.records.get_mut(&id)?;
         record.handles += 1;
+        record.writers += usize::from(writes);
         record.progress.share();
-        Some(Upload::new(Arc::clone(self), id, Arc::clone(&record.progress), Arc::clone(&record.content)))
+        Some(Upload::new(Arc::clone(self), id, writes, Arc::clone(&record.progress), Arc::clone(&record.content)))
     }
 
     /// The unfinished file of this name, as far as it is written.
@@ -162,27 +178,46 @@ impl Uploads {
     }
 
     /// Waits until the uploads that the operation would find are closed: for as long as it takes once a CLOSE has come, else at most
-    /// `wait`. What is unfinished then is used as it is.
+    /// `wait`, and once for each upload. What is unfinished then is used as it is.
     pub(super) async fn settle(&self, path: &LogicalPath, scope: Scope, wait: Duration) {
         let deadline = Instant::now() + wait;
         let mut moved_on = self.moved_on.subscribe();
         loop {
             moved_on.mark_unchanged();
-            let Some(is_closing) = self.is_any_closing(path, scope) else { return };
-            if is_closing {
+            match self.awaited(path, scope) {
+                Awaited::Nothing => return,
                 // The sender lives as long as `self`.
-                let _ = moved_on.changed().await;
-            } else if tokio::time::timeout_at(deadline, moved_on.changed()).await.is_err() {
-                return;
+                Awaited::End => drop(moved_on.changed().await),
+                Awaited::Close if tokio::time::timeout_at(deadline, moved_on.changed()).await.is_err() => {
+                    return self.stop_waiting(path, scope);
+                }
+                Awaited::Close => {}
             }
         }
     }
 
-    /// Whether a CLOSE of one of the uploads has come; `None` when there is no upload.
-    fn is_any_closing(&self, path: &LogicalPath, scope: Scope) -> Option<bool> {
+    fn awaited(&self, path: &LogicalPath, scope: Scope) -> Awaited {
         let names = self.names();
-        let found = names.within(path, scope).filter(|(_, record)| record.counts() || record.is_closing);
-        found.map(|(_, record)| record.is_closing).reduce(|one, other| one || other)
+        let mut awaited = Awaited::Nothing;
+        for (_, record) in names.within(path, scope) {
+            if record.closing > 0 {
+                return Awaited::End;
+            }
+            if record.counts() && !record.stays_open {
+                awaited = Awaited::Close;
+            }
+        }
+        awaited
+    }
+
+    fn stop_waiting(&self, path: &LogicalPath, scope: Scope) {
+        let mut names = self.names();
+        let found: Vec<u64> = names.within(path, scope).map(|(id, _)| id).collect();
+        for id in found {
+            if let Some(record) = names.records.get_mut(&id) {
+                record.stays_open = true;
+            }
+        }
     }
 
     /// Holds the uploads still that an operation by name is about: meanwhile none of them is written or published.
@@ -198,14 +233,6 @@ impl Uploads {
             held.push((id, content.lock_owned().await));
         }
         Held::new(Arc::clone(self), held)
-    }
-
-    /// The CLOSE of an upload has come, or is done.
-    fn set_closing(&self, id: u64, is_closing: bool) {
-        if let Some(record) = self.names().records.get_mut(&id) {
-            record.is_closing = is_closing;
-        }
-        self.move_on();
     }
 
     /// The upload was published: whatever was opened before it under its name is no longer what the name means.
@@ -226,9 +253,14 @@ impl Uploads {
     fn give_up(&self, id: u64) {
         if let Some(record) = self.names().records.get_mut(&id) {
             record.is_superseded = true;
-            record.is_closing = false;
         }
-        self.move_on();
+    }
+
+    /// Whether another upload of the same name is newer.
+    fn has_newer(&self, id: u64) -> bool {
+        let names = self.names();
+        let Some(record) = names.records.get(&id) else { return false };
+        record.is_superseded || names.newest(&record.path, Record::counts).is_some_and(|newest| newest > id)
     }
 
     /// What is published under the name was changed by this connection: handles that have changed nothing begin from it.
@@ -237,18 +269,6 @@ impl Uploads {
         for (_, record) in names.within(path, Scope::Tree).filter(|(_, record)| !record.progress.has_content()) {
             record.progress.set_stale();
         }
-    }
-
-    /// A handle is gone.
-    fn leave(&self, id: u64) {
-        let mut names = self.names();
-        let Some(record) = names.records.get_mut(&id) else { return };
-        record.handles = record.handles.saturating_sub(1);
-        if record.handles == 0 {
-            names.remove(id);
-        }
-        drop(names);
-        self.move_on();
     }
 
     fn move_on(&self) {

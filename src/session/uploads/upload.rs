@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use tokio::sync::{self, OwnedMutexGuard};
 
+use super::handle::UploadHandle;
 use super::{UploadName, Uploads};
 use crate::path::LogicalPath;
 use crate::stores::{Existing, Kind};
@@ -114,15 +115,24 @@ impl Progress {
 /// A handle of a file that is open for writing.
 #[derive(Debug)]
 pub(in super::super) struct Upload {
-    uploads: Arc<Uploads>,
-    id: u64,
+    handle: UploadHandle,
     progress: Arc<Progress>,
     content: Arc<Content>,
 }
 
 impl Upload {
-    pub(super) fn new(uploads: Arc<Uploads>, id: u64, progress: Arc<Progress>, content: Arc<Content>) -> Self {
-        Upload { uploads, id, progress, content }
+    pub(super) fn new(
+        uploads: Arc<Uploads>,
+        id: u64,
+        writes: bool,
+        progress: Arc<Progress>,
+        content: Arc<Content>,
+    ) -> Self {
+        Upload { handle: UploadHandle::new(uploads, id, writes), progress, content }
+    }
+
+    fn uploads(&self) -> &Arc<Uploads> {
+        self.handle.uploads()
     }
 
     /// What was written, for one call: while it is held, nobody else writes, renames, removes or publishes the file.
@@ -130,10 +140,16 @@ impl Upload {
         Arc::clone(&self.content).lock_owned().await
     }
 
-    /// Before a call on a handle that has changed nothing yet: the upload that its name means by now, if that is another. Without one,
-    /// and when the call `changes` the file, this is it from now on.
-    pub(in super::super) fn other(&self, changes: bool) -> Option<Upload> {
-        if self.progress.has_content() { None } else { self.uploads.join_other(self.id, changes) }
+    /// Before a call on a handle that has changed nothing yet: it follows its name to the upload that this means by now. Without
+    /// another one, and when the call `changes` the file, this is it from now on.
+    pub(in super::super) fn follow_name(&mut self, changes: bool) {
+        if self.progress.has_content() {
+            return;
+        }
+        if let Some(other) = self.uploads().join_other(self.handle.id(), changes) {
+            self.handle.follow(&other.handle);
+            (self.progress, self.content) = (Arc::clone(&other.progress), Arc::clone(&other.content));
+        }
     }
 
     /// Whether what it began from was replaced, so that it has to begin again; says so once.
@@ -173,27 +189,32 @@ impl Upload {
 
     /// Where and how it is to be published. It stays so while [`Upload::lock`] is held.
     pub(in super::super) fn place(&self) -> Option<Place> {
-        self.uploads.names().records.get(&self.id).map(super::Record::place)
+        self.uploads().names().records.get(&self.handle.id()).map(super::Record::place)
     }
 
     /// Whether other handles hold it as well.
     pub(in super::super) fn has_others(&self) -> bool {
-        self.uploads.names().records.get(&self.id).is_some_and(|record| record.handles > 1)
+        self.uploads().names().records.get(&self.handle.id()).is_some_and(|record| record.handles > 1)
     }
 
-    /// Its CLOSE has come.
+    /// Whether other handles may write it.
+    pub(in super::super) fn has_other_writers(&self) -> bool {
+        self.uploads().names().records.get(&self.handle.id()).is_some_and(|record| record.writers > 1)
+    }
+
+    /// Whether its name means a newer file by now.
+    pub(in super::super) fn has_newer(&self) -> bool {
+        self.uploads().has_newer(self.handle.id())
+    }
+
+    /// Its CLOSE has come. It is done when this handle is dropped.
     pub(in super::super) fn begin_closing(&self) {
-        self.uploads.set_closing(self.id, true);
-    }
-
-    /// Its CLOSE is done, and others hold it still.
-    pub(in super::super) fn end_closing(&self) {
-        self.uploads.set_closing(self.id, false);
+        self.handle.begin_closing();
     }
 
     /// It was published.
     pub(in super::super) fn published(&self) {
-        self.uploads.published(self.id);
+        self.uploads().published(self.handle.id());
     }
 
     /// The wish for a time was fulfilled, and the others that hold the file begin from what was published.
@@ -204,17 +225,11 @@ impl Upload {
 
     /// Nothing of it is left: the name means what is published, and its handles can only be closed.
     pub(in super::super) fn give_up(&self) {
-        self.uploads.give_up(self.id);
+        self.uploads().give_up(self.handle.id());
     }
 
     /// What a codec may know of it.
     pub(in super::super) fn name(&self) -> UploadName {
-        UploadName::new(&self.uploads, self.id)
-    }
-}
-
-impl Drop for Upload {
-    fn drop(&mut self) {
-        self.uploads.leave(self.id);
+        self.handle.name()
     }
 }

@@ -236,6 +236,10 @@ impl PartUpload for PartedUpload {
         self.based_on = Some(version.to_owned());
     }
 
+    fn refuse_existing(&mut self) {
+        self.existing = Existing::Refuse;
+    }
+
     async fn complete(&mut self) -> StoreResult<Written> {
         if self.settled {
             let message = format!("the upload of \"{}\" is finished already", self.key);

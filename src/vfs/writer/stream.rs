@@ -42,7 +42,7 @@ pub(super) struct Stream {
     transfers: Arc<Transfers>,
     plan: Plan,
     most_parts: u64,
-    upload: Option<Box<dyn PartUpload>>,
+    pub(super) upload: Option<Box<dyn PartUpload>>,
     /// The mtime that the store was given when the upload began.
     begun_with: Option<SystemTime>,
     filling: Filling,
