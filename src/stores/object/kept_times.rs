@@ -31,8 +31,8 @@ const DIRECTORIES_FOR: Duration = Duration::from_secs(300);
 pub(in crate::stores) struct KeptTimes {
     hashers: [RandomState; 2],
     generations: Mutex<Generations>,
-    /// Times of directories, by their prefixes: when they were looked up, and what was found.
-    directories: Mutex<HashMap<(u64, u64), (Instant, Option<SystemTime>)>>,
+    /// Times of directories, by their prefixes.
+    directories: Mutex<HashMap<(u64, u64), LookedUp>>,
 }
 
 #[derive(Debug, Default)]
@@ -40,6 +40,9 @@ struct Generations {
     young: HashMap<(u64, u64), Known>,
     old: HashMap<(u64, u64), Known>,
 }
+
+/// When a directory was looked up, and what was found.
+type LookedUp = (Instant, Option<SystemTime>);
 
 /// One version's time: the kept one, or the store's where none is kept.
 #[derive(Debug, Clone, Copy)]
