@@ -170,4 +170,104 @@ mod tests {
         let hold = budget.take_to_move(u64::MAX).await.unwrap();
         assert_eq!(hold.bytes(), SMALLEST);
     }
+
+    /// What transfers do with the budget, one after the other.
+    #[derive(Debug, Clone, Copy)]
+    enum Step {
+        Rest(u64),
+        GrowTo(u64),
+        StartMoving,
+        Wait(u64),
+        GiveBackResting,
+        RequestsEnd,
+    }
+
+    const STEPS: [Step; 7] = [
+        Step::Rest(3 * MIB),
+        Step::Rest(5 * MIB),
+        Step::GrowTo(7 * MIB),
+        Step::StartMoving,
+        Step::Wait(8 * MIB),
+        Step::GiveBackResting,
+        Step::RequestsEnd,
+    ];
+
+    /// Who holds what, and who waits.
+    #[derive(Default)]
+    struct World {
+        resting: Vec<Option<Hold>>,
+        moving: Vec<Hold>,
+        waiting: Vec<futures_util::future::BoxFuture<'static, Option<Hold>>>,
+    }
+
+    impl World {
+        fn take(&mut self, step: Step, budget: &Arc<Budget>) {
+            match step {
+                Step::Rest(bytes) => self.resting.extend(budget.try_rest(bytes).map(Some)),
+                Step::GrowTo(bytes) => {
+                    if let Some(hold) = self.resting.last_mut() {
+                        budget.try_grow(hold, bytes);
+                    }
+                }
+                Step::StartMoving => {
+                    if let Some(mut hold) = self.resting.pop().flatten() {
+                        hold.start_moving();
+                        self.moving.push(hold);
+                    }
+                }
+                Step::Wait(bytes) => {
+                    let budget = Arc::clone(budget);
+                    self.waiting.push(Box::pin(async move { budget.take_to_move(bytes).await }));
+                }
+                Step::GiveBackResting => drop(self.resting.pop()),
+                Step::RequestsEnd => self.moving.clear(),
+            }
+            self.poll();
+        }
+
+        fn poll(&mut self) {
+            use std::task::{Context, Poll, Waker};
+            let mut context = Context::from_waker(Waker::noop());
+            let moving = &mut self.moving;
+            self.waiting.retain_mut(|wait| match wait.as_mut().poll(&mut context) {
+                Poll::Ready(hold) => {
+                    moving.extend(hold);
+                    false
+                }
+                Poll::Pending => true,
+            });
+        }
+
+        fn held(&self) -> (u64, u64) {
+            let resting: u64 = self.resting.iter().flatten().map(Hold::bytes).sum();
+            (resting, self.moving.iter().map(Hold::bytes).sum())
+        }
+    }
+
+    /// Every order of so many steps: nothing is lost or given twice, and every wait ends once requests do, though those that rest
+    /// never give anything back.
+    #[test]
+    fn in_every_order_of_steps_every_wait_ends() {
+        let length = 6;
+        for number in 0..STEPS.len().pow(length) {
+            let budget = Budget::new(SMALLEST);
+            let mut world = World::default();
+            let mut order = Vec::new();
+            for place in 0..length {
+                let step = STEPS[number / STEPS.len().pow(place) % STEPS.len()];
+                order.push(step);
+                world.take(step, &budget);
+                let (resting, moving) = world.held();
+                assert!(resting <= budget.total() / 2 && resting + moving <= budget.total(), "{order:?}");
+                // Memory that a waiter has been given part of counts as taken.
+                assert!(!world.waiting.is_empty() || resting + moving + budget.free() == budget.total(), "{order:?}");
+            }
+            for _ in 0..=length {
+                world.take(Step::RequestsEnd, &budget);
+            }
+            assert!(world.waiting.is_empty(), "somebody waits for good after {order:?}");
+            drop(world);
+            assert_eq!(budget.free(), budget.total(), "{order:?}");
+        }
+    }
 }

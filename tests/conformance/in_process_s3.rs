@@ -37,6 +37,7 @@ const UNABLE: &[(&str, &str)] = &[
         "a_large_directory_is_renamed",
         "deleting all keys leaves their folders, and a HEAD of a folder is answered with 500",
     ),
+    ("the_time_of_a_directory_is_kept", "a HEAD of a name that is a folder on its disk is answered with 500"),
     ("a_directory_with_entries_is_not_removed", "listings without a delimiter leave folder markers out"),
     ("an_aborted_upload_leaves_nothing", "it does not list unfinished uploads (501), which this check counts"),
     (

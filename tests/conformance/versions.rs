@@ -1,12 +1,25 @@
 //! What is deleted, and what is replaced, is the version that was looked at.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use lockgate::stores::{PutOptions, Store, StoreErrorKind, StoreResult, Upload};
+use lockgate::stores::{Object, PutOptions, Store, StoreErrorKind, StoreResult, Upload};
 
 use crate::fixture::{Fixture, REPLACE, a_time, abort, complete, exists, get, key, put, send};
 
-async fn version(store: &dyn Store, name: &str) -> String {
-    store.open(&key(name)).await.unwrap().version().expect("a version").to_owned()
+/// The present version, which stays open: its number is not given to another file meanwhile.
+struct Version(Arc<dyn Object>);
+
+async fn version(store: &dyn Store, name: &str) -> Version {
+    Version(store.open(&key(name)).await.unwrap())
+}
+
+impl std::ops::Deref for Version {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.0.version().expect("a version")
+    }
 }
 
 fn based_on(version: &str) -> PutOptions {

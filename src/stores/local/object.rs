@@ -30,7 +30,7 @@ impl LocalObject {
     /// Opens a file for reading.
     pub(super) fn open(root: &Root, key: &Key) -> StoreResult<Self> {
         let (file, stat) = root.open_file(key)?;
-        let version = Version::of(&rustix::fs::fstat(&file).map_err(at("open", key))?).to_string();
+        let version = Version::of(&file).map_err(at("open", key))?.to_string();
         Ok(LocalObject { key: key.clone(), file: Arc::new(file), stat, version })
     }
 }

@@ -142,7 +142,7 @@ impl Root {
     /// The version of the file that a key leads to; `None` when there is none.
     pub(super) fn version(&self, key: &Key) -> StoreResult<Option<Version>> {
         match self.open_file(key) {
-            Ok((file, _)) => Ok(Some(Version::of(&rustix::fs::fstat(&file).map_err(at("look up", key))?))),
+            Ok((file, _)) => Version::of(&file).map(Some).map_err(at("look up", key)),
             Err(error) if matches!(error.kind, StoreErrorKind::NotFound | StoreErrorKind::NotADirectory) => Ok(None),
             Err(error) => Err(error),
         }

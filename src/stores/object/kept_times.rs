@@ -44,6 +44,9 @@ struct Generations {
     old: HashMap<(u64, u64), Known>,
 }
 
+/// When a directory was looked up, and what was found.
+type LookedUp = (Instant, Option<SystemTime>);
+
 /// One version's time: the kept one, or the store's where none is kept.
 #[derive(Debug, Clone, Copy)]
 struct Known {
