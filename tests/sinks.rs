@@ -67,8 +67,12 @@ impl Place {
         let script: String = (0..count).map(|n| format!("mkdir /d{n}\nls /d{n}\nrmdir /d{n}\n")).collect();
         gateway.client("alice", &self.key).sftp(&script).succeeded();
         gateway.events.until("the end of the session", |events| {
-            let count = |name: &str| events.iter().filter(|event| event["activity-type"] == name).count();
-            (count("CONNECTED") == count("DISCONNECTED")).then_some(())
+            let sessions = |name: &str| -> Vec<&Value> {
+                let of = events.iter().filter(|event| event["activity-type"] == name);
+                of.map(|event| &event["session-id"]).collect()
+            };
+            let ended = sessions("DISCONNECTED");
+            sessions("CONNECTED").iter().all(|session| ended.contains(session)).then_some(())
         });
     }
 

@@ -330,6 +330,7 @@ fn auth_failure_message(failure: &AuthFailure) -> String {
         (AuthFailureReason::NoCredentialsOffered, _) => "The client went away without offering a credential".into(),
         (AuthFailureReason::LoginGraceExceeded, _) => "The time to log in was over".into(),
         (AuthFailureReason::DirectoryUnavailable, _) => "The directory of users does not answer".into(),
+        (AuthFailureReason::TrailUnavailable, _) => "The session could not be recorded".into(),
         (_, Some(key)) => format!("{} {}", family(&key.key_type), key.fingerprint),
         (AuthFailureReason::BadPassword, None) => "Invalid user name or password".into(),
         (_, None) => "Authentication failure".into(),

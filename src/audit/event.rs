@@ -247,6 +247,8 @@ pub enum AuthFailureReason {
     NotExamined,
     /// `directory-unavailable`: the users' source does not answer.
     DirectoryUnavailable,
+    /// `trail-unavailable`: a session could not have been recorded.
+    TrailUnavailable,
 }
 
 impl AuthFailureReason {
@@ -276,6 +278,7 @@ impl AuthFailureReason {
             AuthFailureReason::TooManyPasswordChecks => "too-many-password-checks",
             AuthFailureReason::NotExamined => "not-examined",
             AuthFailureReason::DirectoryUnavailable => "directory-unavailable",
+            AuthFailureReason::TrailUnavailable => "trail-unavailable",
         }
     }
 }

@@ -403,8 +403,8 @@ impl Attempts {
 
 /// Whether the gateway could not do its part.
 fn is_ours(reason: AuthFailureReason) -> bool {
-    use AuthFailureReason::{DirectoryUnavailable, TooManyPasswordChecks, TooManySessions};
-    matches!(reason, DirectoryUnavailable | TooManyPasswordChecks | TooManySessions)
+    use AuthFailureReason::{DirectoryUnavailable, TooManyPasswordChecks, TooManySessions, TrailUnavailable};
+    matches!(reason, DirectoryUnavailable | TooManyPasswordChecks | TooManySessions | TrailUnavailable)
 }
 
 fn unavailable(error: DirectoryError) -> AuthFailureReason {

@@ -19,7 +19,9 @@ use super::handler::Door;
 use super::proof::Accepted;
 use super::stream::{Line, Progress, WatchedStream};
 use super::{Homes, Phase, Shared};
-use crate::audit::{Activity, AuthFailureReason, Connected, Disconnected, Note, Origin, Recorded, Recorder, Rejected};
+use crate::audit::{
+    Activity, AuthFailureReason, Connected, Disconnected, Note, Origin, Recorded, Recorder, Rejected, Reservation,
+};
 use crate::metrics::Metrics;
 use crate::session::{Entered, LiveSession, Login, Protocol};
 
@@ -227,6 +229,14 @@ impl Visit {
                 return false;
             }
         };
+        let room = match self.recorder().reserve(MOST_OF_A_LOGIN).await {
+            Ok(room) => room,
+            Err(error) => {
+                tracing::error!(%error, "a login is refused");
+                self.attempts().await.turn_away(accepted, AuthFailureReason::TrailUnavailable);
+                return false;
+            }
+        };
         let connected = Connected {
             role: accepted.user.role.clone(),
             method: accepted.method,
@@ -234,7 +244,9 @@ impl Visit {
             key: accepted.key,
             proxy_header: self.proxy_header,
         };
-        let Some(recorded) = self.begin_session(connected, login, (place, entered)).await else { return false };
+        let origin = self.origin().await;
+        let connected = (origin, Activity::Connected(Box::new(connected)), room);
+        let Some(recorded) = self.begin_session(connected, login, (place, entered)) else { return false };
         if let Err(error) = recorded.await {
             tracing::error!(%error, "a login is refused");
             return false;
@@ -246,20 +258,12 @@ impl Visit {
 
     /// The login and its CONNECTED, in one step: neither is without the other, and none comes when the connection has ended
     /// meanwhile.
-    async fn begin_session(
+    fn begin_session(
         &self,
-        connected: Connected,
+        (origin, connected, room): (Origin, Activity, Reservation),
         login: Arc<Login>,
         place: (OwnedSemaphorePermit, Entered),
     ) -> Option<Recorded> {
-        let origin = self.origin().await;
-        let room = match self.recorder().reserve(MOST_OF_A_LOGIN).await {
-            Ok(room) => room,
-            Err(error) => {
-                tracing::error!(%error, "a login is refused");
-                return None;
-            }
-        };
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         if slots.is_over || self.login.set(login).is_err() {
             return None;
@@ -267,7 +271,7 @@ impl Visit {
         slots.session = Some(place);
         slots.unauthenticated = None;
         self.metrics().sessions.add(1);
-        Some(room.fill(&origin, &Activity::Connected(Box::new(connected))))
+        Some(room.fill(&origin, &connected))
     }
 
     /// Runs the SSH session until it ends or has to be ended.

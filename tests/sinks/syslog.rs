@@ -209,6 +209,9 @@ fn an_outage_of_rsyslog_loses_nothing() {
         until("operations again", LIMIT, || client.sftp("ls /\n").status.success().then_some(()));
     }
     gateway.stop();
+    // Nobody was let in who could not be recorded, and that is on record.
+    let refused = gateway_refusals(&place);
+    assert!(!refused.is_empty() && refused.iter().all(|reason| reason == "trail-unavailable"), "{refused:?}");
     let recorded: BTreeSet<String> = place.recorded().into_iter().collect();
     until("the last message", LIMIT, || {
         let arrived: BTreeSet<String> = rsyslog.lines("messages").into_iter().collect();
@@ -217,4 +220,11 @@ fn an_outage_of_rsyslog_loses_nothing() {
     let arrived: BTreeSet<String> = rsyslog.lines("messages").into_iter().collect();
     let strange: Vec<_> = arrived.difference(&recorded).collect();
     assert!(strange.is_empty(), "{strange:#?}");
+}
+
+/// Why attempts to log in failed.
+fn gateway_refusals(place: &Place) -> Vec<String> {
+    let events = place.recorded().into_iter().map(|line| serde_json::from_str::<Value>(&line).unwrap());
+    let failures = events.filter(|event| event["activity-type"] == "AUTH_FAILURE");
+    failures.map(|event| event["reason"].as_str().unwrap().to_owned()).collect()
 }
