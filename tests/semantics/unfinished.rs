@@ -153,7 +153,7 @@ fn so_a_large_file_that_was_renamed_before_close_is_published_under_its_first_na
 }
 
 #[test]
-fn if_somebody_else_has_taken_the_first_name_by_then_close_fails() {
+fn if_the_first_name_is_in_use_again_by_then_close_fails() {
     shared().on_object_stores(|place, session| {
         let (first, last) = (place.path("first"), place.path("last"));
         let handle = begun(session, &first, &noise(12 * MIB, 1));
@@ -269,12 +269,29 @@ fn open_waits_a_second_for_it_to_come_the_others_a_quarter_and_then_as_long_as_i
         let began = Instant::now();
         session.rename(&path, &place.path("other")).unwrap();
         assert!(began.elapsed() >= Duration::from_millis(250), "RENAME waits for the CLOSE");
+        let opened = begun(session, &place.path("opened"), b"content");
         let began = Instant::now();
-        let reader = session.open_to_read(&place.path("other"));
+        let reader = session.open_to_read(&place.path("opened"));
         assert!(began.elapsed() >= Duration::from_secs(1), "OPEN waits for the CLOSE");
         session.close(&reader).unwrap();
+        session.close(&opened).unwrap();
         session.close(&handle).unwrap();
         assert_same(&published(place, "other").unwrap(), b"content");
+    });
+}
+
+#[test]
+fn an_upload_whose_close_does_not_come_in_that_time_keeps_nobody_waiting_again() {
+    shared().on_every_store(|place, session| {
+        let path = place.path("file");
+        let handle = begun(session, &path, b"content");
+        let began = Instant::now();
+        let readers: Vec<Handle> = (0..100).map(|_| session.open_to_read(&path)).collect();
+        assert!(began.elapsed() < Duration::from_secs(90), "each has waited");
+        session.close(&handle).unwrap();
+        for reader in &readers {
+            session.close(reader).unwrap();
+        }
     });
 }
 

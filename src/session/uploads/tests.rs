@@ -389,3 +389,164 @@ async fn a_rename_or_removal_that_is_dropped_leaves_the_upload_as_it_was() {
         }
     }
 }
+
+/// Longer than any wait that is meant.
+const HANG: Duration = Duration::from_secs(60);
+
+async fn answered<T>(what: &str, operation: impl Future<Output = T>) -> T {
+    tokio::time::timeout(HANG, operation).await.unwrap_or_else(|_| panic!("{what} is never answered"))
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_close_that_is_over() {
+    for (home, _folder) in homes().await {
+        let session = home.session();
+        // One handle of two is closed, after the file was removed, replaced, or could not be stored.
+        for (n, mode) in [CHANGE, GET].into_iter().enumerate() {
+            let mut one = open(&session, "/f", PUT).await;
+            write(&mut one, 0, "content").await;
+            let other = open(&session, "/f", mode).await;
+            session.remove_file(&path("/f")).await.unwrap();
+            one.close().await.unwrap();
+            answered("OPEN", put(&session, "/f", "again")).await;
+            answered("RENAME", session.rename(&path("/f"), &path("/g"), POSIX)).await.unwrap();
+            other.close().await.unwrap();
+            assert_eq!(published(&home, "/g").await.unwrap(), "again", "{n}");
+        }
+        let exclusive = OpenMode { exclusive: true, ..PUT };
+        let mut one = open(&session, "/x", exclusive).await;
+        write(&mut one, 0, "ours").await;
+        let other = open(&session, "/x", CHANGE).await;
+        put(&home.session_of_another_connection(), "/x", "theirs").await;
+        assert_eq!(one.close().await.unwrap_err().kind, EXISTS);
+        other.close().await.unwrap_err();
+        assert_eq!(answered("OPEN", get(&session, "/x")).await.unwrap(), "theirs");
+        // A handle that has followed its name to another upload.
+        let mut one = open(&session, "/y", PUT).await;
+        write(&mut one, 0, "one").await;
+        let (mut second, third) = (open(&session, "/y", CHANGE).await, open(&session, "/y", CHANGE).await);
+        one.close().await.unwrap();
+        let mut newest = open(&session, "/y", PUT).await;
+        write(&mut newest, 0, "newest").await;
+        let name = second.upload_name().unwrap();
+        name.announce_close();
+        write(&mut second, 0, "N").await;
+        second.close().await.unwrap();
+        newest.close().await.unwrap();
+        answered("RENAME", session.rename(&path("/y"), &path("/z"), POSIX)).await.unwrap();
+        third.close().await.unwrap();
+        assert_eq!(published(&home, "/z").await.unwrap(), "Newest");
+    }
+}
+
+#[tokio::test]
+async fn names_above_and_below_unfinished_files_are_judged_as_on_a_disk() {
+    for (home, _folder) in homes().await {
+        let session = home.session();
+        put(&session, "/one", "1").await;
+        put(&session, "/P/x", "p").await;
+        let mut inner = open(&session, "/D/x", PUT).await;
+        write(&mut inner, 0, "content").await;
+        let mut file = open(&session, "/F", PUT).await;
+        write(&mut file, 0, "file").await;
+        // Nothing takes the name of a folder in which something is written.
+        for from in ["/P", "/one", "/F"] {
+            assert_eq!(session.rename(&path(from), &path("/D"), POSIX).await.unwrap_err().kind, EXISTS, "{from}");
+        }
+        assert!(session.open(&path("/D"), PUT, &NOTHING).await.is_err());
+        assert_eq!(session.make_directory(&path("/D"), &NOTHING).await.unwrap_err().kind, EXISTS);
+        let mut listing = session.open_directory(&path("/D")).await.unwrap();
+        assert!(listing.next_page().await.unwrap().is_none());
+        // Nothing lies below a file that is written.
+        for (from, to) in [("/one", "/F/one"), ("/F", "/F/F"), ("/F", "/one/F")] {
+            session.rename(&path(from), &path(to), PLAIN).await.unwrap_err();
+        }
+        assert!(session.open(&path("/F/below"), PUT, &NOTHING).await.is_err());
+        file.close().await.unwrap();
+        inner.close().await.unwrap();
+        assert_eq!(published(&home, "/D/x").await.unwrap(), "content");
+        assert_eq!(
+            (published(&home, "/F").await.unwrap(), published(&home, "/one").await.unwrap()),
+            ("file".into(), "1".into())
+        );
+        // A published file replaces one that is being written: that one is gone, as on a disk.
+        let mut replaced = open(&session, "/g", PUT).await;
+        write(&mut replaced, 0, "gone").await;
+        session.rename(&path("/one"), &path("/g"), POSIX).await.unwrap();
+        replaced.close().await.unwrap();
+        assert_eq!(published(&home, "/g").await.unwrap(), "1");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_is_given_back_is_free_for_its_own_upload() {
+    for (home, _folder) in homes().await {
+        let session = home.session();
+        for mode in [PUT, OpenMode { read: true, ..PUT }] {
+            put(&session, "/a", "old").await;
+            let mut upload = open(&session, "/a", mode).await;
+            write(&mut upload, 0, "new").await;
+            session.rename(&path("/a"), &path("/b"), POSIX).await.unwrap();
+            session.rename(&path("/b"), &path("/a"), POSIX).await.unwrap();
+            upload.close().await.unwrap();
+            assert_eq!(published(&home, "/a").await.unwrap(), "new");
+            // Rotation: the first name is used again before the CLOSE.
+            let mut upload = open(&session, "/log", mode).await;
+            write(&mut upload, 0, "first").await;
+            session.rename(&path("/log"), &path("/log.1"), POSIX).await.unwrap();
+            put(&session, "/log", "second").await;
+            upload.close().await.unwrap();
+            assert_eq!(published(&home, "/log").await.unwrap(), "second");
+            assert_eq!(published(&home, "/log.1").await.unwrap(), "first");
+        }
+    }
+}
+
+#[tokio::test]
+async fn with_write_alone_nobody_moves_what_somebody_else_has_published() {
+    let write_only = Permissions::from_iter([Permission::List, Permission::Write]);
+    let home = Home::new(&[("/in", "in", write_only)]).await;
+    let session = home.session();
+    let mut upload = open(&session, "/in/report", PUT).await;
+    write(&mut upload, 0, "mine").await;
+    put(&home.session_of_another_connection(), "/in/report", "theirs").await;
+    session.rename(&path("/in/report"), &path("/in/hidden"), PLAIN).await.unwrap();
+    let size_of = async |name: &str| {
+        home.store().stat(&crate::stores::Key::parse(name).unwrap()).await.map(|found| found.size).ok()
+    };
+    assert_eq!((size_of("in/report").await, size_of("in/hidden").await), (Some(6), None));
+    upload.close().await.unwrap();
+    assert_eq!((size_of("in/report").await, size_of("in/hidden").await), (Some(6), Some(4)));
+    // What it has uploaded may get its name in two steps.
+    session.rename(&path("/in/hidden"), &path("/in/last"), PLAIN).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_upload_whose_writer_is_gone_leaves_its_name_though_others_read_it() {
+    for (home, _folder) in homes().await {
+        let session = home.session();
+        let mut upload = open(&session, "/f", PUT).await;
+        write(&mut upload, 0, "ghost").await;
+        let reader = open(&session, "/f", GET).await;
+        upload.cut_off("the channel ended").await;
+        assert_eq!(size(&session, "/f").await, None);
+        session.make_directory(&path("/f"), &NOTHING).await.unwrap();
+        reader.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_stays_open_keeps_others_waiting_once() {
+    for (home, _folder) in homes().await {
+        let session = home.session();
+        let mut upload = open(&session, "/f", PUT).await;
+        write(&mut upload, 0, "content").await;
+        let began = std::time::Instant::now();
+        let mut readers = Vec::new();
+        for _ in 0..200 {
+            readers.push(open(&session, "/f", GET).await);
+        }
+        assert!(began.elapsed() < HANG, "each has waited");
+        upload.close().await.unwrap();
+    }
+}

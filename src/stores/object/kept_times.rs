@@ -35,9 +35,6 @@ pub(in crate::stores) struct KeptTimes {
     directories: Mutex<HashMap<(u64, u64), LookedUp>>,
 }
 
-/// When a directory's time was looked up, and what was found.
-type LookedUp = (Instant, Option<SystemTime>);
-
 #[derive(Debug, Default)]
 struct Generations {
     young: HashMap<(u64, u64), Known>,
