@@ -64,7 +64,9 @@ const POLICIES: &[Policy] = &[
             "mlkem768x25519-sha256",
             "curve25519-sha256",
             "curve25519-sha256@libssh.org",
-            // No finite-field groups, as in OpenSSH 10: one exchange costs the server up to half a second of a core.
+            "diffie-hellman-group16-sha512",
+            "diffie-hellman-group18-sha512",
+            "diffie-hellman-group-exchange-sha256",
         ],
         ciphers: &[
             "aes256-gcm@openssh.com",

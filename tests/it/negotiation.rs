@@ -125,11 +125,6 @@ fn the_default_policy_serves_modern_choices() {
     let connected = gateway.events.await_event("CONNECTED", |_| true);
     assert_eq!(field(&connected, "ciphers"), "chacha20-poly1305@openssh.com,chacha20-poly1305@openssh.com");
     assert_eq!(field(&connected, "macs"), "<implicit>,<implicit>");
-    for group in ["diffie-hellman-group16-sha512", "diffie-hellman-group-exchange-sha256"] {
-        gateway.client("alice", &key).with(&format!("KexAlgorithms={group}")).sftp("pwd\n").failed();
-        let refused = gateway.events.await_event("KEX_FAILURE", |event| field(event, "kex").contains(group));
-        assert_eq!(field(&refused, "message"), "no matching key exchange method found");
-    }
     gateway.stop();
 }
 
