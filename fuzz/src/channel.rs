@@ -102,6 +102,9 @@ pub fn login() -> Arc<Login> {
 
 /// Runs a conversation to its end; it must come to one. Then every file that was opened has had its end recorded.
 pub fn converse(login: &Arc<Login>, conversation: impl Future<Output = ()> + Send + 'static) {
+    // One conversation at a time: the sink is everybody's.
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let world = world();
     world.runtime.block_on(async {
         let task = tokio::spawn(conversation);

@@ -120,12 +120,12 @@ impl Session {
     async fn remove_name(&self, path: &LogicalPath) -> SessionResult<()> {
         let uploads = self.login.uploads();
         let mut held = uploads.hold(&[(path, Scope::Name)]).await;
-        let unfinished = uploads.has(path);
         match self.vfs().remove_file(path).await {
-            Err(error) if unfinished && error.kind() == StoreErrorKind::NotFound => {}
+            Err(error) if held.has(path) && error.kind() == StoreErrorKind::NotFound => {}
             removed => removed?,
         }
-        held.discard(path);
+        let removed = held.of_name(path);
+        held.discard(&removed);
         self.login.own_files().forget(path);
         Ok(())
     }
@@ -175,13 +175,13 @@ impl Session {
                 return Err(taken(to));
             }
         }
-        let unfinished = uploads.has(from) || uploads.has_below(from);
+        let unfinished = held.has_within(from);
         if unfinished && !self.vfs().share_a_store(from, to) {
             let message = "a file that is being written cannot be moved to another store; close it first";
             return Err(VfsError::new(from, StoreErrorKind::Unsupported, message).into());
         }
         // What is published under the name of somebody's own upload may be another's.
-        let only_unfinished = right == RightToRename::OwnToFreeName && uploads.has(from);
+        let only_unfinished = right == RightToRename::OwnToFreeName && held.has(from);
         let renamed = match only_unfinished {
             true => Err(VfsError::new(from, StoreErrorKind::NotFound, "only what this connection writes is renamed")),
             false => self.vfs().rename(from, to, existing).await,
@@ -193,13 +193,12 @@ impl Session {
             }
             renamed => renamed?,
         }
-        if from != to {
-            held.discard(to);
-        }
+        let replaced = if from == to { Vec::new() } else { held.of_name(to) };
         let replaces = |target: &LogicalPath| {
             if self.is_permitted(Operation::Overwrite, target) { Existing::Replace } else { Existing::Refuse }
         };
         held.rename(self.vfs(), from, to, replaces).await?;
+        held.discard(&replaced);
         uploads.begin_again(to);
         if self.login.own_files().forget(from) {
             self.note_own_file(to, None).await;

@@ -357,10 +357,13 @@ impl Transfer {
     pub async fn set_attributes(&mut self, change: &AttributeChange) -> SessionResult<()> {
         let session = self.account.session.clone();
         if !matches!(self.file, Some(File::Write(_))) {
-            if change.size.is_some() {
-                return Err(self.account.wrong("is not open for writing"));
-            }
             return session.set_attributes(&self.account.path, change).await;
+        }
+        if let Some(File::Write(upload)) = &self.file
+            && let Some(place) = upload.place()
+        {
+            // It may have been renamed.
+            self.account.path = place.path;
         }
         let _busy = session.login.busy();
         let pending = session.begin(&self.account.path, Activity::Setstat).await?;

@@ -129,12 +129,16 @@ impl From<&Stat> for Attributes {
 
 /// What tells one version of a file from another, as far as its store does.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Version(Stat);
+pub struct Version {
+    stat: Stat,
+    /// As [`crate::stores::Object::version`].
+    version: Option<String>,
+}
 
 impl Version {
     /// Whether it has this entity tag.
     pub fn is(&self, etag: &str) -> bool {
-        self.0.etag.as_deref() == Some(etag)
+        self.stat.etag.as_deref() == Some(etag)
     }
 }
 

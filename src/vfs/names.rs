@@ -41,10 +41,8 @@ impl Vfs {
     /// [`StoreErrorKind::NotFound`]; [`StoreErrorKind::IsADirectory`]; the store's.
     pub async fn version(&self, path: &LogicalPath) -> VfsResult<Version> {
         let spot = self.mounts.find_changeable(path, StoreErrorKind::IsADirectory)?;
-        match stat(path, &spot).await? {
-            found if found.kind == Kind::File => Ok(Version(found)),
-            _ => Err(VfsError::new(path, StoreErrorKind::IsADirectory, "it is a directory")),
-        }
+        let object = spot.store.open(&spot.key).await.map_err(VfsError::at(path))?;
+        Ok(Version { stat: object.stat().clone(), version: object.version().map(str::to_owned) })
     }
 
     /// Whether both names lie in one store.

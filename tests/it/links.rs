@@ -49,7 +49,7 @@ fn keys_change_in_the_middle_of_transfers() {
     for said in door.there_and_back(&door.client.clone().with("RekeyLimit=1M"), 64 * MIB) {
         // One that was sent and one that came.
         let changes = said.matches("KEXINIT").count() / 2;
-        assert!(changes >= 40, "{changes} changes of keys in 64 MiB: {said}");
+        assert!(changes >= 20, "{changes} changes of keys in 64 MiB: {said}");
     }
     door.gateway.stop();
 }

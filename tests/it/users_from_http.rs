@@ -258,7 +258,7 @@ fn answers_are_remembered_for_a_short_time_and_passwords_never() {
     let folder = Setup::new();
     let key = folder.key("ann");
     let provider = Provider::start(honest(&key));
-    let gateway = setup(json!({ "url": provider.url(), "cache": "1h" }), json!({})).start();
+    let gateway = setup(json!({ "url": provider.url(), "cache": "10m" }), json!({})).start();
     gateway.client("ann", &key).sftp("pwd\n").succeeded();
     provider.answer(|_| Reply::Json(json!({})));
     gateway.client("ann", &key).sftp("pwd\n").succeeded();

@@ -31,7 +31,7 @@ fn an_object_store_copies_a_whole_file_by_itself_at_close_in_one_step_copy_data(
         let (source, target) = (session.open_to_read(&place.path("from")), session.create(&place.path("to")));
         session.copy_data(&source, 0, 0, &target, 0).unwrap();
         assert_eq!(session.fstat(&target).unwrap().size, Some(12 * MIB));
-        assert_same(&session.get(&place.path("to")), b"old");
+        assert_same(&place.bench.connect().get(&place.path("to")), b"old");
         proxy.forget();
         session.close(&target).unwrap();
         let requests = proxy.requests();
@@ -90,7 +90,7 @@ fn a_file_that_is_changed_before_the_close_of_its_copy_fails_that_close_on_an() 
         session.copy_data(&source, 0, 0, &target, 0).unwrap();
         session.put(&from, b"changed");
         let refusal = assert_refused(session.close(&target), FAILURE);
-        let says = format!("{from}: the file was replaced meanwhile; start again; {to} was not made");
+        let says = format!("Failure: {from}: the file was replaced meanwhile; start again; {to} was not made");
         assert_eq!(refusal.message, says);
         session.close(&source).unwrap();
         assert_same(&session.get(&to), b"kept");

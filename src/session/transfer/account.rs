@@ -252,7 +252,7 @@ impl Account {
     /// Records, without waiting, an upload that was closed after its file was removed: the client is answered with success, as on a
     /// disk, and no file has arrived.
     pub(super) fn removed(&mut self) -> Recorded {
-        self.cut_off_now("the file was removed while it was written; nothing was published")
+        self.cut_off_now("the file was removed or replaced while it was written; nothing was published")
     }
 
     /// Records that a download was not closed, without waiting.

@@ -29,17 +29,38 @@ impl Held {
         Some((HeldUpload { uploads, id }, content.as_mut()?))
     }
 
-    /// The file of this name was removed, and all that this connection has of it with it: the handles go on to accept what comes,
-    /// and publish nothing.
-    pub(in super::super) fn discard(&mut self, path: &LogicalPath) {
+    /// Whether one of them stands for this name.
+    pub(in super::super) fn has(&self, path: &LogicalPath) -> bool {
+        self.any(|record| record.counts() && record.path == *path)
+    }
+
+    /// Whether one of them has this name or lies below it.
+    pub(in super::super) fn has_within(&self, path: &LogicalPath) -> bool {
+        self.any(|record| record.counts() && record.path.is_at_or_below(path))
+    }
+
+    fn any(&self, is_wanted: impl Fn(&Record) -> bool) -> bool {
         let names = self.uploads.names();
-        for (id, content) in &mut self.held {
-            if let Some(record) = names.records.get(id).filter(|record| record.path == *path) {
-                record.progress.discard();
-                if content.as_ref().is_some_and(|writer| !writer.has_content()) {
-                    // It must not begin from another file that comes under the name.
-                    drop(content.take());
-                }
+        self.held.iter().any(|(id, _)| names.records.get(id).is_some_and(&is_wanted))
+    }
+
+    /// All of this name, for [`Held::discard`].
+    pub(in super::super) fn of_name(&self, path: &LogicalPath) -> Vec<u64> {
+        let names = self.uploads.names();
+        let ids = self.held.iter().map(|(id, _)| *id);
+        ids.filter(|id| names.records.get(id).is_some_and(|record| record.path == *path)).collect()
+    }
+
+    /// The file was removed or replaced, and all that this connection has of it with it: the handles go on to accept what comes, and
+    /// publish nothing.
+    pub(in super::super) fn discard(&mut self, uploads: &[u64]) {
+        let names = self.uploads.names();
+        for (id, content) in self.held.iter_mut().filter(|(id, _)| uploads.contains(id)) {
+            let Some(record) = names.records.get(id) else { continue };
+            record.progress.discard();
+            if content.as_ref().is_some_and(|writer| !writer.has_content()) {
+                // It must not begin from another file that comes under the name.
+                drop(content.take());
             }
         }
     }

@@ -78,16 +78,17 @@ impl Vfs {
     ///
     /// # Errors
     /// As [`Vfs::open_write`] of the new name; [`StoreErrorKind::Unsupported`] when it lies in another store; the store's, when bytes of
-    /// the old name that stand behind what was written cannot be fetched. The upload keeps its old name then.
+    /// the old name that stand behind what was written cannot be fetched. Nothing of the upload is published then.
     pub async fn move_upload(&self, writer: &mut Writer, to: &LogicalPath, existing: Existing) -> VfsResult<()> {
         let spot = self.mounts.find_changeable(to, StoreErrorKind::IsADirectory)?;
         if !Arc::ptr_eq(&spot.store, &writer.spot.store) {
             let message = "a file that is being written cannot be moved to another store; close it first";
             return Err(VfsError::new(to, StoreErrorKind::Unsupported, message));
         }
-        if let Some(body) = &mut writer.body {
+        if writer.body.is_some() {
             let target = Target { store: Arc::clone(&spot.store), key: spot.key.clone(), existing };
-            body.move_to(target).await.map_err(VfsError::at(to))?;
+            let result = writer.start()?.move_to(target).await;
+            writer.end_or_give_up(result)?;
         }
         (writer.path, writer.spot, writer.existing) = (to.clone(), spot, existing);
         Ok(())

@@ -8,7 +8,7 @@ impl Body {
     /// From now on the file is published as `target`, in the same store.
     ///
     /// # Errors
-    /// The store's, when old content that is still needed cannot be fetched, or an upload cannot begin. The name stays then.
+    /// The store's, when old content that is still needed cannot be fetched, or an upload cannot begin. The file is incomplete then.
     pub(in super::super) async fn move_to(&mut self, target: Target) -> StoreResult<()> {
         // The old content goes with its name, or goes away.
         self.take_over_tail_at_once().await?;
