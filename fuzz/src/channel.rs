@@ -106,21 +106,36 @@ pub fn converse(login: &Arc<Login>, conversation: impl Future<Output = ()> + Sen
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let world = world();
-    world.runtime.block_on(async {
+    let events = world.runtime.block_on(async {
         let task = tokio::spawn(conversation);
         tokio::time::timeout(PATIENCE * 2, task).await.expect("the channel does not end").expect("no panic");
         assert!(login.transfers_ended_within(PATIENCE).await, "a file is still open");
         // The sink has what was recorded before when it has this.
-        let last = Note { message: "the end".into(), operation: None, path: None, logical_path: None };
+        let last = Note { message: THE_END.into(), operation: None, path: None, logical_path: None };
         world.recorder.record(&origin(), Activity::ExitReason(last)).await.expect("the sink works");
+        tokio::time::timeout(PATIENCE, all_events(&world.sink)).await.expect("the sink has not written all")
     });
-    let events = world.sink.take();
     let is = |event: &serde_json::Value, kind: &str| event["activity-type"] == kind;
     let opened = events.iter().filter(|event| is(event, "OPEN") && event["status"] == "success").count();
     let failed = |event: &serde_json::Value| is(event, "ERROR") && event["operation"] == "CLOSE";
     let is_end = |event: &&serde_json::Value| is(event, "CLOSE") || is(event, "PARTIAL_CLOSE") || failed(event);
     let ended = events.iter().filter(is_end).count();
     assert_eq!(opened, ended, "{events:?}");
+}
+
+/// The last event of a conversation.
+const THE_END: &str = "the conversation has ended";
+
+/// What the sink writes up to [`THE_END`]. Nobody waits for it otherwise.
+async fn all_events(sink: &MemorySink) -> Vec<serde_json::Value> {
+    let mut events = Vec::new();
+    loop {
+        events.extend(sink.take());
+        if events.iter().any(|event: &serde_json::Value| event["message"] == THE_END) {
+            return events;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 /// What the client sends: pieces, and whether it waits for the answers to all before it sends the next one.

@@ -99,7 +99,8 @@ fn operation() -> impl Strategy<Value = Operation> {
 
 /// A home whose entry `/x` is the store under test and whose `/y` is another store.
 struct Home {
-    vfs: Vfs,
+    mounts: Vec<Mount>,
+    transfers: Arc<Transfers>,
     _staging: tempfile::TempDir,
 }
 
@@ -114,25 +115,32 @@ impl Home {
         };
         let x = Mount { entry: logical("/x"), store: Arc::clone(store), target: Key::parse(target).unwrap() };
         let y = Mount { entry: logical("/y"), store: Fixture::memory().store, target: Key::root() };
-        Home { vfs: Vfs::new(vec![x, y], Transfers::new(settings).unwrap()), _staging: staging }
+        Home { mounts: vec![x, y], transfers: Transfers::new(settings).unwrap(), _staging: staging }
+    }
+
+    /// The home as a connection of its own sees it, for each operation: what a connection remembers is not the store's.
+    fn vfs(&self) -> Vfs {
+        Vfs::new(self.mounts.clone(), Arc::clone(&self.transfers))
     }
 
     async fn perform(&self, operation: &Operation) -> VfsResult<()> {
         match operation {
             Operation::Write(write) => self.write(write).await,
-            Operation::SetMtime(path, time) => self.vfs.set_mtime(&logical(path), *time).await.map(drop),
-            Operation::SetLength(path, length) => self.vfs.set_length(&logical(path), *length).await,
-            Operation::Remove(path) => self.vfs.remove_file(&logical(path)).await,
-            Operation::MakeDirectory(path) => self.vfs.make_directory(&logical(path)).await,
-            Operation::RemoveDirectory(path) => self.vfs.remove_directory(&logical(path)).await,
-            Operation::Rename { from, to, existing } => self.vfs.rename(&logical(from), &logical(to), *existing).await,
+            Operation::SetMtime(path, time) => self.vfs().set_mtime(&logical(path), *time).await.map(drop),
+            Operation::SetLength(path, length) => self.vfs().set_length(&logical(path), *length).await,
+            Operation::Remove(path) => self.vfs().remove_file(&logical(path)).await,
+            Operation::MakeDirectory(path) => self.vfs().make_directory(&logical(path)).await,
+            Operation::RemoveDirectory(path) => self.vfs().remove_directory(&logical(path)).await,
+            Operation::Rename { from, to, existing } => {
+                self.vfs().rename(&logical(from), &logical(to), *existing).await
+            }
         }
     }
 
     async fn write(&self, write: &Write) -> VfsResult<()> {
         let Write { truncate, existing, must_exist, read, .. } = *write;
         let mode = WriteMode { truncate, existing, must_exist, read };
-        let mut writer = self.vfs.open_write(&logical(&write.path), mode).await?;
+        let mut writer = self.vfs().open_write(&logical(&write.path), mode).await?;
         for &(offset, from, length) in &write.pieces {
             let offset = offset.map_or(writer.size(), |offset| offset as u64);
             let mut data = source().slice(from..from + length);
@@ -159,13 +167,14 @@ impl Home {
     /// All paths below a directory.
     async fn found(&self) -> Tree {
         let mut found = Tree::default();
+        let vfs = self.vfs();
         let mut open = vec!["/x".to_owned(), "/y".to_owned()];
         while let Some(directory) = open.pop() {
-            let mut listing = self.vfs.open_directory(&logical(&directory)).await.unwrap();
+            let mut listing = vfs.open_directory(&logical(&directory)).await.unwrap();
             while let Some(page) = listing.next_page().await.unwrap() {
                 for entry in page {
                     let path = format!("{directory}/{}", entry.name);
-                    let stat = self.vfs.stat(&logical(&path)).await.unwrap();
+                    let stat = vfs.stat(&logical(&path)).await.unwrap();
                     assert_eq!((stat.kind, stat.size), (entry.attributes.kind, entry.attributes.size), "{path}");
                     match stat.kind {
                         Kind::Directory => {
@@ -187,7 +196,7 @@ impl Home {
     }
 
     async fn read(&self, path: &str) -> Vec<u8> {
-        let mut reader = self.vfs.open_read(&logical(path)).await.unwrap();
+        let mut reader = self.vfs().open_read(&logical(path)).await.unwrap();
         let mut content = Vec::new();
         loop {
             let read = reader.read_at(content.len() as u64, 100_000).await.unwrap();
