@@ -284,12 +284,8 @@ fn make_homes(
     backed: &Backed,
 ) -> Homes {
     let transfers = backed.transfers.clone();
-    let mut keys = settings.users.iter().flat_map(|user| &user.keys);
-    // The users of other sources come and go, and so do the authorities among their keys.
-    let others = !settings.users_from.is_empty();
     Homes {
         authorities: settings.authorities.clone().into(),
-        takes_certificates: others || !settings.authorities.is_empty() || keys.any(AuthorizedKey::is_authority),
         directory,
         backing: Backing { stores, transfers, strict_setstat: settings.strict_setstat },
         decoy: PasswordHash::decoy(settings.users.iter().filter_map(|user| user.password.as_ref())),

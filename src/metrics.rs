@@ -115,6 +115,8 @@ pub struct Metrics {
     pub connections: Counter,
     /// Connections that closed without a byte: health checks. Not recorded as events.
     pub health_checks: Counter,
+    /// Variables of the environment that clients send as a matter of course (`LANG`, `LC_*`), which are ignored.
+    pub ignored_environment: Counter,
     /// Connections that were recorded as refused, by `kind`: `kex`, `rejected`.
     pub connections_refused: Family<1>,
     /// Connections whose end was recorded.
@@ -152,6 +154,7 @@ impl Default for Metrics {
         Metrics {
             connections: Counter::default(),
             health_checks: Counter::default(),
+            ignored_environment: Counter::default(),
             connections_refused: Family::new(["kind"]),
             disconnections: Counter::default(),
             sessions: Gauge::default(),
@@ -177,6 +180,11 @@ impl Metrics {
         let mut text = Text(String::with_capacity(4096));
         text.counter("connections_total", "TCP connections accepted.", &self.connections);
         text.counter("health_checks_total", "Connections closed without a byte.", &self.health_checks);
+        text.counter(
+            "ignored_environment_total",
+            "Environment variables that clients send as a matter of course.",
+            &self.ignored_environment,
+        );
         text.family("connections_refused_total", "Connections refused.", &self.connections_refused);
         text.counter("disconnections_total", "Connections whose end was recorded.", &self.disconnections);
         text.gauge("sessions", "Connections that are logged in.", self.sessions.get());

@@ -235,6 +235,10 @@ pub enum AuthFailureReason {
     CertificateNotForUsers,
     /// `certificate-not-valid-now`: its time is over or has not begun.
     CertificateNotValidNow,
+    /// `certificate-forged`: the signature of its authority is wrong.
+    CertificateForged,
+    /// `malformed`: a name or a password that is not UTF-8, a key or a certificate that cannot be read.
+    Malformed,
     /// `principal-not-allowed`: the certificate is of somebody else.
     PrincipalNotAllowed,
     /// `certificate-option-refused`: a critical option that is not known or cannot be obeyed.
@@ -272,6 +276,8 @@ impl AuthFailureReason {
             AuthFailureReason::CertificateNotTrusted => "certificate-not-trusted",
             AuthFailureReason::CertificateNotForUsers => "certificate-not-for-users",
             AuthFailureReason::CertificateNotValidNow => "certificate-not-valid-now",
+            AuthFailureReason::CertificateForged => "certificate-forged",
+            AuthFailureReason::Malformed => "malformed",
             AuthFailureReason::PrincipalNotAllowed => "principal-not-allowed",
             AuthFailureReason::CertificateOptionRefused => "certificate-option-refused",
             AuthFailureReason::SecondFactorMissing => "second-factor-missing",

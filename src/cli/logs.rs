@@ -6,7 +6,7 @@ use tracing_subscriber::EnvFilter;
 
 /// Without `RUST_LOG`: what Lockgate itself says, and of the libraries only what is amiss. The last module warns of every request that
 /// it does not know, as PuTTY and WinSCP send one with each channel, and else of what is an event.
-const DEFAULT_FILTER: &str = "warn,lockgate=info,russh=warn,russh::server::encrypted=error";
+const DEFAULT_FILTER: &str = "warn,lockgate=info,russh=off";
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -11,12 +11,12 @@ use chrono::Utc;
 use crate::audit::{Activity, AuthFailure, AuthFailureReason, KeyIdentity, Origin, Recorder};
 use crate::secret::Secret;
 use crate::users::{
-    Attempt, AuthMode, AuthorizedKey, Certificate, Checked, Circumstances, Directory, DirectoryError, Knock,
-    PasswordHash, PasswordVerifier, Refusal, User,
+    Attempt, AuthMode, AuthorizedKey, Certificate, CertificateGrant, Checked, Circumstances, Directory, DirectoryError,
+    Knock, PasswordHash, PasswordVerifier, Refusal, User,
 };
 
-use super::proof::{Accepted, Factor, OfferedKey, PasswordMethod, Proof, Verdict};
-use super::stream::{Line, Progress};
+use super::proof::{Accepted, Factor, OfferedKey, PasswordMethod, Proof, Refused, Verdict};
+use super::stream::Line;
 
 /// How many keys one connection may ask about with success without signing. Agents hold a few that are the user's.
 const MOST_QUERIES: u32 = 20;
@@ -32,10 +32,8 @@ pub(super) struct Examiner {
     /// What is checked for whoever has no password.
     pub(super) decoy: PasswordHash,
     pub(super) recorder: Recorder,
-    /// Authorities whose certificates are taken for every user.
+    /// Authorities whose certificates are accepted for every user.
     pub(super) authorities: Arc<[AuthorizedKey]>,
-    /// Whether there is any authority, of one user or of all.
-    pub(super) takes_certificates: bool,
 }
 
 /// A key that was asked for a signature, which has not come yet.
@@ -43,10 +41,6 @@ pub(super) struct Examiner {
 struct Unproven {
     user: Arc<str>,
     identity: KeyIdentity,
-    /// What it failed for if no good signature comes.
-    otherwise: AuthFailureReason,
-    /// A wrong one came.
-    was_signed: bool,
 }
 
 /// One of the two proofs that a user needs.
@@ -67,8 +61,6 @@ pub(super) struct Attempts {
     wrong_passwords: u32,
     /// Something of ours failed an attempt.
     blameless: bool,
-    /// Where the connection was at the last request.
-    last: Option<Progress>,
     unproven: Option<Unproven>,
     /// How often a signature was asked for.
     queries: u32,
@@ -89,7 +81,6 @@ impl Attempts {
             count: 0,
             wrong_passwords: 0,
             blameless: false,
-            last: None,
             unproven: None,
             queries: 0,
             told: HashSet::new(),
@@ -122,44 +113,48 @@ impl Attempts {
         self.half.as_ref().map(|half| half.proof.other())
     }
 
-    /// The client may begin.
-    pub(super) fn opened(&mut self) {
-        self.last = Some(self.line.progress());
-    }
-
     /// The method `none`: every OpenSSH client begins with it, to hear which methods there are. Not an attempt.
     pub(super) fn asked_for_methods(&mut self, user: &str) {
         self.next_request(user);
     }
 
-    /// A key is offered, not proven. True if a signature with it is wanted.
-    ///
-    /// The library does not tell whether the key came in a certificate. Where authorities are trusted, a key that would not do
-    /// by itself is asked for its signature too, and so the certificate is seen; unless the request was too short for one.
+    /// A key is offered, by itself or in a certificate, and not proven. True if a signature with it is wanted.
     pub(super) async fn offered(&mut self, user: &str, key: &OfferedKey) -> bool {
-        let received = self.next_request(user);
-        let (identity, otherwise) = match self.judge_key(user, key).await {
-            _ if self.queries >= MOST_QUERIES => {
-                self.fail("publickey", AuthFailureReason::MethodNotAllowed, Some(key.identity.clone()));
-                return false;
+        self.next_request(user);
+        let judged = match &key.certificate {
+            Some(certificate) => self.judge_certificate(user, key, certificate).await.map(|_| key.identity.clone()),
+            None => self.judge_key(user, key).await.map(|(_, identity)| identity),
+        };
+        let judged = judged.and_then(|identity| match self.queries {
+            MOST_QUERIES.. => Err(AuthFailureReason::MethodNotAllowed),
+            _ => Ok(identity),
+        });
+        match judged {
+            Ok(identity) => {
+                self.queries += 1;
+                self.unproven = Some(Unproven { user: Arc::from(shortened(user)), identity });
+                true
             }
-            Ok((_, identity)) => (identity, AuthFailureReason::BadSignature),
-            Err(reason) if self.may_be_certificate(user, key, received) => (key.identity.clone(), reason),
             Err(reason) => {
                 self.fail("publickey", reason, Some(key.identity.clone()));
-                return false;
+                false
             }
-        };
-        self.queries += 1;
-        self.unproven = Some(Unproven { user: Arc::from(shortened(user)), identity, otherwise, was_signed: false });
-        true
+        }
     }
 
-    /// The key that was offered last came with a wrong signature.
-    pub(super) fn signed_wrong(&mut self) {
-        if let Some(open) = self.unproven.as_mut() {
-            open.was_signed = true;
+    /// The SSH library refused a request by itself.
+    pub(super) fn refused(&mut self, user: &str, refused: Refused) {
+        // A wrong signature is what became of the offer.
+        if refused.reason == AuthFailureReason::BadSignature
+            && self.unproven.as_ref().is_some_and(|open| {
+                *open.user == *shortened(user)
+                    && refused.key.as_ref().is_some_and(|key| key.fingerprint == open.identity.fingerprint)
+            })
+        {
+            self.unproven = None;
         }
+        self.next_request(user);
+        self.fail(refused.method, refused.reason, refused.key);
     }
 
     /// A key was proven: the signature is good.
@@ -181,11 +176,7 @@ impl Attempts {
     ) -> Verdict {
         self.unproven = None;
         self.next_request(user);
-        let judged = self.find(user).await.and_then(|user| {
-            let granted = user.authorize_certificate(certificate, &self.examiner.authorities, self.circumstances());
-            Ok((user, granted.map_err(reason_of)?))
-        });
-        match judged {
+        match self.authorize(user, certificate).await {
             Ok((user, grant)) => self.key_is_good(user, identity, grant.only_sftp),
             Err(reason) => self.reject("publickey", reason, Some(identity)),
         }
@@ -246,62 +237,37 @@ impl Attempts {
     }
 
     /// The connection is over. Records what the client left open: a key that it was asked to prove and did not, a second proof
-    /// that never came, or that it never offered anything. `why` is for a client that ran out of time; `before` is where the
-    /// connection was before we ended it, for our last words are no answer to a request.
-    pub(super) fn ended(&mut self, why: AuthFailureReason, before: Option<Progress>) {
+    /// that never came, or that it never offered anything. `why` is for a client that ran out of time.
+    pub(super) fn ended(&mut self, why: AuthFailureReason) {
         if self.let_in {
             return;
         }
-        self.settle(before.unwrap_or_else(|| self.line.progress()));
+        self.settle();
         self.drop_half();
         if self.count == 0 {
             self.fail("none", why, None);
         }
     }
 
-    /// Each request names a user; what was proven for another one is forgotten. Returns the bytes of the request, with what
-    /// the line adds to it.
-    fn next_request(&mut self, user: &str) -> Option<u64> {
-        let received = self.settle(self.line.progress());
+    /// Each request names a user; what was proven for another one is forgotten.
+    fn next_request(&mut self, user: &str) {
+        self.settle();
         let name: Arc<str> = Arc::from(shortened(user));
         if self.origin.user.as_ref() != Some(&name) {
             self.drop_half();
             self.asked = None;
         }
         self.origin.user = Some(name);
-        received
     }
 
-    /// Records what became of the requests before this one. Returns the bytes that came since the last one.
-    ///
-    /// The library refuses some requests by itself. It answers each request, so an answer that nobody here gave was such a
-    /// refusal: of a wrong signature, when one was waited for.
-    fn settle(&mut self, now: Progress) -> Option<u64> {
-        let last = self.last.replace(now);
-        let mut unseen = last.map_or(0, |last| now.turns.saturating_sub(last.turns + 1));
-        if let Some(open) = self.unproven.take() {
-            unseen = unseen.saturating_sub(u64::from(open.was_signed));
-            self.not_proven(open);
-        }
-        for _ in 0..unseen {
-            self.fail("unknown", AuthFailureReason::NotExamined, None);
-        }
-        last.map(|last| now.bytes_in.saturating_sub(last.bytes_in))
-    }
-
-    /// Records a key that was asked for a signature.
-    fn not_proven(&mut self, open: Unproven) {
-        let was_signed = open.was_signed;
-        let key = (open.user.clone(), open.identity.fingerprint.clone());
-        if !was_signed && !self.told.insert(key) {
+    /// Records, once, a key that was asked for a signature which did not come.
+    fn settle(&mut self) {
+        let Some(open) = self.unproven.take() else { return };
+        if !self.told.insert((open.user.clone(), open.identity.fingerprint.clone())) {
             return;
         }
-        let reason = match open.otherwise {
-            AuthFailureReason::BadSignature if !was_signed => AuthFailureReason::OfferedNotSigned,
-            otherwise => otherwise,
-        };
         let user = self.origin.user.replace(open.user);
-        self.fail("publickey", reason, Some(open.identity));
+        self.fail("publickey", AuthFailureReason::OfferedNotSigned, Some(open.identity));
         self.origin.user = user;
     }
 
@@ -347,11 +313,24 @@ impl Attempts {
         Ok((user, identity))
     }
 
-    /// A request that is shorter than any with a certificate had none. When requests come without waiting for the answers,
-    /// their bytes are not told apart; then it may have been one.
-    fn may_be_certificate(&self, user: &str, key: &OfferedKey, received: Option<u64>) -> bool {
-        let surely_plain = received.is_some_and(|bytes| key.is_surely_plain(user, bytes));
-        self.examiner.takes_certificates && !key.uses_sha1 && !surely_plain
+    async fn judge_certificate(
+        &self,
+        user: &str,
+        key: &OfferedKey,
+        certificate: &Certificate,
+    ) -> Result<(), AuthFailureReason> {
+        let granted = self.authorize(user, certificate).await;
+        if key.uses_sha1 { Err(AuthFailureReason::AlgorithmNotAllowed) } else { granted.map(|_| ()) }
+    }
+
+    async fn authorize(
+        &self,
+        user: &str,
+        certificate: &Certificate,
+    ) -> Result<(Arc<User>, CertificateGrant), AuthFailureReason> {
+        let user = self.find(user).await?;
+        let granted = user.authorize_certificate(certificate, &self.examiner.authorities, self.circumstances());
+        Ok((user, granted.map_err(reason_of)?))
     }
 
     fn judge_password(&self, user: Arc<User>, checked: Checked) -> Result<Arc<User>, AuthFailureReason> {

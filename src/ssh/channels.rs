@@ -1,6 +1,5 @@
 //! SSH channels as codecs see them, and the tasks that serve them.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -36,7 +35,6 @@ pub(super) enum Purpose {
 #[derive(Debug, Default)]
 pub(super) struct ChannelTasks {
     tasks: Mutex<JoinSet<()>>,
-    started: AtomicU32,
     intakes: Mutex<Vec<Weak<Intake>>>,
     abandoned: Arc<Notify>,
 }
@@ -64,14 +62,8 @@ impl ChannelTasks {
         tasks.len()
     }
 
-    /// How many channels there have been.
-    pub(super) fn ever(&self) -> u32 {
-        self.started.load(Ordering::Relaxed)
-    }
-
     /// Starts to serve a channel; what it is for comes through the sender. Dropping that ends the channel.
     pub(super) fn start(&self, channel: Channel<Msg>) -> oneshot::Sender<Purpose> {
-        self.started.fetch_add(1, Ordering::Relaxed);
         let (sender, purpose) = oneshot::channel();
         let intake = Arc::new(Intake::default());
         self.intakes().push(Arc::downgrade(&intake));
@@ -186,8 +178,7 @@ async fn await_purpose(read: &mut ChannelReadHalf, mut purpose: oneshot::Receive
 }
 
 /// Ends a channel in the order that clients expect: exit status, EOF, close. False when the client broke the protocol and does not
-/// close the channel. The library tells of a client's close only as long as there was none of ours, so that client has to
-/// be the first; others wait for ours.
+/// close the channel.
 async fn end(write: &ChannelWriteHalf<Msg>, mut closed: watch::Receiver<bool>, ended: Ended) -> bool {
     let status = match ended {
         Ended::Orderly(status) => status,
@@ -196,12 +187,11 @@ async fn end(write: &ChannelWriteHalf<Msg>, mut closed: watch::Receiver<bool>, e
     let told = async {
         let _ = write.exit_status(status).await;
         let _ = write.eof().await;
+        let _ = write.close().await;
     };
     let _ = tokio::time::timeout(CLOSE_WAIT, told).await;
     let closes = tokio::time::timeout(CLOSE_WAIT, closed.wait_for(|closed| *closed));
-    let is_in_order = ended != Ended::Breach || closes.await.is_ok();
-    let _ = tokio::time::timeout(CLOSE_WAIT, write.close()).await;
-    is_in_order
+    ended != Ended::Breach || closes.await.is_ok()
 }
 
 /// The reading half. When it is dropped before the client closed the channel, a task goes on draining it to the channel's end.

@@ -15,9 +15,10 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 use super::auth::{Attempts, Examiner};
 use super::channels::ChannelTasks;
 use super::defender::Arrival;
+use super::exchanges::Computations;
 use super::handler::Door;
 use super::proof::Accepted;
-use super::stream::{Line, Progress, WatchedStream};
+use super::stream::{Line, WatchedStream};
 use super::{Homes, Phase, Shared};
 use crate::audit::{
     Activity, AuthFailureReason, Connected, Disconnected, Note, Origin, Recorded, Recorder, Rejected, Reservation,
@@ -84,17 +85,15 @@ struct Slots {
 struct Ending {
     reason: Cow<'static, str>,
     message: Option<String>,
-    /// Where the connection was before the client was told.
-    before: Option<Progress>,
 }
 
 impl Ending {
     fn new(reason: &'static str) -> Self {
-        Ending { reason: reason.into(), message: None, before: None }
+        Ending { reason: reason.into(), message: None }
     }
 
     fn because(reason: &'static str, message: impl Into<String>) -> Self {
-        Ending { reason: reason.into(), message: Some(message.into()), before: None }
+        Ending { reason: reason.into(), message: Some(message.into()) }
     }
 }
 
@@ -128,7 +127,6 @@ impl Visit {
             decoy: homes.decoy.clone(),
             recorder: shared.recorder.clone(),
             authorities: homes.authorities.clone(),
-            takes_certificates: homes.takes_certificates,
         };
         Visit {
             attempts: tokio::sync::Mutex::new(Attempts::new(examiner, origin, line.clone())),
@@ -184,7 +182,15 @@ impl Visit {
         self.attempts().await.origin()
     }
 
-    fn metrics(&self) -> &Arc<Metrics> {
+    pub(super) fn line(&self) -> &Arc<Line> {
+        &self.line
+    }
+
+    pub(super) fn computations(&self) -> &Computations {
+        &self.shared.computations
+    }
+
+    pub(super) fn metrics(&self) -> &Arc<Metrics> {
         &self.shared.metrics
     }
 
@@ -307,9 +313,8 @@ impl Visit {
             () = self.drained(&mut phase) => Ending::because("server", SHUTTING_DOWN),
         };
         let at_once = *phase.borrow() == Phase::Stopped;
-        let before = Some(self.line.progress());
         self.end_session(&mut running, &why, at_once).await;
-        Ending { before, ..why }
+        why
     }
 
     /// Tells the client why, waits a moment, then cuts the socket.
@@ -345,7 +350,7 @@ impl Visit {
             None => None,
         };
         match farewell {
-            Some(why) => Ending { reason: why.reason, message: Some(why.message), before: None },
+            Some(why) => Ending { reason: why.reason, message: Some(why.message) },
             None => std::future::pending().await,
         }
     }
@@ -438,7 +443,7 @@ impl Visit {
                 "login-grace" => AuthFailureReason::LoginGraceExceeded,
                 _ => AuthFailureReason::NoCredentialsOffered,
             };
-            self.attempts().await.ended(why, ending.before);
+            self.attempts().await.ended(why);
         }
     }
 

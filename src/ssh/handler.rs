@@ -1,20 +1,24 @@
 //! The thin russh handler: hands attempts to `auth`, channels to the codecs, and refuses everything else at once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use russh::keys::{Algorithm, Certificate, PublicKey};
+use russh::keys::Certificate;
 use russh::server::{
-    Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Response, Session as SshSession, VerifiedPublicKey,
+    Auth, AuthRefusal, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Response, Session as SshSession,
+    UnknownRequest, VerifiedPublicKey,
 };
 use russh::{Channel, ChannelId, ChannelOpenFailure, MethodKind, MethodSet, Pty, Sig};
 use tokio::sync::oneshot;
 
 use super::channels::Purpose;
 use super::connection::Visit;
+use super::exchanges::Rekeys;
 use super::keys;
-use super::proof::{Accepted, Factor, OfferedKey, PasswordMethod, Verdict};
-use super::{MAX_CHANNELS, MAX_CHANNELS_EVER, WINDOW};
+use super::pace::Pace;
+use super::proof::{Accepted, Factor, PasswordMethod, Verdict};
+use super::{MAX_CHANNELS, MAX_HALF_CLOSED, WINDOW};
 use crate::audit::{Activity, Denied};
 use crate::scp;
 use crate::secret::Secret;
@@ -23,15 +27,31 @@ use crate::session::{Login, Protocol};
 /// What a person reads who asks for anything else.
 const ONLY_FILES: &str = "This server serves only SFTP and SCP.";
 
+/// So many refused requests of a connection are answered one after the other; then the client waits for each, so that it cannot
+/// fill the trail.
+const DENIALS: u32 = 50;
+const DENIALS_PAUSE: Duration = Duration::from_millis(100);
+
 /// One connection's handler.
 pub(super) struct Door {
     visit: Arc<Visit>,
+    /// Channels that the client has not closed.
+    open: HashSet<ChannelId>,
     starters: HashMap<ChannelId, oneshot::Sender<Purpose>>,
+    rekeys: Rekeys,
+    denials: Pace,
 }
 
 impl Door {
     pub(super) fn new(visit: Arc<Visit>) -> Self {
-        Door { visit, starters: HashMap::new() }
+        let rekeys = Rekeys::new(visit.line().clone());
+        Door {
+            visit,
+            open: HashSet::new(),
+            starters: HashMap::new(),
+            rekeys,
+            denials: Pace::new(DENIALS, DENIALS_PAUSE),
+        }
     }
 
     fn login(&self) -> Option<&Arc<Login>> {
@@ -45,12 +65,13 @@ impl Door {
         }
     }
 
-    async fn deny(&self, request: String, message: &str) {
+    async fn deny(&mut self, request: String, message: &str) {
+        self.denials.next().await;
         self.record(Activity::RequestDenied(Denied { request: cut(request), message: message.to_owned() })).await;
     }
 
     /// Refuses a channel that is not a session.
-    async fn refuse(&self, request: String, reply: ChannelOpenHandle) -> Result<(), russh::Error> {
+    async fn refuse(&mut self, request: String, reply: ChannelOpenHandle) -> Result<(), russh::Error> {
         self.deny(request, ONLY_FILES).await;
         reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
         Ok(())
@@ -83,6 +104,29 @@ impl Door {
     }
 }
 
+/// Variables of the environment that OpenSSH's clients send by themselves as Debian and others set them up. They mean nothing here.
+fn is_harmless(name: &str) -> bool {
+    matches!(name, "LANG" | "LANGUAGE" | "TERM" | "COLORTERM" | "NO_COLOR" | "TZ") || name.starts_with("LC_")
+}
+
+/// Requests that clients make by the way and that need no answer: keepalives, and what OpenSSH and PuTTY say of themselves.
+fn is_by_the_way(request: UnknownRequest<'_>) -> bool {
+    match request {
+        UnknownRequest::Global(name) => {
+            name.starts_with("keepalive@")
+                || matches!(name, "no-more-sessions@openssh.com" | "hostkeys-prove-00@openssh.com")
+        }
+        UnknownRequest::Channel(name) => {
+            name.starts_with("keepalive@")
+                || matches!(
+                    name,
+                    "eow@openssh.com" | "winadj@putty.projects.tartarus.org" | "simple@putty.projects.tartarus.org"
+                )
+        }
+        _ => false,
+    }
+}
+
 /// The methods by which a proof can be given.
 fn proving(factor: Factor) -> MethodSet {
     MethodSet::from(match factor {
@@ -104,31 +148,38 @@ fn cut(mut text: String) -> String {
     text
 }
 
-fn offered(key: &PublicKey, algorithm: &Algorithm) -> OfferedKey {
-    OfferedKey {
-        blob: keys::blob(key),
-        identity: keys::identity(key, None),
-        algorithm: algorithm.to_string(),
-        uses_sha1: matches!(algorithm, Algorithm::Rsa { hash: None }),
-    }
-}
-
 impl Handler for Door {
     type Error = russh::Error;
 
     async fn authentication_banner(&mut self) -> Result<Option<String>, Self::Error> {
-        self.visit.attempts().await.opened();
         Ok(self.visit.banner())
     }
 
-    async fn auth_service_requested_again(&mut self) -> Result<(), Self::Error> {
-        // It is no attempt that passed unseen.
-        self.visit.attempts().await.opened();
+    async fn auth_refused(&mut self, user: &str, method: &str, refusal: AuthRefusal<'_>) -> Result<(), Self::Error> {
+        self.visit.attempts().await.refused(user, keys::refused(method, refusal));
         Ok(())
     }
 
-    async fn auth_publickey_signature_wrong(&mut self) -> Result<(), Self::Error> {
-        self.visit.attempts().await.signed_wrong();
+    async fn compute(&mut self, computation: Box<dyn FnOnce() + Send>) {
+        self.visit.computations().run(self.login().is_some(), computation).await;
+    }
+
+    async fn rekey_requested(&mut self) -> Result<(), Self::Error> {
+        self.rekeys.next().await;
+        Ok(())
+    }
+
+    async fn unknown_request(&mut self, request: UnknownRequest<'_>) -> Result<(), Self::Error> {
+        if is_by_the_way(request) {
+            return Ok(());
+        }
+        let request = match request {
+            UnknownRequest::ChannelOpen(kind) => format!("channel: {kind}"),
+            UnknownRequest::Channel(kind) => format!("channel-request: {kind}"),
+            UnknownRequest::Global(kind) => format!("global-request: {kind}"),
+            _ => "unknown".to_owned(),
+        };
+        self.deny(request, ONLY_FILES).await;
         Ok(())
     }
 
@@ -138,13 +189,13 @@ impl Handler for Door {
     }
 
     async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Self::Error> {
-        let key = offered(offer.public_key, offer.algorithm);
+        let key = keys::offered(offer.public_key, offer.algorithm, offer.certificate);
         let wanted = self.visit.attempts().await.offered(user, &key).await;
         Ok(if wanted { Auth::Accept } else { self.rejected().await })
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
-        let key = offered(key.public_key, key.algorithm);
+        let key = keys::offered(key.public_key, key.algorithm, None);
         let verdict = self.visit.attempts().await.proven(user, &key).await;
         Ok(self.answer(verdict).await)
     }
@@ -192,13 +243,12 @@ impl Handler for Door {
     ) -> Result<(), Self::Error> {
         if self.login().is_none() {
             reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
-        } else if self.visit.channels().open() >= MAX_CHANNELS as usize
-            || self.visit.channels().ever() >= MAX_CHANNELS_EVER
-        {
+        } else if self.visit.channels().open() >= MAX_CHANNELS as usize || self.open.len() >= MAX_HALF_CLOSED {
             self.deny("session".into(), "too many channels on one connection").await;
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
         } else {
             let id = channel.id();
+            self.open.insert(id);
             let starter = self.visit.channels().start(channel);
             self.starters.insert(id, starter);
             reply.accept().await;
@@ -211,6 +261,7 @@ impl Handler for Door {
     }
 
     async fn channel_close(&mut self, channel: ChannelId, _: &mut SshSession) -> Result<(), Self::Error> {
+        self.open.remove(&channel);
         self.starters.remove(&channel);
         Ok(())
     }
@@ -300,7 +351,11 @@ impl Handler for Door {
         _value: &str,
         session: &mut SshSession,
     ) -> Result<(), Self::Error> {
-        self.deny(format!("env: {name}"), "environment variables are not taken").await;
+        if is_harmless(name) {
+            self.visit.metrics().ignored_environment.add(1);
+        } else {
+            self.deny(format!("env: {name}"), "environment variables are not accepted").await;
+        }
         session.channel_failure(channel)
     }
 
@@ -379,6 +434,16 @@ impl Handler for Door {
 
     async fn streamlocal_forward(&mut self, path: &str, _: &mut SshSession) -> Result<bool, Self::Error> {
         self.deny(format!("streamlocal-forward: {path}"), ONLY_FILES).await;
+        Ok(false)
+    }
+
+    async fn cancel_tcpip_forward(&mut self, host: &str, port: u32, _: &mut SshSession) -> Result<bool, Self::Error> {
+        self.deny(format!("cancel-tcpip-forward: {host}:{port}"), ONLY_FILES).await;
+        Ok(false)
+    }
+
+    async fn cancel_streamlocal_forward(&mut self, path: &str, _: &mut SshSession) -> Result<bool, Self::Error> {
+        self.deny(format!("cancel-streamlocal-forward: {path}"), ONLY_FILES).await;
         Ok(false)
     }
 }

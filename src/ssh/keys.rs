@@ -4,15 +4,25 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 
+use aws_lc_rs::digest;
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::{Algorithm, Certificate, EcdsaCurve, HashAlg, PrivateKey, PublicKey, key::safe_rng};
+use russh::server::AuthRefusal;
 
+use super::proof::{OfferedKey, Refused};
 use super::short_number;
-use crate::audit::{CertificateIdentity, KeyIdentity};
+use crate::audit::{AuthFailureReason, CertificateIdentity, KeyIdentity};
 use crate::secret::Secret;
 use crate::users;
+
+/// The types of keys that can log in, as their names begin; certificates' names go on after them.
+const SERVED_KEY_TYPES: [&str; 4] = ["ssh-ed25519", "ecdsa-sha2-nistp", "rsa-sha2-", "sk-"];
+
+/// So much of the type and of the bytes of a key that cannot be read is shown.
+const MOST_OF_A_KEY_TYPE: usize = 64;
+const MOST_OF_A_KEY: usize = 1024;
 
 /// A key pair that was just made.
 #[derive(Debug, Clone)]
@@ -136,6 +146,56 @@ pub(super) fn presented(certificate: &Certificate) -> (KeyIdentity, users::Certi
         critical_options: options.map(|(name, value)| (name.clone(), value.clone())).collect(),
     };
     (identity, judged)
+}
+
+/// A key as a client offers it, by itself or in a certificate.
+pub(super) fn offered(key: &PublicKey, algorithm: &Algorithm, certificate: Option<&Certificate>) -> OfferedKey {
+    let (identity, certificate) = match certificate.map(presented) {
+        Some((identity, certificate)) => (identity, Some(certificate)),
+        None => (identity(key, None), None),
+    };
+    OfferedKey { blob: blob(key), identity, certificate, uses_sha1: matches!(algorithm, Algorithm::Rsa { hash: None }) }
+}
+
+/// An attempt that the library refused by itself, as it is recorded.
+pub(super) fn refused(method: &str, refusal: AuthRefusal<'_>) -> Refused {
+    const METHODS: [&str; 4] = ["publickey", "password", "keyboard-interactive", "none"];
+    let method = METHODS.into_iter().find(|known| *known == method).unwrap_or("unknown");
+    let (reason, key) = match refusal {
+        AuthRefusal::NotUtf8 => (AuthFailureReason::Malformed, None),
+        AuthRefusal::UnparsableKey { algorithm, blob } => {
+            let is_known = SERVED_KEY_TYPES.iter().any(|served| algorithm.starts_with(served));
+            let reason = if is_known { AuthFailureReason::Malformed } else { AuthFailureReason::AlgorithmNotAllowed };
+            (reason, Some(unparsed(algorithm, blob)))
+        }
+        AuthRefusal::CertificateNotValidNow(certificate) => {
+            (AuthFailureReason::CertificateNotValidNow, Some(presented(certificate).0))
+        }
+        AuthRefusal::CertificateForged(certificate) => {
+            (AuthFailureReason::CertificateForged, Some(presented(certificate).0))
+        }
+        AuthRefusal::SignatureWrong { public_key, certificate } => {
+            let identity =
+                certificate.map_or_else(|| identity(public_key, None), |certificate| presented(certificate).0);
+            (AuthFailureReason::BadSignature, Some(identity))
+        }
+        AuthRefusal::UnknownMethod => (AuthFailureReason::MethodNotAllowed, None),
+        _ => (AuthFailureReason::NotExamined, None),
+    };
+    Refused { method, reason, key }
+}
+
+/// A key that nobody here can read, by what came.
+fn unparsed(algorithm: &str, blob: &[u8]) -> KeyIdentity {
+    let mut key_type = algorithm.to_owned();
+    key_type.truncate((0..=MOST_OF_A_KEY_TYPE).rev().find(|end| key_type.is_char_boundary(*end)).unwrap_or(0));
+    KeyIdentity {
+        key_type,
+        fingerprint: format!("SHA256:{}", STANDARD_NO_PAD.encode(digest::digest(&digest::SHA256, blob))),
+        blob: STANDARD.encode(&blob[..blob.len().min(MOST_OF_A_KEY)]),
+        comment: None,
+        certificate: None,
+    }
 }
 
 /// The key in SSH wire form (RFC 4253 section 6.6); empty if it cannot be encoded, which then matches no key.

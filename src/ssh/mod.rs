@@ -7,10 +7,12 @@ mod auth;
 mod channels;
 mod connection;
 mod defender;
+mod exchanges;
 mod handler;
 mod kexinit;
 mod keys;
 mod listener;
+mod pace;
 mod proof;
 mod proxy;
 mod refusals;
@@ -31,6 +33,7 @@ use crate::metrics::Metrics;
 use crate::session::{Backing, Registry};
 use crate::users::{AuthorizedKey, Directory, PasswordHash, PasswordVerifier};
 use defender::{Arrivals, Defender};
+use exchanges::Computations;
 use refusals::Refusals;
 
 pub use algorithms::AlgorithmLists;
@@ -111,8 +114,6 @@ pub struct Homes {
     pub backing: Backing,
     /// Authorities whose certificates are taken for every user.
     pub authorities: Arc<[AuthorizedKey]>,
-    /// Whether any authority is trusted, by one user or by all: where none is, certificates are not looked at.
-    pub takes_certificates: bool,
     /// What is checked when a password is given for whoever has none.
     pub decoy: PasswordHash,
     /// Whether any user may log in with a password, so that the methods are offered.
@@ -152,9 +153,8 @@ const PASSWORD_QUEUE: usize = 1000;
 /// Channels at once on one connection.
 const MAX_CHANNELS: u32 = 10;
 
-/// Channels of one connection one after the other. Of each that the gateway closed first, the library keeps some 3 KiB to the
-/// connection's end.
-const MAX_CHANNELS_EVER: u32 = 10_000;
+/// Channels of one connection that the gateway has closed and the client has not yet. Of each some 3 KiB are kept.
+const MAX_HALF_CLOSED: usize = 1000;
 
 /// The channel window in bytes, once a channel has run for a while: what a client may send before it has to wait for us.
 const WINDOW: u32 = 2 * 1024 * 1024;
@@ -187,6 +187,7 @@ struct Shared {
     arrivals: Arc<Arrivals>,
     defender: Option<Defender>,
     refusals: Refusals,
+    computations: Computations,
 }
 
 impl Shared {
@@ -198,6 +199,7 @@ impl Shared {
             unauthenticated: Arc::new(Semaphore::new(settings.limits.unauthenticated)),
             arrivals: Arc::default(),
             refusals: Refusals::default(),
+            computations: Computations::default(),
             defender: settings.defender.clone().map(Defender::new),
             settings,
             recorder: surroundings.recorder,

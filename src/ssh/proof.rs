@@ -2,12 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::audit::KeyIdentity;
-use crate::users::User;
-
-/// How much longer the request for a certificate is, at the least, than the one for the key in it: two longer names, the
-/// fields of the certificate, and the smallest key and signature of an authority, which are Ed25519's.
-const CERTIFICATE_MORE: u64 = 18 + 52 + 55 + 87;
+use crate::audit::{AuthFailureReason, KeyIdentity};
+use crate::users::{Certificate, User};
 
 /// A key as a client offers it.
 pub(super) struct OfferedKey {
@@ -15,20 +11,19 @@ pub(super) struct OfferedKey {
     pub(super) blob: Vec<u8>,
     /// As events show it.
     pub(super) identity: KeyIdentity,
-    /// The name of the algorithm that it would sign with.
-    pub(super) algorithm: String,
+    /// The certificate that it came in.
+    pub(super) certificate: Option<Certificate>,
     /// Whether it would sign with SHA-1.
     pub(super) uses_sha1: bool,
 }
 
-impl OfferedKey {
-    /// Whether a request of so many bytes, with what the transport adds, offered the key by itself: it is long enough for the
-    /// key and too short for a certificate (RFC 4252 section 7).
-    pub(super) fn is_surely_plain(&self, user: &str, bytes: u64) -> bool {
-        let texts = [user.len(), "ssh-connection".len(), "publickey".len(), self.algorithm.len(), self.blob.len()];
-        let plain = (2 + texts.iter().map(|length| 4 + length).sum::<usize>()) as u64;
-        (plain..plain + CERTIFICATE_MORE).contains(&bytes)
-    }
+/// An attempt that the SSH library refused by itself.
+pub(super) struct Refused {
+    /// As events name it.
+    pub(super) method: &'static str,
+    pub(super) reason: AuthFailureReason,
+    /// The key that was offered, however little of it can be read.
+    pub(super) key: Option<KeyIdentity>,
 }
 
 /// What becomes of an attempt.
@@ -125,26 +120,5 @@ impl Proof {
             (Proof::Key { .. }, Proof::Key { .. }) | (Proof::Password(_), Proof::Password(_)) => return None,
         };
         Some(Accepted { user: user.clone(), method, key: Some(identity.clone()), only_sftp })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_request_is_plain_when_it_is_too_short_for_a_certificate() {
-        let identity = KeyIdentity {
-            key_type: "ssh-ed25519".into(),
-            fingerprint: String::new(),
-            blob: String::new(),
-            comment: None,
-            certificate: None,
-        };
-        let key = OfferedKey { blob: vec![0; 51], identity, algorithm: "ssh-ed25519".into(), uses_sha1: false };
-        // 1 + 4 + 5 + 4 + 14 + 4 + 9 + 1 + 4 + 11 + 4 + 51
-        for (bytes, plain) in [(111, false), (112, true), (112 + 88, true), (323, true), (324, false), (0, false)] {
-            assert_eq!(key.is_surely_plain("alice", bytes), plain, "{bytes}");
-        }
     }
 }

@@ -24,17 +24,7 @@ pub(super) struct Line {
     waker: AtomicWaker,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
-    turns: AtomicU64,
     greeting: Mutex<Greeting>,
-}
-
-/// How far a connection is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Progress {
-    /// How often the server wrote after it had read.
-    pub(super) turns: u64,
-    /// Bytes that came over the socket.
-    pub(super) bytes_in: u64,
 }
 
 /// The cleartext start of a connection, both directions.
@@ -59,11 +49,6 @@ impl Line {
     /// Bytes that went over the socket so far.
     pub(super) fn bytes_out(&self) -> u64 {
         self.bytes_out.load(Ordering::Relaxed)
-    }
-
-    /// How far the connection is.
-    pub(super) fn progress(&self) -> Progress {
-        Progress { turns: self.turns.load(Ordering::Relaxed), bytes_in: self.bytes_in() }
     }
 
     /// The client's version line, once it has come.
@@ -119,7 +104,6 @@ pub(super) struct WatchedStream<S> {
     buffer: Box<[u8]>,
     start: usize,
     end: usize,
-    has_read: bool,
     reads_along: bool,
     writes_along: bool,
     /// The client has closed its half while it took nothing: what is still written has nobody to go to.
@@ -136,7 +120,6 @@ impl<S> WatchedStream<S> {
             buffer: vec![0; READ_BUFFER].into_boxed_slice(),
             start: 0,
             end: 0,
-            has_read: false,
             reads_along: true,
             writes_along: true,
             takes_no_more: false,
@@ -149,7 +132,6 @@ impl<S> WatchedStream<S> {
     }
 
     fn count_in(&mut self, from: usize, to: usize) {
-        self.has_read |= to > from;
         self.line.bytes_in.fetch_add((to - from) as u64, Ordering::Relaxed);
         if self.reads_along {
             let mut greeting = self.line.greeting();
@@ -159,9 +141,6 @@ impl<S> WatchedStream<S> {
     }
 
     fn count_out(&mut self, written: &[u8]) {
-        if std::mem::take(&mut self.has_read) {
-            self.line.turns.fetch_add(1, Ordering::Relaxed);
-        }
         self.line.bytes_out.fetch_add(written.len() as u64, Ordering::Relaxed);
         if self.writes_along {
             let mut greeting = self.line.greeting();
@@ -262,11 +241,7 @@ mod tests {
         stream.write_all(&data[..1000]).await.unwrap();
         assert_eq!((line.bytes_in(), line.bytes_out()), (200_000, 1000));
         stream.write_all(&data[..1000]).await.unwrap();
-        assert_eq!(line.progress(), Progress { turns: 1, bytes_in: 200_000 }, "two writes are one turn");
-        far.write_all(b"more").await.unwrap();
-        stream.read_exact(&mut read[..4]).await.unwrap();
-        stream.write_all(b"answer").await.unwrap();
-        assert_eq!(line.progress(), Progress { turns: 2, bytes_in: 200_004 });
+        assert_eq!((line.bytes_in(), line.bytes_out()), (200_000, 2000));
         assert_eq!(line.client_version(), None);
         assert_eq!(line.algorithms(), None);
     }

@@ -11,6 +11,14 @@ A step is one of
     password=TEXT
     keyboard=TEXT           keyboard-interactive, with TEXT as the answer to each prompt
     silent-keyboard=        keyboard-interactive, and no answer to its prompts
+    user-bytes=HEX          as user, of bytes that need not be UTF-8
+    password-bytes=HEX      as password, likewise
+    new-password=TEXT       a request to change the password
+    key-bytes=TYPE:HEX      the question whether a key would do whose bytes need not be a key's
+    garbled=FILE            as key, with a signature that is none
+    forged=FILE:CERT        as certificate, with a byte of the authority's signature changed
+    method=NAME             a method
+    response=               an answer to prompts that never came
 
 For each attempt a line: what the server answered, message by message, as "TYPE HEX"; messages are joined by commas.
 
@@ -150,8 +158,8 @@ def main():
     user = "nobody"
     for step in sys.argv[2:]:
         kind, value = step.split("=", 1)
-        if kind == "user":
-            user = value
+        if kind in ("user", "user-bytes"):
+            user = value if kind == "user" else bytes.fromhex(value)
             continue
         if kind == "key":
             key = paramiko.PKey.from_path(value)
@@ -171,6 +179,27 @@ def main():
             client.request(user, "password", False, value)
         elif kind in ("keyboard", "silent-keyboard"):
             client.request(user, "keyboard-interactive", "", "")
+        elif kind == "password-bytes":
+            client.request(user, "password", False, bytes.fromhex(value))
+        elif kind == "new-password":
+            client.request(user, "password", True, value, value)
+        elif kind == "key-bytes":
+            algorithm, blob = value.split(":")
+            client.request(user, "publickey", False, algorithm, bytes.fromhex(blob))
+        elif kind == "garbled":
+            key = paramiko.PKey.from_path(value)
+            client.request(user, "publickey", True, key.get_name(), key.asbytes(), b"\0\0\0\4none")
+        elif kind == "forged":
+            file, certificate = value.split(":")
+            key = paramiko.PKey.from_path(file)
+            key.load_certificate(certificate)
+            blob = bytearray(key.public_blob.key_blob)
+            blob[-1] ^= 1
+            client.sign(user, key, key.public_blob.key_type, bytes(blob))
+        elif kind == "method":
+            client.request(user, value)
+        elif kind == "response":
+            client.transport._send_message(message(61, 1, "x"))
         else:
             raise SystemExit(f"no such step: {step}")
         answers = [client.answer()]

@@ -6,7 +6,10 @@ use crate::checks::{check_library, check_trees, text};
 use crate::place::{Place, on_each_store};
 use crate::scripted::Scripted;
 use crate::support::data::write_noise;
+use crate::support::events::field;
+use crate::support::keys::Key;
 use crate::support::process::tool;
+use crate::support::setup::{Setup, User};
 
 fn start(place: &Place, name: &str) -> Scripted {
     let mut command = Command::new(tool(name));
@@ -22,6 +25,22 @@ fn libssh() {
         libssh.finish();
         place.assert_all_closed();
     });
+}
+
+/// It reads which signatures the gateway accepts with the packet after the keys, or not at all.
+#[test]
+fn libssh_logs_in_with_an_rsa_key() {
+    let mut setup = Setup::new();
+    setup.memory_store("main");
+    let key = Key::make(setup.folder(), "rsa", "rsa");
+    setup.user(User::new("alice").home("/", "main:/").key(&key));
+    let gateway = setup.start();
+    let mut command = Command::new(tool("libssh_client"));
+    command.args([&gateway.port.to_string(), "alice"]).arg(&key.private).arg(gateway.known_hosts());
+    Scripted::start(&mut command).finish();
+    let connected = gateway.events.await_event("CONNECTED", |_| true);
+    assert_eq!(field(&connected, "ssh-public-key-type"), "ssh-rsa");
+    gateway.stop();
 }
 
 #[test]

@@ -22,6 +22,9 @@ for kind in ("tun@openssh.com", "forwarded-tcpip", "x11", "direct-tcpip", "sessi
     else:
         raise SystemExit(f"{kind}: opened")
 
+assert transport.global_request("of-the-future", wait=True) is None
+transport.cancel_port_forward("localhost", 7)
+
 # The connection has survived, and still does what it is for.
 assert transport.is_active()
 for ask in (

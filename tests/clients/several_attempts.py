@@ -4,12 +4,14 @@
     paramiko-key        SSHClient with a key that is not the user's, and one that is
     asyncssh-ed448      an Ed448 key, which the gateway does not know, and then one that is the user's
     exchange-early      a key exchange beside the first one, before any login: prints whether the server ended the connection
+    exchange-often      PASSWORD COUNT: so many key exchanges after the login, without data between them; prints the seconds
     other-service       ssh-userauth, and then a service that nobody has
 """
 
 import asyncio
 import sys
 import threading
+import time
 
 import paramiko
 
@@ -63,6 +65,14 @@ def other_service(begun):
         begun._send_message(message)
 
 
+def exchange_often(begun, user, password, count):
+    begun.auth_password(user, password)
+    started = time.monotonic()
+    for _ in range(count):
+        begun.renegotiate_keys()
+    print(time.monotonic() - started)
+
+
 how, port, user, *rest = sys.argv[1:]
 port = int(port)
 if how == "paramiko-password":
@@ -74,6 +84,8 @@ elif how == "asyncssh-ed448":
 elif how == "exchange-early":
     begun = transport(port)
     ended_by(begun, lambda: exchange(begun))
+elif how == "exchange-often":
+    exchange_often(transport(port), user, rest[0], int(rest[1]))
 else:
     begun = transport(port)
     ended_by(begun, lambda: other_service(begun))

@@ -75,16 +75,13 @@ fn channels_one_after_the_other_share_a_connection() {
     assert_eq!(gateway.events.of_type("CONNECTED").len(), 1, "all on one connection");
     if is_long() {
         let before = gateway.peak_memory();
-        let connections = || gateway.events.of_type("CONNECTED").len();
-        let more = (0..10_000).take_while(|_| {
+        for _ in 0..12_000 {
             client.ssh(&["-T"], &["scp -t x"]).succeeded();
-            connections() == 1
-        });
-        let more = more.count();
-        assert!((9_900..10_000).contains(&more), "{more} more channels");
-        gateway.events.await_event("REQUEST_DENIED", |event| field(event, "request") == "session");
+        }
+        assert_eq!(gateway.events.of_type("CONNECTED").len(), 1, "still on one connection");
+        // What is kept of a channel goes when the client closes it too.
         let grown = gateway.peak_memory() - before;
-        assert!(grown < 64 * MIB, "{} MiB", grown / MIB);
+        assert!(grown < 16 * MIB, "{} MiB", grown / MIB);
     }
     drop(master);
     gateway.stop();

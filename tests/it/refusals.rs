@@ -216,10 +216,22 @@ fn channels_of_any_other_kind_are_refused() {
     script.args([&door.gateway.port.to_string(), "alice"]).arg(&door.key.private);
     let done = run_with(&mut script, b"", LIMIT).succeeded();
     assert!(done.stdout.contains("all refused"), "{done}");
-    // Of channel types that it does not know the SSH library tells nobody, so those are refused without an event.
-    for request in ["forwarded-tcpip", "x11", "direct-tcpip"] {
+    let known = ["forwarded-tcpip", "x11", "direct-tcpip"];
+    let unknown = ["channel: tun@openssh.com", "channel: session-of-the-future", "global-request: of-the-future"];
+    for request in known.into_iter().chain(unknown).chain(["cancel-tcpip-forward: localhost:7"]) {
         door.assert_denied(request);
     }
+    door.assert_still_serves();
+}
+
+/// Debian's client sends them to everybody.
+#[test]
+fn the_usual_environment_is_ignored_without_a_word() {
+    let door = door();
+    let client = door.client().with("SendEnv=LANG LC_*").with("SetEnv=LC_ALL=C LANG=de_DE.UTF-8 COLORTERM=yes");
+    client.sftp("pwd\n").succeeded();
+    door.gateway.events.await_disconnected(1);
+    assert_eq!(door.gateway.events.of_type("REQUEST_DENIED").len(), 0);
     door.assert_still_serves();
 }
 
