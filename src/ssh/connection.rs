@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use russh::server::{Handle, RunningSession, run_stream};
 use russh::{Disconnect, MethodSet};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{MutexGuard, OwnedSemaphorePermit, watch};
+use tokio::sync::{MutexGuard, Notify, OwnedSemaphorePermit, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::auth::{Attempts, Examiner};
@@ -47,6 +47,8 @@ pub(super) struct Visit {
     attempts: tokio::sync::Mutex<Attempts>,
     login: OnceLock<Arc<Login>>,
     let_in: watch::Sender<bool>,
+    /// The session began and could not be recorded: the client is not let in, and there is no other session.
+    unrecorded: Notify,
     channels: ChannelTasks,
     slots: Mutex<Slots>,
 }
@@ -136,6 +138,7 @@ impl Visit {
             proxy_header,
             login: OnceLock::new(),
             let_in: watch::Sender::new(false),
+            unrecorded: Notify::new(),
             channels: ChannelTasks::default(),
             slots: Mutex::new(Slots { unauthenticated: Some(waiting), session: None, is_over: false }),
         }
@@ -247,7 +250,7 @@ impl Visit {
             role: accepted.user.role.clone(),
             method: accepted.method,
             algorithms: self.line.algorithms(),
-            key: accepted.key,
+            key: accepted.key.clone(),
             proxy_header: self.proxy_header,
         };
         let origin = self.origin().await;
@@ -255,6 +258,9 @@ impl Visit {
         let Some(recorded) = self.begin_session(connected, login, (place, entered)) else { return false };
         if let Err(error) = recorded.await {
             tracing::error!(%error, "a login is refused");
+            // CONNECTED may be in one of the sinks, or come later: the refusal follows it, and then the end.
+            self.attempts().await.turn_away(accepted, AuthFailureReason::TrailUnavailable);
+            self.unrecorded.notify_one();
             return false;
         }
         self.attempts().await.succeeded();
@@ -310,6 +316,7 @@ impl Visit {
             }
             () = self.channels.abandoned() => Ending::because("server", "the client did not close a channel that had ended"),
             farewell = self.sent_away() => farewell,
+            () = self.unrecorded.notified() => Ending::because("server", "the login could not be recorded"),
             () = self.drained(&mut phase) => Ending::because("server", SHUTTING_DOWN),
         };
         let at_once = *phase.borrow() == Phase::Stopped;

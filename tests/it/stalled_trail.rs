@@ -3,7 +3,8 @@
 
 use std::fs;
 use std::io::Read;
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
+use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -153,4 +154,40 @@ fn a_login_whose_client_went_away_while_the_trail_stalled_is_a_session_on_record
     assert_eq!(field(&all[0], "activity-type"), "CONNECTED");
     assert_eq!(gateway.events.of_type("AUTH_FAILURE").len(), 0);
     gateway.stop();
+}
+
+/// The sink works when room is taken, and fails when the line comes.
+#[test]
+fn a_login_whose_record_fails_is_refused_on_record_and_the_connection_ends() {
+    let (mut setup, key, _) = setup();
+    let second = setup.key("second");
+    setup.user(User::new("bob").key(&key).key(&second).home("/", "disk:/"));
+    let socket = setup.folder().join("log");
+    let log = UnixDatagram::bind(&socket).unwrap();
+    setup.config["events"] = json!([
+        { "sink": "stdout" },
+        { "sink": "syslog", "address": format!("unix:{}", socket.display()) },
+    ]);
+    let gateway = setup.start();
+    let bob = gateway.client("bob", &key).identity(&second.private);
+    drop(log);
+    bob.sftp("ls\n").failed();
+    let events = gateway.events.await_disconnected(1);
+    assert_eq!(types(&events), ["CONNECTED", "AUTH_FAILURE", "DISCONNECTED"], "{events:#?}");
+    assert_eq!(field(&events[1], "reason"), "trail-unavailable");
+    assert_eq!(field(&events[1], "ssh-public-key-fingerprint"), key.fingerprint().0);
+    assert_eq!(field(&events[2], "reason"), "server");
+    // Known before: each key is refused, on the one connection.
+    bob.sftp("ls\n").failed();
+    let known = gateway.events.await_disconnected(2);
+    assert_eq!(types(&known), ["AUTH_FAILURE", "AUTH_FAILURE", "DISCONNECTED"], "{known:#?}");
+    fs::remove_file(&socket).unwrap();
+    let log = UnixDatagram::bind(&socket).unwrap();
+    let reader = log.try_clone().unwrap();
+    // It holds few messages that nobody has read.
+    let reader = std::thread::spawn(move || while matches!(reader.recv(&mut [0; 64]), Ok(1..)) {});
+    until("a login again", LIMIT, || bob.sftp("ls\n").status.success().then_some(()));
+    gateway.stop();
+    log.shutdown(Shutdown::Both).unwrap();
+    reader.join().unwrap();
 }
