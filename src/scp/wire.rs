@@ -28,6 +28,8 @@ pub(super) fn answer(kind: ErrorKind) -> (Severity, &'static str) {
         ErrorKind::Unrecorded => {
             return (Severity::Fatal, "refused: it cannot be recorded at present; ask the operator");
         }
+        // Nor is there another file.
+        ErrorKind::Draining => return (Severity::Fatal, "the gateway is shutting down; try again later"),
         ErrorKind::Denied => "Permission denied",
         ErrorKind::InvalidName => "Invalid file name",
         ErrorKind::InvalidRequest => "Invalid argument",

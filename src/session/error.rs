@@ -15,6 +15,8 @@ pub enum ErrorKind {
     Denied,
     /// The event cannot be recorded, so the operation is not done.
     Unrecorded,
+    /// The gateway is about to end and begins nothing new.
+    Draining,
     /// The name is not one that can be.
     InvalidName,
     /// The request makes no sense (a write to a file opened for reading).
@@ -46,7 +48,7 @@ impl SessionError {
     pub fn fault(&self) -> Fault {
         match self.kind {
             ErrorKind::Denied | ErrorKind::InvalidName | ErrorKind::InvalidRequest => Fault::Client,
-            ErrorKind::Unrecorded => Fault::Gateway,
+            ErrorKind::Unrecorded | ErrorKind::Draining => Fault::Gateway,
             ErrorKind::Store(_) => match self.source.as_ref().and_then(|s| s.downcast_ref::<VfsError>()) {
                 Some(error) => error.fault(),
                 None => Fault::Gateway,
@@ -79,9 +81,11 @@ impl SessionError {
     pub fn outcome(&self) -> Outcome {
         match self.kind {
             ErrorKind::Denied => Outcome::Denied(self.chain()),
-            ErrorKind::Unrecorded | ErrorKind::InvalidName | ErrorKind::InvalidRequest | ErrorKind::Store(_) => {
-                Outcome::Failure(self.chain())
-            }
+            ErrorKind::Unrecorded
+            | ErrorKind::Draining
+            | ErrorKind::InvalidName
+            | ErrorKind::InvalidRequest
+            | ErrorKind::Store(_) => Outcome::Failure(self.chain()),
         }
     }
 

@@ -1,7 +1,7 @@
 //! One logged-in connection: what its sessions share, what it moved, and what of it is still running.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -50,6 +50,7 @@ pub struct Login {
     busy: Arc<AtomicUsize>,
     uploads: Arc<Uploads>,
     own_files: OwnFiles,
+    draining: AtomicBool,
 }
 
 /// What a connection moved so far.
@@ -116,6 +117,7 @@ impl Login {
             busy: Arc::default(),
             uploads: Arc::default(),
             own_files: OwnFiles::default(),
+            draining: AtomicBool::new(false),
         }))
     }
 
@@ -129,6 +131,16 @@ impl Login {
         let mut origin = self.origin.clone();
         origin.protocol = Some(protocol);
         Arc::new(Session { login: self.clone(), origin, scope: Operations::ALL })
+    }
+
+    /// From now on no file is opened; what is open goes on.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether no file is opened any more.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
     }
 
     /// The user's login name.

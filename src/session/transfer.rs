@@ -122,6 +122,10 @@ impl Session {
     }
 
     async fn open_file(&self, path: &LogicalPath, mode: OpenMode, mtime: Option<SystemTime>) -> SessionResult<File> {
+        if self.login.is_draining() {
+            let message = format!("{path}: the gateway is shutting down; try again later");
+            return Err(SessionError::new(ErrorKind::Draining, message));
+        }
         if !mode.read && !mode.write {
             let message = format!("{path}: a file is opened to read, to write, or both");
             return Err(SessionError::new(ErrorKind::InvalidRequest, message));

@@ -10,6 +10,7 @@ pub(super) fn code(kind: ErrorKind) -> StatusCode {
     match kind {
         ErrorKind::Denied => StatusCode::PermissionDenied,
         ErrorKind::Unrecorded => StatusCode::Failure,
+        ErrorKind::Draining => StatusCode::Failure,
         ErrorKind::InvalidName => StatusCode::Failure,
         ErrorKind::InvalidRequest => StatusCode::Failure,
         ErrorKind::Store(StoreErrorKind::NotFound) => StatusCode::NoSuchFile,

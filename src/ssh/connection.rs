@@ -366,6 +366,7 @@ impl Visit {
     async fn drained(&self, phase: &mut watch::Receiver<Phase>) {
         leaves_running(phase).await;
         let Some(login) = self.login() else { return };
+        login.drain();
         let finished = async {
             loop {
                 login.transfers_ended().await;

@@ -24,7 +24,7 @@ const BURST: u32 = 64;
 
 /// After those, one more after so long, or after so many bytes: a client that moves data pays for its own keys.
 const PAUSE: Duration = Duration::from_millis(100);
-const BYTES: u64 = 1024 * 1024;
+const BYTES: u64 = 16 * 1024;
 
 /// Where the long computations of all key exchanges run: in finite fields, and signatures with RSA host keys.
 #[derive(Debug)]
@@ -92,10 +92,14 @@ impl Rekeys {
 
     /// Waits until the client may have new keys.
     pub(super) async fn next(&mut self) {
+        tokio::time::sleep(self.wait(Instant::now())).await;
+    }
+
+    fn wait(&mut self, now: Instant) -> Duration {
         let earned = (self.line.bytes_in() + self.line.bytes_out() - self.paid) / BYTES;
         self.paid += earned * BYTES;
         self.pace.earn(earned);
-        self.pace.next().await;
+        self.pace.wait(now)
     }
 }
 
@@ -104,7 +108,26 @@ impl Rekeys {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
+    use crate::ssh::stream::WatchedStream;
+
+    #[tokio::test]
+    async fn keys_that_are_changed_all_the_time_are_waited_for_and_those_that_move_data_are_not() {
+        let (socket, mut client) = tokio::io::duplex(1 << 20);
+        let (mut stream, line) = WatchedStream::new(socket, &[]);
+        let (mut rekeys, now) = (Rekeys::new(line), Instant::now());
+        let waits: Vec<Duration> = (0..BURST + 2).map(|_| rekeys.wait(now)).collect();
+        assert_eq!(waits.iter().position(|wait| !wait.is_zero()), Some(BURST as usize));
+        assert_eq!(waits[BURST as usize + 1], PAUSE * 2);
+        let mut data = vec![0; usize::try_from(BYTES).unwrap()];
+        for n in 0..BURST * 2 {
+            client.write_all(&data).await.unwrap();
+            stream.read_exact(&mut data).await.unwrap();
+            assert_eq!(rekeys.wait(now), Duration::ZERO, "{n}");
+        }
+    }
 
     #[tokio::test]
     async fn strangers_compute_one_at_a_time_and_rest_and_users_do_not_wait_for_them() {

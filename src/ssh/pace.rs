@@ -25,14 +25,11 @@ impl Pace {
 
     /// Waits until it is time for one more.
     pub(super) async fn next(&mut self) {
-        let wait = self.wait(Instant::now());
-        if !wait.is_zero() {
-            tokio::time::sleep(wait).await;
-        }
+        tokio::time::sleep(self.wait(Instant::now())).await;
     }
 
     /// How long to wait for one more. It counts as if that was done.
-    fn wait(&mut self, now: Instant) -> Duration {
+    pub(super) fn wait(&mut self, now: Instant) -> Duration {
         let last = *self.last.get_or_insert(now);
         let earned = now.saturating_duration_since(last).as_nanos() / self.pause.as_nanos().max(1);
         if earned > 0 {

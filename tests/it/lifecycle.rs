@@ -12,6 +12,7 @@ use crate::door::{Door, door};
 use crate::support::data::{SMALL_FILE, assert_same_bytes, write_noise};
 use crate::support::events::field;
 use crate::support::process::{LIMIT, Running, until};
+use crate::support::raw_sftp::{FOR_WRITING, HANDLE, OPEN, RawSftp, WRITE, string, write_body};
 use crate::support::setup::User;
 
 /// Rates of [`Door::slow_upload`].
@@ -61,6 +62,34 @@ fn a_drain_lets_the_transfer_finish_and_takes_nobody_new() {
         let close = events.iter().find(|e| field(e, "activity-type") == "CLOSE").expect("CLOSE");
         assert_eq!(field(close, "status"), "success");
     }
+}
+
+#[test]
+fn a_drain_opens_no_file_and_lets_those_that_are_open_finish() {
+    let mut door = door();
+    let mut sftp = RawSftp::connect(&door.client, LIMIT);
+    let handle = sftp.open("/first", FOR_WRITING);
+    door.gateway.signal(Signal::TERM);
+    until("refusal of a new connection", LIMIT, || door.refuses_connections().then_some(()));
+    let refused = |sftp: &mut RawSftp| {
+        let mut body = string(b"/second");
+        body.extend(FOR_WRITING.to_be_bytes());
+        let answer = sftp.call(OPEN, 2, &[&body, &[0; 4]]);
+        if answer.kind == HANDLE {
+            // Each connection hears of the drain by itself.
+            assert_eq!(sftp.close(3, answer.string(HANDLE)), 0);
+            return None;
+        }
+        assert_eq!(answer.status(), 4);
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        text.contains("shutting down").then_some(())
+    };
+    until("refusal of another file", LIMIT, || refused(&mut sftp));
+    sftp.send(WRITE, 4, &write_body(&handle, 0, b"whole"));
+    assert_eq!(sftp.receive().status(), 0);
+    assert_eq!(sftp.close(5, &handle), 0);
+    assert_eq!(door.gateway.ended(LIMIT).code(), Some(0), "{}", door.gateway.log());
+    assert_eq!(fs::read(door.root.join("first")).unwrap(), b"whole");
 }
 
 #[test]
