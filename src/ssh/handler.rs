@@ -161,7 +161,11 @@ impl Handler for Door {
     }
 
     async fn compute(&mut self, computation: Box<dyn FnOnce() + Send>) {
-        self.visit.computations().run(self.login().is_some(), computation).await;
+        // Whoever waits for a turn reads nothing, and so would not learn that the connection has ended.
+        tokio::select! {
+            () = self.visit.computations().run(self.login().is_some(), computation) => {}
+            () = self.visit.line().killed() => {}
+        }
     }
 
     async fn rekey_requested(&mut self) -> Result<(), Self::Error> {

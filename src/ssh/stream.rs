@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 
 use super::kexinit::{self, NoCommon, Reader};
 use crate::audit::{Algorithms, Rejected};
@@ -21,6 +22,7 @@ const READ_BUFFER: usize = 64 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Line {
     killed: AtomicBool,
+    is_killed: Notify,
     waker: AtomicWaker,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
@@ -39,6 +41,18 @@ impl Line {
     pub(super) fn kill(&self) {
         self.killed.store(true, Ordering::Release);
         self.waker.wake();
+        self.is_killed.notify_waiters();
+    }
+
+    /// Returns when the connection was ended with [`Line::kill`].
+    pub(super) async fn killed(&self) {
+        let told = self.is_killed.notified();
+        tokio::pin!(told);
+        // From here on it is told of, before that it can be seen.
+        told.as_mut().enable();
+        if !self.killed.load(Ordering::Acquire) {
+            told.await;
+        }
     }
 
     /// Bytes that came over the socket so far.
