@@ -265,6 +265,6 @@ mod tests {
         }
         assert!(text.ends_with('\n'));
         let names: Vec<_> = text.lines().filter(|l| l.starts_with("# TYPE")).collect();
-        assert_eq!(names.len(), 17);
+        assert_eq!(names.len(), 18);
     }
 }
