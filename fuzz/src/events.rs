@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use lockgate::audit::{
-    Activity, Algorithms, AuthFailure, AuthFailureReason, CertificateIdentity, Connected, Denied, Disconnected,
-    FileOperation, KeyIdentity, Note, Origin, Outcome, Protocol, Rejected, RenameOperation, TransferEnd, TransferStart,
-    UserChange,
+    Activity, AdminCall, Algorithms, AuthFailure, AuthFailureReason, CertificateIdentity, Connected, Denied,
+    Disconnected, FileOperation, KeyIdentity, Note, Origin, Outcome, Protocol, Rejected, RenameOperation, TransferEnd,
+    TransferStart, UserChange,
 };
 
 use super::channel::{PATIENCE, world};
@@ -52,7 +52,7 @@ fn origin(cursor: &mut Cursor<'_>) -> Origin {
 }
 
 fn activity(kind: u8, cursor: &mut Cursor<'_>) -> Activity {
-    match kind % 22 {
+    match kind % 23 {
         0 => Activity::Connected(Box::new(Connected {
             role: cursor.maybe(),
             method: "publickey",
@@ -71,6 +71,7 @@ fn activity(kind: u8, cursor: &mut Cursor<'_>) -> Activity {
         3 => Activity::ConnectionRejected(rejected(cursor)),
         4 => Activity::Disconnected(Disconnected {
             reason: cursor.text(),
+            ended_by: cursor.maybe(),
             message: cursor.maybe(),
             duration_ms: cursor.number(),
             bytes_in: cursor.number(),
@@ -101,6 +102,17 @@ fn activity(kind: u8, cursor: &mut Cursor<'_>) -> Activity {
         18 => Activity::UserChanged(change(cursor)),
         19 => Activity::UserRemoved(change(cursor)),
         20 => Activity::CloseFailed(end(cursor)),
+        21 => Activity::AdminCall(Box::new(AdminCall {
+            caller: cursor.maybe(),
+            role: Some("operator"),
+            method: cursor.text(),
+            path: cursor.text(),
+            http_status: u16::from(cursor.byte()),
+            reason: cursor.maybe(),
+            outcome: outcome(cursor),
+            source: (cursor.byte() & 1 == 1).then(|| ([192, 0, 2, cursor.byte()], 7).into()),
+            duration_ms: cursor.number(),
+        })),
         _ => Activity::ExitReason(note(cursor)),
     }
 }

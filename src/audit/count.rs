@@ -35,6 +35,7 @@ pub(super) fn count(metrics: &Metrics, activity: &Activity) {
         Activity::UserAdded(_) | Activity::UserChanged(_) | Activity::UserRemoved(_) => {
             operation(metrics, activity, "success");
         }
+        Activity::AdminCall(call) => operation(metrics, activity, call.outcome.status()),
     }
 }
 

@@ -4,8 +4,8 @@
 //! all activities, so the place of `bytes-out`, `message` and `operation` in a record that is not published is inferred.
 
 use super::event::{
-    Activity, Algorithms, AuthFailure, AuthFailureReason, Connected, Disconnected, FileOperation, KeyIdentity, Note,
-    Origin, Outcome, Rejected, RenameOperation, TransferEnd, TransferStart, UserChange,
+    Activity, AdminCall, Algorithms, AuthFailure, AuthFailureReason, Connected, Disconnected, FileOperation,
+    KeyIdentity, Note, Origin, Outcome, Rejected, RenameOperation, TransferEnd, TransferStart, UserChange,
 };
 use super::line::{Draft, LineWriter, MAX_CLIENT, MAX_KEY, MAX_LIST, MAX_PATH};
 
@@ -74,6 +74,10 @@ impl Encoder<'_> {
                 self.resource_arn();
                 self.line.bounded("ssh-public-key-fingerprint", &change.keys.join(","), MAX_KEY);
                 self.user();
+            }
+            Activity::AdminCall(_) => {
+                self.activity();
+                self.resource_arn();
             }
         }
     }
@@ -188,6 +192,7 @@ impl Encoder<'_> {
             Activity::UserAdded(change) | Activity::UserChanged(change) | Activity::UserRemoved(change) => {
                 self.own_user_change(change);
             }
+            Activity::AdminCall(call) => self.own_admin_call(call),
         }
     }
 
@@ -196,6 +201,20 @@ impl Encoder<'_> {
         self.line.bounded("ssh-public-key-fingerprint-added", &change.added.join(","), MAX_KEY);
         self.line.bounded("ssh-public-key-fingerprint-removed", &change.removed.join(","), MAX_KEY);
         self.line.maybe("message", change.message.as_deref());
+    }
+
+    fn own_admin_call(&mut self, call: &AdminCall) {
+        if let Some(source) = call.source {
+            self.line.text("source-ip", &source.ip().to_canonical().to_string());
+            self.line.number("source-port", u64::from(source.port()));
+        }
+        self.line.maybe("caller", call.caller.as_deref());
+        self.line.maybe("role", call.role);
+        self.line.text("method", &call.method);
+        self.line.bounded("path", &call.path, MAX_PATH);
+        self.line.number("http-status", u64::from(call.http_status));
+        self.line.maybe("reason", call.reason.as_deref());
+        self.outcome(&call.outcome, call.duration_ms);
     }
 
     fn own_rejected(&mut self, rejected: &Rejected) {
@@ -217,6 +236,7 @@ impl Encoder<'_> {
 
     fn own_disconnected(&mut self, end: &Disconnected) {
         self.line.text("reason", &end.reason);
+        self.line.maybe("ended-by", end.ended_by.as_deref());
         self.line.maybe("message", end.message.as_deref());
         self.line.number("duration-ms", end.duration_ms);
         self.line.text("bytes-in", &end.bytes_in.to_string());

@@ -1,6 +1,6 @@
 //! The events: the schema as types.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// Which protocol a session speaks.
@@ -152,6 +152,8 @@ pub enum Activity {
     UserChanged(UserChange),
     /// `USER_REMOVED`: a source of users has a user no more.
     UserRemoved(UserChange),
+    /// `ADMIN_CALL`: somebody asked the admin door for something.
+    AdminCall(Box<AdminCall>),
 }
 
 impl Activity {
@@ -179,6 +181,7 @@ impl Activity {
             Activity::UserAdded(_) => "USER_ADDED",
             Activity::UserChanged(_) => "USER_CHANGED",
             Activity::UserRemoved(_) => "USER_REMOVED",
+            Activity::AdminCall(_) => "ADMIN_CALL",
         }
     }
 }
@@ -330,9 +333,11 @@ pub struct Rejected {
 /// The fields of `DISCONNECTED`.
 #[derive(Debug, Clone)]
 pub struct Disconnected {
-    /// Who ended it: `client`, `server`, `idle`, `login-grace`, `administrator:<who>`, `error`.
+    /// What ended it: `client`, `server`, `idle`, `login-grace`, `administrator`, `error`.
     pub reason: String,
-    /// More about it, for people.
+    /// The administrator who ended it.
+    pub ended_by: Option<String>,
+    /// More about it, for people; the reason that an administrator gave.
     pub message: Option<String>,
     /// How long the connection lasted, in milliseconds.
     pub duration_ms: u64,
@@ -493,4 +498,27 @@ pub struct UserChange {
     pub removed: Vec<String>,
     /// More about it, for people.
     pub message: Option<String>,
+}
+
+/// The fields of `ADMIN_CALL`.
+#[derive(Debug, Clone)]
+pub struct AdminCall {
+    /// Who called: the name of a token, or of a user of this machine; `None` when nobody was recognised.
+    pub caller: Option<String>,
+    /// As what: `viewer`, `auditor`, `operator`.
+    pub role: Option<&'static str>,
+    /// The method of HTTP.
+    pub method: String,
+    /// The path with its query. Holds no token.
+    pub path: String,
+    /// The status of HTTP that was answered.
+    pub http_status: u16,
+    /// The reason that the caller gave.
+    pub reason: Option<String>,
+    /// How it went.
+    pub outcome: Outcome,
+    /// Where it came from; `None` over the Unix socket.
+    pub source: Option<SocketAddr>,
+    /// How long it took, in milliseconds; of an answer that streams, until it began.
+    pub duration_ms: u64,
 }

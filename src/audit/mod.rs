@@ -34,11 +34,11 @@ pub mod verify;
 
 pub use archive::Archive;
 pub use event::{
-    Activity, Algorithms, AuthFailure, AuthFailureReason, CertificateIdentity, Connected, Denied, Disconnected,
-    FileOperation, KeyIdentity, Note, Origin, Outcome, Protocol, Rejected, RenameOperation, TransferEnd, TransferStart,
-    UserChange,
+    Activity, AdminCall, Algorithms, AuthFailure, AuthFailureReason, CertificateIdentity, Connected, Denied,
+    Disconnected, FileOperation, KeyIdentity, Note, Origin, Outcome, Protocol, Rejected, RenameOperation, TransferEnd,
+    TransferStart, UserChange,
 };
-pub use recorder::Recorder;
+pub use recorder::{Recorder, SinkState};
 pub use reservation::{Recorded, Reservation};
 pub use signing::{NewKey, SigningKey};
 pub use sink::memory::MemorySink;

@@ -37,6 +37,19 @@ pub struct Recorder {
     inner: Arc<Inner>,
 }
 
+/// How a sink is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SinkState {
+    /// Where it writes.
+    pub name: String,
+    /// Whether operations wait for it.
+    pub is_required: bool,
+    /// Why it cannot be written.
+    pub failure: Option<String>,
+    /// Bytes on their way to it.
+    pub backlog: usize,
+}
+
 #[derive(Debug)]
 struct Inner {
     notary: Notary,
@@ -146,6 +159,17 @@ impl Recorder {
         self.still_open()?;
         self.inner.notary.ledger.ready()?;
         self.inner.sinks.iter().filter(|sink| sink.is_required()).try_for_each(SinkHandle::ready)
+    }
+
+    /// The sinks, and how each is.
+    pub fn sinks(&self) -> Vec<SinkState> {
+        let state = |sink: &SinkHandle| SinkState {
+            name: sink.name().to_owned(),
+            is_required: sink.is_required(),
+            failure: sink.ready().err().map(|Unrecorded(why)| why),
+            backlog: sink.backlog(),
+        };
+        self.inner.sinks.iter().map(state).collect()
     }
 
     pub(super) fn identity(&self) -> &Identity {

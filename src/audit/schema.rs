@@ -130,10 +130,9 @@ const DISCONNECTED: &[Field] = &[
     (
         "reason",
         Required,
-        Form::Pattern(
-            "^(client|server|idle|login-grace|error|user-removed|user-disabled|key-removed|administrator:.+)$",
-        ),
+        Form::Pattern("^(client|server|idle|login-grace|error|user-removed|user-disabled|key-removed|administrator)$"),
     ),
+    ("ended-by", Optional, Form::Text),
     ("message", Optional, Form::Text),
     ("duration-ms", Required, Form::Number),
     ("bytes-in", Required, DIGITS),
@@ -204,6 +203,17 @@ const USER: &[Field] = &[
     ("message", Optional, Form::Text),
 ];
 
+const ADMIN_CALL: &[Field] = &[
+    ("source-ip", Optional, ADDRESS),
+    ("source-port", Optional, Form::Number),
+    ("caller", Optional, Form::Text),
+    ("role", Optional, Form::OneOf(&["viewer", "auditor", "operator"])),
+    ("method", Required, Form::Text),
+    ("path", Required, Form::Text),
+    ("http-status", Required, Form::Number),
+    ("reason", Optional, Form::Text),
+];
+
 /// One activity: its name, what it means, its fields besides those of every event.
 type ActivitySchema = (&'static str, &'static str, &'static [&'static [Field]]);
 
@@ -243,6 +253,7 @@ const ACTIVITIES: &[ActivitySchema] = &[
     ("USER_ADDED", "A user appeared in a source of users.", &[USER]),
     ("USER_CHANGED", "A user changed in a source of users.", &[USER]),
     ("USER_REMOVED", "A user went from a source of users.", &[USER]),
+    ("ADMIN_CALL", "Somebody asked the admin door for something.", &[ADMIN_CALL, OUTCOME]),
 ];
 
 /// The schema of all events.

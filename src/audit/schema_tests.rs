@@ -73,6 +73,7 @@ fn every_activity_is_in_it() {
             Activity::UserAdded(_) => "USER_ADDED",
             Activity::UserChanged(_) => "USER_CHANGED",
             Activity::UserRemoved(_) => "USER_REMOVED",
+            Activity::AdminCall(_) => "ADMIN_CALL",
         }
     }
     let samples = crate::audit::tests::samples::all();

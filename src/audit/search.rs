@@ -202,7 +202,10 @@ mod tests {
         let of_session = golden(&|line| line.contains("\"session-id\":\"0049cd844c7536c06a89\""));
         assert!(of_session < all, "some events have no session");
         assert_eq!(found(&Query { session: some("0049cd844c7536c06a89"), ..Query::default() }).len(), of_session);
-        assert_eq!(found(&Query { status: some("denied"), ..Query::default() }), ["DELETE", "CREATE_SYMLINK"]);
+        assert_eq!(
+            found(&Query { status: some("denied"), ..Query::default() }),
+            ["DELETE", "CREATE_SYMLINK", "ADMIN_CALL"]
+        );
         assert!(found(&Query { server: some("edge-2"), ..Query::default() }).is_empty());
         let activities = vec!["LIST".to_owned(), "MKDIR".to_owned()];
         assert_eq!(found(&Query { activities, ..Query::default() }), ["MKDIR", "LIST"]);

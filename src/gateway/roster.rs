@@ -334,7 +334,7 @@ fn failed(error: JoinError) -> Round {
 }
 
 fn farewell(lapse: Lapse) -> Farewell {
-    Farewell { reason: lapse.reason().into(), message: lapse.message().to_owned() }
+    Farewell { reason: lapse.reason().into(), message: lapse.message().to_owned(), by: None }
 }
 
 fn activity_of(source: &str, change: &Change) -> Activity {

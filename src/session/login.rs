@@ -1,8 +1,8 @@
 //! One logged-in connection: what its sessions share, what it moved, and what of it is still running.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -13,6 +13,7 @@ use crate::users::User;
 use crate::vfs::{Mount, Transfers, Vfs};
 
 use super::Session;
+use super::open_files::OpenFiles;
 use super::own_files::OwnFiles;
 use super::uploads::Uploads;
 
@@ -47,10 +48,29 @@ pub struct Login {
     strict_setstat: bool,
     totals: Totals,
     open_transfers: watch::Sender<usize>,
-    busy: Arc<AtomicUsize>,
+    work: Arc<Work>,
+    open_files: Arc<OpenFiles>,
+    /// A bit for each protocol that was spoken.
+    spoken: AtomicU8,
     uploads: Arc<Uploads>,
     own_files: OwnFiles,
     draining: AtomicBool,
+}
+
+/// Whether anything is running, and when something last was.
+#[derive(Debug)]
+struct Work {
+    running: AtomicUsize,
+    began: Instant,
+    /// In milliseconds after `began`.
+    last: AtomicU64,
+}
+
+impl Work {
+    fn begins_or_ends(&self) {
+        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last.store(now, Ordering::Relaxed);
+    }
 }
 
 /// What a connection moved so far.
@@ -114,7 +134,9 @@ impl Login {
             strict_setstat: backing.strict_setstat,
             totals: Totals::default(),
             open_transfers: watch::Sender::new(0),
-            busy: Arc::default(),
+            work: Arc::new(Work { running: AtomicUsize::new(0), began: Instant::now(), last: AtomicU64::new(0) }),
+            open_files: Arc::default(),
+            spoken: AtomicU8::new(0),
             uploads: Arc::default(),
             own_files: OwnFiles::default(),
             draining: AtomicBool::new(false),
@@ -130,6 +152,7 @@ impl Login {
     pub fn session(self: &Arc<Self>, protocol: Protocol) -> Arc<Session> {
         let mut origin = self.origin.clone();
         origin.protocol = Some(protocol);
+        self.spoken.fetch_or(1 << protocol as u8, Ordering::Relaxed);
         Arc::new(Session { login: self.clone(), origin, scope: Operations::ALL })
     }
 
@@ -160,7 +183,25 @@ impl Login {
 
     /// Whether an operation is running now; it counts as activity.
     pub fn is_busy(&self) -> bool {
-        self.busy.load(Ordering::Relaxed) > 0
+        self.work.running.load(Ordering::Relaxed) > 0
+    }
+
+    /// How long no operation has been running.
+    pub fn idle(&self) -> Duration {
+        if self.is_busy() {
+            return Duration::ZERO;
+        }
+        self.work.began.elapsed().saturating_sub(Duration::from_millis(self.work.last.load(Ordering::Relaxed)))
+    }
+
+    /// The protocols that were spoken so far.
+    pub fn protocols(&self) -> Vec<Protocol> {
+        let spoken = self.spoken.load(Ordering::Relaxed);
+        Protocol::ALL.into_iter().filter(|protocol| spoken & (1 << *protocol as u8) != 0).collect()
+    }
+
+    pub(super) fn open_files(&self) -> &Arc<OpenFiles> {
+        &self.open_files
     }
 
     /// Waits until no file is open: every transfer has its end event.
@@ -208,8 +249,9 @@ impl Login {
 
     /// Counts a running operation until the token is dropped.
     pub(super) fn busy(&self) -> Busy {
-        self.busy.fetch_add(1, Ordering::Relaxed);
-        Busy(self.busy.clone())
+        self.work.running.fetch_add(1, Ordering::Relaxed);
+        self.work.begins_or_ends();
+        Busy(self.work.clone())
     }
 }
 
@@ -224,10 +266,11 @@ impl Drop for OpenTransfer {
 }
 
 /// An operation is running.
-pub(super) struct Busy(Arc<AtomicUsize>);
+pub(super) struct Busy(Arc<Work>);
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.begins_or_ends();
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
     }
 }

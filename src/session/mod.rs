@@ -8,6 +8,7 @@ pub mod channel;
 mod directory;
 mod error;
 mod login;
+mod open_files;
 mod operations;
 mod own_files;
 mod pending;
@@ -31,8 +32,9 @@ pub use attributes::{AttributeChange, Attributes};
 pub use directory::Directory;
 pub use error::{ErrorKind, SessionError, SessionResult};
 pub use login::{Backing, Login, LoginError, Totals};
+pub use open_files::OpenFile;
 pub use operations::RenameMode;
-pub use registry::{Entered, Farewell, LiveSession, Registry};
+pub use registry::{Entered, Farewell, LiveSession, Progress, Registry};
 pub use transfer::{OpenMode, Transfer, Whole};
 pub use uploads::UploadName;
 

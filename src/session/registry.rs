@@ -3,10 +3,15 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
+
+use super::open_files::OpenFile;
+use super::{Login, Protocol};
+use crate::audit::KeyIdentity;
 
 /// One live session, for whoever asks who is here.
 #[derive(Debug, Clone)]
@@ -17,6 +22,14 @@ pub struct LiveSession {
     pub user: Arc<str>,
     /// From where.
     pub source_ip: IpAddr,
+    /// The client's port.
+    pub source_port: u16,
+    /// The client's version line, if it is known.
+    pub client: Option<Arc<str>>,
+    /// How the user proved it: `publickey`, `password`, …
+    pub method: &'static str,
+    /// The key that was proven, without a password.
+    pub key: Option<KeyIdentity>,
     /// Since when.
     pub since: SystemTime,
     /// Where the user comes from.
@@ -32,11 +45,37 @@ pub struct Farewell {
     pub reason: Cow<'static, str>,
     /// A sentence, which the client is told as well.
     pub message: String,
+    /// The administrator who wants it.
+    pub by: Option<String>,
+}
+
+/// What a session has done so far and does now.
+#[derive(Debug, Clone, Default)]
+pub struct Progress {
+    /// Bytes of files received.
+    pub bytes_in: u64,
+    /// Bytes of files sent.
+    pub bytes_out: u64,
+    /// Uploads that succeeded.
+    pub files_in: u64,
+    /// Downloads that ended.
+    pub files_out: u64,
+    /// How long no operation has been running.
+    pub idle: Duration,
+    /// The protocols that were spoken.
+    pub protocols: Vec<Protocol>,
+    /// How many operations and files are under way.
+    pub under_way: usize,
+    /// The first open files.
+    pub files: Vec<OpenFile>,
+    /// Why it is about to end, if it is.
+    pub ending: Option<Farewell>,
 }
 
 #[derive(Debug)]
 struct Live {
     session: LiveSession,
+    login: Weak<Login>,
     farewell: watch::Sender<Option<Farewell>>,
 }
 
@@ -50,21 +89,21 @@ impl Registry {
     /// Adds a session until the returned token is dropped; `None` when its user has `limit` sessions already.
     pub fn enter(&self, session: LiveSession, limit: Option<usize>) -> Option<Entered> {
         let id = session.session_id.clone();
-        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut live = self.lock();
         let is_full = |limit| live.values().filter(|other| other.session.user == session.user).count() >= limit;
         if limit.is_some_and(is_full) {
             return None;
         }
         let (farewell, told) = watch::channel(None);
-        live.insert(id.clone(), Live { session, farewell });
+        live.insert(id.clone(), Live { session, farewell, login: Weak::new() });
         Some(Entered { registry: self.clone(), id, told })
     }
 
     /// Ends every session for which `judge` says why. Their connections tell the client, and end by themselves; how many.
     pub fn end(&self, mut judge: impl FnMut(&LiveSession) -> Option<Farewell>) -> usize {
-        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let live = self.lock();
         let mut ended = 0;
-        for Live { session, farewell } in live.values() {
+        for Live { session, farewell, .. } in live.values() {
             // Who was told already is on the way out.
             let Some(why) = judge(session).filter(|_| farewell.borrow().is_none()) else { continue };
             farewell.send_replace(Some(why));
@@ -75,7 +114,34 @@ impl Registry {
 
     /// The sessions that are live now.
     pub fn list(&self) -> Vec<LiveSession> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner).values().map(|live| live.session.clone()).collect()
+        self.lock().values().map(|live| live.session.clone()).collect()
+    }
+
+    /// A session and what it does, with its first `files` open files; `None` when there is none of that id.
+    pub fn look(&self, id: &str, files: usize) -> Option<(LiveSession, Progress)> {
+        let (session, login, ending) = {
+            let live = self.lock();
+            let live = live.get(id)?;
+            (live.session.clone(), live.login.upgrade(), live.farewell.borrow().clone())
+        };
+        let Some(login) = login else { return Some((session, Progress { ending, ..Progress::default() })) };
+        let totals = login.totals();
+        let progress = Progress {
+            bytes_in: totals.bytes_in.load(Ordering::Relaxed),
+            bytes_out: totals.bytes_out.load(Ordering::Relaxed),
+            files_in: totals.files_in.load(Ordering::Relaxed),
+            files_out: totals.files_out.load(Ordering::Relaxed),
+            idle: login.idle(),
+            protocols: login.protocols(),
+            under_way: login.open_transfers(),
+            files: login.open_files().list(files),
+            ending,
+        };
+        Some((session, progress))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Live>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -88,6 +154,13 @@ pub struct Entered {
 }
 
 impl Entered {
+    /// From now on the session shows what `login` does.
+    pub fn follow(&self, login: &Arc<Login>) {
+        if let Some(live) = self.registry.lock().get_mut(&self.id) {
+            live.login = Arc::downgrade(login);
+        }
+    }
+
     /// What tells the connection to end; `None` as long as nobody wants it to.
     pub fn told(&self) -> watch::Receiver<Option<Farewell>> {
         self.told.clone()
@@ -96,7 +169,7 @@ impl Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        self.registry.live.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+        self.registry.lock().remove(&self.id);
     }
 }
 
@@ -110,6 +183,10 @@ mod tests {
             session_id: id.into(),
             user: user.into(),
             source_ip: [192, 0, 2, 1].into(),
+            source_port: 50022,
+            client: None,
+            method: "publickey",
+            key: None,
             since: SystemTime::UNIX_EPOCH,
             source: "configuration".into(),
             credential: None,
@@ -121,7 +198,7 @@ mod tests {
         let registry = Registry::default();
         let ann = registry.enter(session("1", "ann"), None).unwrap();
         let ben = registry.enter(session("2", "ben"), None).unwrap();
-        let why = |reason: &'static str| Farewell { reason: reason.into(), message: "over".into() };
+        let why = |reason: &'static str| Farewell { reason: reason.into(), message: "over".into(), by: None };
         assert_eq!(registry.end(|live| (&*live.user == "ann").then(|| why("first"))), 1);
         assert_eq!(registry.end(|live| (&*live.user == "ann").then(|| why("second"))), 0);
         assert_eq!(*ann.told().borrow(), Some(why("first")));

@@ -76,6 +76,16 @@ enum File {
     Unfinished(Upload),
 }
 
+impl File {
+    /// In bytes, of a file whose content does not change while it is read.
+    fn size(&self) -> Option<u64> {
+        match self {
+            File::Read(reader) => Some(reader.attributes().size),
+            File::Write(_) | File::Unfinished(_) => None,
+        }
+    }
+}
+
 /// All of an open file, for a copy that its store makes.
 #[derive(Debug, Clone)]
 pub struct Whole {
@@ -105,7 +115,10 @@ impl Session {
         let ignored = if mode.write { attributes.unkept() } else { Vec::new() };
         let recorded = pending.fill(outcome_of(&opened, ignored_note(&ignored)));
         // From here on there is an end to record, whatever happens.
-        let opened = opened.map(|file| Transfer { file: Some(file), account: Account::new(self, path, mode, started) });
+        let opened = opened.map(|file| {
+            let account = Account::new(self, path, mode, started, file.size());
+            Transfer { file: Some(file), account }
+        });
         // Not recorded: the file that was opened is dropped, and with it whatever it left in the store.
         recorded.await?;
         opened

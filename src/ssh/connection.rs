@@ -87,15 +87,26 @@ struct Slots {
 struct Ending {
     reason: Cow<'static, str>,
     message: Option<String>,
+    /// The administrator who ended it.
+    by: Option<String>,
 }
 
 impl Ending {
     fn new(reason: &'static str) -> Self {
-        Ending { reason: reason.into(), message: None }
+        Ending { reason: reason.into(), message: None, by: None }
+    }
+
+    /// What the client is told. It need not know which administrator it was.
+    fn sentence(&self) -> String {
+        match (&self.message, &self.by) {
+            (Some(message), Some(_)) => format!("ended by an administrator: {message}"),
+            (Some(message), None) => message.clone(),
+            (None, _) => self.reason.clone().into_owned(),
+        }
     }
 
     fn because(reason: &'static str, message: impl Into<String>) -> Self {
-        Ending { reason: reason.into(), message: Some(message.into()) }
+        Ending { reason: reason.into(), message: Some(message.into()), by: None }
     }
 }
 
@@ -219,6 +230,10 @@ impl Visit {
             session_id: origin.session_id.clone(),
             user: accepted.user.name.clone(),
             source_ip: origin.source_ip,
+            source_port: origin.source_port,
+            client: origin.client.clone(),
+            method: accepted.method,
+            key: accepted.key.clone(),
             since: SystemTime::now(),
             source: accepted.user.source.clone(),
             credential: accepted.key.as_ref().map(|key| key.credential().to_owned()),
@@ -280,6 +295,9 @@ impl Visit {
         if slots.is_over || self.login.set(login).is_err() {
             return None;
         }
+        if let Some(login) = self.login() {
+            place.1.follow(login);
+        }
         slots.session = Some(place);
         slots.unauthenticated = None;
         self.metrics().sessions.add(1);
@@ -327,7 +345,7 @@ impl Visit {
     /// Tells the client why, waits a moment, then cuts the socket.
     async fn end_session(&self, running: &mut RunningSession<Door>, why: &Ending, at_once: bool) {
         let handle: Handle = running.handle();
-        let sentence = why.message.clone().unwrap_or_else(|| why.reason.clone().into_owned());
+        let sentence = why.sentence();
         if !at_once {
             let farewell = async {
                 let _ = handle.disconnect(Disconnect::ByApplication, sentence, String::new()).await;
@@ -357,7 +375,7 @@ impl Visit {
             None => None,
         };
         match farewell {
-            Some(why) => Ending { reason: why.reason, message: Some(why.message) },
+            Some(why) => Ending { reason: why.reason, message: Some(why.message), by: why.by },
             None => std::future::pending().await,
         }
     }
@@ -388,7 +406,9 @@ impl Visit {
     async fn finish(self: Arc<Self>, ending: Ending, started: Instant, counts: bool) {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner).is_over = true;
         let limit = self.shared.settings.limits.drain;
-        if timeout(limit, self.channels.ended()).await.is_err() {
+        // An administrator who ends a session does not wait for a store that takes its time.
+        let patience = if ending.by.is_some() { FAREWELL } else { limit };
+        if timeout(patience, self.channels.ended()).await.is_err() {
             self.channels.abort();
         }
         if let Some(login) = self.login()
@@ -413,6 +433,7 @@ impl Visit {
         };
         let disconnected = Disconnected {
             reason: ending.reason.into_owned(),
+            ended_by: ending.by,
             message: ending.message,
             duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             bytes_in: count(|totals| &totals.bytes_in),

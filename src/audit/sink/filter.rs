@@ -27,6 +27,7 @@ pub const ACTIVITIES: &[&str] = &[
     "USER_ADDED",
     "USER_CHANGED",
     "USER_REMOVED",
+    "ADMIN_CALL",
 ];
 
 /// Which events a sink takes: those that pass every part that is given.

@@ -218,6 +218,16 @@ impl SinkHandle {
         self.rotation.as_deref()
     }
 
+    /// How messages name it.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Bytes that were handed over and are not written yet.
+    pub(super) fn backlog(&self) -> usize {
+        self.backlog.load(Ordering::Acquire)
+    }
+
     /// Whether operations wait for it.
     pub(super) fn is_required(&self) -> bool {
         self.on_failure == OnFailure::Refuse

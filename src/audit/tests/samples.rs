@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::audit::{
-    Activity, Algorithms, AuthFailure, AuthFailureReason, Connected, Denied, Disconnected, FileOperation, KeyIdentity,
-    Note, Origin, Outcome, Protocol, Rejected, RenameOperation, TransferEnd, TransferStart, UserChange,
+    Activity, AdminCall, Algorithms, AuthFailure, AuthFailureReason, Connected, Denied, Disconnected, FileOperation,
+    KeyIdentity, Note, Origin, Outcome, Protocol, Rejected, RenameOperation, TransferEnd, TransferStart, UserChange,
 };
 
 /// A connection of which the address alone is known.
@@ -72,7 +72,52 @@ pub(in crate::audit) fn all() -> Vec<(Origin, Activity)> {
         all.push((origin, activity));
     }
     all.extend(users());
+    all.extend(admin_calls());
     all
+}
+
+/// What the admin door was asked for: over the network, over the socket, and by nobody known.
+fn admin_calls() -> Vec<(Origin, Activity)> {
+    let end = AdminCall {
+        caller: Some("night-shift".into()),
+        role: Some("operator"),
+        method: "DELETE".into(),
+        path: "/api/v1/sessions/0049cd844c7536c06a89".into(),
+        http_status: 200,
+        reason: Some("key reported stolen".into()),
+        outcome: Outcome::Success,
+        source: Some("192.0.2.9:50100".parse().unwrap()),
+        duration_ms: 2,
+    };
+    let list = AdminCall {
+        caller: Some("root".into()),
+        method: "GET".into(),
+        path: "/api/v1/sessions".into(),
+        reason: None,
+        source: None,
+        duration_ms: 1,
+        ..end.clone()
+    };
+    let refused = AdminCall {
+        caller: None,
+        role: None,
+        http_status: 401,
+        outcome: Outcome::Denied("no valid token".into()),
+        source: end.source,
+        ..list.clone()
+    };
+    let ended = Disconnected {
+        reason: "administrator".into(),
+        ended_by: end.caller.clone(),
+        message: end.reason.clone(),
+        duration_ms: 61_250,
+        bytes_in: 121,
+        bytes_out: 0,
+        files_in: 1,
+        files_out: 0,
+    };
+    let call = |call| (Origin::of_gateway(None), Activity::AdminCall(Box::new(call)));
+    vec![call(end), (worker(), Activity::Disconnected(ended)), call(list), call(refused)]
 }
 
 /// What a source of users tells; there is no session.
@@ -130,6 +175,7 @@ fn connections() -> Vec<(Origin, Activity)> {
     };
     let disconnected = Disconnected {
         reason: "client".into(),
+        ended_by: None,
         message: None,
         duration_ms: 61_250,
         bytes_in: 121,

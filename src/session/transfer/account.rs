@@ -1,5 +1,6 @@
 //! What is counted of an open file, for its end event.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -7,6 +8,7 @@ use aws_lc_rs::digest;
 use bytes::Bytes;
 
 use super::super::login::OpenTransfer;
+use super::super::open_files::Opened;
 use super::super::operations::ignored_note;
 use super::super::uploads::Upload;
 use super::super::{ErrorKind, Session, SessionError, milliseconds};
@@ -38,6 +40,8 @@ pub(super) struct Account {
     otherwise: Option<&'static str>,
     /// Room for the end event.
     room: Option<Reservation>,
+    /// For whoever asks who is here and what they do.
+    shown: Arc<Opened>,
     _open: OpenTransfer,
 }
 
@@ -61,8 +65,14 @@ impl std::fmt::Debug for Digest {
 }
 
 impl Account {
-    /// Of a file that was opened at `started`.
-    pub(super) fn new(session: &Session, path: &LogicalPath, mode: OpenMode, started: Instant) -> Self {
+    /// Of a file that was opened at `started`; `size` is that of a file that is only read.
+    pub(super) fn new(
+        session: &Session,
+        path: &LogicalPath,
+        mode: OpenMode,
+        started: Instant,
+        size: Option<u64>,
+    ) -> Self {
         let context = || Digest { context: digest::Context::new(&digest::SHA256), length: 0 };
         Account {
             session: session.clone(),
@@ -76,6 +86,7 @@ impl Account {
             copied_from: None,
             otherwise: Some(DROPPED),
             room: None,
+            shown: Arc::new(session.login.open_files().add(path, mode.write, size)),
             _open: session.login.count_transfer(),
         }
     }
@@ -94,6 +105,7 @@ impl Account {
             copied_from: None,
             otherwise: self.otherwise.take(),
             room: self.room.take(),
+            shown: self.shown.clone(),
             _open: self.session.login.count_transfer(),
         }
     }
@@ -126,12 +138,14 @@ impl Account {
     /// Counts what came from the client.
     pub(super) fn count_in(&mut self, bytes: u64) {
         self.bytes_in += bytes;
+        self.shown.count(bytes);
         self.session.login.totals().bytes_in.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Counts what went to the client.
     pub(super) fn count_out(&mut self, bytes: u64) {
         self.bytes_out += bytes;
+        self.shown.count(bytes);
         self.session.login.totals().bytes_out.fetch_add(bytes, Ordering::Relaxed);
     }
 

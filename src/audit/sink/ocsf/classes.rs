@@ -13,6 +13,7 @@ const SSH_ACTIVITY: Class = Class { uid: 4007, name: "SSH Activity", category: "
 const FILE_HOSTING: Class = Class { uid: 6006, name: "File Hosting Activity", category: "Application Activity" };
 const APPLICATION_ERROR: Class =
     Class { uid: ERROR_CLASS, name: "Application Error", category: "Application Activity" };
+const API_ACTIVITY: Class = Class { uid: 6003, name: "API Activity", category: "Application Activity" };
 const EVENT_LOG: Class = Class { uid: 1008, name: "Event Log Activity", category: "System Activity" };
 
 /// Kinds of files.
@@ -51,6 +52,7 @@ pub(super) fn map(activity: &str, rest: &mut Rest) -> Option<Mapped> {
         "USER_CHANGED" => account(OTHER, "Update", rest),
         "USER_REMOVED" => account(6, "Delete", rest),
         "CHECKPOINT" => Some(checkpoint(rest)),
+        "ADMIN_CALL" => Some(admin_call(rest)),
         _ => None,
     }
 }
@@ -163,6 +165,35 @@ fn bytes(rest: &Rest, name: &str) -> Option<u64> {
 fn account(activity: u32, name: &str, rest: &mut Rest) -> Option<Mapped> {
     let own = json!({ "user": user(rest)?, "actor": { "app_name": "Lockgate" }, "src_endpoint": source(rest) });
     Some(mapped(ACCOUNT_CHANGE, activity, name, own))
+}
+
+/// A call of the admin door. Over its socket there is no address.
+fn admin_call(rest: &mut Rest) -> Mapped {
+    let method = rest.text("method").unwrap_or_default();
+    let (activity, name) = match method.as_str() {
+        "GET" | "HEAD" => (2, "Read"),
+        "DELETE" => (4, "Delete"),
+        "PUT" | "PATCH" => (3, "Update"),
+        "POST" => (1, "Create"),
+        _ => (OTHER, "Call"),
+    };
+    let path = rest.text("path").unwrap_or_default();
+    let mut actor = json!({ "app_name": "Lockgate" });
+    if let Some(caller) = rest.text("caller") {
+        actor["user"] = json!({ "name": caller, "type_id": 2, "type": "Admin" });
+    }
+    let code = rest.take("http-status");
+    // What a caller wrote is no code.
+    let reason = rest.text("reason");
+    let own = json!({
+        "message": reason,
+        "actor": actor,
+        "api": { "operation": format!("{method} {path}"), "response": { "code": code } },
+        "http_request": { "http_method": method, "url": { "path": path } },
+        "src_endpoint": source(rest).unwrap_or_else(|| json!({ "name": "local socket" })),
+        "dst_endpoint": rest.text("server").map(|server| json!({ "hostname": server, "svc_name": "admin" })),
+    });
+    mapped(API_ACTIVITY, activity, name, own)
 }
 
 /// The trail's word about itself.

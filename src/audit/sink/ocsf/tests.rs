@@ -22,12 +22,14 @@ const CLASSES: &[(u64, &[u64], &[&str], &[&str])] = &[
     (3001, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], &["user"], &[]),
     (3002, &[1, 2, 3, 4, 5, 6], &["user"], &["service", "dst_endpoint"]),
     (4007, &[1, 2, 3, 4, 5, 6, 7], &[], &["src_endpoint", "dst_endpoint"]),
+    (6003, &[1, 2, 3, 4], &["actor", "api", "src_endpoint"], &[]),
     (6006, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17], &["actor", "file", "src_endpoint"], &[]),
     (6008, &[1, 2], &["message"], &[]),
 ];
 
 /// What objects demand, and what of a group must be there.
 const OBJECTS: &[(&str, &[&str], &[&str])] = &[
+    ("api", &["operation"], &[]),
     ("metadata", &["product", "version"], &[]),
     ("product", &["vendor_name"], &["name", "uid"]),
     ("user", &[], &["name", "uid", "account"]),
