@@ -11,13 +11,14 @@ use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 pub use reach::{Reached, reach_users};
 use roster::Roster;
 
+use crate::admin::{self, Doors, Inside, Wish};
 use crate::audit::{Archive, ArchivePlace, Recorder, SinkTarget, StoreTarget};
 use crate::metrics::Metrics;
 use crate::session::{Backing, Registry};
@@ -56,6 +57,8 @@ pub struct Settings {
     pub transfers: vfs::Settings,
     /// Whether chmod and chown fail rather than being ignored (`setstat: strict`).
     pub strict_setstat: bool,
+    /// The admin door.
+    pub admin: admin::Settings,
 }
 
 /// What holds from the start on, whatever a reload says. Compared by its values: what does not print differs, too.
@@ -64,12 +67,18 @@ pub struct Fixed {
     ssh: ssh::Settings,
     audit: audit::Settings,
     transfers: vfs::Settings,
+    admin: admin::DoorSettings,
 }
 
 impl Settings {
     /// What a reload does not change of it.
     pub fn fixed(&self) -> Fixed {
-        Fixed { ssh: self.ssh.clone(), audit: self.audit.clone(), transfers: self.transfers.clone() }
+        Fixed {
+            ssh: self.ssh.clone(),
+            audit: self.audit.clone(),
+            transfers: self.transfers.clone(),
+            admin: self.admin.doors.clone(),
+        }
     }
 }
 
@@ -84,6 +93,16 @@ pub struct Gateway {
     server: Server,
     recorder: Recorder,
     backed: Backed,
+    admin: Admin,
+}
+
+/// The admin door before it is opened.
+#[derive(Debug)]
+struct Admin {
+    doors: Doors,
+    metrics: Arc<Metrics>,
+    registry: Registry,
+    server: String,
 }
 
 /// What outlives a reload.
@@ -92,19 +111,25 @@ struct Backed {
     transfers: Arc<Transfers>,
     unfinished: Arc<Unfinished>,
     roster: Arc<Roster>,
+    /// What the admin door shows.
+    inside: watch::Sender<Inside>,
 }
 
 /// Why [`Gateway::run`] should stop or change.
 #[derive(Debug)]
 pub enum Control {
     /// New settings (SIGHUP): users, stores and permissions for connections from now on. The audit files are opened again.
-    /// Changes to what is fixed at the start (`server`, `events`, `audit`, `limits`) take a restart.
-    Reload(Box<Settings>),
+    /// Changes to what is fixed at the start (`server`, `events`, `audit`, `limits`) take a restart. The sender, if there is one, is told
+    /// how it went.
+    Reload(Box<Settings>, Option<Told>),
     /// Take no new connections, let transfers finish within `limits.drain`, then return.
     Drain,
     /// End at once.
     Stop,
 }
+
+/// Who is told how a reload went.
+pub type Told = oneshot::Sender<Result<(), String>>;
 
 impl Gateway {
     /// Opens the stores (and reaches each once), the listeners and the audit trail. `None` when `stopped` came about before that
@@ -146,12 +171,19 @@ impl Gateway {
                 return Err(error);
             }
         };
-        let Prepared { transfers, unfinished, stores, listeners } = prepared;
-        let backed = Backed { transfers, unfinished, roster };
+        let Prepared { transfers, unfinished, stores, listeners, doors } = prepared;
+        let inside = inside_of(&settings, &stores, opened.directory());
+        let backed = Backed { transfers, unfinished, roster, inside: watch::Sender::new(inside) };
         let homes = make_homes(&settings, stores, opened.directory(), &backed);
+        let admin = Admin {
+            doors,
+            metrics: metrics.clone(),
+            registry: registry.clone(),
+            server: settings.audit.server.clone(),
+        };
         let server = listeners.open(Surroundings { recorder: recorder.clone(), metrics, registry, homes });
         backed.roster.follow(opened);
-        Ok(Some(Gateway { server, recorder, backed }))
+        Ok(Some(Gateway { server, recorder, backed, admin }))
     }
 
     /// Where it listens, with the ports that were really taken.
@@ -159,13 +191,36 @@ impl Gateway {
         self.server.addresses()
     }
 
+    /// Where the admin door listens over TCP.
+    pub fn admin_addresses(&self) -> &[SocketAddr] {
+        self.admin.doors.addresses()
+    }
+
+    /// Where health and metrics are shown to everybody.
+    pub fn health_address(&self) -> Option<SocketAddr> {
+        self.admin.doors.health_address()
+    }
+
     /// Serves until [`Control::Drain`] or [`Control::Stop`] arrives (or the sender is dropped, which drains). Events that
-    /// were recorded are written when this returns.
-    pub async fn run(self, mut controls: mpsc::Receiver<Control>) {
+    /// were recorded are written when this returns. `wishes` takes what callers of the admin door want of the process.
+    pub async fn run(self, mut controls: mpsc::Receiver<Control>, wishes: mpsc::Sender<Wish>) {
         let phase = watch::Sender::new(Phase::Running);
         let homes = Arc::new(watch::Sender::new(None));
         // A store that does not answer must not keep a reload from being replaced, or the gateway from ending.
         let mut reloading = JoinSet::new();
+        let (draining, closing) = (watch::Sender::new(false), watch::Sender::new(false));
+        let Admin { doors, metrics, registry, server } = self.admin;
+        let around = admin::Surroundings {
+            server,
+            listens: self.server.addresses().to_vec(),
+            recorder: self.recorder.clone(),
+            metrics,
+            registry,
+            inside: self.backed.inside.subscribe(),
+            draining: draining.subscribe(),
+            wishes,
+        };
+        let administered = tokio::spawn(admin::serve(doors, around, closing.subscribe()));
         let serving = self.server.run(phase.subscribe(), homes.subscribe());
         tokio::pin!(serving);
         let mut listening_to_controls = true;
@@ -173,21 +228,29 @@ impl Gateway {
             tokio::select! {
                 () = &mut serving => break,
                 control = controls.recv(), if listening_to_controls => match control {
-                    Some(Control::Reload(settings)) => {
+                    Some(Control::Reload(settings, told)) => {
                         reloading.abort_all();
-                        reloading.spawn(reload(settings, self.backed.clone(), homes.clone(), self.recorder.clone()));
+                        reloading.spawn(reload(settings, told, self.backed.clone(), homes.clone(), self.recorder.clone()));
                     }
-                    Some(Control::Drain) => drain(&phase),
+                    Some(Control::Drain) => {
+                        draining.send_replace(true);
+                        drain(&phase);
+                    }
                     Some(Control::Stop) => {
+                        draining.send_replace(true);
                         phase.send_replace(Phase::Stopped);
                     }
                     None => {
+                        draining.send_replace(true);
                         drain(&phase);
                         listening_to_controls = false;
                     }
                 },
             }
         }
+        // Until now it showed how the drain went; from now on nothing of it can be recorded.
+        closing.send_replace(true);
+        let _ = administered.await;
         self.backed.roster.stop();
         if timeout(REMOVALS_WITHIN, self.backed.transfers.settled()).await.is_err() {
             tracing::warn!(
@@ -211,6 +274,7 @@ struct Prepared {
     unfinished: Arc<Unfinished>,
     stores: Vec<Arc<dyn Store>>,
     listeners: Listeners,
+    doors: Doors,
 }
 
 impl Prepared {
@@ -227,8 +291,9 @@ impl Prepared {
             ))
         })?;
         let listeners = Listeners::bind(settings.ssh.clone()).await.map_err(StartError)?;
+        let doors = Doors::bind(&settings.admin.doors).await.map_err(StartError)?;
         let stores = open_stores(settings, &unfinished).await?;
-        Ok(Prepared { transfers, unfinished, stores, listeners })
+        Ok(Prepared { transfers, unfinished, stores, listeners, doors })
     }
 }
 
@@ -250,21 +315,41 @@ fn drain(phase: &watch::Sender<Phase>) {
     });
 }
 
-async fn reload(settings: Box<Settings>, backed: Backed, homes: Arc<watch::Sender<Option<Homes>>>, recorder: Recorder) {
+async fn reload(
+    settings: Box<Settings>,
+    told: Option<Told>,
+    backed: Backed,
+    homes: Arc<watch::Sender<Option<Homes>>>,
+    recorder: Recorder,
+) {
     let opened = async {
         let stores = open_stores(&settings, &backed.unfinished).await?;
         let opened = backed.roster.open(&settings, &stores).await?;
         Ok::<_, StartError>((stores, opened))
     };
-    match opened.await {
+    let outcome = match opened.await {
         Ok((stores, opened)) => {
+            backed.inside.send_replace(inside_of(&settings, &stores, opened.directory()));
             homes.send_replace(Some(make_homes(&settings, stores, opened.directory(), &backed)));
             backed.roster.follow(opened);
             tracing::info!("reloaded: users, stores and permissions hold for new connections");
+            Ok(())
         }
-        Err(error) => tracing::error!(%error, "the reload failed; the old configuration stays"),
-    }
+        Err(error) => {
+            tracing::error!(%error, "the reload failed; the old configuration stays");
+            Err(error.to_string())
+        }
+    };
     recorder.reopen().await;
+    if let Some(told) = told {
+        // Who asked may have gone.
+        let _ = told.send(outcome);
+    }
+}
+
+/// What the admin door shows of a configuration.
+fn inside_of(settings: &Settings, stores: &[Arc<dyn Store>], directory: Arc<dyn Directory>) -> Inside {
+    Inside { directory, stores: stores.to_vec(), tokens: settings.admin.tokens.clone().into() }
 }
 
 async fn open_stores(settings: &Settings, unfinished: &Arc<Unfinished>) -> Result<Vec<Arc<dyn Store>>, StartError> {

@@ -11,7 +11,7 @@
 //! | 2 sources | [`stores`], [`vfs`], [`users`] |
 //! | 3 door | [`session`] |
 //! | 4 codecs | [`sftp`], [`scp`] |
-//! | 5 doors | [`ssh`] |
+//! | 5 doors | [`ssh`], [`admin`] |
 //! | 6 root | [`config`], [`gateway`] |
 //! | 7 shell | [`cli`] |
 
@@ -31,6 +31,7 @@ pub mod session;
 pub mod scp;
 pub mod sftp;
 
+pub mod admin;
 pub mod ssh;
 
 pub mod config;

@@ -29,7 +29,7 @@ const LAYERS: &[(u8, &str, &[&str])] = &[
     (4, "sftp", &["session", "path"]),
     (4, "scp", &["session", "path"]),
     (5, "ssh", &["sftp", "scp", "session", "users", "audit", "metrics", "secret"]),
-    (5, "admin", &["session", "audit", "metrics", "secret"]),
+    (5, "admin", &["session", "audit", "metrics", "secret", "stores", "users"]),
     (
         6,
         "config",
@@ -43,8 +43,8 @@ const LAYERS: &[(u8, &str, &[&str])] = &[
             "admin", "config",
         ],
     ),
-    (7, "cli", &["config", "gateway", "audit", "users", "ssh", "stores", "secret"]),
-    (7, "main", &["cli", "config", "gateway", "audit", "users", "ssh", "stores", "secret"]),
+    (7, "cli", &["config", "gateway", "admin", "audit", "users", "ssh", "stores", "secret"]),
+    (7, "main", &["cli", "config", "gateway", "admin", "audit", "users", "ssh", "stores", "secret"]),
 ];
 
 /// Crates that only some modules may name.
@@ -52,9 +52,15 @@ const CRATES: &[(&str, &[&str])] = &[
     ("russh", &["ssh"]),
     ("ppp", &["ssh"]),
     ("flate2", &["audit"]),
-    ("rustls", &["audit"]),
+    ("rustls", &["audit", "admin"]),
+    ("tokio_rustls", &["admin"]),
+    ("axum", &["admin"]),
+    ("hyper", &["admin"]),
+    ("tower", &["admin"]),
+    ("utoipa", &["admin"]),
+    ("prometheus_client", &["metrics"]),
     ("globset", &["audit", "config"]),
-    ("reqwest", &["audit", "users"]),
+    ("reqwest", &["audit", "users", "admin"]),
     ("russh_sftp", &["sftp"]),
     ("object_store", &["stores", "vfs", "users", "audit"]),
     ("serde_saphyr", &["config"]),

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 a failure at run time, 2 wrong arguments or configuration. Events go to their sinks, on standard
 //! output by default; logs and everything that is said to a person while serving go to standard error.
 
+mod admin;
 mod audit;
 mod check;
 mod demo;
@@ -72,6 +73,31 @@ enum Command {
     /// Read the audit trail: verify it, search it, replay a session
     #[command(subcommand)]
     Audit(Box<audit::Question>),
+    /// Who is connected to a running gateway: list, show, end
+    Sessions {
+        #[command(flatten)]
+        place: admin::Where,
+        #[command(subcommand)]
+        question: admin::Sessions,
+    },
+    /// How a running gateway is; exit code 1 when it is not ready
+    Status {
+        #[command(flatten)]
+        place: admin::Where,
+    },
+    /// Make a running gateway read its configuration again, and say how that went
+    Reload {
+        #[command(flatten)]
+        place: admin::Where,
+    },
+    /// Make a running gateway take no new connections and end once transfers have
+    Drain {
+        #[command(flatten)]
+        place: admin::Where,
+    },
+    /// Tokens for the admin door, and the description of its API
+    #[command(subcommand)]
+    Admin(admin::Door),
     /// Read a password (twice without echo, or one line of standard input) and print its argon2id hash
     HashPassword,
 }
@@ -139,6 +165,11 @@ fn run(command: Command) -> Result<(), Failure> {
             check::check(&config, online)
         }
         Command::Audit(question) => audit::audit(&question),
+        Command::Sessions { place, question } => admin::sessions(&place, &question),
+        Command::Status { place } => admin::status(&place),
+        Command::Reload { place } => admin::reload(&place),
+        Command::Drain { place } => admin::drain(&place),
+        Command::Admin(question) => admin::door(&question),
         Command::HashPassword => Ok(hash_password::hash_password()?),
     }
 }

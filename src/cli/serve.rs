@@ -8,8 +8,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::{Failure, block_on};
+use crate::admin::Wish;
 use crate::config;
-use crate::gateway::{Control, Fixed, Gateway, Settings};
+use crate::gateway::{Control, Fixed, Gateway, Settings, Told};
 
 /// Serves the configuration of `file`.
 pub(super) fn serve(file: &Path) -> Result<(), Failure> {
@@ -44,9 +45,16 @@ pub(super) async fn run(
     for address in gateway.addresses() {
         tracing::info!("listening on {address}");
     }
+    for address in gateway.admin_addresses() {
+        tracing::info!("the admin door listens on {address}");
+    }
+    if let Some(address) = gateway.health_address() {
+        tracing::info!("health and metrics are shown on {address}");
+    }
     let (controls, received) = mpsc::channel(4);
-    let forwarding = tokio::spawn(forward(signals, hangup, fixed, controls));
-    gateway.run(received).await;
+    let (wishes, wished) = mpsc::channel(4);
+    let forwarding = tokio::spawn(forward(Impulses { signals, wished }, hangup, fixed, controls));
+    gateway.run(received, wishes).await;
     forwarding.abort();
     tracing::info!("ended");
     Ok(())
@@ -78,22 +86,67 @@ impl Signals {
     }
 }
 
-/// Turns signals into controls until the gateway is to stop at once, or has ended.
-async fn forward(mut signals: Signals, hangup: Hangup, fixed: Fixed, controls: mpsc::Sender<Control>) {
+/// What makes a gateway change or end: signals, and callers of the admin door.
+#[derive(Debug)]
+struct Impulses {
+    signals: Signals,
+    wished: mpsc::Receiver<Wish>,
+}
+
+/// What is wanted.
+#[derive(Debug)]
+enum Impulse {
+    /// Reload; somebody may want to know how that went.
+    Reload(Option<Told>),
+    /// SIGHUP, whatever it means.
+    Hangup,
+    /// Drain.
+    Drain,
+    /// SIGTERM or SIGINT: drain, or when that was wanted before, stop.
+    End,
+}
+
+impl Impulses {
+    async fn next(&mut self) -> Impulse {
+        tokio::select! {
+            _ = self.signals.terminate.recv() => Impulse::End,
+            _ = self.signals.interrupt.recv() => Impulse::End,
+            _ = self.signals.hangup.recv() => Impulse::Hangup,
+            Some(wish) = self.wished.recv() => match wish {
+                Wish::Reload(told) => Impulse::Reload(Some(told)),
+                Wish::Drain => Impulse::Drain,
+            },
+        }
+    }
+}
+
+/// Turns signals and wishes into controls until the gateway is to stop at once, or has ended.
+async fn forward(mut impulses: Impulses, hangup: Hangup, fixed: Fixed, controls: mpsc::Sender<Control>) {
     let mut draining = false;
     loop {
-        let hung_up = tokio::select! {
-            _ = signals.terminate.recv() => false,
-            _ = signals.interrupt.recv() => false,
-            _ = signals.hangup.recv() => true,
+        let impulse = match (impulses.next().await, &hangup) {
+            (Impulse::Hangup, Hangup::Reload(_)) => Impulse::Reload(None),
+            (Impulse::Hangup, Hangup::Drain) => Impulse::End,
+            (other, _) => other,
         };
-        let control = match &hangup {
-            Hangup::Reload(_) if hung_up && draining => continue,
-            Hangup::Reload(file) if hung_up => match reload(file.clone(), &fixed).await {
-                Some(settings) => Control::Reload(Box::new(settings)),
-                None => continue,
+        let control = match (impulse, &hangup) {
+            (Impulse::Reload(told), _) if draining => {
+                tell(told, Err("the gateway drains; nothing is reloaded any more".into()));
+                continue;
+            }
+            (Impulse::Reload(told), Hangup::Drain) => {
+                tell(told, Err("a demo does not reload; start it again".into()));
+                continue;
+            }
+            (Impulse::Reload(told), Hangup::Reload(file)) => match reload(file.clone(), &fixed).await {
+                Ok(settings) => Control::Reload(Box::new(settings), told),
+                Err(what) => {
+                    tell(told, Err(what));
+                    continue;
+                }
             },
-            _ if draining => Control::Stop,
+            (Impulse::Drain, _) if draining => continue,
+            (Impulse::End, _) if draining => Control::Stop,
             _ => Control::Drain,
         };
         match &control {
@@ -104,7 +157,7 @@ async fn forward(mut signals: Signals, hangup: Hangup, fixed: Fixed, controls: m
                 );
             }
             Control::Stop => tracing::info!("stopping at once"),
-            Control::Reload(_) => {}
+            Control::Reload(..) => {}
         }
         let last = matches!(control, Control::Stop);
         if controls.send(control).await.is_err() || last {
@@ -113,27 +166,35 @@ async fn forward(mut signals: Signals, hangup: Hangup, fixed: Fixed, controls: m
     }
 }
 
-/// The new settings; with problems, which are logged, the old ones stay.
-async fn reload(file: PathBuf, fixed: &Fixed) -> Option<Settings> {
+/// Tells who asked, if anybody did.
+fn tell(told: Option<Told>, outcome: Result<(), String>) {
+    if let Some(told) = told {
+        let _ = told.send(outcome);
+    }
+}
+
+/// The new settings; with problems, which are logged and told, the old ones stay.
+async fn reload(file: PathBuf, fixed: &Fixed) -> Result<Settings, String> {
     match tokio::task::spawn_blocking(move || config::load(&file)).await {
         Ok(Ok(settings)) => {
             if settings.fixed() != *fixed {
                 tracing::warn!(
-                    "changes of `server`, `events`, `audit`, `limits` and `partial_uploads` take effect at a restart"
+                    "changes of `server`, `events`, `audit`, `limits`, `partial_uploads` and where `admin` listens take effect at a restart"
                 );
             }
-            Some(settings)
+            Ok(settings)
         }
         Ok(Err(problems)) => {
             for problem in problems.list() {
                 tracing::error!("{}: {problem}", problems.file().display());
             }
             tracing::error!("the configuration was not reloaded; the old one stays");
-            None
+            Err(format!("the configuration was not reloaded; the old one stays: {problems}"))
         }
         Err(error) => {
-            tracing::error!("the configuration was not reloaded; the old one stays: {error}");
-            None
+            let what = format!("the configuration was not reloaded; the old one stays: {error}");
+            tracing::error!("{what}");
+            Err(what)
         }
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
+use crate::admin;
 use crate::audit::SigningKey;
 use crate::ssh::{self, KeyKind};
 
@@ -34,6 +35,9 @@ pub(super) const USER: &str = "demo";
 
 /// The folder of the audit trail's key and state.
 const AUDIT: &str = "audit";
+
+/// The admin door's socket.
+const SOCKET: &str = "admin.sock";
 
 /// Where the configuration listens.
 pub(super) const LISTEN: &str = "127.0.0.1:2022";
@@ -68,7 +72,7 @@ impl Starter {
         starter.folder(AUDIT, "the key and the state of the audit trail")?;
         starter.signing_key()?;
         starter.file(SAMPLE, 0o644, b"Hello from Lockgate.\n", "a file to upload")?;
-        starter.file(CONFIG, 0o600, CONFIG_TEXT.as_bytes(), "the configuration")?;
+        starter.file(CONFIG, 0o600, config_text(&starter.folder).as_bytes(), "the configuration")?;
         if !starter.has(KNOWN_HOSTS)? {
             let listen = LISTEN.parse().context("the default address")?;
             starter.write_known_hosts(&[listen], &[starter.folder.join(HOST_KEY)])?;
@@ -156,6 +160,14 @@ impl Starter {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
         }
+    }
+}
+
+/// The configuration. Where the folder's name is too long for a socket in it, the admin door stays closed.
+fn config_text(folder: &Path) -> String {
+    match folder.join(SOCKET).as_os_str().len() <= admin::MAX_SOCKET_PATH {
+        true => CONFIG_TEXT.to_owned(),
+        false => CONFIG_TEXT.replace("\nadmin:", "\n# The path of this folder is too long for a socket:\n# admin:"),
     }
 }
 
@@ -277,6 +289,11 @@ mod tests {
         assert_eq!(settings.ssh.host_keys, [folder.path().join(HOST_KEY)]);
         assert_eq!(settings.audit.chain.unwrap().folder, folder.path().join(AUDIT));
         let public = std::fs::read_to_string(folder.path().join("demo_ed25519.pub")).unwrap();
+        assert_eq!(settings.admin.doors.socket, Some(folder.path().join(SOCKET)));
+        let deep = folder.path().join("d".repeat(100));
+        Starter::make(&deep).unwrap();
+        let closed = crate::config::check(&deep.join(CONFIG)).unwrap_or_else(|problems| panic!("{problems}"));
+        assert_eq!(closed.admin.doors.socket, None);
         let key = &settings.users[0].keys[0];
         assert_eq!(*key, crate::users::AuthorizedKey::parse(&public).unwrap());
         assert_eq!((&*settings.users[0].name, key.comment()), (USER, Some(USER)));

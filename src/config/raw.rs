@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::problem::Problems;
+use super::raw_admin::{Admin, read_admin};
 use super::raw_audit::{Audit, read_audit};
 use super::raw_events::{Sink, read_events};
 use super::raw_users::{User, read_user};
@@ -25,6 +26,7 @@ pub(super) struct Config {
     /// `None`: the default sink.
     pub events: Option<Vec<Sink>>,
     pub audit: Option<Audit>,
+    pub admin: Option<Admin>,
     pub limits: Limits,
     /// `None`: no bans.
     pub defender: Option<Defender>,
@@ -132,6 +134,7 @@ pub(super) fn read(root: &Item<'_>, problems: &mut Problems) -> Option<Config> {
         users_from: file.take("users_from").map(|item| read_users_from(&item, problems)).unwrap_or_default(),
         events: file.take("events").and_then(|item| read_events(&item, problems)),
         audit: file.take("audit").and_then(|item| read_audit(&item, problems)),
+        admin: file.take("admin").and_then(|item| read_admin(&item, problems)),
         limits: file.take("limits").map(|item| read_limits(&item, problems)).unwrap_or_default(),
         defender: match file.take("defender") {
             Some(item) => read_defender(&item, problems),

@@ -9,6 +9,7 @@ use super::guarded::Homes;
 use super::problem::{Problems, near, quoted};
 use super::raw;
 use super::reader::At;
+use super::resolve_admin::resolve_admin;
 use super::resolve_audit::resolve_chain;
 use super::resolve_events::resolve_sinks;
 use super::resolve_sinks::Context;
@@ -55,6 +56,7 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
     let audit_folder = chain.as_ref().map(|chain| chain.folder.clone());
     let homes = Homes { users: &users, sources: &users_from };
     judge_key_folders(raw, homes, problems);
+    let admin = resolve_admin(raw.admin.as_ref(), around, problems);
     let context = Context { stores: &raw.stores, homes, audit_folder, around };
     let sinks = resolve_sinks(raw.events.as_deref(), &context, problems);
     gateway::Settings {
@@ -71,6 +73,7 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
         },
         audit: audit::Settings { server, resource_arn, sinks, chain },
         strict_setstat: raw.strict_setstat,
+        admin,
     }
 }
 
@@ -156,15 +159,15 @@ fn to_usize(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-fn is_plain(name: &str) -> bool {
+pub(super) fn is_plain(name: &str) -> bool {
     name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) && !name.starts_with('.')
 }
 
-fn has_control(text: &str) -> bool {
+pub(super) fn has_control(text: &str) -> bool {
     text.chars().any(char::is_control)
 }
 
-fn resolve_listen(raw: &[At<String>], problems: &mut Problems) -> Vec<SocketAddr> {
+pub(super) fn resolve_listen(raw: &[At<String>], problems: &mut Problems) -> Vec<SocketAddr> {
     let mut listen = Vec::new();
     for text in raw {
         match text.value.parse::<SocketAddr>() {

@@ -117,17 +117,19 @@ pub(super) fn resolve_authorities(raw: &At<Vec<At<String>>>, problems: &mut Prob
 
 pub(super) fn resolve_bounds(raw: &raw_users::Bounds, problems: &mut Problems) -> Bounds {
     let allow_from = raw.allow_from.as_ref().map(|list| resolve_networks(&list.value, problems)).unwrap_or_default();
-    let expires = raw.expires.as_ref().and_then(|text| {
-        let moment = parse_moment(&text.value);
-        if moment.is_none() {
-            let right =
-                "is neither a date nor a time; write 2027-12-31 (its beginning, in UTC) or 2027-12-31T18:00:00Z";
-            text.problem(problems, right);
-        }
-        moment
-    });
+    let expires = raw.expires.as_ref().and_then(|text| resolve_expires(text, problems));
     let sessions = raw.sessions.map(|sessions| usize::try_from(sessions).unwrap_or(usize::MAX));
     Bounds { expires, allow_from, sessions }
+}
+
+/// When something is of no use any more.
+pub(super) fn resolve_expires(text: &At<String>, problems: &mut Problems) -> Option<DateTime<Utc>> {
+    let moment = parse_moment(&text.value);
+    if moment.is_none() {
+        let right = "is neither a date nor a time; write 2027-12-31 (its beginning, in UTC) or 2027-12-31T18:00:00Z";
+        text.problem(problems, right);
+    }
+    moment
 }
 
 /// A time of RFC 3339, or a date: its first moment in UTC.

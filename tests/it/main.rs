@@ -6,6 +6,7 @@
 mod support;
 
 mod activity;
+mod admin;
 mod arrivals;
 mod audit_anchor;
 mod audit_chain;

@@ -20,6 +20,7 @@ pub mod gcs;
 mod gcs_http;
 mod gcs_parts;
 pub mod gcs_shim;
+pub mod http;
 pub mod keys;
 pub mod link;
 pub mod plain_proxy;

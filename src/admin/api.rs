@@ -1,0 +1,121 @@
+//! The routes, and the description that is made of them.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, State as Shared};
+use axum::http::StatusCode;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder, SecurityRequirement};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::problem::Problem;
+use super::state::State;
+use super::{control, guard, health, sessions};
+
+/// The largest body of a call, in bytes.
+const MAX_BODY: usize = 64 * 1024;
+
+/// Where the API is.
+const BASE: &str = "/api/v1";
+
+/// All that the doors serve.
+pub(super) fn router(state: &Arc<State>) -> Router {
+    let (router, _) = documented(state).split_for_parts();
+    let text: Arc<str> = description().into();
+    let described = get(move || async move { ([(CONTENT_TYPE, "application/json")], text.to_string()) });
+    router
+        .route("/openapi.json", described)
+        .fallback(nothing)
+        .method_not_allowed_fallback(not_so)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(from_fn_with_state(state.clone(), guard::check_names))
+        .layer(map_response(harden))
+        .with_state(state.clone())
+}
+
+/// Health and metrics alone, for the listener that asks nobody who they are.
+pub(super) fn health_router(state: &Arc<State>) -> Router {
+    Router::new()
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .fallback(nothing)
+        .method_not_allowed_fallback(not_so)
+        .layer(map_response(harden))
+        .with_state(state.clone())
+}
+
+/// The description of the API: OpenAPI 3.1, in JSON.
+pub fn description() -> String {
+    let mut api = routes().into_openapi();
+    api.merge(open_routes().into_openapi());
+    api.merge(numbers().into_openapi());
+    let head: OpenApi = OpenApiBuilder::new()
+        .info(
+            InfoBuilder::new()
+                .title("Lockgate's admin door")
+                .version(env!("CARGO_PKG_VERSION"))
+                .description(Some("Who is here, what happened, and what to do about it. docs/OPERATE.md explains it.")),
+        )
+        .security(Some([SecurityRequirement::new("token", Vec::<String>::new())]))
+        .build();
+    api.info = head.info;
+    api.security = head.security;
+    let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+    api.components.get_or_insert_default().add_security_scheme("token", scheme);
+    api.to_pretty_json().unwrap_or_default()
+}
+
+fn documented(state: &Arc<State>) -> OpenApiRouter<Arc<State>> {
+    let recorded = routes().layer(from_fn_with_state(state.clone(), guard::admit_and_record));
+    let numbers = numbers().layer(from_fn_with_state(state.clone(), guard::admit));
+    OpenApiRouter::new().merge(recorded).merge(numbers).merge(open_routes())
+}
+
+/// What is recorded.
+fn routes() -> OpenApiRouter<Arc<State>> {
+    let api = OpenApiRouter::new()
+        .routes(routes!(control::status))
+        .routes(routes!(sessions::list))
+        .routes(routes!(sessions::show, sessions::end))
+        .routes(routes!(health::stores))
+        .routes(routes!(control::reload))
+        .routes(routes!(control::drain));
+    OpenApiRouter::new().nest(BASE, api)
+}
+
+fn numbers() -> OpenApiRouter<Arc<State>> {
+    OpenApiRouter::new().routes(routes!(health::metrics))
+}
+
+/// What needs nobody to be known.
+fn open_routes() -> OpenApiRouter<Arc<State>> {
+    OpenApiRouter::new().routes(routes!(health::alive)).routes(routes!(health::ready))
+}
+
+async fn nothing(Shared(_): Shared<Arc<State>>) -> Problem {
+    Problem::not_found("there is nothing here; /openapi.json says what there is")
+}
+
+async fn not_so() -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this method is not allowed here; /openapi.json says which are")
+}
+
+/// No answer is guessed at, framed or kept by anybody in between.
+async fn harden(response: Response) -> Response {
+    let mut response = response.into_response();
+    let headers = response.headers_mut();
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    headers.insert("referrer-policy", HeaderValue::from_static("no-referrer"));
+    headers
+        .entry("content-security-policy")
+        .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
+    response
+}

@@ -1,0 +1,207 @@
+//! Who calls: recognised by the token, or on the socket by the user of this machine.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use chrono::{DateTime, Utc};
+
+use super::problem::Problem;
+use super::settings::{Role, Token};
+
+/// The other end of a connection.
+#[derive(Debug, Clone)]
+pub(super) enum Peer {
+    /// A process of this machine over the Unix socket, by the name of its user.
+    Local(Arc<str>),
+    /// Over the network.
+    Remote(SocketAddr),
+}
+
+impl Peer {
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Peer::Local(_) => None,
+            Peer::Remote(address) => Some(*address),
+        }
+    }
+}
+
+/// Somebody who was recognised.
+#[derive(Debug, Clone)]
+pub(super) struct Caller {
+    pub(super) name: Arc<str>,
+    pub(super) role: Role,
+}
+
+impl Caller {
+    /// Recognises the caller.
+    ///
+    /// # Errors
+    /// 401, with nothing in it that helps to guess.
+    pub(super) fn of(
+        peer: &Peer,
+        headers: &HeaderMap,
+        tokens: &[Token],
+        now: DateTime<Utc>,
+    ) -> Result<Caller, Problem> {
+        if let Peer::Local(name) = peer {
+            return Ok(Caller { name: name.clone(), role: Role::Operator });
+        }
+        let refused = |what: &str| Problem::new(StatusCode::UNAUTHORIZED, what);
+        let given = bearer(headers).ok_or_else(|| {
+            refused("a token is needed: `Authorization: Bearer lgt_…`; `lockgate admin token` makes one")
+        })?;
+        let known = tokens.iter().find(|token| token.hash.is_of(given));
+        let known = known.ok_or_else(|| refused("this token is not known"))?;
+        if known.expires.is_some_and(|end| now >= end) {
+            return Err(refused("the time of this token is over"));
+        }
+        Ok(Caller { name: known.name.as_str().into(), role: known.role })
+    }
+
+    /// # Errors
+    /// 403, when the role does not suffice.
+    pub(super) fn may(&self, needed: Role) -> Result<(), Problem> {
+        if self.role >= needed {
+            return Ok(());
+        }
+        let (has, needed) = (self.role.as_str(), needed.as_str());
+        Err(Problem::new(StatusCode::FORBIDDEN, format!("the role {needed} is needed; this token has the role {has}")))
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
+/// Whether the call came under a name that is ours. A page of somebody else's can make a browser of this network call an address
+/// of its choice under a name of its own (DNS rebinding); an address as a name cannot be that.
+///
+/// # Errors
+/// 421.
+pub(super) fn check_host(headers: &HeaderMap, hosts: &[String]) -> Result<(), Problem> {
+    let misdirected = |what: String| Problem::new(StatusCode::MISDIRECTED_REQUEST, what);
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = host.ok_or_else(|| misdirected("the header `Host` is missing".into()))?;
+    let name = name_of(host);
+    let is_address = name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    let is_ours = name.eq_ignore_ascii_case("localhost") || hosts.iter().any(|ours| ours.eq_ignore_ascii_case(name));
+    if is_address || is_ours {
+        return Ok(());
+    }
+    Err(misdirected("this name is not one of the gateway's; add it to admin.hosts if it is".into()))
+}
+
+/// Without the port.
+fn name_of(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+/// A page of another origin may not change anything, whatever a browser sends along.
+///
+/// # Errors
+/// 403.
+pub(super) fn check_origin(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+    if method.is_safe() {
+        return Ok(());
+    }
+    let text = |name: header::HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    let site = headers.get("sec-fetch-site").map(|value| value.as_bytes());
+    let is_foreign_site = site.is_some_and(|site| site != b"same-origin" && site != b"none");
+    let host = text(header::HOST).unwrap_or_default();
+    let is_foreign_origin = text(header::ORIGIN).is_some_and(|origin| {
+        origin.split_once("://").is_none_or(|(_, authority)| !authority.eq_ignore_ascii_case(host))
+    });
+    if is_foreign_site || is_foreign_origin {
+        return Err(Problem::new(StatusCode::FORBIDDEN, "a page of another origin cannot change anything here"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::admin::settings::TokenHash;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (name.parse::<header::HeaderName>().unwrap(), value.parse().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn a_token_is_recognised_until_its_time_is_over() {
+        let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        let tokens = [
+            Token { name: "night".into(), role: Role::Auditor, hash: TokenHash::of("lgt_a"), expires: None },
+            Token {
+                name: "day".into(),
+                role: Role::Operator,
+                hash: TokenHash::of("lgt_b"),
+                expires: Some(at("2027-01-01T00:00:00Z")),
+            },
+        ];
+        let peer = Peer::Remote("192.0.2.1:9".parse().unwrap());
+        let call = |value: &str, now: &str| Caller::of(&peer, &headers(&[("authorization", value)]), &tokens, at(now));
+        let before = "2026-12-31T23:59:59Z";
+        let night = call("Bearer lgt_a", before).unwrap();
+        assert_eq!((&*night.name, night.role), ("night", Role::Auditor));
+        assert!(night.may(Role::Viewer).is_ok() && night.may(Role::Auditor).is_ok());
+        assert_eq!(night.may(Role::Operator).unwrap_err().status(), 403);
+        assert!(call("bearer lgt_b", before).is_ok());
+        for wrong in ["Bearer lgt_c", "Bearer ", "Basic lgt_a", "lgt_a", "Bearer lgt_a x"] {
+            let problem = call(wrong, before).unwrap_err();
+            assert_eq!(problem.status(), 401, "{wrong}");
+            assert!(!problem.detail().contains("lgt_c"), "{problem:?}");
+        }
+        assert!(call("Bearer lgt_b", "2027-01-01T00:00:00Z").unwrap_err().detail().contains("is over"));
+        let local = Caller::of(&Peer::Local("root".into()), &HeaderMap::new(), &tokens, at(before)).unwrap();
+        assert_eq!((&*local.name, local.role), ("root", Role::Operator));
+    }
+
+    #[test]
+    fn names_that_are_not_ours_are_turned_away() {
+        let ours = ["admin.example.org".to_owned()];
+        for (host, fits) in [
+            ("127.0.0.1:8022", true),
+            ("127.0.0.1", true),
+            ("[::1]:8022", true),
+            ("localhost:8022", true),
+            ("Admin.Example.org", true),
+            ("evil.example.org:8022", false),
+            ("127.0.0.1.evil.example.org", false),
+            ("localhost.evil.example.org", false),
+            ("", false),
+        ] {
+            assert_eq!(check_host(&headers(&[("host", host)]), &ours).is_ok(), fits, "{host}");
+        }
+        assert_eq!(check_host(&HeaderMap::new(), &ours).unwrap_err().status(), 421);
+    }
+
+    #[test]
+    fn pages_of_other_origins_cannot_change_anything() {
+        let host = ("host", "127.0.0.1:8022");
+        for (more, fits) in [
+            (&[][..], true),
+            (&[("origin", "http://127.0.0.1:8022")], true),
+            (&[("origin", "http://127.0.0.1:8023")], false),
+            (&[("origin", "https://evil.example.org")], false),
+            (&[("origin", "null")], false),
+            (&[("sec-fetch-site", "same-origin")], true),
+            (&[("sec-fetch-site", "none")], true),
+            (&[("sec-fetch-site", "same-site")], false),
+            (&[("sec-fetch-site", "cross-site")], false),
+        ] {
+            let all: Vec<_> = std::iter::once(host).chain(more.iter().copied()).collect();
+            assert_eq!(check_origin(&Method::DELETE, &headers(&all)).is_ok(), fits, "{more:?}");
+            assert!(check_origin(&Method::GET, &headers(&all)).is_ok(), "reading is for the browser to guard");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The other side: how the commands of `lockgate` call the API, over the socket or the network.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::{Method, RequestBuilder, Response, Url};
+use serde_json::Value;
+
+use crate::secret::Secret;
+
+/// How long a call may take until its answer begins.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(90);
+
+/// The largest answer that is taken as a whole, in bytes.
+const MOST: usize = 64 << 20;
+
+/// The methods of HTTP, so that the commands need not know whose library they are of.
+pub mod method {
+    use reqwest::Method;
+
+    /// Shows.
+    pub const GET: Method = Method::GET;
+    /// Does.
+    pub const POST: Method = Method::POST;
+    /// Ends.
+    pub const DELETE: Method = Method::DELETE;
+}
+
+/// Where the admin door is.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// A Unix socket of this machine.
+    Socket(PathBuf),
+    /// A URL, and the token that opens it.
+    Url(String, Secret),
+}
+
+/// Calls the API.
+#[derive(Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    base: Url,
+    token: Option<Secret>,
+    name: String,
+}
+
+/// A call that was not answered as asked: a sentence.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{what}")]
+pub struct CallError {
+    /// The status of HTTP, if there was an answer.
+    pub status: Option<u16>,
+    what: String,
+}
+
+impl CallError {
+    fn new(what: impl fmt::Display) -> Self {
+        CallError { status: None, what: what.to_string() }
+    }
+}
+
+impl Client {
+    /// A client of this target; nothing is sent yet.
+    ///
+    /// # Errors
+    /// A URL that is none, or that would show the token on the network.
+    pub fn new(target: &Target) -> Result<Client, CallError> {
+        let builder = reqwest::Client::builder().no_proxy().connect_timeout(Duration::from_secs(10));
+        let builder = builder.redirect(reqwest::redirect::Policy::none());
+        let (builder, base, token, name) = match target {
+            Target::Socket(path) => {
+                let base = Url::parse("http://localhost/").map_err(CallError::new)?;
+                (builder.unix_socket(path.as_path()), base, None, path.display().to_string())
+            }
+            Target::Url(url, token) => {
+                let base = Url::parse(url).map_err(|error| CallError::new(format!("{url}: {error}")))?;
+                let is_local = matches!(base.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+                if base.scheme() != "https" && !(base.scheme() == "http" && is_local) {
+                    let what = "the token would go over the network in clear; write https:// (http:// is for this machine only)";
+                    return Err(CallError::new(what));
+                }
+                (builder, base, Some(token.clone()), url.clone())
+            }
+        };
+        let http = builder.build().map_err(CallError::new)?;
+        Ok(Client { http, base, token, name })
+    }
+
+    /// A call that is answered by JSON. `path` begins with a slash, `query` are pairs that are escaped here.
+    ///
+    /// # Errors
+    /// No answer, or a refusal with its sentence.
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, String)],
+        body: Option<&Value>,
+    ) -> Result<Value, CallError> {
+        let mut request = self.request(method, path, query)?.timeout(ANSWERED_WITHIN);
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body.to_string());
+        }
+        let mut response = self.send(request).await?;
+        let mut all = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.lost(&error))? {
+            all.extend_from_slice(&chunk);
+            if all.len() > MOST {
+                return Err(CallError::new("the answer is too long"));
+            }
+        }
+        serde_json::from_slice(&all).map_err(|error| CallError::new(format!("the answer is not JSON: {error}")))
+    }
+
+    /// A call whose answer is a stream; `last` is the id of the last event that was seen.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn stream(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+        last: Option<&str>,
+    ) -> Result<Response, CallError> {
+        let mut request = self.request(Method::GET, path, query)?;
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
+        self.send(request).await
+    }
+
+    fn request(&self, method: Method, path: &[&str], query: &[(&str, String)]) -> Result<RequestBuilder, CallError> {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let request = self.http.request(method, url);
+        Ok(match &self.token {
+            Some(token) => request.bearer_auth(token.expose()),
+            None => request,
+        })
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Response, CallError> {
+        let response = request.send().await.map_err(|error| self.lost(&error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let problem = response.bytes().await.ok().and_then(|body| serde_json::from_slice::<Value>(&body).ok());
+        let detail = problem.as_ref().and_then(|problem| problem["detail"].as_str());
+        let what = detail.map_or_else(|| format!("the gateway answers {status}"), str::to_owned);
+        Err(CallError { status: Some(status.as_u16()), what })
+    }
+
+    fn lost(&self, error: &reqwest::Error) -> CallError {
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        CallError::new(format!("the gateway does not answer at {}: {cause}", self.name))
+    }
+}

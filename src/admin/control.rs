@@ -1,0 +1,109 @@
+//! The state of the gateway as a whole, and what the process does when asked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State as Shared;
+use axum::http::StatusCode;
+use serde::Serialize;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use utoipa::ToSchema;
+
+use super::Wish;
+use super::health::Readiness;
+use super::problem::Problem;
+use super::state::{State, time};
+
+/// How long a reload may take until it is answered; it goes on.
+const RELOADED_WITHIN: Duration = Duration::from_secs(50);
+
+/// The gateway in one look
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Status {
+    /// The version of Lockgate
+    version: &'static str,
+    /// The server's name
+    server: String,
+    /// Since when it serves
+    since: String,
+    /// Where the SSH door listens
+    listens: Vec<String>,
+    /// Whether it takes no connections any more
+    draining: bool,
+    /// As `/readyz`
+    readiness: Readiness,
+    /// Live sessions
+    sessions: usize,
+    /// The sinks of the events
+    sinks: Vec<SinkShown>,
+}
+
+/// A sink of the events
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SinkShown {
+    /// Where it writes
+    name: String,
+    /// Whether operations wait for it
+    required: bool,
+    /// Why it cannot be written
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<String>,
+}
+
+/// The gateway in one look
+#[utoipa::path(get, path = "/status", tag = "state", responses((status = 200, description = "How it is", body = Status)))]
+pub(super) async fn status(Shared(state): Shared<Arc<State>>) -> Json<Status> {
+    let around = &state.around;
+    let sinks = around.recorder.sinks().into_iter();
+    Json(Status {
+        version: env!("CARGO_PKG_VERSION"),
+        server: around.server.clone(),
+        since: time(state.since),
+        listens: around.listens.iter().map(ToString::to_string).collect(),
+        draining: *around.draining.borrow(),
+        readiness: Readiness::of(&state),
+        sessions: around.registry.list().len(),
+        sinks: sinks
+            .map(|sink| SinkShown { name: sink.name, required: sink.is_required, failure: sink.failure })
+            .collect(),
+    })
+}
+
+/// What was done
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Done {
+    /// A sentence
+    done: String,
+}
+
+/// Reads the configuration again, as SIGHUP does
+#[utoipa::path(post, path = "/reload", tag = "control", responses(
+    (status = 200, description = "The new configuration holds", body = Done),
+    (status = 409, description = "The configuration cannot be used; the old one stays", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "It takes long, or the gateway is ending", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn reload(Shared(state): Shared<Arc<State>>) -> Result<Json<Done>, Problem> {
+    let (answer, answered) = oneshot::channel();
+    let wished = state.around.wishes.send(Wish::Reload(answer)).await;
+    wished.map_err(|_| Problem::unavailable("the gateway is ending"))?;
+    match timeout(RELOADED_WITHIN, answered).await {
+        Ok(Ok(Ok(()))) => Ok(Json(Done { done: "the new configuration holds for new connections".into() })),
+        Ok(Ok(Err(what))) => Err(Problem::new(StatusCode::CONFLICT, what)),
+        Ok(Err(_)) => Err(Problem::unavailable("another reload or the end of the gateway came in between")),
+        Err(_) => Err(Problem::unavailable("the reload takes long; the log says how it ends")),
+    }
+}
+
+/// Takes no new connections, lets transfers finish within `limits.drain`, then ends, as SIGTERM does
+#[utoipa::path(post, path = "/drain", tag = "control", responses(
+    (status = 200, description = "It drains", body = Done),
+    (status = 503, description = "The gateway is ending", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn drain(Shared(state): Shared<Arc<State>>) -> Result<Json<Done>, Problem> {
+    let wished = state.around.wishes.send(Wish::Drain).await;
+    wished.map_err(|_| Problem::unavailable("the gateway is ending"))?;
+    let sessions = state.around.registry.list().len();
+    Ok(Json(Done { done: format!("draining: no new connections; {sessions} sessions may finish their transfers") }))
+}

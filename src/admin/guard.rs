@@ -1,0 +1,248 @@
+//! Before and after each call of the API: is the name ours, who calls, may they, and is it on record.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::{Request, State as Shared};
+use axum::http::{Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use chrono::Utc;
+use tokio::time::timeout;
+
+use super::caller::{Caller, Peer, check_host, check_origin};
+use super::problem::{Detail, Problem};
+use super::settings::{Role, without_tokens};
+use super::state::State;
+use crate::audit::{Activity, AdminCall, Origin, Outcome, Reservation};
+
+/// How long a call may take, its body included, until its answer begins.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long a call waits for room in the trail, and for its record.
+const RECORDED_WITHIN: Duration = Duration::from_secs(5);
+
+/// The reason that a caller gave, for the event: a handler puts it into its answer.
+#[derive(Debug, Clone)]
+pub(super) struct GivenReason(pub(super) String);
+
+/// What a call needs. What is not known here is for operators: a path that was forgotten here is closed, not open.
+pub(super) fn needed(method: &Method, path: &str) -> Role {
+    if path == "/metrics" && method.is_safe() {
+        return Role::Viewer;
+    }
+    let Some(path) = path.strip_prefix("/api/v1/") else { return Role::Operator };
+    let place = path.split('/').next().unwrap_or_default();
+    match (method.is_safe(), place) {
+        (true, "status" | "sessions" | "stores" | "users" | "bans" | "config" | "connections") => Role::Viewer,
+        (true, "events" | "recordings" | "trail") => Role::Auditor,
+        (false, "trail") if path == "trail/verify" => Role::Auditor,
+        _ => Role::Operator,
+    }
+}
+
+/// Whether a call is answered only if it is on record: one that changes something, and one that shows what was recorded. The state of
+/// the gateway is shown in any case: why the trail fails must not depend on the trail.
+fn needs_record(method: &Method, path: &str) -> bool {
+    !method.is_safe() || needed(method, path) > Role::Viewer || path.starts_with("/api/v1/users/")
+}
+
+/// Turns away what comes under a name that is not ours, or from a page of somebody else.
+pub(super) async fn check_names(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Response {
+    let is_remote = matches!(request.extensions().get::<Peer>(), Some(Peer::Remote(_)));
+    let judged = match is_remote {
+        true => {
+            check_host(request.headers(), &state.hosts).and_then(|()| check_origin(request.method(), request.headers()))
+        }
+        false => Ok(()),
+    };
+    match judged {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// Lets recognised callers with the role in, without a record: for metrics.
+pub(super) async fn admit(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Response {
+    match judge(&state, &request) {
+        (_, Ok(_)) => next.run(request).await,
+        (_, Err(problem)) => problem.into_response(),
+    }
+}
+
+/// Lets recognised callers with the role in, and records the call.
+pub(super) async fn admit_and_record(Shared(state): Shared<Arc<State>>, mut request: Request, next: Next) -> Response {
+    let mut call = Call::of(&request);
+    let (caller, judged) = judge(&state, &request);
+    if let Some(caller) = &caller {
+        call.event.caller = Some(caller.name.to_string());
+        call.event.role = Some(caller.role.as_str());
+    }
+    if let Err(problem) = judged {
+        let response = problem.into_response();
+        call.record_if_room(&state, &response);
+        return response;
+    }
+    let room = if needs_record(request.method(), request.uri().path()) {
+        let room = timeout(RECORDED_WITHIN, state.around.recorder.reserve(call.event.path.len())).await;
+        match room
+            .map_err(|_| "the audit trail takes no events".to_owned())
+            .and_then(|room| room.map_err(|e| e.to_string()))
+        {
+            Ok(room) => Some(room),
+            Err(what) => return Problem::unavailable(format!("the call cannot be recorded: {what}")).into_response(),
+        }
+    } else {
+        None
+    };
+    if let Some(caller) = caller {
+        request.extensions_mut().insert(caller);
+    }
+    // In a task of its own: a caller who goes away half-way neither stops what was begun nor takes its record along.
+    let served = tokio::spawn(async move {
+        let response = match timeout(ANSWERED_WITHIN, next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => Problem::new(StatusCode::REQUEST_TIMEOUT, "the call took too long").into_response(),
+        };
+        call.record(&state, room, response).await
+    });
+    served.await.unwrap_or_else(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the call failed").into_response())
+}
+
+/// Who calls, and whether they may.
+fn judge(state: &State, request: &Request) -> (Option<Caller>, Result<(), Problem>) {
+    let Some(peer) = request.extensions().get::<Peer>() else {
+        return (None, Err(Problem::new(StatusCode::UNAUTHORIZED, "nobody is known to call")));
+    };
+    let tokens = state.around.inside.borrow().tokens.clone();
+    match Caller::of(peer, request.headers(), &tokens, Utc::now()) {
+        Ok(caller) => {
+            let judged = caller.may(needed(request.method(), request.uri().path()));
+            (Some(caller), judged)
+        }
+        Err(problem) => (None, Err(problem)),
+    }
+}
+
+/// A call on its way to its event.
+struct Call {
+    event: AdminCall,
+    needs_record: bool,
+    is_safe: bool,
+    started: Instant,
+}
+
+impl Call {
+    fn of(request: &Request<Body>) -> Call {
+        let uri = request.uri();
+        let path = uri.path_and_query().map_or_else(|| uri.path(), |path| path.as_str());
+        Call {
+            event: AdminCall {
+                caller: None,
+                role: None,
+                method: request.method().as_str().to_owned(),
+                path: without_tokens(path),
+                http_status: 0,
+                reason: None,
+                outcome: Outcome::Success,
+                source: request.extensions().get::<Peer>().and_then(Peer::address),
+                duration_ms: 0,
+            },
+            needs_record: needs_record(request.method(), uri.path()),
+            is_safe: request.method().is_safe(),
+            started: Instant::now(),
+        }
+    }
+
+    /// The event, now that the answer is known.
+    fn answered(mut self, response: &Response) -> Activity {
+        let status = response.status();
+        let detail = response.extensions().get::<Detail>().map(|Detail(detail)| detail.clone());
+        let detail = || detail.unwrap_or_else(|| status.canonical_reason().unwrap_or("failed").to_owned());
+        self.event.http_status = status.as_u16();
+        self.event.outcome = match status {
+            _ if !status.is_client_error() && !status.is_server_error() => Outcome::Success,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Outcome::Denied(detail()),
+            _ => Outcome::Failure(detail()),
+        };
+        self.event.reason =
+            response.extensions().get::<GivenReason>().map(|GivenReason(reason)| without_tokens(reason));
+        self.event.duration_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Activity::AdminCall(Box::new(self.event))
+    }
+
+    /// Strangers can call without end, and take nothing of what users need.
+    fn record_if_room(self, state: &State, response: &Response) {
+        let recorded = state.around.recorder.record_stranger_now(&Origin::of_gateway(None), &self.answered(response));
+        if !recorded {
+            tracing::warn!("a call of the admin door could not be recorded");
+        }
+    }
+
+    /// What cannot be recorded after all is not shown; what was changed is, for it is done.
+    async fn record(self, state: &State, room: Option<Reservation>, response: Response) -> Response {
+        let hides = self.needs_record && self.is_safe;
+        let Some(room) = room else {
+            self.record_if_room(state, &response);
+            return response;
+        };
+        let recorded = room.fill(&Origin::of_gateway(None), &self.answered(&response));
+        match timeout(RECORDED_WITHIN, recorded).await {
+            Ok(Ok(())) => response,
+            failed => {
+                let what = match failed {
+                    Ok(Err(error)) => error.to_string(),
+                    _ => "the audit trail takes no events".to_owned(),
+                };
+                tracing::error!(error = what, "a call of the admin door could not be recorded at once");
+                if hides {
+                    Problem::unavailable(format!("the call cannot be recorded: {what}")).into_response()
+                } else {
+                    response
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_is_for_operators() {
+        for (method, path, role) in [
+            (Method::GET, "/api/v1/sessions", Role::Viewer),
+            (Method::GET, "/api/v1/sessions/0049", Role::Viewer),
+            (Method::HEAD, "/api/v1/users/ann", Role::Viewer),
+            (Method::GET, "/metrics", Role::Viewer),
+            (Method::GET, "/api/v1/events", Role::Auditor),
+            (Method::GET, "/api/v1/events/stream", Role::Auditor),
+            (Method::GET, "/api/v1/recordings/0049", Role::Auditor),
+            (Method::POST, "/api/v1/trail/verify", Role::Auditor),
+            (Method::DELETE, "/api/v1/sessions/0049", Role::Operator),
+            (Method::POST, "/api/v1/reload", Role::Operator),
+            (Method::DELETE, "/api/v1/bans/192.0.2.1", Role::Operator),
+            (Method::GET, "/api/v1/something", Role::Operator),
+            (Method::GET, "/api/v1//events", Role::Operator),
+            (Method::GET, "/api/v2/sessions", Role::Operator),
+            (Method::POST, "/api/v1/trail", Role::Operator),
+        ] {
+            assert_eq!(needed(&method, path), role, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn what_changes_or_was_recorded_needs_a_record() {
+        for (method, path, needs) in [
+            (Method::GET, "/api/v1/sessions", false),
+            (Method::GET, "/api/v1/users", false),
+            (Method::GET, "/api/v1/users/ann", true),
+            (Method::GET, "/api/v1/events", true),
+            (Method::DELETE, "/api/v1/sessions/0049", true),
+        ] {
+            assert_eq!(needs_record(&method, path), needs, "{method} {path}");
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Alive and ready: the stores are looked at in the background, never for a call.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use axum::Json;
+use axum::extract::State as Shared;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval};
+use utoipa::ToSchema;
+
+use super::state::{State, time};
+use crate::stores::Store;
+
+/// How often each store is looked at.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// A store that does not answer within this time fails. With [`EVERY`], a failure shows within five seconds.
+const ANSWERS_WITHIN: Duration = Duration::from_millis(2500);
+
+/// What was seen of the stores.
+#[derive(Debug, Default)]
+pub(super) struct Health(Mutex<BTreeMap<String, Seen>>);
+
+/// What was seen of one store.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    /// Why it does not answer; `None` when it does.
+    pub(super) failure: Option<String>,
+    /// Since when it is so.
+    pub(super) since: SystemTime,
+    /// When it was looked at last.
+    pub(super) looked: SystemTime,
+}
+
+impl Health {
+    pub(super) fn stores(&self) -> BTreeMap<String, Seen> {
+        self.lock().clone()
+    }
+
+    fn saw(&self, store: &str, failure: Option<String>) {
+        let now = SystemTime::now();
+        let mut stores = self.lock();
+        let before = stores.get(store).filter(|seen| seen.failure.is_some() == failure.is_some());
+        match (before.is_none(), &failure) {
+            (true, Some(what)) => tracing::warn!(store, what, "a store does not answer"),
+            (true, None) if stores.contains_key(store) => tracing::info!(store, "the store answers again"),
+            _ => {}
+        }
+        let since =
+            stores.get(store).filter(|seen| seen.failure.is_some() == failure.is_some()).map_or(now, |s| s.since);
+        stores.insert(store.to_owned(), Seen { failure, since, looked: now });
+    }
+
+    fn keep_only(&self, names: &[String]) {
+        self.lock().retain(|name, _| names.contains(name));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Seen>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A look at a store that may take long: it is not asked again meanwhile, or each look would hold another thread of one that hangs.
+struct Look {
+    store: Arc<dyn Store>,
+    began: Instant,
+    answer: JoinHandle<Result<(), String>>,
+}
+
+impl Look {
+    fn begin(store: Arc<dyn Store>) -> Look {
+        let asked = store.clone();
+        let answer = tokio::spawn(async move { asked.check().await.map_err(|error| error.to_string()) });
+        Look { store, began: Instant::now(), answer }
+    }
+}
+
+impl Drop for Look {
+    fn drop(&mut self) {
+        self.answer.abort();
+    }
+}
+
+/// Looks at the stores until it is dropped.
+pub(super) async fn watch(state: Arc<State>) {
+    let mut looks: BTreeMap<String, Look> = BTreeMap::new();
+    let mut ticks = interval(Duration::from_millis(250));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut last: Option<Instant> = None;
+    loop {
+        ticks.tick().await;
+        for name in looks.keys().cloned().collect::<Vec<_>>() {
+            settle(&state, &mut looks, &name).await;
+        }
+        if last.is_some_and(|last| last.elapsed() < EVERY) {
+            continue;
+        }
+        last = Some(Instant::now());
+        let stores = state.around.inside.borrow().stores.clone();
+        let names: Vec<String> = stores.iter().map(|store| store.name().to_owned()).collect();
+        // After a reload a name may mean another store.
+        looks.retain(|_, look| stores.iter().any(|store| Arc::ptr_eq(store, &look.store)));
+        state.health.keep_only(&names);
+        for (name, store) in names.into_iter().zip(stores) {
+            looks.entry(name).or_insert_with(|| Look::begin(store));
+        }
+    }
+}
+
+/// Takes a look's answer, if there is one; one that takes long fails, and is waited for.
+async fn settle(state: &State, looks: &mut BTreeMap<String, Look>, name: &str) {
+    let Some(look) = looks.get_mut(name) else { return };
+    if look.answer.is_finished() {
+        let answer = (&mut look.answer).await.unwrap_or_else(|error| Err(error.to_string()));
+        state.health.saw(name, answer.err());
+        looks.remove(name);
+    } else if look.began.elapsed() >= ANSWERS_WITHIN {
+        let seconds = look.began.elapsed().as_secs();
+        state.health.saw(name, Some(format!("no answer for {seconds} s")));
+    }
+}
+
+/// Whether the gateway takes logins and can do what they ask for.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Readiness {
+    /// Whether it is
+    pub(super) ready: bool,
+    /// Why it is not; a sentence each
+    pub(super) reasons: Vec<String>,
+}
+
+impl Readiness {
+    pub(super) fn of(state: &State) -> Readiness {
+        let mut reasons = Vec::new();
+        if *state.around.draining.borrow() {
+            reasons.push("the gateway drains: it takes no new connections".to_owned());
+        }
+        let sinks = state.around.recorder.sinks().into_iter().filter(|sink| sink.is_required);
+        reasons.extend(sinks.filter_map(|sink| sink.failure).map(|why| format!("a sink of the events fails: {why}")));
+        if reasons.is_empty()
+            && let Err(error) = state.around.recorder.ready()
+        {
+            reasons.push(error.to_string());
+        }
+        let stores = state.health.stores().into_iter();
+        reasons.extend(stores.filter_map(|(name, seen)| Some(format!("the store {name} fails: {}", seen.failure?))));
+        Readiness { ready: reasons.is_empty(), reasons }
+    }
+}
+
+/// Whether the process answers at all
+#[utoipa::path(get, path = "/healthz", tag = "health", security(()), responses((status = 200, description = "Alive", body = String)))]
+pub(super) async fn alive() -> &'static str {
+    "ok\n"
+}
+
+/// Whether the gateway takes logins, its sinks write and its stores answer
+#[utoipa::path(get, path = "/readyz", tag = "health", security(()), responses(
+    (status = 200, description = "Ready", body = Readiness),
+    (status = 503, description = "Not ready, and why", body = Readiness),
+))]
+pub(super) async fn ready(Shared(state): Shared<Arc<State>>) -> Response {
+    let readiness = Readiness::of(&state);
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, [(header::CACHE_CONTROL, "no-store")], Json(readiness)).into_response()
+}
+
+/// Numbers for Prometheus, in its text form
+#[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, description = "Text form 0.0.4", body = String, content_type = "text/plain")))]
+pub(super) async fn metrics(Shared(state): Shared<Arc<State>>) -> Response {
+    let text = state.around.metrics.render();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+/// A store, and whether it answers
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct StoreShown {
+    /// The name in the configuration
+    name: String,
+    /// Whether it answers; absent until it was looked at
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answers: Option<bool>,
+    /// Why it does not
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<String>,
+    /// Since when it is so
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<String>,
+    /// When it was looked at last
+    #[serde(skip_serializing_if = "Option::is_none")]
+    looked: Option<String>,
+}
+
+/// The stores
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Stores {
+    stores: Vec<StoreShown>,
+}
+
+/// The stores, and whether each answers
+#[utoipa::path(get, path = "/stores", tag = "state", responses((status = 200, description = "All of them", body = Stores)))]
+pub(super) async fn stores(Shared(state): Shared<Arc<State>>) -> Json<Stores> {
+    let seen = state.health.stores();
+    let stores = state.around.inside.borrow().stores.clone();
+    let show = |store: &Arc<dyn Store>| {
+        let seen = seen.get(store.name());
+        StoreShown {
+            name: store.name().to_owned(),
+            answers: seen.map(|seen| seen.failure.is_none()),
+            failure: seen.and_then(|seen| seen.failure.clone()),
+            since: seen.map(|seen| time(seen.since)),
+            looked: seen.map(|seen| time(seen.looked)),
+        }
+    };
+    Json(Stores { stores: stores.iter().map(show).collect() })
+}

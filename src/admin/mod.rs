@@ -1,0 +1,89 @@
+//! The admin door: who is here and what happened, over HTTP. `docs/OPERATE.md` describes it.
+//!
+//! It holds no truth of its own: sessions come from `session::Registry`, events from the trail, numbers from `metrics`, users
+//! from the directory. What it changes it changes through the same calls as a signal would, and each call that it serves is an
+//! event.
+//!
+//! A call goes this way: `doors` (a connection, within bounds) → `api` (which handler) → `guard` (is the name ours, who calls,
+//! may they, is it on record) → a handler.
+
+mod api;
+mod caller;
+pub mod client;
+mod control;
+mod doors;
+mod guard;
+mod health;
+mod passwd;
+mod problem;
+mod proxy_header;
+mod sessions;
+mod settings;
+mod state;
+mod tls;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::audit::Recorder;
+use crate::metrics::Metrics;
+use crate::session::Registry;
+use crate::stores::Store;
+use crate::users::Directory;
+
+pub use api::description;
+pub use doors::{Doors, MAX_SOCKET_PATH};
+pub use settings::{DoorSettings, Role, Settings, TOKEN_PREFIX, TlsFiles, Token, TokenHash, make_token};
+pub use tls::check as check_tls;
+
+/// What the admin door needs of the rest of the gateway.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// The server's name.
+    pub server: String,
+    /// Where the SSH door listens.
+    pub listens: Vec<SocketAddr>,
+    /// The trail.
+    pub recorder: Recorder,
+    /// The counters.
+    pub metrics: Arc<Metrics>,
+    /// The live sessions.
+    pub registry: Registry,
+    /// What a reload replaces.
+    pub inside: watch::Receiver<Inside>,
+    /// Whether the gateway takes no connections any more.
+    pub draining: watch::Receiver<bool>,
+    /// Takes what only the process itself can do.
+    pub wishes: mpsc::Sender<Wish>,
+}
+
+/// What the admin door shows, and whom it lets in. A reload replaces it as a whole.
+#[derive(Debug, Clone)]
+pub struct Inside {
+    /// The users.
+    pub directory: Arc<dyn Directory>,
+    /// The stores.
+    pub stores: Vec<Arc<dyn Store>>,
+    /// Who may call over the network.
+    pub tokens: Arc<[Token]>,
+}
+
+/// Something that the process itself has to do, as it does after a signal.
+#[derive(Debug)]
+pub enum Wish {
+    /// Read the configuration again; the answer says what was wrong with it.
+    Reload(oneshot::Sender<Result<(), String>>),
+    /// Take no new connections, let transfers finish, end.
+    Drain,
+}
+
+/// Serves until `stopped` is true, then lets calls that are under way end for a moment.
+pub async fn serve(doors: Doors, surroundings: Surroundings, stopped: watch::Receiver<bool>) {
+    let state = Arc::new(state::State::new(doors.hosts().to_vec(), SystemTime::now(), surroundings));
+    let watching = tokio::spawn(health::watch(state.clone()));
+    doors.serve(&state, stopped).await;
+    watching.abort();
+}

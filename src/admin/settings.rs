@@ -1,0 +1,195 @@
+//! How the admin door is opened, and for whom.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use aws_lc_rs::{constant_time, digest, rand};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
+
+use crate::secret::Secret;
+
+/// What a token begins with, so that scanners for leaked secrets know it.
+pub const TOKEN_PREFIX: &str = "lgt_";
+
+/// What the text of a hash begins with.
+const HASH_PREFIX: &str = "sha256:";
+
+/// The admin door.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Where it listens; holds from the start on.
+    pub doors: DoorSettings,
+    /// Who may come in over the network; a reload changes it.
+    pub tokens: Vec<Token>,
+}
+
+/// Where the admin door listens.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DoorSettings {
+    /// The Unix socket, for commands on this machine.
+    pub socket: Option<PathBuf>,
+    /// TCP, for whoever has a token.
+    pub listen: Vec<SocketAddr>,
+    /// Health and metrics alone, without a token.
+    pub health: Option<SocketAddr>,
+    /// Names by which `listen` is called beside addresses and `localhost`.
+    pub hosts: Vec<String>,
+    /// The certificate of `listen`; without one it speaks plain HTTP.
+    pub tls: Option<TlsFiles>,
+}
+
+/// The files of a certificate; they are read again when they change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate and those between it and its authority, PEM.
+    pub certificate: PathBuf,
+    /// The private key, PEM.
+    pub key: PathBuf,
+}
+
+/// What somebody may do at the admin door; each role may what the one before may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// `viewer`: sessions, health, metrics, stores, users.
+    Viewer,
+    /// `auditor`: events, recordings, the state of the trail.
+    Auditor,
+    /// `operator`: ends a session, lifts a ban, reloads, drains.
+    Operator,
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Role; 3] = [Role::Viewer, Role::Auditor, Role::Operator];
+
+    /// As the configuration and the events write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Viewer => "viewer",
+            Role::Auditor => "auditor",
+            Role::Operator => "operator",
+        }
+    }
+}
+
+/// Who may come in with which token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// The caller's name in the events.
+    pub name: String,
+    /// What the caller may do.
+    pub role: Role,
+    /// Of the token.
+    pub hash: TokenHash,
+    /// The first moment at which it is of no use any more.
+    pub expires: Option<DateTime<Utc>>,
+}
+
+/// The SHA-256 of a token. A token has 256 random bits, so that nothing slower is needed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TokenHash([u8; 32]);
+
+impl TokenHash {
+    /// Of a token.
+    pub fn of(token: &str) -> Self {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
+        TokenHash(hash)
+    }
+
+    /// Reads `sha256:` and 64 hex digits; `None` when it is anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.strip_prefix(HASH_PREFIX).filter(|digits| digits.len() == 64 && digits.is_ascii())?;
+        let mut hash = [0; 32];
+        for (byte, at) in hash.iter_mut().zip((0..64).step_by(2)) {
+            *byte = u8::from_str_radix(digits.get(at..at + 2)?, 16).ok()?;
+        }
+        Some(TokenHash(hash))
+    }
+
+    /// Whether it is the hash of `token`.
+    pub fn is_of(&self, token: &str) -> bool {
+        constant_time::verify_slices_are_equal(&self.0, &TokenHash::of(token).0).is_ok()
+    }
+}
+
+impl fmt::Display for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(HASH_PREFIX)?;
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// A new token: 256 random bits.
+///
+/// # Errors
+/// When the system gives no randomness.
+pub fn make_token() -> Result<Secret, String> {
+    let mut bits = [0; 32];
+    rand::fill(&mut bits).map_err(|_| "the system gives no randomness".to_owned())?;
+    Ok(Secret::new(format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(bits))))
+}
+
+/// A text without the tokens in it, for events and logs.
+pub(super) fn without_tokens(text: &str) -> String {
+    let mut parts = text.split(TOKEN_PREFIX);
+    let mut safe = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+        safe.extend([TOKEN_PREFIX, "…", rest]);
+    }
+    safe
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_known_by_its_hash_alone() {
+        let (one, other) = (make_token().unwrap(), make_token().unwrap());
+        assert!(one.expose().starts_with(TOKEN_PREFIX) && one.expose().len() == 47 && one.expose() != other.expose());
+        let hash = TokenHash::of(one.expose());
+        assert_eq!(TokenHash::parse(&hash.to_string()), Some(hash.clone()));
+        assert!(hash.is_of(one.expose()) && !hash.is_of(other.expose()) && !hash.is_of(""));
+        for wrong in [
+            "",
+            "sha256:",
+            "sha256:00",
+            &hash.to_string()[7..],
+            &format!("{hash}0"),
+            &hash.to_string().replace("sha256", "md5"),
+        ] {
+            assert_eq!(TokenHash::parse(wrong), None, "{wrong}");
+        }
+        assert_eq!(TokenHash::parse(&format!("sha256:{}", "é".repeat(32))), None);
+    }
+
+    #[test]
+    fn no_token_is_told() {
+        for (text, safe) in [
+            ("/events?user=a", "/events?user=a"),
+            ("/x?token=lgt_aB-_9&b=c", "/x?token=lgt_…&b=c"),
+            ("lgt_a lgt_b", "lgt_… lgt_…"),
+            ("lgt_", "lgt_…"),
+        ] {
+            assert_eq!(without_tokens(text), safe);
+        }
+    }
+
+    #[test]
+    fn each_role_may_what_the_one_before_may() {
+        assert!(Role::ALL.is_sorted());
+        assert_eq!(Role::ALL.map(Role::as_str), ["viewer", "auditor", "operator"]);
+    }
+}

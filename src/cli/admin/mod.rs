@@ -1,0 +1,136 @@
+//! Commands that call the admin door of a running gateway: over its socket, or over the network with a token.
+
+mod sessions;
+mod status;
+mod token;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use serde_json::Value;
+
+use super::{Failure, block_on};
+use crate::admin::client::{CallError, Client, Target};
+use crate::config;
+use crate::secret::Secret;
+
+pub(super) use status::{drain, reload, status};
+
+/// Where the socket is when nothing is said.
+const USUAL_SOCKET: &str = "/run/lockgate/admin.sock";
+
+/// Which gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(super) struct Where {
+    /// The configuration of the gateway, which names its socket
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// The socket (/run/lockgate/admin.sock if nothing is said)
+    #[arg(long, value_name = "PATH", conflicts_with = "config", global = true)]
+    socket: Option<PathBuf>,
+    /// The address of a gateway's admin door (https://…); needs a token
+    #[arg(long, value_name = "URL", conflicts_with_all = ["config", "socket"], requires = "token_file", global = true)]
+    url: Option<String>,
+    /// A file that holds the token for --url
+    #[arg(long, value_name = "FILE", global = true)]
+    token_file: Option<PathBuf>,
+    /// Print the answer as JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+/// What is asked of the live sessions.
+#[derive(Debug, PartialEq, Eq, Subcommand)]
+pub(super) enum Sessions {
+    /// Who is connected, and what they do
+    List {
+        /// Of this user only
+        #[arg(long)]
+        user: Option<String>,
+    },
+    /// One session with its open files
+    Show {
+        /// The session's id
+        id: String,
+    },
+    /// End a session; its client is told why
+    End {
+        /// The session's id
+        id: String,
+        /// Why: the client is told, and the events say it
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+/// What is asked of the admin door itself.
+#[derive(Debug, PartialEq, Eq, Subcommand)]
+pub(super) enum Door {
+    /// Make a token for calls over the network: print it once, and the entry for the configuration
+    Token(token::Arguments),
+    /// Print the description of the API (OpenAPI 3.1)
+    Openapi,
+}
+
+/// Answers about sessions.
+pub(super) fn sessions(place: &Where, question: &Sessions) -> Result<(), Failure> {
+    match question {
+        Sessions::List { user } => sessions::list(place, user.as_deref()),
+        Sessions::Show { id } => sessions::show(place, id),
+        Sessions::End { id, reason } => sessions::end(place, id, reason),
+    }
+}
+
+/// What needs no running gateway.
+pub(super) fn door(question: &Door) -> Result<(), Failure> {
+    match question {
+        Door::Token(arguments) => token::make(arguments),
+        Door::Openapi => Ok(print(&crate::admin::description())?),
+    }
+}
+
+impl Where {
+    fn client(&self) -> Result<Client, Failure> {
+        let target = self.target()?;
+        Ok(Client::new(&target).map_err(|error| Failure::Arguments(error.to_string()))?)
+    }
+
+    fn target(&self) -> Result<Target, Failure> {
+        if let (Some(url), Some(file)) = (&self.url, &self.token_file) {
+            let token = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
+            return Ok(Target::Url(url.clone(), Secret::new(token.trim().to_owned())));
+        }
+        if let Some(socket) = &self.socket {
+            return Ok(Target::Socket(socket.clone()));
+        }
+        let Some(file) = &self.config else { return Ok(Target::Socket(USUAL_SOCKET.into())) };
+        let settings = config::load(file)?;
+        let socket = settings.admin.doors.socket.ok_or_else(|| {
+            let what = format!("{} has no admin.socket; add one, or use --url with --token-file", file.display());
+            Failure::Arguments(what)
+        })?;
+        Ok(Target::Socket(socket))
+    }
+
+    /// Makes a call and gives its answer.
+    fn call<T>(&self, work: impl AsyncFnOnce(&Client) -> Result<T, CallError>) -> Result<T, Failure> {
+        let client = self.client()?;
+        Ok(block_on(async { work(&client).await.map_err(anyhow::Error::from) })?)
+    }
+
+    /// The answer as JSON, or as `show` lays it out.
+    fn print(&self, answer: &Value, show: impl FnOnce(&Value) -> String) -> Result<(), Failure> {
+        let text = if self.json { format!("{answer:#}") } else { show(answer) };
+        Ok(print(text.trim_end())?)
+    }
+}
+
+/// Prints a text and a newline. A reader that has seen enough, as `head`, is no failure.
+fn print(text: &str) -> anyhow::Result<()> {
+    match writeln!(io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome.context("standard output cannot be written"),
+    }
+}

@@ -1,0 +1,113 @@
+//! `lockgate sessions`: who is here, and how a session is ended.
+
+use serde_json::{Value, json};
+
+use super::Where;
+use super::status::{address_of, amount, column, text};
+use crate::admin::client::method::{DELETE, GET};
+use crate::cli::Failure;
+
+/// The widths of the columns, and their heads.
+const HEADS: [(&str, usize); 7] =
+    [("SESSION", 20), ("USER", 16), ("ADDRESS", 21), ("SINCE", 19), ("IN", 9), ("OUT", 9), ("SPEED", 9)];
+
+pub(super) fn list(place: &Where, user: Option<&str>) -> Result<(), Failure> {
+    let answer = place.call(async |client| {
+        let mut all = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let mut query = vec![("limit", "1000".to_owned())];
+            query.extend(user.map(|user| ("user", user.to_owned())));
+            query.extend(after.take().map(|after| ("after", after)));
+            let page = client.call(GET, &["api", "v1", "sessions"], &query, None).await?;
+            all.extend(page["sessions"].as_array().cloned().unwrap_or_default());
+            match page["next"].as_str() {
+                Some(next) => after = Some(next.to_owned()),
+                None => return Ok(json!({ "total": all.len(), "sessions": all })),
+            }
+        }
+    })?;
+    place.print(&answer, |answer| {
+        let sessions = answer["sessions"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let mut table = HEADS.map(|(head, width)| column(head, width)).join(" ") + " DOES\n";
+        for session in sessions {
+            let speed = session["speed_in"].as_u64().unwrap_or(0) + session["speed_out"].as_u64().unwrap_or(0);
+            let since = text(session, "since").replace('T', " ");
+            let cells = [
+                text(session, "id"),
+                text(session, "user"),
+                address_of(session),
+                since.get(..19).unwrap_or(&since).to_owned(),
+                amount(session["bytes_in"].as_u64().unwrap_or(0)),
+                amount(session["bytes_out"].as_u64().unwrap_or(0)),
+                if speed == 0 { String::new() } else { format!("{}/s", amount(speed)) },
+            ];
+            let row: Vec<String> = cells.iter().zip(HEADS).map(|(cell, (_, width))| column(cell, width)).collect();
+            table += &format!("{} {}\n", row.join(" "), does(session));
+        }
+        if sessions.is_empty() { "nobody is connected".to_owned() } else { table }
+    })
+}
+
+/// What a session does now, in a few words.
+fn does(session: &Value) -> String {
+    if let Some(ending) = session.get("ending") {
+        return format!("ends: {}", text(ending, "reason"));
+    }
+    let files = session["open_files"].as_array().map(Vec::as_slice).unwrap_or_default();
+    match files {
+        [] => format!("idle for {} s", session["idle_seconds"]),
+        [file] => file_line(file),
+        [file, rest @ ..] => format!("{} and {} more", file_line(file), rest.len()),
+    }
+}
+
+fn file_line(file: &Value) -> String {
+    let verb = if file["operation"] == "write" { "receives" } else { "sends" };
+    let bytes = file["bytes"].as_u64().unwrap_or(0);
+    let part =
+        file["size"].as_u64().filter(|size| *size > 0).map(|size| format!(", {} %", bytes.saturating_mul(100) / size));
+    format!("{verb} {} ({}{})", text(file, "path"), amount(bytes), part.unwrap_or_default())
+}
+
+pub(super) fn show(place: &Where, id: &str) -> Result<(), Failure> {
+    let answer = place.call(async |client| client.call(GET, &["api", "v1", "sessions", id], &[], None).await)?;
+    place.print(&answer, describe)
+}
+
+pub(super) fn end(place: &Where, id: &str, reason: &str) -> Result<(), Failure> {
+    let body = json!({ "reason": reason });
+    let answer =
+        place.call(async |client| client.call(DELETE, &["api", "v1", "sessions", id], &[], Some(&body)).await)?;
+    place.print(&answer, |answer| {
+        format!("the session {} of {} from {} ends", text(answer, "id"), text(answer, "user"), address_of(answer))
+    })
+}
+
+fn describe(session: &Value) -> String {
+    let mut lines = vec![
+        ("session", text(session, "id")),
+        ("user", format!("{} ({})", text(session, "user"), text(session, "source"))),
+        ("from", address_of(session)),
+        ("client", text(session, "client")),
+        ("by", text(session, "method")),
+    ];
+    if let Some(key) = session.get("key") {
+        lines.push((
+            "key",
+            [text(key, "type"), text(key, "fingerprint"), text(key, "comment")].join(" ").trim().to_owned(),
+        ));
+    }
+    let number = |name: &str| session[name].as_u64().unwrap_or(0);
+    lines.push(("since", format!("{}, idle for {} s", text(session, "since"), number("idle_seconds"))));
+    lines.push(("received", format!("{} in {} files", amount(number("bytes_in")), number("files_in"))));
+    lines.push(("sent", format!("{} in {} files", amount(number("bytes_out")), number("files_out"))));
+    if let Some(ending) = session.get("ending") {
+        lines.push(("ends", format!("{}: {}", text(ending, "reason"), text(ending, "message"))));
+    }
+    for file in session["open_files"].as_array().into_iter().flatten() {
+        let speed = amount(file["speed"].as_u64().unwrap_or(0));
+        lines.push(("file", format!("{}, {speed}/s", file_line(file))));
+    }
+    lines.iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| format!("{name:<9} {value}\n")).collect()
+}

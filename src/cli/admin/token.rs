@@ -1,0 +1,64 @@
+//! `lockgate admin token`: makes a token, and the entry that lets it in.
+
+use chrono::{Days, Utc};
+use clap::{Args, ValueEnum};
+
+use super::print;
+use crate::admin::{self, Role, TokenHash};
+use crate::cli::Failure;
+
+/// The arguments of `token`.
+#[derive(Debug, PartialEq, Eq, Args)]
+pub(in crate::cli) struct Arguments {
+    /// Whose it is: the caller's name in the events
+    name: String,
+    /// What may be done with it
+    #[arg(long, value_enum)]
+    role: RoleName,
+    /// After how many days it is of no use any more
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=36500))]
+    days: Option<u64>,
+}
+
+/// The roles as arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum RoleName {
+    /// Sessions, health, metrics, stores, users
+    Viewer,
+    /// The same, and events and recordings
+    Auditor,
+    /// The same, and end sessions, lift bans, reload, drain
+    Operator,
+}
+
+impl RoleName {
+    fn role(self) -> Role {
+        match self {
+            RoleName::Viewer => Role::Viewer,
+            RoleName::Auditor => Role::Auditor,
+            RoleName::Operator => Role::Operator,
+        }
+    }
+}
+
+/// Prints the token on standard output, and what to do with it on standard error.
+pub(super) fn make(arguments: &Arguments) -> Result<(), Failure> {
+    if arguments.name.is_empty() || arguments.name.len() > 100 || arguments.name.chars().any(char::is_control) {
+        return Err(Failure::Arguments("a name has 1 to 100 bytes and no control characters".into()));
+    }
+    let token = admin::make_token().map_err(anyhow::Error::msg)?;
+    let hash = TokenHash::of(token.expose());
+    let expires = arguments.days.and_then(|days| Utc::now().checked_add_days(Days::new(days)));
+    let expires = expires.map(|time| format!(", expires: {:?}", time.format("%Y-%m-%dT%H:%M:%SZ").to_string()));
+    eprintln!(
+        "The token, which is shown this once, stands on standard output. Its entry under admin.tokens of the configuration:\n"
+    );
+    eprintln!(
+        "  - {{ name: {}, role: {}, hash: \"{hash}\"{} }}\n",
+        serde_json::Value::from(arguments.name.as_str()),
+        arguments.role.role().as_str(),
+        expires.unwrap_or_default()
+    );
+    eprintln!("Then `lockgate reload` (or SIGHUP); no restart is needed.");
+    Ok(print(token.expose())?)
+}

@@ -1,0 +1,98 @@
+//! What `admin` means.
+
+use super::problem::Problems;
+use super::raw_admin as raw;
+use super::resolve::{Surroundings, has_control, is_plain, resolve_listen, resolve_path};
+use super::resolve_users::resolve_expires;
+use crate::admin::{self, DoorSettings, MAX_SOCKET_PATH, TlsFiles, Token, TokenHash};
+
+/// The longest name of a token, in bytes.
+const MAX_NAME: usize = 100;
+
+/// The admin door; closed without `admin`.
+pub(super) fn resolve_admin(
+    raw: Option<&raw::Admin>,
+    around: &Surroundings,
+    problems: &mut Problems,
+) -> admin::Settings {
+    let Some(raw) = raw else { return admin::Settings::default() };
+    let listen = raw.listen.as_ref().map(|listen| resolve_listen(&listen.value, problems)).unwrap_or_default();
+    let health = raw.health.as_ref().map(|health| resolve_listen(std::slice::from_ref(health), problems));
+    let tls = resolve_tls(raw, around, problems);
+    if let Some(at) = raw.listen.as_ref().filter(|_| listen.iter().any(|address| !address.ip().is_loopback())) {
+        match (&raw.tls, &raw.plain_http) {
+            (None, None) => at.problem(
+                problems,
+                "tokens would go over the network in clear; write tls: { certificate, key }, or plain_http: behind-a-proxy \
+                 if what stands before it speaks TLS, or listen on 127.0.0.1 only",
+            ),
+            (Some(_), Some(plain)) => plain.problem(problems, "there is a certificate; leave one of the two out"),
+            _ => {}
+        }
+    }
+    if raw.listen.is_none() {
+        let right = "is of no use without admin.listen";
+        raw.tls.iter().for_each(|at| at.problem(problems, right));
+        raw.hosts.iter().for_each(|at| at.problem(problems, right));
+        raw.plain_http.iter().for_each(|at| at.problem(problems, right));
+    }
+    let hosts = raw.hosts.iter().flat_map(|hosts| &hosts.value);
+    let hosts = hosts.inspect(|host| {
+        if host.value.is_empty() || !is_plain(&host.value) {
+            host.problem(problems, "is not the name of a host; write it without a port");
+        }
+    });
+    let hosts = hosts.map(|host| host.value.clone()).collect();
+    let socket = raw.socket.as_ref().and_then(|at| {
+        let path = resolve_path(at, around, problems)?;
+        if path.as_os_str().len() > MAX_SOCKET_PATH {
+            let what =
+                format!("{} is longer than the {MAX_SOCKET_PATH} bytes that a socket's path may have", path.display());
+            at.problem(problems, what);
+        }
+        if around.look_at_files && !path.parent().is_some_and(std::path::Path::is_dir) {
+            at.problem_outside(problems, format!("the folder of {} does not exist", path.display()));
+        }
+        Some(path)
+    });
+    let doors = DoorSettings { socket, listen, health: health.and_then(|all| all.first().copied()), hosts, tls };
+    admin::Settings { doors, tokens: resolve_tokens(&raw.tokens, problems) }
+}
+
+fn resolve_tls(raw: &raw::Admin, around: &Surroundings, problems: &mut Problems) -> Option<TlsFiles> {
+    let at = raw.tls.as_ref()?;
+    let certificate = resolve_path(at.value.certificate.as_ref()?, around, problems)?;
+    let key = resolve_path(at.value.key.as_ref()?, around, problems)?;
+    let files = TlsFiles { certificate, key };
+    if around.look_at_files
+        && let Err(what) = admin::check_tls(&files)
+    {
+        at.problem_outside(problems, what);
+    }
+    Some(files)
+}
+
+fn resolve_tokens(raw: &[raw::Token], problems: &mut Problems) -> Vec<Token> {
+    let mut tokens: Vec<Token> = Vec::new();
+    for entry in raw {
+        let expires = entry.expires.as_ref().and_then(|at| resolve_expires(at, problems));
+        let (Some(name), Some(hash)) = (&entry.name, &entry.hash) else { continue };
+        if name.value.is_empty() || name.value.len() > MAX_NAME || has_control(&name.value) {
+            name.problem(problems, format!("a name has 1 to {MAX_NAME} bytes and no control characters"));
+        } else if tokens.iter().any(|token| token.name == name.value) {
+            name.problem(problems, "this name stands twice; events could not tell the two apart");
+        }
+        if hash.value.contains(admin::TOKEN_PREFIX) {
+            problems.hide(&hash.value);
+            hash.problem(problems, "is a token; write its hash here, which `lockgate admin token` prints beside it");
+            continue;
+        }
+        let Some(parsed) = TokenHash::parse(&hash.value) else {
+            hash.problem(problems, "is not a hash; `lockgate admin token NAME --role viewer` prints one (sha256:…)");
+            continue;
+        };
+        let Some(role) = entry.role else { continue };
+        tokens.push(Token { name: name.value.clone(), role, hash: parsed, expires });
+    }
+    tokens
+}

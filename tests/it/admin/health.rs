@@ -1,0 +1,125 @@
+//! Alive, ready, and the numbers: what monitoring asks for.
+
+use std::fs;
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{address_of, administered_with};
+use crate::support::http::{Place, answer};
+use crate::support::process::{LIMIT, until};
+use crate::support::proxy::Proxy;
+use crate::support::s3;
+use crate::support::sftp::Sftp;
+
+#[test]
+fn it_is_ready_until_a_store_fails_and_again_after() {
+    let store = s3::new_store();
+    let proxy = Proxy::start(&s3::endpoint());
+    let administered = administered_with(|setup| {
+        setup.store("lake", json!({ "url": store.url(), "options": store.options_through(&proxy.endpoint()) }));
+    });
+    assert_eq!(administered.tcp.get("/healthz").status, 200);
+    assert_eq!(administered.tcp.get("/readyz").ok(), json!({ "ready": true, "reasons": [] }));
+    until("look at each store", LIMIT, || {
+        let stores = administered.socket.get("/api/v1/stores").ok();
+        stores["stores"].as_array().unwrap().iter().all(|store| store["answers"] == true).then_some(())
+    });
+    administered.command(&["status"]).succeeded();
+    proxy.delay(Duration::from_secs(24 * 60 * 60));
+    let ready = until("store that fails", LIMIT, || Some(administered.tcp.get("/readyz")).filter(|r| r.status == 503));
+    assert!(ready.body.contains("the store lake fails"), "{ready:?}");
+    assert_eq!(administered.tcp.get("/healthz").status, 200, "it is alive all the same");
+    let status = administered.command(&["status"]).failed();
+    assert!(status.stdout.contains("the store lake fails"), "{status}");
+    proxy.delay(Duration::ZERO);
+}
+
+#[test]
+fn it_is_not_ready_while_a_sink_fails_and_says_so_without_the_trail() {
+    let administered = administered_with(|setup| {
+        let folder = setup.subfolder("events");
+        let path = folder.join("e.ndjson");
+        setup.config["events"] = json!([{ "sink": "stdout" }, { "sink": "file", "path": path }]);
+    });
+    let folder = administered.door.setup.folder().join("events");
+    // Where the file was there is a folder now: nothing can be written.
+    fs::remove_file(folder.join("e.ndjson")).unwrap();
+    fs::create_dir(folder.join("e.ndjson")).unwrap();
+    administered.socket.get("/api/v1/sessions").ok();
+    let ready = until("sink that fails", LIMIT, || Some(administered.tcp.get("/readyz")).filter(|r| r.status == 503));
+    assert!(ready.body.contains("a sink of the events fails") && ready.body.contains("e.ndjson"), "{ready:?}");
+    // Who looks after it sees the state; what must be on record is refused.
+    let status = administered.socket.get("/api/v1/status").ok();
+    assert!(status["sinks"].as_array().unwrap().iter().any(|sink| sink["failure"].is_string()), "{status}");
+    let reload = administered.socket.request("POST", "/api/v1/reload", &[], "");
+    assert!(reload.status == 503 && reload.body.contains("cannot be recorded"), "{reload:?}");
+    fs::remove_dir(folder.join("e.ndjson")).unwrap();
+    until("sink that writes again", LIMIT, || (administered.tcp.get("/readyz").status == 200).then_some(()));
+}
+
+#[test]
+fn the_health_listener_asks_nobody_and_has_nothing_else() {
+    let administered = administered_with(|setup| setup.config["admin"]["health"] = json!("127.0.0.1:0"));
+    let address = address_of(&administered.door.gateway, "health and metrics are shown on ");
+    let health = Place::Tcp(address);
+    assert_eq!(health.get("/healthz").body, "ok\n");
+    assert_eq!(health.get("/readyz").status, 200);
+    let metrics = health.get("/metrics");
+    assert!(metrics.status == 200 && metrics.body.contains("\nlockgate_sessions 0\n"), "{metrics:?}");
+    assert!(metrics.headers.contains("text/plain; version=0.0.4"), "{metrics:?}");
+    let token = &administered.tokens.operator;
+    for path in ["/api/v1/sessions", "/openapi.json", "/", "/healthz/../api/v1/sessions"] {
+        assert_eq!(health.get_as(token, path).status, 404, "{path}");
+    }
+    // A balancer says where the question comes from.
+    let binary = [&b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"[..], &[192, 0, 2, 1, 192, 0, 2, 2, 0, 1, 0, 2]].concat();
+    for header in [&b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"[..], &binary] {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(header).unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        assert_eq!(answer(stream).status, 200);
+    }
+}
+
+#[test]
+fn ten_thousand_checks_leave_no_event() {
+    let administered = administered_with(|setup| setup.config["admin"]["health"] = json!("127.0.0.1:0"));
+    let address: SocketAddr = address_of(&administered.door.gateway, "health and metrics are shown on ");
+    let mut stream = TcpStream::connect(address).unwrap();
+    let request = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n";
+    // One after the other over one connection, and some that only connect.
+    for number in 0..10_000u32 {
+        stream.write_all(request).unwrap();
+        read_one(&mut stream);
+        if number % 100 == 0 {
+            drop(TcpStream::connect(address).unwrap());
+        }
+    }
+    drop(Sftp::connect(&administered.door.client, LIMIT));
+    administered.door.gateway.events.await_disconnected(1);
+    let events = administered.door.gateway.events.all();
+    assert!(events.iter().all(|event| event["activity-type"] != "ADMIN_CALL"), "{events:?}");
+}
+
+/// Reads an answer that is not followed by the end of the connection.
+fn read_one(stream: &mut TcpStream) {
+    use std::io::Read;
+    let mut text = Vec::new();
+    let mut chunk = [0; 2048];
+    loop {
+        let count = stream.read(&mut chunk).unwrap();
+        assert!(count > 0, "the connection ended: {}", String::from_utf8_lossy(&text));
+        text.extend_from_slice(&chunk[..count]);
+        let shown = String::from_utf8_lossy(&text);
+        let Some((head, body)) = shown.split_once("\r\n\r\n") else { continue };
+        let length = head.to_ascii_lowercase();
+        let length = length.split_once("content-length: ").and_then(|(_, rest)| rest.split('\r').next()).unwrap();
+        if body.len() >= length.parse::<usize>().unwrap() {
+            assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+            return;
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Callers who mean no good: refused within bounds, while logins over SSH go on.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
+
+use super::administered;
+use crate::support::http::{Place, answer};
+use crate::support::process::LIMIT;
+use crate::support::sftp::Sftp;
+
+#[test]
+fn names_and_pages_that_are_not_ours_are_turned_away() {
+    let administered = administered();
+    let bearer = format!("Bearer {}", administered.tokens.operator);
+    let authorization = ("Authorization", bearer.as_str());
+    for host in ["evil.example.org", "localhost.evil.example.org:8022", ""] {
+        let answer = administered.tcp.request("GET", "/api/v1/sessions", &[authorization, ("Host", host)], "");
+        assert_eq!(answer.status, 421, "{host}: {answer:?}");
+        let answer = administered.tcp.request("GET", "/readyz", &[("Host", host)], "");
+        assert_eq!(answer.status, 421, "{host}: {answer:?}");
+    }
+    for header in [("Origin", "https://evil.example.org"), ("Sec-Fetch-Site", "cross-site"), ("Origin", "null")] {
+        let answer = administered.tcp.request("POST", "/api/v1/reload", &[authorization, header], "");
+        assert_eq!(answer.status, 403, "{header:?}: {answer:?}");
+    }
+    let own = administered.tcp.request("POST", "/api/v1/reload", &[authorization, ("Origin", "http://localhost")], "");
+    assert_eq!(own.status, 200, "{own:?}");
+    assert!(own.headers.contains("x-content-type-options: nosniff") && own.headers.contains("no-store"), "{own:?}");
+}
+
+#[test]
+fn odd_requests_are_refused() {
+    let administered = administered();
+    let token = &administered.tokens.operator;
+    for path in [
+        "/api/v1/../v1/sessions",
+        "/api/v1/sessions/../../../etc/passwd",
+        "/api/v1/sessions/%2e%2e%2f",
+        "/api/v1//sessions",
+        "/API/v1/sessions",
+        "/api/v1/sessions/",
+    ] {
+        let answer = administered.tcp.get_as(token, path);
+        assert_eq!(answer.status, 404, "{path}: {answer:?}");
+    }
+    let bearer = format!("Bearer {token}");
+    let authorization = ("Authorization", bearer.as_str());
+    for method in ["PUT", "POST", "PATCH", "TRACE", "CONNECT"] {
+        let answer = administered.tcp.request(method, "/api/v1/sessions", &[authorization], "");
+        assert!([405, 400, 404].contains(&answer.status), "{method}: {answer:?}");
+    }
+    let large = format!("{{\"reason\":\"{}\"}}", "x".repeat(100_000));
+    let json = ("Content-Type", "application/json");
+    let answer = administered.tcp.request("DELETE", "/api/v1/sessions/0049", &[authorization, json], &large);
+    assert_eq!(answer.status, 413, "{answer:?}");
+    let many: Vec<(String, String)> = (0..200).map(|n| (format!("X-{n}"), "y".repeat(100))).collect();
+    let many: Vec<(&str, &str)> = many.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let answer = administered.tcp.request("GET", "/healthz", &many, "");
+    assert_eq!(answer.status, 431, "{answer:?}");
+}
+
+#[test]
+fn a_body_without_end_ends() {
+    let administered = administered();
+    let Place::Tcp(address) = &administered.tcp else { panic!("a TCP listener") };
+    let mut stream = TcpStream::connect(address).unwrap();
+    let head = format!(
+        "DELETE /api/v1/sessions/0049 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n",
+        administered.tokens.operator
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut reader = stream.try_clone().unwrap();
+    reader.set_read_timeout(Some(LIMIT)).unwrap();
+    let writing = thread::spawn(move || {
+        let chunk = format!("1000\r\n{}\r\n", "x".repeat(4096));
+        // Until the other side has had enough.
+        (0..1 << 20).find(|_| stream.write_all(chunk.as_bytes()).is_err())
+    });
+    let mut begun = [0; 12];
+    reader.read_exact(&mut begun).unwrap();
+    assert_eq!(&begun, b"HTTP/1.1 413");
+    drop(reader);
+    let chunks = writing.join().unwrap();
+    assert!(chunks.is_some(), "it took four gigabytes");
+}
+
+#[test]
+fn slow_connections_keep_neither_users_nor_the_socket_out() {
+    let administered = administered();
+    let Place::Tcp(address) = &administered.tcp else { panic!("a TCP listener") };
+    // More than there are places, each with a head that does not come to its end.
+    let slow: Vec<TcpStream> = (0..600)
+        .filter_map(|_| {
+            let mut stream = TcpStream::connect(address).ok()?;
+            stream.write_all(b"GET /api/v1/sessions HTTP/1.1\r\nX-Slow: ").ok()?;
+            Some(stream)
+        })
+        .collect();
+    assert_eq!(administered.socket.get("/api/v1/sessions").status, 200);
+    let mut alice = Sftp::connect(&administered.door.client, LIMIT);
+    alice.put("/a", b"content");
+    // They are ended, and the door is open again for those who speak.
+    for mut stream in slow {
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest);
+    }
+    assert_eq!(administered.tcp.get_as(&administered.tokens.viewer, "/api/v1/sessions").status, 200);
+}
+
+#[test]
+fn a_connection_that_says_nothing_more_is_ended() {
+    let administered = administered();
+    let Place::Tcp(address) = &administered.tcp else { panic!("a TCP listener") };
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(LIMIT.max(Duration::from_secs(60)))).unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    // To the end of the connection, which the client does not ask for.
+    assert_eq!(answer(stream).status, 200);
+}

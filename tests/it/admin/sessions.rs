@@ -1,0 +1,199 @@
+//! Who is here, how far their files are, and how a session is ended.
+
+use std::thread;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{administered, administered_with};
+use crate::support::client::Client;
+use crate::support::data::{KIB, MIB};
+use crate::support::events::field;
+use crate::support::process::{LIMIT, Running, until};
+use crate::support::proxy::Proxy;
+use crate::support::raw_sftp::{string, write_body};
+use crate::support::s3;
+use crate::support::setup::User;
+use crate::support::sftp::Sftp;
+
+const CLOSE: u8 = 4;
+const WRITE: u8 = 6;
+
+/// An `sftp` that waits for commands, so that its complaints can be read.
+fn waiting_sftp(client: &Client) -> Running {
+    let mut command = client.command("sftp");
+    Running::start(command.arg(client.host()))
+}
+
+#[test]
+fn a_session_shows_who_it_is_and_how_far_its_files_are() {
+    let administered = administered();
+    let nobody = administered.socket.get("/api/v1/sessions").ok();
+    assert_eq!(nobody, json!({ "sessions": [], "total": 0 }));
+    let mut alice = Sftp::connect(&administered.door.client, LIMIT);
+    let handle = alice.create("/big");
+    alice.write(&handle, 0, &[7; 32 * KIB as usize]).unwrap();
+    let id = administered.session_of("alice");
+    let path = format!("/api/v1/sessions/{id}");
+    let shown = administered.socket.get(&path).ok();
+    for (name, value) in [
+        ("id", json!(id)),
+        ("user", json!("alice")),
+        ("source", json!("configuration")),
+        ("address", json!("127.0.0.1")),
+        ("method", json!("publickey")),
+        ("protocols", json!(["sftp"])),
+        ("bytes_in", json!(32 * KIB)),
+        ("files_in", json!(0)),
+        ("under_way", json!(1)),
+    ] {
+        assert_eq!(shown[name], value, "{name} in {shown}");
+    }
+    let connected = administered.door.gateway.events.of_type("CONNECTED");
+    assert_eq!(shown["key"]["fingerprint"], connected[0]["ssh-public-key-fingerprint"]);
+    assert!(shown["client"].as_str().unwrap().starts_with("SSH-2.0-OpenSSH"), "{shown}");
+    let file = &shown["open_files"][0];
+    assert_eq!((&file["path"], &file["operation"]), (&json!("/big"), &json!("write")));
+    assert_eq!(file["bytes"], 32 * KIB);
+    // What moves moves here as well.
+    alice.write(&handle, 32 * KIB, &[7; 32 * KIB as usize]).unwrap();
+    let later = administered.socket.get(&path).ok();
+    assert_eq!((&later["bytes_in"], &later["open_files"][0]["bytes"]), (&json!(64 * KIB), &json!(64 * KIB)));
+    assert!(later["open_files"][0]["speed"].as_u64().unwrap() > 0, "{later}");
+    alice.close(&handle).unwrap();
+    let reading = alice.open_to_read("/big");
+    alice.read(&reading, 0, 1000).unwrap();
+    let read = administered.socket.get(&path).ok();
+    let file = &read["open_files"][0];
+    assert_eq!((&file["operation"], &file["bytes"], &file["size"]), (&json!("read"), &json!(1000), &json!(64 * KIB)));
+    assert_eq!((&read["files_in"], &read["bytes_out"]), (&json!(1), &json!(1000)));
+    // A person sees the same.
+    let list = administered.command(&["sessions", "list"]).succeeded().stdout;
+    assert!(list.contains(&id) && list.contains("alice") && list.contains("sends /big"), "{list}");
+    let show = administered.command(&["sessions", "show", &id]).succeeded().stdout;
+    assert!(show.contains("publickey") && show.contains("64 KiB in 1 files") && show.contains("sends /big"), "{show}");
+    drop(alice);
+    administered.door.gateway.events.await_disconnected(1);
+    until("end of the session", LIMIT, || (administered.socket.get(&path).status == 404).then_some(()));
+    assert_eq!(administered.command(&["sessions", "list"]).succeeded().stdout.trim(), "nobody is connected");
+    administered.command(&["sessions", "show", &id]).failed().says("there is no live session");
+}
+
+#[test]
+fn sessions_come_in_pages() {
+    let administered = administered();
+    let sessions: Vec<Sftp> = (0..3).map(|_| Sftp::connect(&administered.door.client, LIMIT)).collect();
+    let all = until("three sessions", LIMIT, || {
+        let all = administered.socket.get("/api/v1/sessions").ok();
+        (all["total"] == 3).then_some(all)
+    });
+    let mut seen = Vec::new();
+    let mut after = String::new();
+    for _ in 0..3 {
+        let page = administered.socket.get(&format!("/api/v1/sessions?limit=1&user=alice{after}")).ok();
+        assert_eq!((page["total"].as_u64(), page["sessions"].as_array().unwrap().len()), (Some(3), 1));
+        seen.push(page["sessions"][0]["id"].clone());
+        after = page["next"].as_str().map(|next| format!("&after={next}")).unwrap_or_default();
+    }
+    assert_eq!(after, "", "the last page has no next one");
+    let expected: Vec<_> = all["sessions"].as_array().unwrap().iter().map(|session| session["id"].clone()).collect();
+    assert_eq!(seen, expected);
+    assert_eq!(administered.socket.get("/api/v1/sessions?user=bob").ok()["total"], 0);
+    for wrong in ["limit=0", "limit=1001", "limit=x", "limt=1"] {
+        let answer = administered.socket.get(&format!("/api/v1/sessions?{wrong}"));
+        assert_eq!(answer.status, 400, "{wrong}: {answer:?}");
+        assert!(answer.headers.contains("content-type: application/problem+json"), "{answer:?}");
+    }
+    drop(sessions);
+}
+
+#[test]
+fn an_administrator_ends_a_session_and_everybody_is_told_why() {
+    let administered = administered();
+    let mut waiting = waiting_sftp(&administered.door.client);
+    let bystander = Sftp::connect(&administered.door.client, LIMIT);
+    let ids = until("two sessions", LIMIT, || {
+        let all = administered.socket.get("/api/v1/sessions").ok();
+        let ids: Vec<String> =
+            all["sessions"].as_array()?.iter().map(|s| s["id"].as_str().unwrap().to_owned()).collect();
+        (ids.len() == 2).then_some(ids)
+    });
+    waiting.feed(b"lpwd\n");
+    let first = &administered.door.gateway.events.of_type("CONNECTED")[0];
+    let id = ids.iter().find(|id| **id == field(first, "session-id")).unwrap();
+    let end = ["sessions", "end", id, "--reason", "key reported stolen"];
+    let said = administered.command(&end).succeeded().stdout;
+    assert!(said.contains(id) && said.contains("alice"), "{said}");
+    // It learns of the end when it wants something.
+    let events = &administered.door.gateway.events;
+    events.await_event("DISCONNECTED", |event| field(event, "session-id") == id);
+    waiting.feed(b"ls\n");
+    waiting.close_input();
+    waiting.finish(LIMIT).says("ended by an administrator: key reported stolen");
+    let end = events.await_event("DISCONNECTED", |event| field(event, "session-id") == id);
+    assert_eq!((field(&end, "reason"), field(&end, "message")), ("administrator", "key reported stolen"));
+    let call = administered.call_event(|event| field(event, "method") == "DELETE");
+    assert_eq!(field(&end, "ended-by"), field(&call, "caller"));
+    assert_eq!(field(&call, "path"), format!("/api/v1/sessions/{id}"));
+    assert_eq!((field(&call, "role"), field(&call, "status")), ("operator", "success"));
+    assert_eq!((field(&call, "reason"), &call["http-status"]), ("key reported stolen", &json!(200)));
+    assert!(call.get("source-ip").is_none(), "it came over the socket: {call}");
+    // The other session lives on, and a second try finds nobody.
+    assert_eq!(administered.socket.get("/api/v1/sessions").ok()["total"], 1);
+    let reason = r#"{"reason":"again"}"#;
+    let json = [("Content-Type", "application/json")];
+    let again = administered.socket.request("DELETE", &format!("/api/v1/sessions/{id}"), &json, reason);
+    assert_eq!(again.status, 404, "{again:?}");
+    let other = ids.iter().find(|other| *other != id).unwrap();
+    for (body, status) in [("{}", 422), (r#"{"reason":" "}"#, 400), ("{", 400), (r#"{"reason":"a","x":1}"#, 422)] {
+        let answer = administered.socket.request("DELETE", &format!("/api/v1/sessions/{other}"), &json, body);
+        assert_eq!(answer.status, status, "{body}: {answer:?}");
+    }
+    drop(bystander);
+}
+
+#[test]
+fn a_session_that_is_stuck_in_a_slow_store_ends_with_its_open_files_on_record() {
+    let store = s3::new_store();
+    let proxy = Proxy::start(&s3::endpoint());
+    let mut key = None;
+    let administered = administered_with(|setup| {
+        setup.store("slow", json!({ "url": store.url(), "options": store.options_through(&proxy.endpoint()) }));
+        let bobs = setup.key("bob");
+        setup.user(User::new("bob").key(&bobs).home("/", "slow:/"));
+        key = Some(bobs);
+    });
+    let client = administered.door.gateway.client("bob", &key.unwrap());
+    let mut bob = Sftp::connect(&client, LIMIT);
+    let handle = bob.create("/big");
+    let id = administered.session_of("bob");
+    // From now on the store takes longer than any test. More than one part is on its way, and nobody waits for the answers.
+    proxy.delay(Duration::from_secs(24 * 60 * 60));
+    let packet = vec![7; 32 * KIB as usize];
+    let length = 9 * MIB;
+    for offset in (0..length).step_by(packet.len()) {
+        bob.send(WRITE, &write_body(&handle.0, offset, &packet));
+    }
+    bob.send(CLOSE, &string(&handle.0));
+    let path = format!("/api/v1/sessions/{id}");
+    until("upload that stands still", LIMIT, || {
+        let arrived = || administered.socket.get(&path).ok()["bytes_in"].as_u64();
+        let before = arrived();
+        thread::sleep(Duration::from_millis(500));
+        (before > Some(0) && arrived() == before).then_some(())
+    });
+    let reason = r#"{"reason":"the store hangs"}"#;
+    let bearer = format!("Bearer {}", administered.tokens.operator);
+    let headers = [("Content-Type", "application/json"), ("Authorization", bearer.as_str())];
+    let answer = administered.tcp.request("DELETE", &path, &headers, reason);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let ended = administered.socket.get("/api/v1/sessions").ok();
+    assert_eq!(ended["sessions"][0]["ending"]["by"], "operator", "{ended}");
+    let events = &administered.door.gateway.events;
+    let cut = events.await_event("PARTIAL_CLOSE", |event| field(event, "session-id") == id);
+    assert_eq!(field(&cut, "status"), "failure");
+    let end = events.await_event("DISCONNECTED", |event| field(event, "session-id") == id);
+    assert_eq!((field(&end, "reason"), field(&end, "ended-by")), ("administrator", "operator"));
+    let call = administered.call_event(|event| field(event, "method") == "DELETE");
+    assert_eq!((field(&call, "caller"), field(&call, "source-ip")), ("operator", "127.0.0.1"));
+}
