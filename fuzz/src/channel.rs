@@ -48,6 +48,7 @@ pub fn world() -> &'static World {
             transfer_memory: 64 << 20,
             staging: 4 << 20,
             staging_folder: staging.path().to_owned(),
+            largest_hole: 64 << 20,
             partial_uploads: PartialUploads::Discard,
         });
         World { runtime, recorder, sink, transfers: transfers.expect("a folder"), _staging: staging }

@@ -31,6 +31,7 @@ fn the_example_shows_the_defaults_of_the_limits() {
     assert_eq!(settings.ssh.algorithms, default.ssh.algorithms);
     assert_eq!(settings.transfers.transfer_memory, default.transfers.transfer_memory);
     assert_eq!(settings.transfers.staging, default.transfers.staging);
+    assert_eq!(settings.transfers.largest_hole, default.transfers.largest_hole);
     assert_eq!(settings.transfers.partial_uploads, default.transfers.partial_uploads);
     assert_eq!(settings.strict_setstat, default.strict_setstat);
 }
@@ -77,7 +78,7 @@ fn the_readme_tells_the_defaults_of_the_limits() {
             Some((cells.next()?.trim().trim_end_matches('`'), cells.next()?.trim()))
         })
         .collect();
-    assert_eq!(rows.len(), 10, "{rows:?}");
+    assert_eq!(rows.len(), 11, "{rows:?}");
     let head = "server: { listen: ['127.0.0.1:0'], host_keys: [k] }\nstores: {}\nusers: []\n";
     let table: Vec<String> = rows.iter().map(|(key, value)| format!("{key}: {value}")).collect();
     let around = Surroundings { folder: PathBuf::from("/"), host_name: "h".into(), look_at_files: false };

@@ -90,6 +90,7 @@ pub(super) struct Limits {
     pub transfer_memory: u64,
     pub staging: u64,
     pub staging_folder: Option<At<String>>,
+    pub largest_hole: u64,
 }
 
 impl Default for Limits {
@@ -106,6 +107,7 @@ impl Default for Limits {
             transfer_memory: 512 << 20,
             staging: 10 << 30,
             staging_folder: None,
+            largest_hole: 64 << 20,
         }
     }
 }
@@ -326,6 +328,7 @@ fn read_limits(item: &Item<'_>, problems: &mut Problems) -> Limits {
     };
     size("transfer_memory", 16 << 20..=1 << 40, &mut limits.transfer_memory, problems);
     size("staging", 1 << 20..=1 << 50, &mut limits.staging, problems);
+    size("largest_hole", 0..=1 << 50, &mut limits.largest_hole, problems);
     limits.staging_folder = text(&mut section, "staging_folder", problems);
     section.close(problems);
     limits

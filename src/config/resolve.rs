@@ -69,6 +69,7 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
             transfer_memory: raw.limits.transfer_memory,
             staging: raw.limits.staging,
             staging_folder: staging_folder(&raw.limits, &server, around),
+            largest_hole: raw.limits.largest_hole,
             partial_uploads: raw.partial_uploads,
         },
         audit: audit::Settings { server, resource_arn, sinks, chain },

@@ -42,6 +42,7 @@ pub(super) fn answer(kind: ErrorKind) -> (Severity, &'static str) {
         ErrorKind::Store(StoreErrorKind::AccessDenied) => "Permission denied by the store; ask the operator",
         ErrorKind::Store(StoreErrorKind::Unsupported) => "Operation not supported by the store",
         ErrorKind::Store(StoreErrorKind::TooLarge) => "File too large for the store",
+        ErrorKind::Store(StoreErrorKind::Hole) => "File too large",
         ErrorKind::Store(StoreErrorKind::NoSpace) => "No space left on device; try again later",
         ErrorKind::Store(StoreErrorKind::Changed) => "the file was replaced meanwhile; start again",
         ErrorKind::Store(StoreErrorKind::Unavailable) => "the store does not answer; try again later",

@@ -107,6 +107,7 @@ impl From<VfsError> for SessionError {
             StoreErrorKind::AccessDenied => "the store denies access; ask the operator",
             StoreErrorKind::Unsupported => "the store cannot do this",
             StoreErrorKind::TooLarge => "larger than the store's largest object",
+            StoreErrorKind::Hole => "too far beyond what was written; write the bytes before it first",
             StoreErrorKind::NoSpace => "no space left; try again later",
             StoreErrorKind::Changed => "the file was replaced meanwhile; start again",
             StoreErrorKind::Unavailable => "the store does not answer; try again later",

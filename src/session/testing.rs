@@ -46,6 +46,7 @@ impl Home {
             transfer_memory: 64 << 20,
             staging: 1 << 30,
             staging_folder: staging.path().to_owned(),
+            largest_hole: 64 << 20,
             partial_uploads: PartialUploads::Discard,
         })
         .unwrap();

@@ -22,6 +22,7 @@ pub(super) fn code(kind: ErrorKind) -> StatusCode {
         ErrorKind::Store(StoreErrorKind::AccessDenied) => StatusCode::PermissionDenied,
         ErrorKind::Store(StoreErrorKind::Unsupported) => StatusCode::OpUnsupported,
         ErrorKind::Store(StoreErrorKind::TooLarge) => StatusCode::Failure,
+        ErrorKind::Store(StoreErrorKind::Hole) => StatusCode::Failure,
         ErrorKind::Store(StoreErrorKind::NoSpace) => StatusCode::Failure,
         ErrorKind::Store(StoreErrorKind::Changed) => StatusCode::Failure,
         ErrorKind::Store(StoreErrorKind::Unavailable) => StatusCode::Failure,

@@ -36,6 +36,8 @@ pub enum StoreErrorKind {
     Unsupported,
     /// Larger than the store's largest object.
     TooLarge,
+    /// The write, or the new length, would leave more bytes unwritten than files may have.
+    Hole,
     /// The store or the staging folder is full.
     NoSpace,
     /// The object was replaced while it was read or written.
@@ -59,6 +61,7 @@ impl StoreErrorKind {
             StoreErrorKind::AccessDenied => "the store denies access",
             StoreErrorKind::Unsupported => "the store cannot do this",
             StoreErrorKind::TooLarge => "larger than the store's largest object",
+            StoreErrorKind::Hole => "too far beyond what was written",
             StoreErrorKind::NoSpace => "no space left",
             StoreErrorKind::Changed => "it was replaced meanwhile",
             StoreErrorKind::Unavailable => "the store does not answer",
@@ -166,7 +169,8 @@ impl StoreError {
             | StoreErrorKind::DirectoryNotEmpty
             | StoreErrorKind::InvalidName
             | StoreErrorKind::Unsupported
-            | StoreErrorKind::TooLarge => Fault::Client,
+            | StoreErrorKind::TooLarge
+            | StoreErrorKind::Hole => Fault::Client,
             StoreErrorKind::AccessDenied
             | StoreErrorKind::NoSpace
             | StoreErrorKind::Changed

@@ -1,14 +1,33 @@
 //! Keys: the names of objects within a store.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::path::{MAX_COMPONENT, MAX_PATH};
 
 /// The key of an object or directory, relative to the store's URL: components joined by single slashes, without a slash at
 /// either end. Empty for the store's root. It holds no `.`, no `..` and no control character.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key(Arc<str>);
+///
+/// A key may know the folder that it was given out for, that of a home's entry: there a symbolic link of a local store leads no
+/// further. Keys are equal when their texts are.
+#[derive(Clone)]
+pub struct Key {
+    text: Arc<str>,
+    bounds: Bounds,
+}
+
+/// How far links lead.
+#[derive(Clone, Copy)]
+struct Bounds {
+    /// The length of the folder's text, the beginning of the key's.
+    folder: usize,
+    follows_links: bool,
+}
+
+/// Everywhere in the store.
+const UNBOUNDED: Bounds = Bounds { folder: 0, follows_links: true };
 
 /// Why text is not a key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,7 +43,7 @@ pub enum KeyError {
 impl Key {
     /// The root of the store.
     pub fn root() -> Self {
-        Key(Arc::from(""))
+        Key { text: Arc::from(""), bounds: UNBOUNDED }
     }
 
     /// Reads a key; a slash at either end is dropped.
@@ -42,7 +61,23 @@ impl Key {
         if trimmed.len() > MAX_PATH {
             return Err(KeyError::TooLong);
         }
-        Ok(Key(Arc::from(trimmed)))
+        Ok(Key { text: Arc::from(trimmed), bounds: UNBOUNDED })
+    }
+
+    /// This key as the folder out of which no link leads from it or from keys below it. Without `follows_links` none is followed.
+    pub fn as_folder(&self, follows_links: bool) -> Key {
+        Key { text: Arc::clone(&self.text), bounds: Bounds { folder: self.text.len(), follows_links } }
+    }
+
+    /// The folder out of which no link leads, and the way from there to this key. Either may be empty.
+    pub fn from_folder(&self) -> (&str, &str) {
+        let (folder, rest) = self.text.split_at(self.bounds.folder);
+        (folder, rest.trim_start_matches('/'))
+    }
+
+    /// Whether links on the way to it are followed.
+    pub fn follows_links(&self) -> bool {
+        self.bounds.follows_links
     }
 
     /// This key with `relative` (one or more components; may be empty) below it.
@@ -50,28 +85,27 @@ impl Key {
     /// # Errors
     /// As [`Key::parse`].
     pub fn join(&self, relative: &str) -> Result<Key, KeyError> {
-        if self.is_root() {
-            return Key::parse(relative);
-        }
-        if relative.is_empty() {
-            return Ok(self.clone());
-        }
-        Key::parse(&format!("{}/{relative}", self.0))
+        let joined = match (self.is_root(), relative) {
+            (_, "") => return Ok(self.clone()),
+            (true, _) => Key::parse(relative)?,
+            (false, _) => Key::parse(&format!("{}/{relative}", self.text))?,
+        };
+        Ok(Key { bounds: self.bounds, ..joined })
     }
 
     /// The key as text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// Whether this is the store's root.
     pub fn is_root(&self) -> bool {
-        self.0.is_empty()
+        self.text.is_empty()
     }
 
     /// The last component; `None` for the root.
     pub fn name(&self) -> Option<&str> {
-        self.0.rsplit('/').next().filter(|n| !n.is_empty())
+        self.text.rsplit('/').next().filter(|n| !n.is_empty())
     }
 
     /// The key without its last component; `None` for the root.
@@ -79,15 +113,14 @@ impl Key {
         if self.is_root() {
             return None;
         }
-        Some(match self.0.rfind('/') {
-            Some(at) => Key(Arc::from(&self.0[..at])),
-            None => Key::root(),
-        })
+        let text: Arc<str> = Arc::from(self.text.rsplit_once('/').map_or("", |(above, _)| above));
+        let folder = self.bounds.folder.min(text.len());
+        Some(Key { text, bounds: Bounds { folder, ..self.bounds } })
     }
 
     /// The prefix of all keys below this one: the key and a slash, or nothing for the root.
     pub fn as_prefix(&self) -> String {
-        if self.is_root() { String::new() } else { format!("{}/", self.0) }
+        if self.is_root() { String::new() } else { format!("{}/", self.text) }
     }
 }
 
@@ -100,15 +133,41 @@ fn judge_component(component: &str) -> Result<(), KeyError> {
     if wrong { Err(KeyError::Component(component.to_owned())) } else { Ok(()) }
 }
 
+impl PartialEq for Key {
+    fn eq(&self, other: &Key) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Key {}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Key) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Key) -> Ordering {
+        self.text.cmp(&other.text)
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&*self.0, f)
+        fmt::Debug::fmt(&*self.text, f)
     }
 }
 
@@ -127,5 +186,20 @@ mod tests {
         assert_eq!(Key::root().join("a/b").unwrap().parent().unwrap().as_str(), "a");
         assert_eq!(Key::parse("a").unwrap().join("b").unwrap().as_prefix(), "a/b/");
         assert_eq!(Key::parse("a").unwrap().join("").unwrap().as_str(), "a");
+    }
+
+    #[test]
+    fn a_key_knows_its_folder_wherever_it_leads() {
+        let folder = Key::parse("home/ann").unwrap().as_folder(true);
+        let file = folder.join("a/b").unwrap();
+        assert_eq!(file.from_folder(), ("home/ann", "a/b"));
+        assert_eq!(file.parent().unwrap().from_folder(), ("home/ann", "a"));
+        assert_eq!(file.parent().unwrap().parent().unwrap().from_folder(), ("home/ann", ""));
+        assert_eq!(folder.parent().unwrap().from_folder(), ("home", ""));
+        assert_eq!(folder.join("").unwrap().from_folder(), ("home/ann", ""));
+        assert_eq!(Key::parse("a/b").unwrap().from_folder(), ("", "a/b"));
+        assert_eq!(Key::root().as_folder(false).join("a").unwrap().from_folder(), ("", "a"));
+        assert!(!Key::root().as_folder(false).join("a").unwrap().parent().unwrap().follows_links());
+        assert_eq!(file, Key::parse("home/ann/a/b").unwrap());
     }
 }

@@ -1,6 +1,8 @@
-//! The memory store: `object_store`'s, with folder markers in a set beside it. Its objects live as long as the process.
+//! The memory store: `object_store`'s with a size, and with folder markers in a set beside it. Its objects live as long as the
+//! process. What its users keep there, unfinished uploads included, is never more than its size.
 
 mod guarded;
+mod space;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -17,16 +19,18 @@ use super::object::{
     Copied, Extras, KeptTimes, ListRequest, ListedTime, MTIME, MtimeForm, ObjectBacked, ObjectCopy, RawObject, RawPage,
     Replaces, WantedUpload, at, bare_etag, by_etag, read_mtime, replaced,
 };
-use super::{PartLimits, PartUpload, StoreError, StoreErrorKind, StoreResult, Written};
+use super::{Capacity, PartLimits, PartUpload, StoreError, StoreErrorKind, StoreResult, Written};
 
+pub(super) use guarded::kind_of as kind_of_error;
 use guarded::{Deleted, Guarded};
+use space::{Full, Space, Taken};
 
 /// The most listings that are kept between two pages.
 const LISTINGS: usize = 16;
 
-/// A memory store under a prefix, which is empty or ends with a slash.
-pub(super) fn open(name: &str, prefix: String) -> ObjectBacked {
-    let objects = Arc::new(Guarded::default());
+/// A memory store of so many bytes under a prefix, which is empty or ends with a slash.
+pub(super) fn open(name: &str, prefix: String, size: u64) -> ObjectBacked {
+    let objects = Arc::new(Guarded::new(Space::new(size)));
     ObjectBacked {
         name: name.to_owned(),
         bucket: name.to_owned(),
@@ -55,10 +59,17 @@ struct MemoryExtras {
 #[derive(Debug, Default)]
 struct State {
     /// Prefixes with a marker, each with its slash, and their kept times.
-    markers: BTreeMap<String, Option<SystemTime>>,
+    markers: BTreeMap<String, Marker>,
     /// The rest of listings under way, oldest first: gathering the names anew for each page would take quadratic time.
     listings: VecDeque<(String, Vec<Item>)>,
     last: u64,
+}
+
+/// The marker of a directory.
+#[derive(Debug)]
+struct Marker {
+    kept: Option<SystemTime>,
+    _taken: Taken,
 }
 
 /// An object or a rolled up prefix.
@@ -117,7 +128,22 @@ impl MemoryExtras {
         self.with(|state| {
             let from = state.markers.range(prefix.to_owned()..);
             let below = from.take_while(|(marker, _)| marker.starts_with(prefix));
-            below.map(|(marker, time)| (marker.clone(), *time)).collect()
+            below.map(|(name, marker)| (name.clone(), marker.kept)).collect()
+        })
+    }
+
+    /// Makes a marker, or changes the time of one that is there.
+    fn mark(&self, prefix: &str, change: impl FnOnce(&mut Option<SystemTime>)) -> StoreResult<()> {
+        let space = self.objects.space();
+        self.with(|state| {
+            if !state.markers.contains_key(prefix) {
+                let taken = Full::at("make the directory", prefix, space.take_for(prefix, 0))?;
+                state.markers.insert(prefix.to_owned(), Marker { kept: None, _taken: taken });
+            }
+            if let Some(marker) = state.markers.get_mut(prefix) {
+                change(&mut marker.kept);
+            }
+            Ok(())
         })
     }
 }
@@ -180,10 +206,7 @@ impl Extras for MemoryExtras {
     }
 
     async fn put_marker(&self, prefix: &str) -> StoreResult<()> {
-        self.with(|state| {
-            state.markers.entry(prefix.to_owned()).or_default();
-        });
-        Ok(())
+        self.mark(prefix, |_| {})
     }
 
     async fn delete(&self, key: &str) -> StoreResult<()> {
@@ -213,10 +236,8 @@ impl Extras for MemoryExtras {
 
     async fn copy(&self, copy: ObjectCopy<'_>) -> StoreResult<Copied> {
         if copy.from.ends_with('/') {
-            self.with(|state| {
-                let time = state.markers.get(copy.from).copied().flatten();
-                state.markers.insert(copy.to.to_owned(), time);
-            });
+            let time = self.with(|state| state.markers.get(copy.from).and_then(|marker| marker.kept));
+            self.mark(copy.to, |kept| *kept = time)?;
             return Ok(Copied::default());
         }
         let failed = || at("copy", copy.from);
@@ -243,18 +264,23 @@ impl Extras for MemoryExtras {
         let version = object_store::UpdateVersion { e_tag: found.meta.e_tag.clone(), version: None };
         let data = found.bytes().await.map_err(at("set the time of", key))?;
         let how = PutOptions { mode: PutMode::Update(version), attributes, ..Default::default() };
-        self.objects.put_opts(&path, PutPayload::from(data), how).await.map_err(at("set the time of", key))?;
+        self.objects.put_again(&path, data, how).await.map_err(at("set the time of", key))?;
         Ok(true)
     }
 
     async fn set_directory_mtime(&self, prefix: &str, mtime: &str) -> StoreResult<bool> {
-        self.with(|state| state.markers.insert(prefix.to_owned(), read_mtime(mtime)));
-        Ok(true)
+        self.mark(prefix, |kept| *kept = read_mtime(mtime)).map(|()| true)
+    }
+
+    fn capacity(&self) -> Option<Capacity> {
+        Some(self.objects.space().capacity())
     }
 
     async fn begin_upload(&self, wanted: WantedUpload) -> StoreResult<Box<dyn PartUpload>> {
         let objects = Arc::clone(&self.objects);
-        Ok(Box::new(MemoryUpload { objects, wanted, parts: Vec::new(), settled: false }))
+        let taken =
+            Full::at("begin the upload of", wanted.path.as_ref(), objects.space().take_for(wanted.path.as_ref(), 0))?;
+        Ok(Box::new(MemoryUpload { objects, wanted, parts: Vec::new(), taken: Some(taken) }))
     }
 }
 
@@ -262,15 +288,31 @@ impl Extras for MemoryExtras {
 struct MemoryUpload {
     objects: Arc<Guarded>,
     wanted: WantedUpload,
-    parts: Vec<Vec<Bytes>>,
-    settled: bool,
+    parts: Vec<Bytes>,
+    /// The room for the parts; gone once the upload is settled.
+    taken: Option<Taken>,
+}
+
+impl MemoryUpload {
+    fn take_part(&mut self, part: Vec<Bytes>) -> StoreResult<()> {
+        let Some(taken) = &mut self.taken else { return Err(finished(&self.wanted)) };
+        let length = part.iter().map(|piece| piece.len() as u64).sum();
+        taken.merge(Full::at("write", self.wanted.path.as_ref(), self.objects.space().take(length))?);
+        // As bytes of its own: a piece may be the small rest of something large.
+        self.parts.push(part.concat().into());
+        Ok(())
+    }
+}
+
+fn finished(wanted: &WantedUpload) -> StoreError {
+    StoreError::new(StoreErrorKind::Other, format!("the upload of \"{}\" is finished already", wanted.key))
 }
 
 #[async_trait]
 impl PartUpload for MemoryUpload {
     fn put_part(&mut self, part: Vec<Bytes>) -> BoxFuture<'static, StoreResult<()>> {
-        self.parts.push(part);
-        Box::pin(async { Ok(()) })
+        let done = self.take_part(part);
+        Box::pin(async { done })
     }
 
     fn replaces_parts(&self) -> bool {
@@ -278,7 +320,7 @@ impl PartUpload for MemoryUpload {
     }
 
     fn replace_part(&mut self, place: usize, part: Vec<Bytes>) -> BoxFuture<'static, StoreResult<()>> {
-        let known = self.parts.get_mut(place).map(|there| *there = part);
+        let known = self.parts.get_mut(place).map(|there| *there = part.concat().into());
         let missing = move || StoreError::new(StoreErrorKind::Other, format!("there is no part {}", place + 1));
         Box::pin(async move { known.ok_or_else(missing) })
     }
@@ -292,21 +334,17 @@ impl PartUpload for MemoryUpload {
     }
 
     async fn complete(&mut self) -> StoreResult<Written> {
-        let key = &self.wanted.key;
-        if std::mem::replace(&mut self.settled, true) {
-            return Err(StoreError::new(StoreErrorKind::Other, format!("the upload of \"{key}\" is finished already")));
-        }
+        let Some(taken) = self.taken.take() else { return Err(finished(&self.wanted)) };
         let mode = put_mode(Replaces::of(self.wanted.existing, self.wanted.based_on.as_deref()));
         let attributes = self.wanted.options.attributes.clone();
         let how = PutOptions { mode, attributes, ..Default::default() };
-        let data = PutPayload::from_iter(std::mem::take(&mut self.parts).into_iter().flatten());
-        let done = self.objects.put_opts(&self.wanted.path, data, how).await;
-        let done = done.map_err(at("finish the upload of", key))?;
+        let done = self.objects.put_taken(&self.wanted.path, std::mem::take(&mut self.parts), how, taken).await;
+        let done = done.map_err(at("finish the upload of", &self.wanted.key))?;
         Ok(Written { etag: bare_etag(done.e_tag), mtime_kept: self.wanted.mtime_kept })
     }
 
     async fn abort(&mut self) -> StoreResult<()> {
-        self.settled = true;
+        self.taken = None;
         self.parts = Vec::new();
         Ok(())
     }

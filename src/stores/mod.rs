@@ -2,7 +2,7 @@
 //!
 //! [`Store`] is what `vfs` builds on. It is wider than `object_store`'s trait because that one cannot say folder markers,
 //! pages, copies over 5 GiB, metadata changes, or files that are written in any order. The cloud stores and the memory store
-//! wrap an `object_store`; the local store is ours, so that symbolic links cannot lead out of its root.
+//! wrap an `object_store`; the local store is ours, so that symbolic links cannot lead out of an entry's folder.
 
 mod azure;
 mod error;
@@ -370,7 +370,8 @@ pub struct Settings {
     /// Where it is.
     pub url: String,
     /// `object_store`'s option names and their values (S3 endpoint, region, keys …). Ours are `fsync` for the local store
-    /// (`true` by default) and `copy_limit` for S3: the largest object in bytes that the server copies in one request
+    /// (`true` by default), `symlinks` for it (`within_entry` by default: links are followed and do not lead out of the folder of a
+    /// home's entry; `refuse`: none is), `size` for the memory store (256 MiB by default), and `copy_limit` for S3: the largest object in bytes that the server copies in one request
     /// (5 GiB by default); larger ones are copied by parts. `conditional_deletes` for S3: whether the server heeds `If-Match` on
     /// DELETE (`true` by default on AWS, else `false`); otherwise a rename looks again right before. `listing_times` for S3: `kept` (by default) lists the times that
     /// clients set, for one request for each file that is new to the gateway; `stored` lists when objects were stored.

@@ -54,6 +54,8 @@ pub struct Settings {
     pub staging: u64,
     /// The folder of staged uploads.
     pub staging_folder: PathBuf,
+    /// How many bytes of a file may be left unwritten, because its writes or its length skip them (`limits.largest_hole`).
+    pub largest_hole: u64,
     /// What happens to an upload that is cut off (`partial_uploads`).
     pub partial_uploads: PartialUploads,
 }

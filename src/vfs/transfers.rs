@@ -14,6 +14,7 @@ use super::{PartialUploads, Settings};
 pub struct Transfers {
     pub(super) budget: Arc<Budget>,
     pub(super) staging: Arc<Staging>,
+    pub(super) largest_hole: u64,
     pub(super) partial: PartialUploads,
     /// How many unfinished uploads are being removed from their stores.
     removals: watch::Sender<u64>,
@@ -28,7 +29,8 @@ impl Transfers {
         let staging = Staging::open(settings.staging_folder, settings.staging)?;
         let budget = Budget::new(settings.transfer_memory);
         let removals = watch::Sender::new(0);
-        Ok(Arc::new(Transfers { budget, staging, partial: settings.partial_uploads, removals }))
+        let (largest_hole, partial) = (settings.largest_hole, settings.partial_uploads);
+        Ok(Arc::new(Transfers { budget, staging, largest_hole, partial, removals }))
     }
 
     /// Bytes of the memory of all transfers that are in use.

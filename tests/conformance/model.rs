@@ -111,6 +111,7 @@ impl Home {
             transfer_memory: 64 << 20,
             staging: 256 << 20,
             staging_folder: staging.path().join("staging"),
+            largest_hole: 64 << 20,
             partial_uploads: PartialUploads::Discard,
         };
         let x = Mount { entry: logical("/x"), store: Arc::clone(store), target: Key::parse(target).unwrap() };

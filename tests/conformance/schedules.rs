@@ -172,6 +172,7 @@ fn whole_home(store: &Arc<dyn Store>, turnstile: &Arc<Turnstile>) -> (Vfs, TempD
         transfer_memory: 16 << 20,
         staging: 16 << 20,
         staging_folder: staging.path().to_owned(),
+        largest_hole: 64 << 20,
         partial_uploads: PartialUploads::Discard,
     };
     let store = Arc::new(Behind::new(Arc::clone(store), Arc::clone(turnstile) as Arc<dyn Before>));

@@ -114,6 +114,7 @@ impl Stage {
             transfer_memory: 128 << 20,
             staging: 256 << 20,
             staging_folder: staging.path().to_owned(),
+            largest_hole: 64 << 20,
             partial_uploads: PartialUploads::Discard,
         })
         .unwrap();

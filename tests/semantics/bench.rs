@@ -55,7 +55,7 @@ impl Builder {
     }
 
     pub fn memory(self) -> Builder {
-        self.entry("/memory", Behind::Memory, json!({ "url": "memory:///" }))
+        self.entry("/memory", Behind::Memory, json!({ "url": "memory:///", "options": { "size": "16GiB" } }))
     }
 
     pub fn s3(self) -> Builder {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::bench::{Behind, Bench, Builder, assert_refused, assert_same, shared};
+use crate::bench::{Behind, Bench, Builder, assert_refused, assert_same};
 use crate::support::data::{MIB, noise};
 use crate::support::process::{LIMIT, until};
 use crate::support::sftp::{Attributes, FAILURE, Handle, Sftp};
@@ -146,26 +146,27 @@ fn when_that_is_full_writers_get_no_space_left_and_nobody_else_notices() {
 #[test]
 fn the_largest_file_is_the_stores() {
     let largest = 5 << 40;
-    shared().on(
-        |behind| !matches!(behind, Behind::Memory),
-        |place, session| {
-            let path = place.path("file");
-            let handle = session.create(&path);
-            session.write(&handle, 0, b"begun").unwrap();
-            let longer = session.set_open_attributes(&handle, &Attributes::size(largest + 1));
-            if place.s3().is_some() {
-                let refusal = assert_refused(longer, FAILURE);
-                assert!(refusal.message.contains("larger than the store's largest object"), "{refusal:?}");
-                drop(session.close(&handle));
-                let handle = session.create(&path);
-                assert_refused(session.write(&handle, largest - 1, b"xy"), FAILURE);
-                drop(session.close(&handle));
-                assert!(!session.exists(&path));
-            } else if matches!(place.behind, Behind::Folder(_)) {
-                longer.unwrap();
-                session.close(&handle).unwrap();
-                assert_eq!(session.stat(&path).unwrap().size, Some(largest + 1));
-            }
-        },
-    );
+    let change = |setup: &mut crate::support::setup::Setup| setup.limit("largest_hole", "1024TiB");
+    let bench = Builder::new().local().s3().change(change).start();
+    bench.on_every_store(|place, session| {
+        let path = place.path("file");
+        let handle = session.create(&path);
+        session.write(&handle, 0, b"begun").unwrap();
+        let longer = session.set_open_attributes(&handle, &Attributes::size(largest + 1));
+        if place.s3().is_some() {
+            let refusal = assert_refused(longer, FAILURE);
+            assert!(refusal.message.contains("larger than the store's largest object"), "{refusal:?}");
+            session.close(&handle).unwrap();
+            assert_same(&session.get(&path), b"begun");
+            let other = place.path("other");
+            let handle = session.create(&other);
+            assert_refused(session.write(&handle, largest - 1, b"xy"), FAILURE);
+            drop(session.close(&handle));
+            assert!(!session.exists(&other));
+        } else if matches!(place.behind, Behind::Folder(_)) {
+            longer.unwrap();
+            session.close(&handle).unwrap();
+            assert_eq!(session.stat(&path).unwrap().size, Some(largest + 1));
+        }
+    });
 }

@@ -234,7 +234,7 @@ fn nothing_that_a_client_sends_reaches_a_key_outside_its_targets() {
 }
 
 #[test]
-fn a_symbolic_link_in_a_local_store_does_not_lead_out_of_its_root() {
+fn a_symbolic_link_in_a_local_store_does_not_lead_out_of_the_folder_of_its_entry() {
     let bench = Builder::new().local().start();
     bench.on_every_store(|place, session| {
         let outside = bench.setup.subfolder("outside");

@@ -131,7 +131,7 @@ impl Setup {
     }
 
     pub fn memory_store(&mut self, name: &str) {
-        self.store(name, json!({ "url": "memory:///" }));
+        self.store(name, json!({ "url": "memory:///", "options": { "size": "16GiB" } }));
     }
 
     /// Adds a store in a prefix of its own on the S3 server of this test process.

@@ -1,9 +1,9 @@
 //! The local store: a folder of this machine. Ours rather than `object_store`'s, so that symbolic links cannot lead out of
 //! the root, every name works (`x#1`, `%41`), and a file can be written in any order.
 //!
-//! - Every path is resolved by cap-std beneath the root's open folder; a link that leads out, an absolute link, and a link
-//!   that dangles do not exist. A link within the root is followed when it is read; replacing, renaming or deleting it
-//!   touches the link itself.
+//! - Every path is resolved by cap-std beneath the open folder of the home's entry; a link that leads out, an absolute link, and a
+//!   link that dangles do not exist. A link within is followed when it is read (unless the operator wants none followed);
+//!   replacing, renaming or deleting it touches the link itself.
 //! - Only files and folders are shown: sockets, pipes and devices are left out.
 //! - Unfinished uploads lie in `.lockgate/uploads` under the root. That folder is not listed and its name is refused.
 //! - All file system calls run on tokio's blocking pool, one hop for a whole read or write.
@@ -15,6 +15,7 @@ mod object;
 mod root;
 mod upload;
 mod version;
+mod within;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -39,9 +40,9 @@ pub(super) struct LocalStore {
 
 impl LocalStore {
     /// Opens the folder, which is made if it is missing, and removes the unfinished uploads of dead processes. `fsync`: an
-    /// upload is on the disk before it is published.
-    pub(super) fn open(name: &str, folder: &Path, fsync: bool) -> StoreResult<Self> {
-        Ok(LocalStore { name: name.to_owned(), root: Arc::new(Root::open(folder, fsync)?) })
+    /// upload is on the disk before it is published. `follows_links`: symbolic links are followed, within the folder of an entry.
+    pub(super) fn open(name: &str, folder: &Path, fsync: bool, follows_links: bool) -> StoreResult<Self> {
+        Ok(LocalStore { name: name.to_owned(), root: Arc::new(Root::open(folder, fsync, follows_links)?) })
     }
 
     /// Runs file system work on the blocking pool.

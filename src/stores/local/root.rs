@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, DirBuilder, DirBuilderExt, Metadata, OpenOptions, OpenOptionsExt};
+use cap_std::fs::{Dir, DirBuilder, DirBuilderExt, Metadata};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
@@ -20,12 +20,14 @@ use crate::stores::{Capacity, Existing, Key, Kind, Stat, StoreError, StoreErrorK
 /// The folder at the root that is Lockgate's own.
 pub(super) const RESERVED: &str = ".lockgate";
 
-/// An open root folder. Nothing here can reach a file outside of it.
+/// An open root folder. Nothing here can reach a file outside of it: [`within`](super::within) follows the ways there.
 #[derive(Debug)]
 pub(super) struct Root {
-    folder: Dir,
+    pub(super) folder: Dir,
     /// Where unfinished uploads lie.
     pub(super) uploads: Dir,
+    /// Whether links are followed at all.
+    pub(super) follows_links: bool,
     /// Who gives names to files.
     pub(super) names: Names,
     /// Whether every change reaches the disk before it is answered.
@@ -36,14 +38,14 @@ pub(super) struct Root {
 
 impl Root {
     /// Opens the folder, making it if it is missing, and removes what dead processes left of their uploads.
-    pub(super) fn open(folder: &Path, fsync: bool) -> StoreResult<Self> {
+    pub(super) fn open(folder: &Path, fsync: bool, follows_links: bool) -> StoreResult<Self> {
         let shown = &folder.display().to_string();
         std::fs::create_dir_all(folder).map_err(at("make the folder", shown))?;
         let folder = Dir::open_ambient_dir(folder, ambient_authority()).map_err(at("open the folder", shown))?;
         let own = open_private(&folder, RESERVED).map_err(at("make the folder of uploads in", shown))?;
         let uploads = open_private(&own, "uploads").map_err(at("make the folder of uploads in", shown))?;
         sweep(&uploads).map_err(at("clear the folder of uploads in", shown))?;
-        Ok(Root { folder, uploads, names: Names::new(own), fsync, listings: OpenListings::default() })
+        Ok(Root { folder, uploads, follows_links, names: Names::new(own), fsync, listings: OpenListings::default() })
     }
 
     /// The path of a key beneath the root.
@@ -85,11 +87,11 @@ impl Root {
     }
 
     fn open_folder(&self, key: &Key, parents: Parents) -> StoreResult<Dir> {
-        let path = self.path(key)?;
-        match self.folder.open_dir(path) {
+        self.path(key)?;
+        match self.open_dir(key) {
             Err(error) if parents == Parents::Make && kind_of(&error) == StoreErrorKind::NotFound => {
                 self.make_folders(key)?;
-                self.folder.open_dir(path).map_err(at("open the folder", key))
+                self.open_dir(key).map_err(at("open the folder", key))
             }
             other => other.map_err(at("open the folder", key)),
         }
@@ -97,10 +99,11 @@ impl Root {
 
     /// Makes a folder and its parents, outermost first.
     fn make_folders(&self, key: &Key) -> StoreResult<()> {
-        let Some(parent) = key.parent() else { return Ok(()) };
+        let (Some(parent), Some(name)) = (key.parent(), key.name()) else { return Ok(()) };
         self.make_folders(&parent)?;
-        match self.folder.create_dir(self.path(key)?) {
-            Ok(()) => self.sync_folder(&self.open_folder(&parent, Parents::MustExist)?, &parent),
+        let above = self.open_folder(&parent, Parents::MustExist)?;
+        match above.create_dir(name) {
+            Ok(()) => self.sync_folder(&above, &parent),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
             Err(error) => Err(at("make the folder", key)(error)),
         }
@@ -120,12 +123,6 @@ impl Root {
     pub(super) fn read_folder(&self, key: &Key) -> StoreResult<OwnedFd> {
         let folder = self.open_folder(key, Parents::MustExist)?;
         readable(&folder).map_err(at("list", key))
-    }
-
-    /// Attributes of what a key leads to, following links that stay beneath the root.
-    pub(super) fn metadata(&self, key: &Key) -> std::io::Result<Metadata> {
-        let path = if key.is_root() { "." } else { key.as_str() };
-        self.folder.metadata(path)
     }
 
     pub(super) fn stat(&self, key: &Key) -> StoreResult<Stat> {
@@ -150,9 +147,8 @@ impl Root {
 
     /// Opens a file for reading. Never waits for a pipe's other end.
     pub(super) fn open_file(&self, key: &Key) -> StoreResult<(File, Stat)> {
-        let mut options = OpenOptions::new();
-        options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
-        let file = self.folder.open_with(self.path(key)?, &options).map_err(at("open", key))?.into_std();
+        self.path(key)?;
+        let file = self.open_for_reading(key).map_err(at("open", key))?;
         let metadata = file.metadata().map_err(at("open", key))?;
         if metadata.is_dir() {
             return Err(StoreError::plain(StoreErrorKind::IsADirectory, format!("\"{key}\" is a directory")));

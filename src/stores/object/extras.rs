@@ -9,7 +9,7 @@ use object_store::UpdateVersion;
 
 use super::WantedUpload;
 use crate::stores::unfinished::Unfinished;
-use crate::stores::{Existing, PartUpload, Skipped, StoreError, StoreErrorKind, StoreResult};
+use crate::stores::{Capacity, Existing, PartUpload, Skipped, StoreError, StoreErrorKind, StoreResult};
 
 /// The metadata by which who makes an object on a condition knows it again: an answer may be lost, and the next try then meets the
 /// object of the first. Azure takes names of letters only.
@@ -80,6 +80,11 @@ pub(in crate::stores) trait Extras: Send + Sync + fmt::Debug {
 
     /// Begins an upload in parts. With [`Existing::Refuse`] the store itself does not publish it over an object.
     async fn begin_upload(&self, wanted: WantedUpload) -> StoreResult<Box<dyn PartUpload>>;
+
+    /// Free and total bytes, where the store has a size.
+    fn capacity(&self) -> Option<Capacity> {
+        None
+    }
 
     /// Uploads in parts are noted here from now on. Called at most once, before anything else.
     fn note_in(&self, journal: Arc<Unfinished>) {

@@ -6,6 +6,7 @@
 use object_store::Error;
 use object_store::client::{HttpError, HttpErrorKind};
 
+use crate::stores::memory::kind_of_error as kind_of_memory_error;
 use crate::stores::rest::kind_of_status;
 use crate::stores::{StoreError, StoreErrorKind};
 
@@ -34,7 +35,9 @@ pub(in crate::stores) fn kind_of(error: &Error) -> StoreErrorKind {
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => StoreErrorKind::AccessDenied,
         Error::InvalidPath { .. } => StoreErrorKind::InvalidName,
         Error::NotSupported { .. } | Error::NotImplemented { .. } => StoreErrorKind::Unsupported,
-        Error::Generic { .. } => kind_of_cause(&cause_of(error)),
+        Error::Generic { source, .. } => {
+            kind_of_memory_error(source.as_ref()).unwrap_or_else(|| kind_of_cause(&cause_of(error)))
+        }
         _ => StoreErrorKind::Other,
     }
 }

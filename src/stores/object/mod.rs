@@ -317,7 +317,7 @@ impl Store for ObjectBacked {
     }
 
     async fn capacity(&self) -> StoreResult<Option<Capacity>> {
-        Ok(None)
+        Ok(self.extras.capacity())
     }
 
     async fn remove_unfinished(&self) -> StoreResult<u64> {

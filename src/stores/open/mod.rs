@@ -19,6 +19,9 @@ use super::{Key, PartLimits, Settings, Store, StoreResult, Unfinished, memory};
 /// The smallest part of an upload or a copy that is not the last, in bytes.
 const SMALLEST_PART: u64 = 5 << 20;
 
+/// How many bytes a memory store holds if its option `size` is left out.
+const MEMORY: u64 = 256 << 20;
+
 /// The schemes of URLs, for messages.
 const SCHEMES: &str = "file:///PATH, memory:///, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX";
 
@@ -32,6 +35,8 @@ pub(super) enum Plan {
         folder: PathBuf,
         /// Whether uploads reach the disk before they are published.
         fsync: bool,
+        /// Whether symbolic links are followed.
+        follows_links: bool,
     },
     /// A store of objects, which is not reached before it is used.
     Objects(Box<ObjectBacked>),
@@ -48,11 +53,12 @@ impl Plan {
         match scheme {
             "file" => local(settings, rest),
             "memory" => {
-                only_options(settings, &[])?;
+                only_options(settings, &["size"])?;
                 if !(rest.is_empty() || rest.starts_with('/')) {
                     return Err(format!("the URL of store \"{}\" must be memory:///", settings.name));
                 }
-                Ok(Plan::objects(memory::open(&settings.name, prefix(settings, rest)?)))
+                let size = size(settings, "size", MEMORY)?;
+                Ok(Plan::objects(memory::open(&settings.name, prefix(settings, rest)?, size)))
             }
             "s3" | "s3a" => {
                 let (bucket, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -77,7 +83,9 @@ impl Plan {
     /// Makes the store.
     pub(super) fn open(self, unfinished: Option<Arc<Unfinished>>) -> StoreResult<Arc<dyn Store>> {
         Ok(match self {
-            Plan::Local { name, folder, fsync } => Arc::new(LocalStore::open(&name, &folder, fsync)?),
+            Plan::Local { name, folder, fsync, follows_links } => {
+                Arc::new(LocalStore::open(&name, &folder, fsync, follows_links)?)
+            }
             Plan::Objects(store) => {
                 if let Some(journal) = unfinished {
                     store.extras.note_in(journal);
@@ -90,21 +98,42 @@ impl Plan {
 
 fn local(settings: &Settings, rest: &str) -> Result<Plan, String> {
     let name = &settings.name;
-    only_options(settings, &["fsync"])?;
+    only_options(settings, &["fsync", "symlinks"])?;
     if !rest.starts_with('/') {
         return Err(format!("the URL of store \"{name}\" must name an absolute path: file:///PATH"));
     }
     let folder =
         percent_decode_str(rest).decode_utf8().map_err(|_| format!("the path of store \"{name}\" is not UTF-8"))?;
-    let mut fsync = true;
-    for (_, value) in &settings.options {
-        fsync = match value.expose() {
-            "true" => true,
-            "false" => false,
-            _ => return Err(format!("the option \"fsync\" of store \"{name}\" must be true or false")),
-        };
+    let (mut fsync, mut follows_links) = (true, true);
+    for (option, value) in &settings.options {
+        match (option.as_str(), value.expose()) {
+            ("fsync", "true") => fsync = true,
+            ("fsync", "false") => fsync = false,
+            ("fsync", _) => return Err(format!("the option \"fsync\" of store \"{name}\" must be true or false")),
+            (_, "within_entry") => follows_links = true,
+            (_, "refuse") => follows_links = false,
+            _ => {
+                return Err(format!("the option \"symlinks\" of store \"{name}\" must be within_entry or refuse"));
+            }
+        }
     }
-    Ok(Plan::Local { name: name.clone(), folder: PathBuf::from(folder.as_ref()), fsync })
+    Ok(Plan::Local { name: name.clone(), folder: PathBuf::from(folder.as_ref()), fsync, follows_links })
+}
+
+/// An option that is a number of bytes, or of KiB, MiB or GiB.
+fn size(settings: &Settings, option: &str, default: u64) -> Result<u64, String> {
+    let Some((_, value)) = settings.options.iter().find(|(name, _)| name == option) else { return Ok(default) };
+    let text = value.expose();
+    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let unit = match unit.trim_start() {
+        "" => Some(1),
+        "KiB" => Some(1 << 10),
+        "MiB" => Some(1 << 20),
+        "GiB" => Some(1 << 30),
+        _ => None,
+    };
+    let bytes = unit.and_then(|unit: u64| digits.parse::<u64>().ok()?.checked_mul(unit)).filter(|bytes| *bytes > 0);
+    bytes.ok_or_else(|| format!("the option \"{option}\" of store \"{}\" must be a size, as in 256MiB", settings.name))
 }
 
 fn only_options(settings: &Settings, known: &[&str]) -> Result<(), String> {
@@ -246,7 +275,19 @@ mod tests {
         assert!(refused("s3://b", &[("aws_regoin", "x")]).contains("aws_regoin"));
         assert!(refused("file:///x", &[("sync", "true")]).contains("fsync"));
         refused("file:///x", &[("fsync", "yes")]);
-        refused("memory:///", &[("aws_region", "x")]);
+        assert!(refused("file:///x", &[("symlinks", "follow")]).contains("within_entry or refuse"));
+        for (word, follows) in [("within_entry", true), ("refuse", false)] {
+            let plan = read("file:///x", &[("symlinks", word)]).ok();
+            assert!(matches!(plan, Some(Plan::Local { follows_links, .. }) if follows_links == follows), "{word}");
+        }
+        assert!(refused("memory:///", &[("aws_region", "x")]).contains("known: size"));
+        for wrong in ["", "0", "much", "1 TB", "99999999999GiB", "-1"] {
+            refused("memory:///", &[("size", wrong)]);
+        }
+        for (right, bytes) in [("1000", 1000), ("2KiB", 2048), ("3 GiB", 3 << 30)] {
+            let room = bucket_of("memory:///", &[("size", right)]).extras.capacity().unwrap();
+            assert_eq!((room.total, room.free), (bytes, bytes));
+        }
         refused("gs://b", &[("aws_region", "x")]);
         refused("az://c", &[("google_base_url", "x")]);
         refused("s3://b", &[("aws_bucket", "other")]);

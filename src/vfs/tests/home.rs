@@ -48,6 +48,7 @@ pub(in crate::vfs) fn home_of(mounts: Vec<Mount>, change: impl FnOnce(&mut Setti
         transfer_memory: 64 * MIB,
         staging: 256 * MIB,
         staging_folder: folder.path().to_owned(),
+        largest_hole: 64 << 20,
         partial_uploads: PartialUploads::Discard,
     };
     change(&mut settings);

@@ -4,7 +4,9 @@
 
 mod copies;
 mod faults;
+mod holes;
 mod home;
+mod links;
 mod memory;
 mod model;
 mod names;

@@ -373,7 +373,7 @@ async fn what_is_too_large_is_refused_before_it_is_kept() {
         assert_eq!(writer.set_length(u64::MAX).await.unwrap_err().kind(), StoreErrorKind::TooLarge);
     }
     let store = TestStore::remote("s");
-    let home = home(&[("/", &store, "")]);
+    let home = home_with(&[("/", &store, "")], |settings| settings.largest_hole = 1 << 40);
     let mut writer = home.vfs.open_write(&path("/f"), NEW).await.unwrap();
     assert_eq!(writer.set_length(30 << 30).await.unwrap_err().kind(), StoreErrorKind::NoSpace);
     drop(writer);

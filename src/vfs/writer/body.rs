@@ -126,6 +126,7 @@ impl Body {
             return Ok(());
         }
         let end = self.judge_end(offset.checked_add(data.len() as u64))?;
+        self.judge_hole(offset)?;
         self.written = true;
         if let Some(object) = self.inherited.take() {
             let size = object.stat().size;
@@ -169,6 +170,29 @@ impl Body {
             self.go_random().await?;
         }
         self.write_random(offset, data).await
+    }
+
+    /// Refuses a length that the file cannot get. Nothing has happened to the file then.
+    pub(super) fn judge_length(&self, length: u64) -> StoreResult<()> {
+        self.judge_end(Some(length))?;
+        self.judge_hole(length)
+    }
+
+    /// Refuses to go on from `position` when that leaves more bytes unwritten than a file may have: they would have to be sent, or
+    /// kept, as zeros.
+    fn judge_hole(&self, position: u64) -> StoreResult<()> {
+        let size = self.size();
+        let gap = position.saturating_sub(size);
+        let unwritten = if self.inherited.is_some() { 0 } else { size.saturating_sub(self.covered.bytes()) };
+        let largest = self.transfers.largest_hole;
+        if gap == 0 || unwritten.saturating_add(gap) <= largest {
+            return Ok(());
+        }
+        let message = format!(
+            "{position} is {gap} bytes beyond the end, and at most {largest} bytes of a file may be left unwritten \
+             (limits.largest_hole)"
+        );
+        Err(StoreError::new(StoreErrorKind::Hole, message))
     }
 
     fn judge_end(&self, end: Option<u64>) -> StoreResult<u64> {
@@ -302,7 +326,7 @@ impl Body {
     }
 
     pub(super) async fn set_length(&mut self, length: u64) -> StoreResult<()> {
-        self.judge_end(Some(length))?;
+        self.judge_length(length)?;
         if length == self.size() && (length > 0 || self.inherited.is_none()) {
             return Ok(());
         }

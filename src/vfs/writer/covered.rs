@@ -11,12 +11,19 @@ pub(super) struct Covered {
     end: u64,
     /// Pieces beyond the first gap: their ends by their starts, apart from each other.
     beyond: BTreeMap<u64, u64>,
+    /// The bytes of the pieces in `beyond`, and of those that are not remembered.
+    apart: u64,
 }
 
 impl Covered {
     /// Where the first gap begins.
     pub(super) fn end(&self) -> u64 {
         self.end
+    }
+
+    /// How many bytes are there. Of pieces that are not remembered, those that were written twice count twice.
+    pub(super) fn bytes(&self) -> u64 {
+        self.end.saturating_add(self.apart)
     }
 
     /// Notes bytes that are there now.
@@ -27,7 +34,9 @@ impl Covered {
         }
         self.end = self.end.max(to);
         while let Some(next) = self.beyond.first_entry().filter(|next| *next.key() <= self.end) {
-            self.end = self.end.max(next.remove());
+            let (from, to) = next.remove_entry();
+            self.apart = self.apart.saturating_sub(to - from);
+            self.end = self.end.max(to);
         }
     }
 
@@ -38,6 +47,7 @@ impl Covered {
             *to = (*to).min(length);
             *from < length
         });
+        self.apart = self.beyond.iter().map(|(from, to)| to - from).sum();
     }
 
     fn add_beyond(&mut self, mut from: u64, mut to: u64) {
@@ -46,9 +56,11 @@ impl Covered {
                 break;
             }
             self.beyond.remove(&start);
+            self.apart = self.apart.saturating_sub(end - start);
             (from, to) = (from.min(start), to.max(end));
         }
         self.beyond.insert(from, to);
+        self.apart = self.apart.saturating_add(to - from);
         if self.beyond.len() > MOST {
             self.beyond.pop_last();
         }
@@ -98,6 +110,7 @@ mod tests {
                 }
                 let end = bytes.iter().position(|there| !there).unwrap_or(bytes.len());
                 assert_eq!(covered.end(), end as u64);
+                assert_eq!(covered.bytes(), bytes.iter().filter(|there| **there).count() as u64);
             }
         }
     }
@@ -109,5 +122,6 @@ mod tests {
             covered.add(piece * 10, piece * 10 + 5);
         }
         assert_eq!(covered.beyond.len(), MOST);
+        assert_eq!(covered.bytes(), 9_999 * 5);
     }
 }

@@ -172,7 +172,8 @@ impl Writer {
     /// Writes `data` at `offset`. Returns when the bytes are accepted within the memory budget.
     ///
     /// # Errors
-    /// The store's, also of bytes that were accepted before; [`StoreErrorKind::TooLarge`]; [`StoreErrorKind::NoSpace`] when
+    /// The store's, also of bytes that were accepted before; [`StoreErrorKind::TooLarge`]; [`StoreErrorKind::Hole`] when more than
+    /// [`super::Settings::largest_hole`] would be left unwritten; [`StoreErrorKind::NoSpace`] when
     /// memory and the staging folder are spent; [`StoreErrorKind::Unsupported`] for bytes that were sent to an object store
     /// already. After an error every call fails with it, and nothing is published.
     pub async fn write_at(&mut self, offset: u64, data: Bytes) -> VfsResult<()> {
@@ -237,10 +238,14 @@ impl Writer {
     /// Cuts or extends with zeros.
     ///
     /// # Errors
-    /// As [`Writer::write_at`].
+    /// As [`Writer::write_at`]; but after [`StoreErrorKind::Hole`] and [`StoreErrorKind::TooLarge`] the file is as before.
     pub async fn set_length(&mut self, length: u64) -> VfsResult<()> {
         self.wake_to_change().await?;
         let body = self.start()?;
+        if let Err(error) = body.judge_length(length) {
+            self.busy = false;
+            return Err(VfsError::at(&self.path)(error));
+        }
         let result = body.set_length(length).await;
         self.end_or_give_up(result)
     }
