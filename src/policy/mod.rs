@@ -7,8 +7,10 @@ use crate::path::LogicalPath;
 /// What a client asks to do to one path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operation {
-    /// See that a path exists and its attributes.
+    /// See that a path exists, and the attributes of a directory or of a file that the same connection has uploaded.
     Stat,
+    /// See the attributes of any other file. Without it such a file does not exist for who asks.
+    SeeFile,
     /// List a directory.
     List,
     /// Read a file.
@@ -23,16 +25,19 @@ pub enum Operation {
     RemoveDirectory,
     /// Give a file or directory another name; asked for the old name and, with what the new name needs, for the new one.
     Rename,
-    /// Make a directory.
+    /// Make a directory, also one that a new file or a new name needs.
     MakeDirectory,
-    /// Change attributes (times, modes).
+    /// Change attributes (times, modes) of a directory, or of a file that the same connection has uploaded.
+    SetOwnAttributes,
+    /// Change attributes of any other file.
     SetAttributes,
 }
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Operation; 10] = [
+    pub const ALL: [Operation; 12] = [
         Operation::Stat,
+        Operation::SeeFile,
         Operation::List,
         Operation::Read,
         Operation::Create,
@@ -41,6 +46,7 @@ impl Operation {
         Operation::RemoveDirectory,
         Operation::Rename,
         Operation::MakeDirectory,
+        Operation::SetOwnAttributes,
         Operation::SetAttributes,
     ];
 }
@@ -90,19 +96,19 @@ impl fmt::Debug for Operations {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Permission {
-    /// `list`: list directories, and see attributes.
+    /// `list`: list directories, and see the attributes of all files.
     List = 1,
     /// `read`: download.
     Read = 2,
     /// `write`: upload files that do not exist yet.
     Write = 4,
-    /// `overwrite`: replace files that exist.
+    /// `overwrite`: replace and change files that exist; see and set their attributes.
     Overwrite = 8,
     /// `delete`: delete files and empty directories.
     Delete = 16,
     /// `rename`: rename files and directories.
     Rename = 32,
-    /// `mkdir`: make directories.
+    /// `mkdir`: make directories. Without it a new file needs a directory that is there.
     Mkdir = 64,
 }
 
@@ -146,7 +152,8 @@ impl Permissions {
     pub const NONE: Permissions = Permissions(0);
     /// `read_only`: list and read.
     pub const READ_ONLY: Permissions = Permissions(Permission::List as u8 | Permission::Read as u8);
-    /// `write_only`: a drop box. Upload new files and make directories; nothing can be listed, read or replaced.
+    /// `write_only`: a drop box. Upload new files and make directories; nothing can be listed, read or replaced, and the files of
+    /// others are not seen.
     pub const WRITE_ONLY: Permissions = Permissions(Permission::Write as u8 | Permission::Mkdir as u8);
     /// `read_write`: everything.
     pub const READ_WRITE: Permissions = Permissions(127);
@@ -171,6 +178,10 @@ impl Permissions {
         match operation {
             // A client that may read or write a path has to be able to ask about it: `sftp put` and `scp` stat first.
             Operation::Stat => self != Permissions::NONE,
+            // What others brought to a drop box is nobody's business. Who may overwrite a file may go on with it.
+            Operation::SeeFile => {
+                self.has(Permission::List) || self.has(Permission::Read) || self.has(Permission::Overwrite)
+            }
             Operation::List => self.has(Permission::List),
             Operation::Read => self.has(Permission::Read),
             Operation::Create => self.has(Permission::Write),
@@ -178,8 +189,11 @@ impl Permissions {
             Operation::Delete | Operation::RemoveDirectory => self.has(Permission::Delete),
             Operation::Rename => self.has(Permission::Rename),
             Operation::MakeDirectory => self.has(Permission::Mkdir),
-            // Clients set times and modes after an upload; whoever may upload may do that.
-            Operation::SetAttributes => self.has(Permission::Write) || self.has(Permission::Overwrite),
+            // Clients set times and modes after an upload, and of the directories that they make.
+            Operation::SetOwnAttributes => {
+                self.has(Permission::Write) || self.has(Permission::Overwrite) || self.has(Permission::Mkdir)
+            }
+            Operation::SetAttributes => self.has(Permission::Overwrite),
         }
     }
 }
@@ -241,7 +255,7 @@ impl Rules {
 /// Decides whether `operation` may be done to `path`. The one place where that question is answered.
 pub fn decide(rules: &Rules, operation: Operation, path: &LogicalPath) -> Decision {
     let fixed = rules.is_entry(path) || rules.leads_to_an_entry(path);
-    let looks_only = matches!(operation, Operation::Stat | Operation::List);
+    let looks_only = matches!(operation, Operation::Stat | Operation::SeeFile | Operation::List);
     if fixed && matches!(operation, Operation::Delete | Operation::RemoveDirectory | Operation::Rename) {
         // The home's entries always exist.
         return Decision::Virtual;

@@ -69,11 +69,19 @@ fn each_operation_needs_its_permission() {
         (Operation::RemoveDirectory, Permission::Delete),
         (Operation::Rename, Permission::Rename),
         (Operation::MakeDirectory, Permission::Mkdir),
+        (Operation::SetAttributes, Permission::Overwrite),
     ];
-    for (operation, needed) in needs {
+    let needs_one = needs.map(|(operation, needed)| (operation, vec![needed])).into_iter().chain([
+        (Operation::Stat, Permission::ALL.to_vec()),
+        (Operation::SeeFile, vec![Permission::List, Permission::Read, Permission::Overwrite]),
+        (Operation::SetOwnAttributes, vec![Permission::Write, Permission::Overwrite, Permission::Mkdir]),
+    ]);
+    let needs_one: Vec<_> = needs_one.collect();
+    assert_eq!(needs_one.len(), Operation::ALL.len());
+    for (operation, needed) in needs_one {
         for permission in Permission::ALL {
             let rules = rules(&[("/", Permissions::NONE.with(permission))]);
-            let expected = if permission == needed { Decision::Allow } else { Decision::Deny };
+            let expected = if needed.contains(&permission) { Decision::Allow } else { Decision::Deny };
             assert_eq!(decide(&rules, operation, &path("/x")), expected, "{operation:?} {permission:?}");
         }
     }

@@ -27,6 +27,9 @@ impl Session {
         let _busy = self.login.busy();
         self.allow(Operation::Stat, path)?;
         let found = self.look_up(path).await?;
+        if found.kind == Kind::File && !self.may(Operation::SeeFile, path) && !self.is_own_file(path).await {
+            return Err(unseen(path));
+        }
         Ok(Attributes::shown(self.rules(), path, found))
     }
 
@@ -171,6 +174,7 @@ impl Session {
         let existing = if may_replace { Existing::Replace } else { Existing::Refuse };
         if from != to {
             self.judge_name(to)?;
+            self.judge_directory_above(to).await?;
             if uploads.has_below(to) || (uploads.has(to) && existing == Existing::Refuse) {
                 return Err(taken(to));
             }
@@ -211,6 +215,22 @@ impl Session {
         let above = std::iter::successors(path.parent(), LogicalPath::parent);
         let mut above = above.filter(|above| self.login.uploads().has(above));
         above.next().map_or(Ok(()), |_| Err(below_a_file(path)))
+    }
+
+    /// Who may not make directories gets none by a new name below one that is not there either. It is looked at once: one that is
+    /// removed before the file is published comes again with it.
+    pub(super) async fn judge_directory_above(&self, path: &LogicalPath) -> SessionResult<()> {
+        let Some(above) = path.parent().filter(|_| !self.is_permitted(Operation::MakeDirectory, path)) else {
+            return Ok(());
+        };
+        match self.look_up(&above).await {
+            Err(error) if error.kind == ErrorKind::Store(StoreErrorKind::NotFound) => {
+                let message = "the directory above does not exist, and to make one is not permitted";
+                Err(VfsError::new(path, StoreErrorKind::NotFound, message).into())
+            }
+            // A file above is the store's to refuse.
+            found => found.map(drop),
+        }
     }
 
     /// Whether unfinished files alone may have the name: what a store would judge of a published one.
@@ -275,9 +295,10 @@ impl Session {
         policy::decide(self.rules(), operation, path) == Decision::Allow
     }
 
-    /// Notes a file that this connection has uploaded and may not rename otherwise.
+    /// Notes a file that this connection has uploaded, where it may do less with those of others.
     pub(super) async fn note_own_file(&self, path: &LogicalPath, etag: Option<&str>) {
-        if self.is_permitted(Operation::Rename, path) {
+        let with_any = [Operation::Rename, Operation::SeeFile, Operation::SetAttributes];
+        if with_any.into_iter().all(|operation| self.is_permitted(operation, path)) {
             return;
         }
         match self.vfs().version(path).await {
@@ -305,32 +326,46 @@ impl Session {
         path: &LogicalPath,
         change: &AttributeChange,
     ) -> SessionResult<Vec<&'static str>> {
-        self.allow(Operation::SetAttributes, path)?;
+        self.allow(Operation::SetOwnAttributes, path)?;
         let mut ignored = self.refuse_or_ignore_mode(path, change)?;
         if self.login.uploads().has(path) && self.change_unfinished(path, change).await? {
             return Ok(ignored);
         }
+        if !self.may(Operation::SetAttributes, path) {
+            self.judge_change_of_own(path, change).await?;
+        }
+        // To set the length or the time makes another version of it.
+        let is_own = self.login.own_files().find(path).is_some() && self.is_own_file(path).await;
         if let Some(size) = change.size {
-            self.allow(Operation::Overwrite, path)?;
             self.vfs().set_length(path, size).await?;
             self.login.uploads().begin_again(path);
         }
         if let Some(mtime) = change.mtime {
-            // To set the time may make another version of it.
-            let is_own = self.login.own_files().find(path).is_some() && self.is_own_file(path).await;
             let kept = self.vfs().set_mtime(path, mtime).await?;
             if !kept {
                 ignored.push("mtime");
             }
             self.login.uploads().begin_again(path);
-            if is_own {
-                self.note_own_file(path, None).await;
-            }
         } else if change.size.is_none() {
             // Nothing was done to the store, so nothing has said yet whether the path exists.
             self.vfs().stat(path).await?;
         }
+        if is_own && (change.size.is_some() || change.mtime.is_some()) {
+            self.note_own_file(path, None).await;
+        }
         Ok(ignored)
+    }
+
+    /// Without `overwrite` only directories and files of this connection are changed, and their content is not.
+    async fn judge_change_of_own(&self, path: &LogicalPath, change: &AttributeChange) -> SessionResult<()> {
+        let found = self.look_up(path).await?;
+        if found.kind == Kind::File && !self.is_own_file(path).await {
+            return match self.may(Operation::SeeFile, path) {
+                true => self.allow(Operation::SetAttributes, path),
+                false => Err(unseen(path)),
+            };
+        }
+        if change.size.is_some() { self.allow(Operation::SetAttributes, path) } else { Ok(()) }
     }
 
     /// Changes the unfinished file of this name: its time is kept at its CLOSE. False when it was closed meanwhile.
@@ -400,6 +435,11 @@ enum RightToRename {
     Any,
     /// A file of this connection, which replaces nothing.
     OwnToFreeName,
+}
+
+/// A file that this user may not see does not exist.
+fn unseen(path: &LogicalPath) -> SessionError {
+    VfsError::new(path, StoreErrorKind::NotFound, StoreErrorKind::NotFound.words()).into()
 }
 
 fn below_a_file(path: &LogicalPath) -> SessionError {

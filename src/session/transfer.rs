@@ -124,6 +124,11 @@ impl Session {
         opened
     }
 
+    /// Whether the user may read a file of this name, if there is one.
+    pub fn may_read(&self, path: &LogicalPath) -> bool {
+        self.may(Operation::Read, path)
+    }
+
     async fn begin_open(&self, path: &LogicalPath, mode: OpenMode) -> SessionResult<Pending> {
         let (storage_path, logical_path) = (self.vfs().storage_path(path), path.to_string());
         let names = storage_path.as_ref().map_or(0, String::len) + logical_path.len();
@@ -179,6 +184,9 @@ impl Session {
             return Ok(upload);
         }
         let write = WriteMode { must_exist: write.must_exist && !unfinished, ..write };
+        if !write.must_exist && !unfinished {
+            self.judge_directory_above(path).await?;
+        }
         let mut writer = self.vfs().open_write(path, write).await.map_err(|error| refusal(error, write, mode))?;
         mtime.inspect(|mtime| writer.set_mtime(*mtime));
         let upload = uploads.begin(path, write.existing, writer);

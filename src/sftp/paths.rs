@@ -139,7 +139,8 @@ async fn perform(channel: Arc<Channel>, job: PathJob, place: u64) -> Finished {
     let done = match call {
         PathCall::Open { path, mode, attributes } => {
             let open = async |path: &LogicalPath| {
-                if mode.create && !mode.write {
+                // Who may not read it hears so, and nothing is made.
+                if mode.create && !mode.write && session.may_read(path) {
                     make_to_read(session, path, mode.exclusive).await?;
                 }
                 session.open(path, mode, &attributes).await.map(OpenedWhat::File)

@@ -95,14 +95,16 @@ const fn unadvertised(name: &'static str, asks: Asks, order: Order) -> Line {
 
 use Effect::{Changes, Looks, Opens};
 use Operation::{
-    Create, Delete, List, MakeDirectory, Overwrite, Read, RemoveDirectory, Rename, SetAttributes, Stat as See,
+    Create, Delete, List, MakeDirectory, Overwrite, Read, RemoveDirectory, Rename, SeeFile, SetAttributes,
+    SetOwnAttributes, Stat as See,
 };
 
 const OPENS_FILES: Asks = Asks { always: &[], also: &[Read, Create, Overwrite] };
-const SETS: Asks = Asks { always: &[SetAttributes], also: &[Overwrite] };
-const SETS_OPEN: Asks = Asks { always: &[], also: &[SetAttributes, Overwrite] };
+const SETS: Asks = Asks { always: &[SetOwnAttributes], also: &[SetAttributes, SeeFile] };
+const SETS_OPEN: Asks = Asks { always: &[], also: &[SetOwnAttributes, SetAttributes, SeeFile] };
 const RENAMES: Asks = Asks { always: &[Rename], also: &[Read, Create] };
 const REPLACES: Asks = Asks { always: &[Rename], also: &[Read, Create, Overwrite] };
+const SEES: Asks = Asks { always: &[See], also: &[SeeFile] };
 const SEES_OPEN: Asks = Asks { always: &[], also: &[See] };
 
 /// The table. A line is found by going through it, so what transfers consist of comes first.
@@ -112,8 +114,8 @@ static TABLE: [Line; 33] = [
     of_type(packet::CLOSE, "CLOSE", NOTHING, Order::Handle(|_| Ok(HandleCall::Close))),
     of_type(packet::READ, "READ", NOTHING, Order::Handle(request::read)),
     of_type(packet::WRITE, "WRITE", NOTHING, Order::Handle(request::write)),
-    of_type(packet::STAT, "STAT", always(&[See]), Order::Path(Looks, request::stat)),
-    of_type(packet::LSTAT, "LSTAT", always(&[See]), Order::Path(Looks, request::stat)),
+    of_type(packet::STAT, "STAT", SEES, Order::Path(Looks, request::stat)),
+    of_type(packet::LSTAT, "LSTAT", SEES, Order::Path(Looks, request::stat)),
     of_type(packet::FSTAT, "FSTAT", SEES_OPEN, Order::Handle(|_| Ok(HandleCall::Stat))),
     of_type(packet::SETSTAT, "SETSTAT", SETS, Order::Path(Changes, request::set_stat)),
     of_type(packet::FSETSTAT, "FSETSTAT", SETS_OPEN, Order::Handle(request::set_open_stat)),

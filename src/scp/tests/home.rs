@@ -39,11 +39,27 @@ pub struct Running {
 
 impl Home {
     pub async fn new() -> Home {
+        Home::of(&[
+            ("/", Permissions::READ_WRITE),
+            ("/drop", Permissions::WRITE_ONLY),
+            ("/public", Permissions::READ_ONLY),
+            ("/hidden", [Permission::Delete].into_iter().collect()),
+        ])
+        .await
+    }
+
+    /// A home whose entry `/in` allows this.
+    pub async fn with_permissions(set: Permissions) -> Home {
+        Home::of(&[("/in", set)]).await
+    }
+
+    async fn of(limited: &[(&str, Permissions)]) -> Home {
         let staging = tempfile::tempdir().unwrap();
         let transfers = Transfers::new(vfs::Settings {
             transfer_memory: 64 * 1024 * 1024,
             staging: 64 * 1024 * 1024,
             staging_folder: staging.path().join("staging"),
+            largest_hole: 64 << 20,
             partial_uploads: PartialUploads::Discard,
         })
         .unwrap();
@@ -53,14 +69,8 @@ impl Home {
             audit::Settings { server: "test".into(), resource_arn: "arn".into(), sinks: vec![sink], chain: None };
         let recorder = Recorder::start(settings).await.unwrap();
         let store = Faulty::new();
-        let limited = [
-            ("/", Permissions::READ_WRITE),
-            ("/drop", Permissions::WRITE_ONLY),
-            ("/public", Permissions::READ_ONLY),
-            ("/hidden", [Permission::Delete].into_iter().collect()),
-        ];
-        let open = limited.map(|(entry, _)| (entry, Permissions::READ_WRITE));
-        let session = log_in(&store, &transfers, &recorder, &limited);
+        let open: Vec<_> = limited.iter().map(|(entry, _)| (*entry, Permissions::READ_WRITE)).collect();
+        let session = log_in(&store, &transfers, &recorder, limited);
         let owner = log_in(&store, &transfers, &recorder, &open);
         Home { session, owner, events, store, _staging: staging }
     }

@@ -3,6 +3,7 @@
 
 mod faulty;
 mod home;
+mod permissions;
 pub(in crate::scp) mod pipe;
 mod sink;
 mod sink_errors;

@@ -7,6 +7,7 @@ mod check_file;
 mod flow;
 mod limits;
 mod opening;
+mod permissions;
 mod pipe;
 mod reply;
 mod request;

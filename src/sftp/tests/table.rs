@@ -43,7 +43,9 @@ fn words(operations: &[Operation]) -> String {
         Operation::Delete | Operation::RemoveDirectory => "`delete`",
         Operation::Rename => "`rename`",
         Operation::MakeDirectory => "`mkdir`",
-        Operation::SetAttributes => "`write` or `overwrite`",
+        Operation::SeeFile => "*see*",
+        Operation::SetOwnAttributes => "`write`, `overwrite` or `mkdir`",
+        Operation::SetAttributes => "`overwrite`",
     };
     operations.iter().map(word).collect::<Vec<_>>().join(", ")
 }
