@@ -1,6 +1,7 @@
 //! The documents' configurations are right: config.example.yaml, and each one in README.md.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::*;
@@ -10,9 +11,18 @@ fn document(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
+/// The example as an operator has it: nobody else may write it, whatever the mode of files here.
+fn example() -> gateway::Settings {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.yaml");
+    std::fs::write(&file, std::fs::read(document("config.example.yaml")).unwrap()).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    load(&file).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
 #[test]
 fn the_example_loads_as_it_is() {
-    let settings = load(&document("config.example.yaml")).unwrap_or_else(|problems| panic!("{problems}"));
+    let settings = example();
     assert_eq!(settings.audit.server, "edge-1");
     assert_eq!(settings.stores.len(), 5);
     assert_eq!(settings.users[1].auth, AuthMode::Password);
@@ -22,7 +32,7 @@ fn the_example_loads_as_it_is() {
 /// What the comments call a default is one.
 #[test]
 fn the_example_shows_the_defaults_of_the_limits() {
-    let settings = load(&document("config.example.yaml")).unwrap();
+    let settings = example();
     let least = "server: { listen: ['127.0.0.1:0'], host_keys: [k] }\nstores: {}\nusers: []\n";
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("c"), least).unwrap();
@@ -41,7 +51,8 @@ fn the_example_shows_the_defaults_of_the_limits() {
 fn the_example_shows_every_key() {
     let text = std::fs::read_to_string(document("config.example.yaml")).unwrap();
     let wrong = "server: { x: }\nstores: { s: { x: } }\nusers: [{ x: , home: [{ x: }] }]\nusers_from: [{ x: }, { http: { x: }, x: }]\nevents: [{ sink: stdout, x: }, { sink: file, rotate: { x: }, x: }, { sink: store, batch: { x: }, x: }, { sink: syslog, x: }, { sink: http, filter: { x: }, x: }]\naudit: { x: }\ndefender: { x: }\nlimits: { x: }\nadmin: { tls: { x: }, tokens: [{ x: }], x: }\nx:\n";
-    let around = Surroundings { folder: PathBuf::from("/"), host_name: "h".into(), look_at_files: false };
+    let around =
+        Surroundings { folder: PathBuf::from("/"), host_name: "h".into(), look_at_files: false, others_read: false };
     let problems = read_from(wrong, &around, &|_| None, Problems::new(Path::new("c"))).unwrap_err();
     let lists: Vec<&str> =
         problems.list().iter().filter_map(|p| p.text.split_once("the keys here are ").map(|(_, list)| list)).collect();
@@ -81,7 +92,8 @@ fn the_readme_tells_the_defaults_of_the_limits() {
     assert_eq!(rows.len(), 11, "{rows:?}");
     let head = "server: { listen: ['127.0.0.1:0'], host_keys: [k] }\nstores: {}\nusers: []\n";
     let table: Vec<String> = rows.iter().map(|(key, value)| format!("{key}: {value}")).collect();
-    let around = Surroundings { folder: PathBuf::from("/"), host_name: "h".into(), look_at_files: false };
+    let around =
+        Surroundings { folder: PathBuf::from("/"), host_name: "h".into(), look_at_files: false, others_read: false };
     let read = |text: &str| read_from(text, &around, &|_| None, Problems::new(Path::new("c"))).unwrap();
     let told = read(&format!("{head}limits: {{ {} }}", table.join(", ")));
     assert_eq!(format!("{told:?}"), format!("{:?}", read(head)));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::problem::Problems;
 use super::reader::Place;
-use super::tree::{Node, Text, Value, read_text};
+use super::tree::{Node, Text, Value, read_regular};
 use crate::secret::Secret;
 
 /// The largest file that `${file:PATH}` reads, in bytes.
@@ -44,7 +44,7 @@ pub(super) fn fetch_all(node: &mut Node, place: &Place, sources: &Sources<'_>, p
     }
 }
 
-/// The text with everything fetched; `None` when there is nothing to fetch. `${` with another word stays as it is.
+/// The text with everything fetched; `None` when there is nothing to fetch. `${user}` and the like stay as they are.
 fn fetch(text: &str, sources: &Sources<'_>, problems: &mut Problems) -> Result<Option<String>, String> {
     let mut fetched = String::new();
     let mut rest = text;
@@ -52,14 +52,13 @@ fn fetch(text: &str, sources: &Sources<'_>, problems: &mut Problems) -> Result<O
     while let Some(start) = rest.find("${") {
         let (before, reference) = rest.split_at(start);
         fetched.push_str(before);
-        let is_ours = ["${env:", "${file:"].iter().any(|word| reference.starts_with(word));
-        if !is_ours {
+        if !is_reference(reference) {
             fetched.push_str("${");
             rest = &reference[2..];
             continue;
         }
         let Some(end) = reference.find('}') else {
-            return Err("the `}` after `${env:` or `${file:` is missing".into());
+            return Err("the `}` after `${` is missing".into());
         };
         found = true;
         let value = fetch_one(&reference[2..end], sources)?;
@@ -71,6 +70,13 @@ fn fetch(text: &str, sources: &Sources<'_>, problems: &mut Problems) -> Result<O
     Ok(found.then_some(fetched))
 }
 
+/// Whether it begins with `${`, a word and a colon: a source, be it known or not.
+fn is_reference(text: &str) -> bool {
+    let word =
+        |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    text.strip_prefix("${").and_then(|rest| rest.split_once(':')).is_some_and(|(before, _)| word(before))
+}
+
 /// `env:NAME` or `file:PATH`.
 fn fetch_one(reference: &str, sources: &Sources<'_>) -> Result<String, String> {
     match reference.split_once(':') {
@@ -79,7 +85,8 @@ fn fetch_one(reference: &str, sources: &Sources<'_>) -> Result<String, String> {
             .ok_or_else(|| format!("the environment variable {name} is not set; set it, or write the value here")),
         Some(("file", path)) => {
             let path = sources.folder.join(path);
-            let mut text = read_text(&path, MAX_FILE).map_err(|what| format!("the file {} {what}", path.display()))?;
+            let mut text =
+                read_regular(&path, MAX_FILE).map_err(|what| format!("the file {} {what}", path.display()))?;
             // The line end that an editor leaves is not part of the secret.
             if text.ends_with('\n') {
                 text.pop();

@@ -1,6 +1,7 @@
 //! Folders of stores that no client may change: those that say who may log in, and those that keep the events.
 
 use super::resolve_users::is_name;
+use crate::policy::Permissions;
 use crate::users::{HomeEntry, SourceSettings, User};
 
 /// Stands in a target for the login name.
@@ -18,26 +19,41 @@ pub(super) struct Homes<'a> {
 impl Homes<'_> {
     /// Who may change files in a folder of a store, or the folder itself: a phrase for a problem. `None`: nobody.
     pub(super) fn reaching(&self, store: &str, folder: &str) -> Option<String> {
-        let reach = |home: &[HomeEntry]| home.iter().any(|entry| may_change(entry, store, folder));
-        if let Some(user) = self.users.iter().find(|user| reach(&user.home)) {
-            return Some(format!("lies in the home of the user {:?}, who may change files there", user.name));
+        let whose = self.whose(|entry| may_change(entry, store, folder))?;
+        Some(format!("lies in {whose}, who may change files there"))
+    }
+
+    /// In whose home a file or folder of a store lies: a phrase for a problem. `None`: in nobody's.
+    pub(super) fn showing(&self, store: &str, path: &str) -> Option<String> {
+        let shows = |entry: &HomeEntry| entry.permissions != Permissions::NONE && leads_to(entry, store, path);
+        Some(format!("lies in {}", self.whose(shows)?))
+    }
+
+    /// Whose home has such an entry.
+    fn whose(&self, is_it: impl Fn(&HomeEntry) -> bool) -> Option<String> {
+        let has = |home: &[HomeEntry]| home.iter().any(&is_it);
+        if let Some(user) = self.users.iter().find(|user| has(&user.home)) {
+            return Some(format!("the home of the user {:?}", user.name));
         }
         let keys = self.sources.iter().filter_map(|source| match source {
             SourceSettings::Keys(keys) => Some(keys),
             SourceSettings::Provider(_) => None,
         });
-        let mut reaching = keys.filter(|keys| reach(&keys.template.home));
-        reaching.next().map(|keys| {
-            format!("lies in the home that a user of {} has or could have, who may change files there", keys.folder)
-        })
+        let mut with_it = keys.filter(|keys| has(&keys.template.home));
+        with_it.next().map(|keys| format!("the home that a user of {} has or could have", keys.folder))
     }
 }
 
 /// Whether an entry of a home leads into a folder, or to something above it, and lets its user change files.
 fn may_change(entry: &HomeEntry, store: &str, folder: &str) -> bool {
+    entry.permissions.can_change() && leads_to(entry, store, folder)
+}
+
+/// Whether an entry of a home leads into a folder, or to something above it.
+fn leads_to(entry: &HomeEntry, store: &str, folder: &str) -> bool {
     let components = |key| str::split(key, '/').filter(|component: &&str| !component.is_empty());
     let mut pairs = components(&entry.target).zip(components(folder));
-    entry.store == store && entry.permissions.can_change() && pairs.all(|(target, name)| may_be(target, name))
+    entry.store == store && pairs.all(|(target, name)| may_be(target, name))
 }
 
 /// Whether a component of a target is this name, for some user.
@@ -54,7 +70,6 @@ fn may_be(target: &str, name: &str) -> bool {
 mod tests {
     use super::*;
     use crate::path::LogicalPath;
-    use crate::policy::Permissions;
 
     #[test]
     fn homes_above_in_and_beside_a_folder_are_told_apart() {

@@ -6,6 +6,7 @@
 
 mod fetch;
 mod guarded;
+mod out_of_reach;
 mod problem;
 mod raw;
 mod raw_admin;
@@ -25,6 +26,7 @@ mod resolve_users_from;
 mod tree;
 mod units;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::gateway;
@@ -64,9 +66,37 @@ fn read(file: &Path, look_at_files: bool) -> Result<gateway::Settings, Problems>
         }
     };
     let folder = std::path::absolute(file).ok().and_then(|path| Some(path.parent()?.to_owned()));
-    let around =
-        Surroundings { folder: folder.unwrap_or_else(|| PathBuf::from(".")), host_name: host_name(), look_at_files };
+    let others_read = judge_mode(file, &mut problems);
+    let around = Surroundings {
+        folder: folder.unwrap_or_else(|| PathBuf::from(".")),
+        host_name: host_name(),
+        look_at_files,
+        others_read,
+    };
     read_from(&text, &around, &|name| std::env::var(name).ok(), problems)
+}
+
+/// Who may write the file decides who logs in, as whom, and whether there is a trail. Gives whether others may read it.
+fn judge_mode(file: &Path, problems: &mut Problems) -> bool {
+    let Ok(found) = file.metadata() else { return false };
+    // What is handed over by a pipe is in no folder.
+    if !found.is_file() {
+        return false;
+    }
+    let (own, mode) = (rustix::process::geteuid().as_raw(), found.mode());
+    let shown = file.display();
+    if found.uid() != own && found.uid() != 0 {
+        let whose = found.uid();
+        problems.add(
+            "",
+            None,
+            format!("the file belongs to the user {whose}; chown it to the one that runs Lockgate, or to root"),
+        );
+    } else if mode & 0o022 != 0 {
+        let mode = mode & 0o7777;
+        problems.add("", None, format!("others may write the file (mode {mode:04o}): chmod go-w {shown}"));
+    }
+    mode & 0o004 != 0
 }
 
 /// Reads the text of a configuration.
@@ -96,6 +126,8 @@ fn host_name() -> String {
 mod audit_tests;
 #[cfg(test)]
 mod documents_tests;
+#[cfg(test)]
+mod reach_tests;
 #[cfg(test)]
 mod sinks_tests;
 #[cfg(test)]

@@ -24,6 +24,8 @@ pub struct Problems {
     file: PathBuf,
     list: Vec<Problem>,
     hidden: Vec<Secret>,
+    /// Where the first credential stands that was written into the file.
+    credential: Option<(String, u64)>,
 }
 
 /// Shorter values are not looked for in the texts: hiding every `1` would make them unreadable.
@@ -32,7 +34,7 @@ const SHORTEST_HIDDEN: usize = 4;
 impl Problems {
     /// No problem yet.
     pub(super) fn new(file: &Path) -> Self {
-        Problems { file: file.to_owned(), list: Vec::new(), hidden: Vec::new() }
+        Problems { file: file.to_owned(), list: Vec::new(), hidden: Vec::new(), credential: None }
     }
 
     /// Adds one.
@@ -57,6 +59,16 @@ impl Problems {
         let mut parts: Vec<String> = whole.into_iter().chain(words).filter(|p| p.len() >= SHORTEST_HIDDEN).collect();
         parts.dedup();
         self.hidden.extend(parts.into_iter().map(Secret::new));
+    }
+
+    /// A credential stands in the file itself.
+    pub(super) fn note_credential(&mut self, place: String, line: u64) {
+        self.credential.get_or_insert((place, line));
+    }
+
+    /// Where the first one stands.
+    pub(super) fn credential(&self) -> Option<(String, u64)> {
+        self.credential.clone()
     }
 
     fn hide_in(&self, mut text: String) -> String {

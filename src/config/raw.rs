@@ -280,11 +280,8 @@ fn read_stores(item: &Item<'_>, problems: &mut Problems) -> Vec<Store> {
 fn read_options(item: &Item<'_>, problems: &mut Problems) -> Vec<(String, Secret)> {
     let mut options = Vec::new();
     for (name, value) in item.pairs(problems).unwrap_or_default() {
-        let Some(value) = value.secret(problems) else { continue };
-        if is_credential(&name.value) {
-            problems.hide(value.expose());
-        }
-        options.push((name.value, value));
+        let read = if is_credential(&name.value) { value.credential(problems) } else { value.secret(problems) };
+        options.extend(read.map(|value| (name.value, value)));
     }
     options
 }
@@ -293,9 +290,7 @@ fn read_options(item: &Item<'_>, problems: &mut Problems) -> Vec<(String, Secret
 pub(super) fn read_headers(item: &Item<'_>, problems: &mut Problems) -> Vec<(At<String>, Secret)> {
     let mut headers = Vec::new();
     for (name, value) in item.pairs(problems).unwrap_or_default() {
-        let Some(value) = value.secret(problems) else { continue };
-        problems.hide(value.expose());
-        headers.push((name, value));
+        headers.extend(value.credential(problems).map(|value| (name, value)));
     }
     headers
 }

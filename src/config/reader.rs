@@ -145,6 +145,16 @@ impl<'a> Item<'a> {
         }))
     }
 
+    /// As [`Item::secret`], of what nobody else may read in the file.
+    pub fn credential(&self, problems: &mut Problems) -> Option<Secret> {
+        let secret = self.secret(problems)?;
+        problems.hide(secret.expose());
+        if matches!(&self.node.value, Value::Text(text) if !text.fetched) {
+            problems.note_credential(self.place.to_string(), self.node.line);
+        }
+        Some(secret)
+    }
+
     /// `true` or `false`.
     pub fn boolean(&self, problems: &mut Problems) -> Option<bool> {
         match &self.node.value {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::guarded::Homes;
+use super::out_of_reach::{Reach, judge_own};
 use super::problem::{Problems, near, quoted};
 use super::raw;
 use super::reader::At;
@@ -39,6 +40,8 @@ pub(super) struct Surroundings {
     pub host_name: String,
     /// Whether the named files are looked at: host keys are read, a sink's folder must exist.
     pub look_at_files: bool,
+    /// Whether everybody on the machine may read the file.
+    pub others_read: bool,
 }
 
 /// Resolves the whole file; what is wrong is noted, and what was noted already is passed over.
@@ -57,8 +60,15 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
     let homes = Homes { users: &users, sources: &users_from };
     judge_key_folders(raw, homes, problems);
     let admin = resolve_admin(raw.admin.as_ref(), around, problems);
-    let context = Context { stores: &raw.stores, homes, audit_folder, around };
+    if let Some((place, line)) = problems.credential().filter(|_| around.others_read) {
+        let what = "everybody on this machine may read this credential: chmod o-r the file, or write ${file:PATH}";
+        problems.add(place, line, what);
+    }
+    let reach = Reach { stores: &stores, homes };
+    let context = Context { stores: &raw.stores, homes, audit_folder, around, reach: &reach };
     let sinks = resolve_sinks(raw.events.as_deref(), &context, problems);
+    let staging_folder = staging_folder(&raw.limits, &server, around);
+    judge_own(raw, chain.as_ref(), &staging_folder, &reach, around, problems);
     gateway::Settings {
         ssh,
         stores,
@@ -68,7 +78,7 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
         transfers: vfs::Settings {
             transfer_memory: raw.limits.transfer_memory,
             staging: raw.limits.staging,
-            staging_folder: staging_folder(&raw.limits, &server, around),
+            staging_folder,
             largest_hole: raw.limits.largest_hole,
             partial_uploads: raw.partial_uploads,
         },

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use super::out_of_reach::in_reach;
 use super::problem::Problems;
 use super::raw_events as raw;
 use super::reader::At;
@@ -25,9 +26,14 @@ pub(super) fn resolve_sinks(
     for sink in raw {
         let shape = resolve_shape(&sink.shape, problems);
         let Some(target) = resolve_sink(&sink.target, context, problems) else { continue };
-        match place(&target) {
-            Some(place) if !taken.insert(place.clone()) => sink.at.problem(problems, place.0),
-            _ => {}
+        if let Some(place) = place(&target) {
+            if let Some(who) = Some(&place.1).filter(|path| path.is_absolute()).and_then(|path| context.reach.of(path))
+            {
+                sink.at.problem(problems, in_reach("the place of this sink", &who));
+            }
+            if !taken.insert(place.clone()) {
+                sink.at.problem(problems, place.0);
+            }
         }
         sinks.push(audit::SinkSettings { target, shape, on_failure: sink.on_failure });
     }

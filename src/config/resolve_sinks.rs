@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use globset::Glob;
 
 use super::guarded::Homes;
+use super::out_of_reach::Reach;
 use super::problem::{Problems, near, quoted};
 use super::raw;
 use super::raw_sinks::{HttpSink, Shape, Spool, StoreSink, SyslogSink};
@@ -23,6 +24,7 @@ pub(super) struct Context<'a> {
     /// The folder of the audit trail's own files, in which spools stand unless they are named.
     pub audit_folder: Option<PathBuf>,
     pub around: &'a Surroundings,
+    pub reach: &'a Reach<'a>,
 }
 
 /// `sink: store`

@@ -14,7 +14,7 @@ pub(super) const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPUsGt9kYZpqst
 const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$3m4h7oR1kq9mJm2s0cQeXv8bB6uYt5wLzN1pDfGhIjA";
 
 fn around(folder: &Path) -> Surroundings {
-    Surroundings { folder: folder.to_owned(), host_name: "the-host".into(), look_at_files: false }
+    Surroundings { folder: folder.to_owned(), host_name: "the-host".into(), look_at_files: false, others_read: false }
 }
 
 pub(super) fn read_text(text: &str) -> Result<gateway::Settings, Problems> {

@@ -1,7 +1,9 @@
 //! Host keys, new keys, and public keys as events show them.
 
 use std::fmt::Write as _;
-use std::io;
+use std::fs::OpenOptions;
+use std::io::{self, Read as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use aws_lc_rs::digest;
@@ -10,6 +12,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::{Algorithm, Certificate, EcdsaCurve, HashAlg, PrivateKey, PublicKey, key::safe_rng};
 use russh::server::AuthRefusal;
+use rustix::fs::OFlags;
 
 use super::proof::{OfferedKey, Refused};
 use super::short_number;
@@ -76,7 +79,7 @@ pub fn read_host_key_public(path: &Path) -> Result<String, String> {
 /// Reads a host key file.
 pub(super) fn read_host_key(path: &Path) -> Result<PrivateKey, String> {
     let shown = path.display();
-    let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
+    let (text, open) = read_private(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
             format!("the host key {shown} does not exist; make it with: ssh-keygen -t ed25519 -N '' -f {shown}")
         }
@@ -88,9 +91,11 @@ pub(super) fn read_host_key(path: &Path) -> Result<PrivateKey, String> {
         }
         _ => format!("the host key {shown} cannot be read: {error}"),
     })?;
-    let text = Secret::new(text);
     if !text.expose().contains("PRIVATE KEY") {
         return Err(format!("{shown} holds no private key; name the file without .pub"));
+    }
+    if let Some(mode) = open {
+        return Err(format!("the host key {shown} is open to others (mode {mode:04o}): chmod 600 {shown}"));
     }
     let decode = |text: &Secret| russh::keys::decode_secret_key(text.expose(), None);
     let decoded = decode(&text).or_else(|error| match short_number::lengthened(&text) {
@@ -107,6 +112,23 @@ pub(super) fn read_host_key(path: &Path) -> Result<PrivateKey, String> {
         return Err(format!("the host key {shown} has a passphrase; take it off with: ssh-keygen -p -N '' -f {shown}"));
     }
     Ok(key)
+}
+
+/// Reads a file that nobody else may read or write; its mode if somebody may. As in `sshd`, who may read one of another user (root's,
+/// for a group of ours) is that user's matter.
+fn read_private(path: &Path) -> io::Result<(Secret, Option<u32>)> {
+    // Without O_NONBLOCK, a named pipe would hold up the start.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
+    let (mode, is_own) = (found.mode() & 0o777, found.uid() == rustix::process::geteuid().as_raw());
+    let is_open = mode & if is_own { 0o077 } else { 0o022 } != 0;
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok((Secret::new(text), is_open.then_some(mode)))
 }
 
 /// A public key as events show it; `comment` comes from the configuration, never from the client.
@@ -215,7 +237,15 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+
+    fn write(path: &Path, text: &str, mode: u32) {
+        let _ = std::fs::remove_file(path);
+        std::fs::write(path, text).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
 
     #[test]
     fn a_new_key_reads_back() {
@@ -223,7 +253,7 @@ mod tests {
         let path = folder.path().join("key");
         for (kind, name) in [(KeyKind::Ed25519, "ssh-ed25519"), (KeyKind::EcdsaP256, "ecdsa-sha2-nistp256")] {
             let made = make_key(kind, "somebody").unwrap();
-            std::fs::write(&path, made.private.expose()).unwrap();
+            write(&path, made.private.expose(), 0o600);
             let public = read_host_key_public(&path).unwrap();
             assert!(public.starts_with(&format!("{name} AAAA")));
             assert_eq!(made.public, format!("{public} somebody"));
@@ -240,10 +270,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
         assert!(read_host_key_public(&path).unwrap_err().contains("ssh-keygen -t ed25519"));
-        std::fs::write(&path, make_key(KeyKind::Ed25519, "x").unwrap().public).unwrap();
+        let made = make_key(KeyKind::Ed25519, "x").unwrap();
+        write(&path, &made.public, 0o644);
         assert!(read_host_key_public(&path).unwrap_err().contains(".pub"));
-        std::fs::write(&path, "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n")
-            .unwrap();
+        write(&path, "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n", 0o600);
         assert!(read_host_key_public(&path).unwrap_err().contains("cannot be used"));
+        for mode in [0o644, 0o640, 0o620, 0o601] {
+            write(&path, made.private.expose(), mode);
+            let error = read_host_key_public(&path).unwrap_err();
+            assert!(error.contains("is open to others") && error.contains("chmod 600"), "{error}");
+        }
+        write(&path, made.private.expose(), 0o400);
+        read_host_key_public(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(read_host_key_public(&path).unwrap_err().contains("it is not a file"));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -17,6 +18,7 @@ use crate::support::setup::{Setup, User, hash_password};
 fn written(setup: &Setup, text: &str) -> PathBuf {
     let path = setup.folder().join("wrong.yaml");
     fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     path
 }
 

@@ -1,6 +1,7 @@
 //! What a gateway is started with: stores, users, limits; written as a configuration file.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -157,6 +158,8 @@ impl Setup {
     pub fn write_config(&self) -> PathBuf {
         let path = self.folder.path().join("config.yaml");
         fs::write(&path, serde_json::to_string_pretty(&self.config).unwrap()).expect("room for a file");
+        // It holds credentials.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("our own file");
         path
     }
 
