@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use crate::stores::{StoreError, StoreErrorKind, StoreResult};
 
@@ -22,6 +22,8 @@ const PREFIX: &str = "lockgate-staged-";
 #[derive(Debug)]
 pub(super) struct Staging {
     folder: PathBuf,
+    /// Locked while this process uses the folder.
+    _lock: File,
     limit: u64,
     used: AtomicU64,
 }
@@ -30,9 +32,10 @@ impl Staging {
     /// Makes the folder if it is not there, removes what a dead process may have left, and tries to write.
     pub(super) fn open(folder: PathBuf, limit: u64) -> io::Result<Arc<Self>> {
         make_private(&folder)?;
+        let lock = lock(&folder)?;
         sweep(&folder)?;
         make_nameless(&folder)?;
-        Ok(Arc::new(Staging { folder, limit, used: AtomicU64::new(0) }))
+        Ok(Arc::new(Staging { folder, _lock: lock, limit, used: AtomicU64::new(0) }))
     }
 
     /// A new empty file.
@@ -170,6 +173,23 @@ fn make_private(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Takes the folder for this process: what two gateways count apart would be twice the limit.
+fn lock(folder: &Path) -> io::Result<File> {
+    let open = File::open(folder)?;
+    match rustix::fs::flock(&open, FlockOperation::NonBlockingLockExclusive) {
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(io::Error::new(
+            io::ErrorKind::ResourceBusy,
+            "another gateway uses it; give each a limits.staging_folder of its own",
+        )),
+        // A file system without locks.
+        Err(error) => {
+            tracing::warn!(%error, "the staging folder {} cannot be locked", folder.display());
+            Ok(open)
+        }
+        Ok(()) => Ok(open),
+    }
+}
+
 fn make_nameless(folder: &Path) -> io::Result<File> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     match rustix::fs::open(folder, flags, Mode::RUSR | Mode::WUSR) {
@@ -273,6 +293,16 @@ mod tests {
         assert!(error.to_string().contains("chmod 700"), "{error}");
         Staging::open(folder.path().join("new"), 10).unwrap();
         assert_eq!(std::fs::metadata(folder.path().join("new")).unwrap().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_folder_is_of_one_gateway_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Staging::open(folder.path().to_owned(), 10).unwrap();
+        let error = Staging::open(folder.path().to_owned(), 10).unwrap_err();
+        assert!(error.to_string().contains("another gateway"), "{error}");
+        drop(first);
+        Staging::open(folder.path().to_owned(), 10).unwrap();
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use chrono::DateTime;
-use rustix::fs::OFlags;
+use rustix::fs::{FlockOperation, OFlags};
 
 use super::old_files::{Care, Caretaker, name_of, sync_name};
 use super::rotation::Rotation;
@@ -56,7 +56,7 @@ struct Ending {
 impl FileSink {
     /// Opens the file, or makes it.
     pub(super) fn open(path: &Path, options: &FileOptions) -> io::Result<Self> {
-        let open = Open::at(path)?;
+        let open = Open::at(path)?.locked(path)?;
         let syncer = match options.fsync {
             Fsync::Every(every) => Some(Syncer::start(every)?),
             Fsync::Never | Fsync::Batch => None,
@@ -105,7 +105,7 @@ impl FileSink {
             Err(error) => return Err(error),
         };
         if !is_ours {
-            self.open = Open::at(&self.path)?;
+            self.open = Open::at(&self.path)?.locked(&self.path)?;
             return Ok(());
         }
         let old = name_of(&self.path, SystemTime::now(), last);
@@ -114,7 +114,8 @@ impl FileSink {
         }
         fs::rename(&self.path, &old)?;
         // Whoever looks for the file by its name must find what is written.
-        self.open = Open::at(&self.path).inspect_err(|_| drop(fs::rename(&old, &self.path)))?;
+        let opened = Open::at(&self.path).and_then(|open| open.locked(&self.path));
+        self.open = opened.inspect_err(|_| drop(fs::rename(&old, &self.path)))?;
         Ok(())
     }
 
@@ -141,6 +142,7 @@ impl Sink for FileSink {
         if is_same(&old, &open.file.metadata()?) {
             return Ok(Target::Same);
         }
+        let open = open.locked(&self.path)?;
         if self.fsync != Fsync::Never {
             self.open.file.sync_data()?;
         }
@@ -206,6 +208,22 @@ impl Open {
         let begun = if length == 0 { None } else { Some(first_time(&file).unwrap_or_else(SystemTime::now)) };
         Ok(Open { file: Arc::new(file), torn, length, begun })
     }
+
+    /// Takes the file for this process, for as long as it is open: the lines of two would be torn apart by each other's rotation.
+    fn locked(self, path: &Path) -> io::Result<Open> {
+        match rustix::fs::flock(&*self.file, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let sentence = format!("{}: another gateway writes to it; give each a file of its own", path.display());
+                Err(io::Error::new(io::ErrorKind::ResourceBusy, sentence))
+            }
+            // A file system without locks.
+            Err(error) => {
+                tracing::warn!(%error, "{} cannot be locked", path.display());
+                Ok(self)
+            }
+            Ok(()) => Ok(self),
+        }
+    }
 }
 
 /// The time of a file's first line.
@@ -270,6 +288,7 @@ mod tests {
         sink.write(b"{}\n").unwrap();
         sink.write(b"{}\n").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"{\"a\":1}\n{\"b\":\n{}\n{}\n");
+        drop(sink);
         let mut whole = FileSink::open(&path, &FileOptions::default()).unwrap();
         whole.write(b"{}\n").unwrap();
         assert!(fs::read(&path).unwrap().ends_with(b"\n{}\n{}\n{}\n"));
@@ -293,6 +312,22 @@ mod tests {
         assert_eq!(sink.prepare(false).unwrap(), Target::Fresh);
         sink.write(b"4\n").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"4\n");
+    }
+
+    #[test]
+    fn a_file_is_of_one_gateway_at_a_time_also_after_a_rotation() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.ndjson");
+        let mut sink = FileSink::open(&path, &FileOptions::default()).unwrap();
+        let refused = || FileSink::open(&path, &FileOptions::default()).unwrap_err().to_string();
+        assert!(refused().contains("another gateway"), "{}", refused());
+        assert_eq!(sink.prepare(true).unwrap(), Target::Same);
+        assert!(refused().contains("another gateway"), "a look that changes nothing keeps it");
+        fs::rename(&path, folder.path().join("old")).unwrap();
+        assert_eq!(sink.prepare(true).unwrap(), Target::Fresh);
+        assert!(refused().contains("another gateway"), "the new file as well");
+        drop(sink);
+        FileSink::open(&path, &FileOptions::default()).unwrap();
     }
 
     #[test]
