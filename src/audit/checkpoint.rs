@@ -3,6 +3,8 @@
 //! They are made by the trail itself and travel through the queue like every other event, so that their place in the chain is
 //! exact. No session has one, and no caller can record one.
 
+use std::time::Duration;
+
 use uuid::Uuid;
 
 use super::chain::Position;
@@ -21,6 +23,8 @@ pub(super) enum Reason {
         clean: bool,
         /// The last line of which the process before knew that every required sink had it.
         acknowledged: Position,
+        /// Why another chain begins although there are events: what became of the state of the one before.
+        lost: Option<LostState>,
     },
     /// `interval`: something was recorded since the last one.
     Interval,
@@ -28,6 +32,27 @@ pub(super) enum Reason {
     Rotation,
     /// `shutdown`: the last line of a process.
     Shutdown,
+}
+
+/// What became of a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LostState {
+    /// `missing`: there is none beside the events.
+    Missing,
+    /// `unreadable`: it is damaged.
+    Unreadable,
+    /// `foreign`: it is not that of the file of events.
+    Foreign,
+}
+
+impl LostState {
+    fn as_str(self) -> &'static str {
+        match self {
+            LostState::Missing => "missing",
+            LostState::Unreadable => "unreadable",
+            LostState::Foreign => "foreign",
+        }
+    }
 }
 
 impl Reason {
@@ -43,8 +68,14 @@ impl Reason {
 }
 
 /// The line of a checkpoint, without its time, its place in the chain and its signature. `key` is the fingerprint of the key
-/// that will sign it.
-pub(super) fn encode(identity: &Identity, chain: Uuid, reason: Reason, key: Option<&str>) -> Draft {
+/// that will sign it, and `every` how soon after the next event the next one follows.
+pub(super) fn encode(
+    identity: &Identity,
+    chain: Uuid,
+    reason: Reason,
+    key: Option<&str>,
+    every: Option<Duration>,
+) -> Draft {
     let mut line = LineWriter::new();
     line.text("activity-type", ACTIVITY);
     line.text("resource-arn", &identity.resource_arn);
@@ -52,10 +83,14 @@ pub(super) fn encode(identity: &Identity, chain: Uuid, reason: Reason, key: Opti
     line.text("server", &identity.server);
     line.text("chain", &chain.to_string());
     line.text("reason", reason.as_str());
-    if let Reason::Start { clean, acknowledged } = reason {
+    if let Reason::Start { clean, acknowledged, lost } = reason {
         line.boolean("clean", clean);
         line.number("acknowledged", acknowledged.sequence);
         line.text("acknowledged-hash", &acknowledged.hash.to_string());
+        line.maybe("state", lost.map(LostState::as_str));
+    }
+    if let Some(every) = every {
+        line.number("checkpoint-every-ms", u64::try_from(every.as_millis()).unwrap_or(u64::MAX));
     }
     line.maybe("checkpoint-key", key);
     line.finish_checkpoint()

@@ -51,7 +51,7 @@ impl Notary {
 
     fn draft(&self, reason: Reason) -> Draft {
         let key = self.queue.key().map(SigningKey::fingerprint);
-        encode(&self.identity, self.ledger.chain(), reason, key)
+        encode(&self.identity, self.ledger.chain(), reason, key, self.ledger.checkpoint_every())
     }
 }
 

@@ -3,13 +3,14 @@
 use std::io;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::chain::Position;
-use super::checkpoint::Reason;
+use super::checkpoint::{LostState, Reason};
 use super::queue::Answer;
-use super::recovery::{End, end_of};
+use super::recovery::{End, end_of, holding_events};
 use super::signing::SigningKey;
 use super::state::{Found, State, StateFile};
 use super::{ChainSettings, Unrecorded};
@@ -41,19 +42,35 @@ impl Opening {
     pub(super) fn of(settings: &ChainSettings, files: &[&Path]) -> io::Result<Opening> {
         let folder = &settings.folder;
         let key = SigningKey::read(folder).map_err(io::Error::other)?;
+        key.judge_public(folder).map_err(io::Error::other)?;
         let (file, found) = StateFile::open(folder)?;
-        let (state, clean) = match found {
-            Found::Nothing => (fresh(), true),
+        let shown = folder.display();
+        let (state, clean, lost) = match found {
+            Found::Nothing => match holding_events(files)? {
+                None => (fresh(), true, None),
+                Some(file) => {
+                    tracing::error!(
+                        "{} holds events, and the state of their chain is missing in {shown}: it was removed, or audit.folder is another \
+                         one. A new chain begins, and nothing ties it to what stands before",
+                        file.display()
+                    );
+                    (fresh(), false, Some(LostState::Missing))
+                }
+            },
             Found::Unreadable => {
-                let folder = folder.display();
-                tracing::error!("the state of the event chain in {folder} cannot be read: a new chain begins");
-                (fresh(), false)
+                tracing::error!("the state of the event chain in {shown} cannot be read: a new chain begins");
+                (fresh(), false, Some(LostState::Unreadable))
             }
             Found::State(state) => go_on(state, files)?,
         };
-        let start = Reason::Start { clean, acknowledged: state.acknowledged };
+        let start = Reason::Start { clean, acknowledged: state.acknowledged, lost };
         let last = state.issued;
-        Ok(Opening { ledger: Ledger::new(Some(file), state), last, key: Some(key), start: Some(start) })
+        // The log may be kept where the trail is not: then it witnesses how far the trail went.
+        let Position { sequence, hash } = last;
+        tracing::info!("the event chain {} goes on after event {sequence} ({hash})", state.chain);
+        let every = Some(settings.checkpoint_every);
+        let ledger = Ledger { every, ..Ledger::new(Some(file), state) };
+        Ok(Opening { ledger, last, key: Some(key), start: Some(start) })
     }
 }
 
@@ -61,17 +78,17 @@ fn fresh() -> State {
     State { chain: Uuid::now_v7(), issued: Position::START, acknowledged: Position::START, clean: false }
 }
 
-/// The state to go on with, and whether the process before ended in order.
-fn go_on(state: State, files: &[&Path]) -> io::Result<(State, bool)> {
+/// The state to go on with, whether the process before ended in order, and whether the state was lost.
+fn go_on(state: State, files: &[&Path]) -> io::Result<(State, bool, Option<LostState>)> {
     match end_of(state.issued, files)? {
-        End::AsNoted => Ok((State { clean: false, ..state.clone() }, state.clean)),
+        End::AsNoted => Ok((State { clean: false, ..state.clone() }, state.clean, None)),
         End::Further(issued) => {
             let (noted, found) = (state.issued.sequence, issued.sequence);
             tracing::warn!(
                 "the machine lost what was noted of events {} to {found}; the event file has them",
                 noted + 1
             );
-            Ok((State { issued, clean: false, ..state }, false))
+            Ok((State { issued, clean: false, ..state }, false, None))
         }
         End::Foreign(file) => {
             tracing::error!(
@@ -79,7 +96,7 @@ fn go_on(state: State, files: &[&Path]) -> io::Result<(State, bool)> {
                 file.display(),
                 state.issued.sequence
             );
-            Ok((fresh(), false))
+            Ok((fresh(), false, Some(LostState::Foreign)))
         }
     }
 }
@@ -88,6 +105,8 @@ fn go_on(state: State, files: &[&Path]) -> io::Result<(State, bool)> {
 #[derive(Debug)]
 pub(super) struct Ledger {
     chain: Uuid,
+    /// How soon after an event the next checkpoint follows; none where none is made.
+    every: Option<Duration>,
     noted: Mutex<Noted>,
     /// Why the last write failed. Apart from the rest, so that who asks does not wait for a disk.
     failure: Mutex<Option<String>>,
@@ -101,12 +120,17 @@ struct Noted {
 
 impl Ledger {
     fn new(file: Option<StateFile>, state: State) -> Ledger {
-        Ledger { chain: state.chain, noted: Mutex::new(Noted { file, state }), failure: Mutex::default() }
+        Ledger { chain: state.chain, every: None, noted: Mutex::new(Noted { file, state }), failure: Mutex::default() }
     }
 
     /// Which chain it is of.
     pub(super) fn chain(&self) -> Uuid {
         self.chain
+    }
+
+    /// How soon after an event the next checkpoint follows.
+    pub(super) fn checkpoint_every(&self) -> Option<Duration> {
+        self.every
     }
 
     /// Notes that lines up to `last` are about to go out; `sync` waits for the disk.

@@ -47,6 +47,7 @@ pub use sink::{
     FileOptions, Filter, Format, Framing, Fsync, HostPort, HttpTarget, OnFailure, Rotate, Shape, SinkSettings,
     SinkTarget, SpoolSettings, StoreTarget, SyslogAddress, SyslogTarget, UserPatterns, read_authorities,
 };
+pub use state::Noted;
 
 use std::path::PathBuf;
 use std::time::Duration;

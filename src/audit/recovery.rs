@@ -61,6 +61,21 @@ pub(super) fn end_of(noted: Position, files: &[&Path]) -> io::Result<End> {
     })
 }
 
+/// The first of the files that holds lines of a chain.
+///
+/// # Errors
+/// When one of them cannot be read.
+pub(super) fn holding_events<'a>(files: &[&'a Path]) -> io::Result<Option<&'a Path>> {
+    for file in files {
+        let Ok(true) = file.metadata().map(|metadata| metadata.is_file()) else { continue };
+        let last = last_sequence(file);
+        if last.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", file.display())))?.is_some() {
+            return Ok(Some(file));
+        }
+    }
+    Ok(None)
+}
+
 /// The number of the last whole line of a file that has one.
 fn last_sequence(path: &Path) -> io::Result<Option<u64>> {
     let mut file = File::open(path)?;

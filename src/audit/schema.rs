@@ -190,6 +190,8 @@ const CHECKPOINT: &[Field] = &[
     ("clean", Optional, Form::Truth),
     ("acknowledged", Optional, Form::Number),
     ("acknowledged-hash", Optional, HASH),
+    ("state", Optional, Form::OneOf(&["missing", "unreadable", "foreign"])),
+    ("checkpoint-every-ms", Optional, Form::Number),
     ("checkpoint-key", Optional, FINGERPRINT),
     ("signature", Optional, SIGNATURE),
 ];

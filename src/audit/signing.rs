@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{self, Read};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -70,6 +70,7 @@ impl SigningKey {
     /// # Errors
     /// A sentence that names the file, what is wrong with it, and what to do.
     pub fn read(folder: &Path) -> Result<SigningKey, String> {
+        judge_folder(folder)?;
         let path = SigningKey::private_in(folder);
         let text = read_private(&path)?;
         let key = from_pem(PRIVATE_LABEL, &text).and_then(|der| Ed25519KeyPair::from_pkcs8(&der).ok());
@@ -99,11 +100,16 @@ impl SigningKey {
             SigningKey::private_in(folder).display(),
             path.display()
         );
-        let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}; {make}", path.display()))?;
+        let text = read_regular(&path).map_err(|error| format!("{}: {error}; {make}", path.display()))?;
         match from_pem(PUBLIC_LABEL, &text) == from_pem(PUBLIC_LABEL, &self.public()) {
             true => Ok(()),
             false => Err(format!("{} is not the public half of the signing key; {make}", path.display())),
         }
+    }
+
+    /// As [`SigningKey::check_public`], but that the file may be missing: then nobody verifies with the wrong one.
+    pub(super) fn judge_public(&self, folder: &Path) -> Result<(), String> {
+        if SigningKey::public_in(folder).exists() { self.check_public(folder) } else { Ok(()) }
     }
 
     /// The public half: SubjectPublicKeyInfo in PEM.
@@ -142,9 +148,37 @@ fn public_pem(pair: &Ed25519KeyPair) -> String {
     pem(PUBLIC_LABEL, &[&SPKI, pair.public_key().as_ref()].concat())
 }
 
+/// Who may write in the folder can take the state of the chain away, or put another key there.
+fn judge_folder(folder: &Path) -> Result<(), String> {
+    // One that is missing has no key either, which says more.
+    let Ok(found) = folder.metadata() else { return Ok(()) };
+    let (shown, mode, owner) = (folder.display(), found.permissions().mode() & 0o7777, found.uid());
+    if mode & 0o022 != 0 {
+        return Err(format!(
+            "others may write in {shown} (mode {mode:04o}): they could begin another trail; chmod 700 {shown}"
+        ));
+    }
+    if owner != rustix::process::geteuid().as_raw() && owner != 0 {
+        return Err(format!("{shown} belongs to the user {owner}; chown it to the one that runs the gateway"));
+    }
+    Ok(())
+}
+
 fn how_to_make(path: &Path) -> String {
     let path = path.display();
     format!("make one with `lockgate init`, or: openssl genpkey -algorithm ed25519 -out {path}; chmod 600 {path}")
+}
+
+/// Reads a small file. Anything else than a file might never end, or never begin.
+fn read_regular(path: &Path) -> io::Result<String> {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
+    let mut text = String::new();
+    file.take(MAX_FILE).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 fn read_private(path: &Path) -> Result<Zeroizing<String>, String> {
@@ -249,6 +283,15 @@ mod tests {
         fs::create_dir(SigningKey::private_in(folder.path())).unwrap();
         fs::set_permissions(SigningKey::private_in(folder.path()), Permissions::from_mode(0o700)).unwrap();
         assert!(wrong().contains("is not a file"), "{}", wrong());
+        fs::remove_dir(SigningKey::private_in(folder.path())).unwrap();
+        write(folder.path(), &new.private, 0o600);
+        SigningKey::read(folder.path()).unwrap();
+        for mode in [0o777, 0o1777, 0o770, 0o702] {
+            fs::set_permissions(folder.path(), Permissions::from_mode(mode)).unwrap();
+            assert!(wrong().contains("others may write in") && wrong().contains("chmod 700"), "{}", wrong());
+        }
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+        SigningKey::read(folder.path()).unwrap();
         let shown = format!("{new:?}");
         assert!(!shown.contains("PRIVATE"), "{shown}");
     }

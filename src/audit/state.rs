@@ -107,6 +107,33 @@ impl StateFile {
     }
 }
 
+/// How far the state of a folder says that its chain is recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Noted {
+    /// The chain's id.
+    pub chain: String,
+    /// The last line that every required sink has.
+    pub acknowledged: Position,
+}
+
+impl Noted {
+    /// Reads the state of a folder, which a gateway may be writing meanwhile.
+    ///
+    /// # Errors
+    /// A sentence that names the file.
+    pub fn read(folder: &Path) -> Result<Noted, String> {
+        let path = folder.join(NAME);
+        let failed = |error: io::Error| format!("the state {} cannot be read: {error}", path.display());
+        let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(&path).map_err(failed)?;
+        let slots = [read_slot(&file, 0).map_err(failed)?, read_slot(&file, 1).map_err(failed)?];
+        let latest = slots.into_iter().flatten().max_by_key(|(generation, _)| *generation);
+        let (_, State { chain, acknowledged, .. }) =
+            latest.ok_or_else(|| format!("{} is not the state of a chain", path.display()))?;
+        Ok(Noted { chain: chain.to_string(), acknowledged })
+    }
+}
+
 fn to_slot(generation: u64, state: &State) -> [u8; WRITTEN] {
     let ended = if state.clean { "ended" } else { "running" };
     let State { chain, issued, acknowledged, .. } = state;

@@ -13,6 +13,7 @@ use crate::support::events::field;
 use crate::support::gateway::{Gateway, lockgate};
 use crate::support::keys::Key;
 use crate::support::process::{LIMIT, program, run, until};
+use crate::support::server::free_port;
 use crate::support::setup::{Setup, User};
 
 /// A gateway with a kept chain and one file of events.
@@ -97,15 +98,73 @@ fn the_commands_of_the_documentation_verify_the_trail_and_see_every_change() {
 fn two_gateways_on_one_folder_are_refused() {
     let (setup, key) = setup(json!({}));
     let gateway = setup.start();
-    let config = setup.write_config();
-    let second = run(lockgate().arg("serve").arg("--config").arg(&config)).failed();
-    assert_eq!(second.status.code(), Some(1));
-    let second = second.says("another process writes the chain of");
-    let second = second.says("give each gateway an audit.folder of its own");
-    assert!(!second.stderr.contains("listening"), "{second}");
+    let started_with = |own: &[&str]| {
+        let mut second = setup.clone();
+        let at = |name: &str| setup.folder().join(format!("second-{name}"));
+        second.config["server"]["listen"] = json!([format!("127.0.0.1:{}", free_port())]);
+        for own in own {
+            match *own {
+                "staging" => second.config["limits"]["staging_folder"] = json!(at("staging")),
+                "events" => second.config["events"][0]["path"] = json!(at("events.ndjson")),
+                other => panic!("{other}"),
+            }
+        }
+        let config = second.write_config();
+        let second = run(lockgate().arg("serve").arg("--config").arg(&config)).failed();
+        assert_eq!(second.status.code(), Some(1));
+        assert!(!second.stderr.contains("listening"), "{second}");
+        second
+    };
+    started_with(&[]).says("another gateway uses it; give each a limits.staging_folder of its own");
+    let second = started_with(&["staging", "events"]).says("another process writes the chain of");
+    second.says("give each gateway an audit.folder of its own");
+    setup.write_config();
     work(&gateway, &key, "a", 1);
     gateway.stop();
     assert!(lines(&setup.folder().join("events.ndjson")).iter().all(|line| event(line)["clean"] != false));
+}
+
+#[test]
+fn a_live_trail_is_whole_as_far_as_its_state_says() {
+    let (setup, key) = setup(json!({}));
+    let gateway = setup.start();
+    work(&gateway, &key, "a", 3);
+    let folder = setup.folder();
+    let verify = |state: bool| {
+        let mut command = lockgate();
+        command.args(["audit", "verify", "--whole", "--key"]).arg(folder.join("made/audit/signing_key.pub"));
+        if state {
+            command.arg("--state").arg(folder.join("made/audit"));
+        }
+        run(command.arg(folder.join("events.ndjson")))
+    };
+    assert!(verify(true).succeeded().stdout.contains("WHOLE"));
+    assert!(verify(false).failed().stdout.contains("--state FOLDER"));
+    gateway.stop();
+    verify(true).succeeded();
+    verify(false).succeeded();
+    // Its end goes, up to the checkpoint of the start.
+    let path = folder.join("events.ndjson");
+    fs::write(&path, lines(&path)[0].clone() + "\n").unwrap();
+    assert!(verify(true).failed().stdout.contains("as its state says"));
+}
+
+#[test]
+fn a_state_that_is_gone_is_told_by_the_next_chain_and_in_the_log() {
+    let (setup, key) = setup(json!({}));
+    let gateway = setup.start();
+    work(&gateway, &key, "a", 1);
+    gateway.stop();
+    fs::remove_file(setup.folder().join("made/audit/chain")).unwrap();
+    let gateway = setup.start();
+    work(&gateway, &key, "b", 1);
+    gateway.stop();
+    let path = setup.folder().join("events.ndjson");
+    let start = lines(&path).iter().map(|line| event(line)).rfind(|line| line["reason"] == "start").unwrap();
+    assert_eq!((&start["sequence"], &start["state"]), (&json!(1), &json!("missing")), "{start}");
+    let mut command = lockgate();
+    let told = run(command.args(["audit", "verify"]).arg(&path)).succeeded().stdout;
+    assert!(told.contains("the state of the one before was missing"), "{told}");
 }
 
 /// What `audit verify` says of the trail, which is whole: it began and ended in order each time.

@@ -2,6 +2,7 @@
 
 use std::io::Cursor;
 
+use chrono::TimeDelta;
 use lockgate::audit::read::{Source, Span, Trail};
 use lockgate::audit::verify::{Kind, Options, PublicKey, Report, verify};
 use proptest::prelude::*;
@@ -91,7 +92,7 @@ fn make(steps: &[Step]) -> Made {
 }
 
 fn options(whole: bool) -> Options {
-    Options { keys: vec![PublicKey::from_pem(&key().public_pem()).unwrap()], whole, filtered: false }
+    Options { keys: vec![PublicKey::from_pem(&key().public_pem()).unwrap()], whole, ..Options::default() }
 }
 
 fn judge(files: Vec<String>, options: Options) -> Report {
@@ -300,6 +301,65 @@ fn keys_are_asked_for_and_told_apart() {
     assert!(judge(vec![text(&ten())], both).is_whole());
     let report = judge(vec![text(&ten())], Options { whole: true, ..Options::default() });
     assert!(report.is_whole() && report.to_string().contains("NOT CHECKED"), "{report}");
+}
+
+/// Who writes all lines after a checkpoint anew makes no mistake, but has no key to make the next checkpoint.
+#[test]
+fn lines_that_go_on_without_a_signature_are_found() {
+    let forged = |pause: TimeDelta, count: usize| {
+        let mut chain = ChainMaker::start("edge-1", Some(key()));
+        for number in 0..count {
+            chain.pass(pause);
+            chain.close(&format!("/forged-{number}"));
+        }
+        judge(vec![text(&chain.lines)], options(false))
+    };
+    let report = forged(TimeDelta::seconds(2), 1250);
+    assert_eq!((report.found, report.findings[0].kind), (1, Kind::Signature), "{report}");
+    assert!(report.to_string().contains("the signatures reach sequence 1 ("), "{report}");
+    assert_eq!(report.findings[0].sequence, Some(1251));
+    // A gateway that lives has signed nothing yet, or was killed before it could.
+    let report = forged(TimeDelta::zero(), 400);
+    assert!(report.is_whole(), "{report}");
+    let said = report.to_string();
+    assert!(said.contains("they reach sequence 1 (") && said.contains("the next one was to come by"), "{said}");
+    // Nothing was recorded for a long time, and then something.
+    let mut chain = ChainMaker::start("edge-1", Some(key()));
+    chain.pass(TimeDelta::days(3));
+    chain.close("/late");
+    assert!(judge(vec![text(&chain.lines)], options(false)).is_whole());
+    chain.checkpoint("interval", None);
+    chain.pass(TimeDelta::days(3));
+    chain.close("/later");
+    chain.pass(TimeDelta::seconds(100));
+    chain.close("/in time");
+    assert!(judge(vec![text(&chain.lines)], options(false)).is_whole());
+    chain.pass(TimeDelta::seconds(100));
+    chain.close("/too late");
+    let report = judge(vec![text(&chain.lines)], options(false));
+    assert!(report.to_string().contains("the signatures reach sequence 3 ("), "{report}");
+}
+
+#[test]
+fn a_trail_that_is_being_written_goes_as_far_as_its_state_says() {
+    let mut chain = ChainMaker::start("edge-1", Some(key()));
+    (0..5).for_each(|number| chain.close(&format!("/{number}")));
+    let noted = Options { noted: Some(chain.noted()), ..options(true) };
+    chain.close("/since then");
+    assert!(!judge(vec![text(&chain.lines)], options(true)).is_whole(), "without the state its end is open");
+    let report = judge(vec![text(&chain.lines)], noted.clone());
+    assert!(report.is_whole(), "{report}");
+    for kept in [6, 5, 1] {
+        let report = judge(vec![text(&chain.lines[..kept])], noted.clone());
+        let ends = report.findings.iter().filter(|finding| finding.kind == Kind::End).count();
+        assert_eq!((report.is_whole(), ends), if kept == 6 { (true, 0) } else { (false, 1) }, "{kept}: {report}");
+    }
+    // Another chain stands there.
+    let mut other = ChainMaker::start("edge-1", Some(key()));
+    (0..9).for_each(|number| other.close(&format!("/other-{number}")));
+    other.checkpoint("shutdown", None);
+    let report = judge(vec![text(&other.lines)], Options { whole: false, ..noted });
+    assert!(report.to_string().contains("as its state says"), "{report}");
 }
 
 #[test]

@@ -5,7 +5,11 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use lockgate::audit::Noted;
 use lockgate::audit::chain::{Hash, Position};
+
+/// How soon after an event the next checkpoint is said to follow, in milliseconds.
+const CHECKPOINT_EVERY: u64 = 60_000;
 
 /// A pair of keys for checkpoints.
 pub struct SigningKey(Ed25519KeyPair);
@@ -65,6 +69,11 @@ impl ChainMaker {
         self.at.sequence
     }
 
+    /// What a gateway that wrote the chain so far would know of it.
+    pub fn noted(&self) -> Noted {
+        Noted { chain: format!("01990000-0000-7000-8000-{:012}", self.chain), acknowledged: self.at }
+    }
+
     /// The time of the next line.
     pub fn time(&self) -> DateTime<Utc> {
         self.time
@@ -108,6 +117,7 @@ impl ChainMaker {
             rest += &format!(r#","clean":{clean},"acknowledged":{acknowledged},"acknowledged-hash":"{hash}""#);
         }
         if let Some(key) = &self.key {
+            rest += &format!(r#","checkpoint-every-ms":{CHECKPOINT_EVERY}"#);
             rest += &format!(r#","checkpoint-key":"{}""#, key.fingerprint());
         }
         let head = format!(r#"{{"activity-type":"CHECKPOINT","resource-arn":"lockgate:server/{}""#, self.server);

@@ -118,6 +118,32 @@ async fn a_chain_goes_on_after_an_orderly_end() {
 }
 
 #[tokio::test]
+async fn a_state_that_was_taken_away_from_its_events_is_told_in_the_chain_that_begins() {
+    let place = Place::new();
+    let recorder = place.start().await;
+    record(&recorder, "a").await.unwrap();
+    recorder.close().await;
+    let before = place.lines().len();
+    for (lost, take_away) in [("missing", true), ("unreadable", false)] {
+        let state = place.folder.path().join("chain");
+        if take_away {
+            fs::remove_file(&state).unwrap()
+        } else {
+            fs::write(&state, "nonsense").unwrap()
+        }
+        let recorder = place.start().await;
+        recorder.close().await;
+        let lines = place.lines();
+        let begins = lines.iter().skip(before).rev().find(|line| line.contains("\"sequence\":1,")).unwrap();
+        let start: serde_json::Value = serde_json::from_str(begins).unwrap();
+        assert_eq!(
+            (&start["reason"], &start["state"], &start["clean"]),
+            (&"start".into(), &lost.into(), &false.into())
+        );
+    }
+}
+
+#[tokio::test]
 async fn an_end_without_order_is_said_with_what_was_acknowledged() {
     let place = Place { memory: Some(MemorySink::new()), ..Place::new() };
     let memory = place.memory.as_ref().unwrap();

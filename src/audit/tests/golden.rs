@@ -188,8 +188,13 @@ fn lines() -> String {
 fn checkpoints() -> impl Iterator<Item = Draft> {
     let (chain, key) = (Uuid::from_u128(0x019f_b73e_0000_7b3d_8f21_4a6c_0e97_d000), SigningKey::of_tests());
     let acknowledged = Position { sequence: 20, hash: Hash::of_line(b"{}") };
-    let reasons = [Reason::Start { clean: false, acknowledged }, Reason::Interval, Reason::Rotation, Reason::Shutdown];
-    reasons.into_iter().map(move |reason| checkpoint::encode(&identity(), chain, reason, Some(key.fingerprint())))
+    let reasons = [
+        Reason::Start { clean: false, acknowledged, lost: None },
+        Reason::Interval,
+        Reason::Rotation,
+        Reason::Shutdown,
+    ];
+    reasons.into_iter().map(move |reason| checkpoint::encode(&identity(), chain, reason, Some(key.fingerprint()), None))
 }
 
 fn message_of(activity: &Activity) -> String {

@@ -2,10 +2,13 @@
 
 use std::collections::VecDeque;
 
+use chrono::SecondsFormat;
+
 use super::Line;
 use super::checkpoint::{Checkpoint, Reason};
 use super::finding::Doubt;
 use super::keys::Signature;
+use super::reach::Reach;
 use crate::audit::chain::{Hash, Position};
 use crate::audit::read::{Event, Place};
 
@@ -58,12 +61,16 @@ pub(super) struct Chain {
     pub(super) left_out: u64,
     pub(super) cuts: Vec<Cut>,
     pub(super) cut_events: u64,
+    /// What became of the state of the chain before it.
+    lost_state: Option<String>,
     /// The reason, the number and the time of the last checkpoint.
     pub(super) last_checkpoint: Option<(Reason, u64, String)>,
     /// The first line of the stretch in which each line follows the one before.
     stretch: u64,
     /// Up to where a right signature covers the stretch.
     signed_to: Option<u64>,
+    /// How far signatures reach, and what follows.
+    pub(super) reach: Reach,
     covered: u64,
     uncovered: Vec<(u64, u64)>,
 }
@@ -111,6 +118,12 @@ pub struct ChainReport {
     pub cuts: Vec<Cut>,
     /// How many events may be missing by all cuts.
     pub cut_events: u64,
+    /// What became of the state of the chain before it, when that was lost: `missing`, `unreadable`, `foreign`.
+    pub lost_state: Option<String>,
+    /// The last line with a right signature: its number and its time.
+    pub signed_to: Option<(u64, String)>,
+    /// When the next signature ought to have come at the latest, if lines follow the last one.
+    pub next_signature_by: Option<String>,
 }
 
 impl Chain {
@@ -137,9 +150,11 @@ impl Chain {
             left_out: 0,
             cuts: Vec::new(),
             cut_events: 0,
+            lost_state: None,
             last_checkpoint: None,
             stretch: at.sequence,
             signed_to: None,
+            reach: Reach::of_first(line.bytes),
             covered: 0,
             uncovered: Vec::new(),
         }
@@ -153,6 +168,7 @@ impl Chain {
         self.recent.push_back(at.hash);
         (self.at, self.place) = (at, line.place);
         self.events += 1;
+        self.reach.follow(line.bytes);
         self.last_line.clear();
         self.last_line.extend_from_slice(line.bytes);
         if let Some((.., doubt)) = &mut self.former {
@@ -220,9 +236,16 @@ impl Chain {
         if *signature == Signature::Right {
             self.signatures += 1;
             self.signed_to = Some(self.at.sequence);
+            self.reach.sign(self.at.sequence, checkpoint);
         }
+        self.lost_state = checkpoint.state.clone().or(self.lost_state.take());
         self.id.get_or_insert_with(|| checkpoint.chain.clone());
         self.last_checkpoint = Some((checkpoint.reason, self.at.sequence, checkpoint.timestamp.clone()));
+    }
+
+    /// What is wrong with where the signatures end.
+    pub(super) fn stops_early(&self) -> Option<String> {
+        self.reach.stops_early(self.at.sequence, &self.last_line)
     }
 
     /// Whether the last line is the checkpoint of an orderly end.
@@ -234,6 +257,9 @@ impl Chain {
         self.end_stretch(self.at.sequence + 1);
         let checkpoint = self.last_checkpoint.as_ref().map_or(self.first - 1, |(_, at, _)| *at);
         ChainReport {
+            lost_state: self.lost_state.take(),
+            signed_to: self.reach.signed_to(),
+            next_signature_by: self.reach.next_by().map(|by| by.to_rfc3339_opts(SecondsFormat::Secs, true)),
             first: self.first,
             last: self.at.sequence,
             last_time: Event::parse(&self.last_line).map_or(String::new(), |last| last.text("timestamp").to_owned()),

@@ -10,6 +10,7 @@ mod checkpoint;
 mod finding;
 mod keys;
 mod misfits;
+mod reach;
 mod report;
 mod tail;
 
@@ -20,6 +21,7 @@ pub use report::Report;
 
 use std::collections::{HashMap, HashSet};
 
+use super::Noted;
 use super::chain::{Hash, Position};
 use super::read::{Event, Item, Place, ReadError, Trail};
 use chains::Chain;
@@ -39,8 +41,10 @@ const MAX_TORN: usize = 32;
 pub struct Options {
     /// The keys of checkpoints; without any, signatures are not checked.
     pub keys: Vec<PublicKey>,
-    /// The sources hold the whole trail: each chain must begin with its first line and end in order.
+    /// The sources hold the whole trail: each chain must begin with its first line, and end in order or where `noted` says.
     pub whole: bool,
+    /// What the gateway itself knows of its chain, read before the trail: the trail goes at least as far.
+    pub noted: Option<Noted>,
     /// The sink had a filter: lines may be missing, not changed, moved or added.
     pub filtered: bool,
 }
@@ -86,6 +90,8 @@ struct Verifier {
     /// The last line that belonged nowhere, and its finding: what follows it belongs to the same.
     stray: Option<(Hash, Option<usize>)>,
     findings: Findings,
+    /// The line that [`Options::noted`] names was read.
+    reached: bool,
 }
 
 /// A line that breaks off.
@@ -124,6 +130,7 @@ impl Verifier {
             written_again: 0,
             stray: None,
             findings: Findings::default(),
+            reached: false,
         }
     }
 
@@ -137,6 +144,7 @@ impl Verifier {
         }
         let unreadable = checkpoint.as_ref().and_then(|read| read.as_ref().err().map(ToString::to_string));
         line.checkpoint = checkpoint.and_then(Result::ok);
+        self.reached |= self.options.noted.as_ref().is_some_and(|noted| noted.acknowledged == line.at());
         let before = self.chain_before(tail.previous);
         if before.is_none() && self.is_cut(&line) {
             return;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::chains::ChainReport;
 use super::finding::{Finding, Kind};
 use super::{Chain, Verifier};
+use crate::audit::chain::Position;
 use crate::audit::read::{Place, Trail, shown};
 
 /// How many findings, cuts and stretches are shown to people one by one.
@@ -45,6 +46,12 @@ impl Verifier {
             chains.iter().for_each(|chain| self.report_ends(chain));
             self.chains = chains;
         }
+        let chains = std::mem::take(&mut self.chains);
+        if !self.options.keys.is_empty() {
+            chains.iter().for_each(|chain| self.report_signatures(chain));
+        }
+        self.report_noted(&chains);
+        self.chains = chains;
         let (findings, found) = self.findings.into_parts();
         Report {
             chains: self.chains.into_iter().map(Chain::report).collect(),
@@ -64,10 +71,36 @@ impl Verifier {
             let what = format!("expected is sequence 1, it is {}: the beginning is missing", chain.first);
             self.find(Kind::Beginning, chain.first_place, Some(1), what);
         }
-        if !chain.is_ended() {
-            let what = "expected is the checkpoint of an orderly end after it; the end is missing".to_owned();
-            self.find(Kind::End, chain.place, Some(chain.at.sequence), what);
+        // How far a chain that is being written goes, its state says.
+        let noted = self.options.noted.as_ref().is_some_and(|noted| chain.id.as_ref() == Some(&noted.chain));
+        if !chain.is_ended() && !noted {
+            let what = "expected is the checkpoint of an orderly end after it; the end is missing (of a trail that is still being written, \
+                        --state FOLDER says how far it goes)";
+            self.find(Kind::End, chain.place, Some(chain.at.sequence), what.to_owned());
         }
+    }
+
+    /// Signatures that stop long before the end.
+    fn report_signatures(&mut self, chain: &Chain) {
+        if let Some(what) = chain.stops_early() {
+            self.find(Kind::Signature, chain.place, Some(chain.at.sequence), what);
+        }
+    }
+
+    /// The state of the chain knows of lines that are not there.
+    fn report_noted(&mut self, chains: &[Chain]) {
+        let Some(noted) = self.options.noted.clone().filter(|noted| noted.acknowledged.sequence > 0) else { return };
+        if self.reached {
+            return;
+        }
+        let Position { sequence, hash } = noted.acknowledged;
+        let of_it = chains.iter().rfind(|chain| chain.id.as_ref() == Some(&noted.chain));
+        let Some(chain) = of_it.or(chains.last()) else { return };
+        let what = format!(
+            "expected is sequence {sequence} of the chain {} with the hash {hash}, as its state says",
+            noted.chain
+        );
+        self.find(Kind::End, chain.place, Some(chain.at.sequence), what);
     }
 }
 
@@ -135,6 +168,10 @@ impl Report {
             "cuts": chain.cuts.iter().map(cut).collect::<Vec<_>>(),
             "cut-events": chain.cut_events,
             "left-out": chain.left_out,
+            "signed-to": chain.signed_to.as_ref().map(|(sequence, _)| sequence),
+            "signed-to-timestamp": chain.signed_to.as_ref().map(|(_, time)| time),
+            "next-signature-by": chain.next_signature_by,
+            "lost-state": chain.lost_state,
         })
     }
 
@@ -192,6 +229,9 @@ impl Report {
         } else if self.chains.iter().take(number).any(|before| before.server == chain.server) {
             writeln!(out, "  a new chain: what stands before it is not tied to it")?;
         }
+        if let Some(lost) = &chain.lost_state {
+            writeln!(out, "  A NEW CHAIN although there were events: the state of the one before was {}", shown(lost))?;
+        }
         self.write_cuts(chain, out)?;
         if chain.left_out > 0 {
             writeln!(out, "  {} left out by a filter", count(chain.left_out, "event"))?;
@@ -241,6 +281,9 @@ impl Report {
         }
         let signatures = count(chain.signatures, "signature");
         writeln!(out, "  {signatures} right; they cover {} of {}", chain.covered, count(chain.events, "event"))?;
+        if let (Some((sequence, time)), Some(by)) = (&chain.signed_to, &chain.next_signature_by) {
+            writeln!(out, "  they reach sequence {sequence} ({}); the next one was to come by {by}", shown(time))?;
+        }
         let ranges: Vec<_> = chain.uncovered.iter().take(SHOWN).map(|(from, to)| format!("{from} to {to}")).collect();
         if !ranges.is_empty() {
             let more = if chain.uncovered.len() > SHOWN { ", …" } else { "" };

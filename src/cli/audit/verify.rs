@@ -8,6 +8,7 @@ use anyhow::anyhow;
 use clap::Args;
 
 use super::{Sources, Wrong, print};
+use crate::audit::Noted;
 use crate::audit::read::Span;
 use crate::audit::verify::{self, Options, PublicKey};
 use crate::cli::Failure;
@@ -24,9 +25,12 @@ pub(in crate::cli) struct Arguments {
     /// that were used before
     #[arg(long, value_name = "FILE")]
     key: Vec<PathBuf>,
-    /// The sources hold the whole trail: each chain must begin with its first event and end in order
+    /// The sources hold the whole trail: each chain must begin with its first event and end in order, or where --state says
     #[arg(long)]
     whole: bool,
+    /// The audit folder of the gateway that writes the trail, or wrote it: the trail must go as far as the state there says
+    #[arg(long, value_name = "FOLDER")]
+    state: Option<PathBuf>,
     /// The sink had a filter, so lines may be missing; what is there must be in order and unchanged
     #[arg(long)]
     filtered: bool,
@@ -38,7 +42,9 @@ pub(in crate::cli) struct Arguments {
 /// Verifies and reports.
 pub(super) fn verify(arguments: &Arguments) -> Result<(), Failure> {
     let keys = arguments.key.iter().map(|file| read_key(file)).collect::<Result<_, Failure>>()?;
-    let options = Options { keys, whole: arguments.whole, filtered: arguments.filtered };
+    // Before the trail is read: it may grow meanwhile, and the state does with it.
+    let noted = arguments.state.as_deref().map(Noted::read).transpose().map_err(anyhow::Error::msg)?;
+    let options = Options { keys, whole: arguments.whole, noted, filtered: arguments.filtered };
     let mut opened = arguments.sources.open(Span::default())?;
     let is_watched = std::io::stderr().is_terminal();
     let progress = |bytes: u64| {
