@@ -113,7 +113,7 @@ pub fn converse(login: &Arc<Login>, conversation: impl Future<Output = ()> + Sen
         assert!(login.transfers_ended_within(PATIENCE).await, "a file is still open");
         // The sink has what was recorded before when it has this.
         let last = Note { message: THE_END.into(), operation: None, path: None, logical_path: None };
-        world.recorder.record(&origin(), Activity::ExitReason(last)).await.expect("the sink works");
+        world.recorder.record_late(&origin(), &Activity::ExitReason(last)).await.expect("the sink works");
         tokio::time::timeout(PATIENCE, all_events(&world.sink)).await.expect("the sink has not written all")
     });
     let is = |event: &serde_json::Value, kind: &str| event["activity-type"] == kind;

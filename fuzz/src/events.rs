@@ -20,7 +20,7 @@ pub fn events(data: &[u8]) {
     let name = activity.name();
     let world = world();
     world.runtime.block_on(async {
-        let recorded = tokio::time::timeout(PATIENCE, world.recorder.record(&origin, activity)).await;
+        let recorded = tokio::time::timeout(PATIENCE, world.recorder.record_late(&origin, &activity)).await;
         recorded.expect("it is recorded in time").expect("memory does not fail");
         // Comes back when the sink has written what was recorded before.
         world.recorder.reopen().await;

@@ -181,20 +181,15 @@ impl Recorder {
         &self.inner.metrics
     }
 
-    /// Records one event of the gateway or of a session: returns when every required sink has written it. Never drops; waits
-    /// while the queue is full.
-    ///
-    /// When the future is dropped while it waits for room, the event is not recorded; when it is dropped later, it is. What must
-    /// not happen without a record takes its room before: [`Recorder::reserve`].
+    /// Waits for room for an event of the gateway itself, in which no user takes part. It is not asked whether sinks work: what
+    /// they cannot write is kept, within a bound, and written when they recover.
     ///
     /// # Errors
-    /// [`Unrecorded`] when a required sink could not write it, or after [`Recorder::close`]. Lines that a sink could not
-    /// write are kept, within a bound, and written when it recovers: an event may appear later than its caller was told.
-    pub async fn record(&self, origin: &Origin, activity: Activity) -> Result<(), Unrecorded> {
+    /// [`Unrecorded`] after [`Recorder::close`].
+    pub async fn reserve_for_gateway(&self) -> Result<Reservation, Unrecorded> {
         self.still_open()?;
-        let draft = encode(&self.inner.notary.identity, origin, &activity);
-        let room = self.inner.notary.queue.room_for(Share::Trail, cost(&draft)).await.ok_or_else(closed)?;
-        self.reservation(room).put(draft, &activity).await
+        let room = self.inner.notary.queue.room_for(Share::Trail, MIN_COST).await.ok_or_else(closed)?;
+        Ok(self.reservation(room))
     }
 
     /// Takes room for the event of an operation, before the operation: waits for it, and asks whether events can be recorded at

@@ -325,7 +325,8 @@ impl Roster {
 
     async fn record(&self, user: Option<Arc<str>>, activity: Activity) -> bool {
         let origin = Origin::of_gateway(user);
-        matches!(timeout(RECORDED_WITHIN, self.recorder.record(&origin, activity)).await, Ok(Ok(())))
+        let recording = async { self.recorder.reserve_for_gateway().await?.fill(&origin, &activity).await };
+        matches!(timeout(RECORDED_WITHIN, recording).await, Ok(Ok(())))
     }
 }
 

@@ -397,25 +397,25 @@ impl Session {
     }
 
     /// Refuses a symbolic link (`symbolic`) or a hard link, and records it as CREATE_SYMLINK.
-    pub async fn refuse_link(&self, target: &[u8], link: &LogicalPath, symbolic: bool) -> SessionError {
+    ///
+    /// # Errors
+    /// Always.
+    pub async fn refuse_link(&self, target: &[u8], link: &LogicalPath, symbolic: bool) -> SessionResult<()> {
         let what = if symbolic { "symbolic links" } else { "hard links" };
         let error = SessionError::new(
             ErrorKind::Store(StoreErrorKind::Unsupported),
             format!("{link}: {what} are not supported"),
         );
-        let shown = String::from_utf8_lossy(target).into_owned();
-        let activity = Activity::CreateSymlink(RenameOperation {
-            path: LogicalPath::parse(target).ok().and_then(|path| self.vfs().storage_path(&path)),
-            new_path: self.vfs().storage_path(link),
-            logical_path: shown,
-            new_logical_path: link.to_string(),
-            outcome: error.outcome(),
-            duration_ms: 0,
+        let path = LogicalPath::parse(target).ok().and_then(|path| self.vfs().storage_path(&path));
+        let new_path = self.vfs().storage_path(link);
+        let (logical_path, new_logical_path) = (String::from_utf8_lossy(target).into_owned(), link.to_string());
+        let stored = path.as_ref().map_or(0, String::len) + new_path.as_ref().map_or(0, String::len);
+        let names = stored + logical_path.len() + new_logical_path.len();
+        let refusing = self.begin_with(names, move |outcome, duration_ms| {
+            let names = RenameOperation { path, new_path, logical_path, new_logical_path, outcome, duration_ms };
+            Activity::CreateSymlink(names)
         });
-        match self.recorder().record(&self.origin, activity).await {
-            Ok(()) => error,
-            Err(unrecorded) => unrecorded.into(),
-        }
+        refusing.await?.record(Err(error), None).await
     }
 
     /// Capacity of what is behind a path, where it is known. Not an event.

@@ -168,7 +168,7 @@ async fn perform(channel: Arc<Channel>, job: PathJob, place: u64) -> Finished {
             return Finished { id, hold, place, done: Done::Reply(reply) };
         }
         PathCall::Link { target, link, symbolic } => {
-            Done::Reply(Reply::error(id, session.refuse_link(&target, &link, symbolic).await))
+            Done::Reply(Reply::of(id, session.refuse_link(&target, &link, symbolic).await))
         }
     };
     Finished { id, hold, place, done }

@@ -58,16 +58,16 @@ impl Door {
         self.visit.login()
     }
 
-    async fn record(&self, activity: Activity) {
-        let origin = self.visit.origin().await;
-        if let Err(error) = self.visit.recorder().record(&origin, activity).await {
-            tracing::error!(%error, "a REQUEST_DENIED event was lost");
-        }
-    }
-
+    /// Records a refusal, and waits until it is written: the client can cause one at a time.
     async fn deny(&mut self, request: String, message: &str) {
+        let denied = Activity::RequestDenied(Denied { request: cut(request), message: message.to_owned() });
+        let origin = self.visit.origin().await;
+        // Before anything that the client's going away could cut off.
+        let recorded = self.visit.recorder().record_late(&origin, &denied);
         self.denials.next().await;
-        self.record(Activity::RequestDenied(Denied { request: cut(request), message: message.to_owned() })).await;
+        if let Err(error) = recorded.await {
+            tracing::error!(%error, "a REQUEST_DENIED event is not in all sinks");
+        }
     }
 
     /// Refuses a channel that is not a session.

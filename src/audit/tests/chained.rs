@@ -72,7 +72,8 @@ impl Place {
 }
 
 async fn record(recorder: &Recorder, name: &str) -> Result<(), crate::audit::Unrecorded> {
-    recorder.record(&samples::worker(), Activity::Mkdir(samples::file(name, Outcome::Success))).await
+    let made = Activity::Mkdir(samples::file(name, Outcome::Success));
+    samples::record(recorder, &samples::worker(), &made).await
 }
 
 /// The events of lines that follow from each other; `from` is what the first one comes after.

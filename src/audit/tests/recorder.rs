@@ -36,7 +36,7 @@ fn mkdir(name: &str) -> Activity {
 }
 
 async fn record(recorder: &Recorder, name: &str) -> Result<(), crate::audit::Unrecorded> {
-    recorder.record(&samples::worker(), mkdir(name)).await
+    samples::record(recorder, &samples::worker(), &mkdir(name)).await
 }
 
 /// Waits for a condition that something else brings about, at most three seconds.
@@ -56,7 +56,7 @@ async fn a_recorded_event_is_there_when_record_returns() {
     recorder.ready().unwrap();
     for (origin, activity) in samples::all() {
         let name = activity.name();
-        recorder.record(&origin, activity).await.unwrap();
+        samples::record(&recorder, &origin, &activity).await.unwrap();
         assert_eq!(memory.events().last().unwrap()["activity-type"], name);
     }
     assert_eq!(metrics.events_recorded.get(), samples::all().len() as u64);
@@ -194,7 +194,7 @@ async fn an_event_larger_than_its_share_still_finds_room() {
     let (recorder, memory, _) = to_memory(OnFailure::Refuse).await;
     let mut huge = samples::file("x", Outcome::Failure("\u{1}".repeat(MAX_BYTES as usize * 2)));
     huge.logical_path = "é".repeat(MAX_BYTES as usize);
-    recorder.record(&samples::worker(), Activity::Mkdir(huge)).await.unwrap();
+    samples::record(&recorder, &samples::worker(), &Activity::Mkdir(huge)).await.unwrap();
     let line = memory.lines().remove(0);
     assert!(line.len() < 16 * 1024, "{}", line.len());
     assert!(memory.events()[0]["message"].as_str().unwrap().len() <= 1024);

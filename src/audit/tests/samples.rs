@@ -4,8 +4,14 @@ use std::sync::Arc;
 
 use crate::audit::{
     Activity, AdminCall, Algorithms, AuthFailure, AuthFailureReason, Connected, Denied, Disconnected, FileOperation,
-    KeyIdentity, Note, Origin, Outcome, Protocol, Rejected, RenameOperation, TransferEnd, TransferStart, UserChange,
+    KeyIdentity, Note, Origin, Outcome, Protocol, Recorder, Rejected, RenameOperation, TransferEnd, TransferStart,
+    Unrecorded, UserChange,
 };
+
+/// Records an event, and returns when it is written; as what the gateway itself has to tell.
+pub(super) async fn record(recorder: &Recorder, origin: &Origin, activity: &Activity) -> Result<(), Unrecorded> {
+    recorder.reserve_for_gateway().await?.fill(origin, activity).await
+}
 
 /// A connection of which the address alone is known.
 pub(super) fn stranger() -> Origin {
