@@ -1,10 +1,12 @@
 //! One logged-in connection: what its sessions share, what it moved, and what of it is still running.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 
 use crate::audit::{Origin, Protocol, Recorder};
 use crate::policy::{Operations, Rules};
@@ -55,6 +57,15 @@ pub struct Login {
     uploads: Arc<Uploads>,
     own_files: OwnFiles,
     draining: AtomicBool,
+    ends: Mutex<Ends>,
+}
+
+/// The ends of transfers that nobody waits for.
+#[derive(Debug, Default)]
+struct Ends {
+    running: Vec<AbortHandle>,
+    /// Whoever begins now is cut short as well.
+    are_cut_short: bool,
 }
 
 /// Whether anything is running, and when something last was.
@@ -140,6 +151,7 @@ impl Login {
             uploads: Arc::default(),
             own_files: OwnFiles::default(),
             draining: AtomicBool::new(false),
+            ends: Mutex::default(),
         }))
     }
 
@@ -213,6 +225,25 @@ impl Login {
     /// As [`Login::transfers_ended`], for at most `limit`; false when files are still open then.
     pub async fn transfers_ended_within(&self, limit: Duration) -> bool {
         tokio::time::timeout(limit, self.transfers_ended()).await.is_ok()
+    }
+
+    /// Runs the end of a transfer in a task of its own. Dropped half-way, it has to be on record.
+    pub(super) fn end_aside(&self, end: impl Future<Output = ()> + Send + 'static) {
+        // Without a runtime the process is ending.
+        let Ok(runtime) = Handle::try_current() else { return };
+        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        if !ends.are_cut_short {
+            ends.running.retain(|end| !end.is_finished());
+            ends.running.push(runtime.spawn(end).abort_handle());
+        }
+    }
+
+    /// Records the ends of transfers that their store keeps waiting, as far as they are known; whatever it would do is not waited
+    /// for any more. They are on record when [`Login::transfers_ended`] says so.
+    pub fn cut_ends_short(&self) {
+        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        ends.are_cut_short = true;
+        ends.running.drain(..).for_each(|end| end.abort());
     }
 
     pub(super) fn vfs(&self) -> &Vfs {

@@ -32,6 +32,15 @@ impl Home {
 
     /// The same on another store.
     pub(crate) async fn over(store: Arc<dyn Store>, entries: &[(&str, &str, Permissions)]) -> Home {
+        Home::with(store, entries, PartialUploads::Discard).await
+    }
+
+    /// The same; what becomes of uploads that are cut off.
+    pub(crate) async fn with(
+        store: Arc<dyn Store>,
+        entries: &[(&str, &str, Permissions)],
+        partial_uploads: PartialUploads,
+    ) -> Home {
         let sink = Arc::new(MemorySink::default());
         let recorder = Recorder::start(audit::Settings {
             server: "test".into(),
@@ -47,7 +56,7 @@ impl Home {
             staging: 1 << 30,
             staging_folder: staging.path().to_owned(),
             largest_hole: 64 << 20,
-            partial_uploads: PartialUploads::Discard,
+            partial_uploads,
         })
         .unwrap();
         let home = entries.iter().map(|(entry, target, permissions)| HomeEntry {
@@ -102,6 +111,11 @@ impl Home {
 
     pub(crate) fn sink(&self) -> &MemorySink {
         &self.sink
+    }
+
+    /// Takes all room for events that this connection can find, until what it gives is dropped.
+    pub(crate) async fn fill_queue(&self) -> Vec<audit::Reservation> {
+        vec![self.login.recorder().reserve(usize::MAX).await.unwrap()]
     }
 
     /// What was recorded so far.

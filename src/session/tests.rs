@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod cut;
+mod ends;
 
 use std::time::{Duration, UNIX_EPOCH};
 

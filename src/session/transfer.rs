@@ -1,12 +1,12 @@
 //! Open files: the accounting of a transfer, with exactly one end event.
 
 mod account;
+mod cut_off;
 
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
-use tokio::runtime::Handle;
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedMutexGuard, oneshot};
 
 use crate::audit::{Activity, Outcome, TransferStart};
 use crate::path::LogicalPath;
@@ -435,8 +435,8 @@ impl Transfer {
         {
             return Err(self.refuse_to_publish(unrecorded.into()));
         }
-        let (result, etag) = match self.file.take() {
-            Some(File::Write(upload)) => match self.publish(&upload).await {
+        let (result, etag) = match &self.file {
+            Some(File::Write(_)) => match self.publish().await {
                 Ok(Some(committed)) => (Ok(self.account.note(&committed)), committed.etag),
                 Ok(None) => {
                     self.account.removed().await?;
@@ -448,6 +448,7 @@ impl Transfer {
             Some(File::Unfinished(_)) => (Ok(None), None),
             None => return Ok(()),
         };
+        self.file = None;
         let outcome = match &result {
             Ok(note) => outcome_of(&Ok(()), note.clone()),
             Err(error) => error.outcome(),
@@ -460,9 +461,17 @@ impl Transfer {
     }
 
     /// Publishes what was written; `None` when the file was removed meanwhile.
-    async fn publish(&mut self, upload: &Upload) -> SessionResult<Option<Committed>> {
-        upload.begin_closing();
-        let mut content = upload.lock().await;
+    ///
+    /// Dropped while it waits for others, it has done nothing: the upload is cut off as any other.
+    async fn publish(&mut self) -> SessionResult<Option<Committed>> {
+        let mut content = match &self.file {
+            Some(File::Write(upload)) => {
+                upload.begin_closing();
+                upload.lock().await
+            }
+            Some(File::Read(_) | File::Unfinished(_)) | None => return Ok(None),
+        };
+        let Some(File::Write(upload)) = self.file.take() else { return Ok(None) };
         let Some(place) = upload.place().filter(|place| !place.is_discarded) else { return Ok(None) };
         self.account.path = place.path.clone();
         let mut writer = content.take().ok_or_else(|| self.account.wrong(NOT_STORED))?;
@@ -503,11 +512,24 @@ impl Transfer {
         error
     }
 
-    /// Ends a transfer that the client declared incomplete (SCP's sender reported an error): as dropping it, but waits.
+    /// Ends a transfer that the client declared incomplete (SCP's sender reported an error): as dropping it, but waits. Dropped
+    /// half-way, it goes on.
     pub async fn cut_off(mut self, why: &str) {
         if let Some(file) = self.file.take() {
-            self.account.cut_off(file, why).await;
+            let (ended, end) = oneshot::channel();
+            self.cut_off_aside(file, why.to_owned(), ended);
+            // An error means that it was cut short, and it is on record then.
+            let _ = end.await;
         }
+    }
+
+    /// Cuts the file off in a task of its own; `ended` is dropped at its end.
+    fn cut_off_aside(&mut self, file: File, why: String, ended: oneshot::Sender<()>) {
+        let mut account = self.account.detached();
+        self.account.session.login.end_aside(async move {
+            account.cut_off(file, &why).await;
+            drop((account, ended));
+        });
     }
 }
 
@@ -519,12 +541,7 @@ impl Drop for Transfer {
             None => {}
             Some(File::Read(reader)) => drop(self.account.cut_off_reading(&reader, why)),
             Some(File::Unfinished(_)) => drop(self.account.cut_off_now(why)),
-            Some(file @ File::Write(_)) => {
-                // Without a runtime the process is ending; then the account records it.
-                let Ok(runtime) = Handle::try_current() else { return };
-                let mut account = self.account.detached();
-                runtime.spawn(async move { account.cut_off(file, why).await });
-            }
+            Some(file @ File::Write(_)) => self.cut_off_aside(file, why.to_owned(), oneshot::channel().0),
         }
     }
 }

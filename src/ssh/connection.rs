@@ -415,6 +415,9 @@ impl Visit {
             && !login.transfers_ended_within(limit).await
         {
             tracing::error!(user = login.user_name(), "transfers of an ended connection are still open");
+            // Their ends are recorded before DISCONNECTED, and before the last line of the trail.
+            login.cut_ends_short();
+            login.transfers_ended_within(FAREWELL).await;
         }
         if self.line.bytes_in() == 0 {
             self.metrics().health_checks.add(1);

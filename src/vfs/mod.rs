@@ -157,4 +157,9 @@ impl Vfs {
     pub fn new(mounts: Vec<Mount>, transfers: Arc<Transfers>) -> Self {
         Vfs { mounts: Mounts::new(mounts), transfers, emptied: Emptied::default() }
     }
+
+    /// Whether what arrived of an upload is published when it is cut off.
+    pub fn publishes_partial_uploads(&self) -> bool {
+        self.transfers.partial == PartialUploads::Publish
+    }
 }

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
@@ -24,10 +25,23 @@ use crate::stores::{
 
 /// A store that halts before and after each thing it does.
 #[derive(Debug)]
-struct Halting(Arc<dyn Store>);
+pub(super) struct Halting(Arc<dyn Store>, AtomicBool);
 
 impl Halting {
+    /// One that answers.
+    pub(super) fn over(store: Arc<dyn Store>) -> Arc<Halting> {
+        Arc::new(Halting(store, AtomicBool::new(false)))
+    }
+
+    /// Whether it answers nothing from now on.
+    pub(super) fn stall(&self, stalls: bool) {
+        self.1.store(stalls, Ordering::SeqCst);
+    }
+
     async fn around<T>(&self, work: impl Future<Output = T>) -> T {
+        if self.1.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         yield_now().await;
         let done = work.await;
         yield_now().await;
@@ -92,7 +106,7 @@ impl Store for Halting {
 }
 
 /// Drops a future after so many polls, or when it waits for something that does not come; `None` then.
-async fn cut_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
+pub(super) async fn cut_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
     if polls == 0 {
         return None;
     }
@@ -171,7 +185,7 @@ impl Place {
         let options = PutOptions { existing: Existing::Replace, mtime: None, based_on: None };
         inner.put(&key("victim"), vec![Bytes::from_static(b"content")], &options).await.unwrap();
         inner.make_directory(&key("empty")).await.unwrap();
-        let home = Home::over(Arc::new(Halting(inner.clone())), &[("/", "", Permissions::READ_WRITE)]).await;
+        let home = Home::over(Halting::over(inner.clone()), &[("/", "", Permissions::READ_WRITE)]).await;
         let session = home.session();
         let mut place = Place { home, session, inner, transfer: None };
         let opened = match deed {
@@ -240,7 +254,7 @@ fn count(events: &[Value], what: &str) -> usize {
     events.iter().filter(is).count()
 }
 
-fn is_end(event: &Value) -> bool {
+pub(super) fn is_end(event: &Value) -> bool {
     let ends = event["activity-type"].as_str().unwrap().ends_with("CLOSE");
     ends || (event["activity-type"] == "ERROR" && event["operation"] == "CLOSE")
 }
@@ -306,7 +320,7 @@ async fn cut_everywhere(trail: Trail, store: impl AsyncFn() -> (Arc<dyn Store>, 
     }
 }
 
-async fn in_memory() -> (Arc<dyn Store>, Option<tempfile::TempDir>) {
+pub(super) async fn in_memory() -> (Arc<dyn Store>, Option<tempfile::TempDir>) {
     let settings = stores::Settings { name: "memory".into(), url: "memory:///".into(), options: Vec::new() };
     (stores::open(&settings).unwrap(), None)
 }

@@ -10,13 +10,12 @@ use bytes::Bytes;
 use super::super::login::OpenTransfer;
 use super::super::open_files::Opened;
 use super::super::operations::ignored_note;
-use super::super::uploads::Upload;
 use super::super::{ErrorKind, Session, SessionError, milliseconds};
-use super::{File, OpenMode};
+use super::OpenMode;
 use crate::audit::{Activity, Outcome, Recorded, Reservation, TransferEnd, Unrecorded};
 use crate::path::LogicalPath;
 use crate::stores::StoreErrorKind;
-use crate::vfs::{Committed, Reader, VfsError, VfsResult};
+use crate::vfs::{Committed, Reader, VfsError};
 
 /// What the end event says.
 #[derive(Debug)]
@@ -215,54 +214,6 @@ impl Account {
         self.fill(&if failed { Activity::CloseFailed(end) } else { Activity::Close(end) })
     }
 
-    /// Ends a file that was not closed, and records it.
-    pub(super) async fn cut_off(&mut self, file: File, why: &str) {
-        let (outcome, etag) = match file {
-            File::Read(reader) => {
-                let recorded = self.cut_off_reading(&reader, why);
-                return self.tell(recorded).await;
-            }
-            File::Unfinished(_) => {
-                let recorded = self.cut_off_now(why);
-                return self.tell(recorded).await;
-            }
-            File::Write(upload) => match self.cut_off_upload(&upload).await {
-                Ok(None) => (Outcome::Failure(format!("{why}; nothing was published")), None),
-                Ok(Some(committed)) => {
-                    (Outcome::Failure(format!("{why}; what had arrived was published")), committed.etag)
-                }
-                Err(error) => (Outcome::Failure(format!("{why}; {}", SessionError::from(error).chain())), None),
-            },
-        };
-        let recorded = self.partly_closed(outcome, etag);
-        self.tell(recorded).await;
-    }
-
-    /// Ends an upload, unless other handles go on with it. `Some` when it was published.
-    async fn cut_off_upload(&mut self, upload: &Upload) -> VfsResult<Option<Committed>> {
-        let mut content = upload.lock().await;
-        let Some(place) = upload.place() else { return Ok(None) };
-        self.path = place.path;
-        if upload.has_other_writers() {
-            return Ok(None);
-        }
-        let is_wanted = !place.is_discarded && !upload.has_newer();
-        let Some(writer) = content.take() else { return Ok(None) };
-        if upload.has_others() {
-            // They only read, and what they read goes.
-            upload.give_up();
-        }
-        if !is_wanted {
-            writer.discard().await;
-            return Ok(None);
-        }
-        let published = writer.cut_off().await?;
-        if published.is_some() {
-            upload.published();
-        }
-        Ok(published)
-    }
-
     /// Records, without waiting, an upload that was closed after its file was removed: the client is answered with success, as on a
     /// disk, and no file has arrived.
     pub(super) fn removed(&mut self) -> Recorded {
@@ -279,7 +230,7 @@ impl Account {
         self.partly_closed(Outcome::Failure(why.to_owned()), None)
     }
 
-    fn partly_closed(&mut self, outcome: Outcome, etag: Option<String>) -> Recorded {
+    pub(super) fn partly_closed(&mut self, outcome: Outcome, etag: Option<String>) -> Recorded {
         let end = self.end(outcome, etag, false);
         self.fill(&Activity::PartialClose(end))
     }
@@ -288,12 +239,6 @@ impl Account {
         self.otherwise = None;
         let room = self.room.take().unwrap_or_else(|| self.session.recorder().reserve_late());
         room.fill(&self.session.origin, activity)
-    }
-
-    async fn tell(&self, recorded: Recorded) {
-        if let Err(error) = recorded.await {
-            tracing::error!(path = %self.path, %error, "the end of a transfer could not be recorded at once");
-        }
     }
 
     /// The end event; `whole`: the file was closed.

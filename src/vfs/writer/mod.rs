@@ -276,7 +276,16 @@ impl Writer {
 
     /// Publishes nothing and removes what the store has of it.
     pub async fn discard(mut self) {
+        // The end of the process waits for it.
+        let removal = self.transfers.start_removal();
         self.remove().await;
+        drop(removal);
+    }
+
+    /// Whether [`Writer::cut_off`] would publish what arrived.
+    pub fn is_published_when_cut_off(&self) -> bool {
+        let arrived = self.body.as_ref().is_some_and(Body::is_written) && self.spoilt.is_none() && !self.busy;
+        arrived && self.transfers.partial == PartialUploads::Publish
     }
 
     /// The upload was cut off: publishes nothing and removes the parts, or publishes what arrived, as
@@ -286,8 +295,7 @@ impl Writer {
     /// # Errors
     /// As [`Writer::commit`], when it is published.
     pub async fn cut_off(mut self) -> VfsResult<Option<Committed>> {
-        let arrived = self.body.as_ref().is_some_and(Body::is_written) && self.spoilt.is_none() && !self.busy;
-        if self.transfers.partial == PartialUploads::Discard || !arrived {
+        if !self.is_published_when_cut_off() {
             self.remove().await;
             return Ok(None);
         }
