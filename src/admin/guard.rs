@@ -85,7 +85,8 @@ pub(super) async fn admit_and_record(Shared(state): Shared<Arc<State>>, mut requ
         return response;
     }
     let room = if needs_record(request.method(), request.uri().path()) {
-        let room = timeout(RECORDED_WITHIN, state.around.recorder.reserve(call.event.path.len())).await;
+        let room = state.around.recorder.reserve(&state.own_room, call.event.path.len());
+        let room = timeout(RECORDED_WITHIN, room).await;
         match room
             .map_err(|_| "the audit trail takes no events".to_owned())
             .and_then(|room| room.map_err(|e| e.to_string()))

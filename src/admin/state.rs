@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use super::Surroundings;
 use super::health::Health;
+use crate::audit::OwnRoom;
 
 /// Shared by all connections of the admin door.
 #[derive(Debug)]
@@ -16,11 +17,13 @@ pub(super) struct State {
     pub(super) around: Surroundings,
     /// What was seen of the stores.
     pub(super) health: Health,
+    /// Room for the events of calls, whatever sessions hold: an administrator ends one whose store hangs.
+    pub(super) own_room: OwnRoom,
 }
 
 impl State {
     pub(super) fn new(hosts: Vec<String>, since: SystemTime, around: Surroundings) -> State {
-        State { hosts, since, around, health: Health::default() }
+        State { hosts, since, around, health: Health::default(), own_room: OwnRoom::default() }
     }
 }
 

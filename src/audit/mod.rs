@@ -38,6 +38,7 @@ pub use event::{
     Disconnected, FileOperation, KeyIdentity, Note, Origin, Outcome, Protocol, Rejected, RenameOperation, TransferEnd,
     TransferStart, UserChange,
 };
+pub use queue::OwnRoom;
 pub use recorder::{Recorder, SinkState};
 pub use reservation::{Recorded, Reservation};
 pub use signing::{NewKey, SigningKey};

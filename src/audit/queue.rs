@@ -19,6 +19,13 @@ pub(super) const MAX_EVENTS: u32 = 4096;
 /// What the smallest event takes of its share, so that one count bounds both.
 pub(super) const MIN_COST: u32 = MAX_BYTES / MAX_EVENTS;
 
+/// Bytes of lines of one connection for which there is room whatever others do: 32 small events. A connection takes more than that by
+/// itself.
+pub(super) const OWN_BYTES: u32 = 32 * MIN_COST;
+
+/// How many shares there are.
+const SHARES: usize = 4;
+
 /// What a waiter is told.
 pub(super) type Answer = Result<(), Unrecorded>;
 
@@ -31,22 +38,26 @@ pub(super) enum Share {
     Operations,
     /// What happens before a login, which anybody can cause.
     Strangers,
+    /// The little that each connection has for itself ([`OwnRoom`]), so that no other's operations, which a store may keep waiting
+    /// for ever, stop it.
+    Connections,
 }
 
 impl Share {
     /// In the order in which they end.
-    const ALL: [Share; 3] = [Share::Strangers, Share::Operations, Share::Trail];
+    const ALL: [Share; SHARES] = [Share::Strangers, Share::Operations, Share::Connections, Share::Trail];
 
-    /// Its bytes.
+    /// Its bytes. [`Share::Connections`] is bounded by how many there are, long before this.
     pub(super) const fn size(self) -> u32 {
         match self {
             Share::Trail => MAX_BYTES,
             Share::Operations => 4 * MAX_BYTES,
             Share::Strangers => MAX_BYTES / 8,
+            Share::Connections => 128 * MAX_BYTES,
         }
     }
 
-    /// The bytes of all.
+    /// The bytes of all but [`Share::Connections`].
     pub(super) const fn total() -> u32 {
         Share::Trail.size() + Share::Operations.size() + Share::Strangers.size()
     }
@@ -55,7 +66,7 @@ impl Share {
 /// Lines wait here until the writer takes them, batch by batch.
 #[derive(Debug)]
 pub(super) struct Queue {
-    rooms: [Arc<Semaphore>; 3],
+    rooms: [Arc<Semaphore>; SHARES],
     waiting: Mutex<Waiting>,
     wake: Notify,
     key: Option<SigningKey>,
@@ -71,7 +82,7 @@ struct Waiting {
     /// The number of the last checkpoint.
     checkpoint: u64,
     /// What lines took beyond each share; paid from what is given back.
-    debts: [usize; 3],
+    debts: [usize; SHARES],
     finished: bool,
 }
 
@@ -89,7 +100,19 @@ pub(super) struct Batch {
     /// The sink that begins a new file after the last line, by its number.
     pub(super) rotates: Option<usize>,
     /// What its lines take of each share.
-    costs: [usize; 3],
+    costs: [usize; SHARES],
+    /// What its lines take of what connections have for themselves.
+    owned: Vec<OwnedSemaphorePermit>,
+}
+
+/// What one connection has for itself in the queue: room for 32 small events, beside what all operations share.
+#[derive(Debug)]
+pub struct OwnRoom(Arc<Semaphore>);
+
+impl Default for OwnRoom {
+    fn default() -> Self {
+        OwnRoom(Arc::new(Semaphore::new(OWN_BYTES as usize)))
+    }
 }
 
 impl Queue {
@@ -97,7 +120,7 @@ impl Queue {
     pub(super) fn new(last: Position, key: Option<SigningKey>) -> Arc<Self> {
         let waiting = Waiting { last, ..Waiting::default() };
         let room = |share: Share| Arc::new(Semaphore::new(share.size() as usize));
-        let rooms = [room(Share::Trail), room(Share::Operations), room(Share::Strangers)];
+        let rooms = [Share::Trail, Share::Operations, Share::Strangers, Share::Connections].map(room);
         Arc::new(Queue { rooms, waiting: Mutex::new(waiting), wake: Notify::new(), key })
     }
 
@@ -115,18 +138,36 @@ impl Queue {
     /// Waits for room of `cost` bytes, in the order of the calls; `None` after [`Queue::drain`].
     pub(super) async fn room_for(self: &Arc<Self>, share: Share, cost: u32) -> Option<Room> {
         let permit = self.room(share).clone().acquire_many_owned(bounded(share, cost)).await.ok()?;
-        Some(Room { queue: Arc::clone(self), share, permit: Some(permit) })
+        Some(Room { queue: Arc::clone(self), share, permit: Some(permit), own: None })
+    }
+
+    /// As [`Queue::room_for`], for an operation of a connection: of the room of all operations, or else of its own.
+    pub(super) async fn room_of(self: &Arc<Self>, own: &OwnRoom, cost: u32) -> Option<Room> {
+        tokio::select! {
+            biased;
+            room = self.room_for(Share::Operations, cost) => room,
+            room = self.own_room(own, cost) => room,
+        }
+    }
+
+    async fn own_room(self: &Arc<Self>, own: &OwnRoom, cost: u32) -> Option<Room> {
+        let cost = cost.clamp(MIN_COST, OWN_BYTES);
+        // Nobody closes it.
+        let permit = own.0.clone().acquire_many_owned(cost).await.ok()?;
+        let mut room = self.room_for(Share::Connections, cost).await?;
+        room.own = Some(permit);
+        Some(room)
     }
 
     /// Room, if there is some and nobody waits for it.
     pub(super) fn room_now(self: &Arc<Self>, share: Share, cost: u32) -> Option<Room> {
         let permit = self.room(share).clone().try_acquire_many_owned(bounded(share, cost)).ok()?;
-        Some(Room { queue: Arc::clone(self), share, permit: Some(permit) })
+        Some(Room { queue: Arc::clone(self), share, permit: Some(permit), own: None })
     }
 
     /// Room beyond the share, for what happened already: nobody finds room there before it is paid back.
     pub(super) fn room_beyond(self: &Arc<Self>, share: Share) -> Room {
-        Room { queue: Arc::clone(self), share, permit: None }
+        Room { queue: Arc::clone(self), share, permit: None, own: None }
     }
 
     /// The next batch: everything that waits, up to where a file ends and up to [`MAX_BYTES`]; `None` when the queue is finished
@@ -158,6 +199,7 @@ impl Queue {
         for share in Share::ALL {
             self.give_back(share, batch.costs[share as usize]);
         }
+        drop(batch.owned);
     }
 
     /// Room that is free again: pays what was taken beyond the share first.
@@ -236,6 +278,8 @@ pub(super) struct Room {
     queue: Arc<Queue>,
     share: Share,
     permit: Option<OwnedSemaphorePermit>,
+    /// What it takes of what its connection has for itself: until its line is written.
+    own: Option<OwnedSemaphorePermit>,
 }
 
 impl Room {
@@ -278,6 +322,7 @@ impl Room {
             waiting.last = draft.seal_into(&mut batch.lines, &stamp, waiting.last, queue.key());
             batch.waiters.push(waiter);
             batch.costs[share] += real;
+            batch.owned.extend(self.own.take());
             batch.last = waiting.last;
             if is_checkpoint {
                 batch.has_checkpoint = true;
@@ -326,6 +371,43 @@ mod tests {
 
     use super::*;
     use crate::audit::line::LineWriter;
+
+    /// Operations whose store does not answer hold all that there is.
+    #[tokio::test]
+    async fn a_connection_has_room_whatever_others_hold() {
+        let queue = Queue::new(Position::START, None);
+        let (hung, other) = (OwnRoom::default(), OwnRoom::default());
+        let held = queue.room_of(&hung, u32::MAX).await.unwrap();
+        let now =
+            async |own| tokio::time::timeout(Duration::from_millis(20), queue.room_of(own, 1)).await.ok().flatten();
+        let mut rooms = Vec::new();
+        for own in [&hung, &other] {
+            for _ in 0..OWN_BYTES / MIN_COST {
+                rooms.push(now(own).await.expect("room of its own"));
+            }
+            assert!(now(own).await.is_none(), "its own room has a bound");
+        }
+        // A line keeps it until it is written; room that is given back is there at once.
+        let answer = rooms.pop().unwrap().fill(draft(100));
+        assert!(now(&other).await.is_none());
+        drop(rooms.pop());
+        rooms.push(now(&other).await.unwrap());
+        let batch = queue.next().await.unwrap();
+        queue.answer(batch, &Ok(()));
+        answer.await.unwrap().unwrap();
+        rooms.push(now(&other).await.unwrap());
+        // The end waits for all of them.
+        let mut end = std::pin::pin!(queue.drain());
+        let waits =
+            async |end: std::pin::Pin<&mut _>| tokio::time::timeout(Duration::from_millis(20), end).await.is_err();
+        drop(held);
+        assert!(waits(end.as_mut()).await);
+        rooms.truncate(1);
+        assert!(waits(end.as_mut()).await);
+        rooms.clear();
+        assert!(end.await.is_some());
+        assert!(queue.room_of(&OwnRoom::default(), 1).await.is_none(), "there is none after the end");
+    }
 
     fn draft(length: usize) -> Draft {
         let mut line = LineWriter::new();

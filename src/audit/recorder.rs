@@ -16,7 +16,7 @@ use super::checkpoint::Reason;
 use super::encode::{Identity, encode};
 use super::keeper::{Keeper, Notary};
 use super::ledger::{Ledger, Opening};
-use super::queue::{Answer, Batch, MIN_COST, Queue, Room, Share, cost};
+use super::queue::{Answer, Batch, MIN_COST, OwnRoom, Queue, Room, Share, cost};
 use super::reservation::Reservation;
 use super::sink::{self, Around, Manner, Sink, SinkHandle};
 use super::{Activity, Archive, ArchivePlace, Origin, Recorded, Settings, SinkTarget, Unrecorded};
@@ -193,16 +193,17 @@ impl Recorder {
     }
 
     /// Takes room for the event of an operation, before the operation: waits for it, and asks whether events can be recorded at
-    /// all. `names` is how many bytes the names in the event have. From then on, no cancellation can lose the event; when this
+    /// all. `names` is how many bytes the names in the event have. The room is of what all operations share, or else of `own`, which
+    /// the connection has for itself: a store that does not answer keeps what it took. From then on, no cancellation can lose the event; when this
     /// future is dropped, there is no room and must be no operation.
     ///
     /// # Errors
     /// As [`Recorder::ready`].
-    pub async fn reserve(&self, names: usize) -> Result<Reservation, Unrecorded> {
+    pub async fn reserve(&self, own: &OwnRoom, names: usize) -> Result<Reservation, Unrecorded> {
         self.ready()?;
         // Escaped, a name may be longer; then the line takes more than its room, and the next one waits for it.
         let cost = MIN_COST.saturating_add(u32::try_from(names).unwrap_or(u32::MAX).saturating_mul(2));
-        let room = self.inner.notary.queue.room_for(Share::Operations, cost).await.ok_or_else(closed)?;
+        let room = self.inner.notary.queue.room_of(own, cost).await.ok_or_else(closed)?;
         // It may have been a long wait.
         self.ready()?;
         Ok(self.reservation(room))

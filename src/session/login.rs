@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use crate::audit::{Origin, Protocol, Recorder};
+use crate::audit::{Origin, OwnRoom, Protocol, Recorder, Reservation, Unrecorded};
 use crate::policy::{Operations, Rules};
 use crate::stores::{Key, Store};
 use crate::users::User;
@@ -58,6 +58,7 @@ pub struct Login {
     own_files: OwnFiles,
     draining: AtomicBool,
     ends: Mutex<Ends>,
+    own_room: OwnRoom,
 }
 
 /// The ends of transfers that nobody waits for.
@@ -152,6 +153,7 @@ impl Login {
             own_files: OwnFiles::default(),
             draining: AtomicBool::new(false),
             ends: Mutex::default(),
+            own_room: OwnRoom::default(),
         }))
     }
 
@@ -225,6 +227,14 @@ impl Login {
     /// As [`Login::transfers_ended`], for at most `limit`; false when files are still open then.
     pub async fn transfers_ended_within(&self, limit: Duration) -> bool {
         tokio::time::timeout(limit, self.transfers_ended()).await.is_ok()
+    }
+
+    /// Takes room for an event of this connection, before what the event tells of; see [`Recorder::reserve`].
+    ///
+    /// # Errors
+    /// When it cannot be recorded: then it must not be done.
+    pub async fn reserve(&self, names: usize) -> Result<Reservation, Unrecorded> {
+        self.recorder.reserve(&self.own_room, names).await
     }
 
     /// Runs the end of a transfer in a task of its own. Dropped half-way, it has to be on record.

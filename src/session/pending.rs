@@ -50,7 +50,7 @@ impl Session {
         activity: impl FnOnce(Outcome, u64) -> Activity + Send + 'static,
     ) -> SessionResult<Pending> {
         let started = Instant::now();
-        let room = self.recorder().reserve(names).await?;
+        let room = self.login.reserve(names).await?;
         let activity: MakeEvent = Box::new(activity);
         Ok(Pending {
             session: self.clone(),

@@ -113,9 +113,9 @@ impl Home {
         &self.sink
     }
 
-    /// Takes all room for events that this connection can find, until what it gives is dropped.
+    /// Takes all room for events that this connection can find, what it has for itself included, until what it gives is dropped.
     pub(crate) async fn fill_queue(&self) -> Vec<audit::Reservation> {
-        vec![self.login.recorder().reserve(usize::MAX).await.unwrap()]
+        vec![self.login.reserve(usize::MAX).await.unwrap(), self.login.reserve(usize::MAX).await.unwrap()]
     }
 
     /// What was recorded so far.

@@ -253,7 +253,7 @@ impl Visit {
                 return false;
             }
         };
-        let room = match self.recorder().reserve(MOST_OF_A_LOGIN).await {
+        let room = match login.reserve(MOST_OF_A_LOGIN).await {
             Ok(room) => room,
             Err(error) => {
                 tracing::error!(%error, "a login is refused");

@@ -264,15 +264,15 @@ async fn cut_one(inner: Arc<dyn Store>, deed: Deed, activity: &str, trail: Trail
     let case = format!("{deed:?}, {trail:?}, after {polls} polls");
     let mut place = Place::new(inner, deed).await;
     let before = place.state().await;
-    let full: Option<Reservation> = match trail {
-        Trail::Works => None,
+    let full: Vec<Reservation> = match trail {
+        Trail::Works => Vec::new(),
         Trail::Stalls => {
             place.home.sink().block();
-            None
+            Vec::new()
         }
         Trail::IsFull => {
             place.home.sink().block();
-            Some(place.session.recorder().reserve(usize::MAX).await.unwrap())
+            place.home.fill_queue().await
         }
     };
     let ended = cut_after(polls, place.act(deed)).await;

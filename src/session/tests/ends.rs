@@ -155,6 +155,17 @@ async fn a_close_that_waits_and_is_dropped_is_an_upload_that_is_cut_off() {
     }
 }
 
+/// A store that does not answer keeps the room of the operations that it was asked for.
+#[tokio::test]
+async fn operations_that_hang_stop_no_other_connection() {
+    let place = Place::new(PartialUploads::Discard).await;
+    let hung = place.home.fill_queue().await;
+    assert!(cut_after(20, place.session.make_directory(&path("/a"), &NOTHING)).await.is_none());
+    let other = place.home.session_of_another_connection();
+    timeout(LIMIT, other.make_directory(&path("/b"), &NOTHING)).await.expect("others go on").unwrap();
+    drop(hung);
+}
+
 /// As SCP's sink does when its sender reports an error, and goes away.
 #[tokio::test]
 async fn a_transfer_that_is_ended_as_incomplete_ends_though_nobody_waits() {

@@ -197,7 +197,7 @@ impl Account {
     /// Takes room for the end event before anything is done that it tells of.
     pub(super) async fn reserve(&mut self) -> Result<(), Unrecorded> {
         let stored = self.session.vfs().storage_path(&self.path).map_or(0, |path| path.len());
-        let room = self.session.recorder().reserve(stored + self.path.to_string().len()).await?;
+        let room = self.session.login.reserve(stored + self.path.to_string().len()).await?;
         self.room = Some(room);
         Ok(())
     }
