@@ -181,6 +181,7 @@ fn rejected(cursor: &mut Cursor<'_>) -> Rejected {
         // Made by the gateway itself.
         connections: None,
         source_ips: None,
+        span: None,
     }
 }
 

@@ -8,6 +8,7 @@ use super::event::{
     KeyIdentity, Note, Origin, Outcome, Rejected, RenameOperation, TransferEnd, TransferStart, UserChange,
 };
 use super::line::{Draft, LineWriter, MAX_CLIENT, MAX_KEY, MAX_LIST, MAX_PATH};
+use super::stamp::rfc3339;
 
 /// Who records: the same in every event of a process.
 #[derive(Debug, Clone)]
@@ -223,6 +224,10 @@ impl Encoder<'_> {
             self.line.number("connections", connections);
         }
         self.line.maybe("source-ips", rejected.source_ips.as_deref());
+        if let Some((first, last)) = rejected.span {
+            self.line.text("first-timestamp", &rfc3339(first));
+            self.line.text("last-timestamp", &rfc3339(last));
+        }
         let lists = [
             ("client-kex-algorithms", &rejected.client_kex),
             ("client-host-key-algorithms", &rejected.client_host_keys),
@@ -350,6 +355,7 @@ fn auth_failure_message(failure: &AuthFailure) -> String {
         (AuthFailureReason::NoCredentialsOffered, _) => "The client went away without offering a credential".into(),
         (AuthFailureReason::LoginGraceExceeded, _) => "The time to log in was over".into(),
         (AuthFailureReason::DirectoryUnavailable, _) => "The directory of users does not answer".into(),
+        (AuthFailureReason::Banned, _) => "The address failed to log in too often".into(),
         (AuthFailureReason::TrailUnavailable, _) => "The session could not be recorded".into(),
         (_, Some(key)) => format!("{} {}", family(&key.key_type), key.fingerprint),
         (AuthFailureReason::BadPassword, None) => "Invalid user name or password".into(),

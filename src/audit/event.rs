@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// Which protocol a session speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -254,6 +255,8 @@ pub enum AuthFailureReason {
     NotExamined,
     /// `directory-unavailable`: the users' source does not answer.
     DirectoryUnavailable,
+    /// `banned`: the address was banned while the attempt was under way.
+    Banned,
     /// `trail-unavailable`: a session could not have been recorded.
     TrailUnavailable,
 }
@@ -287,6 +290,7 @@ impl AuthFailureReason {
             AuthFailureReason::TooManyPasswordChecks => "too-many-password-checks",
             AuthFailureReason::NotExamined => "not-examined",
             AuthFailureReason::DirectoryUnavailable => "directory-unavailable",
+            AuthFailureReason::Banned => "banned",
             AuthFailureReason::TrailUnavailable => "trail-unavailable",
         }
     }
@@ -328,6 +332,8 @@ pub struct Rejected {
     pub connections: Option<u64>,
     /// Where most of those came from: `192.0.2.1=500,2001:db8::/64=20`.
     pub source_ips: Option<String>,
+    /// When the first and the last of those came.
+    pub span: Option<(SystemTime, SystemTime)>,
 }
 
 /// The fields of `DISCONNECTED`.

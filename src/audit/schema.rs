@@ -124,6 +124,8 @@ const REJECTED: &[Field] = &[
 const MANY_REJECTED: &[Field] = &[
     ("connections", Optional, Form::Number),
     ("source-ips", Optional, Form::Pattern("^[0-9a-f:.]+(/64)?=[0-9]+(,[0-9a-f:.]+(/64)?=[0-9]+)*$")),
+    ("first-timestamp", Optional, TIME),
+    ("last-timestamp", Optional, TIME),
 ];
 
 const DISCONNECTED: &[Field] = &[

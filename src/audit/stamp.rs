@@ -34,7 +34,7 @@ impl Stamp {
 }
 
 /// RFC 3339 in UTC with milliseconds and `Z`. A clock before 1970 or after 9999 shows as the nearest of the two.
-fn rfc3339(at: SystemTime) -> String {
+pub(super) fn rfc3339(at: SystemTime) -> String {
     const LAST: u64 = 253_402_300_799;
     let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().min(Duration::from_secs(LAST));
     let seconds = i64::try_from(since.as_secs()).unwrap_or_default();

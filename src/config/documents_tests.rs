@@ -38,6 +38,7 @@ fn the_example_shows_the_defaults_of_the_limits() {
     std::fs::write(folder.path().join("c"), least).unwrap();
     let default = load(&folder.path().join("c")).unwrap();
     assert_eq!(format!("{:?}", settings.ssh.limits), format!("{:?}", default.ssh.limits));
+    assert_eq!(settings.ssh.defender, default.ssh.defender);
     assert_eq!(settings.ssh.algorithms, default.ssh.algorithms);
     assert_eq!(settings.transfers.transfer_memory, default.transfers.transfer_memory);
     assert_eq!(settings.transfers.staging, default.transfers.staging);
@@ -50,13 +51,13 @@ fn the_example_shows_the_defaults_of_the_limits() {
 #[test]
 fn the_example_shows_every_key() {
     let text = std::fs::read_to_string(document("config.example.yaml")).unwrap();
-    let wrong = "server: { x: }\nstores: { s: { x: } }\nusers: [{ x: , home: [{ x: }] }]\nusers_from: [{ x: }, { http: { x: }, x: }]\nevents: [{ sink: stdout, x: }, { sink: file, rotate: { x: }, x: }, { sink: store, batch: { x: }, x: }, { sink: syslog, x: }, { sink: http, filter: { x: }, x: }]\naudit: { x: }\ndefender: { x: }\nlimits: { x: }\nadmin: { tls: { x: }, tokens: [{ x: }], x: }\nx:\n";
+    let wrong = "server: { x: }\nstores: { s: { x: } }\nusers: [{ x: , home: [{ x: }] }]\nusers_from: [{ x: }, { http: { x: }, x: }]\nevents: [{ sink: stdout, x: }, { sink: file, rotate: { x: }, x: }, { sink: store, batch: { x: }, x: }, { sink: syslog, x: }, { sink: http, filter: { x: }, x: }]\naudit: { x: }\ndefender: { weights: { x: }, x: }\nlimits: { x: }\nadmin: { tls: { x: }, tokens: [{ x: }], x: }\nx:\n";
     let around =
         Surroundings { folder: PathBuf::from("/"), host_name: "h".into(), look_at_files: false, others_read: false };
     let problems = read_from(wrong, &around, &|_| None, Problems::new(Path::new("c"))).unwrap_err();
     let lists: Vec<&str> =
         problems.list().iter().filter_map(|p| p.text.split_once("the keys here are ").map(|(_, list)| list)).collect();
-    assert_eq!(lists.len(), 22, "{problems}");
+    assert_eq!(lists.len(), 23, "{problems}");
     for key in lists.iter().flat_map(|list| list.split(", ")).map(|key| key.trim_matches('"')) {
         assert!(text.contains(&format!("{key}:")), "{key} is not in config.example.yaml");
     }
@@ -89,7 +90,7 @@ fn the_readme_tells_the_defaults_of_the_limits() {
             Some((cells.next()?.trim().trim_end_matches('`'), cells.next()?.trim()))
         })
         .collect();
-    assert_eq!(rows.len(), 11, "{rows:?}");
+    assert_eq!(rows.len(), 12, "{rows:?}");
     let head = "server: { listen: ['127.0.0.1:0'], host_keys: [k] }\nstores: {}\nusers: []\n";
     let table: Vec<String> = rows.iter().map(|(key, value)| format!("{key}: {value}")).collect();
     let around =

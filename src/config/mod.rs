@@ -11,6 +11,7 @@ mod problem;
 mod raw;
 mod raw_admin;
 mod raw_audit;
+mod raw_defender;
 mod raw_events;
 mod raw_sinks;
 mod raw_users;

@@ -7,12 +7,14 @@ use std::time::Duration;
 use super::problem::Problems;
 use super::raw_admin::{Admin, read_admin};
 use super::raw_audit::{Audit, read_audit};
+use super::raw_defender::{Defender, read_defender};
 use super::raw_events::{Sink, read_events};
 use super::raw_users::{User, read_user};
 use super::raw_users_from::{UsersFrom, read_users_from};
 use super::reader::{At, Item, Section};
 use crate::secret::Secret;
-use crate::ssh::{DefenderSettings, RekeyLimits};
+use crate::session::gate::DefenderSettings;
+use crate::ssh::RekeyLimits;
 use crate::vfs::PartialUploads;
 
 /// The whole file. What could not be read is left out or `None`, and noted as a problem.
@@ -61,13 +63,6 @@ pub(super) enum Proxy {
     Ignore,
 }
 
-/// `defender`
-#[derive(Debug)]
-pub(super) struct Defender {
-    pub settings: DefenderSettings,
-    pub allow: Option<Vec<At<String>>>,
-}
-
 /// `stores.NAME`
 #[derive(Debug)]
 pub(super) struct Store {
@@ -82,6 +77,7 @@ pub(super) struct Limits {
     pub sessions: u64,
     pub unauthenticated: u64,
     pub unauthenticated_per_address: u64,
+    pub connections_per_second: u64,
     pub login_grace: Duration,
     pub auth_attempts: u64,
     pub idle: Duration,
@@ -98,7 +94,8 @@ impl Default for Limits {
         Limits {
             sessions: 10_000,
             unauthenticated: 100,
-            unauthenticated_per_address: 50,
+            unauthenticated_per_address: 10,
+            connections_per_second: 20,
             login_grace: Duration::from_secs(30),
             auth_attempts: 6,
             idle: Duration::from_secs(30 * 60),
@@ -112,8 +109,8 @@ impl Default for Limits {
     }
 }
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-const SECOND: Duration = Duration::from_secs(1);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 
 /// A change of keys costs a few milliseconds and stops what is under way for a round trip: more often is an attack on oneself.
 const LEAST_REKEY_DATA: u64 = 1 << 20;
@@ -203,32 +200,6 @@ fn read_rekey(item: &Item<'_>, problems: &mut Problems) -> RekeyLimits {
     limits
 }
 
-/// `None` for `off`.
-fn read_defender(item: &Item<'_>, problems: &mut Problems) -> Option<Defender> {
-    let mut defender = Defender { settings: DefenderSettings::default(), allow: None };
-    if item.is_text() {
-        // A wrong word leaves the default, which is the safe side.
-        return item.choice(&[("off", ())], problems).is_none().then_some(defender);
-    }
-    let Some(mut section) = item.section(problems) else { return Some(defender) };
-    let settings = &mut defender.settings;
-    let failures = section.take("failures").and_then(|item| item.integer(1..=1_000_000, problems));
-    settings.failures = failures.and_then(|number| u32::try_from(number).ok()).unwrap_or(settings.failures);
-    let mut time = |key, value: &mut Duration| {
-        *value = section.take(key).and_then(|item| item.duration(SECOND..=30 * DAY, problems)).unwrap_or(*value);
-    };
-    time("within", &mut settings.within);
-    time("ban", &mut settings.ban);
-    time("longest_ban", &mut settings.longest_ban);
-    let shortest = settings.ban;
-    if settings.longest_ban < shortest {
-        item.problem(problems, "longest_ban is shorter than ban; write a longer one");
-    }
-    defender.allow = section.take("allow").map(|item| item.texts(problems).unwrap_or_default());
-    section.close(problems);
-    Some(defender)
-}
-
 pub(super) fn text(section: &mut Section<'_>, key: &'static str, problems: &mut Problems) -> Option<At<String>> {
     section.take(key)?.placed_text(problems)
 }
@@ -310,6 +281,7 @@ fn read_limits(item: &Item<'_>, problems: &mut Problems) -> Limits {
     number("sessions", 1..=1_000_000, &mut limits.sessions, problems);
     number("unauthenticated", 1..=100_000, &mut limits.unauthenticated, problems);
     number("unauthenticated_per_address", 1..=100_000, &mut limits.unauthenticated_per_address, problems);
+    number("connections_per_second", 1..=100_000, &mut limits.connections_per_second, problems);
     number("auth_attempts", 1..=100, &mut limits.auth_attempts, problems);
     let mut time = |key, bounds, value: &mut Duration, problems: &mut Problems| {
         *value = section.take(key).and_then(|item| item.duration(bounds, problems)).unwrap_or(*value);

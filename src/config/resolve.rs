@@ -121,6 +121,7 @@ fn resolve_server(file: &raw::Config, around: &Surroundings, problems: &mut Prob
             sessions: to_usize(limits.sessions),
             unauthenticated: to_usize(limits.unauthenticated),
             unauthenticated_per_address: to_usize(limits.unauthenticated_per_address),
+            connections_per_second: u32::try_from(limits.connections_per_second).unwrap_or(u32::MAX),
             login_grace: limits.login_grace,
             auth_attempts: to_usize(limits.auth_attempts),
             idle: limits.idle,

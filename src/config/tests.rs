@@ -71,7 +71,7 @@ fn the_least_configuration_has_the_defaults() {
     assert_eq!(settings.ssh.rekey, crate::ssh::RekeyLimits { data: 1 << 30, time: Duration::from_secs(3600) });
     assert_eq!(settings.ssh.banner, None);
     assert_eq!(settings.ssh.proxy_protocol, crate::ssh::ProxyProtocol::Off);
-    assert_eq!(settings.ssh.defender, Some(crate::ssh::DefenderSettings::default()));
+    assert_eq!(settings.ssh.defender, Some(crate::session::gate::DefenderSettings::default()));
     let limits = settings.ssh.limits;
     assert_eq!((limits.sessions, limits.unauthenticated, limits.auth_attempts), (10_000, 100, 6));
     assert_eq!(limits.login_grace, Duration::from_secs(30));
@@ -100,7 +100,7 @@ server:
   banner: "Hello\n"
   proxy_protocol: optional
   proxy_from: [10.0.0.0/8, "::1"]
-defender: {{ failures: 3, within: 2m, ban: 4s, longest_ban: 5h, allow: [] }}
+defender: {{ points: 3, within: 2m, ban: 4s, longest_ban: 5h, allow: [], weights: {{ wrong_key: 2, refused: 0 }} }}
 stores:
   local: {{ url: "file:data/files" }}
   lake: {{ url: "s3://bucket/prefix", options: {{ aws_region: eu-west-1, aws_allow_http: true, pool_max_idle_per_host: 30 }} }}
@@ -119,7 +119,7 @@ users:
 events:
   - {{ sink: stdout, on_failure: continue }}
   - {{ sink: file, path: log/events.ndjson }}
-limits: {{ sessions: 5, unauthenticated: 6, login_grace: 7s, auth_attempts: 8, idle: 9m, stall: 10s, drain: 0s,
+limits: {{ sessions: 5, unauthenticated: 6, connections_per_second: 7, login_grace: 7s, auth_attempts: 8, idle: 9m, stall: 10s, drain: 0s,
           transfer_memory: 16MiB, staging: 1GiB, staging_folder: /stage }}
 partial_uploads: publish
 setstat: strict
@@ -136,11 +136,12 @@ setstat: strict
     let ignoring = text.replace("proxy_protocol: optional", "proxy_protocol: ignore");
     let ignoring = read_in(&ignoring, Path::new("/etc/my lock%gate"), &[]).unwrap();
     assert_eq!(ignoring.ssh.proxy_protocol, crate::ssh::ProxyProtocol::Ignored(networks.to_vec()));
-    let defender = crate::ssh::DefenderSettings {
-        failures: 3,
+    let defender = crate::session::gate::DefenderSettings {
+        points: 3,
         within: Duration::from_secs(120),
         ban: Duration::from_secs(4),
         longest_ban: Duration::from_secs(5 * 3600),
+        weights: crate::session::gate::Weights { wrong_key: 2, refused: 0, ..Default::default() },
         allow: Vec::new(),
     };
     assert_eq!(settings.ssh.defender, Some(defender));
@@ -170,6 +171,7 @@ setstat: strict
     let list_write = [Permission::List, Permission::Write].into_iter().collect();
     assert_eq!(permissions, [Permissions::READ_WRITE, list_write, Permissions::READ_ONLY, Permissions::WRITE_ONLY]);
     assert_eq!((settings.ssh.limits.sessions, settings.ssh.limits.drain), (5, Duration::ZERO));
+    assert_eq!(settings.ssh.limits.connections_per_second, 7);
     assert_eq!(settings.transfers.staging_folder, Path::new("/stage"));
     assert_eq!(settings.transfers.partial_uploads, PartialUploads::Publish);
     assert!(settings.strict_setstat);
@@ -188,7 +190,7 @@ server:
   banner: [a]
   proxy_protocol: required
   proxy_from: ["10.0.0.1/8"]
-defender: {{ failures: 0, ban: 2h, longest_ban: 1h, allow: [home] }}
+defender: {{ points: 0, ban: 2h, longest_ban: 1h, allow: [home], weights: {{ wrong_key: -1, crash: 3 }} }}
 store: {{}}
 stores:
   lake: {{ urll: "s3://b" }}
@@ -226,7 +228,9 @@ setstat: true
             ("server.banner", "expected text, found a list"),
             ("server.proxy_from[0]", "write 10.0.0.0/8"),
             ("defender", "longest_ban is shorter than ban"),
-            ("defender.failures", "from 1 to"),
+            ("defender.points", "from 1 to"),
+            ("defender.weights.crash", "unknown key; the keys here are"),
+            ("defender.weights.wrong_key", "from 0 to"),
             ("defender.allow[0]", "no IP address"),
             ("store", "unknown key; did you mean \"stores\"?"),
             ("stores.lake.url", "is missing"),

@@ -7,6 +7,7 @@ mod attributes;
 pub mod channel;
 mod directory;
 mod error;
+pub mod gate;
 mod login;
 mod open_files;
 mod operations;

@@ -10,6 +10,7 @@ use chrono::Utc;
 
 use crate::audit::{Activity, AuthFailure, AuthFailureReason, KeyIdentity, Origin, Recorder};
 use crate::secret::Secret;
+use crate::session::gate::{Fault, Gate, Shown};
 use crate::users::{
     Attempt, AuthMode, AuthorizedKey, Certificate, CertificateGrant, Checked, Circumstances, Directory, DirectoryError,
     Knock, PasswordHash, PasswordVerifier, Refusal, User,
@@ -34,6 +35,8 @@ pub(super) struct Examiner {
     pub(super) recorder: Recorder,
     /// Authorities whose certificates are accepted for every user.
     pub(super) authorities: Arc<[AuthorizedKey]>,
+    /// Who hears of failures.
+    pub(super) gate: Arc<Gate>,
 }
 
 /// A key that was asked for a signature, which has not come yet.
@@ -57,10 +60,12 @@ pub(super) struct Attempts {
     origin: Origin,
     line: Arc<Line>,
     count: u32,
-    /// Wrong passwords.
-    wrong_passwords: u32,
-    /// Something of ours failed an attempt.
-    blameless: bool,
+    /// How often the client asked which methods there are.
+    questions: u32,
+    /// A refused key of this connection has been counted against its address.
+    key_counted: bool,
+    /// The gateway could not do its part, or the client had proven who it is: what is left open is not its fault.
+    excused: bool,
     unproven: Option<Unproven>,
     /// How often a signature was asked for.
     queries: u32,
@@ -79,8 +84,9 @@ impl Attempts {
             origin,
             line,
             count: 0,
-            wrong_passwords: 0,
-            blameless: false,
+            questions: 0,
+            key_counted: false,
+            excused: false,
             unproven: None,
             queries: 0,
             told: HashSet::new(),
@@ -102,10 +108,19 @@ impl Attempts {
         self.count
     }
 
-    /// What a connection that ends without a login counts as for the defender: each wrong password is a guess, but a client
-    /// may offer all its keys.
-    pub(super) fn failures(&self) -> u32 {
-        if self.blameless { 0 } else { self.wrong_passwords.max(1) }
+    /// How many requests were refused, those for the list of methods among them.
+    pub(super) fn refusals(&self) -> u32 {
+        self.count + self.questions
+    }
+
+    /// From now on what goes wrong is not the client's fault.
+    pub(super) fn excuse(&mut self) {
+        self.excused = true;
+    }
+
+    /// Whether what the client left open is not its fault.
+    pub(super) fn is_excused(&self) -> bool {
+        self.excused
     }
 
     /// The proof that the user still owes, when the other one is given.
@@ -116,6 +131,7 @@ impl Attempts {
     /// The method `none`: every OpenSSH client begins with it, to hear which methods there are. Not an attempt.
     pub(super) fn asked_for_methods(&mut self, user: &str) {
         self.next_request(user);
+        self.questions += 1;
     }
 
     /// A key is offered, by itself or in a certificate, and not proven. True if a signature with it is wanted.
@@ -210,6 +226,9 @@ impl Attempts {
     /// A password is given. It is checked, or a decoy is, whoever the user is: all refusals take the same time.
     pub(super) async fn password(&mut self, user: &str, password: Secret, method: PasswordMethod) -> Verdict {
         self.next_request(user);
+        if self.is_banned() {
+            return self.reject(method.name(), AuthFailureReason::Banned, None);
+        }
         let found = self.find_with_password(user, &password).await;
         let checked = match &found {
             Ok((_, true)) => Checked::Matches,
@@ -218,7 +237,10 @@ impl Attempts {
                 self.examiner.verifier.verify(hash, &self.examiner.decoy, password).await
             }
         };
-        match found.and_then(|(user, _)| self.judge_password(user, checked)) {
+        let judged = found.and_then(|(user, _)| self.judge_password(user, checked));
+        // A ban that came meanwhile, by another connection's guesses, leaves this one without an answer.
+        let judged = if self.is_banned() { Err(AuthFailureReason::Banned) } else { judged };
+        match judged {
             Ok(user) => self.one_is_good(user, Proof::Password(method)),
             Err(reason) => self.reject(method.name(), reason, None),
         }
@@ -244,13 +266,14 @@ impl Attempts {
         }
         self.settle();
         self.drop_half();
-        if self.count == 0 {
+        if self.count == 0 && !self.excused {
             self.fail("none", why, None);
         }
     }
 
     /// Each request names a user; what was proven for another one is forgotten.
     fn next_request(&mut self, user: &str) {
+        self.line.shows(Shown::Attempt);
         self.settle();
         let name: Arc<str> = Arc::from(shortened(user));
         if self.origin.user.as_ref() != Some(&name) {
@@ -368,15 +391,42 @@ impl Attempts {
         Verdict::Reject
     }
 
+    /// Counts a failure against the client's address, at the moment when it happens. False when the address was banned before.
+    fn counts(&mut self, method: &str, reason: AuthFailureReason) -> bool {
+        let Some(fault) = fault_of(method, reason) else { return true };
+        // Clients offer all their keys.
+        if fault == Fault::WrongKey && std::mem::replace(&mut self.key_counted, true) {
+            return true;
+        }
+        self.examiner.gate.blame(self.origin.source_ip, fault)
+    }
+
+    fn is_banned(&self) -> bool {
+        self.examiner.gate.banned_for(self.origin.source_ip).is_some()
+    }
+
     fn fail(&mut self, method: &'static str, reason: AuthFailureReason, key: Option<KeyIdentity>) {
         self.count += 1;
-        self.wrong_passwords += u32::from(reason == AuthFailureReason::BadPassword);
-        self.blameless |= is_ours(reason);
+        self.excused |= is_ours(reason);
+        let reason = if self.counts(method, reason) { reason } else { AuthFailureReason::Banned };
         let algorithms = self.line.algorithms();
         let failure = AuthFailure { method, reason, key, attempt: self.count, algorithms };
         let activity = Activity::AuthFailure(Box::new(failure));
         // The attempt is refused whatever becomes of its event, so nobody waits for that.
         drop(self.examiner.recorder.record_stranger(&self.origin(), &activity));
+    }
+}
+
+/// What a refused attempt counts for. The method alone says, and not the reason, so that no ban tells who exists.
+fn fault_of(method: &str, reason: AuthFailureReason) -> Option<Fault> {
+    use AuthFailureReason::{Banned, LoginGraceExceeded, NoCredentialsOffered};
+    // The end of a connection counts by itself.
+    if is_ours(reason) || matches!(reason, Banned | LoginGraceExceeded | NoCredentialsOffered) {
+        return None;
+    }
+    match method {
+        "password" | "keyboard-interactive" => Some(Fault::WrongPassword),
+        _ => Some(Fault::WrongKey),
     }
 }
 

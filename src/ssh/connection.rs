@@ -1,6 +1,5 @@
 //! One connection from the first byte to DISCONNECTED: its deadlines, its drain, and what is recorded at its end.
 
-use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -14,9 +13,10 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::auth::{Attempts, Examiner};
 use super::channels::ChannelTasks;
-use super::defender::Arrival;
+use super::ending::{Cause, Ending};
 use super::exchanges::Computations;
 use super::handler::Door;
+use super::listener::Rejection;
 use super::proof::Accepted;
 use super::stream::{Line, WatchedStream};
 use super::{Homes, Phase, Shared};
@@ -24,6 +24,7 @@ use crate::audit::{
     Activity, AuthFailureReason, Connected, Disconnected, Note, Origin, Recorded, Recorder, Rejected, Reservation,
 };
 use crate::metrics::Metrics;
+use crate::session::gate::{Evicted, Seat, SeatWatch};
 use crate::session::{Entered, LiveSession, Login, Protocol};
 
 /// What a client is told that a drain ends.
@@ -35,6 +36,9 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// Bytes that a CONNECTED may have besides what every event has: a long key above all.
 const MOST_OF_A_LOGIN: usize = 2048;
 
+/// Who says nothing for so long holds a place; a health check is gone before.
+const HELD: Duration = Duration::from_secs(5);
+
 /// How long the answer to the last close may take to reach the client before a drain ends the session.
 const SETTLE: Duration = Duration::from_millis(250);
 
@@ -43,7 +47,9 @@ pub(super) struct Visit {
     shared: Arc<Shared>,
     homes: Arc<Homes>,
     line: Arc<Line>,
+    source: SocketAddr,
     proxy_header: Option<&'static str>,
+    seat: SeatWatch,
     attempts: tokio::sync::Mutex<Attempts>,
     login: OnceLock<Arc<Login>>,
     let_in: watch::Sender<bool>,
@@ -51,15 +57,6 @@ pub(super) struct Visit {
     unrecorded: Notify,
     channels: ChannelTasks,
     slots: Mutex<Slots>,
-}
-
-/// What a connection takes up until it has logged in.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    /// One of all that may wait.
-    pub(super) _place: OwnedSemaphorePermit,
-    /// One of those of its address.
-    pub(super) _arrival: Arrival,
 }
 
 /// A connection that may speak.
@@ -71,43 +68,16 @@ pub(super) struct Arrived<S> {
     pub(super) source: SocketAddr,
     /// What became of a balancer's header, for CONNECTED.
     pub(super) proxy_header: Option<&'static str>,
-    pub(super) waiting: Waiting,
+    /// What it takes up until it has logged in.
+    pub(super) seat: Seat,
 }
 
 /// Places that a connection takes up.
 struct Slots {
-    unauthenticated: Option<Waiting>,
+    unauthenticated: Option<Seat>,
     session: Option<(OwnedSemaphorePermit, Entered)>,
     /// The connection has ended: nobody logs in any more.
     is_over: bool,
-}
-
-/// How a connection ended; the `reason` and `message` of DISCONNECTED.
-#[derive(Debug)]
-struct Ending {
-    reason: Cow<'static, str>,
-    message: Option<String>,
-    /// The administrator who ended it.
-    by: Option<String>,
-}
-
-impl Ending {
-    fn new(reason: &'static str) -> Self {
-        Ending { reason: reason.into(), message: None, by: None }
-    }
-
-    /// What the client is told. It need not know which administrator it was.
-    fn sentence(&self) -> String {
-        match (&self.message, &self.by) {
-            (Some(message), Some(_)) => format!("ended by an administrator: {message}"),
-            (Some(message), None) => message.clone(),
-            (None, _) => self.reason.clone().into_owned(),
-        }
-    }
-
-    fn because(reason: &'static str, message: impl Into<String>) -> Self {
-        Ending { reason: reason.into(), message: Some(message.into()), by: None }
-    }
 }
 
 /// Serves one connection to its end.
@@ -117,7 +87,7 @@ where
 {
     let started = Instant::now();
     let (stream, line) = WatchedStream::new(arrived.socket, &arrived.read);
-    let visit = Arc::new(Visit::new(shared, line, arrived.source, arrived.proxy_header, arrived.waiting));
+    let visit = Arc::new(Visit::new(shared, line, arrived.source, arrived.proxy_header, arrived.seat));
     let ending = visit.run(stream, phase.clone()).await;
     // What ends with the gateway says nothing of the client.
     let counts = *phase.borrow() == Phase::Running;
@@ -130,7 +100,7 @@ impl Visit {
         line: Arc<Line>,
         source: SocketAddr,
         proxy_header: Option<&'static str>,
-        waiting: Waiting,
+        seat: Seat,
     ) -> Self {
         let homes = shared.homes();
         let origin = super::origin_of(source);
@@ -140,18 +110,22 @@ impl Visit {
             decoy: homes.decoy.clone(),
             recorder: shared.recorder.clone(),
             authorities: homes.authorities.clone(),
+            gate: shared.gate.clone(),
         };
+        line.take_seat(seat.watch());
         Visit {
             attempts: tokio::sync::Mutex::new(Attempts::new(examiner, origin, line.clone())),
             shared,
             homes,
             line,
+            source,
             proxy_header,
+            seat: seat.watch(),
             login: OnceLock::new(),
             let_in: watch::Sender::new(false),
             unrecorded: Notify::new(),
             channels: ChannelTasks::default(),
-            slots: Mutex::new(Slots { unauthenticated: Some(waiting), session: None, is_over: false }),
+            slots: Mutex::new(Slots { unauthenticated: Some(seat), session: None, is_over: false }),
         }
     }
 
@@ -220,6 +194,12 @@ impl Visit {
     /// An attempt succeeded: takes a session's place, builds the home, records CONNECTED. False when one of these fails;
     /// the attempt is then refused.
     pub(super) async fn let_in(&self, accepted: Accepted) -> bool {
+        // What fails from here on is not the client's fault.
+        self.attempts().await.excuse();
+        if self.shared.gate.banned_for(self.source.ip()).is_some() {
+            self.attempts().await.turn_away(accepted, AuthFailureReason::Banned);
+            return false;
+        }
         let Ok(place) = self.shared.sessions.clone().try_acquire_owned() else {
             let message = format!("the limit of {} sessions is reached", self.shared.settings.limits.sessions);
             self.record(rejection("too-many-sessions", message)).await;
@@ -292,7 +272,7 @@ impl Visit {
         place: (OwnedSemaphorePermit, Entered),
     ) -> Option<Recorded> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        if slots.is_over || self.login.set(login).is_err() {
+        if slots.is_over || self.seat.is_evicted() || self.login.set(login).is_err() {
             return None;
         }
         if let Some(login) = self.login() {
@@ -315,29 +295,32 @@ impl Visit {
         let mut running = tokio::select! {
             begun = greeting => match begun {
                 Ok(running) => running,
-                Err(error) => return self.ending_of(&error),
+                Err(error) => return Ending::of_error(&error),
             },
-            () = sleep_until(deadline) => return Ending::because("login-grace", "nothing came from the client"),
-            () = leaves_running(&mut phase) => return Ending::because("server", SHUTTING_DOWN),
+            () = sleep_until(deadline) => return Ending::of_grace("nothing came from the client"),
+            why = self.seat.evicted() => return Ending::evicted(why),
+            () = leaves_running(&mut phase) => return Ending::of_gateway("server", SHUTTING_DOWN),
         };
         let mut let_in = self.let_in.subscribe();
         let mut idle = IdleWatch::new(limits.idle);
         let why = tokio::select! {
             ended = &mut running => return self.ending_of_session(ended),
             () = grace_is_over(deadline, &mut let_in) => {
-                Ending::because("login-grace", format!("no login within {} s", limits.login_grace.as_secs()))
+                Ending::of_grace(format!("no login within {} s", limits.login_grace.as_secs()))
             }
-            () = idle.is_over(self) => Ending::because("idle", format!("nothing happened for {} s", limits.idle.as_secs())),
+            why = self.loses_place() => Ending::evicted(why),
+            () = idle.is_over(self) => Ending::of_gateway("idle", format!("nothing happened for {} s", limits.idle.as_secs())),
             () = self.channels.stalled(limits.stall) => {
                 let seconds = limits.stall.as_secs();
-                Ending::because("server", format!("one channel took no data for {seconds} s and held up the others"))
+                Ending::of_gateway("server", format!("one channel took no data for {seconds} s and held up the others"))
             }
-            () = self.channels.abandoned() => Ending::because("server", "the client did not close a channel that had ended"),
+            () = self.channels.abandoned() => Ending::of_gateway("server", "the client did not close a channel that had ended"),
             farewell = self.sent_away() => farewell,
-            () = self.unrecorded.notified() => Ending::because("server", "the login could not be recorded"),
-            () = self.drained(&mut phase) => Ending::because("server", SHUTTING_DOWN),
+            () = self.unrecorded.notified() => Ending::of_gateway("server", "the login could not be recorded"),
+            () = self.drained(&mut phase) => Ending::of_gateway("server", SHUTTING_DOWN),
         };
-        let at_once = *phase.borrow() == Phase::Stopped;
+        // Those who make room do so at once.
+        let at_once = *phase.borrow() == Phase::Stopped || matches!(why.cause, Cause::Evicted(_));
         self.end_session(&mut running, &why, at_once).await;
         why
     }
@@ -362,6 +345,17 @@ impl Visit {
         }
     }
 
+    /// Returns when the connection has to go before it has logged in. From then on it cannot log in any more.
+    async fn loses_place(&self) -> Evicted {
+        let why = self.seat.evicted().await;
+        let has_logged_in = {
+            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            slots.is_over |= slots.session.is_none();
+            slots.session.is_some()
+        };
+        if has_logged_in { std::future::pending().await } else { why }
+    }
+
     /// Returns when somebody else ends this session (`Registry::end`).
     async fn sent_away(&self) -> Ending {
         // Without an error: the sender is ours.
@@ -375,7 +369,7 @@ impl Visit {
             None => None,
         };
         match farewell {
-            Some(why) => Ending { reason: why.reason, message: Some(why.message), by: why.by },
+            Some(why) => Ending { by: why.by, ..Ending::of_gateway(why.reason, why.message) },
             None => std::future::pending().await,
         }
     }
@@ -401,8 +395,8 @@ impl Visit {
         }
     }
 
-    /// Everything after the socket: waits for the transfers' ends, then records what is left to record. `counts`: for the
-    /// defender.
+    /// Everything after the socket: waits for the transfers' ends, then records what is left to record. `counts`: whether the client
+    /// can be blamed for anything.
     async fn finish(self: Arc<Self>, ending: Ending, started: Instant, counts: bool) {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner).is_over = true;
         let limit = self.shared.settings.limits.drain;
@@ -419,17 +413,17 @@ impl Visit {
             login.cut_ends_short();
             login.transfers_ended_within(FAREWELL).await;
         }
-        if self.line.bytes_in() == 0 {
-            self.metrics().health_checks.add(1);
-            return;
-        }
         if self.login().is_some() {
             self.metrics().sessions.sub(1);
+        } else {
+            if counts {
+                self.blame(&ending, started).await;
+            }
+            if self.ended_untried(&ending).await {
+                return;
+            }
         }
         self.record_login_outcome(&ending).await;
-        if counts {
-            self.tell_defender().await;
-        }
         let login = self.login();
         let count = |pick: fn(&crate::session::Totals) -> &std::sync::atomic::AtomicU64| {
             login.map_or(0, |login| pick(login.totals()).load(Ordering::Relaxed))
@@ -447,16 +441,37 @@ impl Visit {
         self.record(Activity::Disconnected(disconnected)).await;
     }
 
-    /// A connection that ended without a login counts against its address.
-    async fn tell_defender(&self) {
-        let Some(defender) = self.shared.defender.as_ref().filter(|_| self.login().is_none()) else { return };
-        let (failures, address) = {
+    /// Counts what a connection that did not log in is to blame for, besides its attempts.
+    async fn blame(&self, ending: &Ending, started: Instant) {
+        let held = (self.line.bytes_in() == 0).then(|| started.elapsed() >= HELD);
+        let (tried, excused) = {
             let attempts = self.attempts().await;
-            (attempts.failures(), attempts.origin().source_ip)
+            (attempts.failed() > 0, attempts.is_excused())
         };
-        if let Some(time) = defender.failed(address, failures, Instant::now()) {
-            tracing::warn!(%address, seconds = time.as_secs(), "banned: too many connections of it did not log in");
+        // The client waited for us, or gave us up.
+        if excused && matches!(ending.cause, Cause::Client | Cause::Grace) {
+            return;
         }
+        if let Some(fault) = ending.fault(tried, held) {
+            self.shared.gate.blame(self.source.ip(), fault);
+        }
+    }
+
+    /// Whether the connection ended before the client named a user, in a way that has no DISCONNECTED: as a health check, or because
+    /// it was turned away, which is told together with others.
+    async fn ended_untried(&self, ending: &Ending) -> bool {
+        let named = self.attempts().await.origin().user.is_some();
+        let silent = self.line.bytes_in() == 0;
+        match ending.cause {
+            Cause::Evicted(why) if !named => Rejection::of_evicted(self.source, why).record(&self.shared),
+            Cause::Grace if silent => {
+                let message = format!("nothing came within {} s", self.shared.settings.limits.login_grace.as_secs());
+                Rejection { source: self.source, reason: "login-grace", message }.record(&self.shared);
+            }
+            _ if silent => self.metrics().health_checks.add(1),
+            _ => return false,
+        }
+        true
     }
 
     /// KEX_FAILURE, the attempts that were left open, or EXIT_REASON.
@@ -470,9 +485,9 @@ impl Visit {
         }
         if let Some(failure) = self.line.kex_failure() {
             self.record(Activity::KexFailure(failure)).await;
-        } else if self.line.client_version().is_some() {
-            let why = match &*ending.reason {
-                "login-grace" => AuthFailureReason::LoginGraceExceeded,
+        } else if self.line.client_version().is_some() && ending.is_of_client() {
+            let why = match ending.cause {
+                Cause::Grace => AuthFailureReason::LoginGraceExceeded,
                 _ => AuthFailureReason::NoCredentialsOffered,
             };
             self.attempts().await.ended(why);
@@ -481,32 +496,15 @@ impl Visit {
 
     fn ending_of_session(&self, ended: Result<(), russh::Error>) -> Ending {
         match ended {
-            Err(error) => self.ending_of(&error),
-            // The library ends a session by itself only when the attempts are used up.
-            Ok(()) if self.login().is_none() && self.rejections_used_up() => {
-                Ending::because("server", "too many authentication attempts")
-            }
-            Ok(()) => Ending::new("client"),
+            Err(error) => Ending::of_error(&error),
+            Ok(()) if self.line.was_ended_by_server() => Ending::of_library(self.rejections_used_up()),
+            Ok(()) => Ending::of_client(),
         }
     }
 
     fn rejections_used_up(&self) -> bool {
-        let attempts = self.attempts.try_lock().map_or(0, |attempts| attempts.failed());
-        attempts as usize >= self.shared.settings.limits.auth_attempts
-    }
-
-    fn ending_of(&self, error: &russh::Error) -> Ending {
-        use std::io::ErrorKind;
-        match error {
-            russh::Error::IO(io) => match io.kind() {
-                ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Ending::new("client"),
-                _ => Ending::because("error", io.to_string()),
-            },
-            russh::Error::HUP | russh::Error::Disconnect => Ending::new("client"),
-            russh::Error::NoCommonAlgo { .. } => Ending::because("server", "no common algorithm"),
-            russh::Error::Version => Ending::because("error", "the client does not speak SSH"),
-            other => Ending::because("error", other.to_string()),
-        }
+        let refused = self.attempts.try_lock().map_or(0, |attempts| attempts.refusals());
+        self.login().is_none() && refused as usize > self.shared.settings.limits.auth_attempts
     }
 }
 

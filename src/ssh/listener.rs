@@ -6,22 +6,26 @@ use std::time::{Duration, Instant};
 
 use russh::keys::PrivateKey;
 use rustix::net::sockopt;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::audit::Origin;
 
-use super::connection::{self, Arrived, Waiting, rejection};
+use super::connection::{self, Arrived, rejection};
 use super::proxy::{Opening, Unopened};
-use super::{Homes, Phase, Settings, Shared, Surroundings, keys, origin_of};
+use super::{Homes, Limits, Phase, Settings, Shared, Surroundings, keys, origin_of};
+use crate::session::gate::{Evicted, Fault, Refused, Seat};
+
+/// Connections that the system keeps until they are taken: of those beyond it, each waits a second or more. Linux allows so many.
+const BACKLOG: u32 = 4096;
 
 /// How long to wait after the system could not give a socket (no more descriptors, for instance).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How often it is told of refused connections that are not recorded one by one.
-const REFUSALS_EVERY: Duration = Duration::from_secs(1);
+const REFUSALS_EVERY: Duration = Duration::from_secs(15);
 
 /// A client whose host does not answer TCP's own probes for about this long is gone.
 const VANISHED_AFTER: Duration = Duration::from_secs(300);
@@ -55,7 +59,7 @@ impl Listeners {
                 }
                 _ => format!("{address} cannot be listened on: {error}"),
             };
-            let listener = TcpListener::bind(address).await.map_err(failed)?;
+            let listener = listen(*address).map_err(failed)?;
             addresses.push(listener.local_addr().map_err(failed)?);
             listeners.push(listener);
         }
@@ -114,21 +118,29 @@ impl Server {
     }
 }
 
-/// Tells of the connections that were refused and not recorded one by one: once a second, if there are any, and at the end. While
-/// a sink stalls they go on being counted.
+/// Tells of the connections that were refused and not recorded one by one: every [`REFUSALS_EVERY`], if there are any, and at the
+/// end. While a sink stalls they go on being counted.
 async fn tell_refusals(shared: Arc<Shared>, mut stopped: watch::Receiver<()>) {
     loop {
         // It is never sent anything: it ends.
         let is_last = timeout(REFUSALS_EVERY, stopped.changed()).await.is_ok();
-        if (is_last || shared.recorder.has_room())
-            && let Some(refused) = shared.refusals.take()
-        {
-            drop(shared.recorder.record_late(&Origin::of_gateway(None), &refused));
+        if is_last || shared.recorder.has_room() {
+            for refused in shared.refusals.take() {
+                drop(shared.recorder.record_late(&Origin::of_gateway(None), &refused));
+            }
         }
         if is_last {
             return;
         }
     }
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // As after a restart, while connections of before are winding down.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Takes connections from one listener; when it stops, waits for those that it took.
@@ -164,17 +176,19 @@ fn take(
     let shared = shared.clone();
     // Whoever is let in has its end recorded in any case; so nobody is while that is ahead of the sinks as far as it may be.
     if !shared.recorder.has_room_for_strangers() {
-        return shared.refusals.count(peer.ip());
+        return shared.refusals.count_unnamed(peer.ip());
     }
-    let Ok(place) = shared.unauthenticated.clone().try_acquire_owned() else {
-        let limit = shared.settings.limits.unauthenticated;
-        let message = format!("the limit of {limit} connections that have not logged in is reached");
-        return Rejection { source: peer, reason: "too-many-unauthenticated", message }.record(&shared);
+    let through_balancer = shared.settings.proxy_protocol.expects_header(peer.ip());
+    let entered = if through_balancer { shared.gate.enter_through(peer.ip()) } else { shared.gate.enter(peer.ip()) };
+    // A flood costs one look and no task.
+    let seat = match entered {
+        Ok(seat) => seat,
+        Err(refused) => return Rejection::of(peer, refused, &shared.settings.limits).record(&shared),
     };
     tune(&socket);
     let phase = phase.clone();
     connections.spawn(async move {
-        match welcome(socket, peer, place, &shared, phase.clone()).await {
+        match welcome(socket, peer, (seat, through_balancer), &shared, phase.clone()).await {
             Ok(arrived) => connection::serve(arrived, shared, phase).await,
             Err(Some(rejected)) => rejected.record(&shared),
             Err(None) => shared.metrics.health_checks.add(1),
@@ -182,19 +196,61 @@ fn take(
     });
 }
 
+/// Of a connection that made room for others.
+const CROWDED_OUT: &str = "others needed its place: its address or network holds most, and it has shown least";
+
 /// A connection that is not served.
-struct Rejection {
-    source: SocketAddr,
-    reason: &'static str,
-    message: String,
+pub(super) struct Rejection {
+    pub(super) source: SocketAddr,
+    pub(super) reason: &'static str,
+    pub(super) message: String,
 }
 
 impl Rejection {
-    /// By itself if there is room, else with the others of this second.
-    fn record(self, shared: &Shared) {
-        let rejected = rejection(self.reason, self.message);
-        if !shared.recorder.record_stranger_now(&origin_of(self.source), &rejected) {
-            shared.refusals.count(self.source.ip());
+    fn of(source: SocketAddr, refused: Refused, limits: &Limits) -> Rejection {
+        let (reason, message) = match refused {
+            Refused::Banned(left) => {
+                let left = left.as_secs() + 1;
+                ("banned", format!("the address failed to log in too often and is banned for {left} s more"))
+            }
+            Refused::TooOften => {
+                let limit = limits.connections_per_second;
+                let message = format!("the limit of {limit} new connections a second of one address is exceeded");
+                ("too-many-connections-from-address", message)
+            }
+            Refused::TooManyOfAddress => {
+                let limit = limits.unauthenticated_per_address;
+                let message =
+                    format!("the limit of {limit} connections of one address that have not logged in is reached");
+                ("too-many-unauthenticated-from-address", message)
+            }
+            Refused::Crowded => ("crowded-out", CROWDED_OUT.to_owned()),
+            Refused::TooMany => {
+                let limit = limits.unauthenticated;
+                let message = format!("the limit of {limit} connections that have not logged in is reached");
+                ("too-many-unauthenticated", message)
+            }
+        };
+        Rejection { source, reason, message }
+    }
+
+    /// A connection that had to end before it tried to log in.
+    pub(super) fn of_evicted(source: SocketAddr, why: Evicted) -> Rejection {
+        let (reason, message) = match why {
+            Evicted::Crowded(_) => ("crowded-out", CROWDED_OUT),
+            Evicted::Banned => ("banned", "the address failed to log in too often"),
+        };
+        Rejection { source, reason, message: message.to_owned() }
+    }
+
+    /// By itself when it begins and if there is room, else with the others.
+    pub(super) fn record(self, shared: &Shared) {
+        let address = self.source.ip();
+        if shared.refusals.is_new(address, self.reason, Instant::now()) {
+            let rejected = rejection(self.reason, self.message);
+            if !shared.recorder.record_stranger_now(&origin_of(self.source), &rejected) {
+                shared.refusals.count(address, self.reason);
+            }
         }
     }
 }
@@ -204,41 +260,34 @@ impl Rejection {
 async fn welcome(
     mut socket: TcpStream,
     peer: SocketAddr,
-    place: OwnedSemaphorePermit,
+    (seat, through_balancer): (Seat, bool),
     shared: &Shared,
     mut phase: watch::Receiver<Phase>,
 ) -> Result<Arrived<TcpStream>, Option<Rejection>> {
     let limits = &shared.settings.limits;
     let opening = tokio::select! {
         opening = timeout(limits.login_grace, shared.settings.proxy_protocol.open(&mut socket, peer)) => opening,
+        why = seat.evicted() => return Err(Some(Rejection::of_evicted(peer, why))),
         () = connection::leaves_running(&mut phase) => return Err(None),
     };
-    let rejected = |source, reason, message| Some(Rejection { source, reason, message });
     let opening = opening.unwrap_or_else(|_| {
         let message = format!("no PROXY header within {} s", limits.login_grace.as_secs());
         Err(Unopened::Refused("proxy-header-missing", message))
     });
     let Opening { source, rest, header } = opening.map_err(|unopened| match unopened {
         Unopened::Silent => None,
-        Unopened::Refused(reason, message) => rejected(peer, reason, message),
+        Unopened::Refused(reason, message) => {
+            if !through_balancer {
+                shared.gate.blame(peer.ip(), Fault::Refused);
+            }
+            Some(Rejection { source: peer, reason, message })
+        }
     })?;
-    let address = source.ip();
-    if let Some(left) = shared.defender.as_ref().and_then(|defender| defender.banned_for(address, Instant::now())) {
-        let message = format!("the address failed to log in too often and is banned for {} s more", left.as_secs() + 1);
-        return Err(rejected(source, "banned", message));
+    if through_balancer {
+        let settled = shared.gate.settle(&seat, source.ip());
+        settled.map_err(|refused| Some(Rejection::of(source, refused, limits)))?;
     }
-    let limit = limits.unauthenticated_per_address;
-    let Some(arrival) = shared.arrivals.enter(address, limit) else {
-        let message = format!("the limit of {limit} connections of one address that have not logged in is reached");
-        return Err(rejected(source, "too-many-unauthenticated-from-address", message));
-    };
-    Ok(Arrived {
-        socket,
-        read: rest,
-        source,
-        proxy_header: header,
-        waiting: Waiting { _place: place, _arrival: arrival },
-    })
+    Ok(Arrived { socket, read: rest, source, proxy_header: header, seat })
 }
 
 /// Small packets go at once, and a client whose host is gone is noticed. Neither is worth refusing a connection for.

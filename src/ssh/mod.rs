@@ -6,7 +6,7 @@ mod algorithms;
 mod auth;
 mod channels;
 mod connection;
-mod defender;
+mod ending;
 mod exchanges;
 mod handler;
 mod kexinit;
@@ -30,14 +30,13 @@ use tokio::sync::Semaphore;
 
 use crate::audit::{Origin, Recorder};
 use crate::metrics::Metrics;
+use crate::session::gate::{DefenderSettings, Gate, GateSettings};
 use crate::session::{Backing, Registry};
 use crate::users::{AuthorizedKey, Directory, PasswordHash, PasswordVerifier};
-use defender::{Arrivals, Defender};
 use exchanges::Computations;
 use refusals::Refusals;
 
 pub use algorithms::AlgorithmLists;
-pub use defender::DefenderSettings;
 pub use kexinit::{KexInit, Reader as KexInitReader};
 pub use keys::{KeyKind, NewKey, make_key, read_host_key_public};
 pub use listener::{Listeners, Server};
@@ -93,6 +92,8 @@ pub struct Limits {
     pub unauthenticated: usize,
     /// The same of one address (of an IPv6 address its first 64 bits).
     pub unauthenticated_per_address: usize,
+    /// New connections a second of one address.
+    pub connections_per_second: u32,
     /// Time from the connection to the login.
     pub login_grace: Duration,
     /// Failed attempts on one connection.
@@ -183,9 +184,7 @@ struct Shared {
     verifier: Arc<PasswordVerifier>,
     homes: RwLock<Arc<Homes>>,
     sessions: Arc<Semaphore>,
-    unauthenticated: Arc<Semaphore>,
-    arrivals: Arc<Arrivals>,
-    defender: Option<Defender>,
+    gate: Arc<Gate>,
     refusals: Refusals,
     computations: Computations,
 }
@@ -196,11 +195,9 @@ impl Shared {
             config: Arc::new(russh_config(&settings, keys.clone(), false)),
             config_with_passwords: Arc::new(russh_config(&settings, keys, true)),
             sessions: Arc::new(Semaphore::new(settings.limits.sessions)),
-            unauthenticated: Arc::new(Semaphore::new(settings.limits.unauthenticated)),
-            arrivals: Arc::default(),
+            gate: Arc::new(Gate::new(gate_settings(&settings))),
             refusals: Refusals::default(),
             computations: Computations::default(),
-            defender: settings.defender.clone().map(Defender::new),
             settings,
             recorder: surroundings.recorder,
             metrics: surroundings.metrics,
@@ -212,6 +209,15 @@ impl Shared {
 
     fn homes(&self) -> Arc<Homes> {
         self.homes.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn gate_settings(settings: &Settings) -> GateSettings {
+    GateSettings {
+        places: settings.limits.unauthenticated,
+        places_of_address: settings.limits.unauthenticated_per_address,
+        connections_per_second: settings.limits.connections_per_second,
+        defender: settings.defender.clone(),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A header is believed only when it comes from a trusted address; from anywhere else it is not read at all.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ppp::v2::Command;
@@ -146,6 +146,16 @@ pub(super) enum Unopened {
 }
 
 impl ProxyProtocol {
+    /// Whether it is a balancer's header that says where a connection of this peer comes from.
+    pub(super) fn expects_header(&self, peer: IpAddr) -> bool {
+        match self {
+            ProxyProtocol::Required(networks) | ProxyProtocol::Optional(networks) => {
+                networks.iter().any(|network| network.contains(peer))
+            }
+            ProxyProtocol::Ignored(_) | ProxyProtocol::Off => false,
+        }
+    }
+
     /// Reads the header, if one is read from `peer`.
     ///
     /// # Errors

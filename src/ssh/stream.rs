@@ -4,7 +4,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use futures_util::task::AtomicWaker;
@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 
 use super::kexinit::{self, NoCommon, Reader};
 use crate::audit::{Algorithms, Rejected};
+use crate::session::gate::{SeatWatch, Shown};
 
 /// Bytes that one read of the socket may bring: two full SSH packets. The library reads each packet in two pieces, which
 /// would be two system calls each.
@@ -26,7 +27,12 @@ pub(super) struct Line {
     waker: AtomicWaker,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+    /// Whether what passed last went to the client.
+    spoke_last: AtomicBool,
+    /// Whether the library ended the connection after a word of its own, rather than after one of the client.
+    ended_by_server: AtomicBool,
     greeting: Mutex<Greeting>,
+    seat: OnceLock<SeatWatch>,
 }
 
 /// The cleartext start of a connection, both directions.
@@ -52,6 +58,36 @@ impl Line {
         told.as_mut().enable();
         if !self.killed.load(Ordering::Acquire) {
             told.await;
+        }
+    }
+
+    /// From now on the place that the connection takes hears how far it is.
+    pub(super) fn take_seat(&self, seat: SeatWatch) {
+        let _ = self.seat.set(seat);
+        self.show_greeting();
+    }
+
+    /// The client has come so far.
+    pub(super) fn shows(&self, shown: Shown) {
+        if let Some(seat) = self.seat.get() {
+            seat.shows(shown);
+        }
+    }
+
+    /// Whether the SSH library ended the connection, and not the client.
+    pub(super) fn was_ended_by_server(&self) -> bool {
+        self.ended_by_server.load(Ordering::Acquire)
+    }
+
+    fn show_greeting(&self) {
+        let (version, kexinit) = {
+            let greeting = self.greeting();
+            (greeting.client.version().is_some(), greeting.client.kexinit().is_some())
+        };
+        match (version, kexinit) {
+            (_, true) => self.shows(Shown::Algorithms),
+            (true, false) => self.shows(Shown::Version),
+            (false, false) => {}
         }
     }
 
@@ -151,11 +187,14 @@ impl<S> WatchedStream<S> {
             let mut greeting = self.line.greeting();
             greeting.client.take(&self.buffer[from..to]);
             self.reads_along = !greeting.client.is_done();
+            drop(greeting);
+            self.line.show_greeting();
         }
     }
 
     fn count_out(&mut self, written: &[u8]) {
         self.line.bytes_out.fetch_add(written.len() as u64, Ordering::Relaxed);
+        self.line.spoke_last.store(true, Ordering::Release);
         if self.writes_along {
             let mut greeting = self.line.greeting();
             greeting.server.take(written);
@@ -198,6 +237,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
         }
         let given = wanted.remaining().min(this.end - this.start);
         wanted.put_slice(&this.buffer[this.start..this.start + given]);
+        if given > 0 {
+            this.line.spoke_last.store(false, Ordering::Release);
+        }
         this.start += given;
         Poll::Ready(Ok(()))
     }
@@ -228,7 +270,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().socket).poll_shutdown(cx)
+        let this = self.get_mut();
+        // A client that says goodbye was read last; when the library says it, that was written last.
+        let spoke_last = this.line.spoke_last.load(Ordering::Acquire);
+        this.line.ended_by_server.store(spoke_last, Ordering::Release);
+        Pin::new(&mut this.socket).poll_shutdown(cx)
     }
 }
 

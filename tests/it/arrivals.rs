@@ -146,7 +146,7 @@ fn a_header_that_is_to_be_ignored_changes_nothing_and_is_told_of() {
 #[test]
 fn an_address_that_fails_again_and_again_is_banned_for_a_while() {
     let mut door = door();
-    door.setup.config["defender"] = json!({ "failures": 3, "within": "1h", "ban": "10s", "allow": ["127.0.0.8"] });
+    door.setup.config["defender"] = json!({ "points": 3, "within": "1h", "ban": "10s", "allow": ["127.0.0.8"] });
     let gateway = door.start();
     let stranger = door.setup.key("stranger");
     let fails = |address: &str| {

@@ -39,6 +39,7 @@ mod reloads;
 mod scale;
 mod scp;
 mod several_attempts;
+mod siege;
 mod stalled_trail;
 mod stopped;
 mod transfer_events;

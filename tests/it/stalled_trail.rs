@@ -50,12 +50,9 @@ fn idle(gateway: &Gateway) -> Vec<TcpStream> {
     idle
 }
 
-/// Connects so often, and is refused each time.
-fn knock(gateway: &Gateway, times: usize) {
-    for _ in 0..times {
-        let refused = connect(gateway).read(&mut [0; 1]);
-        assert!(!matches!(refused, Ok(1..)), "no place is free: {refused:?}");
-    }
+/// Connects so often; how often it is refused. One that held its place for long without a word makes room.
+fn knock(gateway: &Gateway, times: usize) -> u64 {
+    (0..times).filter(|_| !matches!(connect(gateway).read(&mut [0; 1]), Ok(1..))).count() as u64
 }
 
 fn resident(gateway: &Gateway) -> u64 {
@@ -77,9 +74,10 @@ fn a_flood_takes_no_memory_and_what_a_user_does_meanwhile_is_on_record() {
     let idle = idle(&gateway);
     let stalled = gateway.events.stall();
     // What the first ones leave is the queue, which has a bound.
-    knock(&gateway, 1500);
+    let first = knock(&gateway, 1500);
     let before = resident(&gateway);
-    knock(&gateway, 5000);
+    let refused = first + knock(&gateway, 5000);
+    assert!(refused > 5000, "{refused}");
     let grown = resident(&gateway).saturating_sub(before);
     assert!(grown < 1 << 20, "5000 refused connections took {grown} bytes");
     alice.send(REMOVE, 2, &string(b"/victim"));
@@ -95,10 +93,10 @@ fn a_flood_takes_no_memory_and_what_a_user_does_meanwhile_is_on_record() {
     let told = gateway.events.until("each refused connection", |events| {
         let rejected = events.iter().filter(|event| field(event, "activity-type") == "CONNECTION_REJECTED");
         let count: u64 = rejected.clone().map(|event| event["connections"].as_u64().unwrap_or(1)).sum();
-        (count >= 6500)
+        (count >= refused)
             .then(|| (count, rejected.filter(|event| event.get("connections").is_some()).cloned().collect::<Vec<_>>()))
     });
-    assert_eq!(told.0, 6500);
+    assert!(told.0 <= refused + PLACES as u64, "{} for {refused}", told.0);
     assert!(!told.1.is_empty() && told.1.len() < 60, "{:#?}", told.1);
     for summary in &told.1 {
         assert_eq!(field(summary, "source-ips"), format!("127.0.0.1={}", summary["connections"]), "{summary}");

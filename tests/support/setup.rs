@@ -87,8 +87,14 @@ impl Setup {
             "stores": {},
             "users": [],
             "events": [{ "sink": "stdout" }],
-            // A folder for each gateway: several run at once in the tests. A client of a busy machine needs its time to log in.
-            "limits": { "staging_folder": folder.path().join("staging"), "login_grace": "10m" },
+            // A folder for each gateway: several run at once in the tests. A client of a busy machine needs its time to log in,
+            // and all clients of a test come from one address.
+            "limits": {
+                "staging_folder": folder.path().join("staging"),
+                "login_grace": "10m",
+                "unauthenticated_per_address": 100,
+                "connections_per_second": 10_000,
+            },
         });
         Setup { folder, host_keys, config }
     }

@@ -1,6 +1,7 @@
 //! One event of each activity, as a session could give it.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use crate::audit::{
     Activity, AdminCall, Algorithms, AuthFailure, AuthFailureReason, Connected, Denied, Disconnected, FileOperation,
@@ -147,6 +148,11 @@ fn users() -> Vec<(Origin, Activity)> {
     ]
 }
 
+/// So many milliseconds after 08:15 on 31 July 2026.
+fn at(milliseconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(1_785_485_700_000 + milliseconds)
+}
+
 fn connections() -> Vec<(Origin, Activity)> {
     use AuthFailureReason::{BadPassword, KeyNotAuthorized, NoCredentialsOffered, UnknownUser};
     let rejected_key = KeyIdentity { comment: None, ..key() };
@@ -170,6 +176,7 @@ fn connections() -> Vec<(Origin, Activity)> {
         message: "8120 connections were refused and are not recorded one by one".into(),
         connections: Some(8120),
         source_ips: Some("192.0.2.1=6044,2001:db8::/64=2076".into()),
+        span: Some((at(22_042), at(36_904))),
         ..Rejected::default()
     };
     let connected = Connected {

@@ -1,0 +1,132 @@
+//! How a connection ended, and whose doing that was.
+
+use std::borrow::Cow;
+
+use crate::session::gate::{Evicted, Fault, Shown};
+
+/// How a connection ended; the `reason` and `message` of DISCONNECTED, and who is to blame before a login.
+#[derive(Debug)]
+pub(super) struct Ending {
+    pub(super) reason: Cow<'static, str>,
+    pub(super) message: Option<String>,
+    /// The administrator who ended it.
+    pub(super) by: Option<String>,
+    pub(super) cause: Cause,
+}
+
+/// Who ended a connection that had not logged in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The client went away, or its attempts were used up.
+    Client,
+    /// The client broke the protocol.
+    Protocol,
+    /// The client did not log in in time.
+    Grace,
+    /// The connection lost its place.
+    Evicted(Evicted),
+    /// The gateway, for reasons of its own.
+    Gateway,
+}
+
+impl Ending {
+    /// The client went away.
+    pub(super) fn of_client() -> Self {
+        Ending { reason: "client".into(), message: None, by: None, cause: Cause::Client }
+    }
+
+    pub(super) fn of_gateway(reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Ending { reason: reason.into(), message: Some(message.into()), by: None, cause: Cause::Gateway }
+    }
+
+    pub(super) fn of_grace(message: impl Into<String>) -> Self {
+        Ending { cause: Cause::Grace, ..Ending::of_gateway("login-grace", message) }
+    }
+
+    pub(super) fn evicted(why: Evicted) -> Self {
+        let message = match why {
+            Evicted::Crowded(_) => "others needed the place of this connection, which had not logged in",
+            Evicted::Banned => "the address failed to log in too often",
+        };
+        Ending { cause: Cause::Evicted(why), ..Ending::of_gateway("server", message) }
+    }
+
+    /// The library ended the session, which had no error.
+    pub(super) fn of_library(attempts_used_up: bool) -> Self {
+        let message = attempts_used_up.then(|| "too many authentication attempts".to_owned());
+        Ending { reason: "server".into(), message, ..Ending::of_client() }
+    }
+
+    pub(super) fn of_error(error: &russh::Error) -> Self {
+        use std::io::ErrorKind;
+        let failed = |cause, message: String| Ending { cause, ..Ending::of_gateway("error", message) };
+        match error {
+            russh::Error::IO(io) => match io.kind() {
+                ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Ending::of_client(),
+                _ => failed(Cause::Client, io.to_string()),
+            },
+            russh::Error::HUP | russh::Error::Disconnect => Ending::of_client(),
+            russh::Error::NoCommonAlgo { .. } => {
+                Ending { cause: Cause::Client, ..Ending::of_gateway("server", "no common algorithm") }
+            }
+            russh::Error::Version => failed(Cause::Protocol, "the client does not speak SSH".into()),
+            other => failed(Cause::Protocol, other.to_string()),
+        }
+    }
+
+    /// What the client is told. It need not know which administrator it was.
+    pub(super) fn sentence(&self) -> String {
+        match (&self.message, &self.by) {
+            (Some(message), Some(_)) => format!("ended by an administrator: {message}"),
+            (Some(message), None) => message.clone(),
+            (None, _) => self.reason.clone().into_owned(),
+        }
+    }
+
+    /// Whether what the client left open is its own doing.
+    pub(super) fn is_of_client(&self) -> bool {
+        matches!(self.cause, Cause::Client | Cause::Protocol | Cause::Grace)
+    }
+
+    /// What a connection that ended so without a login counts for. `tried`: attempts, which were counted when they failed. `held`: it
+    /// kept its place for a while without a word.
+    pub(super) fn fault(&self, tried: bool, held: Option<bool>) -> Option<Fault> {
+        match self.cause {
+            Cause::Protocol => Some(Fault::ProtocolError),
+            Cause::Grace => Some(Fault::GraceExceeded),
+            Cause::Client if tried => None,
+            // A health check says nothing and goes.
+            Cause::Client => match held {
+                None => Some(Fault::NoAttempt),
+                Some(true) => Some(Fault::HeldPlace),
+                Some(false) => None,
+            },
+            Cause::Evicted(Evicted::Crowded(shown)) if shown < Shown::Attempt => Some(Fault::HeldPlace),
+            Cause::Evicted(_) | Cause::Gateway => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blame_goes_to_whom_it_belongs() {
+        let client = Ending::of_client();
+        assert_eq!(client.fault(false, None), Some(Fault::NoAttempt));
+        assert_eq!(client.fault(true, None), None, "counted already");
+        assert_eq!(client.fault(false, Some(false)), None, "a health check");
+        assert_eq!(client.fault(false, Some(true)), Some(Fault::HeldPlace));
+        assert_eq!(Ending::of_grace("").fault(true, None), Some(Fault::GraceExceeded));
+        assert_eq!(Ending::of_error(&russh::Error::Version).fault(false, None), Some(Fault::ProtocolError));
+        assert_eq!(Ending::of_library(true).fault(true, None), None);
+        let crowded = |shown| Ending::evicted(Evicted::Crowded(shown)).fault(false, None);
+        assert_eq!(crowded(Shown::Algorithms), Some(Fault::HeldPlace));
+        assert_eq!(crowded(Shown::Attempt), None);
+        for ours in [Ending::evicted(Evicted::Banned), Ending::of_gateway("server", "it drains")] {
+            assert_eq!(ours.fault(false, None), None);
+            assert!(!ours.is_of_client());
+        }
+    }
+}
