@@ -25,7 +25,6 @@ const PASSWORD: &str = "staple";
 
 /// A gateway with the limits that it has by default, for which this machine's own addresses are as any others.
 struct Siege {
-    setup: Setup,
     gateway: Gateway,
     key: Key,
     runtime: Runtime,
@@ -47,7 +46,7 @@ fn siege(change: impl FnOnce(&mut Value)) -> Siege {
     change(&mut setup.config);
     let gateway = setup.start();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    Siege { setup, gateway, key, runtime }
+    Siege { gateway, key, runtime }
 }
 
 impl Siege {
