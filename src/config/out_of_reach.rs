@@ -81,7 +81,7 @@ pub(super) fn judge_own(
             None => problems.add("limits.staging_folder", None, what),
         }
     }
-    if let Some(who) = reach.of(&problems.file().to_owned()) {
+    if let Some(who) = reach.of(problems.file()) {
         problems.add("", None, in_reach("this file", &who));
     }
 }

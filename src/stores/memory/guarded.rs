@@ -113,7 +113,7 @@ impl Inner {
     }
 }
 
-/// As an error of the library. [`is_full`] knows it again.
+/// As an error of the library. [`kind_of`] knows it again.
 fn full(error: Full) -> object_store::Error {
     object_store::Error::Generic { store: "memory", source: Box::new(error) }
 }

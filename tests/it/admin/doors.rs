@@ -17,6 +17,9 @@ fn the_socket_is_for_its_owner_and_one_that_is_left_over_makes_room() {
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     // A second gateway does not take it away from the first.
     let config = administered.door.setup.folder().join("config.yaml");
+    let mut second = administered.door.setup.clone();
+    second.limit("staging_folder", second.folder().join("second-staging").to_str().unwrap());
+    second.write_config();
     run(lockgate().arg("serve").arg("--config").arg(&config)).failed().says("admin.sock is in use");
     assert_eq!(administered.socket.get("/healthz").status, 200);
     let setup = administered.door.setup.clone();
