@@ -7,6 +7,7 @@ mod roster;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -103,6 +104,7 @@ struct Admin {
     metrics: Arc<Metrics>,
     registry: Registry,
     server: String,
+    trail: Option<PathBuf>,
 }
 
 /// What outlives a reload.
@@ -180,6 +182,7 @@ impl Gateway {
             metrics: metrics.clone(),
             registry: registry.clone(),
             server: settings.audit.server.clone(),
+            trail: settings.audit.whole_trail().map(Path::to_owned),
         };
         let server = listeners.open(Surroundings { recorder: recorder.clone(), metrics, registry, homes });
         backed.roster.follow(opened);
@@ -209,12 +212,13 @@ impl Gateway {
         // A store that does not answer must not keep a reload from being replaced, or the gateway from ending.
         let mut reloading = JoinSet::new();
         let (draining, closing) = (watch::Sender::new(false), watch::Sender::new(false));
-        let Admin { doors, metrics, registry, server } = self.admin;
+        let Admin { doors, metrics, registry, server, trail } = self.admin;
         let around = admin::Surroundings {
             server,
             listens: self.server.addresses().to_vec(),
             recorder: self.recorder.clone(),
             metrics,
+            trail,
             registry,
             inside: self.backed.inside.subscribe(),
             draining: draining.subscribe(),

@@ -9,6 +9,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use serde_json::{Value, json};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder, SecurityRequirement};
 use utoipa_axum::router::OpenApiRouter;
@@ -16,7 +17,7 @@ use utoipa_axum::routes;
 
 use super::problem::Problem;
 use super::state::State;
-use super::{control, guard, health, sessions};
+use super::{control, guard, health, sessions, trail, users};
 
 /// The largest body of a call, in bytes.
 const MAX_BODY: usize = 64 * 1024;
@@ -69,7 +70,36 @@ pub fn description() -> String {
     api.security = head.security;
     let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
     api.components.get_or_insert_default().add_security_scheme("token", scheme);
-    api.to_pretty_json().unwrap_or_default()
+    let mut described = serde_json::to_value(&api).unwrap_or_default();
+    describe_refusals(&mut described);
+    format!("{described:#}")
+}
+
+/// What every call may be answered with beside what its handler says.
+const REFUSALS: &[(&str, &str)] = &[
+    ("401", "No valid token"),
+    ("403", "The role does not suffice, or a page of another origin called"),
+    ("408", "The call took too long"),
+    ("413", "The body is too large"),
+    ("415", "The body is not JSON"),
+    ("421", "The name in `Host` is not one of the gateway's"),
+    ("422", "The body is JSON, and not what is needed"),
+    ("503", "The call cannot be recorded, or the gateway is ending"),
+];
+
+fn describe_refusals(described: &mut Value) {
+    let Some(paths) = described["paths"].as_object_mut() else { return };
+    for (_, methods) in paths.iter_mut().filter(|(path, _)| path.starts_with(BASE)) {
+        for operation in methods.as_object_mut().into_iter().flat_map(|methods| methods.values_mut()) {
+            let Some(responses) = operation["responses"].as_object_mut() else { continue };
+            for (status, description) in REFUSALS {
+                let schema = json!({ "$ref": "#/components/schemas/Problem" });
+                let content = json!({ "application/problem+json": { "schema": schema } });
+                let refusal = json!({ "description": description, "content": content });
+                responses.entry(*status).or_insert(refusal);
+            }
+        }
+    }
 }
 
 fn documented(state: &Arc<State>) -> OpenApiRouter<Arc<State>> {
@@ -85,6 +115,9 @@ fn routes() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(sessions::list))
         .routes(routes!(sessions::show, sessions::end))
         .routes(routes!(health::stores))
+        .routes(routes!(users::list))
+        .routes(routes!(users::show))
+        .routes(routes!(trail::events))
         .routes(routes!(control::reload))
         .routes(routes!(control::drain));
     OpenApiRouter::new().nest(BASE, api)

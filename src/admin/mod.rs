@@ -21,8 +21,11 @@ mod sessions;
 mod settings;
 mod state;
 mod tls;
+mod trail;
+mod users;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -50,6 +53,8 @@ pub struct Surroundings {
     pub recorder: Recorder,
     /// The counters.
     pub metrics: Arc<Metrics>,
+    /// The live file of the sink that holds the whole trail, if there is one.
+    pub trail: Option<PathBuf>,
     /// The live sessions.
     pub registry: Registry,
     /// What a reload replaces.

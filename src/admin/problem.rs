@@ -45,6 +45,11 @@ impl Problem {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 
+    /// The sentence alone.
+    pub(super) fn sentence(self) -> String {
+        self.detail
+    }
+
     #[cfg(test)]
     pub(super) fn status(&self) -> u16 {
         self.status

@@ -66,6 +66,16 @@ pub struct Settings {
     pub chain: Option<ChainSettings>,
 }
 
+impl Settings {
+    /// The live file of the first sink that holds every line as it is.
+    pub fn whole_trail(&self) -> Option<&std::path::Path> {
+        self.sinks.iter().find_map(|sink| match &sink.target {
+            SinkTarget::File { path, .. } if sink.shape.is_plain() => Some(path.as_path()),
+            _ => None,
+        })
+    }
+}
+
 /// How the chain goes on from process to process, and who signs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChainSettings {

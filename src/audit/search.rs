@@ -21,7 +21,7 @@ const FINGERPRINTS: [&str; 5] = [
 ];
 
 /// Whether an address is wanted.
-pub type AddressTest = Box<dyn Fn(IpAddr) -> bool>;
+pub type AddressTest = Box<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
 /// Which events are wanted: those that fit everything that is asked.
 #[derive(Default)]
@@ -122,6 +122,11 @@ impl Query {
         Ok(summary)
     }
 
+    /// Ready to judge one line after the other.
+    pub fn judge(self) -> Judge {
+        Judge { needles: self.needles(), query: self }
+    }
+
     /// Texts that a line must hold as they are, so that most lines need not be parsed.
     fn needles(&self) -> Vec<String> {
         let fingerprint = self.fingerprint.as_ref().map(|fingerprint| &fingerprint.0);
@@ -143,6 +148,23 @@ impl Query {
             && self.address.as_ref().is_none_or(|test| event.address().is_some_and(test))
             && self.path.as_ref().is_none_or(|path| PATHS.iter().any(|name| path.fits(event.text(name))))
             && self.fingerprint.as_ref().is_none_or(|key| FINGERPRINTS.iter().any(|name| key.fits(event.text(name))))
+    }
+}
+
+/// A query that judges lines.
+#[derive(Debug)]
+pub struct Judge {
+    query: Query,
+    needles: Vec<String>,
+}
+
+impl Judge {
+    /// The event of a line, if it fits.
+    pub fn fits(&self, line: &[u8]) -> Option<Event> {
+        if !may_hold(line, &self.needles) {
+            return None;
+        }
+        Event::parse(line).filter(|event| self.query.fits(event))
     }
 }
 

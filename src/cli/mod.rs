@@ -80,6 +80,13 @@ enum Command {
         #[command(subcommand)]
         question: admin::Sessions,
     },
+    /// The users of a running gateway, and why one of them cannot log in
+    Users {
+        #[command(flatten)]
+        place: admin::Where,
+        #[command(subcommand)]
+        question: admin::Users,
+    },
     /// How a running gateway is; exit code 1 when it is not ready
     Status {
         #[command(flatten)]
@@ -166,6 +173,7 @@ fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Audit(question) => audit::audit(&question),
         Command::Sessions { place, question } => admin::sessions(&place, &question),
+        Command::Users { place, question } => admin::users(&place, &question),
         Command::Status { place } => admin::status(&place),
         Command::Reload { place } => admin::reload(&place),
         Command::Drain { place } => admin::drain(&place),

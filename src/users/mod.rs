@@ -153,6 +153,11 @@ pub trait Directory: Send + Sync + fmt::Debug {
     /// The user of that name; `None` when there is none. Names are compared byte by byte.
     async fn find(&self, name: &str, attempt: &Attempt) -> Result<Option<Arc<User>>, DirectoryError>;
 
+    /// The users that it knows without being asked for one; none where it has to ask somebody else.
+    fn known(&self) -> Vec<Arc<User>> {
+        Vec::new()
+    }
+
     /// What the source makes of a name and a password. One that knows hashes leaves the password to whoever asks.
     async fn find_with_password(
         &self,
@@ -194,6 +199,10 @@ impl FixedDirectory {
 impl Directory for FixedDirectory {
     async fn find(&self, name: &str, _attempt: &Attempt) -> Result<Option<Arc<User>>, DirectoryError> {
         Ok(self.users.get(name).cloned())
+    }
+
+    fn known(&self) -> Vec<Arc<User>> {
+        self.users.values().cloned().collect()
     }
 }
 

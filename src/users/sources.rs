@@ -1,5 +1,6 @@
 //! Several sources of users as one directory, and whether a session that was let in may go on.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -30,6 +31,14 @@ impl Directory for Sources {
             }
         }
         Ok(None)
+    }
+
+    fn known(&self) -> Vec<Arc<User>> {
+        let mut all: BTreeMap<Arc<str>, Arc<User>> = BTreeMap::new();
+        for user in self.sources.iter().flat_map(|source| source.known()) {
+            all.entry(user.name.clone()).or_insert(user);
+        }
+        all.into_values().collect()
     }
 
     async fn find_with_password(
@@ -126,6 +135,11 @@ mod tests {
         assert_eq!(role("ann").await.unwrap(), "first");
         assert_eq!(role("ben").await.unwrap(), "second");
         assert!(role("carl").await.is_err(), "the last one might have known");
+        let known: Vec<_> = sources.known().iter().map(|user| (user.name.to_string(), user.role.clone())).collect();
+        assert_eq!(
+            known,
+            [("ann".to_owned(), Some("first".to_owned())), ("ben".to_owned(), Some("second".to_owned()))]
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod event;
 mod files;
 mod lines;
+pub mod newest;
 mod objects;
 mod span;
 

@@ -3,6 +3,7 @@
 mod sessions;
 mod status;
 mod token;
+mod users;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -65,6 +66,21 @@ pub(super) enum Sessions {
     },
 }
 
+/// What is asked of the users.
+#[derive(Debug, PartialEq, Eq, Subcommand)]
+pub(super) enum Users {
+    /// Those of the configuration and of folders of keys
+    List,
+    /// One user: last logins, and what stands in the way of the next one
+    Show {
+        /// The login name
+        name: String,
+        /// From which address a login would come
+        #[arg(long)]
+        address: Option<std::net::IpAddr>,
+    },
+}
+
 /// What is asked of the admin door itself.
 #[derive(Debug, PartialEq, Eq, Subcommand)]
 pub(super) enum Door {
@@ -83,6 +99,14 @@ pub(super) fn sessions(place: &Where, question: &Sessions) -> Result<(), Failure
     }
 }
 
+/// Answers about users.
+pub(super) fn users(place: &Where, question: &Users) -> Result<(), Failure> {
+    match question {
+        Users::List => users::list(place),
+        Users::Show { name, address } => users::show(place, name, address.map(|ip| ip.to_string()).as_deref()),
+    }
+}
+
 /// What needs no running gateway.
 pub(super) fn door(question: &Door) -> Result<(), Failure> {
     match question {
@@ -94,7 +118,7 @@ pub(super) fn door(question: &Door) -> Result<(), Failure> {
 impl Where {
     fn client(&self) -> Result<Client, Failure> {
         let target = self.target()?;
-        Ok(Client::new(&target).map_err(|error| Failure::Arguments(error.to_string()))?)
+        Client::new(&target).map_err(|error| Failure::Arguments(error.to_string()))
     }
 
     fn target(&self) -> Result<Target, Failure> {

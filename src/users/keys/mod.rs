@@ -333,6 +333,10 @@ impl Directory for KeysDirectory {
             None => Err(DirectoryError(format!("{} could not be read yet", self.settings.source()))),
         }
     }
+
+    fn known(&self) -> Vec<Arc<User>> {
+        self.read_users().iter().flat_map(HashMap::values).cloned().collect()
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The admin door of a running gateway: its socket, its listener, its commands.
 
 mod doors;
+mod events;
 mod health;
 mod hostile;
 mod roles;

@@ -1,0 +1,175 @@
+//! The newest events of the trail, from the file sink that holds all of them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State as Shared;
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, LINK};
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use super::problem::{Asked, Problem};
+use super::state::State;
+use crate::audit::read::Span;
+use crate::audit::read::newest::{Newest, Page, newest};
+use crate::audit::schema;
+use crate::audit::search::{AddressTest, Fingerprint, Judge, PathPattern, Query};
+use crate::users::Network;
+
+/// The most events of one answer, and how many there are if nothing is said.
+const MOST: usize = 10_000;
+const USUAL: usize = 100;
+
+/// How long one answer may look for events that fit; then it says where the next one goes on.
+const LOOKED_FOR: Duration = Duration::from_secs(5);
+
+/// Which events, as `lockgate audit search`.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Which {
+    /// The user's name
+    user: Option<String>,
+    /// A path that the client named or where it is kept; `*` stays within a component, `**` does not
+    path: Option<String>,
+    /// From when on (RFC 3339)
+    since: Option<String>,
+    /// Until when, not included (RFC 3339)
+    until: Option<String>,
+    /// What happened: one or more of the activities, joined by commas
+    activity: Option<String>,
+    /// The client's address or network
+    address: Option<String>,
+    /// The session's id
+    session: Option<String>,
+    /// The fingerprint of a key or an authority
+    fingerprint: Option<String>,
+    /// `success`, `denied` or `failure`
+    status: Option<String>,
+    /// At most so many, 100 if left out
+    #[param(minimum = 1, maximum = 10000)]
+    limit: Option<usize>,
+    /// Older than this: the `next` of the page before, an `event-id`
+    before: Option<String>,
+    /// `json` (a page, the default) or `ndjson` (the lines as they are; the next page is in the header `Link`)
+    format: Option<String>,
+}
+
+/// Events, newest first
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Events {
+    /// Each as `lockgate audit schema` describes it
+    #[schema(value_type = Vec<Object>)]
+    events: Vec<Value>,
+    /// What `before` is for the next page; absent when there is nothing older. A page may be empty and have one: then nothing that
+    /// fits was found within the time of one call
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// The newest events that fit
+#[utoipa::path(get, path = "/events", tag = "events", params(Which), responses(
+    (status = 200, description = "A page of them, newest first", body = Events),
+    (status = 400, description = "A wrong parameter", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "No sink keeps the whole trail in a file of this machine", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn events(Shared(state): Shared<Arc<State>>, Asked(which): Asked<Which>) -> Result<Response, Problem> {
+    let is_plain = match which.format.as_deref() {
+        None | Some("json") => false,
+        Some("ndjson") => true,
+        Some(_) => return Err(Problem::wrong("format is json or ndjson")),
+    };
+    let page = which.page()?;
+    let judge = which.query()?.judge();
+    let found = look(&state, page, move |line| judge.fits(line).map(|_| line.to_vec())).await?;
+    if !is_plain {
+        let events = found.found.iter().filter_map(|line| serde_json::from_slice(line).ok()).collect();
+        return Ok(Json(Events { events, next: found.next }).into_response());
+    }
+    let mut lines: Vec<u8> = found.found.join(&b'\n');
+    if !lines.is_empty() {
+        lines.push(b'\n');
+    }
+    let mut response = ([(CONTENT_TYPE, "application/x-ndjson")], lines).into_response();
+    if let Some(link) = found.next.and_then(|next| format!("<?before={next}>; rel=\"next\"").parse().ok()) {
+        response.headers_mut().insert(LINK, link);
+    }
+    Ok(response)
+}
+
+/// Reads the trail from its end, in a thread that may wait for a disk.
+pub(super) async fn look<T: Send + 'static>(
+    state: &State,
+    page: Page,
+    take: impl FnMut(&[u8]) -> Option<T> + Send + 'static,
+) -> Result<Newest<T>, Problem> {
+    let path: PathBuf = state.around.trail.clone().ok_or_else(|| {
+        let what = "no sink keeps the whole trail in a file of this machine; add { sink: file, path: … } to `events`";
+        Problem::new(StatusCode::CONFLICT, what)
+    })?;
+    let read = tokio::task::spawn_blocking(move || newest(&path, &page, take)).await;
+    let read = read.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    read.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+}
+
+/// A page of so many, as long as one call may look.
+pub(super) fn page_of(limit: usize, before: Option<String>) -> Page {
+    Page { limit, before, within: LOOKED_FOR }
+}
+
+impl Which {
+    fn page(&self) -> Result<Page, Problem> {
+        let limit = self.limit.unwrap_or(USUAL);
+        if !(1..=MOST).contains(&limit) {
+            return Err(Problem::wrong(format!("limit must be from 1 to {MOST}")));
+        }
+        let is_id = |id: &&String| id.len() == 36 && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+        if self.before.as_ref().is_some_and(|before| !is_id(&before)) {
+            return Err(Problem::wrong("before is the `next` of another page, an event-id"));
+        }
+        Ok(page_of(limit, self.before.as_ref().map(|id| id.to_ascii_lowercase())))
+    }
+
+    fn query(&self) -> Result<Query, Problem> {
+        let wrong = |name: &'static str| move |what: String| Problem::wrong(format!("{name}: {what}"));
+        let time = |name: &'static str, text: &Option<String>| -> Result<Option<DateTime<Utc>>, Problem> {
+            let read = |text: &String| DateTime::parse_from_rfc3339(text).map(|time| time.to_utc());
+            text.as_ref()
+                .map(read)
+                .transpose()
+                .map_err(|error| wrong(name)(format!("{error}; write 2026-07-31T08:00:00Z")))
+        };
+        let activities = self.activity.as_deref().unwrap_or_default().split(',').filter(|name| !name.is_empty());
+        let activities: Vec<String> = activities.map(str::to_ascii_uppercase).collect();
+        if let Some(odd) = activities.iter().find(|name| !schema::activities().any(|known| known == **name)) {
+            return Err(Problem::wrong(format!("activity: there is no {odd:.40?}")));
+        }
+        if let Some(odd) = self.status.as_deref().filter(|word| !["success", "denied", "failure"].contains(word)) {
+            return Err(Problem::wrong(format!("status: {odd:.40?} is none of success, denied and failure")));
+        }
+        let address = self.address.as_deref().map(Network::parse).transpose().map_err(wrong("address"))?;
+        Ok(Query {
+            user: self.user.clone(),
+            path: self.path.as_deref().map(PathPattern::parse).transpose().map_err(wrong("path"))?,
+            span: Span { since: time("since", &self.since)?, until: time("until", &self.until)? },
+            activities,
+            address: address.map(|network| -> AddressTest { Box::new(move |ip| network.contains(ip)) }),
+            session: self.session.as_ref().map(|id| id.to_ascii_lowercase()),
+            fingerprint: self.fingerprint.as_deref().map(Fingerprint::new),
+            status: self.status.clone(),
+            server: None,
+        })
+    }
+}
+
+/// What judges the logins of one user.
+pub(super) fn logins_of(user: &str) -> Judge {
+    let activities = ["CONNECTED", "AUTH_FAILURE"].map(str::to_owned).to_vec();
+    Query { user: Some(user.to_owned()), activities, ..Query::default() }.judge()
+}

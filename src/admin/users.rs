@@ -1,0 +1,323 @@
+//! The users, and why one of them cannot log in.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State as Shared};
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::problem::{Asked, Problem};
+use super::state::State;
+use super::trail;
+use crate::audit::read::Event;
+use crate::users::{Attempt, AuthMode, Circumstances, Refusal, User};
+
+/// The most users of one answer, and how many there are if nothing is said.
+const MOST: usize = 1000;
+const USUAL: usize = 100;
+
+/// How many of the last attempts are shown.
+const ATTEMPTS: usize = 20;
+
+/// A user, in a list
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct UserLine {
+    name: String,
+    /// `configuration`, or a source of `users_from`
+    source: String,
+    /// Whether the user may log in at all
+    enabled: bool,
+    /// From when on not any more
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<String>,
+    /// How many keys
+    keys: usize,
+    /// Live sessions
+    sessions: usize,
+}
+
+/// Users by name; those of identity providers are known to these alone, and not in it
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Users {
+    users: Vec<UserLine>,
+    /// How many there are in all pages
+    total: usize,
+    /// What `after` is for the next page; absent on the last one
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// Which users.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Which {
+    /// At most so many, 100 if left out
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+    /// Those that follow this name: the `next` of the page before
+    after: Option<String>,
+}
+
+/// The users of the configuration and of folders of keys
+#[utoipa::path(get, path = "/users", tag = "users", params(Which), responses(
+    (status = 200, description = "A page of them", body = Users),
+    (status = 400, description = "A wrong parameter", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn list(
+    Shared(state): Shared<Arc<State>>,
+    Asked(which): Asked<Which>,
+) -> Result<Json<Users>, Problem> {
+    let limit = which.limit.unwrap_or(USUAL);
+    if !(1..=MOST).contains(&limit) {
+        return Err(Problem::wrong(format!("limit must be from 1 to {MOST}")));
+    }
+    let directory = state.around.inside.borrow().directory.clone();
+    let mut all = directory.known();
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    let total = all.len();
+    let rest = all.iter().filter(|user| which.after.as_deref().is_none_or(|after| *user.name > *after));
+    let mut page: Vec<_> = rest.take(limit + 1).collect();
+    let has_more = page.len() > limit;
+    page.truncate(limit);
+    let next = page.last().filter(|_| has_more).map(|user| user.name.to_string());
+    let live = state.around.registry.list();
+    let line = |user: &&Arc<User>| UserLine {
+        name: user.name.to_string(),
+        source: user.source.to_string(),
+        enabled: user.enabled,
+        expires: user.bounds.expires.map(shown),
+        keys: user.keys.len(),
+        sessions: live.iter().filter(|live| live.user == user.name).count(),
+    };
+    Ok(Json(Users { users: page.iter().map(line).collect(), total, next }))
+}
+
+/// A user, and all that decides whether he or she can log in
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct UserShown {
+    name: String,
+    /// Whether a source has such a user
+    found: bool,
+    /// What stands in the way of a login, a sentence each; empty when nothing is known to
+    obstacles: Vec<String>,
+    /// What is configured; absent when there is no such user
+    #[serde(skip_serializing_if = "Option::is_none")]
+    configured: Option<Configured>,
+    /// Live sessions
+    sessions: usize,
+    /// The last login that succeeded, among those that were looked at
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_success: Option<AttemptShown>,
+    /// Attempts that failed since, or the last twenty, newest first
+    failures: Vec<AttemptShown>,
+    /// Why the trail does not say more, if it does not
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trail: Option<String>,
+}
+
+/// What is configured for a user
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Configured {
+    /// `configuration`, or a source of `users_from`
+    source: String,
+    /// `public_key`, `password`, `public_key_or_password`, `public_key_and_password`
+    auth: &'static str,
+    enabled: bool,
+    /// From when on not any more
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<String>,
+    /// From where; empty: from everywhere
+    allow_from: Vec<String>,
+    /// Sessions at once
+    #[serde(skip_serializing_if = "Option::is_none")]
+    most_sessions: Option<usize>,
+    /// Whether a password is set
+    has_password: bool,
+    keys: Vec<KeyShown>,
+    home: Vec<HomeShown>,
+}
+
+/// A key of a user
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct KeyShown {
+    #[serde(rename = "type")]
+    kind: String,
+    fingerprint: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comment: Option<String>,
+    /// Whether it is the key of an authority, whose certificates are taken
+    authority: bool,
+    /// Whether its `expiry-time=` is over
+    expired: bool,
+}
+
+/// An entry of a home
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct HomeShown {
+    entry: String,
+    /// The store and the folder in it
+    target: String,
+    permissions: String,
+}
+
+/// An attempt to log in
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct AttemptShown {
+    time: String,
+    address: String,
+    method: String,
+    /// Why it failed, as in the event
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// The key that was offered
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fingerprint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<String>,
+    session: String,
+}
+
+/// From where a login would come.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct From {
+    /// The address whose login is judged; that of the last attempt if left out
+    #[param(value_type = Option<String>)]
+    address: Option<IpAddr>,
+}
+
+/// One user: configured how, last logins, and what stands in the way of the next one
+#[utoipa::path(get, path = "/users/{name}", tag = "users", params(From, ("name" = String, Path, description = "The login name")), responses(
+    (status = 200, description = "What is known, also of a user who does not exist", body = UserShown),
+    (status = 400, description = "A wrong parameter", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn show(
+    Shared(state): Shared<Arc<State>>,
+    Path(name): Path<String>,
+    Asked(from): Asked<From>,
+) -> Result<Json<UserShown>, Problem> {
+    let (last_success, failures, trail) = match attempts(&state, &name).await {
+        Ok((success, failures)) => (success, failures, None),
+        Err(problem) => (None, Vec::new(), Some(problem.sentence())),
+    };
+    let last = failures.first().or(last_success.as_ref()).and_then(|attempt| attempt.address.parse().ok());
+    let address = from.address.or(last);
+    let directory = state.around.inside.borrow().directory.clone();
+    // A provider is asked as for a login from there.
+    let asked = Attempt { source_ip: address.unwrap_or(IpAddr::from([127, 0, 0, 1])) };
+    let found = directory.find(&name, &asked).await;
+    let sessions = state.around.registry.list().iter().filter(|live| *live.user == *name).count();
+    let mut obstacles = Vec::new();
+    let configured = match found {
+        Ok(Some(user)) => {
+            obstacles = obstacles_of(&user, address, sessions);
+            Some(Configured::of(&user))
+        }
+        Ok(None) => {
+            obstacles.push("no source has a user of this name".to_owned());
+            None
+        }
+        Err(error) => {
+            obstacles.push(error.to_string());
+            None
+        }
+    };
+    let found = configured.is_some();
+    Ok(Json(UserShown { name, found, obstacles, configured, sessions, last_success, failures, trail }))
+}
+
+/// The last login that succeeded, and those that failed since.
+async fn attempts(state: &State, name: &str) -> Result<(Option<AttemptShown>, Vec<AttemptShown>), Problem> {
+    let judge = trail::logins_of(name);
+    let page = trail::page_of(ATTEMPTS, None);
+    let found = trail::look(state, page, move |line| judge.fits(line)).await?.found;
+    let is_success = |event: &&Event| event.activity() == "CONNECTED";
+    let success = found.iter().find(is_success).map(AttemptShown::of);
+    let failures = found.iter().filter(|event| !is_success(event)).map(AttemptShown::of).collect();
+    Ok((success, failures))
+}
+
+fn obstacles_of(user: &User, address: Option<IpAddr>, sessions: usize) -> Vec<String> {
+    let now = Utc::now();
+    let mut obstacles = Vec::new();
+    let source = address.unwrap_or(IpAddr::from([127, 0, 0, 1]));
+    match user.admits(Circumstances { now, source }) {
+        Err(Refusal::Disabled) => obstacles.push("the user is disabled (enabled: false)".to_owned()),
+        Err(Refusal::UserExpired) => {
+            let since = user.bounds.expires.map(shown).unwrap_or_default();
+            obstacles.push(format!("the user's time is over since {since} (expires)"));
+        }
+        Err(Refusal::SourceNotAllowed) if address.is_some() => {
+            obstacles.push(format!("{source} is not in the networks of allow_from"));
+        }
+        _ => {}
+    }
+    if let Some(most) = user.bounds.sessions.filter(|most| sessions >= *most) {
+        obstacles.push(format!("{sessions} sessions live, and {most} are allowed"));
+    }
+    let usable = user.keys.iter().filter(|key| !key.is_expired(now)).count();
+    if user.auth == AuthMode::PublicKey && user.keys.is_empty() {
+        obstacles.push("no key is configured; a certificate of an authority of all users may do".to_owned());
+    } else if user.auth.takes_key() && !user.keys.is_empty() && usable == 0 {
+        obstacles.push("the time of every key is over (expiry-time=)".to_owned());
+    }
+    obstacles
+}
+
+impl Configured {
+    fn of(user: &User) -> Configured {
+        let now = Utc::now();
+        let keys = user.keys.iter().map(|key| KeyShown {
+            kind: key.key_type().to_owned(),
+            fingerprint: key.fingerprint(),
+            comment: key.comment().map(str::to_owned),
+            authority: key.is_authority(),
+            expired: key.is_expired(now),
+        });
+        let home = user.home.iter().map(|entry| HomeShown {
+            entry: entry.entry.to_string(),
+            target: format!("{}:/{}", entry.store, entry.target),
+            permissions: format!("{:?}", entry.permissions),
+        });
+        Configured {
+            source: user.source.to_string(),
+            auth: match user.auth {
+                AuthMode::PublicKey => "public_key",
+                AuthMode::Password => "password",
+                AuthMode::PublicKeyOrPassword => "public_key_or_password",
+                AuthMode::PublicKeyAndPassword => "public_key_and_password",
+            },
+            enabled: user.enabled,
+            expires: user.bounds.expires.map(shown),
+            allow_from: user.bounds.allow_from.iter().map(ToString::to_string).collect(),
+            most_sessions: user.bounds.sessions,
+            has_password: user.password.is_some(),
+            keys: keys.collect(),
+            home: home.collect(),
+        }
+    }
+}
+
+impl AttemptShown {
+    fn of(event: &Event) -> AttemptShown {
+        let maybe = |name: &str| Some(event.text(name).to_owned()).filter(|text| !text.is_empty());
+        AttemptShown {
+            time: event.text("timestamp").to_owned(),
+            address: event.text("source-ip").to_owned(),
+            method: event.text("method").to_owned(),
+            reason: maybe("reason"),
+            fingerprint: maybe("ssh-public-key-fingerprint"),
+            client: maybe("client"),
+            session: event.text("session-id").to_owned(),
+        }
+    }
+}
+
+fn shown(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}

@@ -1,0 +1,86 @@
+//! `lockgate users`: who there is, and why one of them cannot log in.
+
+use serde_json::{Value, json};
+
+use super::Where;
+use super::status::{column, text};
+use crate::admin::client::method::GET;
+use crate::audit::read::shown;
+use crate::cli::Failure;
+
+pub(super) fn list(place: &Where) -> Result<(), Failure> {
+    let answer = place.call(async |client| {
+        let mut all = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let mut query = vec![("limit", "1000".to_owned())];
+            query.extend(after.take().map(|after| ("after", after)));
+            let page = client.call(GET, &["api", "v1", "users"], &query, None).await?;
+            all.extend(page["users"].as_array().cloned().unwrap_or_default());
+            match page["next"].as_str() {
+                Some(next) => after = Some(next.to_owned()),
+                None => return Ok(json!({ "total": all.len(), "users": all })),
+            }
+        }
+    })?;
+    place.print(&answer, |answer| {
+        let mut table = format!("{} {} KEYS SESSIONS STATE\n", column("USER", 24), column("SOURCE", 28));
+        for user in answer["users"].as_array().into_iter().flatten() {
+            let state = match (user["enabled"] == true, user["expires"].as_str()) {
+                (false, _) => "disabled".to_owned(),
+                (true, Some(expires)) => format!("until {expires}"),
+                (true, None) => "enabled".to_owned(),
+            };
+            let (name, source) = (column(&text(user, "name"), 24), column(&text(user, "source"), 28));
+            table += &format!("{name} {source} {:>4} {:>8} {state}\n", user["keys"], user["sessions"]);
+        }
+        table
+    })
+}
+
+pub(super) fn show(place: &Where, name: &str, address: Option<&str>) -> Result<(), Failure> {
+    let query: Vec<_> = address.map(|address| ("address", address.to_owned())).into_iter().collect();
+    let answer = place.call(async |client| client.call(GET, &["api", "v1", "users", name], &query, None).await)?;
+    place.print(&answer, describe)
+}
+
+fn describe(user: &Value) -> String {
+    let mut lines: Vec<(&str, String)> = vec![("user", text(user, "name"))];
+    let list = |value: &Value| -> Vec<String> {
+        value.as_array().into_iter().flatten().filter_map(Value::as_str).map(|text| shown(text).into_owned()).collect()
+    };
+    let obstacles = list(&user["obstacles"]);
+    match obstacles.as_slice() {
+        [] => lines.push(("can", "nothing configured stands in the way of a login".into())),
+        all => lines.extend(all.iter().map(|obstacle| ("cannot", obstacle.clone()))),
+    }
+    if let Some(configured) = user.get("configured") {
+        lines.push(("source", text(configured, "source")));
+        lines.push(("auth", text(configured, "auth")));
+        lines.push(("until", text(configured, "expires")));
+        lines.push(("from", list(&configured["allow_from"]).join(", ")));
+        for key in configured["keys"].as_array().into_iter().flatten() {
+            let over = if key["expired"] == true { "(expired)" } else { "" };
+            let parts = [text(key, "type"), text(key, "fingerprint"), text(key, "comment"), over.to_owned()];
+            lines.push(("key", parts.join(" ").trim().to_owned()));
+        }
+        for entry in configured["home"].as_array().into_iter().flatten() {
+            let (entry, target) = (entry, text(entry, "target"));
+            lines.push(("home", format!("{} → {target} ({})", text(entry, "entry"), text(entry, "permissions"))));
+        }
+    }
+    lines.push(("sessions", user["sessions"].to_string()));
+    match user.get("last_success") {
+        Some(success) => lines.push(("last", attempt(success))),
+        None if user.get("trail").is_none() => lines.push(("last", "no login among the newest events".into())),
+        None => {}
+    }
+    lines.extend(user["failures"].as_array().into_iter().flatten().map(|failure| ("failed", attempt(failure))));
+    lines.push(("trail", text(user, "trail")));
+    lines.iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| format!("{name:<9} {value}\n")).collect()
+}
+
+fn attempt(attempt: &Value) -> String {
+    let parts = ["time", "address", "method", "reason", "fingerprint"].map(|name| text(attempt, name));
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  ")
+}

@@ -1,0 +1,173 @@
+//! The newest events in pages, and why a partner cannot log in.
+
+use std::fs;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::{Administered, administered, administered_with};
+use crate::support::events::field;
+use crate::support::process::{LIMIT, run, until};
+use crate::support::sftp::Sftp;
+
+/// With a file that holds the whole trail.
+fn with_trail() -> Administered {
+    administered_with(|setup| {
+        let path = setup.subfolder("events").join("e.ndjson");
+        setup.config["events"] = json!([{ "sink": "stdout" }, { "sink": "file", "path": path }]);
+    })
+}
+
+/// All pages of a question, newest first.
+fn pages(administered: &Administered, question: &str, limit: usize) -> Vec<Value> {
+    let (mut all, mut before) = (Vec::new(), String::new());
+    loop {
+        let page = administered.socket.get(&format!("/api/v1/events?limit={limit}{question}{before}")).ok();
+        all.extend(page["events"].as_array().unwrap().iter().cloned());
+        match page["next"].as_str() {
+            Some(next) => before = format!("&before={next}"),
+            None => return all,
+        }
+    }
+}
+
+#[test]
+fn events_come_newest_first_and_their_cursor_outlives_a_rotation() {
+    let administered = with_trail();
+    let mut alice = Sftp::connect(&administered.door.client, LIMIT);
+    for number in 0..20 {
+        alice.put(&format!("/f{number}"), b"content");
+    }
+    drop(alice);
+    administered.door.gateway.events.await_disconnected(1);
+    // What the calls themselves record is left out.
+    let question = "&user=alice";
+    let mut seen = pages(&administered, question, 7);
+    seen.reverse();
+    let written: Vec<Value> =
+        administered.door.gateway.events.all().into_iter().filter(|event| field(event, "user") == "alice").collect();
+    assert_eq!(seen, written);
+    let closes = pages(&administered, "&activity=close&status=success&path=/f1*", 3);
+    assert_eq!(closes.len(), 11, "{closes:?}");
+    let first = administered.socket.get(&format!("/api/v1/events?limit=5{question}")).ok();
+    // Another program rotates the file.
+    let file = administered.door.setup.folder().join("events/e.ndjson");
+    fs::rename(&file, file.with_file_name("e.ndjson.20260731T081530Z-9")).unwrap();
+    administered.door.gateway.signal(Signal::HUP);
+    until("new file", LIMIT, || file.exists().then_some(()));
+    let next = first["next"].as_str().unwrap();
+    let second = administered.socket.get(&format!("/api/v1/events?limit=5{question}&before={next}")).ok();
+    let expected: Vec<Value> = written.iter().rev().skip(5).take(5).cloned().collect();
+    assert_eq!(second["events"], json!(expected));
+    let lines = administered.socket.get(&format!("/api/v1/events?limit=3{question}&format=ndjson"));
+    assert!(lines.headers.contains("application/x-ndjson") && lines.headers.contains("rel=\"next\""), "{lines:?}");
+    let newest: Vec<Value> = lines.body.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(newest, written.iter().rev().take(3).cloned().collect::<Vec<_>>());
+}
+
+#[test]
+fn questions_that_mean_nothing_are_answered_with_what_is_wrong() {
+    let administered = with_trail();
+    for (question, what) in [
+        ("activity=fly", "activity: there is no"),
+        ("status=fine", "status:"),
+        ("since=yesterday", "since:"),
+        ("address=here", "address:"),
+        ("path=%5B", "path:"),
+        ("limit=0", "limit must be"),
+        ("before=x", "before is"),
+        ("format=xml", "format is"),
+        ("usr=a", "unknown field"),
+    ] {
+        let answer = administered.socket.get(&format!("/api/v1/events?{question}"));
+        assert!(answer.status == 400 && answer.body.contains(what), "{question}: {answer:?}");
+    }
+    let viewer = administered.tcp.get_as(&administered.tokens.viewer, "/api/v1/events");
+    assert_eq!(viewer.status, 403);
+    let auditor = administered.tcp.get_as(&administered.tokens.auditor, "/api/v1/events");
+    assert_eq!(auditor.status, 200, "{auditor:?}");
+    let nowhere = super::administered();
+    let answer = nowhere.socket.get("/api/v1/events");
+    assert!(answer.status == 409 && answer.body.contains("no sink keeps the whole trail"), "{answer:?}");
+}
+
+#[test]
+fn one_look_says_why_a_partner_cannot_log_in() {
+    let administered = with_trail();
+    drop(Sftp::connect(&administered.door.client, LIMIT));
+    let key = administered.door.setup.key("wrong");
+    let wrong = administered.door.gateway.client("alice", &key);
+    run(wrong.command("sftp").arg(wrong.host())).failed();
+    administered.door.gateway.events.await_event("AUTH_FAILURE", |event| field(event, "user") == "alice");
+    let shown = until("failure in the trail", LIMIT, || {
+        let shown = administered.socket.get("/api/v1/users/alice").ok();
+        shown["failures"].as_array().is_some_and(|failures| !failures.is_empty()).then_some(shown)
+    });
+    assert_eq!((&shown["found"], &shown["obstacles"]), (&json!(true), &json!([])));
+    assert_eq!(shown["last_success"]["method"], "publickey");
+    assert_eq!(shown["failures"][0]["reason"], "key-not-authorized");
+    assert_eq!(shown["failures"][0]["fingerprint"], key.fingerprint().0);
+    assert_eq!(shown["configured"]["keys"][0]["fingerprint"], administered.door.key.fingerprint().0);
+    assert_eq!(shown["configured"]["home"][0]["target"], "main:/");
+    let said = administered.command(&["users", "show", "alice"]).succeeded().stdout;
+    assert!(said.contains("key-not-authorized") && said.contains("nothing configured stands in the way"), "{said}");
+    // What was configured since shows, and what the trail has survives a restart.
+    let mut setup = administered.door.setup.clone();
+    setup.config["users"][0]["enabled"] = json!(false);
+    setup.config["users"][0]["allow_from"] = json!(["192.0.2.0/24"]);
+    setup.write_config();
+    administered.door.gateway.stop();
+    let again = setup.start();
+    let later = administered.socket.get("/api/v1/users/alice").ok();
+    assert_eq!(later["obstacles"], json!(["the user is disabled (enabled: false)"]));
+    assert_eq!(later["failures"][0], shown["failures"][0]);
+    setup.config["users"][0]["enabled"] = json!(true);
+    setup.write_config();
+    assert_eq!(administered.socket.request("POST", "/api/v1/reload", &[], "").status, 200);
+    let bounded = administered.socket.get("/api/v1/users/alice?address=192.0.3.1").ok();
+    assert_eq!(bounded["obstacles"], json!(["192.0.3.1 is not in the networks of allow_from"]));
+    assert_eq!(administered.socket.get("/api/v1/users/alice?address=192.0.2.1").ok()["obstacles"], json!([]));
+    let nobody = administered.socket.get("/api/v1/users/bob").ok();
+    assert_eq!(
+        (&nobody["found"], &nobody["obstacles"]),
+        (&json!(false), &json!(["no source has a user of this name"]))
+    );
+    let all = administered.socket.get("/api/v1/users").ok();
+    assert_eq!(
+        (&all["total"], &all["users"][0]["name"], &all["users"][0]["keys"]),
+        (&json!(1), &json!("alice"), &json!(1))
+    );
+    again.stop();
+}
+
+#[test]
+fn the_description_is_of_the_routes_that_there_are() {
+    let administered = administered();
+    let described = administered.tcp.get("/openapi.json").ok();
+    assert!(described["openapi"].as_str().unwrap().starts_with("3.1"), "{}", described["openapi"]);
+    assert_eq!(
+        run(crate::support::gateway::lockgate().args(["admin", "openapi"])).succeeded().stdout.trim(),
+        described_text(&administered)
+    );
+    let paths = described["paths"].as_object().unwrap();
+    let token = &administered.tokens.operator;
+    for (path, methods) in paths {
+        for method in methods.as_object().unwrap().keys().filter(|method| *method != "parameters") {
+            // Each is there, and answers as one that it describes.
+            if path.ends_with("/drain") {
+                continue;
+            }
+            let called = path.replace("{id}", "0049cd844c7536c06a89").replace("{name}", "alice");
+            let headers = [("Authorization", &*format!("Bearer {token}")), ("Content-Type", "application/json")];
+            let answer = administered.tcp.request(&method.to_uppercase(), &called, &headers, r#"{"reason":"a test"}"#);
+            let responses = methods[method]["responses"].as_object().unwrap();
+            assert!(responses.contains_key(&answer.status.to_string()), "{method} {called}: {answer:?}");
+            assert_ne!(answer.status, 405, "{method} {called}");
+        }
+    }
+    assert!(paths.len() >= 12, "{paths:?}");
+}
+
+fn described_text(administered: &Administered) -> String {
+    administered.tcp.get("/openapi.json").body.trim().to_owned()
+}
