@@ -2,13 +2,14 @@
 //! switch.
 
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 
+use bytes::{Buf, BufMut, BytesMut};
 use futures_util::task::AtomicWaker;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
 use super::kexinit::{self, NoCommon, Reader};
@@ -151,9 +152,8 @@ impl Line {
 pub(super) struct WatchedStream<S> {
     socket: S,
     line: Arc<Line>,
-    buffer: Box<[u8]>,
-    start: usize,
-    end: usize,
+    /// What was read and not given yet. While nothing comes it takes no memory: most connections are idle most of the time.
+    buffer: BytesMut,
     reads_along: bool,
     writes_along: bool,
     /// The client has closed its half while it took nothing: what is still written has nobody to go to.
@@ -167,25 +167,22 @@ impl<S> WatchedStream<S> {
         let mut stream = WatchedStream {
             socket,
             line: line.clone(),
-            buffer: vec![0; READ_BUFFER].into_boxed_slice(),
-            start: 0,
-            end: 0,
+            buffer: BytesMut::from(&read[..read.len().min(READ_BUFFER)]),
             reads_along: true,
             writes_along: true,
             takes_no_more: false,
         };
-        let start = read.len().min(READ_BUFFER);
-        stream.buffer[..start].copy_from_slice(&read[..start]);
-        stream.end = start;
-        stream.count_in(0, start);
+        stream.count_in(0);
         (stream, line)
     }
 
-    fn count_in(&mut self, from: usize, to: usize) {
-        self.line.bytes_in.fetch_add((to - from) as u64, Ordering::Relaxed);
+    /// Counts what lies in the buffer from this place on.
+    fn count_in(&mut self, from: usize) {
+        let arrived = &self.buffer[from..];
+        self.line.bytes_in.fetch_add(arrived.len() as u64, Ordering::Relaxed);
         if self.reads_along {
             let mut greeting = self.line.greeting();
-            greeting.client.take(&self.buffer[from..to]);
+            greeting.client.take(arrived);
             self.reads_along = !greeting.client.is_done();
             drop(greeting);
             self.line.show_greeting();
@@ -207,20 +204,27 @@ impl<S: AsyncRead + Unpin> WatchedStream<S> {
     /// Takes what comes into the buffer while a write waits: the SSH library reads nothing then, and would not learn that the
     /// client has closed its half. Once it has, the rest of what it sent is still to be read.
     fn read_ahead(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        if self.start == self.end {
-            (self.start, self.end) = (0, 0);
-        }
-        while self.end < self.buffer.len() && !self.takes_no_more {
-            let from = self.end;
-            let mut space = ReadBuf::new(&mut self.buffer[from..]);
-            if Pin::new(&mut self.socket).poll_read(cx, &mut space)?.is_pending() {
-                break;
-            }
-            self.end += space.filled().len();
-            self.takes_no_more = self.end == from;
-            self.count_in(from, self.end);
+        while self.buffer.len() < READ_BUFFER && !self.takes_no_more {
+            let Poll::Ready(read) = self.poll_fill(cx)? else { break };
+            self.takes_no_more = read == 0;
         }
         Ok(())
+    }
+
+    /// Reads what the socket has behind what lies in the buffer, which has at most [`READ_BUFFER`] bytes then. How many came: none
+    /// at the end.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let from = self.buffer.len();
+        self.buffer.reserve(READ_BUFFER - from);
+        let mut space = (&mut self.buffer).limit(READ_BUFFER - from);
+        let read = pin!(self.socket.read_buf(&mut space)).poll(cx);
+        if read.is_pending() && self.buffer.is_empty() {
+            // It may be long until something comes.
+            self.buffer = BytesMut::new();
+        }
+        let read = ready!(read)?;
+        self.count_in(from);
+        Poll::Ready(Ok(read))
     }
 }
 
@@ -228,19 +232,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, wanted: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.line.check_alive(cx)?;
-        if this.start == this.end {
-            let mut space = ReadBuf::new(&mut this.buffer);
-            ready!(Pin::new(&mut this.socket).poll_read(cx, &mut space))?;
-            let read = space.filled().len();
-            (this.start, this.end) = (0, read);
-            this.count_in(0, read);
+        if this.buffer.is_empty() {
+            ready!(this.poll_fill(cx))?;
         }
-        let given = wanted.remaining().min(this.end - this.start);
-        wanted.put_slice(&this.buffer[this.start..this.start + given]);
+        let given = wanted.remaining().min(this.buffer.len());
+        wanted.put_slice(&this.buffer[..given]);
+        this.buffer.advance(given);
         if given > 0 {
             this.line.spoke_last.store(false, Ordering::Release);
         }
-        this.start += given;
         Poll::Ready(Ok(()))
     }
 }
@@ -304,6 +304,21 @@ mod tests {
         assert_eq!((line.bytes_in(), line.bytes_out()), (200_000, 2000));
         assert_eq!(line.client_version(), None);
         assert_eq!(line.algorithms(), None);
+    }
+
+    #[tokio::test]
+    async fn a_connection_on_which_nothing_comes_holds_no_buffer() {
+        let (near, mut far) = tokio::io::duplex(1 << 20);
+        let (mut stream, _line) = WatchedStream::new(near, b"early");
+        far.write_all(&[7; 3000]).await.unwrap();
+        let mut read = [0; 3005];
+        stream.read_exact(&mut read).await.unwrap();
+        assert!(stream.buffer.capacity() > 0, "more may come at once");
+        let waits = tokio::time::timeout(Duration::from_millis(20), stream.read_u8()).await;
+        assert!(waits.is_err());
+        assert_eq!(stream.buffer.capacity(), 0);
+        far.write_all(b"x").await.unwrap();
+        assert_eq!(stream.read_u8().await.unwrap(), b'x', "it goes on");
     }
 
     #[tokio::test]
