@@ -6,7 +6,8 @@
 //!   replacing, renaming or deleting it touches the link itself.
 //! - Only files and folders are shown: sockets, pipes and devices are left out.
 //! - Unfinished uploads lie in `.lockgate/uploads` under the root. That folder is not listed and its name is refused.
-//! - All file system calls run on tokio's blocking pool, one hop for a whole read or write.
+//! - File system calls run on tokio's blocking pool, one hop for a whole read or write; the short ones run in place, while the
+//!   disk is quick.
 
 mod failure;
 mod listing;
@@ -28,6 +29,7 @@ use super::{
     Capacity, Existing, Key, Object, Page, PageToken, PartLimits, PutOptions, Stat, Store, StoreError, StoreErrorKind,
     StoreResult, Upload, Written,
 };
+use crate::in_place::InPlace;
 use root::Root;
 use upload::{LocalUpload, Unpublished};
 
@@ -54,11 +56,45 @@ impl LocalStore {
         let (root, key) = (Arc::clone(&self.root), key.clone());
         blocking(move || work(&root, &key)).await
     }
+
+    /// As [`LocalStore::run`], of few calls that look at something.
+    async fn look<T: Send + 'static>(
+        &self,
+        key: &Key,
+        work: impl FnOnce(&Arc<Root>, &Key) -> StoreResult<T> + Send + 'static,
+    ) -> StoreResult<T> {
+        let (root, key) = (Arc::clone(&self.root), key.clone());
+        briefly(&self.root.looks, move || work(&root, &key)).await
+    }
+
+    /// As [`LocalStore::run`], of few calls that change something.
+    async fn change<T: Send + 'static>(
+        &self,
+        key: &Key,
+        work: impl FnOnce(&Arc<Root>, &Key) -> StoreResult<T> + Send + 'static,
+    ) -> StoreResult<T> {
+        let (root, key) = (Arc::clone(&self.root), key.clone());
+        briefly(&self.root.changes, move || work(&root, &key)).await
+    }
 }
+
+/// The most bytes that are read or written in place: longer ones are better done beside what else the connection does.
+const BRIEF: usize = 64 * 1024;
 
 /// Runs `work` on the blocking pool; a panic in it becomes an error.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> StoreResult<T> + Send + 'static) -> StoreResult<T> {
     match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(StoreError::with_source(StoreErrorKind::Other, "file system work was cut off", error)),
+    }
+}
+
+/// Runs `work` here while its kind is quick, as [`blocking`] otherwise.
+async fn briefly<T: Send + 'static>(
+    place: &Arc<InPlace>,
+    work: impl FnOnce() -> StoreResult<T> + Send + 'static,
+) -> StoreResult<T> {
+    match place.run(work).await {
         Ok(result) => result,
         Err(error) => Err(StoreError::with_source(StoreErrorKind::Other, "file system work was cut off", error)),
     }
@@ -90,7 +126,7 @@ impl Store for LocalStore {
     }
 
     async fn stat(&self, key: &Key) -> StoreResult<Stat> {
-        self.run(key, |root, key| root.stat(key)).await
+        self.look(key, |root, key| root.stat(key)).await
     }
 
     async fn list(&self, key: &Key, from: Option<PageToken>) -> StoreResult<Page> {
@@ -98,18 +134,19 @@ impl Store for LocalStore {
     }
 
     async fn open(&self, key: &Key) -> StoreResult<Arc<dyn Object>> {
-        self.run(key, |root, key| Ok(Arc::new(object::LocalObject::open(root, key)?) as Arc<dyn Object>)).await
+        self.look(key, |root, key| Ok(Arc::new(object::LocalObject::open(root, key)?) as Arc<dyn Object>)).await
     }
 
     async fn put(&self, key: &Key, data: Vec<Bytes>, options: &PutOptions) -> StoreResult<Written> {
         let PutOptions { existing, mtime, based_on } = options.clone();
-        self.run(key, move |root, key| {
+        let is_brief = data.iter().map(Bytes::len).sum::<usize>() <= BRIEF;
+        let put = move |root: &Arc<Root>, key: &Key| {
             let mut file = Unpublished::create(root, key, existing)?;
             file.based_on = based_on;
             file.write_at(0, &data)?;
             file.publish(mtime)
-        })
-        .await
+        };
+        if is_brief { self.change(key, put).await } else { self.run(key, put).await }
     }
 
     async fn begin_upload(&self, key: &Key, options: &PutOptions) -> StoreResult<Upload> {
@@ -132,7 +169,7 @@ impl Store for LocalStore {
     }
 
     async fn make_directory(&self, key: &Key) -> StoreResult<()> {
-        self.run(key, |root, key| root.make_directory(key)).await
+        self.change(key, |root, key| root.make_directory(key)).await
     }
 
     async fn remove_directory(&self, key: &Key) -> StoreResult<()> {
@@ -141,7 +178,7 @@ impl Store for LocalStore {
 
     async fn rename(&self, from: &Key, to: &Key, existing: Existing) -> StoreResult<()> {
         let to = to.clone();
-        self.run(from, move |root, from| root.rename(from, &to, existing)).await
+        self.change(from, move |root, from| root.rename(from, &to, existing)).await
     }
 
     async fn rename_directory(&self, from: &Key, to: &Key) -> StoreResult<()> {
@@ -150,7 +187,7 @@ impl Store for LocalStore {
     }
 
     async fn set_mtime(&self, key: &Key, mtime: SystemTime) -> StoreResult<bool> {
-        self.run(key, move |root, key| object::set_mtime(root, key, mtime).map(|()| true)).await
+        self.change(key, move |root, key| object::set_mtime(root, key, mtime).map(|()| true)).await
     }
 
     async fn set_directory_mtime(&self, key: &Key, mtime: SystemTime) -> StoreResult<bool> {

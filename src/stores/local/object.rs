@@ -11,10 +11,11 @@ use rustix::buffer::spare_capacity;
 use rustix::fs::{Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 
-use super::blocking;
 use super::failure::at;
 use super::root::Root;
 use super::version::Version;
+use super::{BRIEF, blocking, briefly};
+use crate::in_place::InPlace;
 use crate::stores::{Key, Object, Stat, StoreError, StoreErrorKind, StoreResult};
 
 /// An open file.
@@ -24,6 +25,7 @@ pub(super) struct LocalObject {
     file: Arc<File>,
     stat: Stat,
     version: String,
+    looks: Arc<InPlace>,
 }
 
 impl LocalObject {
@@ -31,7 +33,7 @@ impl LocalObject {
     pub(super) fn open(root: &Root, key: &Key) -> StoreResult<Self> {
         let (file, stat) = root.open_file(key)?;
         let version = Version::of(&file).map_err(at("open", key))?.to_string();
-        Ok(LocalObject { key: key.clone(), file: Arc::new(file), stat, version })
+        Ok(LocalObject { key: key.clone(), file: Arc::new(file), stat, version, looks: Arc::clone(&root.looks) })
     }
 }
 
@@ -49,7 +51,8 @@ impl Object for LocalObject {
             return Ok(Bytes::new());
         }
         let (file, key) = (Arc::clone(&self.file), self.key.clone());
-        blocking(move || read_at(&file, offset, length).map_err(at("read", key))).await
+        let read = move || read_at(&file, offset, length).map_err(at("read", key));
+        if length <= BRIEF { briefly(&self.looks, read).await } else { blocking(read).await }
     }
 
     fn is_remote(&self) -> bool {

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use cap_std::ambient_authority;
@@ -15,6 +16,7 @@ use super::listing::{self, OpenListings};
 use super::names::Names;
 use super::upload::sweep;
 use super::version::Version;
+use crate::in_place::InPlace;
 use crate::stores::{Capacity, Existing, Key, Kind, Stat, StoreError, StoreErrorKind, StoreResult};
 
 /// The folder at the root that is Lockgate's own.
@@ -34,6 +36,10 @@ pub(super) struct Root {
     pub(super) fsync: bool,
     /// Listings between two pages.
     pub(super) listings: OpenListings,
+    /// Whether calls that look at something are quick.
+    pub(super) looks: Arc<InPlace>,
+    /// The same of calls that change something, and wait for the disk if the operator wants that.
+    pub(super) changes: Arc<InPlace>,
 }
 
 impl Root {
@@ -45,7 +51,10 @@ impl Root {
         let own = open_private(&folder, RESERVED).map_err(at("make the folder of uploads in", shown))?;
         let uploads = open_private(&own, "uploads").map_err(at("make the folder of uploads in", shown))?;
         sweep(&uploads).map_err(at("clear the folder of uploads in", shown))?;
-        Ok(Root { folder, uploads, follows_links, names: Names::new(own), fsync, listings: OpenListings::default() })
+        let (listings, looks) = (OpenListings::default(), Arc::<InPlace>::default());
+        let changes = Arc::new(looks.beside());
+        let names = Names::new(own);
+        Ok(Root { folder, uploads, follows_links, names, fsync, listings, looks, changes })
     }
 
     /// The path of a key beneath the root.

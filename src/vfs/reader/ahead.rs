@@ -88,6 +88,10 @@ impl Ahead {
         if offset >= end {
             return Ok(Bytes::new());
         }
+        if !self.object.is_remote() && offset == 0 && end == self.size {
+            // There is nothing to read ahead.
+            return self.read_plainly(offset, end).await;
+        }
         if self.covers(offset) {
             self.expected = self.expected.map(|expected| expected.max(end));
         } else {
