@@ -31,6 +31,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 pub mod verify;
+mod writer;
 
 pub use archive::Archive;
 pub use event::{

@@ -86,6 +86,12 @@ struct Waiting {
     finished: bool,
 }
 
+impl Waiting {
+    fn has_lines(&self) -> bool {
+        !self.closed.is_empty() || !self.batch.waiters.is_empty()
+    }
+}
+
 /// Lines in the order of their ids, and who waits for each.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
@@ -112,6 +118,13 @@ pub struct OwnRoom(Arc<Semaphore>);
 impl Default for OwnRoom {
     fn default() -> Self {
         OwnRoom(Arc::new(Semaphore::new(OWN_BYTES as usize)))
+    }
+}
+
+impl Batch {
+    /// The number of the last line, when this sink begins a new file after it.
+    pub(super) fn rotates_of(&self, sink: usize) -> Option<u64> {
+        self.rotates.filter(|rotates| *rotates == sink).map(|_| self.last.sequence)
     }
 }
 
@@ -170,24 +183,50 @@ impl Queue {
         Room { queue: Arc::clone(self), share, permit: None, own: None }
     }
 
-    /// The next batch: everything that waits, up to where a file ends and up to [`MAX_BYTES`]; `None` when the queue is finished
-    /// and empty.
-    pub(super) async fn next(&self) -> Option<Batch> {
+    /// Waits until there are lines; false when the queue is finished and empty.
+    pub(super) async fn has_lines(&self) -> bool {
         loop {
             {
-                let mut waiting = self.lock();
-                if let Some(batch) = waiting.closed.pop_front() {
-                    return Some(batch);
-                }
-                if !waiting.batch.waiters.is_empty() {
-                    return Some(std::mem::take(&mut waiting.batch));
+                let waiting = self.lock();
+                if waiting.has_lines() {
+                    return true;
                 }
                 if waiting.finished {
-                    return None;
+                    return false;
                 }
             }
             self.wake.notified().await;
         }
+    }
+
+    /// The next batch: everything that waits, up to where a file ends and up to [`MAX_BYTES`]. Whoever takes it has the turn
+    /// to write, so that batches are written in their order.
+    pub(super) fn take(&self) -> Option<Batch> {
+        let mut waiting = self.lock();
+        waiting.closed.pop_front().or_else(|| waiting.has_lines().then(|| std::mem::take(&mut waiting.batch)))
+    }
+
+    /// As [`Queue::take`], unless the batch has a checkpoint or ends a file: that takes its time.
+    pub(super) fn take_plain(&self) -> Option<Batch> {
+        let mut waiting = self.lock();
+        let is_plain = waiting.closed.is_empty() && waiting.has_lines() && !waiting.batch.has_checkpoint;
+        is_plain.then(|| std::mem::take(&mut waiting.batch))
+    }
+
+    /// Whether nothing waits to be taken.
+    pub(super) fn is_empty(&self) -> bool {
+        !self.lock().has_lines()
+    }
+
+    /// Lets [`Queue::has_lines`] look again.
+    pub(super) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// The next batch, as a writer that is the only one takes it; `None` at the end.
+    #[cfg(test)]
+    pub(super) async fn next(&self) -> Option<Batch> {
+        if self.has_lines().await { self.take() } else { None }
     }
 
     /// Answers everyone who waits for the batch and gives its room back.
@@ -287,17 +326,31 @@ impl Room {
     /// their ids and of their numbers. The receiver gets the answer when the line is written or could not be; it is told so when
     /// it is dropped, too: the line stays.
     pub(super) fn fill(self, draft: Draft) -> oneshot::Receiver<Answer> {
+        let queue = Arc::clone(&self.queue);
+        let answer = self.fill_quietly(draft);
+        queue.wake();
+        answer
+    }
+
+    /// As [`Room::fill`], but wakes nobody: who calls this sees to it that the line is written, or calls [`Queue::wake`].
+    pub(super) fn fill_quietly(self, draft: Draft) -> oneshot::Receiver<Answer> {
         self.put(draft, None, false)
     }
 
     /// As [`Room::fill`]; after this line a sink begins a new file.
     pub(super) fn fill_and_rotate(self, draft: Draft, sink: usize) -> oneshot::Receiver<Answer> {
-        self.put(draft, Some(sink), false)
+        let queue = Arc::clone(&self.queue);
+        let answer = self.put(draft, Some(sink), false);
+        queue.wake();
+        answer
     }
 
     /// As [`Room::fill`]; no line comes after this one.
     pub(super) fn fill_last(self, draft: Draft) -> oneshot::Receiver<Answer> {
-        self.put(draft, None, true)
+        let queue = Arc::clone(&self.queue);
+        let answer = self.put(draft, None, true);
+        queue.wake();
+        answer
     }
 
     fn put(mut self, draft: Draft, rotates: Option<usize>, is_last: bool) -> oneshot::Receiver<Answer> {
@@ -333,7 +386,6 @@ impl Room {
                 waiting.closed.push_back(std::mem::take(&mut waiting.batch));
             }
         }
-        queue.wake.notify_one();
         answer
     }
 

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Notify, oneshot};
 use tokio::task::JoinHandle;
@@ -15,10 +14,11 @@ use tokio::task::JoinHandle;
 use super::checkpoint::Reason;
 use super::encode::{Identity, encode};
 use super::keeper::{Keeper, Notary};
-use super::ledger::{Ledger, Opening};
-use super::queue::{Answer, Batch, MIN_COST, OwnRoom, Queue, Room, Share, cost};
+use super::ledger::Opening;
+use super::queue::{Answer, MIN_COST, OwnRoom, Queue, Room, Share, cost};
 use super::reservation::Reservation;
 use super::sink::{self, Around, Manner, Sink, SinkHandle};
+use super::writer::Writer;
 use super::{Activity, Archive, ArchivePlace, Origin, Recorded, Settings, SinkTarget, Unrecorded};
 use crate::metrics::Metrics;
 
@@ -57,6 +57,7 @@ struct Inner {
     is_kept: bool,
     keeper: Option<JoinHandle<()>>,
     sinks: Arc<[SinkHandle]>,
+    writer: Arc<Writer>,
     metrics: Arc<Metrics>,
     closing: AtomicBool,
     closed: Mutex<bool>,
@@ -132,21 +133,17 @@ impl Recorder {
         // Before anything else can be recorded.
         let first = start.and_then(|reason| notary.record_now(reason));
         let wake = Arc::<Notify>::default();
-        let writer = Writer {
-            queue: Arc::clone(&notary.queue),
-            ledger: Arc::clone(&notary.ledger),
-            sinks: Arc::clone(&sinks),
-            metrics: Arc::clone(&metrics),
-            wake: Arc::clone(&wake),
-        };
+        let writer = Writer::new(&notary, Arc::clone(&sinks), Arc::clone(&metrics), Arc::clone(&wake));
+        let writer = Arc::new(writer);
         let runtime = Handle::current();
         // A thread of its own, for it writes the state of the chain, and a disk may take its time.
-        std::thread::Builder::new().name("audit-chain".into()).spawn(move || runtime.block_on(writer.run()))?;
+        let theirs = Arc::clone(&writer);
+        std::thread::Builder::new().name("audit-chain".into()).spawn(move || runtime.block_on(theirs.run()))?;
         let keeper = Keeper::new(notary.clone(), Arc::clone(&sinks), every, wake);
         let keeper = keeper.is_needed().then(|| tokio::spawn(keeper.run()));
         let (closing, closed) = (AtomicBool::new(false), Mutex::new(false));
         let is_kept = start.is_some();
-        let inner = Inner { notary, is_kept, keeper, sinks, metrics, closing, closed };
+        let inner = Inner { notary, is_kept, keeper, sinks, writer, metrics, closing, closed };
         Ok((Recorder { inner: Arc::new(inner) }, first))
     }
 
@@ -170,6 +167,10 @@ impl Recorder {
             backlog: sink.backlog(),
         };
         self.inner.sinks.iter().map(state).collect()
+    }
+
+    pub(super) fn writer(&self) -> &Arc<Writer> {
+        &self.inner.writer
     }
 
     pub(super) fn identity(&self) -> &Identity {
@@ -334,58 +335,4 @@ fn open_chain(settings: &Settings) -> io::Result<Opening> {
         })
         .collect();
     Opening::of(chain, &files)
-}
-
-/// The writer: one batch after the other, each to all sinks at once.
-struct Writer {
-    queue: Arc<Queue>,
-    ledger: Arc<Ledger>,
-    sinks: Arc<[SinkHandle]>,
-    metrics: Arc<Metrics>,
-    wake: Arc<Notify>,
-}
-
-impl Writer {
-    async fn run(self) {
-        while let Some(mut batch) = self.queue.next().await {
-            let answer = self.write(&mut batch).await;
-            let events = batch.waiters.len() as u64;
-            match answer {
-                Ok(()) => self.metrics.events_recorded.add(events),
-                Err(_) => self.metrics.events_refused.add(events),
-            }
-            self.queue.answer(batch, &answer);
-        }
-    }
-
-    async fn write(&self, batch: &mut Batch) -> Answer {
-        let last = batch.last;
-        // Before anything of it can be seen, so that no line ever has a number that a next process takes again. With a
-        // checkpoint it waits for the disk: after a power cut, what is noted leads at least to the file that was written last.
-        let noted = self.ledger.issue(last, batch.has_checkpoint);
-        let delivered = self.deliver(batch).await;
-        if noted.is_err() {
-            self.wake.notify_one();
-        }
-        if delivered.is_ok() && self.ledger.acknowledge(last).is_err() {
-            self.wake.notify_one();
-        }
-        // Lines that are numbered already go out even so: without them there would be a gap.
-        noted.and(delivered)
-    }
-
-    /// Gives the batch to every sink, then waits for those that are required.
-    async fn deliver(&self, batch: &mut Batch) -> Answer {
-        let lines = Bytes::from(std::mem::take(&mut batch.lines));
-        let rotates = |number| batch.rotates.filter(|sink| *sink == number).map(|_| batch.last.sequence);
-        let sinks = self.sinks.iter().enumerate();
-        let answers: Vec<_> =
-            sinks.filter_map(|(number, sink)| sink.write(&lines, batch.waiters.len(), rotates(number))).collect();
-        let mut all = Ok(());
-        for answer in answers {
-            let one = answer.await.unwrap_or_else(|_| Err(Unrecorded("the thread of a sink has stopped".into())));
-            all = all.and(one);
-        }
-        all
-    }
 }

@@ -1,6 +1,7 @@
 //! Room for an event, taken before what the event tells of.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::sync::oneshot;
@@ -9,6 +10,7 @@ use super::count::count;
 use super::encode::encode;
 use super::line::Draft;
 use super::queue::{Answer, Room};
+use super::writer::Writer;
 use super::{Activity, Origin, Recorder, Unrecorded};
 
 /// Room for one event. Dropped, it is given back and nothing is recorded.
@@ -29,20 +31,47 @@ impl Reservation {
     /// As [`Reservation::fill`], of an event that was encoded.
     pub(super) fn put(self, draft: Draft, activity: &Activity) -> Recorded {
         count(self.recorder.metrics(), activity);
-        Recorded(self.room.fill(draft))
+        let writer = Some(Arc::clone(self.recorder.writer()));
+        Recorded { answer: self.room.fill_quietly(draft), writer }
     }
 }
 
-/// The answer for an event that is on its way: a future.
+/// The answer for an event that is on its way: a future. Whoever waits for it may become the one who writes; so it is to be
+/// awaited without delay, or dropped, or [`Recorded::sent`] before something else is awaited.
 #[derive(Debug)]
 #[must_use = "an answer is for whoever is told of the operation"]
-pub struct Recorded(oneshot::Receiver<Answer>);
+pub struct Recorded {
+    answer: oneshot::Receiver<Answer>,
+    /// Until somebody has been told to write.
+    writer: Option<Arc<Writer>>,
+}
+
+impl Recorded {
+    /// Has the event written by somebody else, for who has something else to wait for first.
+    pub fn sent(mut self) -> Recorded {
+        if let Some(writer) = self.writer.take() {
+            writer.write_elsewhere();
+        }
+        self
+    }
+}
 
 impl Future for Recorded {
     type Output = Result<(), Unrecorded>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let answer = ready!(Pin::new(&mut self.0).poll(cx));
+        if let Some(writer) = self.writer.take() {
+            writer.write_here();
+        }
+        let answer = ready!(Pin::new(&mut self.answer).poll(cx));
         Poll::Ready(answer.unwrap_or_else(|_| Err(Unrecorded("its writer has stopped".into()))))
+    }
+}
+
+impl Drop for Recorded {
+    fn drop(&mut self) {
+        if let Some(writer) = self.writer.take() {
+            writer.write_elsewhere();
+        }
     }
 }

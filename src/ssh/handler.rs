@@ -63,7 +63,7 @@ impl Door {
         let denied = Activity::RequestDenied(Denied { request: cut(request), message: message.to_owned() });
         let origin = self.visit.origin().await;
         // Before anything that the client's going away could cut off.
-        let recorded = self.visit.recorder().record_late(&origin, &denied);
+        let recorded = self.visit.recorder().record_late(&origin, &denied).sent();
         self.denials.next().await;
         if let Err(error) = recorded.await {
             tracing::error!(%error, "a REQUEST_DENIED event is not in all sinks");

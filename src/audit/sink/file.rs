@@ -194,6 +194,10 @@ impl Sink for FileSink {
         self.sync_name()
     }
 
+    fn is_quick(&self) -> bool {
+        self.fsync != Fsync::Batch
+    }
+
     fn reopens(&self) -> bool {
         true
     }

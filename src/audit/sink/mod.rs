@@ -25,7 +25,7 @@ mod worker;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -35,7 +35,7 @@ use super::queue::{Answer, MAX_BYTES};
 use super::{Archive, Unrecorded};
 use crate::metrics::Metrics;
 use rotation::Rotation;
-use worker::{Command, Worker};
+use worker::{Command, Desk, Worker};
 
 pub use address::{CollectorHeader, CollectorUrl, FACILITIES};
 pub use authorities::read_authorities;
@@ -75,6 +75,11 @@ pub(super) trait Sink: Send {
     fn rotate(&mut self, last: u64) -> io::Result<()> {
         let _ = last;
         Ok(())
+    }
+
+    /// Whether to write to it and to settle is a matter of microseconds as long as its disk is quick.
+    fn is_quick(&self) -> bool {
+        false
     }
 
     /// Whether SIGHUP means something to it.
@@ -196,8 +201,35 @@ pub(super) struct SinkHandle {
     /// Bytes on the way to the thread.
     backlog: Arc<AtomicUsize>,
     commands: mpsc::Sender<Command>,
+    /// Of a sink that is quick: to write to it without its thread.
+    desk: Option<Desk>,
     metrics: Arc<Metrics>,
     behind: Throttle,
+}
+
+/// A sink that whoever has this writes to, in its thread's stead.
+#[derive(Debug)]
+pub(super) struct SinkHere<'a> {
+    worker: MutexGuard<'a, Option<Worker>>,
+    handle: &'a SinkHandle,
+}
+
+impl SinkHere<'_> {
+    /// As [`SinkHandle::write`], at once.
+    pub(super) fn write(&mut self, lines: Bytes, events: usize, rotates: Option<u64>) -> Answer {
+        let Some(worker) = &mut *self.worker else {
+            return Err(Unrecorded("the sink is closed".into()));
+        };
+        let length = lines.len();
+        self.handle.backlog.fetch_add(length, Ordering::AcqRel);
+        let answer = worker.write(lines, events, rotates);
+        self.handle.backlog.fetch_sub(length, Ordering::AcqRel);
+        if answer.is_err() {
+            // The thread tries again from now on.
+            let _ = self.handle.commands.send(Command::Look);
+        }
+        answer
+    }
 }
 
 impl SinkHandle {
@@ -207,10 +239,12 @@ impl SinkHandle {
         let (health, backlog) = (Arc::<Health>::default(), Arc::<AtomicUsize>::default());
         let (commands, inbox) = mpsc::channel();
         let Manner { shape, on_failure } = manner;
-        let worker = Worker::new(sink, shape, Arc::clone(&health), Arc::clone(&backlog), Arc::clone(&metrics));
-        std::thread::Builder::new().name("audit-sink".into()).spawn(move || worker.run(&inbox))?;
-        let behind = Throttle::default();
-        Ok(SinkHandle { name, on_failure, reopens, rotation, health, backlog, commands, metrics, behind })
+        let is_quick = sink.is_quick();
+        let desk = Desk::new(Worker::new(sink, shape, Arc::clone(&health), Arc::clone(&backlog), Arc::clone(&metrics)));
+        let theirs = desk.clone();
+        std::thread::Builder::new().name("audit-sink".into()).spawn(move || theirs.run(&inbox))?;
+        let (behind, desk) = (Throttle::default(), is_quick.then_some(desk));
+        Ok(SinkHandle { name, on_failure, reopens, rotation, health, backlog, commands, desk, metrics, behind })
     }
 
     /// When it wants to begin a new file, if it ever does.
@@ -236,6 +270,14 @@ impl SinkHandle {
     /// Fails while the sink does.
     pub(super) fn ready(&self) -> Answer {
         if self.health.is_failing() { Err(Unrecorded(self.health.why())) } else { Ok(()) }
+    }
+
+    /// The sink, to be written by the caller; `None` when that is the thread's: of a sink that is not quick, that fails, or
+    /// that the thread is busy with.
+    pub(super) fn here(&self) -> Option<SinkHere<'_>> {
+        let desk = self.desk.as_ref().filter(|_| !self.health.is_failing())?;
+        let worker = desk.try_use().filter(|worker| worker.is_some())?;
+        Some(SinkHere { worker, handle: self })
     }
 
     /// Hands lines over; `rotates` is the number of the last one when a new file begins after it. A required sink answers;

@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,6 +26,8 @@ const MAX_OWED: usize = 2 * Share::total() as usize;
 pub(super) enum Command {
     /// Write lines; then, for a number, begin a new file; tell the waiter, if there is one.
     Write { lines: Bytes, events: usize, rotates: Option<u64>, waiter: Option<oneshot::Sender<Answer>> },
+    /// Look whether the sink fails: somebody else has written to it.
+    Look,
     /// Open the target anew.
     Reopen(oneshot::Sender<()>),
     /// Write what is owed and end.
@@ -39,6 +41,78 @@ struct Piece {
     events: usize,
     /// The number of the last line, when a new file begins after it.
     rotates: Option<u64>,
+}
+
+/// A worker, and whoever may use it: its thread, and who writes in place. Empty when it has ended.
+#[derive(Debug, Clone)]
+pub(super) struct Desk(Arc<Mutex<Option<Worker>>>);
+
+impl Desk {
+    /// Nobody else uses it yet.
+    pub(super) fn new(worker: Worker) -> Desk {
+        Desk(Arc::new(Mutex::new(Some(worker))))
+    }
+
+    /// The worker, if nobody uses it now.
+    pub(super) fn try_use(&self) -> Option<MutexGuard<'_, Option<Worker>>> {
+        match self.0.try_lock() {
+            Ok(worker) => Some(worker),
+            Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Worker>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the thread does until it is told to close, or nobody can tell it anything any more.
+    pub(super) fn run(&self, inbox: &Receiver<Command>) {
+        while let Some(command) = self.next(inbox) {
+            let mut place = self.lock();
+            let Some(worker) = &mut *place else { return };
+            match command {
+                Command::Write { lines, events, rotates, waiter } => worker.answer(lines, events, rotates, waiter),
+                Command::Look => {}
+                Command::Reopen(done) => {
+                    worker.reopen();
+                    let _ = done.send(());
+                }
+                Command::Close(done) => {
+                    worker.give_up();
+                    // What it does at its end is done, too, when this is answered.
+                    drop(place.take());
+                    let _ = done.send(());
+                    return;
+                }
+            }
+        }
+        if let Some(mut worker) = self.lock().take() {
+            worker.give_up();
+        }
+    }
+
+    /// The next command; while the sink fails, or wants to be looked at, settles meanwhile.
+    fn next(&self, inbox: &Receiver<Command>) -> Option<Command> {
+        while let Some(pause) = self.pause() {
+            match inbox.recv_timeout(pause) {
+                Ok(command) => return Some(command),
+                Err(RecvTimeoutError::Timeout) => self.settle(),
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+        inbox.recv().ok()
+    }
+
+    fn pause(&self) -> Option<Duration> {
+        self.lock().as_ref().and_then(Worker::pause)
+    }
+
+    fn settle(&self) {
+        if let Some(worker) = &mut *self.lock() {
+            let _ = worker.settle();
+        }
+    }
 }
 
 /// A sink and what it owes.
@@ -56,6 +130,12 @@ pub(super) struct Worker {
     failures: Throttle,
     /// The log says that it fails.
     logged: bool,
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker").field("sink", &self.sink.name()).finish_non_exhaustive()
+    }
 }
 
 impl Worker {
@@ -82,52 +162,27 @@ impl Worker {
         }
     }
 
-    /// Runs until it is told to close, or nobody can tell it anything any more.
-    pub(super) fn run(mut self, inbox: &Receiver<Command>) {
-        while let Some(command) = self.next(inbox) {
-            match command {
-                Command::Write { lines, events, rotates, waiter } => {
-                    let length = lines.len();
-                    let answer = self.write(Piece { lines, events, rotates });
-                    self.backlog.fetch_sub(length, Ordering::AcqRel);
-                    if let Some(waiter) = waiter {
-                        let _ = waiter.send(answer);
-                    }
-                }
-                Command::Reopen(done) => {
-                    self.reopen();
-                    let _ = done.send(());
-                }
-                Command::Close(done) => {
-                    self.give_up();
-                    // What it does at its end is done, too, when this is answered.
-                    drop(self);
-                    let _ = done.send(());
-                    return;
-                }
-            }
+    fn answer(&mut self, lines: Bytes, events: usize, rotates: Option<u64>, waiter: Option<oneshot::Sender<Answer>>) {
+        let length = lines.len();
+        let answer = self.write(lines, events, rotates);
+        self.backlog.fetch_sub(length, Ordering::AcqRel);
+        if let Some(waiter) = waiter {
+            let _ = waiter.send(answer);
         }
-        self.give_up();
     }
 
-    /// The next command; while the sink fails, or wants to be looked at, settles meanwhile.
-    fn next(&mut self, inbox: &Receiver<Command>) -> Option<Command> {
-        while let Some(pause) = if self.health.is_failing() { Some(RETRY) } else { self.sink.looks_again() } {
-            match inbox.recv_timeout(pause) {
-                Ok(command) => return Some(command),
-                Err(RecvTimeoutError::Timeout) => drop(self.settle()),
-                Err(RecvTimeoutError::Disconnected) => return None,
-            }
-        }
-        inbox.recv().ok()
+    /// How long the thread waits for a command before it settles.
+    fn pause(&self) -> Option<Duration> {
+        if self.health.is_failing() { Some(RETRY) } else { self.sink.looks_again() }
     }
 
-    fn write(&mut self, piece: Piece) -> Answer {
-        let (lines, events) = self.shape.apply(piece.lines, piece.events);
-        if lines.is_empty() && piece.rotates.is_none() {
+    /// Writes lines and, for a number, begins a new file after them.
+    pub(super) fn write(&mut self, lines: Bytes, events: usize, rotates: Option<u64>) -> Answer {
+        let (lines, events) = self.shape.apply(lines, events);
+        if lines.is_empty() && rotates.is_none() {
             return Ok(());
         }
-        let piece = Piece { lines, events, rotates: piece.rotates };
+        let piece = Piece { lines, events, rotates };
         let length = piece.lines.len();
         if self.owed_bytes + length > MAX_OWED {
             // Older lines first: the gap stands at the end, and what is written stays in order.

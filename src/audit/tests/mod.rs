@@ -3,6 +3,7 @@
 
 mod chained;
 mod golden;
+mod in_turn;
 mod interleaved;
 mod recorder;
 pub(super) mod samples;

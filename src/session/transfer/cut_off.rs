@@ -39,7 +39,8 @@ impl Account {
             let refusal =
                 unrecorded.filter(|_| would_publish).map(|error| format!("; {}", SessionError::from(error).chain()));
             // Before the store is asked to remove what it has: that may take its time, and nobody waits for it.
-            let recorded = self.cut_off_now(&format!("{why}{}; nothing was published", refusal.unwrap_or_default()));
+            let message = format!("{why}{}; nothing was published", refusal.unwrap_or_default());
+            let recorded = self.cut_off_now(&message).sent();
             drop((content, upload));
             writer.discard().await;
             return recorded;
