@@ -85,25 +85,27 @@ mod tests {
         assert_ne!(text("x"), text("x"), "the salt is fresh");
     }
 
-    /// The best of several tries, so that other work on the machine does not decide.
-    async fn best_time(verifier: &PasswordVerifier, hash: Option<&PasswordHash>) -> Duration {
-        let mut best = Duration::MAX;
-        for _ in 0..7 {
-            let start = Instant::now();
-            assert_eq!(verifier.verify(hash, &decoy(), secret("wrong")).await, Checked::Differs);
-            best = best.min(start.elapsed());
-        }
-        best
+    async fn time(verifier: &PasswordVerifier, hash: Option<&PasswordHash>) -> Duration {
+        let start = Instant::now();
+        assert_eq!(verifier.verify(hash, &decoy(), secret("wrong")).await, Checked::Differs);
+        start.elapsed()
     }
 
+    /// The best of many tries, one of each in turn: other work on the machine makes single ones longer, of either kind.
     #[tokio::test]
     async fn an_unknown_user_and_a_wrong_password_last_the_same() {
         let hash = made("right");
         let verifier = PasswordVerifier::new(1, 10);
-        let known = best_time(&verifier, Some(&hash)).await;
-        let unknown = best_time(&verifier, None).await;
-        let ratio = known.as_secs_f64() / unknown.as_secs_f64();
-        assert!((0.5..2.0).contains(&ratio), "known {known:?}, unknown {unknown:?}");
+        let (mut known, mut unknown) = (Duration::MAX, Duration::MAX);
+        for tries in 1.. {
+            known = known.min(time(&verifier, Some(&hash)).await);
+            unknown = unknown.min(time(&verifier, None).await);
+            let is_alike = (0.5..2.0).contains(&(known.as_secs_f64() / unknown.as_secs_f64()));
+            if tries >= 7 && is_alike {
+                return;
+            }
+            assert!(tries < 100, "known {known:?}, unknown {unknown:?}");
+        }
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@ const MAX_LINES: usize = 1_000_000;
 /// Keeps every line, and fails or blocks when it is told to.
 ///
 /// Keep one [`Arc`] and give the other to [`SinkTarget::Memory`](crate::audit::SinkTarget::Memory). When
-/// [`Recorder::record`](crate::audit::Recorder::record) has returned, the event is here.
+/// the recorder has reported an event as recorded, it is here.
 #[derive(Debug, Default)]
 pub struct MemorySink {
     state: Mutex<State>,
