@@ -45,6 +45,7 @@ pub(super) fn open(name: &str, prefix: String, size: u64) -> ObjectBacked {
             equal_parts: false,
         },
         mtime_form: MtimeForm::Seconds,
+        both: Default::default(),
         kept_times: Some(KeptTimes::default()),
     }
 }

@@ -74,6 +74,8 @@ pub struct Page {
     pub next: Option<PageToken>,
     /// On the first page, the directory's own last change, where the store tells it without another request.
     pub changed: Option<SystemTime>,
+    /// The directory's own marker was found, so that it is one even without entries.
+    pub is_marked: bool,
 }
 
 /// Keys that a listing left out.
@@ -127,6 +129,18 @@ pub struct Written {
     pub etag: Option<String>,
     /// Whether the wanted mtime was kept.
     pub mtime_kept: bool,
+}
+
+/// An object that this gateway has made whole, with all the metadata that it gave it: its store need not look at it before the
+/// object is copied. That it is this version still is a condition of the copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// The version's entity tag, without quotes.
+    pub etag: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// The modification time that it keeps, if any.
+    pub mtime: Option<SystemTime>,
 }
 
 /// The limits of a store's uploads in parts. All sizes are bytes.
@@ -254,8 +268,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Limits of uploads in parts.
     fn part_limits(&self) -> PartLimits;
 
-    /// Looks a name up, as a file and as a directory, in one round trip's time. The root is always a directory. `a` beside
-    /// `a/b` is the directory.
+    /// Looks a name up. The root is always a directory. On an object store a file is one request; only where there is none, or where
+    /// a listing has shown the name as a directory, another one asks for keys below it. So `a` beside `a/b` is the directory once the
+    /// directory above was listed, and the file before.
     ///
     /// # Errors
     /// [`StoreErrorKind::NotFound`] when it is neither.
@@ -312,6 +327,16 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// there, and the new name has the one before.
     async fn rename(&self, from: &Key, to: &Key, existing: Existing) -> StoreResult<()>;
 
+    /// As [`Store::rename`], of an object that was made here a moment ago, so that the store need not be asked what it is. If another
+    /// version has the name by now, that one is renamed. Gives what the object is under its new name, where that is known.
+    ///
+    /// # Errors
+    /// As [`Store::rename`].
+    async fn rename_made(&self, from: &Key, made: &Made, to: &Key, existing: Existing) -> StoreResult<Option<Made>> {
+        let _ = made;
+        self.rename(from, to, existing).await.map(|()| None)
+    }
+
     /// Gives a directory and all that is in it another name within this store. `to` does not exist.
     async fn rename_directory(&self, from: &Key, to: &Key) -> StoreResult<()>;
 
@@ -333,6 +358,20 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Sets the kept modification time of an object that exists; says whether the store keeps it.
     async fn set_mtime(&self, key: &Key, mtime: SystemTime) -> StoreResult<bool>;
+
+    /// As [`Store::set_mtime`], of an object that was made here a moment ago, as [`Store::rename_made`] has it. Gives also what the
+    /// object is with its new time, where that is known.
+    async fn set_mtime_of_made(&self, key: &Key, made: &Made, mtime: SystemTime) -> StoreResult<(bool, Option<Made>)> {
+        let _ = made;
+        self.set_mtime(key, mtime).await.map(|kept| (kept, None))
+    }
+
+    /// The names of a directory that are directories themselves, if one request tells all of them; for whoever is about to make many
+    /// names in it. `None`: there are too many names, or the store has no such request.
+    async fn directories_in(&self, key: &Key) -> StoreResult<Option<Vec<String>>> {
+        let _ = key;
+        Ok(None)
+    }
 
     /// Sets the modification time of a directory that exists; says whether the store keeps it.
     async fn set_directory_mtime(&self, _key: &Key, _mtime: SystemTime) -> StoreResult<bool> {

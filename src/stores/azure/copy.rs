@@ -21,6 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(180);
 pub(super) async fn blob(container: &Container, copy: ObjectCopy<'_>) -> StoreResult<Copied> {
     let ObjectCopy { from, to, replaces, mtime, .. } = copy;
     let source = container.head(from).await?;
+    if source.is_folder() {
+        return Err(StoreError::plain(StoreErrorKind::IsADirectory, format!("\"{from}\" is a directory")));
+    }
     copy.judge_version(source.etag())?;
     let mut headers = vec![("x-ms-copy-source".to_owned(), container.source(from).await?)];
     if let Some(etag) = source.etag() {

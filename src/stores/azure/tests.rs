@@ -89,6 +89,7 @@ impl Script {
             extras: Arc::new(self.extras()),
             limits,
             mtime_form: MtimeForm::Rfc3339,
+            both: Default::default(),
             kept_times: None,
         }
     }

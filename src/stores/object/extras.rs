@@ -9,7 +9,7 @@ use object_store::UpdateVersion;
 
 use super::WantedUpload;
 use crate::stores::unfinished::Unfinished;
-use crate::stores::{Capacity, Existing, PartUpload, Skipped, StoreError, StoreErrorKind, StoreResult};
+use crate::stores::{Capacity, Existing, Made, PartUpload, Skipped, StoreError, StoreErrorKind, StoreResult};
 
 /// The metadata by which who makes an object on a condition knows it again: an answer may be lost, and the next try then meets the
 /// object of the first. Azure takes names of letters only.
@@ -64,6 +64,13 @@ pub(in crate::stores) trait Extras: Send + Sync + fmt::Debug {
     /// [`StoreErrorKind::Changed`] when the object was replaced in between: then it may be tried again.
     async fn set_mtime(&self, key: &str, mtime: &str) -> StoreResult<bool>;
 
+    /// As [`Extras::set_mtime`], of an object that was made here and may be the same still; what it is with its new time, where that
+    /// is known.
+    async fn set_mtime_of_made(&self, key: &str, made: &Made, mtime: &str) -> StoreResult<(bool, Option<Made>)> {
+        let _ = made;
+        self.set_mtime(key, mtime).await.map(|kept| (kept, None))
+    }
+
     /// Keeps the modification time of a directory with its marker, which is written where there is none; says whether it is kept.
     async fn set_directory_mtime(&self, prefix: &str, mtime: &str) -> StoreResult<bool>;
 
@@ -114,6 +121,8 @@ pub(in crate::stores) struct ObjectCopy<'a> {
     /// The version that is wanted, as [`crate::stores::Object::version`] has it; another one is
     /// [`StoreErrorKind::Changed`]. `None`: the present one.
     pub(in crate::stores) version: Option<&'a str>,
+    /// What the source is if nobody has replaced it since it was made here; for stores that can do without a look at it then.
+    pub(in crate::stores) made: Option<&'a Made>,
     /// The modification time to keep; `None`: the source's, if it has one.
     pub(in crate::stores) mtime: Option<&'a str>,
 }
@@ -121,7 +130,7 @@ pub(in crate::stores) struct ObjectCopy<'a> {
 impl<'a> ObjectCopy<'a> {
     /// The present version as it is.
     pub(in crate::stores) fn plain(from: &'a str, to: &'a str, replaces: Replaces<'a>) -> Self {
-        ObjectCopy { from, to, replaces, version: None, mtime: None }
+        ObjectCopy { from, to, replaces, version: None, made: None, mtime: None }
     }
 
     /// Judges the version that was found.

@@ -64,20 +64,43 @@ pub(super) async fn page(store: &ObjectBacked, key: &Key, from: Option<PageToken
     let raw = store.extras.list(request).await?;
     // The directory's own marker stands among what lies in it.
     let marker = raw.objects.iter().find(|object| object.key == prefix).cloned();
-    let (mut page, unknown) = shape(key, &prefix, raw, held);
+    let Shaped { mut page, unknown, both } = shape(key, &prefix, raw, held);
+    both.iter().for_each(|name| store.both.add(&format!("{prefix}{name}")));
     let is_unknown = |entry: &&mut Entry| match entry.stat.kind {
         Kind::File => unknown.contains(&entry.name),
         Kind::Directory => entry.stat.mtime.is_none(),
     };
     let unknown = page.entries.iter_mut().filter(is_unknown).collect();
+    page.is_marked = marker.is_some();
     page.changed = marker.and_then(|marker| kept_times::known_of_marker(store, &marker));
     kept_times::fill(store, key, unknown).await?;
     Ok(page)
 }
 
-/// Turns a raw page into entries. `held` came from the page before. Also gives the names of the files whose kept time the
-/// store does not list.
-fn shape(directory: &Key, prefix: &str, raw: RawPage, held: Vec<Held>) -> (Page, HashSet<String>) {
+/// The directories in a directory, if one page shows all of it.
+pub(super) async fn directories(store: &ObjectBacked, key: &Key) -> StoreResult<Option<Vec<String>>> {
+    let prefix = store.full_prefix(key);
+    let request = ListRequest { prefix: &prefix, delimited: true, from: None, most: PAGE };
+    let raw = store.extras.list(request).await?;
+    if raw.next.is_some() {
+        return Ok(None);
+    }
+    let markers = raw.objects.iter().filter(|object| object.is_marker()).map(|object| &object.key);
+    let names = raw.prefixes.iter().chain(markers).filter_map(|key| key.strip_suffix('/')?.strip_prefix(&prefix));
+    Ok(Some(names.map(str::to_owned).collect()))
+}
+
+/// What a raw page is turned into.
+struct Shaped {
+    page: Page,
+    /// The names of the files whose kept time the store does not list.
+    unknown: HashSet<String>,
+    /// The names of the directories beside which an object has the same name.
+    both: Vec<String>,
+}
+
+/// Turns a raw page into entries. `held` came from the page before.
+fn shape(directory: &Key, prefix: &str, raw: RawPage, held: Vec<Held>) -> Shaped {
     let mut page = Page { skipped: raw.skipped, ..Page::default() };
     // A marker that stands under the directory's own name (Azure) comes as the name with a slash.
     let last_object = raw.objects.last().map(|object| object.key.trim_end_matches('/'));
@@ -94,7 +117,7 @@ fn shape(directory: &Key, prefix: &str, raw: RawPage, held: Vec<Held>) -> (Page,
     directories.sort_unstable();
 
     let mut still_held = Vec::new();
-    let mut unknown = HashSet::new();
+    let (mut unknown, mut both) = (HashSet::new(), Vec::new());
     // What the markers of directories tell that show beside their prefixes.
     let mut times = HashMap::new();
     let new = raw.objects.into_iter().filter(|object| object.key != prefix).filter_map(|object| {
@@ -108,8 +131,10 @@ fn shape(directory: &Key, prefix: &str, raw: RawPage, held: Vec<Held>) -> (Page,
     });
     for object in held.into_iter().chain(new.collect::<Vec<_>>()) {
         if directories.binary_search(&object.name.as_str()).is_ok() {
-            if object.folder && object.time_listed {
-                times.insert(object.name, object.time);
+            match object.folder {
+                true if object.time_listed => drop(times.insert(object.name, object.time)),
+                true => {}
+                false => both.push(object.name),
             }
             continue;
         }
@@ -134,7 +159,7 @@ fn shape(directory: &Key, prefix: &str, raw: RawPage, held: Vec<Held>) -> (Page,
         // Serialising strings and numbers cannot fail.
         serde_json::to_string(&Place { raw, held: still_held }).ok().map(PageToken)
     });
-    (page, unknown)
+    Shaped { page, unknown, both }
 }
 
 /// The name of a key in the directory, if a client could name it.
@@ -208,7 +233,7 @@ mod tests {
         let mut held = Vec::new();
         let mut names = Vec::new();
         for page in pages {
-            let (page, _) = shape(&Key::parse("d").unwrap(), "d/", page, std::mem::take(&mut held));
+            let Shaped { page, .. } = shape(&Key::parse("d").unwrap(), "d/", page, std::mem::take(&mut held));
             for entry in page.entries {
                 let slash = if entry.stat.kind == Kind::Directory { "/" } else { "" };
                 names.push(format!("{}{slash}", entry.name));
@@ -256,12 +281,13 @@ mod tests {
 
     #[test]
     fn odd_keys_are_counted_and_the_own_marker_is_not_an_entry() {
-        let (page, _) = shape(&Key::root(), "", raw(&["a\u{1}", "ok"], &["/", "../", "b/"], None), Vec::new());
+        let Shaped { page, .. } =
+            shape(&Key::root(), "", raw(&["a\u{1}", "ok"], &["/", "../", "b/"], None), Vec::new());
         let names: Vec<_> = page.entries.iter().map(|e| e.name.as_str()).collect();
         assert_eq!(names, ["ok", "b"]);
         assert_eq!(page.skipped.count, 3);
         assert_eq!(page.skipped.first.as_deref(), Some("/"));
-        let (page, _) = shape(&Key::parse("d").unwrap(), "d/", raw(&["d/"], &[], None), Vec::new());
+        let Shaped { page, .. } = shape(&Key::parse("d").unwrap(), "d/", raw(&["d/"], &[], None), Vec::new());
         assert!(page.entries.is_empty() && page.skipped.count == 0);
     }
 }

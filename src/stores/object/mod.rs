@@ -1,9 +1,10 @@
 //! Stores of whole objects under keys: S3, Google Cloud Storage, Azure Blob Storage and memory.
 //!
 //! One [`ObjectBacked`] serves them all. Plain reads and writes go through `object_store`; what its trait cannot say is asked
-//! of [`Extras`]. Requests on S3, held by `tests/conformance/call_counts.rs`: stat two at once, open one, read one, put one,
-//! an upload two and its parts, delete one, make_directory one, remove_directory two, a page of a listing one, rename of a
-//! file four, of a directory of n files 5n + 3, a copy two, set_mtime two. Not to replace costs an upload and a rename one more.
+//! of [`Extras`]. Requests on S3, held by `tests/conformance/call_counts.rs`: stat of a file one, of anything else two, open one, read
+//! one, put one, an upload two and its parts, delete one, make_directory one, remove_directory two, a page of a listing one, rename of a
+//! file four (of one that was just made three), of a directory of n files 5n + 3, a copy two, set_mtime two (of what was just made one).
+//! Not to replace costs an upload and a rename one more.
 //! Where the server deletes on a condition (`conditional_deletes`: AWS does), a rename costs one less for each file.
 //! The time of a directory's marker costs a stat on S3 one more, unless it is remembered.
 //! Google Cloud Storage: set_mtime one. Azure: remove_directory five, because a marker stands beside its prefix and has two
@@ -13,6 +14,7 @@
 //! not list metadata, a listing costs one more request for each file that it has not looked up before
 //! ([`KeptTimes`]; the option `listing_times: stored` saves that).
 
+mod both_kinds;
 mod conditional;
 mod extras;
 mod failure;
@@ -32,6 +34,7 @@ use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{Attribute, Attributes, GetOptions, ObjectStore, PutMode, PutMultipartOptions, PutPayload};
 
+pub(super) use both_kinds::BothKinds;
 pub(super) use extras::{
     Copied, Extras, IF_MATCH, IF_NONE_MATCH, ListRequest, ListedTime, MarkerTime, ObjectCopy, RawObject, RawPage,
     Replaces, TOKEN, by_etag, token,
@@ -45,7 +48,7 @@ pub(super) use parts::{MultipartBackend, PartCopy, PartedUpload, Publish, SentPa
 
 use super::error::hidden_in;
 use super::{
-    Capacity, Existing, Key, Kind, Object, Page, PageToken, PartLimits, PutOptions, Stat, Store, StoreError,
+    Capacity, Existing, Key, Kind, Made, Object, Page, PageToken, PartLimits, PutOptions, Stat, Store, StoreError,
     StoreErrorKind, StoreResult, Upload, Written,
 };
 
@@ -72,6 +75,8 @@ pub(super) struct ObjectBacked {
     pub(super) limits: PartLimits,
     /// How the store's tools write the kept modification time.
     pub(super) mtime_form: MtimeForm,
+    /// Names that listings showed as files and as directories.
+    pub(super) both: BothKinds,
     /// Times that listings look up, where the store does not list metadata; `None`: listings show the store's times.
     pub(super) kept_times: Option<KeptTimes>,
 }
@@ -167,14 +172,18 @@ impl Store for ObjectBacked {
         if key.is_root() {
             return Ok(Stat { kind: Kind::Directory, size: 0, mtime: None, etag: None });
         }
-        let (file, directory) = futures_util::join!(self.head(key), self.directory(key));
-        match (file, directory) {
-            // A marker under the directory's own name (Azure) tells the time.
-            (Ok(Some(Stat { kind: Kind::Directory, mtime, .. })), Ok(Some(directory))) => {
-                Ok(Stat { mtime: directory.mtime.or(mtime), ..directory })
-            }
+        let file = match self.head(key).await {
+            // The marker of a directory under its own name (Azure) is enough as well.
+            Ok(Some(found)) if found.kind == Kind::Directory || !self.both.has(&self.full(key)) => return Ok(found),
+            // Some servers fail each look at a name that is a folder on their disk.
+            found => found,
+        };
+        match (file, self.directory(key).await) {
             (_, Ok(Some(directory))) => Ok(directory),
-            (Ok(Some(file)), Ok(None)) => Ok(file),
+            (Ok(Some(file)), Ok(None)) => {
+                self.both.forget(&self.full(key));
+                Ok(file)
+            }
             (Ok(None), Ok(None)) => {
                 Err(StoreError::plain(StoreErrorKind::NotFound, format!("\"{key}\" does not exist")))
             }
@@ -269,7 +278,11 @@ impl Store for ObjectBacked {
     }
 
     async fn rename(&self, from: &Key, to: &Key, existing: Existing) -> StoreResult<()> {
-        rename::file(self, from, to, existing).await
+        rename::file(self, from, None, to, existing).await.map(drop)
+    }
+
+    async fn rename_made(&self, from: &Key, made: &Made, to: &Key, existing: Existing) -> StoreResult<Option<Made>> {
+        rename::file(self, from, Some(made), to, existing).await
     }
 
     async fn rename_directory(&self, from: &Key, to: &Key) -> StoreResult<()> {
@@ -292,6 +305,7 @@ impl Store for ObjectBacked {
             to: &to,
             replaces: Replaces::of(options.existing, options.based_on.as_deref()),
             version: Some(version),
+            made: None,
             mtime: mtime.as_deref(),
         };
         let etag = self.extras.copy(copy).await?.etag;
@@ -305,6 +319,19 @@ impl Store for ObjectBacked {
         let done = again_if_changed(|| self.extras.set_mtime(&full, &text)).await;
         self.forget_times(&full);
         done
+    }
+
+    async fn set_mtime_of_made(&self, key: &Key, made: &Made, mtime: SystemTime) -> StoreResult<(bool, Option<Made>)> {
+        self.path(key)?;
+        let Some(text) = self.mtime_form.write(mtime) else { return Ok((false, None)) };
+        let full = self.full(key);
+        let done = again_if_changed(|| self.extras.set_mtime_of_made(&full, made, &text)).await;
+        self.forget_times(&full);
+        done
+    }
+
+    async fn directories_in(&self, key: &Key) -> StoreResult<Option<Vec<String>>> {
+        listing::directories(self, key).await
     }
 
     async fn set_directory_mtime(&self, key: &Key, mtime: SystemTime) -> StoreResult<bool> {
@@ -331,7 +358,7 @@ impl Store for ObjectBacked {
 }
 
 /// Sets a time again while somebody else's change comes in between: it goes to what is there then.
-async fn again_if_changed<F: Future<Output = StoreResult<bool>>>(set: impl Fn() -> F) -> StoreResult<bool> {
+async fn again_if_changed<T, F: Future<Output = StoreResult<T>>>(set: impl Fn() -> F) -> StoreResult<T> {
     let mut done = set().await;
     for _ in 1..MTIME_TRIES {
         match &done {

@@ -10,7 +10,7 @@ use futures_util::{StreamExt, stream};
 
 use super::failure::exists;
 use super::{ListRequest, ObjectBacked, ObjectCopy, RawObject, RawPage, Replaces};
-use crate::stores::{Existing, Key, StoreError, StoreErrorKind, StoreResult};
+use crate::stores::{Existing, Key, Made, StoreError, StoreErrorKind, StoreResult};
 
 /// Copies or deletions of one rename that are under way at once.
 const AT_ONCE: usize = 16;
@@ -21,19 +21,27 @@ const PAGE: usize = 1_000;
 /// How often the source is looked through again because files came while it was copied.
 const ROUNDS: usize = 4;
 
-/// Renames an object. Until the copy is whole, the source is untouched.
-pub(super) async fn file(store: &ObjectBacked, from: &Key, to: &Key, existing: Existing) -> StoreResult<()> {
+/// Renames an object, which may be the one that was `made` here; what that is under its new name. Until the copy is whole, the source
+/// is untouched.
+pub(super) async fn file(
+    store: &ObjectBacked,
+    from: &Key,
+    made: Option<&Made>,
+    to: &Key,
+    existing: Existing,
+) -> StoreResult<Option<Made>> {
     store.path(from)?;
     store.path(to)?;
     if from == to {
         return match (store.head(from).await?, existing) {
             (None, _) => Err(StoreError::new(StoreErrorKind::NotFound, format!("\"{from}\" does not exist"))),
             (Some(_), Existing::Refuse) => Err(exists(to)),
-            (Some(_), Existing::Replace) => Ok(()),
+            (Some(_), Existing::Replace) => Ok(None),
         };
     }
     let (old, new) = (store.full(from), store.full(to));
-    let copied = store.extras.copy(ObjectCopy::plain(&old, &new, Replaces::of(existing, None))).await?;
+    let copy = ObjectCopy { made, ..ObjectCopy::plain(&old, &new, Replaces::of(existing, None)) };
+    let copied = store.extras.copy(copy).await?;
     let deleted = match &copied.source {
         Some(version) => store.extras.delete_version(&old, version).await,
         None => Err(StoreError::new(StoreErrorKind::Unsupported, "the store does not tell versions apart")),
@@ -44,7 +52,9 @@ pub(super) async fn file(store: &ObjectBacked, from: &Key, to: &Key, existing: E
             _ => format!("could not be deleted: {error}"),
         };
         StoreError::new(error.kind, format!("\"{from}\" was copied to \"{to}\", but {what}")).after_copy()
-    })
+    })?;
+    let same = made.filter(|made| copied.source.as_deref() == Some(&made.etag));
+    Ok(same.zip(copied.etag).map(|(made, etag)| Made { etag, ..made.clone() }))
 }
 
 /// Renames all that lies in a directory, and its marker. `to` does not exist.

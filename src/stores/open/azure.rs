@@ -64,6 +64,7 @@ pub(super) fn open(settings: &Settings, scheme: &str, place: &str, path: &str) -
         },
         mtime_form: MtimeForm::Rfc3339,
         // Azure lists metadata.
+        both: Default::default(),
         kept_times: None,
     })
 }

@@ -63,6 +63,7 @@ pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<Obje
         limits: cloud_limits(false),
         mtime_form: MtimeForm::Rfc3339,
         // Google lists metadata.
+        both: Default::default(),
         kept_times: None,
     })
 }

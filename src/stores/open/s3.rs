@@ -103,6 +103,7 @@ pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<Obje
         objects,
         limits: cloud_limits(equal_parts),
         mtime_form: MtimeForm::Seconds,
+        both: Default::default(),
         kept_times: listing_times.then(KeptTimes::default),
     })
 }

@@ -5,9 +5,11 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::BucketExtras;
 use super::client::{METADATA, METADATA_DIRECTIVE, MTIME};
 use super::upload::completion;
-use crate::stores::object::{Copied, IF_MATCH, IF_NONE_MATCH, ObjectCopy, Replaces, TOKEN, bare_etag, token};
+use crate::stores::object::{
+    Copied, IF_MATCH, IF_NONE_MATCH, MtimeForm, ObjectCopy, Replaces, TOKEN, bare_etag, read_mtime, token,
+};
 use crate::stores::rest::{Answer, Ask, Headers, first, key_path};
-use crate::stores::{StoreError, StoreErrorKind, StoreResult};
+use crate::stores::{Made, StoreError, StoreErrorKind, StoreResult};
 
 /// Parts that are copied at once.
 const AT_ONCE: usize = 8;
@@ -24,10 +26,25 @@ const OWN_HEADERS: [&str; 6] =
 
 /// Copies an object, or a marker, with its metadata.
 ///
-/// Not every server knows conditions on the target of a copy, so it is looked at before as well.
+/// What was made here a moment ago is copied without a look at it, on the condition that nobody has replaced it since.
 pub(super) async fn object(extras: &BucketExtras, copy: ObjectCopy<'_>) -> StoreResult<Copied> {
+    if let Some(made) = copy.made {
+        match of_source(extras, copy, Source::made(copy.from, made)).await {
+            Err(error) if is_another(&error) => {}
+            done => return done,
+        }
+    }
+    of_source(extras, copy, Source::look_up(extras, copy.from).await?).await
+}
+
+/// Whether the source was not what it was taken for.
+fn is_another(error: &StoreError) -> bool {
+    matches!(error.kind, StoreErrorKind::Changed | StoreErrorKind::NotFound)
+}
+
+/// Not every server knows conditions on the target of a copy, so it is looked at before as well.
+async fn of_source(extras: &BucketExtras, copy: ObjectCopy<'_>, source: Source<'_>) -> StoreResult<Copied> {
     let ObjectCopy { to, replaces, .. } = copy;
-    let source = Source::look_up(extras, copy.from).await?;
     copy.judge_version(source.etag.as_deref())?;
     if replaces != Replaces::Anything {
         extras.client.judge(to, replaces).await?;
@@ -59,7 +76,7 @@ pub(super) async fn object(extras: &BucketExtras, copy: ObjectCopy<'_>) -> Store
 /// The copy's entity tag, if an earlier try has made it, whose answer was lost.
 async fn made_before(extras: &BucketExtras, to: &str, token: Option<&str>) -> Option<Option<String>> {
     let found = Source::look_up(extras, to).await.ok()?;
-    let ours = token.is_some_and(|token| found.head.header(&token_header()) == Some(token));
+    let ours = token.is_some_and(|token| found.header(&token_header()) == Some(token));
     ours.then(|| bare_etag(found.etag))
 }
 
@@ -70,9 +87,27 @@ fn token_header() -> String {
 /// Replaces the kept modification time by copying the object onto itself.
 pub(super) async fn with_mtime(extras: &BucketExtras, key: &str, mtime: &str) -> StoreResult<()> {
     let source = Source::look_up(extras, key).await?;
+    onto_itself(extras, &source, mtime).await.map(drop)
+}
+
+/// The same of an object that was made here a moment ago, without a look at it; what it is with its new time. Should another have its
+/// name by now, that one gets the time.
+pub(super) async fn of_made_with_mtime(
+    extras: &BucketExtras,
+    key: &str,
+    made: &Made,
+    mtime: &str,
+) -> StoreResult<Option<Made>> {
+    match onto_itself(extras, &Source::made(key, made), mtime).await {
+        Err(error) if is_another(&error) => with_mtime(extras, key, mtime).await.map(|()| None),
+        done => Ok(done?.map(|etag| Made { etag, mtime: read_mtime(mtime), ..made.clone() })),
+    }
+}
+
+async fn onto_itself(extras: &BucketExtras, source: &Source<'_>, mtime: &str) -> StoreResult<Option<String>> {
     let itself = bare_etag(source.etag.clone());
     let replaces = itself.as_deref().map_or(Replaces::Anything, Replaces::Version);
-    make(extras, &source, key, Some(source.metadata(Some(mtime))), replaces).await.map(drop)
+    make(extras, source, source.key, Some(source.metadata(Some(mtime))), replaces).await
 }
 
 /// Makes the copy, in one request or by parts; its entity tag. `metadata`: what it gets instead of the source's.
@@ -95,7 +130,15 @@ struct Source<'a> {
     size: u64,
     /// With its quotes.
     etag: Option<String>,
-    head: Answer,
+    about: About,
+}
+
+/// Where a version's metadata is known from.
+enum About {
+    /// A look at it.
+    Looked(Answer),
+    /// It was made here, and has this metadata alone.
+    Made(Headers),
 }
 
 impl<'a> Source<'a> {
@@ -111,19 +154,29 @@ impl<'a> Source<'a> {
                 format!("the store does not say how long \"{key}\" is"),
             ));
         };
-        Ok(Source { key, size, etag, head })
+        Ok(Source { key, size, etag, about: About::Looked(head) })
+    }
+
+    fn made(key: &'a str, made: &Made) -> Self {
+        let mtime = made.mtime.and_then(|time| MtimeForm::Seconds.write(time));
+        let metadata = mtime.map(|mtime| (MTIME.to_owned(), mtime)).into_iter().collect();
+        Source { key, size: made.size, etag: Some(format!("\"{}\"", made.etag)), about: About::Made(metadata) }
+    }
+
+    /// A header of its metadata.
+    fn header(&self, name: &str) -> Option<&str> {
+        match &self.about {
+            About::Looked(head) => head.header(name),
+            About::Made(metadata) => metadata.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str()),
+        }
     }
 
     /// The object's own headers and metadata, with another mtime if one is given.
     fn metadata(&self, mtime: Option<&str>) -> Headers {
-        let mut kept: Headers = Vec::new();
-        for (name, value) in self.head.head.headers() {
-            let name = name.as_str();
-            let own = OWN_HEADERS.contains(&name) || name.starts_with(METADATA);
-            if let (true, Ok(value)) = (own, value.to_str()) {
-                kept.push((name.to_owned(), value.to_owned()));
-            }
-        }
+        let mut kept = match &self.about {
+            About::Looked(head) => own_headers(head),
+            About::Made(metadata) => metadata.clone(),
+        };
         if let Some(mtime) = mtime {
             kept.retain(|(name, _)| name != MTIME);
             kept.push((MTIME.to_owned(), mtime.to_owned()));
@@ -134,13 +187,14 @@ impl<'a> Source<'a> {
 
     /// Whether all of its metadata can be given again.
     fn metadata_is_text(&self) -> bool {
-        let mut own = self.head.head.headers().iter().filter(|(name, _)| name.as_str().starts_with(METADATA));
+        let About::Looked(Answer { head, .. }) = &self.about else { return true };
+        let mut own = head.headers().iter().filter(|(name, _)| name.as_str().starts_with(METADATA));
         own.all(|(_, value)| value.to_str().is_ok())
     }
 
     /// A copy goes to the standard class unless it is told otherwise.
     fn storage_class(&self) -> Option<(String, String)> {
-        let class = self.head.head.headers().get("x-amz-storage-class")?.to_str().ok()?;
+        let class = self.header("x-amz-storage-class")?;
         Some(("x-amz-storage-class".to_owned(), class.to_owned()))
     }
 
@@ -148,6 +202,13 @@ impl<'a> Source<'a> {
     fn headers(&self, extras: &BucketExtras) -> StoreResult<Headers> {
         extras.client.copy_source(self.key, self.etag.as_deref())
     }
+}
+
+/// The headers of an object's own that a copy with other metadata has to be given again.
+fn own_headers(head: &Answer) -> Headers {
+    let headers = head.head.headers().iter().map(|(name, value)| (name.as_str(), value));
+    let own = headers.filter(|(name, _)| OWN_HEADERS.contains(name) || name.starts_with(METADATA));
+    own.filter_map(|(name, value)| Some((name.to_owned(), value.to_str().ok()?.to_owned()))).collect()
 }
 
 /// One request for all of it. `metadata`: what the copy gets instead of the source's.

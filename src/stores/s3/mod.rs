@@ -15,7 +15,7 @@ use super::object::{
     Copied, Extras, ListRequest, MarkerTime, MultipartBackend, ObjectCopy, PartedUpload, RawPage, WantedUpload,
 };
 use super::unfinished::BucketJournal;
-use super::{PartUpload, StoreErrorKind, StoreResult, Unfinished};
+use super::{Made, PartUpload, StoreErrorKind, StoreResult, Unfinished};
 pub(super) use client::BucketClient;
 
 /// The largest object that one copy request takes, in bytes.
@@ -74,6 +74,10 @@ impl Extras for BucketExtras {
 
     async fn set_mtime(&self, key: &str, mtime: &str) -> StoreResult<bool> {
         copy::with_mtime(self, key, mtime).await.map(|()| true)
+    }
+
+    async fn set_mtime_of_made(&self, key: &str, made: &Made, mtime: &str) -> StoreResult<(bool, Option<Made>)> {
+        copy::of_made_with_mtime(self, key, made, mtime).await.map(|made| (true, made))
     }
 
     async fn set_directory_mtime(&self, prefix: &str, mtime: &str) -> StoreResult<bool> {
