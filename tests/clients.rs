@@ -45,6 +45,8 @@ mod python;
 mod rclone;
 #[path = "clients/rekeying.rs"]
 mod rekeying;
+#[path = "clients/requests.rs"]
+mod requests;
 #[path = "clients/restic.rs"]
 mod restic;
 #[path = "clients/scp_protocol.rs"]

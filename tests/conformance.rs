@@ -54,6 +54,8 @@ mod model;
 mod permanent_faults;
 #[path = "conformance/proxy_itself.rs"]
 mod proxy_itself;
+#[path = "conformance/remembered.rs"]
+mod remembered;
 #[path = "conformance/renames.rs"]
 mod renames;
 #[path = "conformance/s3_only.rs"]

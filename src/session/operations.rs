@@ -241,11 +241,11 @@ impl Session {
             return Err(VfsError::new(to, StoreErrorKind::Unsupported, message).into());
         }
         if let Some(above) = to.parent()
-            && matches!(self.vfs().stat(&above).await, Ok(found) if found.kind == Kind::File)
+            && matches!(self.vfs().stat_now(&above).await, Ok(found) if found.kind == Kind::File)
         {
             return Err(below_a_file(to));
         }
-        match self.vfs().stat(to).await {
+        match self.vfs().stat_now(to).await {
             Err(error) if error.kind() == StoreErrorKind::NotFound => Ok(()),
             Err(error) => Err(error.into()),
             Ok(found) if is_file && found.kind == Kind::File && existing == Existing::Replace => Ok(()),

@@ -45,11 +45,16 @@ impl Vfs {
         let (next, changed) = match self.mounts.find(path)? {
             Place::Virtual => (Next::Nothing, None),
             Place::Stored(spot) => {
+                let look = self.lookups.begin_look(&spot);
                 let page = match first_page(&spot).await {
                     Err(error) if error.kind == StoreErrorKind::NotFound && self.emptied.has(path) => Page::default(),
                     page => page.map_err(VfsError::at(path))?,
                 };
                 let changed = page.changed;
+                if page.next.is_none() {
+                    let directories = page.entries.iter().filter(|entry| entry.stat.kind == Kind::Directory);
+                    self.lookups.listed(path, &look, Some(directories.map(|entry| entry.name.as_str())));
+                }
                 (Next::Here(spot, page), changed)
             }
         };
@@ -75,7 +80,7 @@ async fn first_page(spot: &Spot) -> StoreResult<Page> {
         }
         result => result?,
     };
-    let empty = page.entries.is_empty() && page.next.is_none() && page.skipped.count == 0;
+    let empty = page.entries.is_empty() && page.next.is_none() && page.skipped.count == 0 && !page.is_marked;
     if empty && !spot.fixed && spot.store.stat(&spot.key).await?.kind == Kind::File {
         return Err(StoreError::new(StoreErrorKind::NotADirectory, "it is a file"));
     }

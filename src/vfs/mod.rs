@@ -6,6 +6,7 @@ mod budget;
 mod emptied;
 mod error;
 mod listing;
+mod lookups;
 mod mounts;
 mod names;
 mod reader;
@@ -26,6 +27,7 @@ use crate::path::LogicalPath;
 use crate::stores::{Existing, Key, Kind, Stat, Store};
 
 use emptied::Emptied;
+use lookups::Lookups;
 use mounts::Mounts;
 
 pub use error::{VfsError, VfsResult};
@@ -150,12 +152,14 @@ pub struct Vfs {
     mounts: Mounts,
     transfers: Arc<Transfers>,
     emptied: Emptied,
+    lookups: Arc<Lookups>,
 }
 
 impl Vfs {
     /// A tree of these mounts. Paths that lead to a mount exist as directories.
     pub fn new(mounts: Vec<Mount>, transfers: Arc<Transfers>) -> Self {
-        Vfs { mounts: Mounts::new(mounts), transfers, emptied: Emptied::default() }
+        let lookups = Arc::new(Lookups::new(Arc::clone(&transfers.changes)));
+        Vfs { mounts: Mounts::new(mounts), transfers, emptied: Emptied::default(), lookups }
     }
 
     /// Whether what arrived of an upload is published when it is cut off.

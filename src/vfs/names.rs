@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::path::LogicalPath;
-use crate::stores::{Capacity, Existing, Kind, Stat, StoreError, StoreErrorKind};
+use crate::stores::{Capacity, Existing, Kind, Made, Stat, StoreError, StoreErrorKind, StoreResult};
 
+use super::lookups::{Effect, Known};
 use super::mounts::{Place, Spot};
 use super::{Attributes, Version, Vfs, VfsError, VfsResult, WriteMode};
 
@@ -18,21 +19,52 @@ impl Vfs {
         }
     }
 
-    /// Attributes of a path.
+    /// Attributes of a path, which may be a few seconds old where others than this gateway change the store.
     ///
     /// # Errors
     /// [`StoreErrorKind::NotFound`]; the store's.
     pub async fn stat(&self, path: &LogicalPath) -> VfsResult<Attributes> {
         match self.mounts.find(path)? {
-            Place::Stored(spot) if !spot.fixed => match stat(path, &spot).await {
-                Err(error) if error.kind() == StoreErrorKind::NotFound && self.emptied.has(path) => {
-                    Ok(Attributes::directory())
-                }
-                found => Ok(Attributes::from(&found?)),
-            },
+            Place::Stored(spot) if !spot.fixed => {
+                let found = match self.lookups.recall(path, &spot) {
+                    Some(Known::File(Some(stat), _) | Known::Directory(Some(stat))) => Ok(stat),
+                    Some(Known::Nothing) => Err(missing(path)),
+                    _ => self.look(path, &spot).await,
+                };
+                self.shown(path, found)
+            }
             // The home's own directories exist whatever the store has.
             _ => Ok(Attributes::directory()),
         }
+    }
+
+    /// As [`Vfs::stat`], of what is there now: for a decision that cannot be taken back.
+    ///
+    /// # Errors
+    /// As [`Vfs::stat`].
+    pub async fn stat_now(&self, path: &LogicalPath) -> VfsResult<Attributes> {
+        match self.mounts.find(path)? {
+            Place::Stored(spot) if !spot.fixed => self.shown(path, self.look(path, &spot).await),
+            _ => Ok(Attributes::directory()),
+        }
+    }
+
+    /// What the connection sees where its store has this.
+    fn shown(&self, path: &LogicalPath, found: VfsResult<Stat>) -> VfsResult<Attributes> {
+        match found {
+            Err(error) if error.kind() == StoreErrorKind::NotFound && self.emptied.has(path) => {
+                Ok(Attributes::directory())
+            }
+            found => Ok(Attributes::from(&found?)),
+        }
+    }
+
+    /// Asks the store what is there, and remembers it.
+    pub(super) async fn look(&self, path: &LogicalPath, spot: &Spot) -> VfsResult<Stat> {
+        let look = self.lookups.begin_look(spot);
+        let found = spot.store.stat(&spot.key).await;
+        self.lookups.looked(path, &look, &found);
+        found.map_err(VfsError::at(path))
     }
 
     /// What tells the present version of a file from others.
@@ -60,24 +92,32 @@ impl Vfs {
     /// [`StoreErrorKind::NotADirectory`] when the directory above does not exist or is none.
     pub async fn make_directory(&self, path: &LogicalPath) -> VfsResult<()> {
         let spot = self.mounts.find_changeable(path, StoreErrorKind::AlreadyExists)?;
-        // Both look-ups at once: one round trip.
-        let (above, here) = tokio::join!(self.stat_parent(path), stat(path, &spot));
+        let look = self.lookups.begin_look(&spot);
+        // Both look-ups at once.
+        let (above, here) = tokio::join!(self.kind_of_parent(path), self.look(path, &spot));
         match here {
             Ok(_) => return Err(VfsError::new(path, StoreErrorKind::AlreadyExists, "it exists already")),
             Err(error) if error.kind() == StoreErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
-        match above?.kind {
-            Kind::Directory => spot.store.make_directory(&spot.key).await.map_err(VfsError::at(path)),
-            Kind::File => Err(VfsError::new(path, StoreErrorKind::NotADirectory, "the name above it is a file")),
+        if above? == Kind::File {
+            return Err(VfsError::new(path, StoreErrorKind::NotADirectory, "the name above it is a file"));
         }
+        let change = self.lookups.begin(&spot, Effect::Makes);
+        spot.store.make_directory(&spot.key).await.map_err(VfsError::at(path))?;
+        self.lookups.made(path, &spot, change, Some(Known::Directory(None)));
+        self.lookups.listed(path, &look, Some(std::iter::empty()));
+        Ok(())
     }
 
-    async fn stat_parent(&self, path: &LogicalPath) -> VfsResult<Attributes> {
-        match path.parent() {
-            Some(parent) => self.stat(&parent).await,
-            None => Ok(Attributes::directory()),
+    async fn kind_of_parent(&self, path: &LogicalPath) -> VfsResult<Kind> {
+        let Some(parent) = path.parent() else { return Ok(Kind::Directory) };
+        if let Place::Stored(spot) = self.mounts.find(&parent)?
+            && let Some(Known::Directory(_)) = self.lookups.recall(&parent, &spot)
+        {
+            return Ok(Kind::Directory);
         }
+        self.stat_now(&parent).await.map(|above| above.kind)
     }
 
     /// Removes an empty directory.
@@ -87,11 +127,22 @@ impl Vfs {
     /// [`StoreErrorKind::Unsupported`] for a directory of the home itself.
     pub async fn remove_directory(&self, path: &LogicalPath) -> VfsResult<()> {
         let spot = self.mounts.find_changeable(path, StoreErrorKind::Unsupported)?;
-        let removed = match stat(path, &spot).await.map(|found| found.kind) {
-            Ok(Kind::Directory) => spot.store.remove_directory(&spot.key).await.map_err(still_holding(path)),
-            Ok(Kind::File) => return Err(VfsError::new(path, StoreErrorKind::NotADirectory, "it is a file")),
-            Err(error) => Err(error),
+        let change = self.lookups.begin(&spot, Effect::Removes);
+        // An object store finds out by itself whether there is a directory. A folder's own removal would not tell it from a file.
+        let must_look = spot.store.keeps_directories();
+        if must_look && self.look(path, &spot).await?.kind == Kind::File {
+            return Err(not_a_directory(path));
+        }
+        let removed = match spot.store.remove_directory(&spot.key).await.map_err(still_holding(path)) {
+            Err(error) if error.kind() == StoreErrorKind::NotFound && !must_look => {
+                match self.look(path, &spot).await {
+                    Ok(found) if found.kind == Kind::File => return Err(not_a_directory(path)),
+                    _ => Err(error),
+                }
+            }
+            removed => removed,
         };
+        drop(change);
         match removed {
             Err(error) if error.kind() == StoreErrorKind::NotFound && self.emptied.has(path) => {}
             removed => removed?,
@@ -114,9 +165,11 @@ impl Vfs {
     /// [`StoreErrorKind::IsADirectory`]; [`StoreErrorKind::NotFound`].
     pub async fn remove_file(&self, path: &LogicalPath) -> VfsResult<()> {
         let spot = self.mounts.find_changeable(path, StoreErrorKind::IsADirectory)?;
-        match stat(path, &spot).await?.kind {
+        match self.look(path, &spot).await?.kind {
             Kind::File => {
+                let change = self.lookups.begin(&spot, Effect::Removes);
                 spot.store.delete(&spot.key).await.map_err(VfsError::at(path))?;
+                drop(change);
                 self.took_away(path, &spot);
                 Ok(())
             }
@@ -129,13 +182,36 @@ impl Vfs {
     /// # Errors
     /// [`StoreErrorKind::NotFound`]; the store's.
     pub async fn set_mtime(&self, path: &LogicalPath, mtime: SystemTime) -> VfsResult<bool> {
-        match self.mounts.find(path)? {
-            Place::Stored(spot) if !spot.fixed => match stat(path, &spot).await?.kind {
-                Kind::File => spot.store.set_mtime(&spot.key, mtime).await.map_err(VfsError::at(path)),
-                Kind::Directory => spot.store.set_directory_mtime(&spot.key, mtime).await.map_err(VfsError::at(path)),
+        let spot = match self.mounts.find(path)? {
+            Place::Stored(spot) if !spot.fixed => spot,
+            _ => return Ok(false),
+        };
+        let (known, made) = (self.lookups.recall(path, &spot), self.lookups.recall_made(path, &spot));
+        let change = self.lookups.begin(&spot, Effect::Makes);
+        let is_directory = match known {
+            Some(Known::Directory(_)) => true,
+            // An object store finds out by itself whether there is a file.
+            _ if !spot.store.keeps_directories() => match set_file_mtime(&spot, made, mtime).await {
+                Ok((true, known)) => {
+                    self.lookups.made(path, &spot, change, known);
+                    return Ok(true);
+                }
+                // Perhaps a directory's marker under its own name (Azure).
+                Ok((false, _)) => self.look(path, &spot).await?.kind == Kind::Directory,
+                // Some servers fail each look at a name that is a folder on their disk.
+                Err(error) => match self.look(path, &spot).await? {
+                    Stat { kind: Kind::Directory, .. } => true,
+                    _ => return Err(VfsError::at(path)(error)),
+                },
             },
-            _ => Ok(false),
-        }
+            _ => self.look(path, &spot).await?.kind == Kind::Directory,
+        };
+        let kept = match is_directory {
+            true => spot.store.set_directory_mtime(&spot.key, mtime).await,
+            false => spot.store.set_mtime(&spot.key, mtime).await,
+        };
+        drop(change);
+        kept.map_err(VfsError::at(path))
     }
 
     /// Cuts or extends a file that is not open.
@@ -161,8 +237,21 @@ impl Vfs {
     }
 }
 
-async fn stat(path: &LogicalPath, spot: &Spot) -> VfsResult<Stat> {
-    spot.store.stat(&spot.key).await.map_err(VfsError::at(path))
+/// Sets the time of a file, if it is one; whether it is kept, and what is known of the file then.
+async fn set_file_mtime(spot: &Spot, made: Option<Made>, mtime: SystemTime) -> StoreResult<(bool, Option<Known>)> {
+    let Some(made) = made else {
+        return spot.store.set_mtime(&spot.key, mtime).await.map(|kept| (kept, None));
+    };
+    let (kept, made) = spot.store.set_mtime_of_made(&spot.key, &made, mtime).await?;
+    Ok((kept, made.map(Known::made)))
+}
+
+fn missing(path: &LogicalPath) -> VfsError {
+    VfsError::new(path, StoreErrorKind::NotFound, "it does not exist")
+}
+
+fn not_a_directory(path: &LogicalPath) -> VfsError {
+    VfsError::new(path, StoreErrorKind::NotADirectory, "it is a file")
 }
 
 /// The error of a directory that was not removed. The client sees none of the names that are in the way where they cannot be shown,

@@ -1,5 +1,7 @@
 //! Rename: within a store by the store, across stores by copying through the gateway and then deleting.
 
+mod of_a_file;
+
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -7,8 +9,11 @@ use std::sync::Arc;
 use crate::path::LogicalPath;
 use crate::stores::{Existing, Fault, Kind, Stat, StoreError, StoreErrorKind};
 
+use super::lookups::Effect;
 use super::mounts::Spot;
 use super::{Listing, Vfs, VfsError, VfsResult, WriteMode};
+
+use of_a_file::Tried;
 
 /// Files are copied in pieces of this many bytes.
 const PIECE: usize = 1 << 20;
@@ -26,20 +31,24 @@ impl Vfs {
     pub async fn rename(&self, from: &LogicalPath, to: &LogicalPath, existing: Existing) -> VfsResult<()> {
         let source = self.mounts.find_changeable(from, StoreErrorKind::Unsupported)?;
         let target = self.mounts.find_changeable(to, StoreErrorKind::AlreadyExists)?;
-        // Both look-ups at once: one round trip.
-        let (found, taken) = tokio::join!(source.store.stat(&source.key), target.store.stat(&target.key));
-        let taken = match taken {
-            Ok(stat) => Some(stat),
-            Err(error) if error.kind == StoreErrorKind::NotFound => {
-                self.emptied.has(to).then_some(Stat { kind: Kind::Directory, size: 0, mtime: None, etag: None })
-            }
-            Err(error) => return Err(VfsError::at(to)(error)),
+        let looked = match self.rename_as_a_file(from, to, &source, &target, existing).await? {
+            Tried::Renamed => return Ok(()),
+            Tried::Not(looked) => looked,
         };
+        // Both look-ups at once: one round trip.
+        let looking = async {
+            match looked {
+                Some(taken) => Ok(taken),
+                None => self.look_at_target(to, &target).await,
+            }
+        };
+        let (found, taken) = tokio::join!(self.look(from, &source), looking);
+        let taken = taken?;
         let found = match found {
-            Err(error) if error.kind == StoreErrorKind::NotFound && self.emptied.has(from) => {
+            Err(error) if error.kind() == StoreErrorKind::NotFound && self.emptied.has(from) => {
                 return self.rename_emptied(from, to, &source, taken.as_ref()).await;
             }
-            found => found.map_err(VfsError::at(from))?,
+            found => found?,
         };
         let same_store = Arc::ptr_eq(&source.store, &target.store);
         if same_store && source.key == target.key {
@@ -56,6 +65,10 @@ impl Vfs {
             ));
         }
         judge_target(to, found.kind, taken.as_ref(), existing)?;
+        // Of a local store nothing is remembered that a file's new name could make untrue.
+        let of_a_local_file = found.kind == Kind::File && source.store.keeps_directories();
+        let effect = if of_a_local_file { Effect::Removes } else { Effect::Tree };
+        let changing = self.lookups.begin(&source, effect);
         match (found.kind, same_store) {
             (Kind::File, true) => {
                 source.store.rename(&source.key, &target.key, existing).await.map_err(failed(from, to))
@@ -65,9 +78,22 @@ impl Vfs {
             (Kind::Directory, true) => self.rename_directory(from, to, &source, &target).await,
             (Kind::Directory, false) => self.move_directory(from, to).await,
         }?;
+        drop(changing);
+        self.lookups.forget_all();
         self.emptied.forget(from);
         self.took_away(from, &source);
         Ok(())
+    }
+
+    /// What has the new name.
+    async fn look_at_target(&self, to: &LogicalPath, target: &Spot) -> VfsResult<Option<Stat>> {
+        match self.look(to, target).await {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.kind() == StoreErrorKind::NotFound => {
+                Ok(self.emptied.has(to).then_some(Stat { kind: Kind::Directory, size: 0, mtime: None, etag: None }))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Renames a folder that is there only for this connection, which has emptied it.

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::budget::Budget;
+use super::lookups::Changes;
 use super::staging::Staging;
 use super::{PartialUploads, Settings};
 
-/// What all transfers of the process share: the memory budget and the staging folder.
+/// What all transfers of the process share: the memory budget, the staging folder, and the count of what they change.
 #[derive(Debug)]
 pub struct Transfers {
+    pub(super) changes: Arc<Changes>,
     pub(super) budget: Arc<Budget>,
     pub(super) staging: Arc<Staging>,
     pub(super) largest_hole: u64,
@@ -30,7 +32,8 @@ impl Transfers {
         let budget = Budget::new(settings.transfer_memory);
         let removals = watch::Sender::new(0);
         let (largest_hole, partial) = (settings.largest_hole, settings.partial_uploads);
-        Ok(Arc::new(Transfers { budget, staging, largest_hole, partial, removals }))
+        let changes = Arc::default();
+        Ok(Arc::new(Transfers { changes, budget, staging, largest_hole, partial, removals }))
     }
 
     /// Bytes of the memory of all transfers that are in use.

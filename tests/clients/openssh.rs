@@ -16,7 +16,7 @@ pub struct Sftp<'a>(pub &'a Place);
 
 impl Sftp<'_> {
     #[track_caller]
-    fn run(&self, script: &str) -> String {
+    pub fn run(&self, script: &str) -> String {
         self.with(&[], script).succeeded().stdout
     }
 

@@ -63,7 +63,7 @@ async fn upload(store: &dyn Store, options: &lockgate::stores::PutOptions) {
 #[tokio::test]
 async fn calls_of_the_store() {
     let rows: &[Row<dyn Store>] = &[
-        ("stat of a file", FILE, |s| async { drop(s.stat(&key("f")).await.unwrap()) }.boxed(), "HEAD=1 LIST=1"),
+        ("stat of a file", FILE, |s| async { drop(s.stat(&key("f")).await.unwrap()) }.boxed(), "HEAD=1"),
         ("stat of a directory", TEN, |s| async { drop(s.stat(&key("d")).await.unwrap()) }.boxed(), "HEAD=1 LIST=1"),
         ("stat of nothing", &[], |s| async { drop(s.stat(&key("f")).await.unwrap_err()) }.boxed(), "HEAD=1 LIST=1"),
         ("stat of the root", &[], |s| async { drop(s.stat(&Key::root()).await.unwrap()) }.boxed(), ""),
@@ -137,15 +137,10 @@ async fn calls_of_the_store() {
 #[tokio::test]
 async fn operations_of_clients() {
     let rows: &[Row<Vfs>] = &[
-        (
-            "stat",
-            FILE,
-            |v| async { assert_eq!(v.stat(&path("/f")).await.unwrap().size, 1000) }.boxed(),
-            "HEAD=1 LIST=1",
-        ),
+        ("stat", FILE, |v| async { assert_eq!(v.stat(&path("/f")).await.unwrap().size, 1000) }.boxed(), "HEAD=1"),
         ("upload of a small file", &[], |v| upload_file(v, "/f", false, 1000).boxed(), "HEAD=1 LIST=1 PUT=1"),
         ("upload of an empty file", &[], |v| upload_file(v, "/d/f", false, 0).boxed(), "HEAD=1 LIST=1 PUT=1"),
-        ("upload over a small file", FILE, |v| upload_file(v, "/f", false, 1000).boxed(), "HEAD=1 LIST=1 PUT=1"),
+        ("upload over a small file", FILE, |v| upload_file(v, "/f", false, 1000).boxed(), "HEAD=1 PUT=1"),
         ("upload of a small new file", &[], |v| upload_file(v, "/f", true, 1000).boxed(), "HEAD=1 LIST=1 PUT=1"),
         (
             "upload of 12 MiB",
@@ -163,7 +158,7 @@ async fn operations_of_clients() {
             "small append",
             FILE,
             |v| async { drop(write(v, "/f", CHANGE, 1000, pattern(2, 10)).await.unwrap()) }.boxed(),
-            "HEAD=2 GET=1 LIST=1 PUT=1",
+            "HEAD=2 GET=1 PUT=1",
         ),
         ("download of a small file", FILE, |v| async { drop(read(v, "/f").await.unwrap()) }.boxed(), "HEAD=1 GET=1"),
         (
@@ -173,19 +168,45 @@ async fn operations_of_clients() {
             "HEAD=1 GET=1",
         ),
         ("mkdir", &[], |v| async { v.make_directory(&path("/d")).await.unwrap() }.boxed(), "HEAD=1 LIST=1 PUT=1"),
-        (
-            "rmdir",
-            MARKED,
-            |v| async { v.remove_directory(&path("/d")).await.unwrap() }.boxed(),
-            // The second HEAD is for the time that the marker keeps.
-            "HEAD=2 LIST=2 DELETE=1",
-        ),
-        ("delete", FILE, |v| async { v.remove_file(&path("/f")).await.unwrap() }.boxed(), "HEAD=1 LIST=1 DELETE=1"),
+        ("rmdir", MARKED, |v| async { v.remove_directory(&path("/d")).await.unwrap() }.boxed(), "LIST=1 DELETE=1"),
+        ("delete", FILE, |v| async { v.remove_file(&path("/f")).await.unwrap() }.boxed(), "HEAD=1 DELETE=1"),
         (
             "set a time",
             FILE,
             |v| async { assert!(v.set_mtime(&path("/f"), a_time()).await.unwrap()) }.boxed(),
-            "HEAD=2 LIST=1 COPY=1",
+            "HEAD=1 COPY=1",
+        ),
+        (
+            "set the time of what was just uploaded",
+            &[],
+            |v| {
+                {
+                    async {
+                        upload_file(v, "/f", false, 1000).await;
+                        assert!(v.set_mtime(&path("/f"), a_time()).await.unwrap());
+                    }
+                }
+                .boxed()
+            },
+            "HEAD=1 LIST=1 PUT=1 COPY=1",
+        ),
+        (
+            "set the time of what was just uploaded, and rename it to a name that was looked up",
+            &[],
+            |v| {
+                {
+                    async {
+                        drop(v.stat(&path("/g")).await.unwrap_err());
+                        upload_file(v, "/f", false, 1000).await;
+                        assert!(v.set_mtime(&path("/f"), a_time()).await.unwrap());
+                        v.rename(&path("/f"), &path("/g"), Existing::Replace).await.unwrap();
+                        assert_eq!(v.stat(&path("/g")).await.unwrap().mtime, Some(a_time()));
+                    }
+                }
+                .boxed()
+            },
+            // The last HEAD is the look before the deletion, for a server that ignores conditions there.
+            "HEAD=3 LIST=2 PUT=1 COPY=2 DELETE=1",
         ),
         (
             "copy a file",
@@ -207,13 +228,19 @@ async fn operations_of_clients() {
             "rename a file",
             FILE,
             |v| async { v.rename(&path("/f"), &path("/g"), Existing::Refuse).await.unwrap() }.boxed(),
-            "HEAD=5 LIST=2 COPY=1 DELETE=1",
+            "HEAD=4 LIST=1 COPY=1 DELETE=1",
+        ),
+        (
+            "rename a file to a name that may be taken",
+            FILE,
+            |v| async { v.rename(&path("/f"), &path("/g"), Existing::Replace).await.unwrap() }.boxed(),
+            "HEAD=3 LIST=1 COPY=1 DELETE=1",
         ),
         (
             "rename a directory of ten files",
             TEN,
             |v| async { v.rename(&path("/d"), &path("/e"), Existing::Refuse).await.unwrap() }.boxed(),
-            "HEAD=32 LIST=5 COPY=10 DELETE=10",
+            "HEAD=33 LIST=5 COPY=10 DELETE=10",
         ),
     ];
     count(rows, |ground| &ground.vfs).await;
@@ -229,9 +256,8 @@ async fn upload_file(vfs: &Vfs, name: &str, exclusive: bool, size: usize) {
 async fn listings() {
     let wide: Vec<(String, Content)> = (0..1_001).map(|n| (format!("w/{n}"), Old(1))).collect();
     let wide: Vec<(&str, Content)> = wide.iter().map(|(name, content)| (name.as_str(), *content)).collect();
-    // An empty page may be no directory at all, so an empty directory costs a stat more.
     for (name, before, lists) in
-        [("/d", TEN, 1), ("/d", MARKED, 2), ("/", FILE, 1), ("/", &[], 1), ("/w", wide.as_slice(), 2)]
+        [("/d", TEN, 1), ("/d", MARKED, 1), ("/", FILE, 1), ("/", &[], 1), ("/w", wide.as_slice(), 2)]
     {
         let Some(ground) = Ground::s3().await else { return };
         ground.lay_out(before).await;

@@ -92,8 +92,9 @@ async fn a_file_beside_a_directory_of_its_name_shows_as_the_directory() {
         true => (Kind::Directory, "a/"),
         false => (Kind::File, "a"),
     };
-    assert_eq!(store.stat(&key("a")).await.unwrap().kind, kind);
+    assert_eq!(store.stat(&key("a")).await.unwrap().kind, Kind::File, "one request tells no more");
     assert_eq!(names(store, "").await, [name]);
+    assert_eq!(store.stat(&key("a")).await.unwrap().kind, kind);
 }
 
 #[tokio::test]

@@ -41,7 +41,9 @@ impl Vfs {
     pub async fn open_read(&self, path: &LogicalPath) -> VfsResult<Reader> {
         match self.mounts.find(path)? {
             Place::Stored(spot) if !spot.fixed => {
+                let look = self.lookups.begin_look(&spot);
                 let object = open_object(&spot).await.map_err(VfsError::at(path))?;
+                self.lookups.looked(path, &look, &Ok(object.stat().clone()));
                 Ok(Reader::new(path.clone(), spot, object, &self.transfers.budget))
             }
             _ => Err(VfsError::new(path, StoreErrorKind::IsADirectory, "it is a directory of the home itself")),

@@ -14,6 +14,6 @@ mod overwrite;
 mod reads;
 mod real;
 mod renames;
-mod store;
+pub(super) mod store;
 mod versions;
 mod writes;

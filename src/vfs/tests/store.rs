@@ -341,7 +341,7 @@ impl Store for TestStore {
         let entries: Vec<Entry> = taken.map(|(n, s)| Entry { name: n.clone(), stat: s.clone() }).collect();
         let next = rest.next().map(|_| PageToken(entries.last().unwrap().name.clone()));
         let skipped = Skipped { count: state.skipped, first: (state.skipped > 0).then(|| "a//b".into()) };
-        Ok(Page { entries, skipped, next, changed: None })
+        Ok(Page { entries, skipped, next, changed: None, is_marked: false })
     }
 
     async fn open(&self, key: &Key) -> StoreResult<Arc<dyn Object>> {
@@ -398,8 +398,7 @@ impl Store for TestStore {
         if !state.children(key.as_str()).is_empty() {
             return Err(StoreError::new(StoreErrorKind::DirectoryNotEmpty, "not empty"));
         }
-        state.markers.remove(key.as_str());
-        Ok(())
+        if state.markers.remove(key.as_str()) { Ok(()) } else { Err(not_found()) }
     }
 
     async fn rename(&self, from: &Key, to: &Key, existing: Existing) -> StoreResult<()> {

@@ -3,6 +3,7 @@
 mod batched;
 mod body;
 mod covered;
+mod look;
 mod pieces;
 mod plan;
 mod reorder;
@@ -15,8 +16,9 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use crate::path::LogicalPath;
-use crate::stores::{Existing, Kind, Object, Stat, StoreError, StoreErrorKind, StoreResult};
+use crate::stores::{Existing, Made, Object, Stat, StoreErrorKind, StoreResult};
 
+use super::lookups::{Effect, Known, Lookups};
 use super::mounts::Spot;
 use super::reader::WholeFile;
 use super::{Committed, PartialUploads, Transfers, Vfs, VfsError, VfsResult, WriteMode};
@@ -29,6 +31,8 @@ pub struct Writer {
     path: LogicalPath,
     spot: Spot,
     transfers: Arc<Transfers>,
+    /// What the connection remembers.
+    lookups: Arc<Lookups>,
     existing: Existing,
     readable: bool,
     mtime: Option<SystemTime>,
@@ -54,11 +58,12 @@ impl Vfs {
     /// a file; [`StoreErrorKind::Unsupported`] in a directory that only leads to entries of the home.
     pub async fn open_write(&self, path: &LogicalPath, mode: WriteMode) -> VfsResult<Writer> {
         let spot = self.mounts.find_changeable(path, StoreErrorKind::IsADirectory)?;
-        let idle = look_up(&spot, mode).await.map_err(VfsError::at(path))?;
+        let idle = self.look_before_writing(path, &spot, mode).await?;
         let mut writer = Writer {
             path: path.clone(),
             spot,
             transfers: Arc::clone(&self.transfers),
+            lookups: Arc::clone(&self.lookups),
             existing: mode.existing,
             readable: mode.read,
             mtime: None,
@@ -92,22 +97,6 @@ impl Vfs {
         }
         (writer.path, writer.spot, writer.existing) = (to.clone(), spot, existing);
         Ok(())
-    }
-}
-
-/// Judges what is there under the name; what is known of the object that is to be changed, if its content stays.
-async fn look_up(spot: &Spot, mode: WriteMode) -> StoreResult<Option<Stat>> {
-    match spot.store.stat(&spot.key).await {
-        Ok(_) if mode.existing == Existing::Refuse => {
-            Err(StoreError::new(StoreErrorKind::AlreadyExists, "it exists already"))
-        }
-        Ok(Stat { kind: Kind::Directory, .. }) => {
-            Err(StoreError::new(StoreErrorKind::IsADirectory, "it is a directory"))
-        }
-        Ok(_) if mode.truncate => Ok(None),
-        Ok(found) => Ok(Some(found)),
-        Err(error) if error.kind == StoreErrorKind::NotFound && !mode.must_exist => Ok(None),
-        Err(error) => Err(error),
     }
 }
 
@@ -268,10 +257,30 @@ impl Writer {
             let mtime_kept = self.touch().await.map_err(VfsError::at(&self.path))?;
             return Ok(Committed { size: found.size, etag: None, mtime_kept, copied: false });
         }
-        let body = self.start()?;
+        self.start()?;
+        self.publish().await
+    }
+
+    /// Publishes the body, for which a call is under way.
+    async fn publish(&mut self) -> VfsResult<Committed> {
+        let change = self.lookups.begin(&self.spot, Effect::Makes);
+        let Some(body) = &mut self.body else { return Err(self.not_open()) };
         let size = body.size();
         let result = body.publish().await;
-        self.publish_ended(size, result).await
+        let committed = self.publish_ended(size, result).await;
+        match &committed {
+            Ok(committed) => self.lookups.made(&self.path, &self.spot, change, self.known(committed)),
+            // Nobody knows what the store has done.
+            Err(_) => self.lookups.forget_all(),
+        }
+        committed
+    }
+
+    /// What is known of the file that was published. A copy by the store has the metadata of what it was made from.
+    fn known(&self, committed: &Committed) -> Option<Known> {
+        let etag = committed.etag.clone().filter(|_| !committed.copied)?;
+        let mtime = self.mtime.filter(|_| committed.mtime_kept);
+        Some(Known::made(Made { etag, size: committed.size, mtime }))
     }
 
     /// Publishes nothing and removes what the store has of it.
@@ -300,13 +309,10 @@ impl Writer {
             return Ok(None);
         }
         let body = self.start()?;
-        let cut = body.cut_at_first_gap().await;
-        let size = body.size();
-        let result = match cut {
-            Ok(()) => body.publish().await,
-            Err(error) => Err(error),
-        };
-        self.publish_ended(size, result).await.map(Some)
+        if let Err(error) = body.cut_at_first_gap().await {
+            return self.publish_ended(0, Err(error)).await.map(Some);
+        }
+        self.publish().await.map(Some)
     }
 
     async fn publish_ended(
@@ -334,10 +340,9 @@ impl Writer {
 
     /// Keeps the wanted time of a file whose content was not changed.
     async fn touch(&self) -> StoreResult<bool> {
-        match self.mtime {
-            Some(mtime) => self.spot.store.set_mtime(&self.spot.key, mtime).await,
-            None => Ok(true),
-        }
+        let Some(mtime) = self.mtime else { return Ok(true) };
+        let _change = self.lookups.begin(&self.spot, Effect::Makes);
+        self.spot.store.set_mtime(&self.spot.key, mtime).await
     }
 
     /// The body, for one call; an error when an earlier call has failed or was dropped half-way.
@@ -349,8 +354,12 @@ impl Writer {
             return Err(VfsError::new(&self.path, *kind, message.clone()));
         }
         self.busy = true;
-        let path = &self.path;
-        self.body.as_mut().ok_or_else(|| VfsError::new(path, StoreErrorKind::Other, "the file is not open any more"))
+        let gone = self.not_open();
+        self.body.as_mut().ok_or(gone)
+    }
+
+    fn not_open(&self) -> VfsError {
+        VfsError::new(&self.path, StoreErrorKind::Other, "the file is not open any more")
     }
 
     fn end<T>(&mut self, result: StoreResult<T>) -> VfsResult<T> {
