@@ -1,10 +1,12 @@
 //! What an operation costs: requests to the store, and round trips.
 
+use std::thread;
 use std::time::Duration;
 
-use crate::bench::{Bench, Builder};
+use crate::bench::{Bench, Builder, assert_same};
 use crate::support::plain_proxy::Proxy;
 use crate::support::s3;
+use crate::support::sftp::{APPEND, Attributes, CREATE, EXCLUSIVE, WRITING};
 
 fn bench() -> (Proxy, Bench) {
     let proxy = Proxy::start(s3::new_store().port());
@@ -24,7 +26,7 @@ fn methods_of(proxy: &Proxy, act: impl FnOnce()) -> Vec<String> {
 }
 
 #[test]
-fn a_stat_of_a_file_costs_one_request_that_of_a_directory_or_of_nothing_a_second_one() {
+fn a_stat_of_a_file_costs_one_request_that_of_a_directory_or_of_nothing_a_second() {
     let (proxy, bench) = bench();
     bench.on_every_store(|place, session| {
         session.put(&place.path("file"), b"x");
@@ -36,30 +38,127 @@ fn a_stat_of_a_file_costs_one_request_that_of_a_directory_or_of_nothing_a_second
     });
 }
 
+/// Longer than a connection remembers what it has looked up.
+const LATER: Duration = Duration::from_millis(2_100);
+
 #[test]
-fn what_a_connection_has_looked_up_or_done_it_remembers_for_two_seconds() {
+fn what_a_connection_has_looked_up_or_done_it_remembers_for_two_seconds_for_at_most() {
     let (proxy, bench) = bench();
     bench.on_every_store(|place, session| {
         let (file, missing) = (place.path("file"), place.path("missing"));
-        session.put(&file, b"x");
-        session.stat(&file).unwrap();
-        session.stat(&missing).unwrap_err();
-        let again = methods_of(&proxy, || {
-            session.stat(&file).unwrap();
-            session.stat(&missing).unwrap_err();
-        });
-        assert_eq!(again, [""; 0]);
-        std::thread::sleep(Duration::from_millis(2_100));
-        let later = methods_of(&proxy, || {
-            session.stat(&file).unwrap();
-            session.stat(&missing).unwrap_err();
-        });
-        assert_eq!(later, ["HEAD", "HEAD", "LIST"]);
+        let mut look_at_both = || {
+            methods_of(&proxy, || {
+                session.stat(&file).unwrap();
+                session.stat(&missing).unwrap_err();
+            })
+        };
+        place.bench.connect().put(&file, b"x");
+        assert_eq!(look_at_both(), ["HEAD", "HEAD", "LIST"]);
+        assert_eq!(look_at_both(), [""; 0]);
+        thread::sleep(LATER);
+        assert_eq!(look_at_both(), ["HEAD", "HEAD", "LIST"]);
+        for number in 0..128 {
+            session.stat(&place.path(&format!("{number}"))).unwrap_err();
+        }
+        assert_eq!(methods_of(&proxy, || assert!(session.stat(&file).is_ok())), ["HEAD"]);
     });
 }
 
 #[test]
-fn what_this_gateway_changes_shows_at_once_on_every_connection() {
+fn what_others_change_in_the_store_may_show_in_stat_two_seconds_late() {
+    let (_proxy, bench) = bench();
+    bench.on_every_store(|place, session| {
+        let store = place.s3().expect("S3");
+        let (old, new) = (place.path("old"), place.path("new"));
+        session.put(&old, b"x");
+        session.stat(&new).unwrap_err();
+        assert!(store.put(&place.key("new"), &[], b"theirs"));
+        store.remove(&place.key("old"));
+        thread::sleep(LATER);
+        session.stat(&old).unwrap_err();
+        assert_eq!(session.stat(&new).unwrap().size, Some(6));
+    });
+}
+
+#[test]
+fn no_memory_decides_over_the_content_of_others_open_for_reading_excl_append_mkdir() {
+    let (_proxy, bench) = bench();
+    bench.on_every_store(|place, session| {
+        let store = place.s3().expect("S3");
+        let theirs = |name: &str| assert!(store.put(&place.key(name), &[], b"theirs"));
+        for name in ["read", "exclusive", "appended", "removed", "made"] {
+            session.stat(&place.path(name)).unwrap_err();
+        }
+        for name in ["read", "exclusive", "appended", "removed", "made"] {
+            theirs(name);
+        }
+        assert_same(&session.get(&place.path("read")), b"theirs");
+        session.open(&place.path("exclusive"), WRITING | CREATE | EXCLUSIVE).unwrap_err();
+        let handle = session.open(&place.path("appended"), WRITING | CREATE | APPEND).unwrap();
+        session.write(&handle, 0, b" and ours").unwrap();
+        session.close(&handle).unwrap();
+        assert_same(&session.get(&place.path("appended")), b"theirs and ours");
+        session.remove(&place.path("removed")).unwrap();
+        session.make_directory(&place.path("made")).unwrap_err();
+        session.make_directory(&place.path("folder")).unwrap();
+        theirs("folder/within");
+        session.remove_directory(&place.path("folder")).unwrap_err();
+        assert_eq!(place.keys().unwrap(), ["appended", "exclusive", "folder/", "folder/within", "made", "read"]);
+    });
+}
+
+#[test]
+fn a_rename_or_setstat_after_the_connections_own_upload_carries_the_uploaded() {
+    let (proxy, bench) = bench();
+    bench.on_every_store(|place, session| {
+        let store = place.s3().expect("S3");
+        for name in ["renamed", "dated"] {
+            session.put(&place.path(name), b"ours");
+            assert!(store.put(&place.key(name), &[], b"theirs"));
+        }
+        session.rename(&place.path("renamed"), &place.path("new")).unwrap();
+        session.set_attributes(&place.path("dated"), &Attributes::mtime(1_000_000_000)).unwrap();
+        for name in ["new", "dated"] {
+            assert_same(&place.content(name).unwrap(), b"theirs");
+        }
+        assert_eq!(session.stat(&place.path("dated")).unwrap().mtime, Some(1_000_000_000));
+        // Where nobody came between, the condition spares the look.
+        session.put(&place.path("file"), b"ours");
+        let dated = || session.set_attributes(&place.path("file"), &Attributes::mtime(1_000_000_000)).unwrap();
+        assert_eq!(methods_of(&proxy, dated), ["PUT"]);
+    });
+}
+
+#[test]
+fn the_second_new_file_in_a_folder_costs_one_list_of_it_those_that_follow_within() {
+    let (proxy, bench) = bench();
+    bench.on_every_store(|place, _| {
+        // The connection that made the folder knows what is in it.
+        let mut session = place.bench.connect();
+        let mut put = |name: &str| methods_of(&proxy, || session.put(&place.path(name), b"x"));
+        assert_eq!(put("1"), ["HEAD", "LIST", "PUT"]);
+        assert_eq!(put("2"), ["LIST", "PUT"]);
+        for number in 3..10 {
+            assert_eq!(put(&number.to_string()), ["PUT"], "{number}");
+        }
+    });
+}
+
+#[test]
+fn in_a_folder_with_more_than_1000_names_each_new_file_is_looked_up() {
+    let (proxy, bench) = bench();
+    bench.on_every_store(|place, _| {
+        place.s3().expect("S3").make_many(&place.key("old"), "[0001-1001]");
+        let mut session = place.bench.connect();
+        let mut put = |name: &str| methods_of(&proxy, || session.put(&place.path(name), b"x"));
+        put("1");
+        put("2");
+        assert_eq!(put("3"), ["HEAD", "LIST", "PUT"]);
+    });
+}
+
+#[test]
+fn what_this_gateway_changes_shows_immediately_on_every_connection() {
     let (_proxy, bench) = bench();
     bench.on_every_store(|place, session| {
         let mut other = place.bench.connect();
@@ -80,16 +179,16 @@ fn what_this_gateway_changes_shows_at_once_on_every_connection() {
 }
 
 #[test]
-fn a_stat_of_a_directory_with_a_marker_costs_a_third_one_on_s3_until_its_time_is_remembered() {
+fn that_of_a_directory_with_a_marker_costs_a_third_on_s3_until_its_time_is() {
     let (proxy, bench) = bench();
     bench.on_every_store(|place, session| {
         session.make_directory(&place.path("folder")).unwrap();
         let mut stat = || methods_of(&proxy, || assert!(session.stat(&place.path("folder")).is_ok())).len();
         assert_eq!(stat(), 3);
         // What has settled is remembered.
-        std::thread::sleep(Duration::from_secs(12));
+        thread::sleep(Duration::from_secs(12));
         assert_eq!(stat(), 3);
-        std::thread::sleep(Duration::from_millis(2_100));
+        thread::sleep(LATER);
         assert_eq!(stat(), 2);
     });
 }

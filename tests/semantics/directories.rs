@@ -301,6 +301,26 @@ fn a_beside_a_b_shows_as_the_directory() {
 }
 
 #[test]
+fn on_a_server_a_stat_of_such_a_name_finds_the_file_until_a_listing_has_shown_the() {
+    let held_both = std::cell::RefCell::new(Vec::new());
+    shared().on(
+        |behind| matches!(behind, Behind::Server(_)),
+        |place, session| {
+            session.put(&place.path("a"), b"the file");
+            session.put(&place.path("a/b"), b"below");
+            if place.keys().is_some_and(|keys| keys == ["a"]) {
+                return;
+            }
+            held_both.borrow_mut().push(place.store);
+            assert_eq!(session.stat(&place.path("a")).unwrap().size, Some(8));
+            assert_eq!(session.names(&place.path("")), ["a/"]);
+            assert!(session.stat(&place.path("a")).unwrap().is_directory());
+        },
+    );
+    assert!(!held_both.borrow().is_empty());
+}
+
+#[test]
 fn a_directory_that_only_seems_empty_stays_and_the_answer_names_what_it_holds_names() {
     shared().on(
         |behind| matches!(behind, Behind::Folder(_)),

@@ -177,16 +177,26 @@ impl Lookups {
         self.memory().folders.missed(path, Instant::now());
     }
 
-    /// A directory was listed; `None`: it has too many names.
+    /// A directory was listed, with these directories in it; `None`: it has too many names.
     pub(super) fn listed<'n>(
         &self,
         path: &LogicalPath,
         look: &Look,
-        directories: Option<impl Iterator<Item = &'n str>>,
+        directories: Option<impl Iterator<Item = &'n str> + Clone>,
     ) {
-        if look.stamp.is_some() {
-            self.memory().folders.listed(path, directories, look.since);
+        if look.stamp.is_none() {
+            return;
         }
+        let mut memory = self.memory();
+        // What the listing showed as directories are no files to this client any more.
+        for name in directories.clone().into_iter().flatten() {
+            if let Ok(name) = path.join(name)
+                && memory.names.get(&name).is_some_and(|known| !matches!(known.known, Known::Directory(_)))
+            {
+                memory.names.remove(&name);
+            }
+        }
+        memory.folders.listed(path, directories, look.since);
     }
 
     /// Many names have changed at once.
