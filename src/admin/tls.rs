@@ -1,6 +1,5 @@
 //! The certificate of the admin door; it is read again when its files change.
 
-use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -9,8 +8,13 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
+use zeroize::Zeroizing;
 
 use super::settings::TlsFiles;
+use crate::regular_file;
+
+/// The largest file, in bytes.
+const MAX_FILE: u64 = 4 << 20;
 
 /// How often it is looked whether the files have changed.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -86,7 +90,7 @@ fn versions(files: &TlsFiles) -> Versions {
 
 fn load(files: &TlsFiles) -> Result<TlsAcceptor, String> {
     let read = |path: &Path| {
-        std::fs::read(path).map_err(|error: io::Error| format!("{} cannot be read: {error}", path.display()))
+        regular_file::read(path, MAX_FILE).map_err(|error| format!("{} cannot be read: {error}", path.display()))
     };
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&read(&files.certificate)?)
         .collect::<Result<_, _>>()
@@ -94,7 +98,7 @@ fn load(files: &TlsFiles) -> Result<TlsAcceptor, String> {
     if chain.is_empty() {
         return Err(format!("{} holds no certificate", files.certificate.display()));
     }
-    let key = PrivateKeyDer::from_pem_slice(&read(&files.key)?)
+    let key = PrivateKeyDer::from_pem_slice(&Zeroizing::new(read(&files.key)?))
         .map_err(|error| format!("{} holds no private key: {error}", files.key.display()))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider)

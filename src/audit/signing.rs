@@ -1,17 +1,19 @@
 //! The key that signs checkpoints: Ed25519 in the forms that `openssl pkey` reads and writes.
 
 use std::fmt;
-use std::fs::OpenOptions;
-use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
-use rustix::fs::OFlags;
 use zeroize::{Zeroize, Zeroizing};
+
+use super::state::StateFile;
+use crate::regular_file;
 
 /// The private key in the folder of the chain.
 const PRIVATE: &str = "signing_key";
@@ -71,6 +73,7 @@ impl SigningKey {
     /// A sentence that names the file, what is wrong with it, and what to do.
     pub fn read(folder: &Path) -> Result<SigningKey, String> {
         judge_folder(folder)?;
+        StateFile::judge(folder)?;
         let path = SigningKey::private_in(folder);
         let text = read_private(&path)?;
         let key = from_pem(PRIVATE_LABEL, &text).and_then(|der| Ed25519KeyPair::from_pkcs8(&der).ok());
@@ -100,7 +103,9 @@ impl SigningKey {
             SigningKey::private_in(folder).display(),
             path.display()
         );
-        let text = read_regular(&path).map_err(|error| format!("{}: {error}; {make}", path.display()))?;
+        let read = regular_file::read_known_text(&path, MAX_FILE);
+        let (text, found) = read.map_err(|error| format!("{}: {error}; {make}", path.display()))?;
+        judge_file(&path, &found)?;
         match from_pem(PUBLIC_LABEL, &text) == from_pem(PUBLIC_LABEL, &self.public()) {
             true => Ok(()),
             false => Err(format!("{} is not the public half of the signing key; {make}", path.display())),
@@ -152,16 +157,31 @@ fn public_pem(pair: &Ed25519KeyPair) -> String {
 fn judge_folder(folder: &Path) -> Result<(), String> {
     // One that is missing has no key either, which says more.
     let Ok(found) = folder.metadata() else { return Ok(()) };
-    let (shown, mode, owner) = (folder.display(), found.permissions().mode() & 0o7777, found.uid());
+    let (shown, mode) = (folder.display(), found.permissions().mode() & 0o7777);
     if mode & 0o022 != 0 {
         return Err(format!(
             "others may write in {shown} (mode {mode:04o}): they could begin another trail; chmod 700 {shown}"
         ));
     }
+    judge_owner(folder, &found)
+}
+
+/// Who owns a file can change it whatever its mode is.
+fn judge_owner(path: &Path, found: &Metadata) -> Result<(), String> {
+    let (shown, owner) = (path.display(), found.uid());
     if owner != rustix::process::geteuid().as_raw() && owner != 0 {
         return Err(format!("{shown} belongs to the user {owner}; chown it to the one that runs the gateway"));
     }
     Ok(())
+}
+
+/// A file of the folder that others must not change: the public key, with which trails are verified, and the state of the chain.
+pub(super) fn judge_file(path: &Path, found: &Metadata) -> Result<(), String> {
+    let (shown, mode) = (path.display(), found.permissions().mode() & 0o7777);
+    if mode & 0o022 != 0 {
+        return Err(format!("others may write {shown} (mode {mode:04o}): chmod go-w {shown}"));
+    }
+    judge_owner(path, found)
 }
 
 fn how_to_make(path: &Path) -> String {
@@ -169,38 +189,20 @@ fn how_to_make(path: &Path) -> String {
     format!("make one with `lockgate init`, or: openssl genpkey -algorithm ed25519 -out {path}; chmod 600 {path}")
 }
 
-/// Reads a small file. Anything else than a file might never end, or never begin.
-fn read_regular(path: &Path) -> io::Result<String> {
-    let mut options = OpenOptions::new();
-    let file = options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is not a file"));
-    }
-    let mut text = String::new();
-    file.take(MAX_FILE).read_to_string(&mut text)?;
-    Ok(text)
-}
-
 fn read_private(path: &Path) -> Result<Zeroizing<String>, String> {
-    // Without O_NONBLOCK, a named pipe would hold up the start.
-    let mut options = OpenOptions::new();
-    options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => format!("{} is missing; {}", path.display(), how_to_make(path)),
+        io::ErrorKind::InvalidInput => format!("{} is not a regular file; {}", path.display(), how_to_make(path)),
         _ => format!("{} cannot be read: {error}; its owner must be who runs the gateway", path.display()),
     };
-    let file = options.open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    if !metadata.is_file() {
-        return Err(format!("{} is not a file; {}", path.display(), how_to_make(path)));
-    }
+    let (text, metadata) = regular_file::read_known_text(path, MAX_FILE).map_err(failed)?;
+    let text = Zeroizing::new(text);
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         let path = path.display();
         return Err(format!("{path} is open to others (mode {mode:04o}): anyone could sign; chmod 600 {path}"));
     }
-    let mut text = Zeroizing::new(String::with_capacity(1024));
-    file.take(MAX_FILE).read_to_string(&mut text).map_err(failed)?;
+    judge_owner(path, &metadata)?;
     Ok(text)
 }
 
@@ -282,7 +284,7 @@ mod tests {
         fs::remove_file(SigningKey::private_in(folder.path())).unwrap();
         fs::create_dir(SigningKey::private_in(folder.path())).unwrap();
         fs::set_permissions(SigningKey::private_in(folder.path()), Permissions::from_mode(0o700)).unwrap();
-        assert!(wrong().contains("is not a file"), "{}", wrong());
+        assert!(wrong().contains("is not a regular file"), "{}", wrong());
         fs::remove_dir(SigningKey::private_in(folder.path())).unwrap();
         write(folder.path(), &new.private, 0o600);
         SigningKey::read(folder.path()).unwrap();
@@ -292,6 +294,20 @@ mod tests {
         }
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
         SigningKey::read(folder.path()).unwrap();
+        for file in ["signing_key.pub", "chain"] {
+            let path = folder.path().join(file);
+            fs::write(&path, &new.public).unwrap();
+            for (mode, fine) in [(0o666, false), (0o620, false), (0o644, true)] {
+                fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+                let judged = SigningKey::read(folder.path()).and_then(|key| key.check_public(folder.path()));
+                let said = judged.clone().is_err_and(|what| what.contains("others may write") && what.contains(file));
+                assert_eq!(
+                    (judged.is_ok() || file == "chain" && !said, said),
+                    (fine, !fine),
+                    "{file} {mode:o}: {judged:?}"
+                );
+            }
+        }
         let shown = format!("{new:?}");
         assert!(!shown.contains("PRIVATE"), "{shown}");
     }

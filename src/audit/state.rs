@@ -12,6 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 use uuid::Uuid;
 
 use super::chain::{Hash, Position};
+use super::signing::judge_file;
 
 /// The name of the file in the folder of the chain.
 const NAME: &str = "chain";
@@ -84,6 +85,19 @@ impl StateFile {
             None => (0, Found::Unreadable),
         };
         Ok((StateFile { file, generation }, found))
+    }
+
+    /// Whether nobody else may change the file of a folder, as far as it is there.
+    ///
+    /// # Errors
+    /// A sentence that names the file, what is wrong with it, and what to do.
+    pub(super) fn judge(folder: &Path) -> Result<(), String> {
+        let path = folder.join(NAME);
+        let Ok(found) = path.metadata() else { return Ok(()) };
+        if !found.is_file() {
+            return Err(format!("{} is not a regular file; it is to be the state of the event chain", path.display()));
+        }
+        judge_file(&path, &found)
     }
 
     /// Replaces the older slot.

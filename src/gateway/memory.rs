@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::regular_file;
 use crate::users::Told;
 
 /// The file's name.
@@ -64,8 +65,5 @@ impl Memory {
 }
 
 fn read_file(path: &Path) -> std::io::Result<BTreeMap<String, Told>> {
-    if std::fs::metadata(path)?.len() > MOST {
-        return Err(std::io::Error::other("it is too large"));
-    }
-    serde_json::from_slice(&std::fs::read(path)?).map_err(std::io::Error::other)
+    serde_json::from_slice(&regular_file::read(path, MOST)?).map_err(std::io::Error::other)
 }

@@ -1,9 +1,8 @@
 //! Host keys, new keys, and public keys as events show them.
 
 use std::fmt::Write as _;
-use std::fs::OpenOptions;
-use std::io::{self, Read as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use aws_lc_rs::digest;
@@ -12,13 +11,12 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::{Algorithm, Certificate, EcdsaCurve, HashAlg, PrivateKey, PublicKey, key::safe_rng};
 use russh::server::AuthRefusal;
-use rustix::fs::OFlags;
 
 use super::proof::{OfferedKey, Refused};
 use super::short_number;
 use crate::audit::{AuthFailureReason, CertificateIdentity, KeyIdentity};
 use crate::secret::Secret;
-use crate::users;
+use crate::{regular_file, users};
 
 /// The types of keys that can log in, as their names begin; certificates' names go on after them.
 const SERVED_KEY_TYPES: [&str; 4] = ["ssh-ed25519", "ecdsa-sha2-nistp", "rsa-sha2-", "sk-"];
@@ -26,6 +24,9 @@ const SERVED_KEY_TYPES: [&str; 4] = ["ssh-ed25519", "ecdsa-sha2-nistp", "rsa-sha
 /// So much of the type and of the bytes of a key that cannot be read is shown.
 const MOST_OF_A_KEY_TYPE: usize = 64;
 const MOST_OF_A_KEY: usize = 1024;
+
+/// The largest host key file, in bytes.
+const MAX_FILE: u64 = 64 << 10;
 
 /// A key pair that was just made.
 #[derive(Debug, Clone)]
@@ -117,17 +118,9 @@ pub(super) fn read_host_key(path: &Path) -> Result<PrivateKey, String> {
 /// Reads a file that nobody else may read or write; its mode if somebody may. As in `sshd`, who may read one of another user (root's,
 /// for a group of ours) is that user's matter.
 fn read_private(path: &Path) -> io::Result<(Secret, Option<u32>)> {
-    // Without O_NONBLOCK, a named pipe would hold up the start.
-    let flags = OFlags::NONBLOCK.bits().cast_signed();
-    let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    let found = file.metadata()?;
-    if !found.is_file() {
-        return Err(io::Error::other("it is not a file"));
-    }
+    let (text, found) = regular_file::read_known_text(path, MAX_FILE)?;
     let (mode, is_own) = (found.mode() & 0o777, found.uid() == rustix::process::geteuid().as_raw());
     let is_open = mode & if is_own { 0o077 } else { 0o022 } != 0;
-    let mut text = String::new();
-    file.read_to_string(&mut text)?;
     Ok((Secret::new(text), is_open.then_some(mode)))
 }
 
@@ -284,6 +277,6 @@ mod tests {
         read_host_key_public(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(&path).unwrap();
-        assert!(read_host_key_public(&path).unwrap_err().contains("it is not a file"));
+        assert!(read_host_key_public(&path).unwrap_err().contains("it is not a regular file"));
     }
 }

@@ -1,12 +1,13 @@
 //! Which authorities may have signed the certificate of a server that a sink sends to.
 
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
+
+use crate::regular_file;
 
 /// The largest file of authorities, in bytes.
 const MAX_FILE: u64 = 4 << 20;
@@ -17,9 +18,7 @@ const MAX_FILE: u64 = 4 << 20;
 /// A sentence with the file's name.
 pub fn read_authorities(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let named = |what: String| format!("the authorities in {} cannot be used: {what}", file.display());
-    let mut pem = Vec::new();
-    let opened = std::fs::File::open(file).map_err(|error| named(error.to_string()))?;
-    opened.take(MAX_FILE).read_to_end(&mut pem).map_err(|error| named(error.to_string()))?;
+    let pem = regular_file::read(file, MAX_FILE).map_err(|error| named(error.to_string()))?;
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let certificates = read.map_err(|error| named(error.to_string()))?;
     if certificates.is_empty() {
