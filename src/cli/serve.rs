@@ -36,7 +36,7 @@ pub(super) async fn run(
     listening: impl FnOnce(&[SocketAddr]) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let mut signals = Signals::catch().context("signals cannot be caught")?;
-    let fixed = settings.fixed();
+    let (fixed, in_force) = (settings.fixed(), config::InForce::of(&settings));
     let Some(gateway) = Gateway::start(settings, signals.end()).await? else { return Ok(()) };
     if let Err(error) = listening(gateway.addresses()) {
         gateway.close().await;
@@ -53,7 +53,7 @@ pub(super) async fn run(
     }
     let (controls, received) = mpsc::channel(4);
     let (wishes, wished) = mpsc::channel(4);
-    let forwarding = tokio::spawn(forward(Impulses { signals, wished }, hangup, fixed, controls));
+    let forwarding = tokio::spawn(forward(Impulses { signals, wished }, hangup, (fixed, in_force), controls));
     gateway.run(received, wishes).await;
     forwarding.abort();
     tracing::info!("ended");
@@ -121,7 +121,12 @@ impl Impulses {
 }
 
 /// Turns signals and wishes into controls until the gateway is to stop at once, or has ended.
-async fn forward(mut impulses: Impulses, hangup: Hangup, fixed: Fixed, controls: mpsc::Sender<Control>) {
+async fn forward(
+    mut impulses: Impulses,
+    hangup: Hangup,
+    started: (Fixed, config::InForce),
+    controls: mpsc::Sender<Control>,
+) {
     let mut draining = false;
     loop {
         let impulse = match (impulses.next().await, &hangup) {
@@ -138,7 +143,7 @@ async fn forward(mut impulses: Impulses, hangup: Hangup, fixed: Fixed, controls:
                 tell(told, Err("a demo does not reload; start it again".into()));
                 continue;
             }
-            (Impulse::Reload(told), Hangup::Reload(file)) => match reload(file.clone(), &fixed).await {
+            (Impulse::Reload(told), Hangup::Reload(file)) => match reload(file.clone(), &started).await {
                 Ok(settings) => Control::Reload(Box::new(settings), told),
                 Err(what) => {
                     tell(told, Err(what));
@@ -174,8 +179,9 @@ fn tell(told: Option<Told>, outcome: Result<(), String>) {
 }
 
 /// The new settings; with problems, which are logged and told, the old ones stay.
-async fn reload(file: PathBuf, fixed: &Fixed) -> Result<Settings, String> {
-    match tokio::task::spawn_blocking(move || config::load(&file)).await {
+async fn reload(file: PathBuf, (fixed, in_force): &(Fixed, config::InForce)) -> Result<Settings, String> {
+    let in_force = in_force.clone();
+    match tokio::task::spawn_blocking(move || config::reload(&file, in_force)).await {
         Ok(Ok(settings)) => {
             if settings.fixed() != *fixed {
                 tracing::warn!(

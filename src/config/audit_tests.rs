@@ -12,7 +12,13 @@ use crate::audit::{FileOptions, Fsync, SigningKey, SinkTarget};
 const LEAST: &str = "server: { listen: ['127.0.0.1:0'], host_keys: [k] }\nstores: {}\nusers: []\n";
 
 fn read(more: &str, folder: &Path, look_at_files: bool) -> Result<gateway::Settings, Problems> {
-    let around = Surroundings { folder: folder.to_owned(), host_name: "h".into(), look_at_files, others_read: false };
+    let around = Surroundings {
+        folder: folder.to_owned(),
+        host_name: "h".into(),
+        look_at_files,
+        others_read: false,
+        in_force: InForce::default(),
+    };
     read_from(&format!("{LEAST}{more}"), &around, &|_| None, Problems::new(Path::new("c")))
 }
 

@@ -52,8 +52,13 @@ fn the_example_shows_the_defaults_of_the_limits() {
 fn the_example_shows_every_key() {
     let text = std::fs::read_to_string(document("config.example.yaml")).unwrap();
     let wrong = "server: { x: }\nstores: { s: { x: } }\nusers: [{ x: , home: [{ x: }] }]\nusers_from: [{ x: }, { http: { x: }, x: }]\nevents: [{ sink: stdout, x: }, { sink: file, rotate: { x: }, x: }, { sink: store, batch: { x: }, x: }, { sink: syslog, x: }, { sink: http, filter: { x: }, x: }]\naudit: { x: }\ndefender: { weights: { x: }, x: }\nlimits: { x: }\nadmin: { tls: { x: }, tokens: [{ x: }], x: }\nx:\n";
-    let around =
-        Surroundings { folder: PathBuf::from("/"), host_name: "h".into(), look_at_files: false, others_read: false };
+    let around = Surroundings {
+        folder: PathBuf::from("/"),
+        host_name: "h".into(),
+        look_at_files: false,
+        others_read: false,
+        in_force: InForce::default(),
+    };
     let problems = read_from(wrong, &around, &|_| None, Problems::new(Path::new("c"))).unwrap_err();
     let lists: Vec<&str> =
         problems.list().iter().filter_map(|p| p.text.split_once("the keys here are ").map(|(_, list)| list)).collect();
@@ -93,8 +98,13 @@ fn the_readme_tells_the_defaults_of_the_limits() {
     assert_eq!(rows.len(), 12, "{rows:?}");
     let head = "server: { listen: ['127.0.0.1:0'], host_keys: [k] }\nstores: {}\nusers: []\n";
     let table: Vec<String> = rows.iter().map(|(key, value)| format!("{key}: {value}")).collect();
-    let around =
-        Surroundings { folder: PathBuf::from("/"), host_name: "h".into(), look_at_files: false, others_read: false };
+    let around = Surroundings {
+        folder: PathBuf::from("/"),
+        host_name: "h".into(),
+        look_at_files: false,
+        others_read: false,
+        in_force: InForce::default(),
+    };
     let read = |text: &str| read_from(text, &around, &|_| None, Problems::new(Path::new("c"))).unwrap();
     let told = read(&format!("{head}limits: {{ {} }}", table.join(", ")));
     assert_eq!(format!("{told:?}"), format!("{:?}", read(head)));

@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use super::out_of_reach::Own;
 use super::problem::Problems;
-use super::reader::Place;
-use super::tree::{Node, Text, Value, read_regular};
+use super::reader::{At, Place};
+use super::tree::{Node, Text, Value};
+use crate::regular_file;
 use crate::secret::Secret;
 
 /// The largest file that `${file:PATH}` reads, in bytes.
@@ -22,14 +24,17 @@ pub(super) struct Sources<'a> {
 /// Keys are left alone, what was fetched is not looked at again, and no problem shows it.
 pub(super) fn fetch_all(node: &mut Node, place: &Place, sources: &Sources<'_>, problems: &mut Problems) {
     match &mut node.value {
-        Value::Text(text) => match fetch(text.text.expose(), sources, problems) {
-            Ok(None) => {}
-            Ok(Some(fetched)) => *text = Text { text: Secret::new(fetched), fetched: true },
-            Err(what) => {
-                problems.add(place.to_string(), node.line, what);
-                node.value = Value::Broken;
+        Value::Text(text) => {
+            let at = At { value: (), place: place.clone(), line: node.line };
+            match fetch(text.text.expose(), &at, sources, problems) {
+                Ok(None) => {}
+                Ok(Some(fetched)) => *text = Text { text: Secret::new(fetched), fetched: true },
+                Err(what) => {
+                    at.problem(problems, what);
+                    node.value = Value::Broken;
+                }
             }
-        },
+        }
         Value::List(list) => {
             for (index, element) in list.iter_mut().enumerate() {
                 fetch_all(element, &place.element(index), sources, problems);
@@ -45,7 +50,7 @@ pub(super) fn fetch_all(node: &mut Node, place: &Place, sources: &Sources<'_>, p
 }
 
 /// The text with everything fetched; `None` when there is nothing to fetch. `${user}` and the like stay as they are.
-fn fetch(text: &str, sources: &Sources<'_>, problems: &mut Problems) -> Result<Option<String>, String> {
+fn fetch(text: &str, at: &At<()>, sources: &Sources<'_>, problems: &mut Problems) -> Result<Option<String>, String> {
     let mut fetched = String::new();
     let mut rest = text;
     let mut found = false;
@@ -61,7 +66,7 @@ fn fetch(text: &str, sources: &Sources<'_>, problems: &mut Problems) -> Result<O
             return Err("the `}` after `${` is missing".into());
         };
         found = true;
-        let value = fetch_one(&reference[2..end], sources)?;
+        let value = fetch_one(&reference[2..end], at, sources, problems)?;
         problems.hide(&value);
         fetched.push_str(&value);
         rest = &reference[end + 1..];
@@ -70,23 +75,24 @@ fn fetch(text: &str, sources: &Sources<'_>, problems: &mut Problems) -> Result<O
     Ok(found.then_some(fetched))
 }
 
-/// Whether it begins with `${`, a word and a colon: a source, be it known or not.
+/// Whether it begins with `${`, a word and a colon: a source, be it known or not. Every tool's words count (`${aws.secret:x}`).
 fn is_reference(text: &str) -> bool {
-    let word =
-        |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    let in_word = |c: char| !c.is_whitespace() && !"${}".contains(c);
+    let word = |text: &str| !text.is_empty() && text.chars().all(in_word);
     text.strip_prefix("${").and_then(|rest| rest.split_once(':')).is_some_and(|(before, _)| word(before))
 }
 
 /// `env:NAME` or `file:PATH`.
-fn fetch_one(reference: &str, sources: &Sources<'_>) -> Result<String, String> {
+fn fetch_one(reference: &str, at: &At<()>, sources: &Sources<'_>, problems: &mut Problems) -> Result<String, String> {
     match reference.split_once(':') {
         Some((_, "")) => Err(format!("a name is missing in `${{{reference}}}`")),
         Some(("env", name)) => (sources.environment)(name)
             .ok_or_else(|| format!("the environment variable {name} is not set; set it, or write the value here")),
         Some(("file", path)) => {
             let path = sources.folder.join(path);
-            let mut text =
-                read_regular(&path, MAX_FILE).map_err(|what| format!("the file {} {what}", path.display()))?;
+            let read = regular_file::read_text(&path, MAX_FILE);
+            problems.note_own(Own::file(at, format!("the file {}", path.display()), &path));
+            let mut text = read.map_err(|error| format!("the file {} cannot be read: {error}", path.display()))?;
             // The line end that an editor leaves is not part of the secret.
             if text.ends_with('\n') {
                 text.pop();

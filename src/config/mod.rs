@@ -27,14 +27,16 @@ mod resolve_users_from;
 mod tree;
 mod units;
 
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::gateway;
+use crate::{gateway, regular_file};
 use fetch::Sources;
 use reader::{Item, Place};
 use resolve::Surroundings;
 
+pub use out_of_reach::InForce;
 pub use problem::{Problem, Problems};
 
 /// The largest configuration file, in bytes.
@@ -45,7 +47,15 @@ const MAX_FILE: u64 = 64 << 20;
 /// # Errors
 /// Every problem of the file.
 pub fn load(file: &Path) -> Result<gateway::Settings, Problems> {
-    read(file, false)
+    read(file, false, InForce::default())
+}
+
+/// As [`load`], for a gateway that runs: homes must not lead to what it keeps until it ends, either.
+///
+/// # Errors
+/// Every problem of the file.
+pub fn reload(file: &Path, in_force: InForce) -> Result<gateway::Settings, Problems> {
+    read(file, false, in_force)
 }
 
 /// As [`load`], and looks at the files that it names as well: host keys and the key of the audit trail must be readable, a
@@ -54,36 +64,32 @@ pub fn load(file: &Path) -> Result<gateway::Settings, Problems> {
 /// # Errors
 /// Every problem of the file, and of the files that it names ([`Problem::outside`]).
 pub fn check(file: &Path) -> Result<gateway::Settings, Problems> {
-    read(file, true)
+    read(file, true, InForce::default())
 }
 
-fn read(file: &Path, look_at_files: bool) -> Result<gateway::Settings, Problems> {
+fn read(file: &Path, look_at_files: bool, in_force: InForce) -> Result<gateway::Settings, Problems> {
     let mut problems = Problems::new(file);
-    let text = match tree::read_text(file, MAX_FILE) {
-        Ok(text) => text,
-        Err(what) => {
-            problems.add("", None, format!("the file {what}"));
+    let (text, found) = match regular_file::read_known_text(file, MAX_FILE) {
+        Ok(read) => read,
+        Err(error) => {
+            problems.add("", None, format!("the file cannot be read: {error}"));
             return Err(problems);
         }
     };
     let folder = std::path::absolute(file).ok().and_then(|path| Some(path.parent()?.to_owned()));
-    let others_read = judge_mode(file, &mut problems);
+    let others_read = judge_mode(file, &found, &mut problems);
     let around = Surroundings {
         folder: folder.unwrap_or_else(|| PathBuf::from(".")),
         host_name: host_name(),
         look_at_files,
         others_read,
+        in_force,
     };
     read_from(&text, &around, &|name| std::env::var(name).ok(), problems)
 }
 
 /// Who may write the file decides who logs in, as whom, and whether there is a trail. Gives whether others may read it.
-fn judge_mode(file: &Path, problems: &mut Problems) -> bool {
-    let Ok(found) = file.metadata() else { return false };
-    // What is handed over by a pipe is in no folder.
-    if !found.is_file() {
-        return false;
-    }
+fn judge_mode(file: &Path, found: &Metadata, problems: &mut Problems) -> bool {
     let (own, mode) = (rustix::process::geteuid().as_raw(), found.mode());
     let shown = file.display();
     if found.uid() != own && found.uid() != 0 {

@@ -1,110 +1,151 @@
-//! What is the operator's own must lie where no client gets at it: the trail, its key and its state, what waits in spools and in
-//! the staging folder, host keys, and the configuration.
+//! What is the operator's own must lie where no client gets at it: the trail, its key and its state, what waits in spools and in the
+//! staging folder, host keys, credentials, the configuration, and the folders of keys that say who may log in.
+//!
+//! What a reload does not change is in force until a restart, so new homes are judged against that as well.
 
 use std::path::{Path, PathBuf};
 
-use percent_encoding::percent_decode_str;
-
 use super::guarded::Homes;
 use super::problem::Problems;
-use super::raw;
-use super::resolve::Surroundings;
-use crate::{audit, stores};
+use super::reader::At;
+use crate::audit::{SinkTarget, SyslogAddress};
+use crate::stores::Place;
+use crate::{gateway, stores};
 
-/// The local store's own folder in its root, whose name no client may use.
-const RESERVED: &str = ".lockgate";
-
-/// Where clients get with the homes of a configuration, on this machine. What homes an identity provider gives is not known.
-pub(super) struct Reach<'a> {
-    pub stores: &'a [stores::Settings],
-    pub homes: Homes<'a>,
+/// Something of the operator's, with where the configuration names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Own {
+    place: String,
+    line: Option<u64>,
+    thing: Thing,
 }
 
-impl Reach<'_> {
-    /// In whose home a file or folder lies: a phrase for a problem. `None`: in nobody's.
-    pub(super) fn of(&self, path: &Path) -> Option<String> {
-        let path = real(path);
-        let roots = self.stores.iter().filter_map(|store| Some((store, local_root(&store.url)?)));
-        let mut within =
-            roots.filter_map(|(store, root)| Some((store, path.strip_prefix(real(&root)).ok()?.to_owned())));
-        within.find_map(|(store, rest)| {
-            let rest = rest.to_str()?;
-            if rest.split('/').next() == Some(RESERVED) { None } else { self.homes.showing(&store.name, rest) }
-        })
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Thing {
+    /// A file or folder of this machine, and what it is. No client may even read it.
+    File(String, PathBuf),
+    /// A folder of a store, and what comes of it when a client may change files there.
+    Folder { store: String, folder: String, and_so: &'static str },
+}
+
+impl Own {
+    /// A file or folder that is named at `at`.
+    pub(super) fn file<T>(at: &At<T>, what: impl Into<String>, path: &Path) -> Own {
+        Own { place: at.place.to_string(), line: Some(at.line), thing: Thing::File(what.into(), path.to_owned()) }
+    }
+
+    /// A file or folder that is not named, or not in one place.
+    pub(super) fn unnamed(place: &str, what: &str, path: &Path) -> Own {
+        Own { place: place.into(), line: None, thing: Thing::File(what.into(), path.to_owned()) }
+    }
+
+    /// A folder of a store that is named at `at`.
+    pub(super) fn folder<T>(at: &At<T>, store: &str, folder: &str, and_so: &'static str) -> Own {
+        let thing = Thing::Folder { store: store.into(), folder: folder.into(), and_so };
+        Own { place: at.place.to_string(), line: Some(at.line), thing }
     }
 }
 
-/// The folder of a local store.
-fn local_root(url: &str) -> Option<PathBuf> {
-    let path = url.strip_prefix("file://")?;
-    Some(PathBuf::from(percent_decode_str(path).decode_utf8().ok()?.as_ref()))
-}
-
-/// The path without links, as far as it exists.
-fn real(path: &Path) -> PathBuf {
-    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let (mut above, mut below) = (path.as_path(), Vec::new());
-    loop {
-        if let Ok(found) = above.canonicalize() {
-            return below.iter().rev().fold(found, |path, name| path.join(name));
-        }
-        let (Some(parent), Some(name)) = (above.parent(), above.file_name()) else { return path };
-        below.push(name);
-        above = parent;
-    }
-}
-
-/// Notes what of it lies in a home. Sinks are judged where they are resolved.
-pub(super) fn judge_own(
-    raw: &raw::Config,
-    chain: Option<&audit::ChainSettings>,
-    staging_folder: &Path,
-    reach: &Reach<'_>,
-    around: &Surroundings,
-    problems: &mut Problems,
-) {
-    for key in raw.server.host_keys.iter().flatten() {
-        if let Some(who) = reach.of(&around.folder.join(&key.value)) {
-            key.problem(problems, in_reach("the host key", &who));
+/// Notes what of it lies in a home.
+pub(super) fn judge_own(own: &[Own], homes: &Homes<'_>, problems: &mut Problems) {
+    for Own { place, line, thing } in own {
+        let wrong = match thing {
+            Thing::File(what, path) => homes
+                .showing(&Place::of_path(path))
+                .map(|who| format!("{what} {who}; choose a place outside of every home")),
+            Thing::Folder { store, folder, and_so } => homes
+                .place(store, folder)
+                .and_then(|place| homes.reaching(&place))
+                .map(|who| format!("{who}{and_so}; choose another folder")),
+        };
+        if let Some(what) = wrong {
+            problems.add(place.clone(), *line, what);
         }
     }
-    let folder = raw.audit.as_ref().and_then(|audit| audit.folder.as_ref()).zip(chain);
-    if let Some((at, chain)) = folder
-        && let Some(who) = reach.of(&chain.folder)
-    {
-        at.problem(problems, in_reach("the folder of the signing key", &who));
-    }
-    if let Some(who) = reach.of(staging_folder) {
-        let what = in_reach("the staging folder", &who);
-        match &raw.limits.staging_folder {
-            Some(at) => at.problem(problems, what),
-            None => problems.add("limits.staging_folder", None, what),
+    for (name, folder) in homes.own_folders() {
+        if let Some(who) = homes.showing(&folder) {
+            let what = format!(
+                "the gateway's own folder .lockgate of the store {name:?} {who}, by another store; choose another folder"
+            );
+            problems.add(format!("stores.{name}.url"), None, what);
         }
     }
-    if let Some(who) = reach.of(problems.file()) {
-        problems.add("", None, in_reach("this file", &who));
+}
+
+/// What a gateway that runs keeps to itself, whatever a reload says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InForce(Vec<Held>);
+
+/// One thing, and where it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Held {
+    what: String,
+    place: Place,
+    /// A folder of a store, in which clients may read.
+    is_shared: bool,
+}
+
+impl InForce {
+    /// Of a gateway that is started with these settings.
+    pub fn of(settings: &gateway::Settings) -> InForce {
+        let mut held = Vec::new();
+        let mut add = |what: &str, path: &Path| {
+            held.push(Held { what: what.into(), place: Place::of_path(path), is_shared: false });
+        };
+        settings.ssh.host_keys.iter().for_each(|key| add("the host key", key));
+        settings.audit.chain.iter().for_each(|chain| add("the folder of the signing key", &chain.folder));
+        add("the staging folder", &settings.transfers.staging_folder);
+        let doors = &settings.admin.doors;
+        doors.socket.iter().for_each(|socket| add("the socket of the admin door", socket));
+        doors.tls.iter().for_each(|tls| add("the key of the admin door", &tls.key));
+        doors.tls.iter().for_each(|tls| add("the certificate of the admin door", &tls.certificate));
+        for sink in &settings.audit.sinks {
+            match &sink.target {
+                SinkTarget::File { path, .. } => add("the file of events", path),
+                SinkTarget::Store(store) => add("the spool of events", &store.spool.folder),
+                SinkTarget::Http(http) => {
+                    add("the spool of events", &http.spool.folder);
+                    http.ca_file.iter().for_each(|file| add("the file of authorities", file));
+                }
+                SinkTarget::Syslog(syslog) => {
+                    if let SyslogAddress::Tls { ca_file: Some(file), .. } = &syslog.address {
+                        add("the file of authorities", file);
+                    }
+                }
+                SinkTarget::Stdout | SinkTarget::Memory(_) => {}
+            }
+        }
+        held.extend(archives(settings));
+        InForce(held)
+    }
+
+    /// Notes what homes of the new configuration lead to, and is not of the new configuration itself.
+    pub(super) fn judge(&self, new: &gateway::Settings, homes: &Homes<'_>, problems: &mut Problems) {
+        let judged = InForce::of(new);
+        for held @ Held { what, place, is_shared } in &self.0 {
+            let who = if *is_shared { homes.reaching(place) } else { homes.showing(place) };
+            if let Some(who) = who.filter(|_| !judged.0.contains(held)) {
+                let what = format!(
+                    "{what}, which is in use until a restart, {who}; restart with the new configuration, or change that home"
+                );
+                problems.add("", None, what);
+            }
+        }
     }
 }
 
-/// What is said of a thing in a home.
-pub(super) fn in_reach(what: &str, who: &str) -> String {
-    format!("{what} {who}; choose a place outside of every home")
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_is_what_its_links_lead_to_as_far_as_it_exists() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().canonicalize().unwrap();
-        std::fs::create_dir(root.join("there")).unwrap();
-        std::os::unix::fs::symlink("there", root.join("link")).unwrap();
-        assert_eq!(real(&root.join("link/not/yet")), root.join("there/not/yet"));
-        assert_eq!(real(&root.join("there")), root.join("there"));
-        assert_eq!(local_root("file:///a%20b/c"), Some(PathBuf::from("/a b/c")));
-        assert_eq!(local_root("s3://a"), None);
-    }
+/// The folders of stores that sinks write to, where those stores are now.
+fn archives(settings: &gateway::Settings) -> Vec<Held> {
+    let targets = settings.audit.sinks.iter().filter_map(|sink| match &sink.target {
+        SinkTarget::Store(store) => Some(&store.place),
+        _ => None,
+    });
+    let held = targets.filter_map(|target| {
+        let store = settings.stores.iter().find(|store| store.name == target.store)?;
+        let root = stores::place(store)?;
+        let place =
+            root.path().map_or_else(|| root.below(&target.folder), |path| Place::of_path(&path.join(&target.folder)));
+        Some(Held { what: "the folder of a sink".into(), place, is_shared: true })
+    });
+    held.collect()
 }

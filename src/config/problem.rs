@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::out_of_reach::Own;
 use crate::secret::Secret;
 
 /// One thing that is wrong.
@@ -26,6 +27,8 @@ pub struct Problems {
     hidden: Vec<Secret>,
     /// Where the first credential stands that was written into the file.
     credential: Option<(String, u64)>,
+    /// What is the operator's own, as far as it was read.
+    own: Vec<Own>,
 }
 
 /// Shorter values are not looked for in the texts: hiding every `1` would make them unreadable.
@@ -34,7 +37,7 @@ const SHORTEST_HIDDEN: usize = 4;
 impl Problems {
     /// No problem yet.
     pub(super) fn new(file: &Path) -> Self {
-        Problems { file: file.to_owned(), list: Vec::new(), hidden: Vec::new(), credential: None }
+        Problems { file: file.to_owned(), list: Vec::new(), hidden: Vec::new(), credential: None, own: Vec::new() }
     }
 
     /// Adds one.
@@ -69,6 +72,16 @@ impl Problems {
     /// Where the first one stands.
     pub(super) fn credential(&self) -> Option<(String, u64)> {
         self.credential.clone()
+    }
+
+    /// The configuration names something that no client may get at.
+    pub(super) fn note_own(&mut self, own: Own) {
+        self.own.push(own);
+    }
+
+    /// All that was noted so far, which is noted no more.
+    pub(super) fn take_own(&mut self) -> Vec<Own> {
+        std::mem::take(&mut self.own)
     }
 
     fn hide_in(&self, mut text: String) -> String {

@@ -20,8 +20,20 @@ impl Place {
 
     /// What is wrong, each as its place and its text.
     fn problems(&self, file: &str, target: &str, permissions: &str, more: &str) -> Vec<(String, String)> {
+        self.problems_with(file, target, permissions, more, "")
+    }
+
+    /// The same with more stores.
+    fn problems_with(
+        &self,
+        file: &str,
+        target: &str,
+        permissions: &str,
+        more: &str,
+        stores: &str,
+    ) -> Vec<(String, String)> {
         let text = format!(
-            "server: {{ listen: ['127.0.0.1:0'], host_keys: [outside/key] }}\nstores: {{ disk: {{ url: 'file:store' }} }}\n\
+            "server: {{ listen: ['127.0.0.1:0'], host_keys: [outside/key] }}\nstores: {{ disk: {{ url: 'file:store' }}{stores} }}\n\
              users: [{{ name: ann, auth: password, password_hash: '{HASH}', home: [{{ entry: /, target: 'disk:{target}', \
              permissions: {permissions} }}] }}]\n{more}"
         );
@@ -135,6 +147,8 @@ fn what_is_fetched_is_a_file_and_its_source_is_known() {
         ("${foo:x}", "`${foo:x}` is neither `${env:NAME}` nor `${file:PATH}`"),
         ("${ENV:x}", "is neither"),
         ("a${vault:b/c#d}e", "is neither"),
+        ("${foo.bar:x}", "is neither"),
+        ("${aws/secret@1:x}", "is neither"),
         ("${foo:x", "the `}` after"),
     ] {
         let text = format!(
@@ -149,4 +163,175 @@ fn what_is_fetched_is_a_file_and_its_source_is_known() {
     let text = "server: { listen: ['127.0.0.1:0'], host_keys: [k], banner: 'a $ { ${user} ${: ${a b:c}' }\nstores: {}\nusers: []\n";
     fs::write(&path, text).unwrap();
     assert_eq!(load(&path).unwrap().ssh.banner.as_deref(), Some("a $ { ${user} ${: ${a b:c}"));
+}
+
+#[test]
+fn another_name_of_a_store_hides_nothing() {
+    let place = Place::new();
+    fs::create_dir_all(place.0.path().join("store/keys")).unwrap();
+    std::os::unix::fs::symlink("store", place.0.path().join("link")).unwrap();
+    let staging = "limits: { staging_folder: outside/staging }\n";
+    let audit = "audit: { folder: outside/audit }\n";
+    for url in ["file:store", "file:./store", "file:link", "file:store/keys", "file:.", "file:store/../store"] {
+        let inside = url.ends_with("/keys");
+        let folder = match url {
+            "file:." => "store/keys",
+            _ if inside => "",
+            _ => "keys",
+        };
+        for (more, at) in [
+            (
+                format!(
+                    "users_from: [{{ keys: 'again:/{folder}', home: [{{ entry: /, target: 'disk:/home/${{user}}' }}] }}]"
+                ),
+                "users_from[0].keys",
+            ),
+            (format!("{audit}events: [{{ sink: store, target: 'again:/{folder}' }}]"), "events[0].target"),
+        ] {
+            for (target, permissions, wrong) in [
+                ("/keys", "read_write", true),
+                ("/", "[write]", true),
+                ("/", "read_only", false),
+                ("/home/ann", "read_write", false),
+            ] {
+                let more = format!("{staging}{more}");
+                let found =
+                    place.problems_with("c.yaml", target, permissions, &more, &format!(", again: {{ url: '{url}' }}"));
+                let found: Vec<_> = found.iter().filter(|(found, _)| found == at).collect();
+                let said = found
+                    .iter()
+                    .any(|(_, text)| text.contains("the home of the user \"ann\", who may change files there"));
+                assert_eq!(said, wrong, "{url} {target} {permissions} {at}: {found:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn credentials_and_the_admin_door_in_a_home_are_refused() {
+    let place = Place::new();
+    let root = place.0.path();
+    fs::write(root.join("store/secret"), "x").unwrap();
+    let staging = "limits: { staging_folder: outside/staging }\n";
+    for (more, at) in [
+        ("admin: { socket: store/admin.sock }", "admin.socket"),
+        ("admin: { listen: ['127.0.0.1:0'], tls: { certificate: outside/c, key: store/k } }", "admin.tls.key"),
+        ("admin: { listen: ['127.0.0.1:0'], tls: { certificate: store/c, key: outside/k } }", "admin.tls.certificate"),
+        ("events: [{ sink: syslog, address: 'tls://log.example:6514', ca_file: store/ca.pem }]", "events[0].ca_file"),
+        ("partial_uploads: '${file:store/secret}'", "partial_uploads"),
+    ] {
+        let found = place.problems("c.yaml", "/", "read_only", &format!("{staging}{more}"));
+        let said =
+            |(found, text): &(String, String)| found == at && text.contains("lies in the home of the user \"ann\"");
+        assert!(found.iter().any(said), "{more}: {found:?}");
+        let beside = place.problems("c.yaml", "/home/ann", "read_only", &format!("{staging}{more}"));
+        assert!(!beside.iter().any(said), "{more}: {beside:?}");
+    }
+    // The own folder of a store, by another store above it.
+    let found = place.problems_with("c.yaml", "/", "read_only", staging, ", deep: { url: 'file:store/safe' }");
+    let [(at, text)] = &found[..] else { panic!("{found:?}") };
+    assert!(at == "stores.deep.url" && text.contains(".lockgate"), "{found:?}");
+}
+
+#[test]
+fn a_reload_does_not_bring_into_reach_what_stays_in_use() {
+    let place = Place::new();
+    let root = place.0.path();
+    let path = root.join("c.yaml");
+    let text = |target: &str, kept: &str, stores: &str| {
+        format!(
+            "server: {{ listen: ['127.0.0.1:0'], host_keys: [outside/key] }}\nstores: {{ disk: {{ url: 'file:store' }}{stores} }}\n\
+             users: [{{ name: ann, auth: password, password_hash: '{HASH}', home: [{{ entry: /, target: '{target}' }}] }}]\n{kept}"
+        )
+    };
+    let write = |text: String| {
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    };
+    let archive = ", archive: { url: 'file:store/safe' }";
+    for (kept, what) in [
+        ("audit: { folder: store/safe/audit }\nlimits: { staging_folder: outside/s }", "the folder of the signing key"),
+        ("limits: { staging_folder: store/safe/staging }", "the staging folder"),
+        ("admin: { socket: store/safe/admin }\nlimits: { staging_folder: outside/s }", "the socket of the admin door"),
+        (
+            "events: [{ sink: file, path: store/safe/events }]\nlimits: { staging_folder: outside/s }",
+            "the file of events",
+        ),
+        (
+            "events: [{ sink: store, target: 'archive:/trail', spool: outside/spool }]\nlimits: { staging_folder: outside/s }",
+            "the folder of a sink",
+        ),
+    ] {
+        write(text("disk:/home/ann", kept, archive));
+        let in_force = InForce::of(&load(&path).unwrap());
+        reload(&path, in_force.clone()).unwrap();
+        // The home grows, and the file names another place that takes effect at a restart only.
+        let moved = "limits: { staging_folder: outside/other }";
+        write(text("disk:/safe", moved, ""));
+        load(&path).unwrap();
+        let problems = reload(&path, in_force.clone()).unwrap_err();
+        let [problem] = problems.list() else { panic!("{problems}") };
+        let said = problem
+            .text
+            .starts_with(&format!("{what}, which is in use until a restart, lies in the home of the user \"ann\""));
+        assert!(said, "{problems}");
+        // Under a new name the store is another one, and the sink still writes to the old.
+        write(text("new:/", moved, ", new: { url: 'file:store/safe' }"));
+        assert!(reload(&path, in_force).is_err(), "{what}");
+    }
+}
+
+#[test]
+fn nothing_that_is_read_at_the_start_waits_for_a_pipe() {
+    let place = Place::new();
+    let root = place.0.path();
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, root.join("pipe"), rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let problems = load(&root.join("pipe")).unwrap_err();
+    assert_eq!(problems.list()[0].text, "the file cannot be read: it is not a regular file");
+    let at_a_pipe = |more: &str, stores: &str| {
+        let path = root.join("c.yaml");
+        let text = format!(
+            "server: {{ listen: ['127.0.0.1:0'], host_keys: [pipe] }}\nstores: {{ {stores} }}\nusers: []\n{more}"
+        );
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        check(&path)
+            .unwrap_err()
+            .list()
+            .iter()
+            .filter(|problem| problem.text.contains("it is not a regular file"))
+            .count()
+    };
+    assert_eq!(at_a_pipe("", ""), 1, "the host key");
+    for more in [
+        "events: [{ sink: syslog, address: 'tls://log.example:6514', ca_file: pipe }]",
+        "admin: { listen: ['127.0.0.1:0'], tls: { certificate: pipe, key: pipe } }",
+    ] {
+        assert_eq!(at_a_pipe(more, ""), 2, "{more}");
+    }
+    for option in ["google_service_account", "google_application_credentials", "SERVICE_ACCOUNT_PATH"] {
+        assert_eq!(at_a_pipe("", &format!("s: {{ url: 'gs://b', options: {{ {option}: pipe }} }}")), 2, "{option}");
+    }
+}
+
+#[test]
+fn files_of_options_start_from_the_folder_of_the_configuration() {
+    let place = Place::new();
+    let root = place.0.path();
+    fs::write(root.join("outside/sa.json"), "{}").unwrap();
+    let text = |file: &str| {
+        format!(
+            "server: {{ listen: ['127.0.0.1:0'], host_keys: [k] }}\nstores: {{ s: {{ url: 'gs://b', options: {{ google_service_account: {file} }} }} }}\nusers: []\n"
+        )
+    };
+    let path = root.join("c.yaml");
+    for (file, words) in
+        [("outside/sa.json", "do not fit together"), ("outside/none.json", "cannot be read: No such file")]
+    {
+        fs::write(&path, text(file)).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        let found = load(&path).unwrap_err().to_string();
+        assert!(found.contains(words), "{file}: {found}");
+    }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::guarded::Homes;
-use super::out_of_reach::{Reach, judge_own};
+use super::out_of_reach::{InForce, Own, judge_own};
 use super::problem::{Problems, near, quoted};
 use super::raw;
 use super::reader::At;
@@ -15,7 +15,7 @@ use super::resolve_audit::resolve_chain;
 use super::resolve_events::resolve_sinks;
 use super::resolve_sinks::Context;
 use super::resolve_users::{resolve_authorities, resolve_users};
-use super::resolve_users_from::{judge_key_folders, resolve_users_from};
+use super::resolve_users_from::resolve_users_from;
 use crate::secret::Secret;
 use crate::ssh::{AlgorithmLists, ProxyProtocol};
 use crate::users::Network;
@@ -42,6 +42,8 @@ pub(super) struct Surroundings {
     pub look_at_files: bool,
     /// Whether everybody on the machine may read the file.
     pub others_read: bool,
+    /// What the gateway that reloads the file keeps as it is.
+    pub in_force: InForce,
 }
 
 /// Resolves the whole file; what is wrong is noted, and what was noted already is passed over.
@@ -57,19 +59,14 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
     let users = resolve_users(raw, problems);
     let users_from = resolve_users_from(raw, &server, problems);
     let audit_folder = chain.as_ref().map(|chain| chain.folder.clone());
-    let homes = Homes { users: &users, sources: &users_from };
-    judge_key_folders(raw, homes, problems);
     let admin = resolve_admin(raw.admin.as_ref(), around, problems);
     if let Some((place, line)) = problems.credential().filter(|_| around.others_read) {
         let what = "everybody on this machine may read this credential: chmod o-r the file, or write ${file:PATH}";
         problems.add(place, line, what);
     }
-    let reach = Reach { stores: &stores, homes };
-    let context = Context { stores: &raw.stores, homes, audit_folder, around, reach: &reach };
+    let context = Context { stores: &raw.stores, audit_folder, around };
     let sinks = resolve_sinks(raw.events.as_deref(), &context, problems);
-    let staging_folder = staging_folder(&raw.limits, &server, around);
-    judge_own(raw, chain.as_ref(), &staging_folder, &reach, around, problems);
-    gateway::Settings {
+    let settings = gateway::Settings {
         ssh,
         stores,
         authorities,
@@ -78,14 +75,19 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
         transfers: vfs::Settings {
             transfer_memory: raw.limits.transfer_memory,
             staging: raw.limits.staging,
-            staging_folder,
+            staging_folder: staging_folder(&raw.limits, &server, around, problems),
             largest_hole: raw.limits.largest_hole,
             partial_uploads: raw.partial_uploads,
         },
         audit: audit::Settings { server, resource_arn, sinks, chain },
         strict_setstat: raw.strict_setstat,
         admin,
-    }
+    };
+    problems.note_own(Own::unnamed("", "this file", &problems.file().to_owned()));
+    let homes = Homes::new(&settings.users, &settings.users_from, &settings.stores);
+    judge_own(&problems.take_own(), &homes, problems);
+    around.in_force.judge(&settings, &homes, problems);
+    settings
 }
 
 /// The SSH door, and the server's name.
@@ -200,6 +202,7 @@ fn resolve_host_keys(raw: &[At<String>], around: &Surroundings, problems: &mut P
     let mut files = Vec::new();
     for text in raw {
         let Some(path) = resolve_path(text, around, problems) else { continue };
+        problems.note_own(Own::file(text, "the host key", &path));
         if files.contains(&path) {
             text.problem(problems, "this file stands twice");
         } else if around.look_at_files
@@ -261,7 +264,8 @@ fn resolve_stores(raw: &[raw::Store], around: &Surroundings, problems: &mut Prob
         }
         let Some(url) = &store.url else { continue };
         let Some(absolute) = resolve_url(url, around, problems) else { continue };
-        let options = store.options.as_ref().map(|options| options.value.clone()).unwrap_or_default();
+        let options = store.options.as_ref().map(|options| resolve_options(options, around, problems));
+        let options = options.unwrap_or_default();
         let settings = stores::Settings { name: name.clone(), url: absolute, options };
         match stores::validate(&settings) {
             Ok(()) => all.push(settings),
@@ -277,6 +281,22 @@ fn resolve_stores(raw: &[raw::Store], around: &Surroundings, problems: &mut Prob
         }
     }
     all
+}
+
+/// Files that options name start from the folder of the file, as all others do.
+fn resolve_options(
+    options: &At<Vec<(String, Secret)>>,
+    around: &Surroundings,
+    problems: &mut Problems,
+) -> Vec<(String, Secret)> {
+    let resolve = |(option, value): &(String, Secret)| {
+        let path = around.folder.join(value.expose());
+        let named = stores::names_a_file(option).then_some(path.to_str()).flatten();
+        let Some(named) = named else { return (option.clone(), value.clone()) };
+        problems.note_own(Own::file(options, format!("the file of the option {option:?}"), &path));
+        (option.clone(), Secret::new(named.to_owned()))
+    };
+    options.value.iter().map(resolve).collect()
 }
 
 /// `file:data` becomes `file:///FOLDER/data`; every other URL stays as it is.
@@ -299,9 +319,18 @@ fn resolve_url(url: &At<Secret>, around: &Surroundings, problems: &mut Problems)
 }
 
 /// The default is of the server's name, so that two servers on one machine have two.
-fn staging_folder(limits: &raw::Limits, server: &str, around: &Surroundings) -> PathBuf {
+fn staging_folder(limits: &raw::Limits, server: &str, around: &Surroundings, problems: &mut Problems) -> PathBuf {
+    let what = "the staging folder";
     match &limits.staging_folder {
-        Some(folder) => around.folder.join(&folder.value),
-        None => std::env::temp_dir().join(format!("lockgate-staging-{server}")),
+        Some(at) => {
+            let folder = around.folder.join(&at.value);
+            problems.note_own(Own::file(at, what, &folder));
+            folder
+        }
+        None => {
+            let folder = std::env::temp_dir().join(format!("lockgate-staging-{server}"));
+            problems.note_own(Own::unnamed("limits.staging_folder", what, &folder));
+            folder
+        }
     }
 }

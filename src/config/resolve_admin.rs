@@ -1,5 +1,6 @@
 //! What `admin` means.
 
+use super::out_of_reach::Own;
 use super::problem::Problems;
 use super::raw_admin as raw;
 use super::resolve::{Surroundings, has_control, is_plain, resolve_listen, resolve_path};
@@ -45,6 +46,7 @@ pub(super) fn resolve_admin(
     let hosts = hosts.map(|host| host.value.clone()).collect();
     let socket = raw.socket.as_ref().and_then(|at| {
         let path = resolve_path(at, around, problems)?;
+        problems.note_own(Own::file(at, "the socket of the admin door", &path));
         if path.as_os_str().len() > MAX_SOCKET_PATH {
             let what =
                 format!("{} is longer than the {MAX_SOCKET_PATH} bytes that a socket's path may have", path.display());
@@ -61,8 +63,11 @@ pub(super) fn resolve_admin(
 
 fn resolve_tls(raw: &raw::Admin, around: &Surroundings, problems: &mut Problems) -> Option<TlsFiles> {
     let at = raw.tls.as_ref()?;
-    let certificate = resolve_path(at.value.certificate.as_ref()?, around, problems)?;
-    let key = resolve_path(at.value.key.as_ref()?, around, problems)?;
+    let (certificate_at, key_at) = (at.value.certificate.as_ref()?, at.value.key.as_ref()?);
+    let certificate = resolve_path(certificate_at, around, problems)?;
+    let key = resolve_path(key_at, around, problems)?;
+    problems.note_own(Own::file(certificate_at, "the certificate of the admin door", &certificate));
+    problems.note_own(Own::file(key_at, "the key of the admin door", &key));
     let files = TlsFiles { certificate, key };
     if around.look_at_files
         && let Err(what) = admin::check_tls(&files)

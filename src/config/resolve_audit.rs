@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 
+use super::out_of_reach::Own;
 use super::problem::Problems;
 use super::raw_audit as raw;
 use super::resolve::{Surroundings, resolve_path};
@@ -16,6 +17,7 @@ pub(super) fn resolve_chain(
     let raw = raw?;
     let at = raw.folder.as_ref()?;
     let folder = resolve_path(at, around, problems)?;
+    problems.note_own(Own::file(at, "the folder of the signing key", &folder));
     if around.look_at_files {
         if !folder.is_dir() {
             let what = format!("the folder {} does not exist; `lockgate init` makes one, with a key", folder.display());

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use super::out_of_reach::in_reach;
+use super::out_of_reach::Own;
 use super::problem::Problems;
 use super::raw_events as raw;
 use super::reader::At;
@@ -27,9 +27,8 @@ pub(super) fn resolve_sinks(
         let shape = resolve_shape(&sink.shape, problems);
         let Some(target) = resolve_sink(&sink.target, context, problems) else { continue };
         if let Some(place) = place(&target) {
-            if let Some(who) = Some(&place.1).filter(|path| path.is_absolute()).and_then(|path| context.reach.of(path))
-            {
-                sink.at.problem(problems, in_reach("the place of this sink", &who));
+            if place.1.is_absolute() {
+                problems.note_own(Own::file(&sink.at, "the place of this sink", &place.1));
             }
             if !taken.insert(place.clone()) {
                 sink.at.problem(problems, place.0);

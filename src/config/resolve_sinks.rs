@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use globset::Glob;
 
-use super::guarded::Homes;
-use super::out_of_reach::Reach;
+use super::out_of_reach::Own;
 use super::problem::{Problems, near, quoted};
 use super::raw;
 use super::raw_sinks::{HttpSink, Shape, Spool, StoreSink, SyslogSink};
@@ -20,11 +19,9 @@ const MAX_APP_NAME: usize = 48;
 /// What resolving a sink takes beside the sink.
 pub(super) struct Context<'a> {
     pub stores: &'a [raw::Store],
-    pub homes: Homes<'a>,
     /// The folder of the audit trail's own files, in which spools stand unless they are named.
     pub audit_folder: Option<PathBuf>,
     pub around: &'a Surroundings,
-    pub reach: &'a Reach<'a>,
 }
 
 /// `sink: store`
@@ -45,9 +42,7 @@ pub(super) fn resolve_store(
             return None;
         }
     };
-    if let Some(who) = context.homes.reaching(&place.store, &place.folder) {
-        target.problem(problems, format!("{who}; choose another folder"));
-    }
+    problems.note_own(Own::folder(target, &place.store, &place.folder, ""));
     let name = format!("store-{}-{}", place.store, place.folder);
     Some(audit::StoreTarget { spool: resolve_spool(&raw.spool, &name, context, problems)?, place })
 }
@@ -125,6 +120,7 @@ pub(super) fn resolve_http(
 
 fn resolve_ca_file(file: &At<String>, context: &Context<'_>, problems: &mut Problems) -> Option<PathBuf> {
     let path = resolve_path(file, context.around, problems)?;
+    problems.note_own(Own::file(file, "the file of authorities", &path));
     if context.around.look_at_files
         && let Err(what) = audit::read_authorities(&path)
     {

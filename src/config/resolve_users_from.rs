@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::guarded::Homes;
+use super::out_of_reach::Own;
 use super::problem::Problems;
 use super::raw_users_from::{Http, Keys, Target, UsersFrom};
 use super::resolve_users::{judge_role, resolve_bounds, resolve_home, resolve_target, resolve_template};
@@ -51,19 +51,9 @@ fn resolve_keys(raw: &Keys, stores: &[raw::Store], problems: &mut Problems) -> O
         return None;
     }
     let (store, key) = resolve_target(&at.value, None, stores).map_err(|what| at.problem(problems, what)).ok()?;
+    // Who can write a file there can log in as anybody.
+    problems.note_own(Own::folder(at, &store, &key, ", and so let anybody log in"));
     Some(KeysSettings { folder: format!("{store}:/{key}"), store, key, every: raw.every, template })
-}
-
-/// Who can write a file into a folder of keys can log in as anybody.
-pub(super) fn judge_key_folders(config: &raw::Config, homes: Homes<'_>, problems: &mut Problems) {
-    for source in &config.users_from {
-        let UsersFrom::Keys(keys) = source else { continue };
-        let Some(at) = &keys.folder else { continue };
-        let Ok((store, folder)) = resolve_target(&at.value, None, &config.stores) else { continue };
-        if let Some(who) = homes.reaching(&store, &folder) {
-            at.problem(problems, format!("{who}, and so let anybody log in; choose another folder"));
-        }
-    }
 }
 
 fn resolve_http(raw: &Http, config: &raw::Config, server: &str, problems: &mut Problems) -> Option<ProviderSettings> {

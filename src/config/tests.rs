@@ -14,7 +14,13 @@ pub(super) const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPUsGt9kYZpqst
 const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$3m4h7oR1kq9mJm2s0cQeXv8bB6uYt5wLzN1pDfGhIjA";
 
 fn around(folder: &Path) -> Surroundings {
-    Surroundings { folder: folder.to_owned(), host_name: "the-host".into(), look_at_files: false, others_read: false }
+    Surroundings {
+        folder: folder.to_owned(),
+        host_name: "the-host".into(),
+        look_at_files: false,
+        others_read: false,
+        in_force: InForce::default(),
+    }
 }
 
 pub(super) fn read_text(text: &str) -> Result<gateway::Settings, Problems> {
@@ -552,5 +558,5 @@ fn a_file_is_read_from_its_folder_and_checked() {
     std::fs::write(&file, with("users: []\nevents: [{ sink: file, path: log/events.ndjson }]")).unwrap();
     assert_eq!(load(&file).unwrap().ssh.host_keys, [folder.path().join("host_key")]);
     std::fs::write(&file, b"server: \xff").unwrap();
-    assert!(load(&file).unwrap_err().to_string().contains("the file is not UTF-8 text"));
+    assert!(load(&file).unwrap_err().to_string().contains("it is not UTF-8 text"));
 }

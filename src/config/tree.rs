@@ -3,12 +3,7 @@
 //! The only place that names the YAML crate.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
-use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 
-use rustix::fs::OFlags;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
@@ -96,38 +91,6 @@ fn sentence(error: &serde_saphyr::Error) -> String {
         Some(at) if !whole[at..].contains('\n') => whole[..at].trim_end_matches(',').to_owned(),
         _ => whole,
     }
-}
-
-/// The text of a file of the configuration, if it is readable and not too large.
-///
-/// # Errors
-/// What is wrong with it, without its contents.
-pub(super) fn read_text(path: &Path, limit: u64) -> Result<String, String> {
-    read_whole(File::open(path).map_err(|error| format!("cannot be read: {error}"))?, limit)
-}
-
-/// As [`read_text`], of a regular file: anything else might never end, or never begin.
-///
-/// # Errors
-/// As [`read_text`].
-pub(super) fn read_regular(path: &Path, limit: u64) -> Result<String, String> {
-    let failed = |error: std::io::Error| format!("cannot be read: {error}");
-    // Without O_NONBLOCK the opening of a named pipe waits for its other end.
-    let flags = OFlags::NONBLOCK.bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(failed)?;
-    if !file.metadata().map_err(failed)?.is_file() {
-        return Err("is not a regular file".into());
-    }
-    read_whole(file, limit)
-}
-
-fn read_whole(file: File, limit: u64) -> Result<String, String> {
-    let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| format!("cannot be read: {error}"))?;
-    if bytes.len() as u64 > limit {
-        return Err(format!("is larger than {limit} bytes"));
-    }
-    String::from_utf8(bytes).map_err(|_| "is not UTF-8 text".into())
 }
 
 impl<'de> Deserialize<'de> for Node {

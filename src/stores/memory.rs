@@ -19,6 +19,7 @@ use super::object::{
     Copied, Extras, KeptTimes, ListRequest, ListedTime, MTIME, MtimeForm, ObjectBacked, ObjectCopy, RawObject, RawPage,
     Replaces, WantedUpload, at, bare_etag, by_etag, read_mtime, replaced,
 };
+use super::place::Site;
 use super::{Capacity, PartLimits, PartUpload, StoreError, StoreErrorKind, StoreResult, Written};
 
 pub(super) use guarded::kind_of as kind_of_error;
@@ -35,6 +36,7 @@ pub(super) fn open(name: &str, prefix: String, size: u64) -> ObjectBacked {
         name: name.to_owned(),
         bucket: name.to_owned(),
         prefix,
+        site: Site::Memory(name.to_owned()),
         extras: Arc::new(MemoryExtras { objects: Arc::clone(&objects), state: Mutex::default() }),
         objects,
         limits: PartLimits {

@@ -12,6 +12,7 @@ mod local;
 mod memory;
 mod object;
 mod open;
+mod place;
 mod rest;
 mod s3;
 mod unfinished;
@@ -27,6 +28,7 @@ use futures_util::future::BoxFuture;
 
 pub use error::{Fault, StoreError, StoreErrorKind};
 pub use key::{Key, KeyError};
+pub use place::{Place, real_path};
 pub use unfinished::Unfinished;
 
 /// The result of a call to a store.
@@ -265,6 +267,16 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// The key as events show it: `/<bucket or store name>/<prefix of the URL>/<key>`.
     fn event_path(&self, key: &Key) -> String;
 
+    /// Where the root of the store is, whatever it is called.
+    fn place(&self) -> Place {
+        Place::of_key(place::Site::Memory(self.name().to_owned()), "")
+    }
+
+    /// Where a key leads, with the links on the way followed. It need not exist.
+    async fn place_of(&self, key: &Key) -> StoreResult<Place> {
+        Ok(self.place().below(key.as_str()))
+    }
+
     /// Limits of uploads in parts.
     fn part_limits(&self) -> PartLimits;
 
@@ -417,12 +429,24 @@ pub struct Settings {
     pub options: Vec<(String, crate::secret::Secret)>,
 }
 
+/// Whether an option names a file of this machine.
+pub fn names_a_file(option: &str) -> bool {
+    let option = option.to_ascii_lowercase();
+    let bare = ["google_", "aws_", "azure_"].iter().find_map(|vendor| option.strip_prefix(vendor));
+    open::FILE_OPTIONS.contains(&bare.unwrap_or(&option))
+}
+
 /// Checks one store's settings without reaching it: the URL's scheme, the options' names.
 ///
 /// # Errors
 /// A sentence that says what is wrong and what would be right.
 pub fn validate(settings: &Settings) -> Result<(), String> {
     open::Plan::read(settings).map(drop)
+}
+
+/// Where the root of a store is, without reaching it; `None` for settings that are wrong.
+pub fn place(settings: &Settings) -> Option<Place> {
+    open::Plan::read(settings).ok().map(|plan| plan.place())
 }
 
 /// Makes the store of these settings. Does not reach it; the local store makes its root folder.

@@ -82,6 +82,7 @@ impl Script {
         let limits =
             PartLimits { smallest_part: 1, largest_part: 1, most_parts: 1, largest_object: 1, equal_parts: false };
         ObjectBacked {
+            site: crate::stores::place::Site::container("acc", "", "c"),
             name: "c".to_owned(),
             bucket: "c".to_owned(),
             prefix: String::new(),

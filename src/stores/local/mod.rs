@@ -26,8 +26,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{
-    Capacity, Existing, Key, Object, Page, PageToken, PartLimits, PutOptions, Stat, Store, StoreError, StoreErrorKind,
-    StoreResult, Upload, Written,
+    Capacity, Existing, Key, Object, Page, PageToken, PartLimits, Place, PutOptions, Stat, Store, StoreError,
+    StoreErrorKind, StoreResult, Upload, Written,
 };
 use crate::in_place::InPlace;
 use root::Root;
@@ -108,6 +108,14 @@ impl Store for LocalStore {
 
     fn keeps_directories(&self) -> bool {
         true
+    }
+
+    fn place(&self) -> Place {
+        Place::of_real_path(&self.root.path)
+    }
+
+    async fn place_of(&self, key: &Key) -> StoreResult<Place> {
+        self.look(key, |root, key| Ok(Place::of_path(&root.path.join(key.as_str())))).await
     }
 
     fn event_path(&self, key: &Key) -> String {

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -26,6 +26,8 @@ pub(super) const RESERVED: &str = ".lockgate";
 #[derive(Debug)]
 pub(super) struct Root {
     pub(super) folder: Dir,
+    /// Its path, without links.
+    pub(super) path: PathBuf,
     /// Where unfinished uploads lie.
     pub(super) uploads: Dir,
     /// Whether links are followed at all.
@@ -47,6 +49,7 @@ impl Root {
     pub(super) fn open(folder: &Path, fsync: bool, follows_links: bool) -> StoreResult<Self> {
         let shown = &folder.display().to_string();
         std::fs::create_dir_all(folder).map_err(at("make the folder", shown))?;
+        let path = folder.canonicalize().map_err(at("open the folder", shown))?;
         let folder = Dir::open_ambient_dir(folder, ambient_authority()).map_err(at("open the folder", shown))?;
         let own = open_private(&folder, RESERVED).map_err(at("make the folder of uploads in", shown))?;
         let uploads = open_private(&own, "uploads").map_err(at("make the folder of uploads in", shown))?;
@@ -54,7 +57,7 @@ impl Root {
         let (listings, looks) = (OpenListings::default(), Arc::<InPlace>::default());
         let changes = Arc::new(looks.beside());
         let names = Names::new(own);
-        Ok(Root { folder, uploads, follows_links, names, fsync, listings, looks, changes })
+        Ok(Root { folder, path, uploads, follows_links, names, fsync, listings, looks, changes })
     }
 
     /// The path of a key beneath the root.

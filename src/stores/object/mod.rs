@@ -47,6 +47,7 @@ pub(super) use mtime::{FOLDER, MTIME, MtimeForm, bare_etag, kept_time, read as r
 pub(super) use parts::{MultipartBackend, PartCopy, PartedUpload, Publish, SentParts, WantedUpload};
 
 use super::error::hidden_in;
+use super::place::{Place, Site};
 use super::{
     Capacity, Existing, Key, Kind, Made, Object, Page, PageToken, PartLimits, PutOptions, Stat, Store, StoreError,
     StoreErrorKind, StoreResult, Upload, Written,
@@ -67,6 +68,8 @@ pub(super) struct ObjectBacked {
     pub(super) bucket: String,
     /// What stands before every key: empty, or the URL's path with a slash at its end.
     pub(super) prefix: String,
+    /// What keeps the bucket, whatever it is called.
+    pub(super) site: Site,
     /// Plain reads and writes.
     pub(super) objects: Arc<dyn ObjectStore>,
     /// Everything else.
@@ -156,6 +159,10 @@ impl ObjectBacked {
 impl Store for ObjectBacked {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn place(&self) -> Place {
+        Place::of_key(self.site.clone(), &self.prefix)
     }
 
     fn event_path(&self, key: &Key) -> String {

@@ -8,6 +8,7 @@ use object_store::client::ClientOptions;
 use super::{bucket_name, cannot_open, check_address, client_defaults, connect, prefix, retries, unknown};
 use crate::stores::azure::{AzureExtras, Container, judge};
 use crate::stores::object::{MtimeForm, ObjectBacked};
+use crate::stores::place::Site;
 use crate::stores::rest::{Client, Signing};
 use crate::stores::{PartLimits, Settings};
 
@@ -42,6 +43,7 @@ pub(super) fn open(settings: &Settings, scheme: &str, place: &str, path: &str) -
     let (account, service) = service(settings, &builder, &client, host)?;
     let unsigned = builder.get_config_value(&AzureConfigKey::SkipSignature).is_some_and(|value| value == "true");
     let objects: MicrosoftAzure = builder.build().map_err(|error| cannot_open(settings, &error))?;
+    let site = Site::container(&account, &service, container);
     let signing = match unsigned {
         true => Signing::None,
         false => Signing::Azure { credentials: Arc::clone(objects.credentials()), account },
@@ -53,6 +55,7 @@ pub(super) fn open(settings: &Settings, scheme: &str, place: &str, path: &str) -
         name: settings.name.clone(),
         bucket: container.to_owned(),
         prefix,
+        site,
         extras: Arc::new(AzureExtras::new(requests, Arc::clone(&objects))),
         objects,
         limits: PartLimits {

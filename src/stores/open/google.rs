@@ -1,5 +1,6 @@
 //! Settings → a store on Google Cloud Storage.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use object_store::StaticCredentialProvider;
@@ -8,9 +9,11 @@ use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder, GoogleConfigKe
 use super::{
     bucket_name, cannot_open, check_address, client_defaults, cloud_limits, connect, prefix, retries, unknown,
 };
+use crate::regular_file;
 use crate::stores::Settings;
 use crate::stores::google::GoogleExtras;
 use crate::stores::object::{MtimeForm, MultipartBackend, ObjectBacked};
+use crate::stores::place::Site;
 use crate::stores::rest::{Client, Signing};
 use crate::stores::unfinished::BucketJournal;
 
@@ -33,6 +36,14 @@ pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<Obje
         }
     }
     let builder = builder.with_bucket_name(bucket).with_client_options(client.clone()).with_retry(retries());
+    // The library reads these when it builds the store, and would wait for what is no file.
+    for key in [GoogleConfigKey::ServiceAccount, GoogleConfigKey::ApplicationCredentials] {
+        if let Some(file) = builder.get_config_value(&key) {
+            regular_file::check(Path::new(&file)).map_err(|error| {
+                format!("the credentials {file} of store \"{}\" cannot be read: {error}", settings.name)
+            })?;
+        }
+    }
     let base = builder.get_config_value(&GoogleConfigKey::BaseUrl);
     let base = base.unwrap_or_else(|| "https://storage.googleapis.com".to_owned());
     let address = base.trim_end_matches('/').to_owned();
@@ -53,6 +64,7 @@ pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<Obje
         name: settings.name.clone(),
         bucket: bucket.to_owned(),
         prefix,
+        site: Site::bucket(bucket, None),
         extras: Arc::new(GoogleExtras {
             client,
             bucket: bucket.to_owned(),

@@ -14,13 +14,23 @@ use percent_encoding::percent_decode_str;
 
 use super::local::LocalStore;
 use super::object::{ObjectBacked, describe};
-use super::{Key, PartLimits, Settings, Store, StoreResult, Unfinished, memory};
+use super::{Key, PartLimits, Place, Settings, Store, StoreResult, Unfinished, memory};
 
 /// The smallest part of an upload or a copy that is not the last, in bytes.
 const SMALLEST_PART: u64 = 5 << 20;
 
 /// How many bytes a memory store holds if its option `size` is left out.
 const MEMORY: u64 = 256 << 20;
+
+/// Options that name files, without the vendor before them.
+pub(super) const FILE_OPTIONS: [&str; 6] = [
+    "service_account",
+    "service_account_path",
+    "application_credentials",
+    "web_identity_token_file",
+    "container_authorization_token_file",
+    "federated_token_file",
+];
 
 /// The schemes of URLs, for messages.
 const SCHEMES: &str = "file:///PATH, memory:///, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX";
@@ -78,6 +88,14 @@ impl Plan {
 
     fn objects(store: ObjectBacked) -> Self {
         Plan::Objects(Box::new(store))
+    }
+
+    /// Where the root of the store is.
+    pub(super) fn place(&self) -> Place {
+        match self {
+            Plan::Local { folder, .. } => Place::of_path(folder),
+            Plan::Objects(store) => store.place(),
+        }
     }
 
     /// Makes the store.

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::stores::Settings;
 use crate::stores::object::{KeptTimes, MtimeForm, MultipartBackend, ObjectBacked};
+use crate::stores::place::Site;
 use crate::stores::rest::{Client, Headers, Signing};
 use crate::stores::s3::{BucketClient, BucketExtras, LARGEST_COPY};
 use crate::stores::unfinished::BucketJournal;
@@ -77,6 +78,7 @@ pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<Obje
     let equal_parts = address.contains(".r2.cloudflarestorage.com");
     let region = builder.get_config_value(&AmazonS3ConfigKey::Region).unwrap_or_else(|| "us-east-1".to_owned());
     let says = |key| builder.get_config_value(&key).is_some_and(|value| value == "true");
+    let site = Site::bucket(bucket, says(AmazonS3ConfigKey::VirtualHostedStyleRequest).then_some(address.as_str()));
     let (unsigned, requester_pays) = (says(AmazonS3ConfigKey::SkipSignature), says(AmazonS3ConfigKey::RequestPayer));
     // A copied part has no checksum to go with those that the library sends with its own.
     let copies_parts = !equal_parts && builder.get_config_value(&AmazonS3ConfigKey::Checksum).is_none();
@@ -99,6 +101,7 @@ pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<Obje
         name: settings.name.clone(),
         bucket: bucket.to_owned(),
         prefix,
+        site,
         extras: Arc::new(BucketExtras { client, largest_copy, multipart, copies_parts, journal }),
         objects,
         limits: cloud_limits(equal_parts),
