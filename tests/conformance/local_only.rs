@@ -97,6 +97,64 @@ async fn the_reserved_folder_is_neither_listed_nor_named() {
 }
 
 #[tokio::test]
+async fn no_link_leads_to_the_reserved_folder() {
+    let fixture = Fixture::local();
+    let (store, root) = (&*fixture.store, fixture.folder.as_ref().unwrap().path());
+    let running = store.begin_upload(&key("f"), &REPLACE).await.unwrap();
+    std::fs::create_dir_all(root.join("home/in")).unwrap();
+    for (target, link) in [
+        (".lockgate", "own"),
+        (".lockgate/uploads", "uploads"),
+        ("home/../.lockgate", "around"),
+        ("own", "twice"),
+        ("./.lockgate/names", "lock"),
+        (".", "root"),
+        ("../..", "home/in/root"),
+        ("../../.lockgate", "home/in/own"),
+    ] {
+        symlink(target, root.join(link)).unwrap();
+    }
+    let uploads = root.join(".lockgate/uploads");
+    let upload = std::fs::read_dir(&uploads).unwrap().next().unwrap().unwrap().file_name().into_string().unwrap();
+    let now = std::time::SystemTime::now();
+    let mut ways: Vec<String> = ["own", "uploads", "around", "twice", "lock", "home/in/own"].map(str::to_owned).into();
+    ways.extend(["root/.lockgate", "home/in/root/.lockgate", "root/root/.lockgate", "root/own"].map(str::to_owned));
+    for way in ways {
+        let in_root = way.ends_with(".lockgate");
+        assert!(store.stat(&key(&way)).await.is_err(), "{way}");
+        assert!(store.open(&key(&way)).await.is_err(), "{way}");
+        assert!(store.list(&key(&way), None).await.is_err(), "{way}");
+        assert!(store.set_directory_mtime(&key(&way), now).await.is_err(), "{way}");
+        if in_root {
+            assert!(store.rename_directory(&key(&way), &key("mine")).await.is_err(), "{way}");
+            assert!(store.remove_directory(&key(&way)).await.is_err(), "{way}");
+            assert!(store.put(&key(&way), vec![], &REPLACE).await.is_err(), "{way}");
+        }
+        for below in ["uploads".to_owned(), "names".to_owned(), upload.clone(), format!("uploads/{upload}")] {
+            let below = key(&format!("{way}/{below}"));
+            assert!(store.stat(&below).await.is_err(), "{below}");
+            assert!(store.open(&below).await.is_err(), "{below}");
+            assert!(store.list(&below, None).await.is_err(), "{below}");
+            assert!(store.delete(&below).await.is_err(), "{below}");
+            assert!(store.put(&below, vec![], &REPLACE).await.is_err(), "{below}");
+            assert!(store.make_directory(&below).await.is_err(), "{below}");
+            assert!(store.rename_directory(&below, &key("mine")).await.is_err(), "{below}");
+        }
+    }
+    assert!(!names(store, "root").await.iter().any(|name| name.starts_with(".lockgate")));
+    assert_eq!(names(store, "root/home/in/root").await, names(store, "").await);
+    let Upload::File(mut file) = running else { panic!("the local store uploads files") };
+    file.write_at(0, vec![Bytes::from_static(b"whole")]).await.unwrap();
+    file.complete(None).await.unwrap();
+    assert_eq!(get(store, "root/f").await, "whole");
+    // For an entry, the folder of the store stays what it is.
+    let entry = key("root/home").as_folder(true);
+    assert!(store.stat(&entry.join("in").unwrap()).await.is_ok());
+    assert!(store.stat(&entry.join("in/root").unwrap()).await.is_err());
+    assert!(store.list(&key("own").as_folder(true), None).await.is_err());
+}
+
+#[tokio::test]
 async fn only_the_uploads_of_dead_processes_are_swept() {
     let fixture = Fixture::local();
     let root = fixture.folder.as_ref().unwrap().path();

@@ -72,7 +72,9 @@ pub(super) fn page(root: &Root, key: &Key, from: Option<&PageToken>) -> StoreRes
         let Some(entry) = folder.read() else { return Ok(page) };
         let entry = entry.map_err(at("list", key))?;
         cookie = entry.offset();
-        add(&mut page, root, key, &folder, entry.file_name(), entry.file_type());
+        if !is_own(root, &folder, entry.file_name()) {
+            add(&mut page, root, key, &folder, entry.file_name(), entry.file_type());
+        }
         if page.entries.len() == PAGE {
             break;
         }
@@ -109,10 +111,16 @@ fn resume(root: &Root, key: &Key, from: Option<&PageToken>) -> StoreResult<Dir> 
     }
 }
 
+/// Whether it is the gateway's own folder; a link may have led to the root.
+fn is_own(root: &Root, folder: &Dir, name: &CStr) -> bool {
+    let is_named = name.to_bytes().eq_ignore_ascii_case(RESERVED.as_bytes());
+    is_named && folder.stat().is_ok_and(|found| (found.st_dev, found.st_ino) == root.identity)
+}
+
 /// Adds a name to the page, or counts it as skipped.
 fn add(page: &mut Page, root: &Root, key: &Key, folder: &Dir, name: &CStr, kind: FileType) {
     let bytes = name.to_bytes();
-    if bytes == b"." || bytes == b".." || (key.is_root() && bytes == RESERVED.as_bytes()) {
+    if bytes == b"." || bytes == b".." {
         return;
     }
     let child = std::str::from_utf8(bytes).ok().and_then(|text| Some((text, key.join(text).ok()?)));

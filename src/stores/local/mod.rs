@@ -1,11 +1,12 @@
 //! The local store: a folder of this machine. Ours rather than `object_store`'s, so that symbolic links cannot lead out of
 //! the root, every name works (`x#1`, `%41`), and a file can be written in any order.
 //!
-//! - Every path is resolved by cap-std beneath the open folder of the home's entry; a link that leads out, an absolute link, and a
-//!   link that dangles do not exist. A link within is followed when it is read (unless the operator wants none followed);
+//! - Every path is resolved beneath the open folder of the home's entry; a link that leads out, an absolute link, and a link that
+//!   dangles do not exist. A link within is followed when it is read (unless the operator wants none followed);
 //!   replacing, renaming or deleting it touches the link itself.
 //! - Only files and folders are shown: sockets, pipes and devices are left out.
-//! - Unfinished uploads lie in `.lockgate/uploads` under the root. That folder is not listed and its name is refused.
+//! - Unfinished uploads lie in `.lockgate/uploads` under the root. That folder is not listed, its name is refused, and no
+//!   link leads there.
 //! - File system calls run on tokio's blocking pool, one hop for a whole read or write; the short ones run in place, while the
 //!   disk is quick.
 

@@ -1,5 +1,6 @@
 //! The root folder and everything that is done by name beneath it.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -16,18 +17,22 @@ use super::listing::{self, OpenListings};
 use super::names::Names;
 use super::upload::sweep;
 use super::version::Version;
+use super::within::identity;
 use crate::in_place::InPlace;
 use crate::stores::{Capacity, Existing, Key, Kind, Stat, StoreError, StoreErrorKind, StoreResult};
 
 /// The folder at the root that is Lockgate's own.
 pub(super) const RESERVED: &str = ".lockgate";
 
-/// An open root folder. Nothing here can reach a file outside of it: [`within`](super::within) follows the ways there.
+/// An open root folder. Nothing here can reach a file outside of it, or the gateway's own: [`within`](super::within) follows the ways
+/// there.
 #[derive(Debug)]
 pub(super) struct Root {
     pub(super) folder: Dir,
     /// Its path, without links.
     pub(super) path: PathBuf,
+    /// What tells it from all other folders.
+    pub(super) identity: (u64, u64),
     /// Where unfinished uploads lie.
     pub(super) uploads: Dir,
     /// Whether links are followed at all.
@@ -51,13 +56,14 @@ impl Root {
         std::fs::create_dir_all(folder).map_err(at("make the folder", shown))?;
         let path = folder.canonicalize().map_err(at("open the folder", shown))?;
         let folder = Dir::open_ambient_dir(folder, ambient_authority()).map_err(at("open the folder", shown))?;
+        let identity = identity(&folder).map_err(at("open the folder", shown))?;
         let own = open_private(&folder, RESERVED).map_err(at("make the folder of uploads in", shown))?;
         let uploads = open_private(&own, "uploads").map_err(at("make the folder of uploads in", shown))?;
         sweep(&uploads).map_err(at("clear the folder of uploads in", shown))?;
         let (listings, looks) = (OpenListings::default(), Arc::<InPlace>::default());
         let changes = Arc::new(looks.beside());
         let names = Names::new(own);
-        Ok(Root { folder, path, uploads, follows_links, names, fsync, listings, looks, changes })
+        Ok(Root { folder, path, identity, uploads, follows_links, names, fsync, listings, looks, changes })
     }
 
     /// The path of a key beneath the root.
@@ -69,9 +75,8 @@ impl Root {
             return Ok(".");
         }
         let path = key.as_str();
-        if path.split('/').next() == Some(RESERVED) {
-            let message = format!("the name \"{RESERVED}\" at the root of a store is kept for Lockgate");
-            return Err(StoreError::new(StoreErrorKind::InvalidName, message));
+        if path.split('/').next().is_some_and(|name| name.eq_ignore_ascii_case(RESERVED)) {
+            return Err(reserved());
         }
         Ok(path)
     }
@@ -82,7 +87,19 @@ impl Root {
         let (Some(parent), Some(name)) = (key.parent(), key.name()) else {
             return Err(StoreError::new(StoreErrorKind::IsADirectory, "the root of the store is a directory"));
         };
-        Ok((self.open_folder(&parent, parents)?, name))
+        let folder = match self.open_folder(&parent) {
+            Err(error) if parents == Parents::Make && error.kind == StoreErrorKind::NotFound => {
+                self.make_folders(&parent)?;
+                self.open_folder(&parent)?
+            }
+            opened => opened?,
+        };
+        // A link may have led to the root.
+        match self.is_reserved(&folder, OsStr::new(name)) {
+            Ok(false) => Ok((folder, name)),
+            Ok(true) => Err(reserved()),
+            Err(error) => Err(at("open the folder", &parent)(error)),
+        }
     }
 
     /// Looks whether a key can be made: the nearest of its parents that exists is a folder.
@@ -90,7 +107,7 @@ impl Root {
         self.path(key)?;
         let mut above = key.parent();
         while let Some(folder) = above {
-            match self.open_folder(&folder, Parents::MustExist) {
+            match self.open_folder(&folder) {
                 Err(error) if error.kind == StoreErrorKind::NotFound && !folder.is_root() => above = folder.parent(),
                 other => return other.map(drop),
             }
@@ -98,22 +115,16 @@ impl Root {
         Err(StoreError::new(StoreErrorKind::IsADirectory, "the root of the store is a directory"))
     }
 
-    fn open_folder(&self, key: &Key, parents: Parents) -> StoreResult<Dir> {
+    fn open_folder(&self, key: &Key) -> StoreResult<Dir> {
         self.path(key)?;
-        match self.open_dir(key) {
-            Err(error) if parents == Parents::Make && kind_of(&error) == StoreErrorKind::NotFound => {
-                self.make_folders(key)?;
-                self.open_dir(key).map_err(at("open the folder", key))
-            }
-            other => other.map_err(at("open the folder", key)),
-        }
+        self.open_dir(key).map_err(at("open the folder", key))
     }
 
     /// Makes a folder and its parents, outermost first.
     fn make_folders(&self, key: &Key) -> StoreResult<()> {
         let (Some(parent), Some(name)) = (key.parent(), key.name()) else { return Ok(()) };
         self.make_folders(&parent)?;
-        let above = self.open_folder(&parent, Parents::MustExist)?;
+        let above = self.open_folder(&parent)?;
         match above.create_dir(name) {
             Ok(()) => self.sync_folder(&above, &parent),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
@@ -133,7 +144,7 @@ impl Root {
 
     /// A folder, open for reading its names.
     pub(super) fn read_folder(&self, key: &Key) -> StoreResult<OwnedFd> {
-        let folder = self.open_folder(key, Parents::MustExist)?;
+        let folder = self.open_folder(key)?;
         readable(&folder).map_err(at("list", key))
     }
 
@@ -242,14 +253,23 @@ impl Root {
     }
 }
 
+const OWN: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
 /// A folder that nobody else may read, made if it is missing.
 fn open_private(above: &Dir, name: &str) -> std::io::Result<Dir> {
     let mut private = DirBuilder::new();
     private.mode(0o700);
     match above.create_dir_with(name, &private) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
-        _ => above.open_dir(name),
+        // A link there would put the gateway's own things where it leads.
+        _ => Ok(Dir::from_std_file(rustix::fs::openat(above, name, OWN, Mode::empty())?.into())),
     }
+}
+
+/// The error of the name that is the gateway's own.
+fn reserved() -> StoreError {
+    let message = format!("the name \"{RESERVED}\" at the root of a store is kept for Lockgate");
+    StoreError::new(StoreErrorKind::InvalidName, message)
 }
 
 /// The error of a name that another version has by now.
