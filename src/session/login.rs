@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::audit::{Origin, OwnRoom, Protocol, Recorder, Reservation, Unrecorded};
-use crate::policy::{Operations, Rules};
+use crate::policy::{Operations, Permission, Rules};
 use crate::stores::{Key, Store};
 use crate::users::User;
 use crate::vfs::{Mount, Transfers, Vfs};
@@ -133,6 +133,10 @@ impl Login {
                 .find(|store| store.name() == home.store)
                 .ok_or_else(|| failed(format!("there is no store named {:?}", home.store)))?;
             let target = Key::parse(&home.target).map_err(|error| failed(format!("{}: {error}", home.target)))?;
+            let target = match home.permissions.has(Permission::Mkdir) {
+                true => target,
+                false => target.without_new_folders(),
+            };
             mounts.push(Mount { entry: home.entry.clone(), store: store.clone(), target });
             rules.push((home.entry.clone(), home.permissions));
         }

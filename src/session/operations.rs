@@ -217,8 +217,8 @@ impl Session {
         above.next().map_or(Ok(()), |_| Err(below_a_file(path)))
     }
 
-    /// Who may not make directories gets none by a new name below one that is not there either. It is looked at once: one that is
-    /// removed before the file is published comes again with it.
+    /// Who may not make directories gets none by a new name below one that is not there either. One that is removed before the file is
+    /// published is missed by the store then ([`crate::stores::Key::without_new_folders`]).
     pub(super) async fn judge_directory_above(&self, path: &LogicalPath) -> SessionResult<()> {
         let Some(above) = path.parent().filter(|_| !self.is_permitted(Operation::MakeDirectory, path)) else {
             return Ok(());

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::testing::Home;
 use super::*;
-use crate::policy::Permissions;
+use crate::policy::{Permission, Permissions};
 
 fn path(text: &str) -> LogicalPath {
     LogicalPath::parse_str(text).unwrap()
@@ -38,6 +38,47 @@ async fn get(session: &Session, name: &str) -> SessionResult<Bytes> {
 
 fn names(events: &[Value]) -> Vec<&str> {
     events.iter().map(|event| event["activity-type"].as_str().unwrap()).collect()
+}
+
+/// Somebody else removes the folder while the upload is open.
+#[tokio::test]
+async fn who_may_make_no_folders_brings_none_back_by_a_close() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("file://{}", folder.path().display());
+    for may_make in [false, true] {
+        let settings = crate::stores::Settings { name: "disk".into(), url: url.clone(), options: Vec::new() };
+        let store = crate::stores::open(&settings).unwrap();
+        let list_and_write = [Permission::List, Permission::Write].into_iter().collect::<Permissions>();
+        let permissions = if may_make { list_and_write.with(Permission::Mkdir) } else { list_and_write };
+        let home = Home::over(store, &[("/", &format!("home-{may_make}"), permissions)]).await;
+        let session = home.session();
+        // The folder of the home need not be there.
+        put(&session, "/first", b"1").await.unwrap();
+        let inner = folder.path().join(format!("home-{may_make}/in"));
+        std::fs::create_dir(&inner).unwrap();
+        for length in [1, 1 << 20] {
+            let mut transfer = session.open(&path(&format!("/in/{length}")), PUT, &NOTHING).await.unwrap();
+            transfer.write_at(0, vec![0; length].into()).await.unwrap();
+            std::fs::remove_dir_all(&inner).unwrap();
+            let closed = transfer.close().await;
+            match may_make {
+                true => closed.unwrap(),
+                false => {
+                    let error = closed.unwrap_err();
+                    assert_eq!(error.kind, ErrorKind::Store(StoreErrorKind::NotFound), "{error}");
+                    assert!(!inner.exists());
+                    std::fs::create_dir(&inner).unwrap();
+                }
+            }
+        }
+        // A name that was renamed there meanwhile.
+        let mut transfer = session.open(&path("/file"), PUT, &NOTHING).await.unwrap();
+        transfer.write_at(0, Bytes::from_static(b"x")).await.unwrap();
+        session.rename(&path("/file"), &path("/in/file"), RenameMode::default()).await.unwrap();
+        std::fs::remove_dir_all(&inner).unwrap();
+        assert_eq!(transfer.close().await.is_ok(), may_make);
+        assert_eq!(inner.exists(), may_make);
+    }
 }
 
 #[tokio::test]

@@ -24,10 +24,12 @@ struct Bounds {
     /// The length of the folder's text, the beginning of the key's.
     folder: usize,
     follows_links: bool,
+    /// Whether missing folders between it and the key are made where the store has real ones.
+    makes_folders: bool,
 }
 
 /// Everywhere in the store.
-const UNBOUNDED: Bounds = Bounds { folder: 0, follows_links: true };
+const UNBOUNDED: Bounds = Bounds { folder: 0, follows_links: true, makes_folders: true };
 
 /// Why text is not a key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,7 +68,24 @@ impl Key {
 
     /// This key as the folder out of which no link leads from it or from keys below it. Without `follows_links` none is followed.
     pub fn as_folder(&self, follows_links: bool) -> Key {
-        Key { text: Arc::clone(&self.text), bounds: Bounds { folder: self.text.len(), follows_links } }
+        Key { text: Arc::clone(&self.text), bounds: Bounds { folder: self.text.len(), follows_links, ..self.bounds } }
+    }
+
+    /// This key and those below it as of somebody who may make no folders: a new name below the folder that it was given out for needs the
+    /// one above it, also at the moment at which an upload is published.
+    #[must_use]
+    pub fn without_new_folders(self) -> Key {
+        Key { bounds: Bounds { makes_folders: false, ..self.bounds }, ..self }
+    }
+
+    /// The nearest folder to it that is made when it is missing: the one above it, or for who makes none that of a home's entry.
+    pub fn folder_to_make(&self) -> Option<Key> {
+        let above = self.parent()?;
+        if self.bounds.makes_folders {
+            return Some(above);
+        }
+        let (folder, _) = self.from_folder();
+        Some(Key { text: Arc::from(folder), bounds: self.bounds })
     }
 
     /// The folder out of which no link leads, and the way from there to this key. Either may be empty.
@@ -201,5 +220,10 @@ mod tests {
         assert_eq!(Key::root().as_folder(false).join("a").unwrap().from_folder(), ("", "a"));
         assert!(!Key::root().as_folder(false).join("a").unwrap().parent().unwrap().follows_links());
         assert_eq!(file, Key::parse("home/ann/a/b").unwrap());
+        assert_eq!(file.folder_to_make().unwrap().as_str(), "home/ann/a");
+        let poor = Key::parse("home/ann").unwrap().without_new_folders().as_folder(true).join("a/b").unwrap();
+        assert_eq!(poor.folder_to_make().unwrap().as_str(), "home/ann");
+        assert_eq!(poor.parent().unwrap().folder_to_make().unwrap().as_str(), "home/ann");
+        assert!(Key::root().folder_to_make().is_none());
     }
 }

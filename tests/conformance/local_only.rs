@@ -155,6 +155,36 @@ async fn no_link_leads_to_the_reserved_folder() {
 }
 
 #[tokio::test]
+async fn who_may_make_no_folders_brings_none_back() {
+    let fixture = Fixture::local();
+    let (store, root) = (&*fixture.store, fixture.folder.as_ref().unwrap().path());
+    let entry = key("home/ann").without_new_folders().as_folder(true);
+    // The folder of the entry itself is always there.
+    store.put(&entry.join("first").unwrap(), vec![], &REPLACE).await.unwrap();
+    std::fs::create_dir(root.join("home/ann/in")).unwrap();
+    let file = entry.join("in/f").unwrap();
+    let Upload::File(mut upload) = store.begin_upload(&file, &REPLACE).await.unwrap() else { panic!("a file") };
+    upload.write_at(0, vec![Bytes::from_static(b"x")]).await.unwrap();
+    std::fs::remove_dir(root.join("home/ann/in")).unwrap();
+    assert_eq!(upload.complete(None).await.unwrap_err().kind, StoreErrorKind::NotFound);
+    assert_eq!(store.put(&file, vec![], &REPLACE).await.unwrap_err().kind, StoreErrorKind::NotFound);
+    let first = entry.join("first").unwrap();
+    let renamed = store.rename(&first, &file, Existing::Replace).await;
+    assert_eq!(renamed.unwrap_err().kind, StoreErrorKind::NotFound);
+    let Upload::File(mut upload) = store.begin_upload(&first, &REPLACE).await.unwrap() else { panic!("a file") };
+    upload.move_to(&file, Existing::Replace).await.unwrap();
+    assert_eq!(upload.complete(None).await.unwrap_err().kind, StoreErrorKind::NotFound);
+    assert!(!root.join("home/ann/in").exists());
+    assert!(root.join("home/ann/first").exists());
+    // Who may make folders gets it again.
+    let Upload::File(mut upload) = store.begin_upload(&key("home/ann/in/f"), &REPLACE).await.unwrap() else {
+        panic!("a file")
+    };
+    upload.complete(None).await.unwrap();
+    assert!(root.join("home/ann/in/f").exists());
+}
+
+#[tokio::test]
 async fn only_the_uploads_of_dead_processes_are_swept() {
     let fixture = Fixture::local();
     let root = fixture.folder.as_ref().unwrap().path();

@@ -89,7 +89,7 @@ impl Root {
         };
         let folder = match self.open_folder(&parent) {
             Err(error) if parents == Parents::Make && error.kind == StoreErrorKind::NotFound => {
-                self.make_folders(&parent)?;
+                self.make_folders(&key.folder_to_make().unwrap_or_else(Key::root))?;
                 self.open_folder(&parent)?
             }
             opened => opened?,
@@ -277,7 +277,7 @@ pub(super) fn replaced(key: &Key) -> StoreError {
     StoreError::plain(StoreErrorKind::Changed, format!("\"{key}\" was replaced meanwhile"))
 }
 
-/// Whether missing parent folders are made.
+/// Whether missing parent folders are made, as far as the key lets them be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Parents {
     /// They are made.
