@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::path::LogicalPath;
-use crate::stores::{Key, Store, StoreErrorKind};
+use crate::stores::{self, Key, Store, StoreErrorKind};
 
 use super::{Mount, VfsError, VfsResult};
 
@@ -35,24 +35,19 @@ pub(super) struct Spot {
     pub(super) fixed: bool,
 }
 
-/// Whether the folder of another entry lies within that of this one. A link could lead there, past what the other entry allows, so none is
-/// followed then.
-fn holds_another(mount: &Mount, mounts: &[Mount]) -> bool {
-    let within = mount.target.as_prefix();
-    let is_within = |other: &Mount| {
-        let place = other.target.as_str();
-        Arc::ptr_eq(&other.store, &mount.store) && !place.is_empty() && place.starts_with(&within)
-    };
-    mounts.iter().any(is_within)
+/// Whether the folder of another entry lies within that of this one, by whatever store. A link could lead there, past what the other entry
+/// allows, so none is followed then.
+fn holds_another(folder: &stores::Place, folders: &[stores::Place]) -> bool {
+    folders.iter().any(|other| folder.may_hold(other) && other.way() != folder.way())
 }
 
 impl Mounts {
     pub(super) fn new(mut mounts: Vec<Mount>) -> Self {
         mounts.sort_by_key(|mount| std::cmp::Reverse(mount.entry.components().count()));
-        let folders: Vec<Key> =
-            mounts.iter().map(|mount| mount.target.as_folder(!holds_another(mount, &mounts))).collect();
-        for (mount, folder) in mounts.iter_mut().zip(folders) {
-            mount.target = folder;
+        let folders: Vec<stores::Place> =
+            mounts.iter().map(|mount| mount.store.place().below(mount.target.as_str())).collect();
+        for (mount, folder) in mounts.iter_mut().zip(&folders) {
+            mount.target = mount.target.as_folder(!holds_another(folder, &folders));
         }
         Mounts { sorted: mounts }
     }

@@ -57,12 +57,8 @@ impl Vfs {
                 Existing::Refuse => Err(exists_already(to)),
             };
         }
-        if !same_store && source.store.event_path(&source.key) == target.store.event_path(&target.key) {
-            return Err(VfsError::new(
-                to,
-                StoreErrorKind::Unsupported,
-                "both names seem to be one object, in two stores",
-            ));
+        if !same_store {
+            refuse_same_place(from, to, &source, &target).await?;
         }
         judge_target(to, found.kind, taken.as_ref(), existing)?;
         // Of a local store nothing is remembered that a file's new name could make untrue.
@@ -232,6 +228,20 @@ impl Vfs {
             None => Err(changed(path)),
         }
     }
+}
+
+/// Two stores may lead to one place. A file would be copied onto itself and then deleted, a directory copied into itself without an end.
+async fn refuse_same_place(from: &LogicalPath, to: &LogicalPath, source: &Spot, target: &Spot) -> VfsResult<()> {
+    if !source.store.place().shares_site(&target.store.place()) {
+        return Ok(());
+    }
+    let (source, target) = tokio::join!(source.store.place_of(&source.key), target.store.place_of(&target.key));
+    let (source, target) = (source.map_err(VfsError::at(from))?, target.map_err(VfsError::at(to))?);
+    if source.may_be(&target) {
+        let message = "both names seem to be one object, in two stores";
+        return Err(VfsError::new(to, StoreErrorKind::Unsupported, message));
+    }
+    if source.may_hold(&target) { Err(into_itself(to)) } else { Ok(()) }
 }
 
 /// Which versions of a tree's files were copied, as hashes: 16 bytes a file, for trees of millions.
