@@ -340,6 +340,99 @@ fn lines_that_go_on_without_a_signature_are_found() {
     assert!(report.to_string().contains("the signatures reach sequence 3 ("), "{report}");
 }
 
+/// What one forged line says of its time switches nothing off.
+#[test]
+fn no_time_of_one_line_hides_lines_without_a_signature() {
+    let far = TimeDelta::days(9000);
+    type Forge = fn(&mut ChainMaker, usize, TimeDelta);
+    let odd: [(&str, Forge, &[Kind]); 6] = [
+        (
+            "last is early",
+            |chain, number, far| {
+                if number == 1249 {
+                    chain.pass(-far)
+                }
+            },
+            &[Kind::Time, Kind::Signature],
+        ),
+        (
+            "one is early",
+            |chain, number, far| match number {
+                500 => chain.pass(-far),
+                501 => chain.pass(far),
+                _ => {}
+            },
+            &[Kind::Time, Kind::Signature],
+        ),
+        (
+            "first is late",
+            |chain, number, far| match number {
+                0 => chain.pass(far),
+                1 => chain.pass(-far),
+                _ => {}
+            },
+            &[Kind::Time],
+        ),
+        (
+            "last has none",
+            |chain, number, _| {
+                if number == 1249 {
+                    timeless(chain)
+                }
+            },
+            &[Kind::Time, Kind::Signature],
+        ),
+        (
+            "first has none",
+            |chain, number, _| {
+                if number == 0 {
+                    timeless(chain)
+                }
+            },
+            &[Kind::Time, Kind::Signature],
+        ),
+        ("as it should be", |_, _, _| (), &[Kind::Signature]),
+    ];
+    for (name, forge, kinds) in odd {
+        for with_key in [true, false] {
+            let mut chain = ChainMaker::start("edge-1", Some(key()));
+            for number in 0..1250 {
+                chain.pass(TimeDelta::seconds(2));
+                forge(&mut chain, number, far);
+                chain.close(&format!("/forged-{number}"));
+            }
+            let asked = if with_key { options(false) } else { Options::default() };
+            let report = judge(vec![text(&chain.lines)], asked);
+            let found: Vec<Kind> = report.findings.iter().map(|finding| finding.kind).collect();
+            let timeless = name.ends_with("none");
+            // Without a key nothing is known to be signed, and a clock may step.
+            let expected: &[Kind] = if with_key {
+                kinds
+            } else if timeless {
+                &[Kind::Time]
+            } else {
+                &[]
+            };
+            assert_eq!(found, expected, "{name} {with_key}: {report}");
+        }
+    }
+    // A clock that was set back is no finding once the gateway has signed what follows.
+    let mut chain = ChainMaker::start("edge-1", Some(key()));
+    chain.close("/before");
+    chain.pass(-TimeDelta::hours(1));
+    chain.close("/after");
+    assert_eq!(judge(vec![text(&chain.lines)], options(false)).findings[0].kind, Kind::Time);
+    chain.checkpoint("interval", None);
+    chain.close("/later");
+    let report = judge(vec![text(&chain.lines)], options(false));
+    assert!(report.is_whole(), "{report}");
+}
+
+/// A line whose time cannot be read.
+fn timeless(chain: &mut ChainMaker) {
+    chain.event(r#""path":"/x","activity-type":"CLOSE","timestamp":"never""#, r#""user":"user0001""#);
+}
+
 #[test]
 fn a_trail_that_is_being_written_goes_as_far_as_its_state_says() {
     let mut chain = ChainMaker::start("edge-1", Some(key()));

@@ -6,7 +6,7 @@ use chrono::SecondsFormat;
 
 use super::Line;
 use super::checkpoint::{Checkpoint, Reason};
-use super::finding::Doubt;
+use super::finding::{Doubt, Finding};
 use super::keys::Signature;
 use super::reach::Reach;
 use crate::audit::chain::{Hash, Position};
@@ -154,7 +154,7 @@ impl Chain {
             last_checkpoint: None,
             stretch: at.sequence,
             signed_to: None,
-            reach: Reach::of_first(line.bytes),
+            reach: Reach::of_first(line),
             covered: 0,
             uncovered: Vec::new(),
         }
@@ -168,7 +168,7 @@ impl Chain {
         self.recent.push_back(at.hash);
         (self.at, self.place) = (at, line.place);
         self.events += 1;
-        self.reach.follow(line.bytes);
+        self.reach.follow(line);
         self.last_line.clear();
         self.last_line.extend_from_slice(line.bytes);
         if let Some((.., doubt)) = &mut self.former {
@@ -231,12 +231,12 @@ impl Chain {
     }
 
     /// The line that was just taken is a checkpoint.
-    pub(super) fn check_point(&mut self, checkpoint: &Checkpoint, signature: &Signature) {
+    pub(super) fn check_point(&mut self, line: &Line<'_>, checkpoint: &Checkpoint) {
         self.checkpoints += 1;
-        if *signature == Signature::Right {
+        if line.signature == Signature::Right {
             self.signatures += 1;
             self.signed_to = Some(self.at.sequence);
-            self.reach.sign(self.at.sequence, checkpoint);
+            self.reach.sign(line, checkpoint);
         }
         self.lost_state = checkpoint.state.clone().or(self.lost_state.take());
         self.id.get_or_insert_with(|| checkpoint.chain.clone());
@@ -244,8 +244,8 @@ impl Chain {
     }
 
     /// What is wrong with where the signatures end.
-    pub(super) fn stops_early(&self) -> Option<String> {
-        self.reach.stops_early(self.at.sequence, &self.last_line)
+    pub(super) fn judge_reach(&self) -> Vec<Finding> {
+        self.reach.findings(self.at.sequence, self.place)
     }
 
     /// Whether the last line is the checkpoint of an orderly end.

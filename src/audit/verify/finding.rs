@@ -26,6 +26,8 @@ pub enum Kind {
     Checkpoint,
     /// A checkpoint's signature is wrong, absent or of an unknown key.
     Signature,
+    /// The time of a line cannot be read, or runs backwards where no signature covers it.
+    Time,
     /// The chain's id changes within the chain.
     Identity,
     /// The chain does not begin with its first line.
@@ -47,6 +49,7 @@ impl Kind {
             Kind::Broken => "broken",
             Kind::Checkpoint => "checkpoint",
             Kind::Signature => "signature",
+            Kind::Time => "time",
             Kind::Identity => "identity",
             Kind::Beginning => "beginning",
             Kind::End => "end",

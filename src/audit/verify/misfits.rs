@@ -109,7 +109,7 @@ impl Verifier {
     pub(super) fn judge_checkpoint(&mut self, chain: usize, line: &Line<'_>) {
         let (Some(checkpoint), Some(chain)) = (&line.checkpoint, self.chains.get_mut(chain)) else { return };
         let (known, number) = (chain.id.clone(), Some(line.tail.sequence));
-        chain.check_point(checkpoint, &line.signature);
+        chain.check_point(line, checkpoint);
         if let Some(known) = known.filter(|known| *known != checkpoint.chain) {
             let what = format!("expected is a checkpoint of the chain {known}; it is of {}", checkpoint.chain);
             self.find(Kind::Identity, line.place, number, what);

@@ -28,6 +28,7 @@ use chains::Chain;
 use checkpoint::{Checkpoint, Reason};
 use finding::Findings;
 use keys::Signature;
+use reach::Time;
 use tail::Tail;
 
 /// How many chains one reading follows.
@@ -108,6 +109,7 @@ struct Line<'a> {
     is_batch: bool,
     tail: Tail,
     hash: Hash,
+    time: Option<Time>,
     checkpoint: Option<Checkpoint>,
     signature: Signature,
 }
@@ -137,7 +139,8 @@ impl Verifier {
     fn line(&mut self, bytes: &[u8], place: Place, is_batch: bool) {
         let Some(tail) = Tail::of(bytes) else { return self.foreign(bytes, place) };
         let (hash, signature) = (Hash::of_line(bytes), Signature::NotChecked);
-        let mut line = Line { bytes, place, is_batch, tail, hash, checkpoint: None, signature };
+        let time = reach::time_of(bytes);
+        let mut line = Line { bytes, place, is_batch, tail, hash, time, checkpoint: None, signature };
         let checkpoint = Checkpoint::of(bytes);
         if let Some(Ok(checkpoint)) = &checkpoint {
             line.signature = keys::check(&self.options.keys, checkpoint.checkpoint_key.as_deref(), bytes);
@@ -155,6 +158,10 @@ impl Verifier {
             Some(chain) => self.follow(chain, &line),
             None if tail.sequence == 1 && tail.previous == Hash::START => self.begin_first(&line),
             None => self.misfit(&line),
+        }
+        if time.is_none() {
+            let what = "its time cannot be read; every line of a gateway has one".to_owned();
+            self.find(Kind::Time, place, Some(tail.sequence), what);
         }
         if let Some(error) = unreadable {
             self.find(

@@ -82,8 +82,8 @@ impl Verifier {
 
     /// Signatures that stop long before the end.
     fn report_signatures(&mut self, chain: &Chain) {
-        if let Some(what) = chain.stops_early() {
-            self.find(Kind::Signature, chain.place, Some(chain.at.sequence), what);
+        for finding in chain.judge_reach() {
+            self.findings.add(finding);
         }
     }
 
