@@ -12,6 +12,7 @@ use super::checkpoint::{LostState, Reason};
 use super::queue::Answer;
 use super::recovery::{End, end_of, holding_events};
 use super::signing::SigningKey;
+use super::sink::newest_of;
 use super::state::{Found, State, StateFile};
 use super::{ChainSettings, Unrecorded};
 
@@ -43,16 +44,15 @@ impl Opening {
         let folder = &settings.folder;
         let key = SigningKey::read(folder).map_err(io::Error::other)?;
         key.judge_public(folder).map_err(io::Error::other)?;
-        let (file, found) = StateFile::open(folder)?;
+        let (mut file, found) = StateFile::open(folder)?;
         let shown = folder.display();
         let (state, clean, lost) = match found {
-            Found::Nothing => match holding_events(files)? {
+            Found::Nothing => match what_went_on(folder, files)? {
                 None => (fresh(), true, None),
-                Some(file) => {
+                Some(what) => {
                     tracing::error!(
-                        "{} holds events, and the state of their chain is missing in {shown}: it was removed, or audit.folder is another \
-                         one. A new chain begins, and nothing ties it to what stands before",
-                        file.display()
+                        "{what}, and the state of its chain is missing in {shown}: it was removed, or audit.folder is another one. A new \
+                         chain begins, and nothing ties it to what stands before"
                     );
                     (fresh(), false, Some(LostState::Missing))
                 }
@@ -63,6 +63,7 @@ impl Opening {
             }
             Found::State(state) => go_on(state, files)?,
         };
+        note_begun(folder, &mut file, &state);
         let start = Reason::Start { clean, acknowledged: state.acknowledged, lost };
         let last = state.issued;
         // The log may be kept where the trail is not: then it witnesses how far the trail went.
@@ -71,6 +72,34 @@ impl Opening {
         let every = Some(settings.checkpoint_every);
         let ledger = Ledger { every, ..Ledger::new(Some(file), state) };
         Ok(Opening { ledger, last, key: Some(key), start: Some(start) })
+    }
+}
+
+/// What says that there was a chain before.
+fn what_went_on(folder: &Path, files: &[&Path]) -> io::Result<Option<String>> {
+    if let Some(file) = holding_events(files)? {
+        return Ok(Some(format!("{} holds events", file.display())));
+    }
+    for path in files {
+        if let Some(old) = newest_of(path)? {
+            return Ok(Some(format!("{} is an old file of events", old.display())));
+        }
+    }
+    Ok(StateFile::begun_in(folder).map(|chain| format!("the chain {chain} was begun here")))
+}
+
+/// Notes which chain is begun in a folder. The state goes before: where the note is and the state is not, the state was taken away.
+fn note_begun(folder: &Path, file: &mut StateFile, state: &State) {
+    if StateFile::begun_in(folder).as_deref() == Some(&state.chain.to_string()) {
+        return;
+    }
+    // As it would be had it ended here, before anything was issued. One that cannot be written is judged with the first event.
+    let is_new = state.issued == Position::START;
+    if is_new && file.write(&State { clean: true, ..state.clone() }).and_then(|()| file.sync()).is_err() {
+        return;
+    }
+    if let Err(error) = StateFile::begin_in(folder, state.chain) {
+        tracing::warn!(%error, "should the state of the event chain be removed, that may go unseen");
     }
 }
 

@@ -4,7 +4,7 @@
 //! the other slot whole, and that is the one before. The file is locked while a process uses it.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -13,9 +13,14 @@ use uuid::Uuid;
 
 use super::chain::{Hash, Position};
 use super::signing::judge_file;
+use crate::regular_file;
 
 /// The name of the file in the folder of the chain.
 const NAME: &str = "chain";
+/// The file beside it that says which chain was begun there: the state alone can be taken away unseen where no file of events is left.
+const BEGUN: &str = "chain.begun";
+/// The largest of those that is read, in bytes.
+const MAX_BEGUN: u64 = 1024;
 /// The first word of a slot: what it is, and the version of its form.
 const FORM: &str = "lockgate-chain-1";
 /// Bytes of a slot; a page each, so that no write touches the other one.
@@ -94,10 +99,29 @@ impl StateFile {
     pub(super) fn judge(folder: &Path) -> Result<(), String> {
         let path = folder.join(NAME);
         let Ok(found) = path.metadata() else { return Ok(()) };
-        if !found.is_file() {
-            return Err(format!("{} is not a regular file; it is to be the state of the event chain", path.display()));
+        if found.is_file() { judge_file(&path, &found) } else { Ok(()) }
+    }
+
+    /// Which chain was begun in a folder, whether its state is there or not. One that cannot be read counts as one.
+    pub(super) fn begun_in(folder: &Path) -> Option<String> {
+        match regular_file::read_text(&folder.join(BEGUN), MAX_BEGUN) {
+            Ok(chain) => Some(chain.trim().to_owned()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => Some(format!("({BEGUN}: {error})")),
         }
-        judge_file(&path, &found)
+    }
+
+    /// Notes which chain is begun in a folder.
+    ///
+    /// # Errors
+    /// What the system says, with the file's name.
+    pub(super) fn begin_in(folder: &Path, chain: Uuid) -> io::Result<()> {
+        let (path, beside) = (folder.join(BEGUN), folder.join(format!("{BEGUN}.new")));
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        let mut options = OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside).map_err(named)?;
+        file.write_all(format!("{chain}\n").as_bytes()).and_then(|()| file.sync_all()).map_err(named)?;
+        std::fs::rename(&beside, &path).map_err(named)
     }
 
     /// Replaces the older slot.

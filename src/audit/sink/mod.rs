@@ -40,6 +40,7 @@ use worker::{Command, Desk, Worker};
 pub use address::{CollectorHeader, CollectorUrl, FACILITIES};
 pub use authorities::read_authorities;
 pub use filter::{ACTIVITIES, Filter, UserPatterns};
+pub(super) use old_files::newest_of;
 pub use settings::{
     ArchivePlace, BatchSettings, DEFAULT_FACILITY, Encoding, FileOptions, Framing, Fsync, HostPort, HttpTarget,
     OnFailure, Rotate, SinkSettings, SinkTarget, SpoolSettings, StoreTarget, SyslogAddress, SyslogTarget,

@@ -130,29 +130,50 @@ impl Care {
 
     /// The old files, oldest first. What an unfinished compression left is removed on the way.
     fn old_files(&self, folder: &Path) -> io::Result<Vec<Old>> {
-        let mut old = Vec::new();
+        let mut found = Vec::new();
         for entry in fs::read_dir(folder)? {
             let name = entry?.file_name();
             let Some(text) = name.to_str() else { continue };
             if let Some(plain) = text.strip_suffix(UNFINISHED) {
-                if self.old(folder, plain).is_some() {
+                if old(&self.path, folder, plain).is_some() {
                     remove_if_there(&folder.join(&name))?;
                 }
                 continue;
             }
-            old.extend(self.old(folder, text.strip_suffix(GZ).unwrap_or(text)));
+            found.extend(old(&self.path, folder, text.strip_suffix(GZ).unwrap_or(text)));
         }
-        old.sort();
-        old.dedup();
-        Ok(old)
+        found.sort();
+        found.dedup();
+        Ok(found)
     }
+}
 
-    fn old(&self, folder: &Path, name: &str) -> Option<Old> {
-        let (time, last) = name.strip_prefix(self.path.file_name()?.to_str()?)?.strip_prefix('.')?.split_once('-')?;
-        let is_number = last.bytes().all(|byte| byte.is_ascii_digit());
-        let last = last.parse().ok().filter(|_| is_number)?;
-        Some(Old { time: NaiveDateTime::parse_from_str(time, TIME).ok()?, last, plain: folder.join(name) })
+/// Whether a name is that of a file that `path` was rotated into.
+fn old(path: &Path, folder: &Path, name: &str) -> Option<Old> {
+    let (time, last) = name.strip_prefix(path.file_name()?.to_str()?)?.strip_prefix('.')?.split_once('-')?;
+    let is_number = last.bytes().all(|byte| byte.is_ascii_digit());
+    let last = last.parse().ok().filter(|_| is_number)?;
+    Some(Old { time: NaiveDateTime::parse_from_str(time, TIME).ok()?, last, plain: folder.join(name) })
+}
+
+/// The newest of the files that `path` was rotated into, compressed or not.
+///
+/// # Errors
+/// When the folder is there and cannot be read.
+pub(in crate::audit) fn newest_of(path: &Path) -> io::Result<Option<PathBuf>> {
+    let folder = folder_of(path);
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        entries => entries?,
+    };
+    let mut newest = None;
+    for entry in entries {
+        let name = entry?.file_name();
+        let plain = name.to_str().map(|name| name.strip_suffix(GZ).unwrap_or(name));
+        let file = plain.and_then(|plain| old(path, folder, plain));
+        newest = newest.max(file.map(|file| (file, folder.join(&name))));
     }
+    Ok(newest.map(|(_, path)| path))
 }
 
 /// Makes `PATH.gz` of a file and removes the file. Where `PATH.gz` is there already, it is looked at first.
@@ -263,7 +284,7 @@ mod tests {
         let name = name_of(Path::new("/log/events.ndjson"), at, 4711);
         assert_eq!(name, Path::new("/log/events.ndjson.20260731T081530Z-4711"));
         let folder = Path::new("/log");
-        let old = care(folder, true, None).old(folder, "events.ndjson.20260731T081530Z-4711").unwrap();
+        let old = old(&folder.join("events.ndjson"), folder, "events.ndjson.20260731T081530Z-4711").unwrap();
         assert_eq!((old.last, old.plain), (4711, name));
     }
 

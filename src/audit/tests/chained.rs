@@ -144,6 +144,44 @@ async fn a_state_that_was_taken_away_from_its_events_is_told_in_the_chain_that_b
     }
 }
 
+/// No file of events is left, or there never was one.
+#[tokio::test]
+async fn a_state_that_was_taken_away_is_told_without_its_events() {
+    let place = Place::new();
+    let begins = |lines: &[String]| -> serde_json::Value {
+        serde_json::from_str(lines.iter().rev().find(|line| line.contains("\"sequence\":1,")).unwrap()).unwrap()
+    };
+    place.start().await.close().await;
+    assert_eq!((&begins(&place.lines())["clean"], &begins(&place.lines())["state"]), (&true.into(), &().into()));
+    for round in 0..3 {
+        fs::remove_file(place.state()).unwrap();
+        match round {
+            // The file was rotated, and nothing else says that there was a chain.
+            0 => {
+                fs::rename(place.events(), format!("{}.20260801T000000Z-2", place.events().display())).unwrap();
+                fs::remove_file(place.folder.path().join("chain.begun")).unwrap();
+            }
+            1 => {
+                fs::remove_file(place.events()).unwrap();
+                fs::remove_file(format!("{}.20260801T000000Z-2", place.events().display())).unwrap();
+            }
+            // The state was emptied.
+            _ => {
+                fs::remove_file(place.events()).unwrap();
+                fs::write(place.state(), "").unwrap();
+            }
+        }
+        place.start().await.close().await;
+        let start = begins(&place.lines());
+        assert_eq!((&start["clean"], &start["state"]), (&false.into(), &"missing".into()), "{round}");
+    }
+    // A folder from before there was such a file gets one.
+    fs::remove_file(place.folder.path().join("chain.begun")).unwrap();
+    place.start().await.close().await;
+    let begun = fs::read_to_string(place.folder.path().join("chain.begun")).unwrap();
+    assert_eq!(begins(&place.lines())["chain"], begun.trim());
+}
+
 #[tokio::test]
 async fn an_end_without_order_is_said_with_what_was_acknowledged() {
     let place = Place { memory: Some(MemorySink::new()), ..Place::new() };
