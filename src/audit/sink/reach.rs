@@ -2,9 +2,10 @@
 
 use std::fs::OpenOptions;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use rustix::fs::{Access, access};
+use rustix::fs::{Access, OFlags, access};
 
 use super::settings::{SinkSettings, SinkTarget, SyslogTarget};
 use super::{http, syslog};
@@ -32,13 +33,20 @@ impl SinkSettings {
 fn reach_file(path: &Path, ends: bool) -> Result<(), String> {
     let folder = || may_make(path.parent().unwrap_or(Path::new("/")));
     let outcome = if path.exists() {
-        let opened = OpenOptions::new().append(true).open(path).map(drop);
+        let opened = open_file(path);
         // To give it another name when it ends.
         if ends { opened.and_then(|()| folder()) } else { opened }
     } else {
         folder()
     };
     outcome.map_err(|error| format!("the event file {} cannot be written: {error}", path.display()))
+}
+
+/// A named pipe would wait for a reader.
+fn open_file(path: &Path) -> io::Result<()> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().append(true).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_file() { Ok(()) } else { Err(io::Error::other("it is not a regular file")) }
 }
 
 /// The folder, or the first above it that is there, can be written.
@@ -86,5 +94,9 @@ mod tests {
         assert!(sink("none/new").reach().await.unwrap_err().contains("cannot be written"));
         std::fs::create_dir(folder.path().join("folder")).unwrap();
         assert!(sink("folder").reach().await.unwrap_err().contains("cannot be written"));
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        assert!(sink("pipe").reach().await.unwrap_err().contains("cannot be written"));
     }
 }
