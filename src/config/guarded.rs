@@ -4,7 +4,7 @@
 //! names, places are compared and not names. What homes an identity provider gives is not known.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::resolve_users::is_name;
 use crate::policy::Permissions;
@@ -126,22 +126,23 @@ fn targets(root: &Place, target: &str) -> Vec<Place> {
     let Some(path) = root.path() else { return vec![root.below(target)] };
     let names: Vec<&str> = target.split('/').filter(|name| !name.is_empty()).collect();
     let mut found = Vec::new();
-    expand(&path, &names, &mut found);
+    expand(path, &names, &mut found);
     found
 }
 
-fn expand(folder: &Path, names: &[&str], found: &mut Vec<Place>) {
+/// `folder` has no links on its way.
+fn expand(folder: PathBuf, names: &[&str], found: &mut Vec<Place>) {
     let fixed = names.iter().take_while(|name| !name.contains(USER)).count();
     let (fixed, open) = names.split_at(fixed);
-    let folder = stores::real_path(&fixed.iter().fold(folder.to_owned(), |path, name| path.join(name)));
-    found.push(Place::of_path(&folder).below(&open.join("/")));
+    let folder = stores::real_path_below(folder, &fixed.iter().collect::<PathBuf>());
+    found.push(Place::of_real_path(&folder).below(&open.join("/")));
     let Some((name, below)) = open.split_first() else { return };
     // What is no link is covered by the names themselves, unless one lies below it.
     for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
         let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
         let is_folder = !below.is_empty() && entry.file_type().is_ok_and(|kind| kind.is_dir());
         if (is_link || is_folder) && entry.file_name().to_str().is_some_and(|found| may_be(name, found)) {
-            expand(&entry.path(), below, found);
+            expand(stores::real_path_below(folder.clone(), Path::new(&entry.file_name())), below, found);
         }
     }
 }

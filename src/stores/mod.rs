@@ -28,7 +28,7 @@ use futures_util::future::BoxFuture;
 
 pub use error::{Fault, StoreError, StoreErrorKind};
 pub use key::{Key, KeyError};
-pub use place::{Place, real_path};
+pub use place::{Place, real_path, real_path_below};
 pub use unfinished::Unfinished;
 
 /// The result of a call to a store.

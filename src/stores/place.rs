@@ -75,7 +75,7 @@ impl Place {
     }
 
     /// The same of a path that has no links on its way.
-    pub(super) fn of_real_path(path: &Path) -> Place {
+    pub fn of_real_path(path: &Path) -> Place {
         let names = path.components().filter_map(|component| match component {
             // What is not UTF-8 may be taken for something else that is not, which refuses too much at most.
             Component::Normal(name) => Some(name.to_string_lossy().into_owned()),
@@ -121,8 +121,13 @@ impl Place {
 /// there.
 pub fn real_path(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    real_path_below(PathBuf::new(), &path)
+}
+
+/// The same of a path that starts from a folder of which there are no links on the way.
+pub fn real_path_below(folder: PathBuf, path: &Path) -> PathBuf {
     let names = |path: &Path| -> Vec<PathBuf> { path.components().map(|name| name.as_os_str().into()).collect() };
-    let (mut left, mut real, mut links) = (VecDeque::from(names(&path)), PathBuf::new(), 0);
+    let (mut left, mut real, mut links) = (VecDeque::from(names(path)), folder, 0);
     while let Some(name) = left.pop_front() {
         if name.as_os_str() == ".." {
             real.pop();
