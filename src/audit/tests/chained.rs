@@ -54,11 +54,12 @@ impl Place {
     }
 
     async fn start(&self) -> Recorder {
-        // One that was dropped without having been closed lets go of the folder a moment later.
+        // One that was dropped without having been closed lets go of the folder, and then of the file, a moment later.
         for _ in 0..500 {
             match Recorder::start(self.settings()).await {
                 Ok(recorder) => return recorder,
-                Err(error) if error.to_string().contains("another process") => {}
+                Err(error)
+                    if ["another process", "another gateway"].iter().any(|by| error.to_string().contains(by)) => {}
                 Err(error) => panic!("{error}"),
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
