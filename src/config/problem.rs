@@ -25,9 +25,15 @@ pub struct Problems {
     file: PathBuf,
     list: Vec<Problem>,
     hidden: Vec<Secret>,
+    noted: Box<Noted>,
+}
+
+/// What was read and is judged at the end.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Noted {
     /// Where the first credential stands that was written into the file.
     credential: Option<(String, u64)>,
-    /// What is the operator's own, as far as it was read.
+    /// What is the operator's own.
     own: Vec<Own>,
 }
 
@@ -37,7 +43,7 @@ const SHORTEST_HIDDEN: usize = 4;
 impl Problems {
     /// No problem yet.
     pub(super) fn new(file: &Path) -> Self {
-        Problems { file: file.to_owned(), list: Vec::new(), hidden: Vec::new(), credential: None, own: Vec::new() }
+        Problems { file: file.to_owned(), list: Vec::new(), hidden: Vec::new(), noted: Box::default() }
     }
 
     /// Adds one.
@@ -66,22 +72,22 @@ impl Problems {
 
     /// A credential stands in the file itself.
     pub(super) fn note_credential(&mut self, place: String, line: u64) {
-        self.credential.get_or_insert((place, line));
+        self.noted.credential.get_or_insert((place, line));
     }
 
     /// Where the first one stands.
     pub(super) fn credential(&self) -> Option<(String, u64)> {
-        self.credential.clone()
+        self.noted.credential.clone()
     }
 
     /// The configuration names something that no client may get at.
     pub(super) fn note_own(&mut self, own: Own) {
-        self.own.push(own);
+        self.noted.own.push(own);
     }
 
     /// All that was noted so far, which is noted no more.
     pub(super) fn take_own(&mut self) -> Vec<Own> {
-        std::mem::take(&mut self.own)
+        std::mem::take(&mut self.noted.own)
     }
 
     fn hide_in(&self, mut text: String) -> String {

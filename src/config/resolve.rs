@@ -83,7 +83,8 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
         strict_setstat: raw.strict_setstat,
         admin,
     };
-    problems.note_own(Own::unnamed("", "this file", &problems.file().to_owned()));
+    let this_file = Own::unnamed("", "this file", problems.file());
+    problems.note_own(this_file);
     let homes = Homes::new(&settings.users, &settings.users_from, &settings.stores);
     judge_own(&problems.take_own(), &homes, problems);
     around.in_force.judge(&settings, &homes, problems);
