@@ -282,6 +282,24 @@ fn a_reload_does_not_bring_into_reach_what_stays_in_use() {
 }
 
 #[test]
+fn one_file_or_spool_of_two_names_stands_twice() {
+    let place = Place::new();
+    std::os::unix::fs::symlink("outside", place.0.path().join("link")).unwrap();
+    let http = |spool: &str| format!("{{ sink: http, url: 'https://collector.example/', spool: {spool} }}");
+    let file = |path: &str| format!("{{ sink: file, path: {path} }}");
+    for (first, second, words) in [
+        (file("outside/e"), file("link/e"), "this sink stands twice"),
+        (file("outside/e"), file("outside/../link/./e"), "this sink stands twice"),
+        (http("outside/s"), http("link/s"), "another sink has the same spool"),
+    ] {
+        let more = format!("limits: {{ staging_folder: outside/staging }}\nevents: [{first}, {second}]");
+        let found = place.problems("c.yaml", "/home/ann", "read_only", &more);
+        let [(at, text)] = &found[..] else { panic!("{found:?}") };
+        assert!(at == "events[1]" && text.starts_with(words), "{found:?}");
+    }
+}
+
+#[test]
 fn nothing_that_is_read_at_the_start_waits_for_a_pipe() {
     let place = Place::new();
     let root = place.0.path();
@@ -333,5 +351,14 @@ fn files_of_options_start_from_the_folder_of_the_configuration() {
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
         let found = load(&path).unwrap_err().to_string();
         assert!(found.contains(words), "{file}: {found}");
+    }
+    // A path is no credential, so the file may be read by others; what is none is not shown.
+    for (file, shown) in [("outside/none.json", true), ("'{\"private_key\": \"hunter2hunter2\"}'", false)] {
+        fs::write(&path, text(file)).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        let found = load(&path).unwrap_err().to_string();
+        assert_eq!(found.contains("everybody on this machine"), !shown, "{found}");
+        assert_eq!(found.contains("outside/none.json"), shown, "{found}");
+        assert!(!found.contains("hunter2"), "{found}");
     }
 }

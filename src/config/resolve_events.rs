@@ -11,6 +11,7 @@ use super::resolve::{Surroundings, resolve_path};
 use super::resolve_audit::resolve_file_care;
 use super::resolve_sinks::{Context, resolve_http, resolve_shape, resolve_store, resolve_syslog};
 use crate::audit::{self, SinkTarget};
+use crate::stores;
 
 /// The sinks; without `events`, one on standard output.
 pub(super) fn resolve_sinks(
@@ -30,8 +31,10 @@ pub(super) fn resolve_sinks(
             if place.1.is_absolute() {
                 problems.note_own(Own::file(&sink.at, "the place of this sink", &place.1));
             }
-            if !taken.insert(place.clone()) {
-                sink.at.problem(problems, place.0);
+            // By another name it is the same.
+            let (twice, path) = place;
+            if !taken.insert((twice, if path.is_absolute() { stores::real_path(&path) } else { path })) {
+                sink.at.problem(problems, twice);
             }
         }
         sinks.push(audit::SinkSettings { target, shape, on_failure: sink.on_failure });
