@@ -15,6 +15,7 @@ use super::reader::{At, Item, Section};
 use crate::secret::Secret;
 use crate::session::gate::DefenderSettings;
 use crate::ssh::RekeyLimits;
+use crate::stores;
 use crate::vfs::PartialUploads;
 
 /// The whole file. What could not be read is left out or `None`, and noted as a problem.
@@ -251,7 +252,10 @@ fn read_stores(item: &Item<'_>, problems: &mut Problems) -> Vec<Store> {
 fn read_options(item: &Item<'_>, problems: &mut Problems) -> Vec<(String, Secret)> {
     let mut options = Vec::new();
     for (name, value) in item.pairs(problems).unwrap_or_default() {
-        let read = if is_credential(&name.value) { value.credential(problems) } else { value.secret(problems) };
+        // A path is none; whoever writes the credential itself there by mistake does not see it again.
+        let is_path = stores::names_a_file(&name.value) && !value.begins_with('{');
+        let is_credential = is_credential(&name.value) && !is_path;
+        let read = if is_credential { value.credential(problems) } else { value.secret(problems) };
         options.extend(read.map(|value| (name.value, value)));
     }
     options

@@ -292,6 +292,11 @@ impl<'a> Item<'a> {
         }
     }
 
+    /// Whether the value is text that begins with this character.
+    pub fn begins_with(&self, first: char) -> bool {
+        matches!(&self.node.value, Value::Text(text) if text.text.expose().trim_start().starts_with(first))
+    }
+
     /// Whether the value is text rather than a list or mapping.
     pub fn is_text(&self) -> bool {
         matches!(self.node.value, Value::Text(_))
