@@ -12,7 +12,7 @@ const WINDOW: Duration = Duration::from_secs(1);
 /// An open file, as it was when somebody looked.
 #[derive(Debug, Clone)]
 pub struct OpenFile {
-    /// What the client named.
+    /// What the client named; after a RENAME on its connection, its name since.
     pub path: String,
     /// Whether it is being written.
     pub is_upload: bool,
@@ -39,12 +39,31 @@ struct Table {
 impl OpenFiles {
     /// Adds a file until the returned token is dropped.
     pub(super) fn add(self: &Arc<Self>, path: &LogicalPath, is_upload: bool, size: Option<u64>) -> Opened {
-        let moving = Arc::new(Moving::new(path.to_string(), is_upload, size));
+        let moving = Arc::new(Moving::new(path, is_upload, size));
         let mut table = self.lock();
         let number = table.next;
         table.next += 1;
         table.files.insert(number, moving.clone());
         Opened { files: self.clone(), number, moving }
+    }
+
+    /// The connection has given the file or directory `from` the name `to`: what is open of it or in it goes along, and what had the
+    /// name before is gone.
+    pub(super) fn renamed(&self, from: &LogicalPath, to: &LogicalPath) {
+        if from == to {
+            return;
+        }
+        self.removed(to);
+        for file in self.lock().files.values() {
+            file.name().follow(from, to);
+        }
+    }
+
+    /// The connection has removed the file of this name.
+    pub(super) fn removed(&self, path: &LogicalPath) {
+        let table = self.lock();
+        let named = table.files.values().filter(|file| file.name().path == *path);
+        named.for_each(|file| file.name().is_gone = true);
     }
 
     /// The first `most` of them, in the order in which they were opened.
@@ -71,6 +90,12 @@ impl Opened {
     pub(super) fn count(&self, bytes: u64) {
         self.moving.count(bytes, Instant::now());
     }
+
+    /// The name that it has now; `None` when it was removed or replaced on its connection.
+    pub(super) fn name(&self) -> Option<LogicalPath> {
+        let name = self.moving.name();
+        (!name.is_gone).then(|| name.path.clone())
+    }
 }
 
 impl Drop for Opened {
@@ -79,9 +104,31 @@ impl Drop for Opened {
     }
 }
 
+/// What a file is called.
+#[derive(Debug)]
+struct Name {
+    path: LogicalPath,
+    /// The name is another file's by now, or nobody's.
+    is_gone: bool,
+}
+
+impl Name {
+    /// `from` is `to` now.
+    fn follow(&mut self, from: &LogicalPath, to: &LogicalPath) {
+        let Some(rest) = self.path.below(from).filter(|_| !self.is_gone) else { return };
+        let text =
+            if rest.is_empty() { to.to_string() } else { format!("{}/{rest}", to.as_str().trim_end_matches('/')) };
+        match LogicalPath::parse_str(&text) {
+            Ok(path) => self.path = path,
+            // Too long to be named.
+            Err(_) => self.is_gone = true,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Moving {
-    path: String,
+    name: Mutex<Name>,
     is_upload: bool,
     since: SystemTime,
     size: Option<u64>,
@@ -99,9 +146,10 @@ struct Pace {
 }
 
 impl Moving {
-    fn new(path: String, is_upload: bool, size: Option<u64>) -> Self {
+    fn new(path: &LogicalPath, is_upload: bool, size: Option<u64>) -> Self {
         let pace = Pace { bytes: 0, window: Instant::now(), bytes_at_window: 0, speed: None };
-        Moving { path, is_upload, since: SystemTime::now(), size, pace: Mutex::new(pace) }
+        let name = Mutex::new(Name { path: path.clone(), is_gone: false });
+        Moving { name, is_upload, since: SystemTime::now(), size, pace: Mutex::new(pace) }
     }
 
     fn count(&self, bytes: u64, now: Instant) {
@@ -119,13 +167,17 @@ impl Moving {
         let is_old = now.saturating_duration_since(pace.window) >= 2 * WINDOW;
         let speed = pace.speed.filter(|_| !is_old).unwrap_or_else(|| pace.of_window(now));
         OpenFile {
-            path: self.path.clone(),
+            path: self.name().path.to_string(),
             is_upload: self.is_upload,
             since: self.since,
             bytes: pace.bytes,
             size: self.size,
             speed,
         }
+    }
+
+    fn name(&self) -> MutexGuard<'_, Name> {
+        self.name.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Pace> {
@@ -147,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_speed_is_that_of_the_last_seconds_and_falls_when_nothing_moves() {
-        let file = Moving::new("/a".into(), true, None);
+        let file = Moving::new(&LogicalPath::root(), true, None);
         let start = file.lock().window;
         let at = |ms| start + Duration::from_millis(ms);
         file.count(500, at(100));
@@ -170,5 +222,19 @@ mod tests {
         let shown = files.list(9);
         assert_eq!((shown.len(), shown[0].bytes, shown[0].size, shown[0].is_upload), (1, 3, Some(7), false));
         assert!(files.list(0).is_empty());
+    }
+
+    #[test]
+    fn names_follow_renames_and_are_gone_with_their_files() {
+        let (files, path) = (Arc::new(OpenFiles::default()), |text| LogicalPath::parse_str(text).unwrap());
+        let open = |name| files.add(&path(name), false, None);
+        let (inside, whole, replaced) = (open("/d/sub/f"), open("/f"), open("/g"));
+        files.renamed(&path("/d"), &path("/e"));
+        files.renamed(&path("/f"), &path("/g"));
+        assert_eq!((inside.name(), whole.name(), replaced.name()), (Some(path("/e/sub/f")), Some(path("/g")), None));
+        files.renamed(&path("/g"), &path("/h"));
+        assert_eq!(replaced.name(), None, "it is not what has its name now");
+        files.removed(&path("/h"));
+        assert_eq!((inside.name(), whole.name()), (Some(path("/e/sub/f")), None));
     }
 }

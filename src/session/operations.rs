@@ -1,10 +1,12 @@
 //! Operations on names: everything that is not a transfer or a listing.
 
+use std::time::Duration;
+
 use crate::audit::{Activity, RenameOperation};
 use crate::path::LogicalPath;
 use crate::policy::{self, Decision, Operation};
 use crate::stores::{Capacity, Existing, Kind, StoreErrorKind};
-use crate::vfs::{self, VfsError};
+use crate::vfs::{self, Changed, Committed, Version, VfsError};
 
 use super::uploads::{CHANGE_WAIT, Scope};
 use super::{AttributeChange, Attributes, ErrorKind, Session, SessionError, SessionResult};
@@ -71,11 +73,11 @@ impl Session {
     /// When the policy or the store refuses, or nothing can be recorded.
     pub async fn remove_directory(&self, path: &LogicalPath) -> SessionResult<()> {
         let _busy = self.login.busy();
-        self.settle_below(path).await;
+        let settled = self.settle_below(path).await;
         let pending = self.begin(path, Activity::Rmdir).await?;
-        let result = match self.allow(Operation::RemoveDirectory, path) {
+        let result = match settled.and_then(|()| self.allow(Operation::RemoveDirectory, path)) {
             Ok(()) => self.remove_empty(path).await,
-            Err(denied) => Err(denied),
+            Err(refused) => Err(refused),
         };
         pending.record(result, None).await
     }
@@ -86,12 +88,11 @@ impl Session {
     /// When the policy or the store refuses, or nothing can be recorded.
     pub async fn remove_file(&self, path: &LogicalPath) -> SessionResult<()> {
         let _busy = self.login.busy();
-        // Before room for the event is taken: a CLOSE needs some, too.
-        self.login.uploads().settle(path, Scope::Name, CHANGE_WAIT).await;
+        let settled = self.settle(path, Scope::Name, CHANGE_WAIT).await;
         let pending = self.begin(path, Activity::Delete).await?;
-        let result = match self.allow(Operation::Delete, path) {
+        let result = match settled.and_then(|()| self.allow(Operation::Delete, path)) {
             Ok(()) => self.remove_name(path).await,
-            Err(denied) => Err(denied),
+            Err(refused) => Err(refused),
         };
         pending.record(result, None).await
     }
@@ -104,10 +105,16 @@ impl Session {
         Ok(self.vfs().make_directory(path).await?)
     }
 
-    async fn settle_below(&self, path: &LogicalPath) {
-        let uploads = self.login.uploads();
-        if uploads.has_below(path) {
-            uploads.settle(path, Scope::Tree, CHANGE_WAIT).await;
+    /// Waits for the CLOSE of what is being written, before room for the event is taken: a CLOSE needs some, too. An error is for the
+    /// event: nothing is to be done.
+    pub(super) async fn settle(&self, path: &LogicalPath, scope: Scope, wait: Duration) -> SessionResult<()> {
+        Ok(self.login.uploads().settle(path, scope, wait).await?)
+    }
+
+    async fn settle_below(&self, path: &LogicalPath) -> SessionResult<()> {
+        match self.login.uploads().has_below(path) {
+            true => self.settle(path, Scope::Tree, CHANGE_WAIT).await,
+            false => Ok(()),
         }
     }
 
@@ -122,7 +129,7 @@ impl Session {
     /// Removes what is published under the name and what this connection writes of it.
     async fn remove_name(&self, path: &LogicalPath) -> SessionResult<()> {
         let uploads = self.login.uploads();
-        let mut held = uploads.hold(&[(path, Scope::Name)]).await;
+        let mut held = uploads.hold(&[(path, Scope::Name)]).await?;
         match self.vfs().remove_file(path).await {
             Err(error) if held.has(path) && error.kind() == StoreErrorKind::NotFound => {}
             removed => removed?,
@@ -130,6 +137,7 @@ impl Session {
         let removed = held.of_name(path);
         held.discard(&removed);
         self.login.own_files().forget(path);
+        self.login.open_files().removed(path);
         Ok(())
     }
 
@@ -139,8 +147,10 @@ impl Session {
     /// When the policy or the store refuses, or nothing can be recorded.
     pub async fn rename(&self, from: &LogicalPath, to: &LogicalPath, mode: RenameMode) -> SessionResult<()> {
         let _busy = self.login.busy();
-        self.login.uploads().settle(from, Scope::Tree, CHANGE_WAIT).await;
-        self.login.uploads().settle(to, Scope::Name, CHANGE_WAIT).await;
+        let settled = match self.settle(from, Scope::Tree, CHANGE_WAIT).await {
+            Ok(()) => self.settle(to, Scope::Name, CHANGE_WAIT).await,
+            Err(busy) => Err(busy),
+        };
         let (path, new_path) = (self.vfs().storage_path(from), self.vfs().storage_path(to));
         let (logical_path, new_logical_path) = (from.to_string(), to.to_string());
         let stored = path.as_ref().map_or(0, String::len) + new_path.as_ref().map_or(0, String::len);
@@ -150,11 +160,16 @@ impl Session {
             Activity::Rename(names)
         });
         let pending = renaming.await?;
-        let result = match self.allow_rename(from, to).await {
-            Ok(right) => self.change_name(from, to, mode, right).await,
-            Err(denied) => Err(denied),
+        let result = match settled {
+            Ok(()) => self.rename_settled(from, to, mode).await,
+            Err(busy) => Err(busy),
         };
         pending.record(result, None).await
+    }
+
+    async fn rename_settled(&self, from: &LogicalPath, to: &LogicalPath, mode: RenameMode) -> SessionResult<()> {
+        let right = self.allow_rename(from, to).await?;
+        self.change_name(from, to, mode, right).await
     }
 
     async fn change_name(
@@ -165,7 +180,7 @@ impl Session {
         right: RightToRename,
     ) -> SessionResult<()> {
         let uploads = self.login.uploads();
-        let mut held = uploads.hold(&[(from, Scope::Tree), (to, Scope::Name)]).await;
+        let mut held = uploads.hold(&[(from, Scope::Tree), (to, Scope::Name)]).await?;
         if mode.directory && self.look_up(from).await?.kind == Kind::File {
             let message = "a name with a slash at its end is a directory's";
             return Err(VfsError::new(from, StoreErrorKind::NotADirectory, message).into());
@@ -188,15 +203,19 @@ impl Session {
         let only_unfinished = right == RightToRename::OwnToFreeName && held.has(from);
         let renamed = match only_unfinished {
             true => Err(VfsError::new(from, StoreErrorKind::NotFound, "only what this connection writes is renamed")),
-            false => self.vfs().rename(from, to, existing).await,
+            false => {
+                let only = self.renamed_version(from, right)?;
+                self.vfs().rename(from, to, existing, only.as_ref()).await
+            }
         };
         match renamed {
             // Nothing of it is published yet.
             Err(error) if unfinished && error.kind() == StoreErrorKind::NotFound && error.path == *from => {
                 self.judge_new_name(from, to, existing).await?;
             }
-            renamed => renamed?,
+            renamed => self.login.own_files().follow(from, to, renamed?),
         }
+        self.login.open_files().renamed(from, to);
         let replaced = if from == to { Vec::new() } else { held.of_name(to) };
         let replaces = |target: &LogicalPath| {
             if self.is_permitted(Operation::Overwrite, target) { Existing::Replace } else { Existing::Refuse }
@@ -204,10 +223,19 @@ impl Session {
         held.rename(self.vfs(), from, to, replaces).await?;
         held.discard(&replaced);
         uploads.begin_again(to);
-        if self.login.own_files().forget(from) {
-            self.note_own_file(to, None).await;
-        }
         Ok(())
+    }
+
+    /// The version that alone may be renamed with this right: the one that this connection has uploaded. Whether it is there still, the
+    /// rename itself judges.
+    fn renamed_version(&self, from: &LogicalPath, right: RightToRename) -> SessionResult<Option<Version>> {
+        match right {
+            RightToRename::Any => Ok(None),
+            RightToRename::OwnToFreeName => match self.login.own_files().find(from) {
+                Some(version) => Ok(Some(version)),
+                None => Err(SessionError::denied(from, "permission denied")),
+            },
+        }
     }
 
     /// Refuses a name below a file that this connection is writing.
@@ -217,8 +245,8 @@ impl Session {
         above.next().map_or(Ok(()), |_| Err(below_a_file(path)))
     }
 
-    /// Who may not make directories gets none by a new name below one that is not there either. One that is removed before the file is
-    /// published is missed by the store then ([`crate::stores::Key::without_new_folders`]).
+    /// A user who may not make directories gets none by a new name below one that is not there either. One that is removed before the
+    /// file is published is missed by the store then ([`crate::stores::Key::without_new_folders`]).
     pub(super) async fn judge_directory_above(&self, path: &LogicalPath) -> SessionResult<()> {
         let Some(above) = path.parent().filter(|_| !self.is_permitted(Operation::MakeDirectory, path)) else {
             return Ok(());
@@ -257,8 +285,8 @@ impl Session {
     }
 
     /// Within one entry `rename` is enough. Out of an entry into another the content changes hands, so the old one must
-    /// be readable and the new one writable too. Who may only write may give what this connection uploaded its final name: clients
-    /// upload under a temporary one.
+    /// be readable and the new one writable too. A user with only `write` may give what this connection uploaded its final name:
+    /// clients upload under a temporary one.
     async fn allow_rename(&self, from: &LogicalPath, to: &LogicalPath) -> SessionResult<RightToRename> {
         let entry = |path| self.rules().covering(path).map(|(entry, _)| entry);
         let same_entry = entry(from) == entry(to);
@@ -283,7 +311,7 @@ impl Session {
             return true;
         }
         let Some(uploaded) = self.login.own_files().find(path) else { return false };
-        self.vfs().version(path).await.is_ok_and(|version| version == uploaded)
+        self.vfs().version(path).await.is_ok_and(|(version, _)| version == Some(uploaded))
     }
 
     pub(super) fn may(&self, operation: Operation, path: &LogicalPath) -> bool {
@@ -295,15 +323,25 @@ impl Session {
         policy::decide(self.rules(), operation, path) == Decision::Allow
     }
 
-    /// Notes a file that this connection has uploaded, where it may do less with those of others.
-    pub(super) async fn note_own_file(&self, path: &LogicalPath, etag: Option<&str>) {
+    /// Notes a file that this connection has uploaded, where it may do less with those of others. A store that does not tell the
+    /// version when it publishes one is asked, once the end of the upload is on record: what has another entity tag by then is
+    /// somebody else's.
+    pub(super) async fn note_own_file(&self, path: &LogicalPath, committed: &Committed) {
         let with_any = [Operation::Rename, Operation::SeeFile, Operation::SetAttributes];
         if with_any.into_iter().all(|operation| self.is_permitted(operation, path)) {
             return;
         }
-        match self.vfs().version(path).await {
-            Ok(version) if etag.is_none_or(|etag| version.is(etag)) => self.login.own_files().add(path, version),
-            _ => drop(self.login.own_files().forget(path)),
+        let version = match (&committed.version, &committed.etag) {
+            (Some(version), _) => Some(version.clone()),
+            (None, Some(_)) => {
+                let found = self.vfs().version(path).await.ok();
+                found.filter(|(_, etag)| *etag == committed.etag).and_then(|(version, _)| version)
+            }
+            (None, None) => None,
+        };
+        match version {
+            Some(version) => self.login.own_files().add(path, version),
+            None => self.login.own_files().forget(path),
         }
     }
 
@@ -334,24 +372,28 @@ impl Session {
         if !self.may(Operation::SetAttributes, path) {
             self.judge_change_of_own(path, change).await?;
         }
-        // To set the length or the time makes another version of it.
-        let is_own = self.login.own_files().find(path).is_some() && self.is_own_file(path).await;
         if let Some(size) = change.size {
-            self.vfs().set_length(path, size).await?;
+            match self.vfs().set_length(path, size).await? {
+                None => {}
+                // Nothing that somebody else has written is left in it.
+                Some(Changed { after: Some(emptied), .. }) if size == 0 => self.login.own_files().add(path, emptied),
+                Some(changed) => self.login.own_files().follow(path, path, changed),
+            }
             self.login.uploads().begin_again(path);
         }
         if let Some(mtime) = change.mtime {
-            let kept = self.vfs().set_mtime(path, mtime).await?;
-            if !kept {
-                ignored.push("mtime");
+            let own = self.login.own_files().find(path);
+            // With a right to its own files only, the store judges that it is this connection's.
+            let only = own.filter(|_| !self.may(Operation::SetAttributes, path));
+            match self.vfs().set_mtime(path, mtime, only.as_ref()).await? {
+                // To set the time makes another version of it.
+                Some(changed) => self.login.own_files().follow(path, path, changed),
+                None => ignored.push("mtime"),
             }
             self.login.uploads().begin_again(path);
         } else if change.size.is_none() {
             // Nothing was done to the store, so nothing has said yet whether the path exists.
             self.vfs().stat(path).await?;
-        }
-        if is_own && (change.size.is_some() || change.mtime.is_some()) {
-            self.note_own_file(path, None).await;
         }
         Ok(ignored)
     }
@@ -370,7 +412,7 @@ impl Session {
 
     /// Changes the unfinished file of this name: its time is kept at its CLOSE. False when it was closed meanwhile.
     async fn change_unfinished(&self, path: &LogicalPath, change: &AttributeChange) -> SessionResult<bool> {
-        let mut held = self.login.uploads().hold(&[(path, Scope::Name)]).await;
+        let mut held = self.login.uploads().hold(&[(path, Scope::Name)]).await?;
         let Some((upload, writer)) = held.newest(path) else { return Ok(false) };
         if let Some(size) = change.size.filter(|size| *size != writer.size()) {
             let cut = writer.set_length(size).await;

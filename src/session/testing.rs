@@ -41,6 +41,29 @@ impl Home {
         entries: &[(&str, &str, Permissions)],
         partial_uploads: PartialUploads,
     ) -> Home {
+        let entry = |(entry, target, permissions): &(&str, &str, Permissions)| HomeEntry {
+            entry: LogicalPath::parse_str(entry).unwrap(),
+            store: store.name().into(),
+            target: (*target).into(),
+            permissions: *permissions,
+        };
+        let home = entries.iter().map(entry).collect();
+        Home::of(vec![store], home, partial_uploads).await
+    }
+
+    /// All of one store in `/`, and all of another one in `/other`; everything allowed.
+    pub(crate) async fn over_two(first: Arc<dyn Store>, other: Arc<dyn Store>) -> Home {
+        let entry = |entry: &str, store: &Arc<dyn Store>| HomeEntry {
+            entry: LogicalPath::parse_str(entry).unwrap(),
+            store: store.name().into(),
+            target: String::new(),
+            permissions: Permissions::READ_WRITE,
+        };
+        let home = vec![entry("/", &first), entry("/other", &other)];
+        Home::of(vec![first, other], home, PartialUploads::Discard).await
+    }
+
+    async fn of(stores: Vec<Arc<dyn Store>>, home: Vec<HomeEntry>, partial_uploads: PartialUploads) -> Home {
         let sink = Arc::new(MemorySink::default());
         let recorder = Recorder::start(audit::Settings {
             server: "test".into(),
@@ -59,13 +82,8 @@ impl Home {
             partial_uploads,
         })
         .unwrap();
-        let home = entries.iter().map(|(entry, target, permissions)| HomeEntry {
-            entry: LogicalPath::parse_str(entry).unwrap(),
-            store: store.name().into(),
-            target: (*target).into(),
-            permissions: *permissions,
-        });
-        let user = User { home: home.collect(), ..crate::users::testing::user("demo") };
+        let store = stores[0].clone();
+        let user = User { home, ..crate::users::testing::user("demo") };
         let origin = Origin {
             session_id: "00112233445566778899".into(),
             source_ip: [192, 0, 2, 1].into(),
@@ -74,7 +92,7 @@ impl Home {
             protocol: None,
             client: None,
         };
-        let backing = Backing { stores: vec![store.clone()], transfers, strict_setstat: false };
+        let backing = Backing { stores, transfers, strict_setstat: false };
         let user = Arc::new(user);
         let again = move || Login::new(user.clone(), origin.clone(), &backing, recorder.clone()).unwrap();
         Home { login: again(), again: Box::new(again), store, sink, _staging: staging }

@@ -1,6 +1,7 @@
 //! Open files: the accounting of a transfer, with exactly one end event.
 
 mod account;
+mod closing;
 mod cut_off;
 
 use std::time::{Instant, SystemTime};
@@ -8,11 +9,11 @@ use std::time::{Instant, SystemTime};
 use bytes::Bytes;
 use tokio::sync::{OwnedMutexGuard, oneshot};
 
-use crate::audit::{Activity, Outcome, TransferStart};
+use crate::audit::{Activity, TransferStart};
 use crate::path::LogicalPath;
 use crate::policy::Operation;
 use crate::stores::{Existing, Kind, StoreErrorKind};
-use crate::vfs::{self, Committed, Reader, VfsError, WholeFile, WriteMode, Writer};
+use crate::vfs::{self, Reader, VfsError, WholeFile, WriteMode, Writer};
 
 use super::operations::ignored_note;
 use super::pending::Pending;
@@ -108,10 +109,12 @@ impl Session {
     ) -> SessionResult<Transfer> {
         let _busy = self.login.busy();
         let started = Instant::now();
-        // Before room for the event is taken: a CLOSE needs some, too.
-        self.login.uploads().settle(path, Scope::Name, OPEN_WAIT).await;
+        let settled = self.settle(path, Scope::Name, OPEN_WAIT).await;
         let pending = self.begin_open(path, mode).await?;
-        let opened = self.open_file(path, mode, attributes.mtime).await;
+        let opened = match settled {
+            Ok(()) => self.open_file(path, mode, attributes.mtime).await,
+            Err(busy) => Err(busy),
+        };
         let ignored = if mode.write { attributes.unkept() } else { Vec::new() };
         let recorded = pending.fill(outcome_of(&opened, ignored_note(&ignored)));
         // From here on there is an end to record, whatever happens.
@@ -382,7 +385,7 @@ impl Transfer {
     pub async fn set_attributes(&mut self, change: &AttributeChange) -> SessionResult<()> {
         let session = self.account.session.clone();
         if !matches!(self.file, Some(File::Write(_))) {
-            return session.set_attributes(&self.account.path, change).await;
+            return self.set_attributes_of_read(change).await;
         }
         if let Some(File::Write(upload)) = &self.file
             && let Some(place) = upload.place()
@@ -396,6 +399,25 @@ impl Transfer {
         let note = result.as_ref().ok().and_then(|ignored| ignored_note(ignored));
         let result = result.map(|_| ());
         pending.record(result, note).await
+    }
+
+    /// Of a file that is only read, by the name that it has now.
+    async fn set_attributes_of_read(&self, change: &AttributeChange) -> SessionResult<()> {
+        let name = match &self.file {
+            Some(File::Unfinished(upload)) => {
+                upload.place().filter(|place| !place.is_discarded).map(|place| place.path)
+            }
+            _ => self.account.name(),
+        };
+        let (session, path) = (&self.account.session, &self.account.path);
+        match name {
+            Some(name) => session.set_attributes(&name, change).await,
+            None => {
+                let message = "the file that was opened was removed or replaced";
+                let gone = VfsError::new(path, StoreErrorKind::NotFound, message);
+                session.begin(path, Activity::Setstat).await?.record(Err(gone.into()), None).await
+            }
+        }
     }
 
     /// The names of what was ignored.
@@ -419,97 +441,6 @@ impl Transfer {
             cut?;
         }
         Ok(ignored)
-    }
-
-    /// Ends the transfer: an upload is published. Records CLOSE, or ERROR when it could not be published. When this returns
-    /// `Ok`, the store has the object and the event is recorded.
-    ///
-    /// # Errors
-    /// What the store says to the publication, or that the end cannot be recorded; when that is known before, nothing is
-    /// published.
-    pub async fn close(mut self) -> SessionResult<()> {
-        let session = self.account.session.clone();
-        let _busy = session.login.busy();
-        if self.is_upload()
-            && let Err(unrecorded) = self.account.reserve().await
-        {
-            return Err(self.refuse_to_publish(unrecorded.into()));
-        }
-        let (result, etag) = match &self.file {
-            Some(File::Write(_)) => match self.publish().await {
-                Ok(Some(committed)) => (Ok(self.account.note(&committed)), committed.etag),
-                Ok(None) => {
-                    self.account.removed().await?;
-                    return Ok(());
-                }
-                Err(error) => (Err(error), None),
-            },
-            Some(File::Read(reader)) => (Ok(None), reader.etag().map(str::to_owned)),
-            Some(File::Unfinished(_)) => (Ok(None), None),
-            None => return Ok(()),
-        };
-        self.file = None;
-        let outcome = match &result {
-            Ok(note) => outcome_of(&Ok(()), note.clone()),
-            Err(error) => error.outcome(),
-        };
-        if result.is_ok() {
-            self.account.count_file();
-        }
-        self.account.closed(outcome, etag).await?;
-        result.map(|_| ())
-    }
-
-    /// Publishes what was written; `None` when the file was removed meanwhile.
-    ///
-    /// Dropped while it waits for others, it has done nothing: the upload is cut off as any other.
-    async fn publish(&mut self) -> SessionResult<Option<Committed>> {
-        let mut content = match &self.file {
-            Some(File::Write(upload)) => {
-                upload.begin_closing();
-                upload.lock().await
-            }
-            Some(File::Read(_) | File::Unfinished(_)) | None => return Ok(None),
-        };
-        let Some(File::Write(upload)) = self.file.take() else { return Ok(None) };
-        let Some(place) = upload.place().filter(|place| !place.is_discarded) else { return Ok(None) };
-        self.account.path = place.path.clone();
-        let mut writer = content.take().ok_or_else(|| self.account.wrong(NOT_STORED))?;
-        if let Some(mtime) = upload.wanted_mtime() {
-            writer.set_mtime(mtime);
-        }
-        let has_content = writer.has_content();
-        self.account.publishing();
-        let committed =
-            writer.commit().await.map_err(|error| refusal_at_commit(self.account.placed(error), self.account.mode));
-        let committed = match committed {
-            Ok(committed) => committed,
-            Err(error) => {
-                upload.give_up();
-                return Err(error);
-            }
-        };
-        self.account.judge_digest(&committed, upload.is_shared());
-        if has_content {
-            upload.published();
-            self.account.session.note_own_file(&place.path, committed.etag.as_deref()).await;
-        }
-        if upload.has_others() {
-            // They go on with what is published now.
-            let again = self.account.session.vfs().open_write(&place.path, self.account.mode.again()).await;
-            *content = again.inspect(|writer| upload.start_again(writer)).ok();
-            if content.is_none() {
-                upload.give_up();
-            }
-        }
-        Ok(Some(committed))
-    }
-
-    /// Gives an upload up at its CLOSE. The event waits for the trail; the client does not.
-    fn refuse_to_publish(&mut self, error: SessionError) -> SessionError {
-        self.file = None;
-        drop(self.account.closed(Outcome::Failure(format!("{}; nothing was published", error.chain())), None));
-        error
     }
 
     /// Ends a transfer that the client declared incomplete (SCP's sender reported an error): as dropping it, but waits. Dropped
@@ -544,11 +475,4 @@ impl Drop for Transfer {
             Some(file @ File::Write(_)) => self.cut_off_aside(file, why.to_owned(), oneshot::channel().0),
         }
     }
-}
-
-fn refusal_at_commit(error: vfs::VfsError, mode: OpenMode) -> SessionError {
-    if error.kind() == StoreErrorKind::AlreadyExists && !mode.exclusive {
-        return SessionError::denied(&error.path, "it exists already and may not be replaced");
-    }
-    error.into()
 }

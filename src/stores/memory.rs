@@ -17,10 +17,10 @@ use object_store::{Attribute, GetOptions, ObjectMeta, ObjectStore, ObjectStoreEx
 
 use super::object::{
     Copied, Extras, KeptTimes, ListRequest, ListedTime, MTIME, MtimeForm, ObjectBacked, ObjectCopy, RawObject, RawPage,
-    Replaces, WantedUpload, at, bare_etag, by_etag, read_mtime, replaced,
+    Replaces, WantedUpload, at, bare_etag, by_etag, judge_only, read_mtime, replaced,
 };
 use super::place::Site;
-use super::{Capacity, PartLimits, PartUpload, StoreError, StoreErrorKind, StoreResult, Written};
+use super::{Capacity, Change, Deletion, PartLimits, PartUpload, StoreError, StoreErrorKind, StoreResult, Written};
 
 pub(super) use guarded::kind_of as kind_of_error;
 use guarded::{Deleted, Guarded};
@@ -229,9 +229,10 @@ impl Extras for MemoryExtras {
         }
     }
 
-    async fn delete_version(&self, key: &str, version: &str) -> StoreResult<()> {
+    async fn delete_version(&self, key: &str, version: &str) -> StoreResult<Deletion> {
         match self.objects.delete_version(&parse(key)?, &format!("\"{version}\"")).await {
-            Ok(Deleted::Gone) => Ok(()),
+            Ok(Deleted::Gone) => Ok(Deletion::Done),
+            Ok(Deleted::Before) => Ok(Deletion::WasGone),
             Ok(Deleted::Another) => Err(replaced(key)),
             Err(error) => Err(at("delete", key)(error)),
         }
@@ -259,16 +260,18 @@ impl Extras for MemoryExtras {
         Ok(Copied { source, etag: made.clone(), made })
     }
 
-    async fn set_mtime(&self, key: &str, mtime: &str) -> StoreResult<bool> {
+    async fn set_mtime(&self, key: &str, mtime: &str, only: Option<&str>) -> StoreResult<Option<Change>> {
         let path = parse(key)?;
         let found = self.objects.get_opts(&path, GetOptions::new()).await.map_err(at("set the time of", key))?;
+        judge_only(key, only, found.meta.e_tag.as_deref())?;
+        let before = bare_etag(found.meta.e_tag.clone());
         let mut attributes = found.attributes.clone();
         attributes.insert(Attribute::Metadata(Cow::Borrowed(MTIME)), mtime.to_owned().into());
         let version = object_store::UpdateVersion { e_tag: found.meta.e_tag.clone(), version: None };
         let data = found.bytes().await.map_err(at("set the time of", key))?;
         let how = PutOptions { mode: PutMode::Update(version), attributes, ..Default::default() };
-        self.objects.put_again(&path, data, how).await.map_err(at("set the time of", key))?;
-        Ok(true)
+        let done = self.objects.put_again(&path, data, how).await.map_err(at("set the time of", key))?;
+        Ok(Some(Change { before, after: bare_etag(done.e_tag) }))
     }
 
     async fn set_directory_mtime(&self, prefix: &str, mtime: &str) -> StoreResult<bool> {
@@ -343,7 +346,8 @@ impl PartUpload for MemoryUpload {
         let how = PutOptions { mode, attributes, ..Default::default() };
         let done = self.objects.put_taken(&self.wanted.path, std::mem::take(&mut self.parts), how, taken).await;
         let done = done.map_err(at("finish the upload of", &self.wanted.key))?;
-        Ok(Written { etag: bare_etag(done.e_tag), mtime_kept: self.wanted.mtime_kept })
+        let etag = bare_etag(done.e_tag);
+        Ok(Written { version: etag.clone(), etag, mtime_kept: self.wanted.mtime_kept })
     }
 
     async fn abort(&mut self) -> StoreResult<()> {

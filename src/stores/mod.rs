@@ -5,6 +5,7 @@
 //! wrap an `object_store`; the local store is ours, so that symbolic links cannot lead out of an entry's folder.
 
 mod azure;
+mod copied;
 mod error;
 mod google;
 mod key;
@@ -26,6 +27,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
+pub use copied::CopiedVersions;
 pub use error::{Fault, StoreError, StoreErrorKind};
 pub use key::{Key, KeyError};
 pub use place::{Place, real_path, real_path_below};
@@ -131,6 +133,26 @@ pub struct Written {
     pub etag: Option<String>,
     /// Whether the wanted mtime was kept.
     pub mtime_kept: bool,
+    /// What names this version, as [`Object::version`], where the store tells it with its answer.
+    pub version: Option<String>,
+}
+
+/// What was changed, and what it became: versions as [`Object::version`], where the store tells them without another request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Change {
+    /// The version that was there.
+    pub before: Option<String>,
+    /// The version that it became.
+    pub after: Option<String>,
+}
+
+/// What became of a version that was to be deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deletion {
+    /// It was deleted, or may have been: the answer to an earlier try may be lost.
+    Done,
+    /// It was gone before it could be deleted here: somebody else has removed or renamed it.
+    WasGone,
 }
 
 /// An object that this gateway has made whole, with all the metadata that it gave it: its store need not look at it before the
@@ -320,7 +342,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// [`StoreErrorKind::Changed`] when another version has the name by now; it stays.
-    async fn delete_version(&self, key: &Key, version: &str) -> StoreResult<()>;
+    async fn delete_version(&self, key: &Key, version: &str) -> StoreResult<Deletion>;
 
     /// Makes a directory that lasts while it is empty. The caller has looked whether the name is taken.
     async fn make_directory(&self, key: &Key) -> StoreResult<()>;
@@ -332,21 +354,29 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn remove_directory(&self, key: &Key) -> StoreResult<()>;
 
     /// Gives an object another name within this store; where the store cannot rename, a copy on the server's side and a delete of
-    /// the version that was copied. A failure in between leaves the source whole.
+    /// the version that was copied. A failure in between leaves the source whole. With `only` that version is renamed and no other.
     ///
     /// # Errors
-    /// [`StoreErrorKind::Changed`] with `after_copy` when another version came under the old name meanwhile: it stays
-    /// there, and the new name has the one before.
-    async fn rename(&self, from: &Key, to: &Key, existing: Existing) -> StoreResult<()>;
+    /// [`StoreErrorKind::Changed`] when the source is not `only`, and nothing is done; with `after_copy` when another version came
+    /// under the old name meanwhile: it stays there, and the new name has the one before. [`StoreErrorKind::NotFound`] when somebody
+    /// else has renamed or removed the source meanwhile: the copy is removed again, unless it replaced a file.
+    async fn rename(&self, from: &Key, to: &Key, existing: Existing, only: Option<&str>) -> StoreResult<Change>;
 
     /// As [`Store::rename`], of an object that was made here a moment ago, so that the store need not be asked what it is. If another
     /// version has the name by now, that one is renamed. Gives what the object is under its new name, where that is known.
     ///
     /// # Errors
     /// As [`Store::rename`].
-    async fn rename_made(&self, from: &Key, made: &Made, to: &Key, existing: Existing) -> StoreResult<Option<Made>> {
+    async fn rename_made(
+        &self,
+        from: &Key,
+        made: &Made,
+        to: &Key,
+        existing: Existing,
+        only: Option<&str>,
+    ) -> StoreResult<(Change, Option<Made>)> {
         let _ = made;
-        self.rename(from, to, existing).await.map(|()| None)
+        self.rename(from, to, existing, only).await.map(|change| (change, None))
     }
 
     /// Gives a directory and all that is in it another name within this store. `to` does not exist.
@@ -368,14 +398,24 @@ pub trait Store: Send + Sync + fmt::Debug {
         Err(StoreError::new(StoreErrorKind::Unsupported, message))
     }
 
-    /// Sets the kept modification time of an object that exists; says whether the store keeps it.
-    async fn set_mtime(&self, key: &Key, mtime: SystemTime) -> StoreResult<bool>;
+    /// Sets the kept modification time of an object that exists; `None` when the store does not keep it. With `only` that version
+    /// gets it and no other.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Changed`] when it is not `only`.
+    async fn set_mtime(&self, key: &Key, mtime: SystemTime, only: Option<&str>) -> StoreResult<Option<Change>>;
 
     /// As [`Store::set_mtime`], of an object that was made here a moment ago, as [`Store::rename_made`] has it. Gives also what the
     /// object is with its new time, where that is known.
-    async fn set_mtime_of_made(&self, key: &Key, made: &Made, mtime: SystemTime) -> StoreResult<(bool, Option<Made>)> {
+    async fn set_mtime_of_made(
+        &self,
+        key: &Key,
+        made: &Made,
+        mtime: SystemTime,
+        only: Option<&str>,
+    ) -> StoreResult<(Option<Change>, Option<Made>)> {
         let _ = made;
-        self.set_mtime(key, mtime).await.map(|kept| (kept, None))
+        self.set_mtime(key, mtime, only).await.map(|kept| (kept, None))
     }
 
     /// The names of a directory that are directories themselves, if one request tells all of them; for whoever is about to make many

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::path::LogicalPath;
-use crate::stores::{Existing, Key, Kind, Stat, Store};
+use crate::stores::{Change, Existing, Key, Kind, Stat, Store};
 
 use emptied::Emptied;
 use lookups::Lookups;
@@ -116,6 +116,10 @@ pub struct Committed {
     pub mtime_kept: bool,
     /// Whether the store made it, of another object.
     pub copied: bool,
+    /// The version that the file is now, where the store has told it.
+    pub version: Option<Version>,
+    /// What a success has left behind that should be gone, for the event.
+    pub left: Option<String>,
 }
 
 impl Attributes {
@@ -131,18 +135,30 @@ impl From<&Stat> for Attributes {
     }
 }
 
-/// What tells one version of a file from another, as far as its store does.
+/// What names one version of a file to its store, as [`crate::stores::Object::version`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Version {
-    stat: Stat,
-    /// As [`crate::stores::Object::version`].
-    version: Option<String>,
-}
+pub struct Version(String);
 
 impl Version {
-    /// Whether it has this entity tag.
-    pub fn is(&self, etag: &str) -> bool {
-        self.stat.etag.as_deref() == Some(etag)
+    /// Any, for tests.
+    #[cfg(test)]
+    pub(crate) fn of_test(text: &str) -> Version {
+        Version(text.to_owned())
+    }
+}
+
+/// What a change made of what, where the store tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// The version that was changed or renamed.
+    pub before: Option<Version>,
+    /// The one that it became.
+    pub after: Option<Version>,
+}
+
+impl From<Change> for Changed {
+    fn from(change: Change) -> Self {
+        Changed { before: change.before.map(Version), after: change.after.map(Version) }
     }
 }
 

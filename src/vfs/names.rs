@@ -8,7 +8,7 @@ use crate::stores::{Capacity, Existing, Kind, Made, Stat, StoreError, StoreError
 
 use super::lookups::{Effect, Known};
 use super::mounts::{Place, Spot};
-use super::{Attributes, Version, Vfs, VfsError, VfsResult, WriteMode};
+use super::{Attributes, Changed, Version, Vfs, VfsError, VfsResult, WriteMode};
 
 impl Vfs {
     /// The path as events show it, `/<bucket or store name>/<key>`; `None` for a path that no mount covers.
@@ -67,14 +67,14 @@ impl Vfs {
         found.map_err(VfsError::at(path))
     }
 
-    /// What tells the present version of a file from others.
+    /// The present version of a file and its entity tag, as far as the store tells them.
     ///
     /// # Errors
     /// [`StoreErrorKind::NotFound`]; [`StoreErrorKind::IsADirectory`]; the store's.
-    pub async fn version(&self, path: &LogicalPath) -> VfsResult<Version> {
+    pub async fn version(&self, path: &LogicalPath) -> VfsResult<(Option<Version>, Option<String>)> {
         let spot = self.mounts.find_changeable(path, StoreErrorKind::IsADirectory)?;
         let object = spot.store.open(&spot.key).await.map_err(VfsError::at(path))?;
-        Ok(Version { stat: object.stat().clone(), version: object.version().map(str::to_owned) })
+        Ok((object.version().map(|version| Version(version.to_owned())), object.stat().etag.clone()))
     }
 
     /// Whether both names lie in one store.
@@ -177,27 +177,34 @@ impl Vfs {
         }
     }
 
-    /// Sets the modification time of a file or directory; says whether it is kept. Those of the home itself are not.
+    /// Sets the modification time of a file or directory; `None` when it is not kept, as those of the home itself are not. With `only`
+    /// that version of a file gets it, and nothing else does.
     ///
     /// # Errors
-    /// [`StoreErrorKind::NotFound`]; the store's.
-    pub async fn set_mtime(&self, path: &LogicalPath, mtime: SystemTime) -> VfsResult<bool> {
+    /// [`StoreErrorKind::NotFound`]; [`StoreErrorKind::Changed`] when it is not `only`; the store's.
+    pub async fn set_mtime(
+        &self,
+        path: &LogicalPath,
+        mtime: SystemTime,
+        only: Option<&Version>,
+    ) -> VfsResult<Option<Changed>> {
         let spot = match self.mounts.find(path)? {
             Place::Stored(spot) if !spot.fixed => spot,
-            _ => return Ok(false),
+            _ => return Ok(None),
         };
+        let only = only.map(|Version(only)| only.as_str());
         let (known, made) = (self.lookups.recall(path, &spot), self.lookups.recall_made(path, &spot));
         let change = self.lookups.begin(&spot, Effect::Makes);
         let is_directory = match known {
             Some(Known::Directory(_)) => true,
             // An object store finds out by itself whether there is a file.
-            _ if !spot.store.keeps_directories() => match set_file_mtime(&spot, made, mtime).await {
-                Ok((true, known)) => {
+            _ if !spot.store.keeps_directories() => match set_file_mtime(&spot, made, mtime, only).await {
+                Ok((Some(changed), known)) => {
                     self.lookups.made(path, &spot, change, known);
-                    return Ok(true);
+                    return Ok(Some(changed));
                 }
                 // Perhaps a directory's marker under its own name (Azure).
-                Ok((false, _)) => self.look(path, &spot).await?.kind == Kind::Directory,
+                Ok((None, _)) => self.look(path, &spot).await?.kind == Kind::Directory,
                 // Some servers fail each look at a name that is a folder on their disk.
                 Err(error) => match self.look(path, &spot).await? {
                     Stat { kind: Kind::Directory, .. } => true,
@@ -207,22 +214,25 @@ impl Vfs {
             _ => self.look(path, &spot).await?.kind == Kind::Directory,
         };
         let kept = match is_directory {
-            true => spot.store.set_directory_mtime(&spot.key, mtime).await,
-            false => spot.store.set_mtime(&spot.key, mtime).await,
+            true if only.is_some() => Err(StoreError::new(StoreErrorKind::Changed, StoreErrorKind::Changed.words())),
+            true => spot.store.set_directory_mtime(&spot.key, mtime).await.map(|kept| kept.then(Changed::default)),
+            false => spot.store.set_mtime(&spot.key, mtime, only).await.map(|kept| kept.map(Changed::from)),
         };
         drop(change);
         kept.map_err(VfsError::at(path))
     }
 
-    /// Cuts or extends a file that is not open.
+    /// Cuts or extends a file that is not open. `None` when it had that length already; one that is emptied has nothing of another version.
     ///
     /// # Errors
     /// As [`Vfs::open_write`] of a file that must exist, and as [`super::Writer::commit`].
-    pub async fn set_length(&self, path: &LogicalPath, length: u64) -> VfsResult<()> {
+    pub async fn set_length(&self, path: &LogicalPath, length: u64) -> VfsResult<Option<Changed>> {
         let mode = WriteMode { truncate: length == 0, existing: Existing::Replace, must_exist: true, read: false };
         let mut writer = self.open_write(path, mode).await?;
         writer.set_length(length).await?;
-        writer.commit().await.map(drop)
+        let (changes, before) = (writer.has_content(), writer.version_it_changes());
+        let after = writer.commit().await?.version;
+        Ok(changes.then_some(Changed { before, after }))
     }
 
     /// Capacity of the store behind a path, where the store knows it.
@@ -237,13 +247,18 @@ impl Vfs {
     }
 }
 
-/// Sets the time of a file, if it is one; whether it is kept, and what is known of the file then.
-async fn set_file_mtime(spot: &Spot, made: Option<Made>, mtime: SystemTime) -> StoreResult<(bool, Option<Known>)> {
-    let Some(made) = made else {
-        return spot.store.set_mtime(&spot.key, mtime).await.map(|kept| (kept, None));
+/// Sets the time of a file, if it is one; what that changed where it is kept, and what is known of the file then.
+async fn set_file_mtime(
+    spot: &Spot,
+    made: Option<Made>,
+    mtime: SystemTime,
+    only: Option<&str>,
+) -> StoreResult<(Option<Changed>, Option<Known>)> {
+    let (kept, made) = match made {
+        None => (spot.store.set_mtime(&spot.key, mtime, only).await?, None),
+        Some(made) => spot.store.set_mtime_of_made(&spot.key, &made, mtime, only).await?,
     };
-    let (kept, made) = spot.store.set_mtime_of_made(&spot.key, &made, mtime).await?;
-    Ok((kept, made.map(Known::made)))
+    Ok((kept.map(Changed::from), made.map(Known::made)))
 }
 
 fn missing(path: &LogicalPath) -> VfsError {

@@ -2,16 +2,14 @@
 
 mod of_a_file;
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use crate::path::LogicalPath;
-use crate::stores::{Existing, Fault, Kind, Stat, StoreError, StoreErrorKind};
+use crate::stores::{CopiedVersions, Deletion, Existing, Fault, Kind, Stat, StoreError, StoreErrorKind};
 
 use super::lookups::Effect;
 use super::mounts::Spot;
-use super::{Listing, Vfs, VfsError, VfsResult, WriteMode};
+use super::{Changed, Listing, Version, Vfs, VfsError, VfsResult, WriteMode};
 
 use of_a_file::Tried;
 
@@ -19,7 +17,8 @@ use of_a_file::Tried;
 const PIECE: usize = 1 << 20;
 
 impl Vfs {
-    /// Renames a file or a directory, within a store or across stores. A directory never takes a name that is taken.
+    /// Renames a file or a directory, within a store or across stores. A directory never takes a name that is taken. With `only` that
+    /// version of a file is renamed, and nothing else is.
     ///
     /// Across stores it is a copy and then a delete. When it fails before the copy is whole, the source is whole; the error's
     /// message says what is where.
@@ -27,12 +26,18 @@ impl Vfs {
     /// # Errors
     /// [`StoreErrorKind::NotFound`]; [`StoreErrorKind::AlreadyExists`]; [`StoreErrorKind::IsADirectory`] for a file onto a directory;
     /// [`StoreErrorKind::Unsupported`] for a directory into itself, a directory of the home itself, or one that holds an entry;
-    /// the stores'.
-    pub async fn rename(&self, from: &LogicalPath, to: &LogicalPath, existing: Existing) -> VfsResult<()> {
+    /// [`StoreErrorKind::Changed`] when it is not `only`; the stores'.
+    pub async fn rename(
+        &self,
+        from: &LogicalPath,
+        to: &LogicalPath,
+        existing: Existing,
+        only: Option<&Version>,
+    ) -> VfsResult<Changed> {
         let source = self.mounts.find_changeable(from, StoreErrorKind::Unsupported)?;
         let target = self.mounts.find_changeable(to, StoreErrorKind::AlreadyExists)?;
-        let looked = match self.rename_as_a_file(from, to, &source, &target, existing).await? {
-            Tried::Renamed => return Ok(()),
+        let looked = match self.rename_as_a_file((from, &source), (to, &target), existing, only).await? {
+            Tried::Renamed(changed) => return Ok(changed),
             Tried::Not(looked) => looked,
         };
         // Both look-ups at once: one round trip.
@@ -46,14 +51,14 @@ impl Vfs {
         let taken = taken?;
         let found = match found {
             Err(error) if error.kind() == StoreErrorKind::NotFound && self.emptied.has(from) => {
-                return self.rename_emptied(from, to, &source, taken.as_ref()).await;
+                return self.rename_emptied(from, to, &source, taken.as_ref()).await.map(|()| Changed::default());
             }
             found => found?,
         };
         let same_store = Arc::ptr_eq(&source.store, &target.store);
         if same_store && source.key == target.key {
             return match existing {
-                Existing::Replace => Ok(()),
+                Existing::Replace => Ok(Changed::default()),
                 Existing::Refuse => Err(exists_already(to)),
             };
         }
@@ -65,20 +70,41 @@ impl Vfs {
         let of_a_local_file = found.kind == Kind::File && source.store.keeps_directories();
         let effect = if of_a_local_file { Effect::Removes } else { Effect::Tree };
         let changing = self.lookups.begin(&source, effect);
-        match (found.kind, same_store) {
+        let changed = match (found.kind, same_store) {
             (Kind::File, true) => {
-                source.store.rename(&source.key, &target.key, existing).await.map_err(failed(from, to))
+                let only = only.map(|Version(only)| only.as_str());
+                let renamed = source.store.rename(&source.key, &target.key, existing, only).await;
+                renamed.map(Changed::from).map_err(failed(from, to))?
             }
-            (Kind::File, false) => self.move_file(from, to, &source, existing).await,
-            (Kind::Directory, _) if to.is_at_or_below(from) => Err(into_itself(to)),
-            (Kind::Directory, true) => self.rename_directory(from, to, &source, &target).await,
-            (Kind::Directory, false) => self.move_directory(from, to).await,
-        }?;
+            (Kind::File, false) => self.move_file((from, &source), (to, &target), existing, only).await?,
+            (Kind::Directory, _) => {
+                self.change_directory((from, &source), (to, &target), only).await?;
+                Changed::default()
+            }
+        };
         drop(changing);
         self.lookups.forget_all();
         self.emptied.forget(from);
         self.took_away(from, &source);
-        Ok(())
+        Ok(changed)
+    }
+
+    async fn change_directory(
+        &self,
+        (from, source): (&LogicalPath, &Spot),
+        (to, target): (&LogicalPath, &Spot),
+        only: Option<&Version>,
+    ) -> VfsResult<()> {
+        if only.is_some() {
+            return Err(VfsError::new(from, StoreErrorKind::Changed, StoreErrorKind::Changed.words()));
+        }
+        if to.is_at_or_below(from) {
+            return Err(into_itself(to));
+        }
+        match Arc::ptr_eq(&source.store, &target.store) {
+            true => self.rename_directory(from, to, source, target).await,
+            false => self.move_directory(from, to).await,
+        }
     }
 
     /// What has the new name.
@@ -126,23 +152,37 @@ impl Vfs {
 
     async fn move_file(
         &self,
-        from: &LogicalPath,
-        to: &LogicalPath,
-        source: &Spot,
+        (from, source): (&LogicalPath, &Spot),
+        (to, target): (&LogicalPath, &Spot),
         existing: Existing,
-    ) -> VfsResult<()> {
-        let version = self.copy_file(from, to, existing).await.map_err(|error| error.leaving(whole(from)))?;
+        only: Option<&Version>,
+    ) -> VfsResult<Changed> {
+        let copied = self.copy_file(from, to, existing, only).await.map_err(|error| error.leaving(whole(from)))?;
         // What came under the source's name meanwhile was not copied, and is not deleted.
-        source.store.delete_version(&source.key, &version).await.map_err(kept(from, to))
+        match source.store.delete_version(&source.key, &copied.version).await.map_err(kept(from, to))? {
+            Deletion::Done => Ok(Changed { before: Some(Version(copied.version)), after: copied.made }),
+            Deletion::WasGone => {
+                Err(take_back(from, (to, target), copied.made.filter(|_| existing == Existing::Refuse)).await)
+            }
+        }
     }
 
-    /// Copies a file with its time; the version that was copied.
-    async fn copy_file(&self, from: &LogicalPath, to: &LogicalPath, existing: Existing) -> VfsResult<String> {
+    /// Copies a file with its time, `only` this version if one is given.
+    async fn copy_file(
+        &self,
+        from: &LogicalPath,
+        to: &LogicalPath,
+        existing: Existing,
+        only: Option<&Version>,
+    ) -> VfsResult<Copied> {
         let mut reader = self.open_read(from).await?;
         let Some(version) = reader.version().map(str::to_owned) else {
             let what = "its store does not tell versions apart, so it cannot be moved to another store";
             return Err(VfsError::new(from, StoreErrorKind::Unsupported, what));
         };
+        if only.is_some_and(|Version(only)| *only != version) {
+            return Err(VfsError::new(from, StoreErrorKind::Changed, StoreErrorKind::Changed.words()));
+        }
         let mode = WriteMode { truncate: true, existing, must_exist: false, read: false };
         let mut writer = self.open_write(to, mode).await?;
         if let Some(mtime) = reader.attributes().mtime {
@@ -155,8 +195,8 @@ impl Vfs {
             writer.write_at(at, piece).await?;
             at += length;
         }
-        writer.commit().await?;
-        Ok(version)
+        let made = writer.commit().await?.version;
+        Ok(Copied { version, made })
     }
 
     async fn move_directory(&self, from: &LogicalPath, to: &LogicalPath) -> VfsResult<()> {
@@ -170,15 +210,15 @@ impl Vfs {
     }
 
     /// Copies a directory and all that is in it; which versions were copied. At most one page of a listing a level is in memory.
-    async fn copy_tree(&self, from: &LogicalPath, to: &LogicalPath) -> VfsResult<Copies> {
+    async fn copy_tree(&self, from: &LogicalPath, to: &LogicalPath) -> VfsResult<CopiedVersions> {
         self.make_directory_whatever_is_above(to).await?;
-        let mut copies = Copies::default();
+        let mut copies = CopiedVersions::default();
         let mut walk = Walk::new(self, from, to).await?;
         while let Some(step) = walk.next(self).await? {
             match step {
                 Step::File(from, to) => {
-                    let version = self.copy_file(&from, &to, Existing::Refuse).await?;
-                    copies.add(&from, &version);
+                    let copied = self.copy_file(&from, &to, Existing::Refuse, None).await?;
+                    copies.add(&from, Some(&copied.version), None);
                 }
                 Step::Enter(to) => self.make_directory(&to).await?,
                 Step::Leave(_, skipped) => refuse_hidden(from, skipped)?,
@@ -194,12 +234,17 @@ impl Vfs {
     }
 
     /// Removes the versions that were copied. What came meanwhile stays, with the directories above it, and is an error at the end.
-    async fn remove_copied_tree(&self, from: &LogicalPath, to: &LogicalPath, copies: &Copies) -> VfsResult<()> {
+    async fn remove_copied_tree(&self, from: &LogicalPath, to: &LogicalPath, copies: &CopiedVersions) -> VfsResult<()> {
         let mut first = None;
+        let mut left = copies.len();
         let mut walk = Walk::new(self, from, to).await?;
         while let Some(step) = walk.next(self).await? {
             let done = match step {
-                Step::File(from, _) => self.remove_copied(&from, copies).await,
+                Step::File(from, _) => {
+                    let removed = self.remove_copied(&from, copies).await;
+                    left = left.saturating_sub(usize::from(!matches!(removed, Ok(Deletion::WasGone))));
+                    removed.map(drop)
+                }
                 Step::Enter(_) => Ok(()),
                 Step::Leave(path, _) => match self.remove_directory(&path).await {
                     // An object store's directory may have gone with its last file.
@@ -214,16 +259,20 @@ impl Vfs {
                 other => other?,
             }
         }
-        first.map_or(Ok(()), Err)
+        match first {
+            Some(error) => Err(error),
+            None if left > 0 => Err(taken_by_others(from, left)),
+            None => Ok(()),
+        }
     }
 
-    async fn remove_copied(&self, path: &LogicalPath, copies: &Copies) -> VfsResult<()> {
+    async fn remove_copied(&self, path: &LogicalPath, copies: &CopiedVersions) -> VfsResult<Deletion> {
         let spot = self.mounts.find_changeable(path, StoreErrorKind::IsADirectory)?;
         let object = match spot.store.open(&spot.key).await {
-            Err(error) if error.kind == StoreErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind == StoreErrorKind::NotFound => return Ok(Deletion::WasGone),
             object => object.map_err(VfsError::at(path))?,
         };
-        match object.version().filter(|version| copies.has(path, version)) {
+        match object.version().filter(|version| copies.has_source(path, Some(version))) {
             Some(version) => spot.store.delete_version(&spot.key, version).await.map_err(VfsError::at(path)),
             None => Err(changed(path)),
         }
@@ -244,21 +293,30 @@ async fn refuse_same_place(from: &LogicalPath, to: &LogicalPath, source: &Spot, 
     if source.may_hold(&target) { Err(into_itself(to)) } else { Ok(()) }
 }
 
-/// Which versions of a tree's files were copied, as hashes: 16 bytes a file, for trees of millions.
-#[derive(Default)]
-struct Copies {
-    hasher: RandomState,
-    versions: HashMap<u64, u64>,
+/// A file that was copied to another store.
+struct Copied {
+    /// The version that was copied.
+    version: String,
+    /// What it became.
+    made: Option<Version>,
 }
 
-impl Copies {
-    fn add(&mut self, path: &LogicalPath, version: &str) {
-        self.versions.insert(self.hasher.hash_one(path), self.hasher.hash_one(version));
-    }
+/// Somebody else has renamed or removed the source after it was copied: as if that had been first, the copy `made` is removed again. One
+/// that may have replaced a file stays, for nothing else would have that name any more. The error of the rename.
+async fn take_back(from: &LogicalPath, (to, target): (&LogicalPath, &Spot), made: Option<Version>) -> VfsError {
+    let removed = match &made {
+        Some(Version(made)) => target.store.delete_version(&target.key, made).await.is_ok(),
+        None => false,
+    };
+    let message = "it was renamed or removed by somebody else meanwhile";
+    let error = VfsError::new(from, StoreErrorKind::NotFound, message);
+    if removed { error } else { error.leaving(format!("what was there before was copied to {to}")) }
+}
 
-    fn has(&self, path: &LogicalPath, version: &str) -> bool {
-        self.versions.get(&self.hasher.hash_one(path)) == Some(&self.hasher.hash_one(version))
-    }
+/// Files of a tree that others have renamed or removed after they were copied. Which copies are too many is not known, so all stay.
+fn taken_by_others(path: &LogicalPath, files: usize) -> VfsError {
+    let message = format!("{files} files in it were renamed or removed by others meanwhile, after they were copied");
+    VfsError::new(path, StoreErrorKind::Changed, message)
 }
 
 fn changed(path: &LogicalPath) -> VfsError {
@@ -303,11 +361,13 @@ fn part_of(directory: &LogicalPath, error: VfsError) -> VfsError {
 
 /// The error of a store's own rename. What the client did wrong was found before anything was done.
 fn failed(from: &LogicalPath, to: &LogicalPath) -> impl FnOnce(StoreError) -> VfsError {
-    let (path, left) = (from.clone(), (whole(from), copied(to), newer(to)));
+    let before = format!("what was there before was copied to {to}");
+    let (path, left) = (from.clone(), (whole(from), copied(to), newer(to), before));
     move |error| {
         let (untouched, after_copy) = (error.fault() == Fault::Client, error.after_copy);
         let error = VfsError::at(&path)(error);
         match (after_copy, untouched) {
+            (true, _) if error.kind() == StoreErrorKind::NotFound => error.leaving(left.3),
             (true, _) if error.kind() == StoreErrorKind::Changed => error.leaving(left.2),
             (true, _) => error.leaving(left.1),
             (false, true) => error,

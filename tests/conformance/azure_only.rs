@@ -73,7 +73,7 @@ async fn our_markers_are_the_blobs_that_other_tools_expect() {
     put(store, "file", "x").await;
     let error = store.make_directory(&key("file")).await.unwrap_err();
     assert_eq!(error.kind, StoreErrorKind::AlreadyExists, "{error}");
-    assert!(!store.set_mtime(&key("o u r/s#1"), a_time()).await.unwrap());
+    assert!(store.set_mtime(&key("o u r/s#1"), a_time(), None).await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -127,8 +127,8 @@ async fn names_that_azure_would_change_are_refused() {
             inner.open(&name).await.unwrap_err(),
             inner.delete(&name).await.unwrap_err(),
             inner.make_directory(&name).await.unwrap_err(),
-            inner.set_mtime(&name, a_time()).await.unwrap_err(),
-            inner.rename(&name, &key("f"), Existing::Replace).await.unwrap_err(),
+            inner.set_mtime(&name, a_time(), None).await.unwrap_err(),
+            inner.rename(&name, &key("f"), Existing::Replace, None).await.unwrap_err(),
         ] {
             assert_eq!(error.kind, StoreErrorKind::InvalidName, "{name}: {error}");
             assert!(error.message.contains("Azure"), "{error}");
@@ -148,8 +148,8 @@ async fn a_new_time_leaves_the_rest_of_a_blob() {
     assert_eq!(account.put(&format!("{prefix}f"), &theirs, b"content").await, 201);
     let mtime = store.stat(&key("f")).await.unwrap().mtime.unwrap();
     assert_eq!(mtime, UNIX_EPOCH + Duration::from_millis(1_600_000_000_500));
-    assert!(store.set_mtime(&key("f"), a_time()).await.unwrap());
-    store.rename(&key("f"), &key("renamed"), Existing::Refuse).await.unwrap();
+    assert!(store.set_mtime(&key("f"), a_time(), None).await.unwrap().is_some());
+    store.rename(&key("f"), &key("renamed"), Existing::Refuse, None).await.unwrap();
     let (_, head) = account.send("HEAD", &format!("{prefix}renamed"), &[], b"").await;
     for wanted in
         ["x-ms-meta-mtime: 2023-11-14t22:13:20.123456789z", "x-ms-meta-colour: red", "content-type: text/x-odd"]
@@ -160,8 +160,8 @@ async fn a_new_time_leaves_the_rest_of_a_blob() {
     // Whoever sets it at the same time starts again from what the other has left.
     let times = (1..=3).map(|n| UNIX_EPOCH + Duration::from_secs(n));
     let renamed = key("renamed");
-    let set: Vec<_> = times.map(|time| store.set_mtime(&renamed, time)).collect();
-    assert!(futures_util::future::join_all(set).await.into_iter().all(|done| done.unwrap()));
+    let set: Vec<_> = times.map(|time| store.set_mtime(&renamed, time, None)).collect();
+    assert!(futures_util::future::join_all(set).await.into_iter().all(|done| done.unwrap().is_some()));
     let (_, head) = account.send("HEAD", &format!("{prefix}renamed"), &[], b"").await;
     assert!(head.contains("x-ms-meta-colour: red"), "{head}");
 }
@@ -187,7 +187,7 @@ async fn times_are_those_that_rclone_writes_and_reads() {
     send(&mut upload, &[Bytes::from_static(b"y")]).await;
     complete(&mut upload).await.unwrap();
     put(store, "d/later", "z").await;
-    assert!(store.set_mtime(&key("d/later"), a_time()).await.unwrap());
+    assert!(store.set_mtime(&key("d/later"), a_time(), None).await.unwrap().is_some());
     let listed: Vec<Value> = serde_json::from_str(&rclone(account, &["lsjson", &remote])).unwrap();
     assert_eq!(listed.len(), 3, "{listed:?}");
     for file in listed {
@@ -388,8 +388,8 @@ async fn a_shared_access_signature_is_enough() {
     let store = &*open_url(&format!("az://{}/{prefix}", account.container), &options);
     put(store, "d/f", "content").await;
     store.make_directory(&key("e")).await.unwrap();
-    assert!(store.set_mtime(&key("d/f"), a_time()).await.unwrap());
-    store.rename(&key("d/f"), &key("d/x & y"), Existing::Refuse).await.unwrap();
+    assert!(store.set_mtime(&key("d/f"), a_time(), None).await.unwrap().is_some());
+    store.rename(&key("d/f"), &key("d/x & y"), Existing::Refuse, None).await.unwrap();
     store.rename_directory(&key("d"), &key("moved")).await.unwrap();
     let mut upload = store.begin_upload(&key("large"), &REFUSE).await.unwrap();
     send(&mut upload, &[Bytes::from_static(b"large")]).await;
@@ -397,9 +397,9 @@ async fn a_shared_access_signature_is_enough() {
     assert_eq!(names(store, "").await, ["e/", "large", "moved/"]);
     assert_eq!(get(store, "moved/x & y").await, "content");
     assert_eq!(store.stat(&key("moved/x & y")).await.unwrap().mtime, Some(a_time()));
-    let error = store.rename(&key("moved/x & y"), &key("large"), Existing::Refuse).await.unwrap_err();
+    let error = store.rename(&key("moved/x & y"), &key("large"), Existing::Refuse, None).await.unwrap_err();
     assert_eq!(error.kind, StoreErrorKind::AlreadyExists, "{error}");
-    let error = store.set_mtime(&key("missing"), a_time()).await.unwrap_err();
+    let error = store.set_mtime(&key("missing"), a_time(), None).await.unwrap_err();
     assert!(!format!("{error:?}").contains("sig="), "{error:?}");
 }
 

@@ -94,13 +94,13 @@ async fn calls_of_the_store() {
         (
             "rename a file",
             FILE,
-            |s| async { s.rename(&key("f"), &key("g"), Existing::Replace).await.unwrap() }.boxed(),
+            |s| async { drop(s.rename(&key("f"), &key("g"), Existing::Replace, None).await.unwrap()) }.boxed(),
             "HEAD=2 COPY=1 DELETE=1",
         ),
         (
             "rename a file to a free name",
             FILE,
-            |s| async { s.rename(&key("f"), &key("g"), Existing::Refuse).await.unwrap() }.boxed(),
+            |s| async { drop(s.rename(&key("f"), &key("g"), Existing::Refuse, None).await.unwrap()) }.boxed(),
             "HEAD=3 COPY=1 DELETE=1",
         ),
         (
@@ -127,7 +127,7 @@ async fn calls_of_the_store() {
         (
             "set a time",
             FILE,
-            |s| async { assert!(s.set_mtime(&key("f"), a_time()).await.unwrap()) }.boxed(),
+            |s| async { assert!(s.set_mtime(&key("f"), a_time(), None).await.unwrap().is_some()) }.boxed(),
             "HEAD=1 COPY=1",
         ),
     ];
@@ -173,7 +173,7 @@ async fn operations_of_clients() {
         (
             "set a time",
             FILE,
-            |v| async { assert!(v.set_mtime(&path("/f"), a_time()).await.unwrap()) }.boxed(),
+            |v| async { assert!(v.set_mtime(&path("/f"), a_time(), None).await.unwrap().is_some()) }.boxed(),
             "HEAD=1 COPY=1",
         ),
         (
@@ -183,7 +183,7 @@ async fn operations_of_clients() {
                 {
                     async {
                         upload_file(v, "/f", false, 1000).await;
-                        assert!(v.set_mtime(&path("/f"), a_time()).await.unwrap());
+                        assert!(v.set_mtime(&path("/f"), a_time(), None).await.unwrap().is_some());
                     }
                 }
                 .boxed()
@@ -198,8 +198,8 @@ async fn operations_of_clients() {
                     async {
                         drop(v.stat(&path("/g")).await.unwrap_err());
                         upload_file(v, "/f", false, 1000).await;
-                        assert!(v.set_mtime(&path("/f"), a_time()).await.unwrap());
-                        v.rename(&path("/f"), &path("/g"), Existing::Replace).await.unwrap();
+                        assert!(v.set_mtime(&path("/f"), a_time(), None).await.unwrap().is_some());
+                        v.rename(&path("/f"), &path("/g"), Existing::Replace, None).await.unwrap();
                         assert_eq!(v.stat(&path("/g")).await.unwrap().mtime, Some(a_time()));
                     }
                 }
@@ -227,19 +227,19 @@ async fn operations_of_clients() {
         (
             "rename a file",
             FILE,
-            |v| async { v.rename(&path("/f"), &path("/g"), Existing::Refuse).await.unwrap() }.boxed(),
+            |v| async { drop(v.rename(&path("/f"), &path("/g"), Existing::Refuse, None).await.unwrap()) }.boxed(),
             "HEAD=4 LIST=1 COPY=1 DELETE=1",
         ),
         (
             "rename a file to a name that may be taken",
             FILE,
-            |v| async { v.rename(&path("/f"), &path("/g"), Existing::Replace).await.unwrap() }.boxed(),
+            |v| async { drop(v.rename(&path("/f"), &path("/g"), Existing::Replace, None).await.unwrap()) }.boxed(),
             "HEAD=3 LIST=1 COPY=1 DELETE=1",
         ),
         (
             "rename a directory of ten files",
             TEN,
-            |v| async { v.rename(&path("/d"), &path("/e"), Existing::Refuse).await.unwrap() }.boxed(),
+            |v| async { drop(v.rename(&path("/d"), &path("/e"), Existing::Refuse, None).await.unwrap()) }.boxed(),
             "HEAD=33 LIST=5 COPY=10 DELETE=10",
         ),
     ];

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use lockgate::stores::{
-    Capacity, Existing, FileUpload, Key, Object, Page, PageToken, PartLimits, PartUpload, PutOptions, Stat, Store,
-    StoreResult, Upload, Written,
+    Capacity, Change, Deletion, Existing, FileUpload, Key, Object, Page, PageToken, PartLimits, PartUpload, PutOptions,
+    Stat, Store, StoreResult, Upload, Written,
 };
 
 /// What happens before a call reaches the store.
@@ -88,7 +88,7 @@ impl Store for Behind<Arc<dyn Store>> {
         self.inner.delete(key).await
     }
 
-    async fn delete_version(&self, key: &Key, version: &str) -> StoreResult<()> {
+    async fn delete_version(&self, key: &Key, version: &str) -> StoreResult<Deletion> {
         self.before.call(&format!("delete_version {key}")).await;
         self.inner.delete_version(key, version).await
     }
@@ -103,9 +103,9 @@ impl Store for Behind<Arc<dyn Store>> {
         self.inner.remove_directory(key).await
     }
 
-    async fn rename(&self, from: &Key, to: &Key, existing: Existing) -> StoreResult<()> {
+    async fn rename(&self, from: &Key, to: &Key, existing: Existing, only: Option<&str>) -> StoreResult<Change> {
         self.before.call(&format!("rename {from}")).await;
-        self.inner.rename(from, to, existing).await
+        self.inner.rename(from, to, existing, only).await
     }
 
     async fn rename_directory(&self, from: &Key, to: &Key) -> StoreResult<()> {
@@ -122,9 +122,9 @@ impl Store for Behind<Arc<dyn Store>> {
         self.inner.copy(from, version, to, options).await
     }
 
-    async fn set_mtime(&self, key: &Key, mtime: SystemTime) -> StoreResult<bool> {
+    async fn set_mtime(&self, key: &Key, mtime: SystemTime, only: Option<&str>) -> StoreResult<Option<Change>> {
         self.before.call(&format!("set_mtime {key}")).await;
-        self.inner.set_mtime(key, mtime).await
+        self.inner.set_mtime(key, mtime, only).await
     }
 
     async fn set_directory_mtime(&self, key: &Key, mtime: SystemTime) -> StoreResult<bool> {
@@ -191,6 +191,10 @@ impl PartUpload for Behind<Box<dyn PartUpload>> {
 
     fn base_on(&mut self, version: &str) {
         self.inner.base_on(version);
+    }
+
+    fn refuse_existing(&mut self) {
+        self.inner.refuse_existing();
     }
 
     async fn complete(&mut self) -> StoreResult<Written> {

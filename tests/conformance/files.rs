@@ -45,7 +45,7 @@ pub async fn a_missing_name_is_not_found(fixture: Fixture) {
         assert_eq!(store.stat(&key(name)).await.unwrap_err().kind, StoreErrorKind::NotFound, "{name}");
     }
     assert_eq!(store.open(&key("missing")).await.unwrap_err().kind, StoreErrorKind::NotFound);
-    assert_eq!(store.set_mtime(&key("missing"), a_time()).await.unwrap_err().kind, StoreErrorKind::NotFound);
+    assert_eq!(store.set_mtime(&key("missing"), a_time(), None).await.unwrap_err().kind, StoreErrorKind::NotFound);
 }
 
 pub async fn refusing_never_replaces(fixture: Fixture) {
@@ -122,7 +122,7 @@ pub async fn odd_names_work(fixture: Fixture) {
         assert_eq!(store.stat(&old).await.unwrap().size, name.len() as u64, "{name}");
         assert_eq!(names(store, &format!("dir2/{name}")).await, ["inner"], "{name}");
         let new = key(&format!("dir/{name}.new"));
-        store.rename(&old, &new, Existing::Refuse).await.unwrap();
+        store.rename(&old, &new, Existing::Refuse, None).await.unwrap();
         assert_eq!(get(store, new.as_str()).await, name);
         store.make_directory(&old).await.unwrap();
         assert_eq!(store.stat(&old).await.unwrap().kind, Kind::Directory, "{name}");
@@ -165,7 +165,7 @@ pub async fn mtime_is_kept(fixture: Fixture) {
     }
     put(store, "later", "content").await;
     for time in [a_time(), a_time() + Duration::from_secs(7)] {
-        assert!(store.set_mtime(&key("later"), time).await.unwrap());
+        assert!(store.set_mtime(&key("later"), time, None).await.unwrap().is_some());
         assert_eq!(store.stat(&key("later")).await.unwrap().mtime, Some(time));
         // Every listing shows what a stat shows, the first that asks and the next that remembers.
         for _ in 0..2 {
@@ -174,7 +174,7 @@ pub async fn mtime_is_kept(fixture: Fixture) {
         }
     }
     assert_eq!(get(store, "later").await, "content");
-    store.rename(&key("later"), &key("renamed"), Existing::Refuse).await.unwrap();
+    store.rename(&key("later"), &key("renamed"), Existing::Refuse, None).await.unwrap();
     assert_eq!(store.stat(&key("renamed")).await.unwrap().mtime, Some(a_time() + Duration::from_secs(7)));
 }
 

@@ -44,7 +44,7 @@ async fn rclone_and_we_read_each_others_files_and_times() {
     let options = PutOptions { existing: Existing::Replace, mtime: Some(a_time()), based_on: None };
     store.put(&key("ours"), vec![Bytes::from_static(b"x")], &options).await.unwrap();
     put(store, "later", "y").await;
-    assert!(store.set_mtime(&key("later"), a_time()).await.unwrap());
+    assert!(store.set_mtime(&key("later"), a_time(), None).await.unwrap().is_some());
     let seen: Value = serde_json::from_str(&rclone(&bucket, &["lsjson", &remote(&bucket, "")])).unwrap();
     let seen = seen.as_array().unwrap();
     assert_eq!(seen.len(), 2, "{seen:?}");
@@ -73,7 +73,7 @@ async fn times_of_gcloud_are_read() {
     let time = UNIX_EPOCH + Duration::from_secs(1_600_000_000);
     assert_eq!(store.stat(&key("theirs")).await.unwrap().mtime, Some(time));
     // A new time goes before it.
-    assert!(store.set_mtime(&key("theirs"), a_time()).await.unwrap());
+    assert!(store.set_mtime(&key("theirs"), a_time(), None).await.unwrap().is_some());
     assert_eq!(store.stat(&key("theirs")).await.unwrap().mtime, Some(a_time()));
 }
 
@@ -85,7 +85,7 @@ async fn a_new_time_leaves_the_object_and_the_rest_of_its_metadata() {
     assert_eq!(bucket.put("f", &theirs, b"content").await, 200);
     let before: Value = serde_json::from_str(&bucket.look_up("f").await.1).unwrap();
     let object = store.open(&key("f")).await.unwrap();
-    assert!(store.set_mtime(&key("f"), a_time()).await.unwrap());
+    assert!(store.set_mtime(&key("f"), a_time(), None).await.unwrap().is_some());
     let (_, text) = bucket.look_up("f").await;
     let after: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(metadata(&text)["mtime"], "2023-11-14T22:13:20.123456789Z");
@@ -95,7 +95,7 @@ async fn a_new_time_leaves_the_object_and_the_rest_of_its_metadata() {
     }
     // Who reads it goes on reading.
     assert_eq!(object.read(0, 100).await.unwrap(), "content".as_bytes());
-    store.rename(&key("f"), &key("renamed"), Existing::Refuse).await.unwrap();
+    store.rename(&key("f"), &key("renamed"), Existing::Refuse, None).await.unwrap();
     let (_, text) = bucket.look_up("renamed").await;
     let renamed: Value = serde_json::from_str(&text).unwrap();
     let mut kept = metadata(&text);
@@ -169,10 +169,10 @@ async fn a_copy_in_many_rounds_is_whole_and_may_refuse() {
     let path = |name: &str| format!("/storage/v1/b/{}/o/{}", bucket.name, encoded(&format!("{}{name}", bucket.prefix)));
     let rounds = || gcs::shim().seen(&format!("POST {}/rewriteTo", path("large")));
     put(store, "taken", "kept").await;
-    let error = store.rename(&key("large"), &key("taken"), Existing::Refuse).await.unwrap_err();
+    let error = store.rename(&key("large"), &key("taken"), Existing::Refuse, None).await.unwrap_err();
     assert_eq!(error.kind, StoreErrorKind::AlreadyExists, "{error}");
     let refused = bucket.emulated.then(rounds);
-    store.rename(&key("large"), &key("moved"), Existing::Refuse).await.unwrap();
+    store.rename(&key("large"), &key("moved"), Existing::Refuse, None).await.unwrap();
     if let Some(refused) = refused {
         assert_eq!((refused, rounds()), (1, 5), "one round was refused, four made the copy");
     }

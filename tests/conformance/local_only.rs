@@ -31,12 +31,12 @@ async fn a_link_does_not_lead_out_of_the_root() {
     assert!(store.list(&key("absolute"), None).await.is_err());
     assert!(store.put(&key("absolute/new"), vec![], &REPLACE).await.is_err());
     assert!(store.make_directory(&key("relative/new")).await.is_err());
-    assert!(store.rename(&key("absolute/secret"), &key("mine"), Existing::Replace).await.is_err());
+    assert!(store.rename(&key("absolute/secret"), &key("mine"), Existing::Replace, None).await.is_err());
     put(store, "f", "f").await;
-    assert!(store.rename(&key("f"), &key("absolute/f"), Existing::Replace).await.is_err());
+    assert!(store.rename(&key("f"), &key("absolute/f"), Existing::Replace, None).await.is_err());
     assert!(store.delete(&key("absolute/secret")).await.is_err());
     let now = std::time::SystemTime::now();
-    assert!(store.set_mtime(&key("file"), now).await.is_err());
+    assert!(store.set_mtime(&key("file"), now, None).await.is_err());
     assert!(store.set_directory_mtime(&key("absolute"), now).await.is_err());
     // Writing over a link replaces the link, not what it names.
     put(store, "file", "mine").await;
@@ -169,7 +169,7 @@ async fn who_may_make_no_folders_brings_none_back() {
     assert_eq!(upload.complete(None).await.unwrap_err().kind, StoreErrorKind::NotFound);
     assert_eq!(store.put(&file, vec![], &REPLACE).await.unwrap_err().kind, StoreErrorKind::NotFound);
     let first = entry.join("first").unwrap();
-    let renamed = store.rename(&first, &file, Existing::Replace).await;
+    let renamed = store.rename(&first, &file, Existing::Replace, None).await;
     assert_eq!(renamed.unwrap_err().kind, StoreErrorKind::NotFound);
     let Upload::File(mut upload) = store.begin_upload(&first, &REPLACE).await.unwrap() else { panic!("a file") };
     upload.move_to(&file, Existing::Replace).await.unwrap();
@@ -236,7 +236,7 @@ async fn files_and_directories_do_not_replace_each_other() {
     assert_eq!(store.put(&key("file/x"), vec![], &REPLACE).await.unwrap_err().kind, StoreErrorKind::NotADirectory);
     assert_eq!(store.open(&key("dir")).await.unwrap_err().kind, StoreErrorKind::IsADirectory);
     assert_eq!(store.delete(&key("dir")).await.unwrap_err().kind, StoreErrorKind::IsADirectory);
-    let error = store.rename(&key("file"), &key("dir"), Existing::Replace).await.unwrap_err();
+    let error = store.rename(&key("file"), &key("dir"), Existing::Replace, None).await.unwrap_err();
     assert_eq!(error.kind, StoreErrorKind::IsADirectory);
     assert_eq!(store.make_directory(&key("file")).await.unwrap_err().kind, StoreErrorKind::AlreadyExists);
     let capacity = store.capacity().await.unwrap().unwrap();

@@ -78,18 +78,18 @@ async fn of_the_completion_of_an_append() {
 #[tokio::test]
 async fn of_a_copy() {
     for existing in [Existing::Refuse, Existing::Replace] {
-        let act = async |vfs: &Vfs| vfs.rename(&path("/f"), &path("/g"), existing).await;
+        let act = async |vfs: &Vfs| vfs.rename(&path("/f"), &path("/g"), existing, None).await.map(drop);
         for kind in [Kind::Copy, Kind::Delete] {
             lose(kind, &[("f", Old(1000))], act, &[("g", Old(1000))]).await;
         }
     }
-    let act = async |vfs: &Vfs| vfs.rename(&path("/f"), &path("/g"), Existing::Replace).await;
+    let act = async |vfs: &Vfs| vfs.rename(&path("/f"), &path("/g"), Existing::Replace, None).await.map(drop);
     lose(Kind::Copy, &[("f", Old(1000)), ("g", New(10))], act, &[("g", Old(1000))]).await;
-    let act = async |vfs: &Vfs| vfs.rename(&path("/d"), &path("/e"), Existing::Refuse).await;
+    let act = async |vfs: &Vfs| vfs.rename(&path("/d"), &path("/e"), Existing::Refuse, None).await.map(drop);
     for kind in [Kind::Copy, Kind::Delete] {
         lose(kind, &[("d/f", Old(1000)), ("d/g", Directory)], act, &[("e/f", Old(1000)), ("e/g", Directory)]).await;
     }
-    let act = async |vfs: &Vfs| vfs.set_mtime(&path("/f"), a_time()).await.map(drop);
+    let act = async |vfs: &Vfs| vfs.set_mtime(&path("/f"), a_time(), None).await.map(drop);
     lose(Kind::Copy, &[("f", Old(1000))], act, &[("f", Dated(1000))]).await;
 }
 
@@ -103,7 +103,7 @@ async fn of_a_copy_that_replaces_nothing() {
         ground.lay_out(&[("f", Old(1000)), ("d/f", Old(1000)), ("d/g", Directory), ("taken", New(10))]).await;
         for (from, to) in [("/f", "/n"), ("/d", "/m")] {
             ground.proxy.plan(Plan::kind(Kind::Copy, 1, fault));
-            let result = ground.vfs.rename(&path(from), &path(to), Existing::Refuse).await;
+            let result = ground.vfs.rename(&path(from), &path(to), Existing::Refuse, None).await.map(drop);
             assert!(result.is_ok(), "{fault:?}: {result:?} {:#?}", ground.proxy.seen());
         }
         assert_eq!(ground.proxy.faults(), 2);
@@ -112,7 +112,7 @@ async fn of_a_copy_that_replaces_nothing() {
         assert!(Old(1000).is(&found["n"]) && Old(1000).is(&found["m/f"]));
         // A file of the same content that somebody else has put there is not taken for the copy.
         ground.lay_out(&[("same", Old(1000))]).await;
-        let error = ground.vfs.rename(&path("/n"), &path("/same"), Existing::Refuse).await.unwrap_err();
+        let error = ground.vfs.rename(&path("/n"), &path("/same"), Existing::Refuse, None).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::AlreadyExists, "{error}");
     }
 }

@@ -127,13 +127,13 @@ impl Home {
     async fn perform(&self, operation: &Operation) -> VfsResult<()> {
         match operation {
             Operation::Write(write) => self.write(write).await,
-            Operation::SetMtime(path, time) => self.vfs().set_mtime(&logical(path), *time).await.map(drop),
-            Operation::SetLength(path, length) => self.vfs().set_length(&logical(path), *length).await,
+            Operation::SetMtime(path, time) => self.vfs().set_mtime(&logical(path), *time, None).await.map(drop),
+            Operation::SetLength(path, length) => self.vfs().set_length(&logical(path), *length).await.map(drop),
             Operation::Remove(path) => self.vfs().remove_file(&logical(path)).await,
             Operation::MakeDirectory(path) => self.vfs().make_directory(&logical(path)).await,
             Operation::RemoveDirectory(path) => self.vfs().remove_directory(&logical(path)).await,
             Operation::Rename { from, to, existing } => {
-                self.vfs().rename(&logical(from), &logical(to), *existing).await
+                self.vfs().rename(&logical(from), &logical(to), *existing, None).await.map(drop)
             }
         }
     }

@@ -144,16 +144,16 @@ scenarios! {
         => async |vfs: &Vfs| write(vfs, "/f", CHANGE, 7 * MIB, pattern(2, MIB)).await.map(drop)
         => [("f", Joined(7 * MIB, MIB))],
     rename_of_a_file: [("d/f", Old(1000))]
-        => async |vfs: &Vfs| vfs.rename(&path("/d/f"), &path("/e/g"), Existing::Refuse).await => [("e/g", Old(1000))],
+        => async |vfs: &Vfs| vfs.rename(&path("/d/f"), &path("/e/g"), Existing::Refuse, None).await.map(drop) => [("e/g", Old(1000))],
     rename_onto_a_file: [("f", Old(1000)), ("g", New(500))]
-        => async |vfs: &Vfs| vfs.rename(&path("/f"), &path("/g"), Existing::Replace).await => [("g", Old(1000))],
+        => async |vfs: &Vfs| vfs.rename(&path("/f"), &path("/g"), Existing::Replace, None).await.map(drop) => [("g", Old(1000))],
     rename_of_a_directory: [("d/f", Old(1000)), ("d/g", New(10)), ("d/e", Directory), ("d/h/i", Old(1))]
-        => async |vfs: &Vfs| vfs.rename(&path("/d"), &path("/n"), Existing::Refuse).await
+        => async |vfs: &Vfs| vfs.rename(&path("/d"), &path("/n"), Existing::Refuse, None).await.map(drop)
         => [("n/f", Old(1000)), ("n/g", New(10)), ("n/e", Directory), ("n/h/i", Old(1))],
     making_a_directory: [("f", Old(10))] => async |vfs: &Vfs| vfs.make_directory(&path("/d")).await
         => [("f", Old(10)), ("d", Directory)],
     removing_a_directory: [("d", Directory)] => async |vfs: &Vfs| vfs.remove_directory(&path("/d")).await => [],
-    setting_a_time: [("f", Old(1000))] => async |vfs: &Vfs| vfs.set_mtime(&path("/f"), a_time()).await.map(drop)
+    setting_a_time: [("f", Old(1000))] => async |vfs: &Vfs| vfs.set_mtime(&path("/f"), a_time(), None).await.map(drop)
         => [("f", Dated(1000))],
     deleting_a_file: [("f", Old(1000))] => async |vfs: &Vfs| vfs.remove_file(&path("/f")).await => [],
 }

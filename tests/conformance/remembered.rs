@@ -19,7 +19,7 @@ async fn replaced() -> Option<(Ground, Vec<u8>)> {
 async fn a_rename_of_an_upload_that_was_replaced_moves_what_replaced_it() {
     for existing in [Existing::Replace, Existing::Refuse] {
         let Some((ground, theirs)) = replaced().await else { return };
-        ground.vfs.rename(&path("/f"), &path("/g"), existing).await.unwrap();
+        ground.vfs.rename(&path("/f"), &path("/g"), existing, None).await.unwrap();
         assert_eq!(read(&ground.vfs, "/g").await.unwrap(), theirs);
         assert_eq!(ground.find().await.len(), 1);
     }
@@ -28,7 +28,7 @@ async fn a_rename_of_an_upload_that_was_replaced_moves_what_replaced_it() {
 #[tokio::test]
 async fn a_time_goes_to_what_replaced_the_upload_and_changes_no_byte_of_it() {
     let Some((ground, theirs)) = replaced().await else { return };
-    assert!(ground.vfs.set_mtime(&path("/f"), a_time()).await.unwrap());
+    assert!(ground.vfs.set_mtime(&path("/f"), a_time(), None).await.unwrap().is_some());
     assert_eq!(read(&ground.vfs, "/f").await.unwrap(), theirs);
     assert_eq!(ground.vfs.stat(&path("/f")).await.unwrap().mtime, Some(a_time()));
 }
@@ -37,9 +37,9 @@ async fn a_time_goes_to_what_replaced_the_upload_and_changes_no_byte_of_it() {
 async fn an_upload_that_somebody_has_removed_is_not_there_for_a_rename() {
     let Some((ground, _)) = replaced().await else { return };
     ground.direct.delete(&key("f")).await.unwrap();
-    let error = ground.vfs.rename(&path("/f"), &path("/g"), Existing::Replace).await.unwrap_err();
+    let error = ground.vfs.rename(&path("/f"), &path("/g"), Existing::Replace, None).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::NotFound, "{error}");
-    let error = ground.vfs.set_mtime(&path("/f"), a_time()).await.unwrap_err();
+    let error = ground.vfs.set_mtime(&path("/f"), a_time(), None).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::NotFound, "{error}");
     assert!(ground.find().await.is_empty());
 }

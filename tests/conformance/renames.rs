@@ -8,11 +8,11 @@ use crate::fixture::{Fixture, exists, get, key, names, put};
 pub async fn a_file_is_renamed(fixture: Fixture) {
     let store = &*fixture.store;
     put(store, "d/old", "content").await;
-    store.rename(&key("d/old"), &key("e/new"), Existing::Refuse).await.unwrap();
+    store.rename(&key("d/old"), &key("e/new"), Existing::Refuse, None).await.unwrap();
     assert!(!exists(store, "d/old").await);
     assert_eq!(get(store, "e/new").await, "content");
     put(store, "other", "other").await;
-    store.rename(&key("other"), &key("e/new"), Existing::Replace).await.unwrap();
+    store.rename(&key("other"), &key("e/new"), Existing::Replace, None).await.unwrap();
     assert_eq!(get(store, "e/new").await, "other");
     assert!(!exists(store, "other").await);
 }
@@ -21,10 +21,10 @@ pub async fn a_rename_may_refuse(fixture: Fixture) {
     let store = &*fixture.store;
     put(store, "a", "a").await;
     put(store, "b", "b").await;
-    let error = store.rename(&key("a"), &key("b"), Existing::Refuse).await.unwrap_err();
+    let error = store.rename(&key("a"), &key("b"), Existing::Refuse, None).await.unwrap_err();
     assert_eq!(error.kind, StoreErrorKind::AlreadyExists, "{error}");
     assert_eq!((get(store, "a").await, get(store, "b").await), ("a".into(), "b".into()));
-    store.rename(&key("a"), &key("a"), Existing::Replace).await.unwrap();
+    store.rename(&key("a"), &key("a"), Existing::Replace, None).await.unwrap();
     assert_eq!(get(store, "a").await, "a");
 }
 
@@ -32,10 +32,10 @@ pub async fn a_missing_source_is_not_found(fixture: Fixture) {
     let store = &*fixture.store;
     put(store, "target", "kept").await;
     for existing in [Existing::Refuse, Existing::Replace] {
-        let error = store.rename(&key("missing"), &key("new/name"), existing).await.unwrap_err();
+        let error = store.rename(&key("missing"), &key("new/name"), existing, None).await.unwrap_err();
         assert_eq!(error.kind, StoreErrorKind::NotFound, "{error}");
     }
-    let error = store.rename(&key("missing"), &key("target"), Existing::Replace).await.unwrap_err();
+    let error = store.rename(&key("missing"), &key("target"), Existing::Replace, None).await.unwrap_err();
     assert_eq!(error.kind, StoreErrorKind::NotFound, "{error}");
     assert_eq!(get(store, "target").await, "kept");
     assert!(!exists(store, "new").await);

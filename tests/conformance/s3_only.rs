@@ -43,12 +43,12 @@ async fn mtime_is_the_metadata_that_rclone_writes_and_reads() {
     let mtime = store.stat(&key("theirs")).await.unwrap().mtime.unwrap();
     assert_eq!(mtime.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis(), 1_600_000_000_500);
     // A new time leaves the rest of the metadata.
-    assert!(store.set_mtime(&key("theirs"), a_time()).await.unwrap());
+    assert!(store.set_mtime(&key("theirs"), a_time(), None).await.unwrap().is_some());
     let (_, head) = server.send("HEAD", &format!("{prefix}theirs"), &[], b"").await;
     for wanted in ["x-amz-meta-mtime: 1700000000.123456789", "x-amz-meta-colour: red", "content-type: text/x-odd"] {
         assert!(head.contains(wanted), "{wanted}: {head}");
     }
-    store.rename(&key("theirs"), &key("renamed"), Existing::Refuse).await.unwrap();
+    store.rename(&key("theirs"), &key("renamed"), Existing::Refuse, None).await.unwrap();
     let (_, head) = server.send("HEAD", &format!("{prefix}renamed"), &[], b"").await;
     assert!(head.contains("x-amz-meta-colour: red") && head.contains("content-type: text/x-odd"), "{head}");
 }
@@ -160,9 +160,9 @@ async fn large_objects_are_copied_by_parts_with_their_metadata() {
     let headers = [("x-amz-meta-colour", "red"), ("x-amz-meta-mtime", "1600000000"), ("content-type", "text/x-odd")];
     assert_eq!(server.send("PUT", &format!("{prefix}large"), &headers, &content).await.0, 200);
 
-    store.rename(&key("large"), &key("moved"), Existing::Refuse).await.unwrap();
+    store.rename(&key("large"), &key("moved"), Existing::Refuse, None).await.unwrap();
     assert!(!exists(store, "large").await);
-    assert!(store.set_mtime(&key("moved"), a_time()).await.unwrap());
+    assert!(store.set_mtime(&key("moved"), a_time(), None).await.unwrap().is_some());
     let object = store.open(&key("moved")).await.unwrap();
     assert_eq!(object.stat().mtime, Some(a_time()));
     assert!(object.read(0, content.len()).await.unwrap() == content, "the copy differs");
@@ -181,7 +181,7 @@ async fn large_objects_are_copied_by_parts_with_their_metadata() {
     assert!(head.contains("x-amz-meta-colour: red") && head.contains("content-type: text/x-odd"), "{head}");
 
     put(store, "taken", "kept").await;
-    let error = store.rename(&key("moved"), &key("taken"), Existing::Refuse).await.unwrap_err();
+    let error = store.rename(&key("moved"), &key("taken"), Existing::Refuse, None).await.unwrap_err();
     assert_eq!(error.kind, StoreErrorKind::AlreadyExists, "{error}");
     assert_eq!(get(store, "taken").await, "kept");
     let (_, uploads) = server.send("GET", &format!("?uploads=&prefix={prefix}taken"), &[], b"").await;

@@ -230,7 +230,7 @@ async fn overwrite(vfs: &Vfs, name: &str, mode: WriteMode, content: &'static str
 }
 
 async fn rename(vfs: &Vfs, from: &str, to: &str, existing: Existing) -> VfsResult<()> {
-    vfs.rename(&path(from), &path(to), existing).await
+    vfs.rename(&path(from), &path(to), existing, None).await.map(drop)
 }
 
 #[tokio::test]
@@ -253,7 +253,7 @@ async fn an_append_never_brings_back_what_was_overwritten() {
                 async move {
                     let mut writer = vfs.open_write(&path("/f"), READ_AND_CHANGE).await?;
                     let size = writer.size();
-                    writer.read_at(0, 100).await?;
+                    writer.read_back(0, 100).await?;
                     writer.write_at(size, Bytes::from_static(b"+one")).await?;
                     writer.commit().await.map(drop)
                 }
@@ -329,7 +329,7 @@ async fn an_operation_that_is_dropped_leaves_what_was_or_what_was_to_be() {
     dropped_at_every_call(&old, |vfs| append(vfs, "/f", "+one").boxed(), either("old+one")).await;
     dropped_at_every_call(&old, |vfs| overwrite(vfs, "/f", NEW, "new").boxed(), either("new")).await;
     dropped_at_every_call(&old, |vfs| overwrite(vfs, "/f", READ_AND_CHANGE, "new").boxed(), either("new")).await;
-    let cut: Act = |vfs| async move { vfs.set_length(&path("/f"), 1).await }.boxed();
+    let cut: Act = |vfs| async move { vfs.set_length(&path("/f"), 1).await.map(drop) }.boxed();
     dropped_at_every_call(&old, cut, either("o")).await;
     let renaming: Act = |vfs| rename(vfs, "/f", "/g", Existing::Refuse).boxed();
     dropped_at_every_call(&old, renaming, |found| is(found, "f", "old") || is(found, "g", "old")).await;

@@ -266,27 +266,35 @@ async fn copy(vfs: &Vfs, from: &str, to: &str) -> VfsResult<()> {
     writer.commit().await.map(drop)
 }
 
+/// Writes `/a`, which is renamed to `/b` before it is closed.
+async fn renamed_upload(vfs: &Vfs, size: usize) -> VfsResult<()> {
+    let mut writer = vfs.open_write(&path("/a"), NEW).await?;
+    writer.write_at(0, Bytes::from(pattern(2, size))).await?;
+    vfs.move_upload(&mut writer, &path("/b"), Existing::Refuse).await?;
+    writer.commit().await.map(drop)
+}
+
 seams! {
     rename_of_a_file: [("a", 1000)], ["a", "b"],
-        async |vfs: &Vfs| vfs.rename(&path("/a"), &path("/b"), Existing::Refuse).await
+        async |vfs: &Vfs| vfs.rename(&path("/a"), &path("/b"), Existing::Refuse, None).await.map(drop)
         => Deed::Moves { from: "a", to: "b", replaces: false }, on Memory Local S3 HeedingS3 Azure Gcs;
     rename_onto_a_file: [("a", 1000), ("b", 10)], ["a", "b"],
-        async |vfs: &Vfs| vfs.rename(&path("/a"), &path("/b"), Existing::Replace).await
+        async |vfs: &Vfs| vfs.rename(&path("/a"), &path("/b"), Existing::Replace, None).await.map(drop)
         => Deed::Moves { from: "a", to: "b", replaces: true }, on Memory Local S3 HeedingS3 Azure Gcs;
     rename_of_a_directory: [("d/a", 1000), ("d/b/c", 10), ("d/e", 5)], ["d/a", "d/b/c", "d/new", "n/a"],
-        async |vfs: &Vfs| vfs.rename(&path("/d"), &path("/n"), Existing::Refuse).await
+        async |vfs: &Vfs| vfs.rename(&path("/d"), &path("/n"), Existing::Refuse, None).await.map(drop)
         => Deed::Moves { from: "d", to: "n", replaces: false }, on Memory Local HeedingS3 Azure Gcs;
     rename_of_a_directory_of_one_file: [("d/a", 1000)], ["d/a", "n/a"],
-        async |vfs: &Vfs| vfs.rename(&path("/d"), &path("/n"), Existing::Refuse).await
+        async |vfs: &Vfs| vfs.rename(&path("/d"), &path("/n"), Existing::Refuse, None).await.map(drop)
         => Deed::Moves { from: "d", to: "n", replaces: false }, on S3;
     move_of_a_file: [("a", 1000)], ["a", "other/b"],
-        async |vfs: &Vfs| vfs.rename(&path("/a"), &path("/other/b"), Existing::Refuse).await
+        async |vfs: &Vfs| vfs.rename(&path("/a"), &path("/other/b"), Existing::Refuse, None).await.map(drop)
         => Deed::Moves { from: "a", to: "other/b", replaces: false }, on Memory Local S3 HeedingS3 Azure Gcs;
     move_of_a_directory: [("d/a", 5), ("d/b/c", 5), ("d/e", 5)], ["d/a", "d/b/c", "d/new", "other/t/a"],
-        async |vfs: &Vfs| vfs.rename(&path("/d"), &path("/other/t"), Existing::Refuse).await
+        async |vfs: &Vfs| vfs.rename(&path("/d"), &path("/other/t"), Existing::Refuse, None).await.map(drop)
         => Deed::Moves { from: "d", to: "other/t", replaces: false }, on Memory Local S3 HeedingS3 Azure Gcs;
     move_of_a_directory_here: [("other/d/a", 5), ("other/d/b", 5)], ["other/d/a", "other/d/new", "n/a"],
-        async |vfs: &Vfs| vfs.rename(&path("/other/d"), &path("/n"), Existing::Refuse).await
+        async |vfs: &Vfs| vfs.rename(&path("/other/d"), &path("/n"), Existing::Refuse, None).await.map(drop)
         => Deed::Moves { from: "other/d", to: "n", replaces: false }, on Memory Local HeedingS3 Azure Gcs;
     small_overwrite: [("f", 2000)], ["f"],
         async |vfs: &Vfs| write(vfs, "/f", NEW, 0, pattern(2, 1000)).await.map(drop)
@@ -307,10 +315,10 @@ seams! {
         async |vfs: &Vfs| write(vfs, "/f", READ_AND_CHANGE, 100, pattern(2, 50)).await.map(drop)
         => Deed::Changes("f", |old| with(old, 100, &pattern(2, 50))), on Memory Local HeedingS3 Azure Gcs;
     cut: [("f", 2000)], ["f"],
-        async |vfs: &Vfs| vfs.set_length(&path("/f"), 700).await
+        async |vfs: &Vfs| vfs.set_length(&path("/f"), 700).await.map(drop)
         => Deed::Changes("f", |old| old[..700.min(old.len())].to_vec()), on Memory Local HeedingS3 Azure Gcs;
     setting_a_time: [("f", 2000)], ["f"],
-        async |vfs: &Vfs| vfs.set_mtime(&path("/f"), a_time()).await.map(drop)
+        async |vfs: &Vfs| vfs.set_mtime(&path("/f"), a_time(), None).await.map(drop)
         => Deed::Changes("f", |old| old.to_vec()), on Memory Local S3 HeedingS3 Azure Gcs;
     small_exclusive: [], ["f"],
         async |vfs: &Vfs| write(vfs, "/f", EXCLUSIVE, 0, pattern(2, 1000)).await.map(drop)
@@ -318,6 +326,12 @@ seams! {
     large_exclusive: [], ["f"],
         async |vfs: &Vfs| write(vfs, "/f", EXCLUSIVE, 0, pattern(2, 6 * MIB)).await.map(drop)
         => Deed::Makes(|| pattern(2, 6 * MIB)), on Memory Local HeedingS3 Azure Gcs;
+    large_upload_renamed_before_its_close: [], ["a", "b"],
+        async |vfs: &Vfs| renamed_upload(vfs, 6 * MIB).await
+        => Deed::Makes(|| pattern(2, 6 * MIB)), on Memory Local HeedingS3 Azure;
+    small_upload_renamed_before_its_close: [], ["a", "b"],
+        async |vfs: &Vfs| renamed_upload(vfs, 1000).await
+        => Deed::Makes(|| pattern(2, 1000)), on Memory Local HeedingS3 Azure Gcs;
     copy_by_the_store: [("f", 1000), ("g", 10)], ["f", "g"],
         async |vfs: &Vfs| copy(vfs, "/f", "/g").await
         => Deed::Replaces("g", |before| vec![before["f"].clone()]), on Memory Local HeedingS3 Azure Gcs;

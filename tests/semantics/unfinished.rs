@@ -262,7 +262,7 @@ fn open_remove_and_rename_of_a_name_that_is_being_written_wait_for_its_close() {
 }
 
 #[test]
-fn open_waits_a_second_for_it_to_come_the_others_a_quarter_and_then_as_long_as_it() {
+fn open_waits_a_second_for_it_to_come_the_others_a_quarter_and_then_until_it_is() {
     shared().on_every_store(|place, session| {
         let path = place.path("file");
         let handle = begun(session, &path, b"content");
@@ -307,7 +307,7 @@ fn a_folder_in_which_a_file_is_being_written_is_not_empty() {
 }
 
 #[test]
-fn who_may_only_write_can_give_a_file_that_the_same_connection_has_uploaded_a_free() {
+fn a_user_with_only_write_can_give_a_file_that_the_same_connection_has_uploaded_a() {
     let drop_box = |user: User, store: &str| {
         user.home_with(&format!("/drop-{store}"), &format!("{store}:/drop"), json!(["list", "write"]))
     };

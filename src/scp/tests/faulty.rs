@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::stores::{
-    self, Capacity, Existing, Key, Object, Page, PageToken, PartLimits, PutOptions, Stat, Store, StoreError,
-    StoreErrorKind, StoreResult, Upload, Written,
+    self, Capacity, Change, Deletion, Existing, Key, Object, Page, PageToken, PartLimits, PutOptions, Stat, Store,
+    StoreError, StoreErrorKind, StoreResult, Upload, Written,
 };
 
 /// What goes wrong from now on.
@@ -132,7 +132,7 @@ impl Store for Faulty {
         self.inner.delete(key).await
     }
 
-    async fn delete_version(&self, key: &Key, version: &str) -> StoreResult<()> {
+    async fn delete_version(&self, key: &Key, version: &str) -> StoreResult<Deletion> {
         self.inner.delete_version(key, version).await
     }
 
@@ -145,16 +145,16 @@ impl Store for Faulty {
         self.inner.remove_directory(key).await
     }
 
-    async fn rename(&self, from: &Key, to: &Key, existing: Existing) -> StoreResult<()> {
-        self.inner.rename(from, to, existing).await
+    async fn rename(&self, from: &Key, to: &Key, existing: Existing, only: Option<&str>) -> StoreResult<Change> {
+        self.inner.rename(from, to, existing, only).await
     }
 
     async fn rename_directory(&self, from: &Key, to: &Key) -> StoreResult<()> {
         self.inner.rename_directory(from, to).await
     }
 
-    async fn set_mtime(&self, key: &Key, mtime: SystemTime) -> StoreResult<bool> {
-        self.inner.set_mtime(key, mtime).await
+    async fn set_mtime(&self, key: &Key, mtime: SystemTime, only: Option<&str>) -> StoreResult<Option<Change>> {
+        self.inner.set_mtime(key, mtime, only).await
     }
 
     async fn capacity(&self) -> StoreResult<Option<Capacity>> {

@@ -3,107 +3,20 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::Value;
-use tokio::task::yield_now;
 use tokio::time::timeout;
 
-use super::{NOTHING, PUT, READ, path};
+use super::halting::Halting;
+use super::{LIMIT, NOTHING, PUT, READ, path};
 use crate::audit::Reservation;
-use crate::policy::Permissions;
 use crate::session::testing::Home;
+use crate::session::uploads::Scope;
 use crate::session::{AttributeChange, OpenMode, RenameMode, Session, SessionResult, Transfer};
-use crate::stores::{
-    self, Capacity, Existing, Key, Object, Page, PageToken, PartLimits, PutOptions, Stat, Store, StoreResult, Upload,
-    Written,
-};
-
-/// A store that halts before and after each thing it does.
-#[derive(Debug)]
-pub(super) struct Halting(Arc<dyn Store>, AtomicBool);
-
-impl Halting {
-    /// One that answers.
-    pub(super) fn over(store: Arc<dyn Store>) -> Arc<Halting> {
-        Arc::new(Halting(store, AtomicBool::new(false)))
-    }
-
-    /// Whether it answers nothing from now on.
-    pub(super) fn stall(&self, stalls: bool) {
-        self.1.store(stalls, Ordering::SeqCst);
-    }
-
-    async fn around<T>(&self, work: impl Future<Output = T>) -> T {
-        if self.1.load(Ordering::SeqCst) {
-            std::future::pending::<()>().await;
-        }
-        yield_now().await;
-        let done = work.await;
-        yield_now().await;
-        done
-    }
-}
-
-#[async_trait]
-impl Store for Halting {
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-    fn event_path(&self, key: &Key) -> String {
-        self.0.event_path(key)
-    }
-    fn part_limits(&self) -> PartLimits {
-        self.0.part_limits()
-    }
-    async fn stat(&self, key: &Key) -> StoreResult<Stat> {
-        self.around(self.0.stat(key)).await
-    }
-    async fn list(&self, key: &Key, from: Option<PageToken>) -> StoreResult<Page> {
-        self.around(self.0.list(key, from)).await
-    }
-    async fn open(&self, key: &Key) -> StoreResult<Arc<dyn Object>> {
-        self.around(self.0.open(key)).await
-    }
-    async fn put(&self, key: &Key, data: Vec<Bytes>, options: &PutOptions) -> StoreResult<Written> {
-        self.around(self.0.put(key, data, options)).await
-    }
-    async fn begin_upload(&self, key: &Key, options: &PutOptions) -> StoreResult<Upload> {
-        self.around(self.0.begin_upload(key, options)).await
-    }
-    async fn delete(&self, key: &Key) -> StoreResult<()> {
-        self.around(self.0.delete(key)).await
-    }
-
-    async fn delete_version(&self, key: &Key, version: &str) -> StoreResult<()> {
-        self.around(self.0.delete_version(key, version)).await
-    }
-    async fn make_directory(&self, key: &Key) -> StoreResult<()> {
-        self.around(self.0.make_directory(key)).await
-    }
-    async fn remove_directory(&self, key: &Key) -> StoreResult<()> {
-        self.around(self.0.remove_directory(key)).await
-    }
-    async fn rename(&self, from: &Key, to: &Key, existing: Existing) -> StoreResult<()> {
-        self.around(self.0.rename(from, to, existing)).await
-    }
-    async fn rename_directory(&self, from: &Key, to: &Key) -> StoreResult<()> {
-        self.around(self.0.rename_directory(from, to)).await
-    }
-    async fn set_mtime(&self, key: &Key, mtime: SystemTime) -> StoreResult<bool> {
-        self.around(self.0.set_mtime(key, mtime)).await
-    }
-    async fn capacity(&self) -> StoreResult<Option<Capacity>> {
-        self.around(self.0.capacity()).await
-    }
-    async fn check(&self) -> StoreResult<()> {
-        self.around(self.0.check()).await
-    }
-}
+use crate::stores::{self, Existing, Key, PutOptions, Store};
 
 /// Drops a future after so many polls, or when it waits for something that does not come; `None` then.
 pub(super) async fn cut_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
@@ -148,9 +61,18 @@ enum Deed {
     CloseDownload,
     ListMissing,
     List,
+    RemoveUnfinished,
+    RenameUnfinished,
+    SetTimeOfUnfinished,
+    CutUnfinished,
+    CloseOneOfTwo,
+    CloseCopy,
+    Link,
+    RenameAcross,
+    RenameFolderAcross,
 }
 
-const DEEDS: [(Deed, &str); 14] = [
+const DEEDS: [(Deed, &str); 23] = [
     (Deed::Remove, "DELETE"),
     (Deed::MakeDirectory, "MKDIR"),
     (Deed::RemoveDirectory, "RMDIR"),
@@ -165,50 +87,91 @@ const DEEDS: [(Deed, &str); 14] = [
     (Deed::CloseDownload, "end"),
     (Deed::ListMissing, "LIST"),
     (Deed::List, "LIST"),
+    (Deed::RemoveUnfinished, "DELETE"),
+    (Deed::RenameUnfinished, "RENAME"),
+    (Deed::SetTimeOfUnfinished, "SETSTAT"),
+    (Deed::CutUnfinished, "SETSTAT"),
+    (Deed::CloseOneOfTwo, "end"),
+    (Deed::CloseCopy, "end"),
+    (Deed::Link, "CREATE_SYMLINK"),
+    (Deed::RenameAcross, "RENAME"),
+    (Deed::RenameFolderAcross, "RENAME"),
 ];
 
 /// Reading and writing, so that the file is staged.
 const EDIT: OpenMode =
     OpenMode { read: true, write: true, append: false, create: true, truncate: false, exclusive: false };
 
-/// A home with the file `/victim` and the empty directory `/empty`, and what is under way before the deed.
+/// A home with the file `/victim`, the empty directory `/empty`, the file `/folder/inner`, another store in `/other`, and what is
+/// under way before the deed.
 struct Place {
     home: Home,
     session: Arc<Session>,
     inner: Arc<dyn Store>,
-    transfer: Option<Transfer>,
+    other: Arc<dyn Store>,
+    transfers: Vec<Transfer>,
 }
 
 impl Place {
     async fn new(inner: Arc<dyn Store>, deed: Deed) -> Place {
         let key = |name| Key::parse(name).unwrap();
         let options = PutOptions { existing: Existing::Replace, mtime: None, based_on: None };
-        inner.put(&key("victim"), vec![Bytes::from_static(b"content")], &options).await.unwrap();
-        inner.make_directory(&key("empty")).await.unwrap();
-        let home = Home::over(Halting::over(inner.clone()), &[("/", "", Permissions::READ_WRITE)]).await;
-        let session = home.session();
-        let mut place = Place { home, session, inner, transfer: None };
-        let opened = match deed {
-            Deed::Close | Deed::SetTimeOfUpload => place.session.open(&path("/new"), PUT, &NOTHING).await.ok(),
-            Deed::CutOpenUpload => place.session.open(&path("/victim"), EDIT, &NOTHING).await.ok(),
-            Deed::CloseDownload => place.session.open(&path("/victim"), READ, &NOTHING).await.ok(),
-            _ => None,
-        };
-        place.transfer = opened;
-        if let Some(transfer) = place.transfer.as_mut().filter(|transfer| transfer.is_upload()) {
-            transfer.write_at(0, Bytes::from_static(b"data")).await.unwrap();
+        for name in ["victim", "folder/inner"] {
+            inner.put(&key(name), vec![Bytes::from_static(b"content")], &options).await.unwrap();
         }
+        inner.make_directory(&key("empty")).await.unwrap();
+        let settings = stores::Settings { name: "other".into(), url: "memory:///".into(), options: Vec::new() };
+        let other = stores::open(&settings).unwrap();
+        let home = Home::over_two(Halting::over(inner.clone()), Halting::over(other.clone())).await;
+        let session = home.session();
+        let mut place = Place { home, session, inner, other, transfers: Vec::new() };
+        place.open(deed).await;
         place.home.sink().take();
         place
     }
 
-    /// What the store has.
+    /// Opens what the deed is about.
+    async fn open(&mut self, deed: Deed) {
+        let opened: &[(&str, OpenMode)] = match deed {
+            Deed::Close | Deed::SetTimeOfUpload => &[("/new", PUT)],
+            Deed::RemoveUnfinished | Deed::RenameUnfinished => &[("/new", PUT)],
+            Deed::SetTimeOfUnfinished | Deed::CutUnfinished => &[("/new", PUT)],
+            Deed::CutOpenUpload => &[("/victim", EDIT)],
+            Deed::CloseOneOfTwo => &[("/victim", EDIT), ("/victim", EDIT)],
+            Deed::CloseDownload => &[("/victim", READ)],
+            Deed::CloseCopy => &[("/new", PUT), ("/victim", READ)],
+            _ => &[],
+        };
+        for (name, mode) in opened {
+            // Who waits for a CLOSE that does not come waits once.
+            self.session.login.uploads().settle(&path(name), Scope::Name, Duration::ZERO).await.unwrap();
+            let mut transfer = self.session.open(&path(name), *mode, &NOTHING).await.unwrap();
+            if transfer.is_upload() && deed != Deed::CloseCopy {
+                transfer.write_at(0, Bytes::from_static(b"data")).await.unwrap();
+            }
+            self.session.login.uploads().settle(&path(name), Scope::Name, Duration::ZERO).await.unwrap();
+            self.transfers.push(transfer);
+        }
+        if let [target, source] = self.transfers.as_mut_slice()
+            && let Some(whole) = source.whole(0, 0)
+        {
+            assert!(target.become_copy(&whole).await.unwrap() || !self.inner.copies());
+        }
+    }
+
+    /// What the stores have.
     async fn state(&self) -> String {
         let mut state = String::new();
-        for name in ["victim", "empty", "made", "new"] {
-            let found = self.inner.stat(&Key::parse(name).unwrap()).await;
-            let found = found.map(|stat| (stat.size, stat.mtime.filter(|at| *at < SystemTime::UNIX_EPOCH + AGO * 2)));
-            state.push_str(&format!("{name}: {:?}; ", found.ok()));
+        for (store, names) in [
+            (&self.inner, &["victim", "empty", "made", "new", "renamed", "folder/inner"][..]),
+            (&self.other, &["new", "folder/inner"][..]),
+        ] {
+            for name in names {
+                let found = store.stat(&Key::parse(name).unwrap()).await;
+                let found =
+                    found.map(|stat| (stat.size, stat.mtime.filter(|at| *at < SystemTime::UNIX_EPOCH + AGO * 2)));
+                state.push_str(&format!("{name}: {:?}; ", found.ok()));
+            }
         }
         state
     }
@@ -216,29 +179,35 @@ impl Place {
     async fn act(&mut self, deed: Deed) -> SessionResult<()> {
         let session = &self.session;
         let time = AttributeChange { mtime: Some(SystemTime::UNIX_EPOCH + AGO), ..NOTHING };
+        let cut = |size| AttributeChange { size: Some(size), ..NOTHING };
+        let rename = async |from, to| session.rename(&path(from), &path(to), RenameMode::default()).await;
         match deed {
             Deed::Remove => session.remove_file(&path("/victim")).await,
             Deed::MakeDirectory => session.make_directory(&path("/made"), &NOTHING).await,
             Deed::RemoveDirectory => session.remove_directory(&path("/empty")).await,
-            Deed::Rename => session.rename(&path("/victim"), &path("/new"), RenameMode::default()).await,
+            Deed::Rename => rename("/victim", "/new").await,
             Deed::SetTime => session.set_attributes(&path("/victim"), &time).await,
-            Deed::SetLength => {
-                session.set_attributes(&path("/victim"), &AttributeChange { size: Some(3), ..NOTHING }).await
-            }
+            Deed::SetLength => session.set_attributes(&path("/victim"), &cut(3)).await,
             Deed::Open => session.open(&path("/new"), PUT, &NOTHING).await.map(drop),
             Deed::OpenToRead => session.open(&path("/victim"), READ, &NOTHING).await.map(drop),
-            Deed::CutOpenUpload => {
-                let cut = AttributeChange { size: Some(2), ..NOTHING };
-                self.transfer.as_mut().unwrap().set_attributes(&cut).await
+            Deed::CutOpenUpload => self.transfers[0].set_attributes(&cut(2)).await,
+            Deed::SetTimeOfUpload => self.transfers[0].set_attributes(&time).await,
+            Deed::Close | Deed::CloseDownload | Deed::CloseOneOfTwo | Deed::CloseCopy => {
+                self.transfers.remove(0).close().await
             }
-            Deed::SetTimeOfUpload => self.transfer.as_mut().unwrap().set_attributes(&time).await,
-            Deed::Close | Deed::CloseDownload => self.transfer.take().unwrap().close().await,
             Deed::ListMissing => session.open_directory(&path("/missing/below")).await.map(drop),
             Deed::List => {
                 let mut directory = session.open_directory(&path("/")).await?;
                 while directory.next_page().await?.is_some() {}
                 Ok(())
             }
+            Deed::RemoveUnfinished => session.remove_file(&path("/new")).await,
+            Deed::RenameUnfinished => rename("/new", "/renamed").await,
+            Deed::SetTimeOfUnfinished => session.set_attributes(&path("/new"), &time).await,
+            Deed::CutUnfinished => session.set_attributes(&path("/new"), &cut(2)).await,
+            Deed::Link => session.refuse_link(b"/victim", &path("/new"), true).await,
+            Deed::RenameAcross => rename("/victim", "/other/new").await,
+            Deed::RenameFolderAcross => rename("/folder", "/other/folder").await,
         }
     }
 }
@@ -263,7 +232,7 @@ pub(super) fn is_end(event: &Value) -> bool {
 async fn cut_one(inner: Arc<dyn Store>, deed: Deed, activity: &str, trail: Trail, polls: usize) -> bool {
     let case = format!("{deed:?}, {trail:?}, after {polls} polls");
     let mut place = Place::new(inner, deed).await;
-    let before = place.state().await;
+    let (before, open) = (place.state().await, place.transfers.len());
     let full: Vec<Reservation> = match trail {
         Trail::Works => Vec::new(),
         Trail::Stalls => {
@@ -277,16 +246,16 @@ async fn cut_one(inner: Arc<dyn Store>, deed: Deed, activity: &str, trail: Trail
     };
     let ended = cut_after(polls, place.act(deed)).await;
     assert!(trail == Trail::Works || ended.is_none() || deed == Deed::ListMissing, "{case}: {ended:?}");
-    place.transfer = None;
+    place.transfers.clear();
     drop(full);
     place.home.sink().unblock();
-    assert!(place.home.login().transfers_ended_within(Duration::from_secs(5)).await, "{case}");
-    timeout(Duration::from_secs(5), place.session.recorder().close()).await.expect(&case);
+    assert!(place.home.login().transfers_ended_within(LIMIT).await, "{case}");
+    timeout(LIMIT, place.session.recorder().close()).await.expect(&case);
     let (after, events) = (place.state().await, place.home.events());
     let wanted = usize::from(polls > 0 && trail != Trail::IsFull);
     match deed {
-        // A file that is open has an end in any case.
-        Deed::Close | Deed::CloseDownload => assert_eq!(count(&events, activity), 1, "{case}: {events:#?}"),
+        // A file that is open has an end in any case; the ends are counted below.
+        _ if activity == "end" => {}
         // Its event comes when the listing ends, which may be here.
         Deed::List => assert!(count(&events, activity) <= wanted.max(1), "{case}: {events:#?}"),
         _ => assert_eq!(count(&events, activity), wanted, "{case}: {events:#?}"),
@@ -295,15 +264,10 @@ async fn cut_one(inner: Arc<dyn Store>, deed: Deed, activity: &str, trail: Trail
         assert_eq!(before, after, "{case}: done, and not on record: {events:#?}");
     }
     let successes = events.iter().filter(|e| e["activity-type"] == "OPEN" && e["status"] == "success").count();
-    let ends = events.iter().filter(|event| is_end(event)).count();
-    assert_eq!(ends, successes + usize::from(is_transfer(deed)), "{case}: {events:#?}");
-    let published = after.contains("new: Some") && deed == Deed::Close;
+    assert_eq!(count(&events, "end"), successes + open, "{case}: {events:#?}");
+    let published = after.contains("new: Some") && matches!(deed, Deed::Close | Deed::CloseCopy);
     assert!(!published || polls > 0 && trail != Trail::IsFull, "{case}");
     ended.is_some()
-}
-
-fn is_transfer(deed: Deed) -> bool {
-    matches!(deed, Deed::Close | Deed::CloseDownload | Deed::CutOpenUpload | Deed::SetTimeOfUpload)
 }
 
 async fn cut_everywhere(trail: Trail, store: impl AsyncFn() -> (Arc<dyn Store>, Option<tempfile::TempDir>)) {

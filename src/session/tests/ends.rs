@@ -8,17 +8,15 @@ use serde_json::Value;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-use super::cut::{Halting, cut_after, in_memory, is_end};
-use super::{NOTHING, PUT, path};
+use super::cut::{cut_after, in_memory, is_end};
+use super::halting::Halting;
+use super::{LIMIT, NOTHING, PUT, path};
 use crate::policy::Permissions;
 use crate::session::testing::Home;
 use crate::session::uploads::Scope;
 use crate::session::{Session, Transfer};
 use crate::stores::{Key, Store};
 use crate::vfs::PartialUploads;
-
-/// A hang.
-const LIMIT: Duration = Duration::from_secs(60);
 
 struct Place {
     home: Home,

@@ -114,14 +114,17 @@ impl Account {
         SessionError::new(ErrorKind::InvalidRequest, format!("{} {what}", self.path))
     }
 
+    /// The name that the file has now; `None` when it was removed or replaced on this connection.
+    pub(super) fn name(&self) -> Option<LogicalPath> {
+        self.shown.name()
+    }
+
     /// What the end event of an upload says besides its success.
     pub(super) fn note(&self, committed: &Committed) -> Option<String> {
         let copied = self.copied_from.as_ref().filter(|_| committed.copied).map(|from| format!("a copy of {from}"));
         let ignored = if committed.mtime_kept { None } else { ignored_note(&["mtime"]) };
-        match (copied, ignored) {
-            (Some(copied), Some(ignored)) => Some(format!("{copied}; {ignored}")),
-            (copied, ignored) => copied.or(ignored),
-        }
+        let notes: Vec<String> = [copied, ignored, committed.left.clone()].into_iter().flatten().collect();
+        if notes.is_empty() { None } else { Some(notes.join("; ")) }
     }
 
     /// A failure to publish; of a copy it may be its source that is gone or changed.

@@ -11,15 +11,16 @@ mod held;
 mod upload;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::path::LogicalPath;
-use crate::stores::Existing;
-use crate::vfs::{Attributes, Writer};
+use crate::stores::{Existing, StoreErrorKind};
+use crate::vfs::{Attributes, VfsError, VfsResult, Writer};
 
 pub use handle::UploadName;
 use held::Held;
@@ -33,6 +34,10 @@ pub(super) const OPEN_WAIT: Duration = Duration::from_secs(1);
 /// How long REMOVE, RENAME and RMDIR wait for it. What they do is right for an unfinished file as well, and some programs rename before
 /// they close (GLib).
 pub(super) const CHANGE_WAIT: Duration = Duration::from_millis(250);
+
+/// How long they all wait for what is under way on an upload of the name: a CLOSE that has come, or a call on its content. Only a store
+/// that does not answer, or a very large file that is sent at its CLOSE, takes that long.
+pub(super) const BUSY_WAIT: Duration = Duration::from_secs(300);
 
 /// Which uploads an operation on a path means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +54,8 @@ pub(super) struct Uploads {
     names: Mutex<Names>,
     /// Counts up when a CLOSE has come or is done.
     moved_on: watch::Sender<u64>,
+    /// [`BUSY_WAIT`], in milliseconds; tests have less time.
+    busy_wait: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -73,6 +80,8 @@ struct Record {
     closing: usize,
     /// An operation has waited in vain for a CLOSE: who keeps a file open keeps nobody else waiting.
     stays_open: bool,
+    /// An operation has waited in vain for the end of what is under way: nobody else waits for that.
+    is_stuck: bool,
     progress: Arc<Progress>,
     content: Arc<Content>,
 }
@@ -84,6 +93,8 @@ enum Awaited {
     Close,
     /// That one that has come is done.
     End,
+    /// The same; somebody has waited for that in vain.
+    Stuck,
 }
 
 impl Record {
@@ -95,7 +106,8 @@ impl Record {
 
 impl Default for Uploads {
     fn default() -> Self {
-        Uploads { names: Mutex::default(), moved_on: watch::Sender::new(0) }
+        let busy_wait = AtomicU64::new(BUSY_WAIT.as_secs() * 1000);
+        Uploads { names: Mutex::default(), moved_on: watch::Sender::new(0), busy_wait }
     }
 }
 
@@ -115,6 +127,7 @@ impl Uploads {
             writers: 1,
             closing: 0,
             stays_open: false,
+            is_stuck: false,
             progress: Arc::clone(&progress),
             content: Arc::clone(&content),
         };
@@ -177,21 +190,30 @@ impl Uploads {
         names.records.values().any(|record| record.counts() && record.path.is_at_or_below(path) && record.path != *path)
     }
 
-    /// Waits until the uploads that the operation would find are closed: for as long as it takes once a CLOSE has come, else at most
+    /// Waits until the uploads that the operation would find are closed: at most [`BUSY_WAIT`] once a CLOSE has come, else at most
     /// `wait`, and once for each upload. What is unfinished then is used as it is.
-    pub(super) async fn settle(&self, path: &LogicalPath, scope: Scope, wait: Duration) {
-        let deadline = Instant::now() + wait;
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Unavailable`] when a CLOSE that has come is not done by then.
+    pub(super) async fn settle(&self, path: &LogicalPath, scope: Scope, wait: Duration) -> VfsResult<()> {
+        let began = Instant::now();
+        let (deadline, limit) = (began + wait, began + self.busy_wait());
         let mut moved_on = self.moved_on.subscribe();
         loop {
             moved_on.mark_unchanged();
             match self.awaited(path, scope) {
-                Awaited::Nothing => return,
+                Awaited::Nothing => return Ok(()),
+                Awaited::Stuck => return Err(is_busy(path)),
                 // The sender lives as long as `self`.
-                Awaited::End => drop(moved_on.changed().await),
-                Awaited::Close if tokio::time::timeout_at(deadline, moved_on.changed()).await.is_err() => {
-                    return self.stop_waiting(path, scope);
+                Awaited::End if timeout_at(limit, moved_on.changed()).await.is_err() => {
+                    self.mark(path, scope, |record| record.is_stuck = record.closing > 0);
+                    return Err(is_busy(path));
                 }
-                Awaited::Close => {}
+                Awaited::Close if timeout_at(deadline, moved_on.changed()).await.is_err() => {
+                    self.mark(path, scope, |record| record.stays_open = true);
+                    return Ok(());
+                }
+                Awaited::End | Awaited::Close => {}
             }
         }
     }
@@ -200,39 +222,45 @@ impl Uploads {
         let names = self.names();
         let mut awaited = Awaited::Nothing;
         for (_, record) in names.within(path, scope) {
-            if record.closing > 0 {
-                return Awaited::End;
+            if record.closing > 0 && record.is_stuck {
+                return Awaited::Stuck;
             }
-            if record.counts() && !record.stays_open {
+            if record.closing > 0 {
+                awaited = Awaited::End;
+                continue;
+            }
+            if record.counts() && !record.stays_open && !matches!(awaited, Awaited::End) {
                 awaited = Awaited::Close;
             }
         }
         awaited
     }
 
-    fn stop_waiting(&self, path: &LogicalPath, scope: Scope) {
+    fn mark(&self, path: &LogicalPath, scope: Scope, mark: impl Fn(&mut Record)) {
         let mut names = self.names();
         let found: Vec<u64> = names.within(path, scope).map(|(id, _)| id).collect();
         for id in found {
-            if let Some(record) = names.records.get_mut(&id) {
-                record.stays_open = true;
-            }
+            names.records.get_mut(&id).into_iter().for_each(&mark);
         }
     }
 
     /// Holds the uploads still that an operation by name is about: meanwhile none of them is written or published.
-    pub(super) async fn hold(self: &Arc<Self>, about: &[(&LogicalPath, Scope)]) -> Held {
-        let wanted: BTreeMap<u64, Arc<Content>> = {
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Unavailable`] when a call on one of them takes longer than [`BUSY_WAIT`]; then none is held.
+    pub(super) async fn hold(self: &Arc<Self>, about: &[(&LogicalPath, Scope)]) -> VfsResult<Held> {
+        let limit = Instant::now() + self.busy_wait();
+        let wanted: BTreeMap<u64, (LogicalPath, Arc<Content>)> = {
             let names = self.names();
             let found = about.iter().flat_map(|(path, scope)| names.within(path, *scope));
-            found.map(|(id, record)| (id, Arc::clone(&record.content))).collect()
+            found.map(|(id, record)| (id, (record.path.clone(), Arc::clone(&record.content)))).collect()
         };
         // In the order of their numbers, so that two who hold do not wait for each other.
         let mut held = Vec::with_capacity(wanted.len());
-        for (id, content) in wanted {
-            held.push((id, content.lock_owned().await));
+        for (id, (path, content)) in wanted {
+            held.push((id, timeout_at(limit, content.lock_owned()).await.map_err(|_| is_busy(&path))?));
         }
-        Held::new(Arc::clone(self), held)
+        Ok(Held::new(Arc::clone(self), held))
     }
 
     /// The upload was published: whatever was opened before it under its name is no longer what the name means.
@@ -271,6 +299,16 @@ impl Uploads {
         }
     }
 
+    fn busy_wait(&self) -> Duration {
+        Duration::from_millis(self.busy_wait.load(Ordering::Relaxed))
+    }
+
+    /// Has others wait no longer than this for what is under way.
+    #[cfg(test)]
+    pub(super) fn set_busy_wait(&self, wait: Duration) {
+        self.busy_wait.store(wait.as_millis() as u64, Ordering::Relaxed);
+    }
+
     fn move_on(&self) {
         self.moved_on.send_modify(|count| *count = count.wrapping_add(1));
     }
@@ -287,12 +325,17 @@ impl Names {
         ids.copied().find(|id| self.records.get(id).is_some_and(&is_wanted))
     }
 
-    fn within<'a>(&'a self, path: &'a LogicalPath, scope: Scope) -> impl Iterator<Item = (u64, &'a Record)> {
-        let is_meant = move |record: &Record| match scope {
-            Scope::Name => record.path == *path,
-            Scope::Tree => record.path.is_at_or_below(path),
-        };
-        self.records.iter().filter(move |(_, record)| is_meant(record)).map(|(id, record)| (*id, record))
+    fn within<'a>(&'a self, path: &'a LogicalPath, scope: Scope) -> Box<dyn Iterator<Item = (u64, &'a Record)> + 'a> {
+        match scope {
+            Scope::Name => {
+                let ids = self.by_path.get(path).into_iter().flatten();
+                Box::new(ids.filter_map(|id| Some((*id, self.records.get(id)?))))
+            }
+            Scope::Tree => {
+                let below = self.records.iter().filter(|(_, record)| record.path.is_at_or_below(path));
+                Box::new(below.map(|(id, record)| (*id, record)))
+            }
+        }
     }
 
     /// Gives an upload another name.
@@ -319,6 +362,13 @@ impl Names {
             }
         }
     }
+}
+
+/// What is answered to who has waited in vain: nothing was done.
+fn is_busy(path: &LogicalPath) -> VfsError {
+    let wait = BUSY_WAIT.as_secs();
+    let message = format!("its store has not finished an earlier request within {wait} seconds; try again later");
+    VfsError::new(path, StoreErrorKind::Unavailable, message)
 }
 
 #[cfg(test)]

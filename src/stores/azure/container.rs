@@ -48,13 +48,24 @@ impl Container {
     }
 
     async fn expect(&self, doing: &str, key: &str, path: String, ask: BlobAsk<'_>) -> StoreResult<Answer> {
+        self.expect_counting(doing, key, path, ask).await.0
+    }
+
+    /// As [`Client::expect_counting`].
+    async fn expect_counting(
+        &self,
+        doing: &str,
+        key: &str,
+        path: String,
+        ask: BlobAsk<'_>,
+    ) -> (StoreResult<Answer>, u32) {
         let BlobAsk { method, query, mut headers, body } = ask;
         headers.push(("x-ms-version".to_owned(), VERSION.to_owned()));
         if method == "PUT" {
             // The signature covers it, so it has to be there before the request is sent.
             headers.push(("content-length".to_owned(), body.len().to_string()));
         }
-        self.client.expect(doing, key, Ask { method, path, query, headers, body }).await
+        self.client.expect_counting(doing, key, Ask { method, path, query, headers, body }).await
     }
 
     /// Looks a blob up.
@@ -89,11 +100,19 @@ impl Container {
 
     /// Deletes a blob; with `etag` that version only. One that is gone is no error.
     pub(super) async fn delete(&self, key: &str, etag: Option<&str>) -> StoreResult<()> {
-        let headers = etag.map(|etag| ("if-match".to_owned(), etag.to_owned())).into_iter().collect();
-        match self.blob("delete", key, BlobAsk { method: "DELETE", headers, ..BlobAsk::default() }).await {
+        match self.delete_counting(key, etag).await?.0 {
             Err(error) if error.kind == StoreErrorKind::NotFound => Ok(()),
-            other => other.map(drop),
+            other => other,
         }
+    }
+
+    /// As [`Container::delete`], where one that is gone is an error; and how often the request was sent.
+    pub(super) async fn delete_counting(&self, key: &str, etag: Option<&str>) -> StoreResult<(StoreResult<()>, u32)> {
+        judge(key)?;
+        let headers = etag.map(|etag| ("if-match".to_owned(), etag.to_owned())).into_iter().collect();
+        let ask = BlobAsk { method: "DELETE", headers, ..BlobAsk::default() };
+        let (answer, tries) = self.expect_counting("delete", key, key_path(key)?, ask).await;
+        Ok((answer.map(drop), tries))
     }
 
     /// The address of a blob as the source of a copy. It carries the shared access signature, if that is what lets us in.

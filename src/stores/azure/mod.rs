@@ -24,7 +24,7 @@ use super::object::{
     Copied, Extras, ListRequest, ListedTime, MtimeForm, MultipartBackend, ObjectCopy, PartedUpload, RawObject, RawPage,
     WantedUpload, exists, kept_time, replaced,
 };
-use super::{PartUpload, StoreErrorKind, StoreResult};
+use super::{Change, Deletion, PartUpload, StoreErrorKind, StoreResult};
 pub(super) use container::Container;
 use container::METADATA;
 pub(super) use name::judge;
@@ -172,12 +172,19 @@ impl Extras for AzureExtras {
         }
     }
 
-    async fn delete_version(&self, key: &str, version: &str) -> StoreResult<()> {
-        match self.container.delete(key, Some(&format!("\"{version}\""))).await {
-            // One that is gone meets no condition either.
-            Err(error) if error.kind == StoreErrorKind::Changed && self.version(key).await?.is_none() => Ok(()),
-            Err(error) if error.kind == StoreErrorKind::Changed => Err(replaced(key)),
-            other => other,
+    async fn delete_version(&self, key: &str, version: &str) -> StoreResult<Deletion> {
+        match self.container.delete_counting(key, Some(&format!("\"{version}\""))).await? {
+            (Err(error), tries) if error.kind == StoreErrorKind::Changed || error.kind == StoreErrorKind::NotFound => {
+                // One that is gone meets no condition either.
+                let is_gone = error.kind == StoreErrorKind::NotFound || self.version(key).await?.is_none();
+                match (is_gone, tries) {
+                    (true, 1) => Ok(Deletion::WasGone),
+                    // The answer to an earlier try may be lost.
+                    (true, _) => Ok(Deletion::Done),
+                    (false, _) => Err(replaced(key)),
+                }
+            }
+            (other, _) => other.map(|()| Deletion::Done),
         }
     }
 
@@ -196,8 +203,8 @@ impl Extras for AzureExtras {
         copy::blob(&self.container, copy).await
     }
 
-    async fn set_mtime(&self, key: &str, mtime: &str) -> StoreResult<bool> {
-        metadata::set_mtime(&self.container, key, mtime).await
+    async fn set_mtime(&self, key: &str, mtime: &str, only: Option<&str>) -> StoreResult<Option<Change>> {
+        metadata::set_mtime(&self.container, key, mtime, only).await
     }
 
     async fn set_directory_mtime(&self, prefix: &str, mtime: &str) -> StoreResult<bool> {

@@ -20,11 +20,11 @@ use serde::{Deserialize, Serialize};
 
 use super::object::{
     Copied, Extras, ListRequest, MTIME, MultipartBackend, ObjectCopy, PartedUpload, Publish, RawPage, Replaces,
-    SentParts, WantedUpload, at, bare_etag, replaced,
+    SentParts, WantedUpload, at, bare_etag, exists, replaced,
 };
 use super::rest::{Ask, Client, Headers};
 use super::unfinished::{Begun, BucketJournal};
-use super::{Existing, PartUpload, StoreError, StoreErrorKind, StoreResult, Unfinished};
+use super::{Change, Deletion, Existing, PartUpload, StoreError, StoreErrorKind, StoreResult, Unfinished};
 
 /// What a listing is asked for: no more than is read.
 const LISTED: &str = "kind,nextPageToken,prefixes,items(name,size,updated,etag,generation,metadata)";
@@ -93,13 +93,15 @@ impl Extras for GoogleExtras {
         generation(&self.client, self.object_path(key)?, key).await
     }
 
-    async fn delete_version(&self, key: &str, version: &str) -> StoreResult<()> {
+    async fn delete_version(&self, key: &str, version: &str) -> StoreResult<Deletion> {
         let query = [("ifGenerationMatch", version)];
         let ask = Ask { method: "DELETE", path: self.object_path(key)?, query: &query, ..Ask::default() };
-        match self.client.expect("delete", key, ask).await {
-            Err(error) if error.kind == StoreErrorKind::NotFound => Ok(()),
-            Err(error) if error.kind == StoreErrorKind::Changed => Err(replaced(key)),
-            other => other.map(drop),
+        match self.client.expect_counting("delete", key, ask).await {
+            (Err(error), 1) if error.kind == StoreErrorKind::NotFound => Ok(Deletion::WasGone),
+            // The answer to an earlier try may be lost.
+            (Err(error), _) if error.kind == StoreErrorKind::NotFound => Ok(Deletion::Done),
+            (Err(error), _) if error.kind == StoreErrorKind::Changed => Err(replaced(key)),
+            (other, _) => other.map(|_| Deletion::Done),
         }
     }
 
@@ -111,21 +113,26 @@ impl Extras for GoogleExtras {
         copy::object(self, copy).await
     }
 
-    async fn set_mtime(&self, key: &str, mtime: &str) -> StoreResult<bool> {
+    async fn set_mtime(&self, key: &str, mtime: &str, only: Option<&str>) -> StoreResult<Option<Change>> {
         let (headers, body) = json(&serde_json::json!({ "metadata": { MTIME: mtime } }))?;
-        let query = [("fields", "name")];
+        let mut query = vec![("fields", "generation")];
+        query.extend(only.map(|only| ("ifGenerationMatch", only)));
         let ask = Ask { method: "PATCH", path: self.object_path(key)?, query: &query, headers, body };
-        self.client.expect("set the time of", key, ask).await.map(|_| true)
+        let answer = self.client.expect("set the time of", key, ask).await?;
+        // New metadata makes no new version.
+        let version = serde_json::from_slice(&answer.body).ok().map(|found: Generation| found.generation);
+        Ok(Some(Change { before: version.clone(), after: version }))
     }
 
     async fn set_directory_mtime(&self, prefix: &str, mtime: &str) -> StoreResult<bool> {
-        match self.set_mtime(prefix, mtime).await {
+        let done = match self.set_mtime(prefix, mtime, None).await {
             Err(error) if error.kind == StoreErrorKind::NotFound => {
                 self.put_marker(prefix).await?;
-                self.set_mtime(prefix, mtime).await
+                self.set_mtime(prefix, mtime, None).await
             }
             done => done,
-        }
+        };
+        done.map(|kept| kept.is_some())
     }
 
     fn reads_by_version(&self) -> bool {
@@ -187,16 +194,18 @@ impl GoogleExtras {
     }
 }
 
+/// What an answer that was asked for `generation` alone holds.
+#[derive(Deserialize)]
+struct Generation {
+    generation: String,
+}
+
 /// The generation of an object whose metadata has this path; `None` when there is no object.
 async fn generation(client: &Client, path: String, key: &str) -> StoreResult<Option<String>> {
-    #[derive(Deserialize)]
-    struct Resource {
-        generation: String,
-    }
     let ask = Ask { method: "GET", path, query: &[("fields", "generation")], ..Ask::default() };
     match client.expect("look up", key, ask).await {
         Err(error) if error.kind == StoreErrorKind::NotFound => Ok(None),
-        answer => match serde_json::from_slice::<Resource>(&answer?.body) {
+        answer => match serde_json::from_slice::<Generation>(&answer?.body) {
             Ok(resource) => Ok(Some(resource.generation)),
             Err(error) => Err(unreadable(key, &error.to_string())),
         },
@@ -218,13 +227,19 @@ struct Publisher {
 #[async_trait]
 impl Publish for Publisher {
     async fn publish(&self, sent: &SentParts<'_>) -> StoreResult<Option<String>> {
-        if let Replaces::Version(version) = sent.replaces
-            && generation(&self.client, self.look_up.clone(), sent.path.as_ref()).await?.as_deref() != Some(version)
-        {
-            return Err(replaced(sent.key));
+        let found = async || generation(&self.client, self.look_up.clone(), sent.path.as_ref()).await;
+        match sent.replaces {
+            Replaces::Version(version) if found().await?.as_deref() != Some(version) => return Err(replaced(sent.key)),
+            // An upload that was renamed learns this late.
+            Replaces::Nothing if found().await?.is_some() => return Err(exists(sent.key)),
+            Replaces::Version(_) | Replaces::Nothing | Replaces::Anything => {}
         }
         let done = self.multipart.0.complete_multipart(sent.path, &sent.id.to_owned(), sent.parts.clone()).await;
         Ok(bare_etag(done.map_err(at("finish the upload of", sent.key))?.e_tag))
+    }
+
+    fn names_versions_by_tag(&self) -> bool {
+        false
     }
 }
 

@@ -107,7 +107,9 @@ impl PartUpload for Upload {
         let chunk = Chunk { offset: self.taken, data, total: Some(total) };
         let answer = self.session.send(chunk).await?;
         self.settled = true;
-        Ok(Written { etag: answer.and_then(|answer| etag(&answer.body)), mtime_kept: self.mtime_kept })
+        let etag = answer.and_then(|answer| etag(&answer.body));
+        // The answer does not say the number that reads are held to.
+        Ok(Written { etag, mtime_kept: self.mtime_kept, version: None })
     }
 
     async fn abort(&mut self) -> StoreResult<()> {

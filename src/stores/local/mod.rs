@@ -27,8 +27,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{
-    Capacity, Existing, Key, Object, Page, PageToken, PartLimits, Place, PutOptions, Stat, Store, StoreError,
-    StoreErrorKind, StoreResult, Upload, Written,
+    Capacity, Change, Deletion, Existing, Key, Object, Page, PageToken, PartLimits, Place, PutOptions, Stat, Store,
+    StoreError, StoreErrorKind, StoreResult, Upload, Written,
 };
 use crate::in_place::InPlace;
 use root::Root;
@@ -172,7 +172,7 @@ impl Store for LocalStore {
         self.run(key, |root, key| root.delete(key)).await
     }
 
-    async fn delete_version(&self, key: &Key, version: &str) -> StoreResult<()> {
+    async fn delete_version(&self, key: &Key, version: &str) -> StoreResult<Deletion> {
         let version = version.to_owned();
         self.run(key, move |root, key| root.delete_version(key, &version)).await
     }
@@ -185,9 +185,9 @@ impl Store for LocalStore {
         self.run(key, |root, key| root.remove_directory(key)).await
     }
 
-    async fn rename(&self, from: &Key, to: &Key, existing: Existing) -> StoreResult<()> {
-        let to = to.clone();
-        self.change(from, move |root, from| root.rename(from, &to, existing)).await
+    async fn rename(&self, from: &Key, to: &Key, existing: Existing, only: Option<&str>) -> StoreResult<Change> {
+        let (to, only) = (to.clone(), only.map(str::to_owned));
+        self.change(from, move |root, from| root.rename_file(from, &to, existing, only.as_deref())).await
     }
 
     async fn rename_directory(&self, from: &Key, to: &Key) -> StoreResult<()> {
@@ -195,8 +195,9 @@ impl Store for LocalStore {
         self.run(from, move |root, from| root.rename_directory(from, &to)).await
     }
 
-    async fn set_mtime(&self, key: &Key, mtime: SystemTime) -> StoreResult<bool> {
-        self.change(key, move |root, key| object::set_mtime(root, key, mtime).map(|()| true)).await
+    async fn set_mtime(&self, key: &Key, mtime: SystemTime, only: Option<&str>) -> StoreResult<Option<Change>> {
+        let only = only.map(str::to_owned);
+        self.change(key, move |root, key| object::set_mtime(root, key, mtime, only.as_deref()).map(Some)).await
     }
 
     async fn set_directory_mtime(&self, key: &Key, mtime: SystemTime) -> StoreResult<bool> {

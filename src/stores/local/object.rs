@@ -12,11 +12,11 @@ use rustix::fs::{Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 
 use super::failure::at;
-use super::root::Root;
+use super::root::{Root, replaced};
 use super::version::Version;
 use super::{BRIEF, blocking, briefly};
 use crate::in_place::InPlace;
-use crate::stores::{Key, Object, Stat, StoreError, StoreErrorKind, StoreResult};
+use crate::stores::{Change, Key, Object, Stat, StoreError, StoreErrorKind, StoreResult};
 
 /// An open file.
 #[derive(Debug)]
@@ -79,14 +79,20 @@ pub(super) fn read_at(file: &File, offset: u64, length: usize) -> rustix::io::Re
     Ok(buffer.into())
 }
 
-/// Sets the modification time of a file.
-pub(super) fn set_mtime(root: &Root, key: &Key, mtime: SystemTime) -> StoreResult<()> {
+/// Sets the modification time of a file, of `only` this version if one is given.
+pub(super) fn set_mtime(root: &Root, key: &Key, mtime: SystemTime, only: Option<&str>) -> StoreResult<Change> {
     let (file, _) = root.open_file(key)?;
+    // Whoever takes the name now has another file, which is not touched.
+    let version = |file: &File| Version::of(file).map_err(at("set the time of", key));
+    let before = version(&file)?;
+    if only.is_some_and(|only| only.parse() != Ok(before)) {
+        return Err(replaced(key));
+    }
     set_file_mtime(&file, mtime, key)?;
     if root.fsync {
         file.sync_all().map_err(at("set the time of", key))?;
     }
-    Ok(())
+    Ok(Change { before: Some(before.to_string()), after: Some(version(&file)?.to_string()) })
 }
 
 /// Sets the modification time of a folder. `false`: it belongs to another account than the gateway's.

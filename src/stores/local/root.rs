@@ -19,7 +19,7 @@ use super::upload::sweep;
 use super::version::Version;
 use super::within::identity;
 use crate::in_place::InPlace;
-use crate::stores::{Capacity, Existing, Key, Kind, Stat, StoreError, StoreErrorKind, StoreResult};
+use crate::stores::{Capacity, Change, Deletion, Existing, Key, Kind, Stat, StoreError, StoreErrorKind, StoreResult};
 
 /// The folder at the root that is Lockgate's own.
 pub(super) const RESERVED: &str = ".lockgate";
@@ -190,21 +190,22 @@ impl Root {
     }
 
     /// Deletes a file if it is still this version; one that is gone is no error.
-    pub(super) fn delete_version(&self, key: &Key, wanted: &str) -> StoreResult<()> {
+    pub(super) fn delete_version(&self, key: &Key, wanted: &str) -> StoreResult<Deletion> {
         let (folder, name) = match self.place(key, Parents::MustExist) {
-            Err(error) if error.kind == StoreErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind == StoreErrorKind::NotFound => return Ok(Deletion::WasGone),
             place => place?,
         };
         {
             let _alone = self.names.alone();
             match self.version(key)? {
-                None => return Ok(()),
+                None => return Ok(Deletion::WasGone),
                 Some(found) if wanted.parse() == Ok(found) => {}
                 Some(_) => return Err(replaced(key)),
             }
             rustix::fs::unlinkat(&folder, name, AtFlags::empty()).map_err(at("delete", key))?;
         }
-        self.sync_folder(&folder, key)
+        self.sync_folder(&folder, key)?;
+        Ok(Deletion::Done)
     }
 
     pub(super) fn make_directory(&self, key: &Key) -> StoreResult<()> {
@@ -222,15 +223,36 @@ impl Root {
         self.sync_folder(&folder, key)
     }
 
-    /// Renames a file in one step.
-    pub(super) fn rename(&self, from: &Key, to: &Key, existing: Existing) -> StoreResult<()> {
+    /// Renames a file in one step, `only` this version if one is given.
+    pub(super) fn rename_file(
+        &self,
+        from: &Key,
+        to: &Key,
+        existing: Existing,
+        only: Option<&str>,
+    ) -> StoreResult<Change> {
+        // One that may be renamed and not read has no version that could be told.
+        let file = self.open_file(from).ok().map(|(file, _)| file);
+        let version = || file.as_ref().and_then(|file| Version::of(file).ok()).map(|version| version.to_string());
+        let before = version();
+        self.rename(from, to, existing, only)?;
+        Ok(Change { before, after: version() })
+    }
+
+    /// Renames what has a name in one step, `only` this version of a file if one is given.
+    fn rename(&self, from: &Key, to: &Key, existing: Existing, only: Option<&str>) -> StoreResult<()> {
         let (old_folder, old_name) = self.place(from, Parents::MustExist)?;
         let old = folder_and_name(&old_folder, old_name);
         // Before the parents of `to` are made: a source that is missing leaves nothing behind.
         rustix::fs::statat(old.0, old.1, AtFlags::SYMLINK_NOFOLLOW).map_err(at("rename", from))?;
         let (new_folder, new_name) = self.place(to, Parents::Make)?;
         {
-            let _shared = self.names.shared();
+            let _held = if only.is_some() { self.names.alone() } else { self.names.shared() };
+            if let Some(only) = only
+                && self.version(from)?.is_none_or(|found| only.parse() != Ok(found))
+            {
+                return Err(replaced(from));
+            }
             move_name(old, folder_and_name(&new_folder, new_name), existing).map_err(at("rename to", to))?;
         }
         self.sync_folder(&new_folder, to)?;
@@ -243,7 +265,7 @@ impl Root {
             let message = format!("\"{from}\" cannot be renamed to \"{to}\", which lies within it");
             return Err(StoreError::new(StoreErrorKind::InvalidName, message));
         }
-        self.rename(from, to, Existing::Refuse)
+        self.rename(from, to, Existing::Refuse, None)
     }
 
     pub(super) fn capacity(&self) -> StoreResult<Capacity> {

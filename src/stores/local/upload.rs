@@ -84,7 +84,9 @@ impl Unpublished {
         self.take_name((&folder, name))?;
         self.settled = true;
         self.root.sync_folder(&folder, &self.target)?;
-        Ok(Written { etag: None, mtime_kept: mtime.is_some() })
+        // Of the file itself: another may have the name by now.
+        let version = Version::of(&self.file).ok().map(|version| version.to_string());
+        Ok(Written { etag: None, mtime_kept: mtime.is_some(), version })
     }
 
     /// Gives the file its name, in place of the version that it is based on where it is based on one.

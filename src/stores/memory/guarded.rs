@@ -39,6 +39,8 @@ pub(super) enum Deleted {
     Gone,
     /// Another version has the name; it stays.
     Another,
+    /// It was gone before.
+    Before,
 }
 
 impl Guarded {
@@ -67,7 +69,7 @@ impl Guarded {
                 Ok(Deleted::Gone)
             }
             Ok(_) => Ok(Deleted::Another),
-            Err(object_store::Error::NotFound { .. }) => Ok(Deleted::Gone),
+            Err(object_store::Error::NotFound { .. }) => Ok(Deleted::Before),
             Err(error) => Err(error),
         }
     }

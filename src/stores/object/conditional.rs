@@ -11,19 +11,19 @@ use object_store::{Attribute, Attributes, GetOptions, PutMode, PutOptions, PutPa
 
 use super::failure::exists;
 use super::{ObjectBacked, Replaces, TOKEN, at, mtime, replaced, token};
-use crate::stores::{Key, StoreErrorKind, StoreResult};
+use crate::stores::{Key, StoreErrorKind, StoreResult, Written};
 
 /// How often the object is put before the failure counts. The library tries again by itself where it knows that this is safe.
 const TRIES: usize = 3;
 
-/// Puts an object; its entity tag.
+/// Puts an object; its entity tag and version.
 pub(super) async fn put(
     store: &ObjectBacked,
     key: &Key,
     payload: PutPayload,
     attributes: &Attributes,
     replaces: Replaces<'_>,
-) -> StoreResult<Option<String>> {
+) -> StoreResult<Written> {
     let path = store.path(key)?;
     let mode = match replaces {
         Replaces::Anything => PutMode::Overwrite,
@@ -38,7 +38,7 @@ pub(super) async fn put(
         tried += 1;
         let how = PutOptions { mode: mode.clone(), attributes: marked.clone(), ..Default::default() };
         let error = match store.objects.put_opts(&path, payload.clone(), how).await {
-            Ok(done) => return Ok(mtime::bare_etag(done.e_tag)),
+            Ok(done) => return Ok(store.stored(done.e_tag, done.version)),
             Err(error) => at("write", key)(error),
         };
         match error.kind {
@@ -47,13 +47,13 @@ pub(super) async fn put(
                 judge(store, key, replaces).await?;
                 let how = PutOptions { attributes: attributes.clone(), ..Default::default() };
                 let done = store.objects.put_opts(&path, payload, how).await.map_err(at("write", key))?;
-                return Ok(mtime::bare_etag(done.e_tag));
+                return Ok(store.stored(done.e_tag, done.version));
             }
             StoreErrorKind::AlreadyExists | StoreErrorKind::Changed | StoreErrorKind::Unavailable => {
                 let found = look(store, &path, &token).await;
                 let again = error.kind == StoreErrorKind::Unavailable && tried < TRIES;
                 match (found, replaces) {
-                    (Ok(Found::Ours(etag)), _) => return Ok(etag),
+                    (Ok(Found::Ours(found)), _) => return Ok(found),
                     (Ok(Found::Another(_)), Replaces::Nothing) => return Err(exists(key)),
                     (Ok(Found::Another(found)), Replaces::Version(version)) if found.as_deref() != Some(version) => {
                         return Err(replaced(key));
@@ -82,8 +82,8 @@ pub(super) async fn judge(store: &ObjectBacked, key: &Key, replaces: Replaces<'_
 
 /// What has the name.
 enum Found {
-    /// The object that was put, with its entity tag.
-    Ours(Option<String>),
+    /// The object that was put.
+    Ours(Written),
     /// Another one, with its version.
     Another(Option<String>),
     Nothing,
@@ -94,7 +94,7 @@ async fn look(store: &ObjectBacked, path: &Path, token: &str) -> object_store::R
         Ok(found) => {
             let mark = found.attributes.get(&Attribute::Metadata(Cow::Borrowed(TOKEN)));
             if mark.is_some_and(|mark| mark.as_ref() == token) {
-                return Ok(Found::Ours(mtime::bare_etag(found.meta.e_tag)));
+                return Ok(Found::Ours(store.stored(found.meta.e_tag, found.meta.version)));
             }
             let number = found.meta.version.filter(|_| store.extras.reads_by_version());
             Ok(Found::Another(number.or(mtime::bare_etag(found.meta.e_tag))))

@@ -7,9 +7,11 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use object_store::UpdateVersion;
 
-use super::WantedUpload;
+use super::{WantedUpload, replaced};
 use crate::stores::unfinished::Unfinished;
-use crate::stores::{Capacity, Existing, Made, PartUpload, Skipped, StoreError, StoreErrorKind, StoreResult};
+use crate::stores::{
+    Capacity, Change, Deletion, Existing, Made, PartUpload, Skipped, StoreError, StoreErrorKind, StoreResult,
+};
 
 /// The metadata by which who makes an object on a condition knows it again: an answer may be lost, and the next try then meets the
 /// object of the first. Azure takes names of letters only.
@@ -50,7 +52,7 @@ pub(in crate::stores) trait Extras: Send + Sync + fmt::Debug {
     async fn version(&self, key: &str) -> StoreResult<Option<String>>;
 
     /// Deletes a key, which is no marker, if it is still this version; another is [`StoreErrorKind::Changed`], none is no error.
-    async fn delete_version(&self, key: &str, version: &str) -> StoreResult<()>;
+    async fn delete_version(&self, key: &str, version: &str) -> StoreResult<Deletion>;
 
     /// A version as `object_store` takes it for the condition of a put.
     fn condition(&self, version: &str) -> UpdateVersion {
@@ -60,15 +62,22 @@ pub(in crate::stores) trait Extras: Send + Sync + fmt::Debug {
     /// Copies an object of any size with its metadata on the server's side, in one step.
     async fn copy(&self, copy: ObjectCopy<'_>) -> StoreResult<Copied>;
 
-    /// Replaces the kept modification time of an object and leaves the rest of its metadata; says whether it is kept.
-    /// [`StoreErrorKind::Changed`] when the object was replaced in between: then it may be tried again.
-    async fn set_mtime(&self, key: &str, mtime: &str) -> StoreResult<bool>;
+    /// Replaces the kept modification time of an object and leaves the rest of its metadata; `None` when it is not kept.
+    /// [`StoreErrorKind::Changed`] when the object was replaced in between: then it may be tried again. With `only` that version
+    /// gets it, and another is [`StoreErrorKind::Changed`].
+    async fn set_mtime(&self, key: &str, mtime: &str, only: Option<&str>) -> StoreResult<Option<Change>>;
 
     /// As [`Extras::set_mtime`], of an object that was made here and may be the same still; what it is with its new time, where that
     /// is known.
-    async fn set_mtime_of_made(&self, key: &str, made: &Made, mtime: &str) -> StoreResult<(bool, Option<Made>)> {
+    async fn set_mtime_of_made(
+        &self,
+        key: &str,
+        made: &Made,
+        mtime: &str,
+        only: Option<&str>,
+    ) -> StoreResult<(Option<Change>, Option<Made>)> {
         let _ = made;
-        self.set_mtime(key, mtime).await.map(|kept| (kept, None))
+        self.set_mtime(key, mtime, only).await.map(|kept| (kept, None))
     }
 
     /// Keeps the modification time of a directory with its marker, which is written where there is none; says whether it is kept.
@@ -138,15 +147,27 @@ impl<'a> ObjectCopy<'a> {
     /// # Errors
     /// [`StoreErrorKind::Changed`] when it is not the wanted one.
     pub(in crate::stores) fn judge_version(&self, found: Option<&str>) -> StoreResult<()> {
-        let found = found.map(|tag| tag.trim_matches('"'));
-        match self.version {
-            Some(wanted) if found != Some(wanted) => {
+        match is_wanted(self.version, found) {
+            true => Ok(()),
+            false => {
                 let message = format!("\"{}\" was changed before it was copied", self.from);
                 Err(StoreError::new(StoreErrorKind::Changed, message))
             }
-            _ => Ok(()),
         }
     }
+}
+
+/// Whether a version that was found, with or without quotes, is the wanted one, if only one is.
+fn is_wanted(wanted: Option<&str>, found: Option<&str>) -> bool {
+    wanted.is_none_or(|wanted| found.map(|tag| tag.trim_matches('"')) == Some(wanted))
+}
+
+/// Judges the version of a key whose time is to be set.
+///
+/// # Errors
+/// [`StoreErrorKind::Changed`] when `only` another one was meant.
+pub(in crate::stores) fn judge_only(key: &str, only: Option<&str>, found: Option<&str>) -> StoreResult<()> {
+    if is_wanted(only, found) { Ok(()) } else { Err(replaced(key)) }
 }
 
 /// What a new object may replace.

@@ -37,7 +37,7 @@ use object_store::{Attribute, Attributes, GetOptions, ObjectStore, PutMode, PutM
 pub(super) use both_kinds::BothKinds;
 pub(super) use extras::{
     Copied, Extras, IF_MATCH, IF_NONE_MATCH, ListRequest, ListedTime, MarkerTime, ObjectCopy, RawObject, RawPage,
-    Replaces, TOKEN, by_etag, token,
+    Replaces, TOKEN, by_etag, judge_only, token,
 };
 pub(super) use failure::{
     at, describe, describe_connection, element, exists, kind_of_code, replaced, was_cut, without_number,
@@ -49,8 +49,8 @@ pub(super) use parts::{MultipartBackend, PartCopy, PartedUpload, Publish, SentPa
 use super::error::hidden_in;
 use super::place::{Place, Site};
 use super::{
-    Capacity, Existing, Key, Kind, Made, Object, Page, PageToken, PartLimits, PutOptions, Stat, Store, StoreError,
-    StoreErrorKind, StoreResult, Upload, Written,
+    Capacity, Change, Deletion, Existing, Key, Kind, Made, Object, Page, PageToken, PartLimits, PutOptions, Stat,
+    Store, StoreError, StoreErrorKind, StoreResult, Upload, Written,
 };
 
 /// The longest key that the stores take, in bytes.
@@ -150,6 +150,13 @@ impl ObjectBacked {
         attributes
     }
 
+    /// What the answer to a put says.
+    fn stored(&self, etag: Option<String>, number: Option<String>) -> Written {
+        let etag = mtime::bare_etag(etag);
+        let version = if self.extras.reads_by_version() { number } else { etag.clone() };
+        Written { etag, mtime_kept: false, version }
+    }
+
     fn keeps(&self, mtime: Option<SystemTime>) -> bool {
         mtime.is_some_and(|time| self.mtime_form.write(time).is_some())
     }
@@ -214,17 +221,17 @@ impl Store for ObjectBacked {
         let path = self.path(key)?;
         let payload = PutPayload::from_iter(data);
         let attributes = self.attributes(options.mtime);
-        let etag = match Replaces::of(options.existing, options.based_on.as_deref()) {
+        let stored = match Replaces::of(options.existing, options.based_on.as_deref()) {
             replaces @ (Replaces::Nothing | Replaces::Version(_)) => {
                 conditional::put(self, key, payload, &attributes, replaces).await?
             }
             Replaces::Anything => {
                 let how = object_store::PutOptions { mode: PutMode::Overwrite, attributes, ..Default::default() };
                 let done = self.objects.put_opts(&path, payload, how).await.map_err(at("write", key))?;
-                mtime::bare_etag(done.e_tag)
+                self.stored(done.e_tag, done.version)
             }
         };
-        Ok(Written { etag, mtime_kept: self.keeps(options.mtime) })
+        Ok(Written { mtime_kept: self.keeps(options.mtime), ..stored })
     }
 
     async fn begin_upload(&self, key: &Key, options: &PutOptions) -> StoreResult<Upload> {
@@ -244,7 +251,7 @@ impl Store for ObjectBacked {
         self.extras.delete(&self.full(key)).await
     }
 
-    async fn delete_version(&self, key: &Key, version: &str) -> StoreResult<()> {
+    async fn delete_version(&self, key: &Key, version: &str) -> StoreResult<Deletion> {
         self.path(key)?;
         self.extras.delete_version(&self.full(key), version).await
     }
@@ -284,12 +291,19 @@ impl Store for ObjectBacked {
         self.extras.delete(&prefix).await
     }
 
-    async fn rename(&self, from: &Key, to: &Key, existing: Existing) -> StoreResult<()> {
-        rename::file(self, from, None, to, existing).await.map(drop)
+    async fn rename(&self, from: &Key, to: &Key, existing: Existing, only: Option<&str>) -> StoreResult<Change> {
+        rename::file(self, (from, None), to, existing, only).await.map(|(change, _)| change)
     }
 
-    async fn rename_made(&self, from: &Key, made: &Made, to: &Key, existing: Existing) -> StoreResult<Option<Made>> {
-        rename::file(self, from, Some(made), to, existing).await
+    async fn rename_made(
+        &self,
+        from: &Key,
+        made: &Made,
+        to: &Key,
+        existing: Existing,
+        only: Option<&str>,
+    ) -> StoreResult<(Change, Option<Made>)> {
+        rename::file(self, (from, Some(made)), to, existing, only).await
     }
 
     async fn rename_directory(&self, from: &Key, to: &Key) -> StoreResult<()> {
@@ -315,24 +329,36 @@ impl Store for ObjectBacked {
             made: None,
             mtime: mtime.as_deref(),
         };
-        let etag = self.extras.copy(copy).await?.etag;
-        Ok(Written { etag, mtime_kept })
+        let Copied { etag, made, .. } = self.extras.copy(copy).await?;
+        Ok(Written { etag, mtime_kept, version: made })
     }
 
-    async fn set_mtime(&self, key: &Key, mtime: SystemTime) -> StoreResult<bool> {
+    async fn set_mtime(&self, key: &Key, mtime: SystemTime, only: Option<&str>) -> StoreResult<Option<Change>> {
         self.path(key)?;
-        let Some(text) = self.mtime_form.write(mtime) else { return Ok(false) };
+        let Some(text) = self.mtime_form.write(mtime) else { return Ok(None) };
         let full = self.full(key);
-        let done = again_if_changed(|| self.extras.set_mtime(&full, &text)).await;
+        let done = match only {
+            Some(_) => self.extras.set_mtime(&full, &text, only).await,
+            None => again_if_changed(|| self.extras.set_mtime(&full, &text, None)).await,
+        };
         self.forget_times(&full);
         done
     }
 
-    async fn set_mtime_of_made(&self, key: &Key, made: &Made, mtime: SystemTime) -> StoreResult<(bool, Option<Made>)> {
+    async fn set_mtime_of_made(
+        &self,
+        key: &Key,
+        made: &Made,
+        mtime: SystemTime,
+        only: Option<&str>,
+    ) -> StoreResult<(Option<Change>, Option<Made>)> {
         self.path(key)?;
-        let Some(text) = self.mtime_form.write(mtime) else { return Ok((false, None)) };
+        let Some(text) = self.mtime_form.write(mtime) else { return Ok((None, None)) };
         let full = self.full(key);
-        let done = again_if_changed(|| self.extras.set_mtime_of_made(&full, made, &text)).await;
+        let done = match only {
+            Some(_) => self.extras.set_mtime_of_made(&full, made, &text, only).await,
+            None => again_if_changed(|| self.extras.set_mtime_of_made(&full, made, &text, None)).await,
+        };
         self.forget_times(&full);
         done
     }

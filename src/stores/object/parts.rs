@@ -50,6 +50,11 @@ pub(in crate::stores) trait Publish: Send + Sync {
     /// answer that is lost on the way is asked for again.
     async fn publish(&self, sent: &SentParts<'_>) -> StoreResult<Option<String>>;
 
+    /// Whether the entity tag is what names the version, as [`crate::stores::Object::version`].
+    fn names_versions_by_tag(&self) -> bool {
+        true
+    }
+
     /// Whether an upload without parts cannot be published.
     fn needs_a_part(&self) -> bool {
         true
@@ -254,7 +259,8 @@ impl PartUpload for PartedUpload {
         let sent = SentParts { path, key, id, parts, size: self.size, replaces };
         let etag = self.publisher.publish(&sent).await?;
         self.settle();
-        Ok(Written { etag, mtime_kept: self.mtime_kept })
+        let version = etag.clone().filter(|_| self.publisher.names_versions_by_tag());
+        Ok(Written { version, etag, mtime_kept: self.mtime_kept })
     }
 
     async fn abort(&mut self) -> StoreResult<()> {

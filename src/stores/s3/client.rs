@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::stores::object::{MarkerTime, Replaces, bare_etag, exists, kept_time, replaced};
 use crate::stores::rest::{Answer, Ask, Client, Headers, first, key_path};
-use crate::stores::{StoreError, StoreErrorKind, StoreResult};
+use crate::stores::{Deletion, StoreError, StoreErrorKind, StoreResult};
 
 /// The start of the names of an object's own metadata.
 pub(super) const METADATA: &str = "x-amz-meta-";
@@ -72,20 +72,22 @@ impl BucketClient {
     }
 
     /// Deletes a raw key if it is still the version of this tag (without quotes); one that is gone is no error.
-    pub(super) async fn delete_version(&self, key: &str, etag: &str) -> StoreResult<()> {
+    pub(super) async fn delete_version(&self, key: &str, etag: &str) -> StoreResult<Deletion> {
         if !self.conditional_deletes {
             match self.version(key).await? {
                 Some(found) if found == etag => {}
                 Some(_) => return Err(replaced(key)),
-                None => return Ok(()),
+                None => return Ok(Deletion::WasGone),
             }
         }
         let headers = Replaces::Version(etag).header().into_iter().collect();
         let ask = Ask { method: "DELETE", path: key_path(key)?, headers, ..Ask::default() };
-        match self.expect("delete", key, ask).await {
-            Err(error) if error.kind == StoreErrorKind::NotFound => Ok(()),
-            Err(error) if error.kind == StoreErrorKind::Changed => Err(replaced(key)),
-            other => other.map(drop),
+        match self.client.expect_counting("delete", key, ask).await {
+            (Err(error), 1) if error.kind == StoreErrorKind::NotFound => Ok(Deletion::WasGone),
+            // The answer to an earlier try may be lost.
+            (Err(error), _) if error.kind == StoreErrorKind::NotFound => Ok(Deletion::Done),
+            (Err(error), _) if error.kind == StoreErrorKind::Changed => Err(replaced(key)),
+            (other, _) => other.map(|_| Deletion::Done),
         }
     }
 

@@ -6,10 +6,10 @@ use super::BucketExtras;
 use super::client::{METADATA, METADATA_DIRECTIVE, MTIME};
 use super::upload::completion;
 use crate::stores::object::{
-    Copied, IF_MATCH, IF_NONE_MATCH, MtimeForm, ObjectCopy, Replaces, TOKEN, bare_etag, read_mtime, token,
+    Copied, IF_MATCH, IF_NONE_MATCH, MtimeForm, ObjectCopy, Replaces, TOKEN, bare_etag, judge_only, read_mtime, token,
 };
 use crate::stores::rest::{Answer, Ask, Headers, first, key_path};
-use crate::stores::{Made, StoreError, StoreErrorKind, StoreResult};
+use crate::stores::{Change, Made, StoreError, StoreErrorKind, StoreResult};
 
 /// Parts that are copied at once.
 const AT_ONCE: usize = 8;
@@ -84,30 +84,45 @@ fn token_header() -> String {
     format!("{METADATA}{TOKEN}")
 }
 
-/// Replaces the kept modification time by copying the object onto itself.
-pub(super) async fn with_mtime(extras: &BucketExtras, key: &str, mtime: &str) -> StoreResult<()> {
+/// Replaces the kept modification time, of `only` this version if one is given, by copying the object onto itself.
+pub(super) async fn with_mtime(
+    extras: &BucketExtras,
+    key: &str,
+    mtime: &str,
+    only: Option<&str>,
+) -> StoreResult<Change> {
     let source = Source::look_up(extras, key).await?;
-    onto_itself(extras, &source, mtime).await.map(drop)
+    judge_only(key, only, source.etag.as_deref())?;
+    onto_itself(extras, &source, mtime).await
 }
 
 /// The same of an object that was made here a moment ago, without a look at it; what it is with its new time. Should another have its
-/// name by now, that one gets the time.
+/// name by now, that one gets the time, unless `only` another one may.
 pub(super) async fn of_made_with_mtime(
     extras: &BucketExtras,
     key: &str,
     made: &Made,
     mtime: &str,
-) -> StoreResult<Option<Made>> {
-    match onto_itself(extras, &Source::made(key, made), mtime).await {
-        Err(error) if is_another(&error) => with_mtime(extras, key, mtime).await.map(|()| None),
-        done => Ok(done?.map(|etag| Made { etag, mtime: read_mtime(mtime), ..made.clone() })),
+    only: Option<&str>,
+) -> StoreResult<(Change, Option<Made>)> {
+    if only.is_none_or(|only| only == made.etag) {
+        match onto_itself(extras, &Source::made(key, made), mtime).await {
+            Err(error) if is_another(&error) => {}
+            done => {
+                let change = done?;
+                let etag = change.after.clone();
+                return Ok((change, etag.map(|etag| Made { etag, mtime: read_mtime(mtime), ..made.clone() })));
+            }
+        }
     }
+    with_mtime(extras, key, mtime, only).await.map(|change| (change, None))
 }
 
-async fn onto_itself(extras: &BucketExtras, source: &Source<'_>, mtime: &str) -> StoreResult<Option<String>> {
-    let itself = bare_etag(source.etag.clone());
-    let replaces = itself.as_deref().map_or(Replaces::Anything, Replaces::Version);
-    make(extras, source, source.key, Some(source.metadata(Some(mtime))), replaces).await
+async fn onto_itself(extras: &BucketExtras, source: &Source<'_>, mtime: &str) -> StoreResult<Change> {
+    let before = bare_etag(source.etag.clone());
+    let replaces = before.as_deref().map_or(Replaces::Anything, Replaces::Version);
+    let after = make(extras, source, source.key, Some(source.metadata(Some(mtime))), replaces).await?;
+    Ok(Change { before, after })
 }
 
 /// Makes the copy, in one request or by parts; its entity tag. `metadata`: what it gets instead of the source's.

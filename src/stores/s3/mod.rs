@@ -15,7 +15,7 @@ use super::object::{
     Copied, Extras, ListRequest, MarkerTime, MultipartBackend, ObjectCopy, PartedUpload, RawPage, WantedUpload,
 };
 use super::unfinished::BucketJournal;
-use super::{Made, PartUpload, StoreErrorKind, StoreResult, Unfinished};
+use super::{Change, Deletion, Made, PartUpload, StoreErrorKind, StoreResult, Unfinished};
 pub(super) use client::BucketClient;
 
 /// The largest object that one copy request takes, in bytes.
@@ -64,7 +64,7 @@ impl Extras for BucketExtras {
         self.client.version(key).await
     }
 
-    async fn delete_version(&self, key: &str, version: &str) -> StoreResult<()> {
+    async fn delete_version(&self, key: &str, version: &str) -> StoreResult<Deletion> {
         self.client.delete_version(key, version).await
     }
 
@@ -72,18 +72,24 @@ impl Extras for BucketExtras {
         copy::object(self, copy).await
     }
 
-    async fn set_mtime(&self, key: &str, mtime: &str) -> StoreResult<bool> {
-        copy::with_mtime(self, key, mtime).await.map(|()| true)
+    async fn set_mtime(&self, key: &str, mtime: &str, only: Option<&str>) -> StoreResult<Option<Change>> {
+        copy::with_mtime(self, key, mtime, only).await.map(Some)
     }
 
-    async fn set_mtime_of_made(&self, key: &str, made: &Made, mtime: &str) -> StoreResult<(bool, Option<Made>)> {
-        copy::of_made_with_mtime(self, key, made, mtime).await.map(|made| (true, made))
+    async fn set_mtime_of_made(
+        &self,
+        key: &str,
+        made: &Made,
+        mtime: &str,
+        only: Option<&str>,
+    ) -> StoreResult<(Option<Change>, Option<Made>)> {
+        copy::of_made_with_mtime(self, key, made, mtime, only).await.map(|(change, made)| (Some(change), made))
     }
 
     async fn set_directory_mtime(&self, prefix: &str, mtime: &str) -> StoreResult<bool> {
-        let done = match copy::with_mtime(self, prefix, mtime).await {
+        let done = match copy::with_mtime(self, prefix, mtime, None).await {
             Err(error) if error.kind == StoreErrorKind::NotFound => self.client.put_marker(prefix, Some(mtime)).await,
-            done => done,
+            done => done.map(drop),
         };
         done.map(|()| true)
     }

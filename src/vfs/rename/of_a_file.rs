@@ -7,13 +7,13 @@ use crate::stores::{Existing, Kind, Stat, StoreErrorKind};
 
 use super::super::lookups::{Effect, Known};
 use super::super::mounts::Spot;
-use super::super::{Vfs, VfsResult};
+use super::super::{Changed, Version, Vfs, VfsResult};
 use super::{failed, judge_target};
 
 /// What became of a rename that was tried as a file's.
 pub(super) enum Tried {
     /// It is done.
-    Renamed,
+    Renamed(Changed),
     /// It was not done. What has the new name, if that was looked at: perhaps nothing.
     Not(Option<Option<Stat>>),
 }
@@ -23,11 +23,10 @@ impl Vfs {
     /// and one at the target where that is known to be no directory. Nothing is done where it is no file, or has to be refused.
     pub(super) async fn rename_as_a_file(
         &self,
-        from: &LogicalPath,
-        to: &LogicalPath,
-        source: &Spot,
-        target: &Spot,
+        (from, source): (&LogicalPath, &Spot),
+        (to, target): (&LogicalPath, &Spot),
         existing: Existing,
+        only: Option<&Version>,
     ) -> VfsResult<Tried> {
         let same_store = Arc::ptr_eq(&source.store, &target.store) && source.key != target.key;
         let is_directory = matches!(self.lookups.recall(from, source), Some(Known::Directory(_)));
@@ -45,17 +44,18 @@ impl Vfs {
         let made = self.lookups.recall_made(from, source);
         let (removing, making) =
             (self.lookups.begin(source, Effect::Removes), self.lookups.begin(target, Effect::Makes));
+        let only = only.map(|Version(only)| only.as_str());
         let renamed = match &made {
-            Some(made) => source.store.rename_made(&source.key, made, &target.key, existing).await,
-            None => source.store.rename(&source.key, &target.key, existing).await.map(|()| None),
+            Some(made) => source.store.rename_made(&source.key, made, &target.key, existing, only).await,
+            None => source.store.rename(&source.key, &target.key, existing, only).await.map(|change| (change, None)),
         };
         match renamed {
-            Ok(made) => {
+            Ok((change, made)) => {
                 drop(removing);
                 self.lookups.made(to, target, making, made.map(Known::made));
                 self.emptied.forget(from);
                 self.took_away(from, source);
-                Ok(Tried::Renamed)
+                Ok(Tried::Renamed(change.into()))
             }
             Err(error)
                 if matches!(error.kind, StoreErrorKind::NotFound | StoreErrorKind::IsADirectory)

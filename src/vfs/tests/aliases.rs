@@ -45,13 +45,13 @@ async fn a_file_is_not_moved_onto_itself() {
         (&linked, "/b/also-in/f", "/a/in/f"),
     ] {
         for existing in [Existing::Replace, Existing::Refuse] {
-            let error = home.vfs.rename(&path(from), &path(to), existing).await.unwrap_err();
+            let error = home.vfs.rename(&path(from), &path(to), existing, None).await.unwrap_err();
             assert_eq!(error.kind(), StoreErrorKind::Unsupported, "{from} {to}: {error}");
             assert_eq!(whole(&folder, "data/in/f"), "whole", "{from} {to}");
         }
     }
     // Another name there is another file.
-    nested.vfs.rename(&path("/a/in/f"), &path("/c/g"), Existing::Refuse).await.unwrap();
+    nested.vfs.rename(&path("/a/in/f"), &path("/c/g"), Existing::Refuse, None).await.unwrap();
     assert_eq!(whole(&folder, "data/in/g"), "whole");
     assert!(!folder.path().join("data/in/f").exists());
 }
@@ -72,13 +72,13 @@ async fn a_directory_is_not_moved_into_itself() {
         (&linked, "/a/top", "/b/also-top/x"),
         (&linked, "/a/also-top", "/b/top/in/x"),
     ] {
-        let error = home.vfs.rename(&path(from), &path(to), Existing::Refuse).await.unwrap_err();
+        let error = home.vfs.rename(&path(from), &path(to), Existing::Refuse, None).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Unsupported, "{from} {to}: {error}");
         assert_eq!(whole(&folder, "data/top/f"), "whole");
         assert_eq!(fs::read_dir(folder.path().join("data/top")).unwrap().count(), 3, "{from} {to}");
     }
     // Out of it is another place.
-    nested.vfs.rename(&path("/b/in"), &path("/a/in"), Existing::Refuse).await.unwrap();
+    nested.vfs.rename(&path("/b/in"), &path("/a/in"), Existing::Refuse, None).await.unwrap();
     assert!(folder.path().join("data/in").is_dir());
 }
 

@@ -78,7 +78,7 @@ async fn what_is_changed_after_the_copy_is_right() {
                 expected[offset as usize..end].copy_from_slice(b"changed");
             }
             if mode.read {
-                let read = writer.read_at(0, expected.len() + 1).await.unwrap();
+                let read = writer.read_back(0, expected.len() + 1).await.unwrap();
                 assert!(read == expected, "{name}");
             }
             store.calls();
@@ -98,7 +98,7 @@ async fn a_copy_that_was_only_read_is_a_copy() {
     let source = reader(&home, "/from").await.whole().unwrap();
     let mut writer = home.vfs.open_write(&path("/to"), WriteMode { read: true, ..NEW }).await.unwrap();
     assert!(writer.become_copy(&source).unwrap());
-    assert_eq!(writer.read_at(3, 10).await.unwrap(), "tent");
+    assert_eq!(writer.read_back(3, 10).await.unwrap(), "tent");
     store.calls();
     writer.commit().await.unwrap();
     assert_eq!((store.calls().as_str(), store.get("to").unwrap()), ("copy=1", Bytes::from_static(b"content")));

@@ -107,7 +107,7 @@ fn scenarios() -> Vec<Scenario> {
         scenario(
             "cut",
             &[("f", pattern(LARGE))],
-            |h| async { h.vfs.set_length(&path("/f"), 1000).await }.boxed(),
+            |h| async { h.vfs.set_length(&path("/f"), 1000).await.map(drop) }.boxed(),
             &[("f", pattern(LARGE).slice(..1000))],
         ),
         scenario(
@@ -127,31 +127,31 @@ fn scenarios() -> Vec<Scenario> {
         scenario(
             "rename of a file",
             &[("f", old.clone())],
-            |h| async { h.vfs.rename(&path("/f"), &path("/e/g"), Existing::Refuse).await }.boxed(),
+            |h| async { h.vfs.rename(&path("/f"), &path("/e/g"), Existing::Refuse, None).await.map(drop) }.boxed(),
             &[("e/g", old.clone())],
         ),
         scenario(
             "rename onto a file",
             &[("f", old.clone()), ("g", new(10))],
-            |h| async { h.vfs.rename(&path("/f"), &path("/g"), Existing::Replace).await }.boxed(),
+            |h| async { h.vfs.rename(&path("/f"), &path("/g"), Existing::Replace, None).await.map(drop) }.boxed(),
             &[("g", old.clone())],
         ),
         scenario(
             "rename of a directory",
             &[("d/f", old.clone()), ("d/e/", empty.clone()), ("d/g/h", new(10))],
-            |h| async { h.vfs.rename(&path("/d"), &path("/n"), Existing::Refuse).await }.boxed(),
+            |h| async { h.vfs.rename(&path("/d"), &path("/n"), Existing::Refuse, None).await.map(drop) }.boxed(),
             &[("n/f", old.clone()), ("n/e/", empty.clone()), ("n/g/h", new(10))],
         ),
         scenario(
             "move of a file to another store",
             &[("f", pattern(LARGE))],
-            |h| async { h.vfs.rename(&path("/f"), &path("/there/f"), Existing::Refuse).await }.boxed(),
+            |h| async { h.vfs.rename(&path("/f"), &path("/there/f"), Existing::Refuse, None).await.map(drop) }.boxed(),
             &[("there/f", pattern(LARGE))],
         ),
         scenario(
             "move of a directory to another store",
             &[("d/f", old.clone()), ("d/e/", empty.clone()), ("d/g/h", pattern(LARGE))],
-            |h| async { h.vfs.rename(&path("/d"), &path("/there/d"), Existing::Refuse).await }.boxed(),
+            |h| async { h.vfs.rename(&path("/d"), &path("/there/d"), Existing::Refuse, None).await.map(drop) }.boxed(),
             &[
                 ("there/d/", empty.clone()),
                 ("there/d/f", old.clone()),
@@ -165,7 +165,7 @@ fn scenarios() -> Vec<Scenario> {
         scenario(
             "setting a time",
             &[("f", old.clone())],
-            |h| async { h.vfs.set_mtime(&path("/f"), then()).await.map(drop) }.boxed(),
+            |h| async { h.vfs.set_mtime(&path("/f"), then(), None).await.map(drop) }.boxed(),
             &[("f", old.clone())],
         ),
         scenario("delete", &[("f", old)], |h| async { h.vfs.remove_file(&path("/f")).await }.boxed(), &[]),

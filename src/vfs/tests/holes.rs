@@ -130,9 +130,9 @@ async fn a_memory_store_holds_its_size_with_unfinished_uploads() {
     assert!(home.read("/unfinished", 1 << 20).await.unwrap() == [&data[..], &data[..]].concat());
     assert!(free(&home).await < 4 * MIB);
     // A new time takes no room, a copy does.
-    home.vfs.set_mtime(&path("/unfinished"), std::time::UNIX_EPOCH).await.unwrap();
+    home.vfs.set_mtime(&path("/unfinished"), std::time::UNIX_EPOCH, None).await.unwrap();
     assert_eq!(
-        home.vfs.rename(&path("/unfinished"), &path("/new"), stores::Existing::Refuse).await.unwrap_err().kind(),
+        home.vfs.rename(&path("/unfinished"), &path("/new"), stores::Existing::Refuse, None).await.unwrap_err().kind(),
         FULL
     );
     assert!(home.vfs.stat(&path("/unfinished")).await.is_ok());

@@ -92,20 +92,20 @@ async fn every_call(home: &Home, folder: &str, file: &str, sub: &str) -> Vec<(&'
         ("read", home.read(&format!("{folder}/{file}"), 100).await.is_ok()),
         ("list", home.names(folder).await.is_ok()),
         ("list below", home.names(&format!("{folder}/{sub}")).await.is_ok()),
-        ("set time", vfs.set_mtime(&at(file), time).await.is_ok()),
-        ("set time of a directory", vfs.set_mtime(&at(sub), time).await.is_ok()),
+        ("set time", vfs.set_mtime(&at(file), time, None).await.is_ok()),
+        ("set time of a directory", vfs.set_mtime(&at(sub), time, None).await.is_ok()),
         ("set length", vfs.set_length(&at(file), 2).await.is_ok()),
         ("change", write(home, &format!("{folder}/{file}"), WriteMode { must_exist: true, ..CHANGE }).await.is_ok()),
         ("replace", write(home, &format!("{folder}/{file}"), WriteMode { must_exist: true, ..NEW }).await.is_ok()),
         ("write", write(home, &format!("{folder}/new"), NEW).await.is_ok()),
         ("write deep", write(home, &format!("{folder}/more/new"), NEW).await.is_ok()),
         ("make directory", vfs.make_directory(&at("made")).await.is_ok()),
-        ("rename within", vfs.rename(&at(file), &at("renamed"), Existing::Refuse).await.is_ok()),
-        ("rename back", vfs.rename(&at("renamed"), &at(file), Existing::Replace).await.is_ok()),
-        ("rename out", vfs.rename(&at(file), &path("/work/stolen"), Existing::Refuse).await.is_ok()),
+        ("rename within", vfs.rename(&at(file), &at("renamed"), Existing::Refuse, None).await.is_ok()),
+        ("rename back", vfs.rename(&at("renamed"), &at(file), Existing::Replace, None).await.is_ok()),
+        ("rename out", vfs.rename(&at(file), &path("/work/stolen"), Existing::Refuse, None).await.is_ok()),
     ];
     write(home, "/work/mine", NEW).await.unwrap();
-    calls.push(("rename in", vfs.rename(&path("/work/mine"), &at(file), Existing::Refuse).await.is_ok()));
+    calls.push(("rename in", vfs.rename(&path("/work/mine"), &at(file), Existing::Refuse, None).await.is_ok()));
     calls.push(("remove", vfs.remove_file(&at(file)).await.is_ok()));
     calls.push(("remove directory", vfs.remove_directory(&at(sub)).await.is_ok()));
     calls
@@ -151,7 +151,7 @@ async fn a_link_to_a_file_of_others_is_not_followed_and_may_be_replaced_and_remo
     assert!(home.vfs.stat(&path("/secret")).await.is_err());
     assert!(home.read("/secret", 10).await.is_err());
     assert!(home.vfs.set_length(&path("/secret"), 0).await.is_err());
-    assert!(home.vfs.set_mtime(&path("/secret"), UNIX_EPOCH).await.is_err());
+    assert!(home.vfs.set_mtime(&path("/secret"), UNIX_EPOCH, None).await.is_err());
     write(&home, "/secret", CHANGE).await.unwrap();
     assert_eq!(home.read("/secret", 100).await.unwrap(), b"ann was here");
     assert!(place.at("ann/secret").symlink_metadata().unwrap().is_file());
@@ -217,7 +217,7 @@ async fn a_link_that_comes_between_two_steps_leads_nowhere_either() {
             1 => assert!(home.vfs.stat(&secret).await.is_err()),
             2 => drop(write(&home, "/folder/new", NEW).await),
             3 => drop(home.vfs.make_directory(&path("/folder/made")).await),
-            4 => drop(home.vfs.set_mtime(&secret, UNIX_EPOCH).await),
+            4 => drop(home.vfs.set_mtime(&secret, UNIX_EPOCH, None).await),
             _ => drop(home.vfs.remove_file(&secret).await),
         }
     }

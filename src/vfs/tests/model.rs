@@ -75,7 +75,7 @@ async fn operate(writer: &mut Writer, model: &mut Model, mode: WriteMode, in_ord
         }
         1..5 if mode.read => {
             let (offset, length) = (model.random.below(LONG), model.random.below(100_000) as usize);
-            let read = writer.read_at(offset, length).await.map_err(|e| e.kind())?;
+            let read = writer.read_back(offset, length).await.map_err(|e| e.kind())?;
             let start = (offset as usize).min(model.content.len());
             let end = (start + length).min(model.content.len());
             assert!(read == model.content[start..end], "read {offset} {length}");

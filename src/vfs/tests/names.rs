@@ -58,7 +58,7 @@ async fn directories_of_the_home_cannot_be_changed() {
         assert_eq!(home.vfs.remove_file(&path).await.unwrap_err().kind(), StoreErrorKind::IsADirectory);
         assert_eq!(home.vfs.remove_directory(&path).await.unwrap_err().kind(), StoreErrorKind::Unsupported);
         assert_eq!(home.vfs.make_directory(&path).await.unwrap_err().kind(), StoreErrorKind::AlreadyExists);
-        assert!(!home.vfs.set_mtime(&path, SystemTime::now()).await.unwrap());
+        assert!(home.vfs.set_mtime(&path, SystemTime::now(), None).await.unwrap().is_none());
         assert_eq!(home.vfs.set_length(&path, 0).await.unwrap_err().kind(), StoreErrorKind::IsADirectory);
     }
     assert_eq!(store.calls(), "");
@@ -209,10 +209,10 @@ async fn times_and_lengths_of_closed_files_are_set() {
         store.set("d/f", "12345");
         let home = home(&[("/", &store, "")]);
         let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-        assert!(home.vfs.set_mtime(&path("/d/f"), then).await.unwrap());
+        assert!(home.vfs.set_mtime(&path("/d/f"), then, None).await.unwrap().is_some());
         assert_eq!(home.vfs.stat(&path("/d/f")).await.unwrap().mtime, Some(then));
-        assert!(!home.vfs.set_mtime(&path("/d"), then).await.unwrap());
-        assert_eq!(home.vfs.set_mtime(&path("/n"), then).await.unwrap_err().kind(), StoreErrorKind::NotFound);
+        assert!(home.vfs.set_mtime(&path("/d"), then, None).await.unwrap().is_none());
+        assert_eq!(home.vfs.set_mtime(&path("/n"), then, None).await.unwrap_err().kind(), StoreErrorKind::NotFound);
         for (length, content) in [(5, "12345"), (3, "123"), (6, "123\0\0\0"), (0, ""), (2, "\0\0")] {
             home.vfs.set_length(&path("/d/f"), length).await.unwrap();
             assert_eq!(store.get("d/f").unwrap(), content);

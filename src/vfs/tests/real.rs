@@ -51,8 +51,8 @@ async fn append_change_exclusive_and_read_write_work() {
         assert!(home.read(&name, 100_000).await.unwrap() == data);
         let mut writer = home.vfs.open_write(&path(&name), WriteMode { read: true, ..CHANGE }).await.unwrap();
         writer.write_at(10, Bytes::from_static(b"changed")).await.unwrap();
-        assert_eq!(writer.read_at(10, 7).await.unwrap(), "changed");
-        assert_eq!(writer.read_at(17, 100).await.unwrap(), data[17..117]);
+        assert_eq!(writer.read_back(10, 7).await.unwrap(), "changed");
+        assert_eq!(writer.read_back(17, 100).await.unwrap(), data[17..117]);
         writer.set_length(20).await.unwrap();
         writer.commit().await.unwrap();
         let expected = [&data[..10], b"changed", &data[17..20]].concat();
@@ -72,15 +72,15 @@ async fn directories_rename_and_times_work_across_the_stores() {
     let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
     for name in ["/d/a", "/d/e/b", "/d/e/x#1", "/d/e/ %2F~*["] {
         home.write(name, NEW, &pattern(100_000)).await.unwrap();
-        assert!(vfs.set_mtime(&path(name), then).await.unwrap());
+        assert!(vfs.set_mtime(&path(name), then, None).await.unwrap().is_some());
     }
-    vfs.rename(&path("/d"), &path("/memory/d"), Existing::Refuse).await.unwrap();
+    vfs.rename(&path("/d"), &path("/memory/d"), Existing::Refuse, None).await.unwrap();
     assert_eq!(vfs.stat(&path("/d")).await.unwrap_err().kind(), StoreErrorKind::NotFound);
     let mut names = home.names("/memory/d/e").await.unwrap();
     names.sort();
     assert_eq!(names, [" %2F~*[", "b", "x#1"]);
     assert_eq!(vfs.stat(&path("/memory/d/e/b")).await.unwrap().mtime, Some(then));
-    vfs.rename(&path("/memory/d"), &path("/back"), Existing::Refuse).await.unwrap();
+    vfs.rename(&path("/memory/d"), &path("/back"), Existing::Refuse, None).await.unwrap();
     assert_eq!(home.names("/memory").await.unwrap(), [""; 0]);
     assert_eq!(std::fs::metadata(folder.path().join("back/e/x#1")).unwrap().modified().unwrap(), then);
     assert_eq!(vfs.remove_directory(&path("/back")).await.unwrap_err().kind(), StoreErrorKind::DirectoryNotEmpty);

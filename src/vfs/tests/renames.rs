@@ -14,7 +14,7 @@ async fn a_file_is_renamed_by_its_store() {
     store.set("b", "2");
     store.set("d/x", "3");
     let home = home(&[("/", &store, "")]);
-    let rename = async |from: &str, to: &str, existing| home.vfs.rename(&path(from), &path(to), existing).await;
+    let rename = async |from: &str, to: &str, existing| home.vfs.rename(&path(from), &path(to), existing, None).await;
     assert_eq!(rename("/a", "/b", Existing::Refuse).await.unwrap_err().kind(), StoreErrorKind::AlreadyExists);
     assert_eq!(rename("/a", "/d", Existing::Refuse).await.unwrap_err().kind(), StoreErrorKind::AlreadyExists);
     assert_eq!(rename("/a", "/d", Existing::Replace).await.unwrap_err().kind(), StoreErrorKind::IsADirectory);
@@ -39,16 +39,16 @@ async fn a_directory_is_renamed_by_its_store_and_never_onto_a_name_or_into_itsel
     store.set("g/z", "4");
     let home = home(&[("/", &store, ""), ("/inside", &store, "d/e"), ("/g/entry", &store, "t")]);
     for to in ["/f", "/g", "/inside", "/d"] {
-        let error = home.vfs.rename(&path("/d"), &path(to), Existing::Refuse).await.unwrap_err();
+        let error = home.vfs.rename(&path("/d"), &path(to), Existing::Refuse, None).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::AlreadyExists, "{to}");
     }
     for to in ["/d/e/deeper", "/d/new", "/inside/new"] {
-        let error = home.vfs.rename(&path("/d"), &path(to), Existing::Replace).await.unwrap_err();
+        let error = home.vfs.rename(&path("/d"), &path(to), Existing::Replace, None).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Unsupported, "{to}");
     }
-    let error = home.vfs.rename(&path("/g"), &path("/h"), Existing::Refuse).await.unwrap_err();
+    let error = home.vfs.rename(&path("/g"), &path("/h"), Existing::Refuse, None).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unsupported);
-    home.vfs.rename(&path("/d"), &path("/new"), Existing::Refuse).await.unwrap();
+    home.vfs.rename(&path("/d"), &path("/new"), Existing::Refuse, None).await.unwrap();
     assert_eq!(store.keys(), ["f", "g/z", "new/e/y", "new/x"]);
 }
 
@@ -60,13 +60,13 @@ async fn a_file_moves_across_stores_with_its_time() {
     there.set("taken", "old");
     let home = home(&[("/", &here, ""), ("/there", &there, "")]);
     let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-    home.vfs.set_mtime(&path("/f"), then).await.unwrap();
-    let error = home.vfs.rename(&path("/f"), &path("/there/taken"), Existing::Refuse).await.unwrap_err();
+    home.vfs.set_mtime(&path("/f"), then, None).await.unwrap();
+    let error = home.vfs.rename(&path("/f"), &path("/there/taken"), Existing::Refuse, None).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::AlreadyExists);
-    home.vfs.rename(&path("/f"), &path("/there/taken"), Existing::Replace).await.unwrap();
+    home.vfs.rename(&path("/f"), &path("/there/taken"), Existing::Replace, None).await.unwrap();
     assert_eq!((here.get("f"), there.get("taken").unwrap()), (None, data.clone()));
     assert_eq!(there.mtime("taken"), Some(then));
-    home.vfs.rename(&path("/there/taken"), &path("/back"), Existing::Refuse).await.unwrap();
+    home.vfs.rename(&path("/there/taken"), &path("/back"), Existing::Refuse, None).await.unwrap();
     assert_eq!(here.get("back").unwrap(), data);
     home.assert_all_given_back().await;
 }
@@ -79,7 +79,7 @@ async fn a_failed_move_of_a_file_leaves_the_source_whole() {
         here.set("f", data.clone());
         let home = home(&[("/", &here, ""), ("/there", &there, "")]);
         here.fail(operation, 0, 9);
-        let error = home.vfs.rename(&path("/f"), &path("/there/f"), Existing::Refuse).await.unwrap_err();
+        let error = home.vfs.rename(&path("/f"), &path("/there/f"), Existing::Refuse, None).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Unavailable);
         assert_eq!((here.get("f").unwrap(), there.get("f")), (data.clone(), None), "{operation}");
         home.assert_all_given_back().await;
@@ -90,7 +90,7 @@ async fn a_failed_move_of_a_file_leaves_the_source_whole() {
         here.set("f", data.clone());
         let home = home(&[("/", &here, ""), ("/there", &there, "")]);
         there.fail(operation, 0, 1);
-        home.vfs.rename(&path("/f"), &path("/there/f"), Existing::Refuse).await.unwrap_err();
+        home.vfs.rename(&path("/f"), &path("/there/f"), Existing::Refuse, None).await.unwrap_err();
         assert_eq!((here.get("f").unwrap(), there.get("f")), (data.clone(), None), "{operation}");
         home.assert_all_given_back().await;
         there.assert_no_uploads().await;
@@ -99,7 +99,7 @@ async fn a_failed_move_of_a_file_leaves_the_source_whole() {
     here.set("f", data.clone());
     let home = home(&[("/", &here, ""), ("/there", &there, "")]);
     here.fail("delete", 0, 1);
-    let error = home.vfs.rename(&path("/f"), &path("/there/f"), Existing::Refuse).await.unwrap_err();
+    let error = home.vfs.rename(&path("/f"), &path("/there/f"), Existing::Refuse, None).await.unwrap_err();
     assert!(error.to_string().contains("copied to /there/f, and the old name is not wholly removed"), "{error}");
     assert_eq!((here.get("f").unwrap(), there.get("f").unwrap()), (data.clone(), data));
 }
@@ -116,7 +116,7 @@ async fn a_directory_moves_across_stores_with_all_that_is_in_it() {
     expected.push("d/empty/".into());
     let home = home(&[("/", &here, ""), ("/there", &there, "in")]);
     home.vfs.make_directory(&path("/d/empty")).await.unwrap();
-    home.vfs.rename(&path("/d"), &path("/there/d"), Existing::Refuse).await.unwrap();
+    home.vfs.rename(&path("/d"), &path("/there/d"), Existing::Refuse, None).await.unwrap();
     assert_eq!(here.keys(), [""; 0]);
     for name in expected.iter().filter(|n| !n.ends_with('/')) {
         assert_eq!(there.get(&format!("in/{name}")).unwrap(), name.as_str());
@@ -133,11 +133,11 @@ async fn a_failed_move_of_a_directory_leaves_the_source_whole_and_says_so() {
     }
     let home = home(&[("/", &here, ""), ("/there", &there, "")]);
     there.fail("put", 5, 1);
-    let error = home.vfs.rename(&path("/d"), &path("/there/d"), Existing::Refuse).await.unwrap_err();
+    let error = home.vfs.rename(&path("/d"), &path("/there/d"), Existing::Refuse, None).await.unwrap_err();
     assert!(error.to_string().contains("/d is whole"), "{error}");
     assert_eq!(here.keys().len(), 9);
     here.hide_keys(1);
-    let error = home.vfs.rename(&path("/d"), &path("/there/e"), Existing::Refuse).await.unwrap_err();
+    let error = home.vfs.rename(&path("/d"), &path("/there/e"), Existing::Refuse, None).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::InvalidName);
     assert_eq!(here.keys().len(), 9);
 }
@@ -147,12 +147,12 @@ async fn one_object_under_two_names_is_never_copied_onto_itself() {
     let store = TestStore::remote("s");
     store.set("k/f", "1");
     let home = home(&[("/a", &store, "k"), ("/b", &store, "k")]);
-    let error = home.vfs.rename(&path("/a/f"), &path("/b/f"), Existing::Refuse).await.unwrap_err();
+    let error = home.vfs.rename(&path("/a/f"), &path("/b/f"), Existing::Refuse, None).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::AlreadyExists);
-    home.vfs.rename(&path("/a/f"), &path("/b/f"), Existing::Replace).await.unwrap();
+    home.vfs.rename(&path("/a/f"), &path("/b/f"), Existing::Replace, None).await.unwrap();
     let twin = store.clone();
     let home = super::home::home(&[("/a", &store, "k"), ("/b", &twin, "k")]);
-    let error = home.vfs.rename(&path("/a/f"), &path("/b/f"), Existing::Replace).await.unwrap_err();
+    let error = home.vfs.rename(&path("/a/f"), &path("/b/f"), Existing::Replace, None).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unsupported);
     assert_eq!(store.get("k/f").unwrap(), "1");
 }
@@ -168,7 +168,7 @@ async fn a_source_that_changes_while_it_is_copied_is_kept() {
         tokio::time::sleep(Duration::from_millis(250)).await;
         here.set("f", "new");
     };
-    let (result, ()) = tokio::join!(home.vfs.rename(&from, &to, Existing::Refuse), change);
+    let (result, ()) = tokio::join!(home.vfs.rename(&from, &to, Existing::Refuse, None), change);
     assert_eq!(result.unwrap_err().kind(), StoreErrorKind::Changed);
     assert_eq!((here.get("f").unwrap(), there.get("f").unwrap()), ("new".into(), "old".into()));
 }

@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::stores::{
-    Capacity, Entry, Existing, Key, Kind, Object, Page, PageToken, PartLimits, PutOptions, Skipped, Stat, Store,
-    StoreError, StoreErrorKind, StoreResult, Upload, Written,
+    Capacity, Change, Deletion, Entry, Existing, Key, Kind, Object, Page, PageToken, PartLimits, PutOptions, Skipped,
+    Stat, Store, StoreError, StoreErrorKind, StoreResult, Upload, Written,
 };
 
 use upload::TestUpload;
@@ -225,7 +225,7 @@ impl TestStore {
         }
         let data = if self.0.forgetful { Bytes::new() } else { Bytes::from(data.concat()) };
         let etag = state.store(key.as_str(), size, data, options.mtime);
-        Ok(Written { etag: Some(etag), mtime_kept: options.mtime.is_some() })
+        Ok(Written { version: Some(etag.clone()), etag: Some(etag), mtime_kept: options.mtime.is_some() })
     }
 }
 
@@ -376,14 +376,16 @@ impl Store for TestStore {
         Ok(())
     }
 
-    async fn delete_version(&self, key: &Key, version: &str) -> StoreResult<()> {
+    async fn delete_version(&self, key: &Key, version: &str) -> StoreResult<Deletion> {
         self.call("delete").await?;
         let mut state = self.state();
-        if state.version(key.as_str()).is_some_and(|found| found != version) {
-            return Err(StoreError::new(StoreErrorKind::Changed, "another version"));
+        match state.version(key.as_str()) {
+            None => return Ok(Deletion::WasGone),
+            Some(found) if found == version => {}
+            Some(_) => return Err(StoreError::new(StoreErrorKind::Changed, "another version")),
         }
         state.objects.remove(key.as_str());
-        Ok(())
+        Ok(Deletion::Done)
     }
 
     async fn make_directory(&self, key: &Key) -> StoreResult<()> {
@@ -401,15 +403,19 @@ impl Store for TestStore {
         if state.markers.remove(key.as_str()) { Ok(()) } else { Err(not_found()) }
     }
 
-    async fn rename(&self, from: &Key, to: &Key, existing: Existing) -> StoreResult<()> {
+    async fn rename(&self, from: &Key, to: &Key, existing: Existing, only: Option<&str>) -> StoreResult<Change> {
         self.call("rename").await?;
         let mut state = self.state();
         if existing == Existing::Refuse && state.objects.contains_key(to.as_str()) {
             return Err(StoreError::new(StoreErrorKind::AlreadyExists, "taken"));
         }
+        if only.is_some() && state.version(from.as_str()) != only {
+            return Err(StoreError::new(StoreErrorKind::Changed, "another version"));
+        }
         let stored = state.objects.remove(from.as_str()).ok_or_else(not_found)?;
+        let version = Some(stored.etag.clone());
         state.objects.insert(to.as_str().to_owned(), stored);
-        Ok(())
+        Ok(Change { before: version.clone(), after: version })
     }
 
     async fn rename_directory(&self, from: &Key, to: &Key) -> StoreResult<()> {
@@ -438,10 +444,16 @@ impl Store for TestStore {
         self.publish(to, source.size, vec![source.data], options)
     }
 
-    async fn set_mtime(&self, key: &Key, mtime: SystemTime) -> StoreResult<bool> {
+    async fn set_mtime(&self, key: &Key, mtime: SystemTime, only: Option<&str>) -> StoreResult<Option<Change>> {
         self.call("set_mtime").await?;
-        self.state().objects.get_mut(key.as_str()).ok_or_else(not_found)?.mtime = Some(mtime);
-        Ok(true)
+        let mut state = self.state();
+        let stored = state.objects.get_mut(key.as_str()).ok_or_else(not_found)?;
+        if only.is_some_and(|only| only != stored.etag) {
+            return Err(StoreError::new(StoreErrorKind::Changed, "another version"));
+        }
+        stored.mtime = Some(mtime);
+        let version = Some(stored.etag.clone());
+        Ok(Some(Change { before: version.clone(), after: version }))
     }
 
     async fn capacity(&self) -> StoreResult<Option<Capacity>> {

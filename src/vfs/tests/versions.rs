@@ -103,8 +103,8 @@ async fn move_while(meanwhile: impl Fn(&TestStore)) -> (TestStore, TestStore, Vf
         }
         meanwhile(&here);
     };
-    let (result, ()) = tokio::join!(home.vfs.rename(&from, &to, Existing::Refuse), change);
-    (here, there, result, home)
+    let (result, ()) = tokio::join!(home.vfs.rename(&from, &to, Existing::Refuse, None), change);
+    (here, there, result.map(drop), home)
 }
 
 #[tokio::test]

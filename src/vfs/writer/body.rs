@@ -50,6 +50,8 @@ pub(super) struct Body {
     covered: Covered,
     /// Parts were sent under the name of `target` before the file got this one.
     moved: Option<Target>,
+    /// Why the file is still there under its first name as well, after it was published under another.
+    pub(super) left: Option<String>,
 }
 
 /// A file that is written in any order.
@@ -85,6 +87,7 @@ impl Body {
             written: false,
             covered: Covered::default(),
             moved: None,
+            left: None,
         }
     }
 
@@ -105,6 +108,12 @@ impl Body {
             Some(Random::Staged(file)) => self.stream.sent() + file.length(),
             None => self.stream.position(),
         }
+    }
+
+    /// The version of the object of its own name that some of the content is from.
+    pub(super) fn version_it_changes(&self) -> Option<String> {
+        let (key, object) = self.based_on.as_ref()?;
+        object.version().filter(|_| *key == self.target.key).map(str::to_owned)
     }
 
     pub(super) fn set_mtime(&mut self, mtime: SystemTime) {

@@ -21,7 +21,7 @@ use crate::stores::{Existing, Made, Object, Stat, StoreErrorKind, StoreResult};
 use super::lookups::{Effect, Known, Lookups};
 use super::mounts::Spot;
 use super::reader::WholeFile;
-use super::{Committed, PartialUploads, Transfers, Vfs, VfsError, VfsResult, WriteMode};
+use super::{Committed, PartialUploads, Transfers, Version, Vfs, VfsError, VfsResult, WriteMode};
 
 use body::Body;
 use stream::Target;
@@ -120,6 +120,11 @@ impl Writer {
         self.idle.is_none() && self.body.as_ref().is_none_or(Body::has_content)
     }
 
+    /// The version of the file of its own name that it keeps some content of, once something was changed.
+    pub(super) fn version_it_changes(&self) -> Option<Version> {
+        self.body.as_ref()?.version_it_changes().map(Version)
+    }
+
     /// The time of the existing file, while nothing of it was needed.
     pub fn idle_mtime(&self) -> Option<SystemTime> {
         self.idle.as_ref().and_then(|found| found.mtime)
@@ -194,22 +199,10 @@ impl Writer {
         Ok(taken)
     }
 
-    /// As [`super::Reader::read_at`], of the unfinished file; only when it was opened with `read`.
+    /// As [`super::Reader::read_at`], of the unfinished file, however it was opened: also for another handle of it.
     ///
     /// # Errors
-    /// As [`Writer::write_at`]; [`StoreErrorKind::Unsupported`] when it was not opened with `read`.
-    pub async fn read_at(&mut self, offset: u64, length: usize) -> VfsResult<Bytes> {
-        if !self.readable {
-            let message = "the file was not opened for reading";
-            return Err(VfsError::new(&self.path, StoreErrorKind::Unsupported, message));
-        }
-        self.read_back(offset, length).await
-    }
-
-    /// As [`Writer::read_at`], however it was opened, for another handle of the same file.
-    ///
-    /// # Errors
-    /// As [`Writer::read_at`]; [`StoreErrorKind::Unsupported`] for bytes that were sent to an object store already.
+    /// As [`Writer::write_at`]; [`StoreErrorKind::Unsupported`] for bytes that were sent to an object store already.
     pub async fn read_back(&mut self, offset: u64, length: usize) -> VfsResult<Bytes> {
         self.wake().await?;
         let body = self.start()?;
@@ -255,7 +248,7 @@ impl Writer {
     pub async fn commit(mut self) -> VfsResult<Committed> {
         if let Some(found) = self.idle.take_if(|_| self.spoilt.is_none()) {
             let mtime_kept = self.touch().await.map_err(VfsError::at(&self.path))?;
-            return Ok(Committed { size: found.size, etag: None, mtime_kept, copied: false });
+            return Ok(Committed { size: found.size, mtime_kept, ..Committed::default() });
         }
         self.start()?;
         self.publish().await
@@ -322,14 +315,17 @@ impl Writer {
     ) -> VfsResult<Committed> {
         match self.end(result) {
             Ok(Some(written)) => {
-                let copied = self.body.take().is_some_and(|body| body.is_copy());
+                let body = self.body.take();
+                let copied = body.as_ref().is_some_and(Body::is_copy);
+                let left = body.and_then(|mut body| body.left.take()).map(|why| self.left_behind(&why));
                 let mtime_kept = written.mtime_kept || self.mtime.is_none();
-                Ok(Committed { size, etag: written.etag, mtime_kept, copied })
+                let version = written.version.map(Version);
+                Ok(Committed { size, etag: written.etag, mtime_kept, copied, version, left })
             }
             Ok(None) => {
                 self.body = None;
                 let mtime_kept = self.touch().await.map_err(VfsError::at(&self.path))?;
-                Ok(Committed { size, etag: None, mtime_kept, copied: false })
+                Ok(Committed { size, mtime_kept, ..Committed::default() })
             }
             Err(error) => {
                 self.remove().await;
@@ -338,11 +334,16 @@ impl Writer {
         }
     }
 
+    /// What the event says of a first name that is still there.
+    fn left_behind(&self, why: &str) -> String {
+        format!("{} has it under its first name as well, which could not be deleted: {why}", self.spot.store.name())
+    }
+
     /// Keeps the wanted time of a file whose content was not changed.
     async fn touch(&self) -> StoreResult<bool> {
         let Some(mtime) = self.mtime else { return Ok(true) };
         let _change = self.lookups.begin(&self.spot, Effect::Makes);
-        self.spot.store.set_mtime(&self.spot.key, mtime).await
+        Ok(self.spot.store.set_mtime(&self.spot.key, mtime, None).await?.is_some())
     }
 
     /// The body, for one call; an error when an earlier call has failed or was dropped half-way.

@@ -387,22 +387,27 @@ impl Stream {
         match mtime {
             None => written.mtime_kept = true,
             Some(mtime) if self.begun_with != Some(mtime) => {
-                written.mtime_kept = self.set_mtime(mtime).await;
                 // Some stores make another version for that.
-                written.etag = None;
+                let (kept, version) = self.set_mtime(mtime, written.version.as_deref()).await;
+                written = Written { etag: None, mtime_kept: kept, version };
             }
             Some(_) => {}
         }
         Ok(written)
     }
 
-    /// Keeps a time that came after the upload had begun. The object is published: that the time is not kept does not fail it.
-    async fn set_mtime(&self, mtime: SystemTime) -> bool {
+    /// Keeps a time that came after the upload had begun, for the version that was published; whether it is kept, and the version that
+    /// there is then. The object is published: that the time is not kept does not fail it.
+    async fn set_mtime(&self, mtime: SystemTime, published: Option<&str>) -> (bool, Option<String>) {
         let Target { store, key, .. } = &self.target;
-        store.set_mtime(key, mtime).await.unwrap_or_else(|error| {
-            tracing::warn!(store = store.name(), %key, %error, "the modification time was not kept");
-            false
-        })
+        match store.set_mtime(key, mtime, published).await {
+            Ok(Some(change)) => (true, change.after),
+            Ok(None) => (false, published.map(str::to_owned)),
+            Err(error) => {
+                tracing::warn!(store = store.name(), %key, %error, "the modification time was not kept");
+                (false, published.map(str::to_owned))
+            }
+        }
     }
 
     /// Stops the parts that are under way and removes what the store has.

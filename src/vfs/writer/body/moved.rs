@@ -47,7 +47,8 @@ impl Body {
     ///
     /// # Errors
     /// [`StoreErrorKind::Changed`] when the first name is taken again; the store's. When only the renaming fails, the file is whole
-    /// under the first name, and the error says so.
+    /// under the first name, and the error says so. When only the first name cannot be deleted, the file is whole under both, and
+    /// [`Body::left`] says why.
     pub(super) async fn finish_elsewhere(&mut self, target: Target) -> StoreResult<Written> {
         let (store, first) = (self.target.store.clone(), self.target.key.clone());
         let taken = || {
@@ -63,19 +64,26 @@ impl Body {
         let finished = self.stream.finish(self.mtime, None).await;
         let finished =
             finished.map_err(|error| if error.kind == StoreErrorKind::AlreadyExists { taken() } else { error })?;
-        let written = self.copy_from_first(&target, finished).await.map_err(|error| {
+        let (written, left) = self.copy_from_first(&target, finished).await.map_err(|error| {
             let message = format!("all of it is stored as \"{first}\", and could not be renamed: {error}");
             StoreError::new(error.kind, message)
         })?;
-        self.target = target;
+        if let Some(why) = &left {
+            tracing::warn!(store = store.name(), %why, "the first name of a renamed upload stays");
+        }
+        (self.target, self.left) = (target, left);
         Ok(written)
     }
 
-    /// Gives the version that was `finished` under the first name its new one. What somebody else has put there since stays there.
-    async fn copy_from_first(&self, target: &Target, finished: Written) -> StoreResult<Written> {
+    /// Gives the version that was `finished` under the first name its new one; with why the first name is still there, if it is. What
+    /// somebody else has put there since stays there.
+    async fn copy_from_first(&self, target: &Target, finished: Written) -> StoreResult<(Written, Option<String>)> {
         let (store, first) = (&self.target.store, &self.target.key);
         let object = store.open(first).await?;
-        let is_ours = finished.etag.is_none() || finished.etag == object.stat().etag;
+        let is_ours = match &finished.version {
+            Some(version) => object.version() == Some(version),
+            None => finished.etag.is_none() || finished.etag == object.stat().etag,
+        };
         let Some(version) = object.version().filter(|_| is_ours) else {
             return Err(StoreError::new(StoreErrorKind::Changed, "somebody else has replaced it"));
         };
@@ -84,13 +92,12 @@ impl Body {
         let mut written = store.copy(first, version, &target.key, &options).await?;
         written.mtime_kept |= self.mtime.is_none();
         match store.delete_version(first, version).await {
+            Ok(_) => Ok((written, None)),
             // Theirs is there now, and ours has its name.
-            Err(error) if matches!(error.kind, StoreErrorKind::Changed | StoreErrorKind::NotFound) => Ok(written),
-            Err(error) => {
-                tracing::warn!(store = store.name(), key = %first, %error, "the first name of a renamed upload stays");
-                Ok(written)
+            Err(error) if matches!(error.kind, StoreErrorKind::Changed | StoreErrorKind::NotFound) => {
+                Ok((written, None))
             }
-            Ok(()) => Ok(written),
+            Err(error) => Ok((written, Some(format!("\"{first}\": {error}")))),
         }
     }
 }
