@@ -1,7 +1,7 @@
 //! The bounded queue between those who record and the task that writes.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
@@ -22,6 +22,10 @@ pub(super) const MIN_COST: u32 = MAX_BYTES / MAX_EVENTS;
 /// Bytes of lines of one connection for which there is room whatever others do: 32 small events. A connection takes more than that by
 /// itself.
 pub(super) const OWN_BYTES: u32 = 32 * MIN_COST;
+
+/// Bytes of [`Share::Operations`] that the operations of one user may take, over all connections: a store on which they hang takes no more
+/// of what all share.
+pub(super) const USER_BYTES: u32 = Share::Operations.size() / 4;
 
 /// How many shares there are.
 const SHARES: usize = 4;
@@ -107,17 +111,49 @@ pub(super) struct Batch {
     pub(super) rotates: Option<usize>,
     /// What its lines take of each share.
     costs: [usize; SHARES],
-    /// What its lines take of what connections have for themselves.
-    owned: Vec<OwnedSemaphorePermit>,
+    /// What its lines take of what connections have for themselves, and of the parts of users.
+    parts: Vec<OwnedSemaphorePermit>,
 }
 
-/// What one connection has for itself in the queue: room for 32 small events, beside what all operations share.
+/// What one connection may have in the queue: room for 32 small events for itself, beside its user's part of what all operations
+/// share.
 #[derive(Debug)]
-pub struct OwnRoom(Arc<Semaphore>);
+pub struct OwnRoom {
+    own: Arc<Semaphore>,
+    user: Arc<Semaphore>,
+}
 
 impl Default for OwnRoom {
+    /// That of a user with one connection.
     fn default() -> Self {
-        OwnRoom(Arc::new(Semaphore::new(OWN_BYTES as usize)))
+        OwnRoom::of(Arc::new(Semaphore::new(USER_BYTES as usize)))
+    }
+}
+
+impl OwnRoom {
+    fn of(user: Arc<Semaphore>) -> Self {
+        OwnRoom { own: Arc::new(Semaphore::new(OWN_BYTES as usize)), user }
+    }
+}
+
+/// The part of the queue that each user has, over all connections.
+#[derive(Debug, Default)]
+pub(super) struct Users(Mutex<HashMap<Arc<str>, Weak<Semaphore>>>);
+
+impl Users {
+    /// Room for another connection of this user.
+    pub(super) fn connect(&self, user: &Arc<str>) -> OwnRoom {
+        let mut users = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(part) = users.get(user).and_then(Weak::upgrade) {
+            return OwnRoom::of(part);
+        }
+        // Those who are gone leave a name each: they go when as many as are here have come.
+        if users.len() == users.capacity() {
+            users.retain(|_, part| part.strong_count() > 0);
+        }
+        let room = OwnRoom::default();
+        users.insert(Arc::clone(user), Arc::downgrade(&room.user));
+        room
     }
 }
 
@@ -151,36 +187,37 @@ impl Queue {
     /// Waits for room of `cost` bytes, in the order of the calls; `None` after [`Queue::drain`].
     pub(super) async fn room_for(self: &Arc<Self>, share: Share, cost: u32) -> Option<Room> {
         let permit = self.room(share).clone().acquire_many_owned(bounded(share, cost)).await.ok()?;
-        Some(Room { queue: Arc::clone(self), share, permit: Some(permit), own: None })
+        Some(Room { queue: Arc::clone(self), share, permit: Some(permit), part: None })
     }
 
-    /// As [`Queue::room_for`], for an operation of a connection: of the room of all operations, or else of its own.
+    /// As [`Queue::room_for`], for an operation of a connection: of its user's part of the room of all operations, or else of its own.
     pub(super) async fn room_of(self: &Arc<Self>, own: &OwnRoom, cost: u32) -> Option<Room> {
         tokio::select! {
             biased;
-            room = self.room_for(Share::Operations, cost) => room,
-            room = self.own_room(own, cost) => room,
+            room = self.room_within(&own.user, USER_BYTES, Share::Operations, cost) => room,
+            room = self.room_within(&own.own, OWN_BYTES, Share::Connections, cost) => room,
         }
     }
 
-    async fn own_room(self: &Arc<Self>, own: &OwnRoom, cost: u32) -> Option<Room> {
-        let cost = cost.clamp(MIN_COST, OWN_BYTES);
+    /// Room of a share that counts against a part of it as well, of which there are so many bytes.
+    async fn room_within(self: &Arc<Self>, part: &Arc<Semaphore>, bytes: u32, share: Share, cost: u32) -> Option<Room> {
+        let cost = cost.clamp(MIN_COST, bytes);
         // Nobody closes it.
-        let permit = own.0.clone().acquire_many_owned(cost).await.ok()?;
-        let mut room = self.room_for(Share::Connections, cost).await?;
-        room.own = Some(permit);
+        let permit = Arc::clone(part).acquire_many_owned(cost).await.ok()?;
+        let mut room = self.room_for(share, cost).await?;
+        room.part = Some(permit);
         Some(room)
     }
 
     /// Room, if there is some and nobody waits for it.
     pub(super) fn room_now(self: &Arc<Self>, share: Share, cost: u32) -> Option<Room> {
         let permit = self.room(share).clone().try_acquire_many_owned(bounded(share, cost)).ok()?;
-        Some(Room { queue: Arc::clone(self), share, permit: Some(permit), own: None })
+        Some(Room { queue: Arc::clone(self), share, permit: Some(permit), part: None })
     }
 
     /// Room beyond the share, for what happened already: nobody finds room there before it is paid back.
     pub(super) fn room_beyond(self: &Arc<Self>, share: Share) -> Room {
-        Room { queue: Arc::clone(self), share, permit: None, own: None }
+        Room { queue: Arc::clone(self), share, permit: None, part: None }
     }
 
     /// Waits until there are lines; false when the queue is finished and empty.
@@ -238,7 +275,7 @@ impl Queue {
         for share in Share::ALL {
             self.give_back(share, batch.costs[share as usize]);
         }
-        drop(batch.owned);
+        drop(batch.parts);
     }
 
     /// Room that is free again: pays what was taken beyond the share first.
@@ -317,8 +354,8 @@ pub(super) struct Room {
     queue: Arc<Queue>,
     share: Share,
     permit: Option<OwnedSemaphorePermit>,
-    /// What it takes of what its connection has for itself: until its line is written.
-    own: Option<OwnedSemaphorePermit>,
+    /// What it takes of what its connection has for itself, or of its user's part: until its line is written.
+    part: Option<OwnedSemaphorePermit>,
 }
 
 impl Room {
@@ -375,7 +412,7 @@ impl Room {
             waiting.last = draft.seal_into(&mut batch.lines, &stamp, waiting.last, queue.key());
             batch.waiters.push(waiter);
             batch.costs[share] += real;
-            batch.owned.extend(self.own.take());
+            batch.parts.extend(self.part.take());
             batch.last = waiting.last;
             if is_checkpoint {
                 batch.has_checkpoint = true;
@@ -429,7 +466,7 @@ mod tests {
     async fn a_connection_has_room_whatever_others_hold() {
         let queue = Queue::new(Position::START, None);
         let (hung, other) = (OwnRoom::default(), OwnRoom::default());
-        let held = queue.room_of(&hung, u32::MAX).await.unwrap();
+        let held = queue.room_for(Share::Operations, u32::MAX).await.unwrap();
         let now =
             async |own| tokio::time::timeout(Duration::from_millis(20), queue.room_of(own, 1)).await.ok().flatten();
         let mut rooms = Vec::new();
@@ -459,6 +496,46 @@ mod tests {
         rooms.clear();
         assert!(end.await.is_some());
         assert!(queue.room_of(&OwnRoom::default(), 1).await.is_none(), "there is none after the end");
+    }
+
+    /// All connections of one user together hold a part of what all share, and then only what each has for itself.
+    #[tokio::test]
+    async fn a_user_takes_a_part_of_the_room_that_all_share() {
+        let (queue, users) = (Queue::new(Position::START, None), Users::default());
+        let name = |name: &str| Arc::<str>::from(name);
+        let connections: Vec<OwnRoom> = (0..4).map(|_| users.connect(&name("hung"))).collect();
+        let now =
+            async |own| tokio::time::timeout(Duration::from_millis(20), queue.room_of(own, 1)).await.ok().flatten();
+        let mut held = Vec::new();
+        for own in connections.iter().cycle() {
+            let room = now(own).await.unwrap();
+            if room.share == Share::Connections {
+                break;
+            }
+            held.push(room);
+        }
+        assert_eq!(held.len(), (USER_BYTES / MIN_COST) as usize);
+        let other = users.connect(&name("other"));
+        assert_eq!(now(&other).await.unwrap().share, Share::Operations, "others have their part");
+        // A line keeps it until it is written.
+        let answer = held.pop().unwrap().fill(draft(100));
+        assert_eq!(now(&connections[0]).await.unwrap().share, Share::Connections);
+        let batch = queue.next().await.unwrap();
+        queue.answer(batch, &Ok(()));
+        answer.await.unwrap().unwrap();
+        assert_eq!(now(&connections[0]).await.unwrap().share, Share::Operations);
+    }
+
+    #[test]
+    fn users_who_are_gone_are_forgotten() {
+        let users = Users::default();
+        let stays = users.connect(&Arc::from("stays"));
+        for number in 0..10_000 {
+            drop(users.connect(&Arc::from(format!("user {number}"))));
+        }
+        let known = users.0.lock().unwrap();
+        assert!(known.len() < 100, "{}", known.len());
+        assert!(Arc::ptr_eq(&known["stays"].upgrade().unwrap(), &stays.user));
     }
 
     fn draft(length: usize) -> Draft {

@@ -15,7 +15,7 @@ use super::checkpoint::Reason;
 use super::encode::{Identity, encode};
 use super::keeper::{Keeper, Notary};
 use super::ledger::Opening;
-use super::queue::{Answer, MIN_COST, OwnRoom, Queue, Room, Share, cost};
+use super::queue::{Answer, MIN_COST, OwnRoom, Queue, Room, Share, Users, cost};
 use super::reservation::Reservation;
 use super::sink::{self, Around, Manner, Sink, SinkHandle};
 use super::writer::Writer;
@@ -59,6 +59,7 @@ struct Inner {
     sinks: Arc<[SinkHandle]>,
     writer: Arc<Writer>,
     metrics: Arc<Metrics>,
+    users: Users,
     closing: AtomicBool,
     closed: Mutex<bool>,
 }
@@ -143,7 +144,8 @@ impl Recorder {
         let keeper = keeper.is_needed().then(|| tokio::spawn(keeper.run()));
         let (closing, closed) = (AtomicBool::new(false), Mutex::new(false));
         let is_kept = start.is_some();
-        let inner = Inner { notary, is_kept, keeper, sinks, writer, metrics, closing, closed };
+        let users = Users::default();
+        let inner = Inner { notary, is_kept, keeper, sinks, writer, metrics, users, closing, closed };
         Ok((Recorder { inner: Arc::new(inner) }, first))
     }
 
@@ -193,10 +195,15 @@ impl Recorder {
         Ok(self.reservation(room))
     }
 
+    /// What another connection of this user may have in the queue, for [`Recorder::reserve`].
+    pub fn room_of_connection(&self, user: &Arc<str>) -> OwnRoom {
+        self.inner.users.connect(user)
+    }
+
     /// Takes room for the event of an operation, before the operation: waits for it, and asks whether events can be recorded at
-    /// all. `names` is how many bytes the names in the event have. The room is of what all operations share, or else of `own`, which
-    /// the connection has for itself: a store that does not answer keeps what it took. From then on, no cancellation can lose the event; when this
-    /// future is dropped, there is no room and must be no operation.
+    /// all. `names` is how many bytes the names in the event have. The room is of the user's part of what all operations share, or else
+    /// of what the connection has for itself: a store that does not answer keeps what it took. From then on, no cancellation can lose
+    /// the event; when this future is dropped, there is no room and must be no operation.
     ///
     /// # Errors
     /// As [`Recorder::ready`].

@@ -140,6 +140,7 @@ impl Login {
             mounts.push(Mount { entry: home.entry.clone(), store: store.clone(), target });
             rules.push((home.entry.clone(), home.permissions));
         }
+        let own_room = recorder.room_of_connection(&user.name);
         Ok(Arc::new(Login {
             vfs: Vfs::new(mounts, backing.transfers.clone()),
             rules: Rules::new(rules),
@@ -157,7 +158,7 @@ impl Login {
             own_files: OwnFiles::default(),
             draining: AtomicBool::new(false),
             ends: Mutex::default(),
-            own_room: OwnRoom::default(),
+            own_room,
         }))
     }
 
