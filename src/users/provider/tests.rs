@@ -18,7 +18,8 @@ fn settings() -> ProviderSettings {
         method: ProviderMethod::Get,
         server_id: "s-1".into(),
         headers: Vec::new(),
-        timeout: Duration::from_secs(1),
+        // Nobody answers too late: nobody is there.
+        timeout: Duration::from_secs(60),
         retries: 0,
         cache: Duration::ZERO,
         auth: AuthMode::PublicKeyOrPassword,

@@ -135,3 +135,15 @@ impl Random {
         self.next() % bound
     }
 }
+
+/// Waits for a call; counts it if it is not answered at once.
+pub(in crate::vfs) async fn counting<F: Future>(waits: &mut usize, call: F) -> F::Output {
+    let mut call = std::pin::pin!(call);
+    let mut is_first = true;
+    std::future::poll_fn(|cx| {
+        let answer = call.as_mut().poll(cx);
+        *waits += usize::from(answer.is_pending() && std::mem::take(&mut is_first));
+        answer
+    })
+    .await
+}

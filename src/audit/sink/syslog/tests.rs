@@ -8,8 +8,11 @@ use std::os::unix::net::UnixListener;
 use super::*;
 use crate::audit::sink::settings::{Framing, HostPort};
 
+/// A hang.
+const LIMIT: Duration = Duration::from_secs(60);
+
 fn sink(address: SyslogAddress, framing: Framing) -> SyslogSink {
-    let timeout = Duration::from_secs(5);
+    let timeout = LIMIT;
     let target = SyslogTarget { address, framing, facility: 4, app_name: "lockgate".into(), timeout };
     SyslogSink::new(&target, &Around { server: "edge-1".into(), ..Around::default() })
 }
@@ -36,7 +39,7 @@ fn counted(stream: &mut BufReader<TcpStream>) -> String {
 
 fn accept(listener: &TcpListener) -> BufReader<TcpStream> {
     let (stream, _) = listener.accept().unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
     BufReader::new(stream)
 }
 
@@ -73,8 +76,8 @@ fn what_a_server_may_not_have_read_is_sent_again() {
 fn lines_are_in_doubt_for_a_while_and_within_a_bound() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let mut sink = tcp(&listener, Framing::Newline);
-    sink.target.timeout = Duration::from_millis(50);
     write(&mut sink, "{\"a\":1}\n");
+    sink.target.timeout = Duration::from_millis(50);
     std::thread::sleep(Duration::from_millis(120));
     sink.prepare(false).unwrap();
     assert_eq!((sink.doubtful.len(), sink.doubtful_bytes, sink.looks_again()), (0, 0, None));
