@@ -8,6 +8,8 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::door::{Door, door_with};
+use crate::support::campaign::{report, short_or_long};
+use crate::support::data::MIB;
 use crate::support::process::until;
 use crate::support::sftp::Sftp;
 
@@ -18,13 +20,18 @@ const LIMIT: Duration = Duration::from_secs(60);
 struct Held {
     descriptors: usize,
     threads: usize,
+    /// Bytes.
+    memory: u64,
 }
 
 impl Door {
     fn holds(&self) -> Held {
         let count =
             |what: &str| fs::read_dir(format!("/proc/{}/{what}", self.gateway.pid())).map_or(0, Iterator::count);
-        Held { descriptors: count("fd"), threads: count("task") }
+        let status = fs::read_to_string(format!("/proc/{}/status", self.gateway.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let memory = line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024;
+        Held { descriptors: count("fd"), threads: count("task"), memory }
     }
 
     /// Reloads once, and waits until that is done.
@@ -54,14 +61,29 @@ impl Door {
 }
 
 #[test]
-fn many_reloads_leave_descriptors_and_threads_as_they_were() {
+fn many_reloads_leave_descriptors_threads_and_memory_as_they_were() {
     let door = door_with(|setup, alice| {
         setup.local_store("second");
         alice.home("/second", "second:/")
     });
-    let count = if std::env::var_os("LOCKGATE_LONG").is_some() { 10_000 } else { 200 };
-    door.reload();
+    let count = short_or_long(200, 10_000);
+    // What the first ones take is kept for those that follow.
+    reload_at_work(&door, 50);
     let before = door.holds();
+    reload_at_work(&door, count);
+    // The last connections and their tasks end on their own.
+    until("end of what the reloads have opened", LIMIT, || {
+        (door.holds().descriptors <= before.descriptors + 8).then_some(())
+    });
+    let after = door.holds();
+    // Threads of the blocking pool wait for more work before they end.
+    assert!(after.threads <= before.threads + 64, "{before:?}, {after:?}");
+    report(&format!("{count} reloads: {before:?}, {after:?}"));
+    assert!(after.memory <= before.memory + 24 * MIB, "{before:?}, {after:?}");
+}
+
+/// Reloads so often while a client works.
+fn reload_at_work(door: &Door, count: usize) {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let working = scope.spawn(|| door.work(&stop));
@@ -71,11 +93,4 @@ fn many_reloads_leave_descriptors_and_threads_as_they_were() {
         stop.store(true, Ordering::Relaxed);
         assert!(working.join().unwrap() > 0, "nobody worked meanwhile");
     });
-    // The last connections and their tasks end on their own.
-    until("end of what the reloads have opened", LIMIT, || {
-        (door.holds().descriptors <= before.descriptors + 8).then_some(())
-    });
-    let after = door.holds();
-    // Threads of the blocking pool wait for more work before they end.
-    assert!(after.threads <= before.threads + 64, "{before:?}, {after:?}");
 }
