@@ -178,7 +178,7 @@ impl Permissions {
         match operation {
             // A client that may read or write a path has to be able to ask about it: `sftp put` and `scp` stat first.
             Operation::Stat => self != Permissions::NONE,
-            // What others brought to a drop box is nobody's business. Who may overwrite a file may go on with it.
+            // What others brought to a drop box is nobody's business. A user who may overwrite a file may go on with it.
             Operation::SeeFile => {
                 self.has(Permission::List) || self.has(Permission::Read) || self.has(Permission::Overwrite)
             }

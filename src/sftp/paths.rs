@@ -139,7 +139,7 @@ async fn perform(channel: Arc<Channel>, job: PathJob, place: u64) -> Finished {
     let done = match call {
         PathCall::Open { path, mode, attributes } => {
             let open = async |path: &LogicalPath| {
-                // Who may not read it hears so, and nothing is made.
+                // A user who may not read it is told so, and nothing is made.
                 if mode.create && !mode.write && session.may_read(path) {
                     make_to_read(session, path, mode.exclusive).await?;
                 }

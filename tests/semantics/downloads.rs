@@ -90,7 +90,7 @@ fn read_in_order(session: &mut Sftp, handle: &Handle, data: &[u8], proxy: &Proxy
 }
 
 #[test]
-fn who_reads_in_order_gets_read_ahead_that_grows_with_the_stores_latency() {
+fn a_client_that_reads_in_order_gets_read_ahead_that_grows_with_the_stores_latency() {
     let (proxy, bench) = behind_proxy(|_| {});
     bench.on_every_store(|place, session| {
         let data = noise(32 * MIB, 3);
