@@ -137,6 +137,7 @@ async fn no_link_leads_to_the_reserved_folder() {
             assert!(store.list(&below, None).await.is_err(), "{below}");
             assert!(store.delete(&below).await.is_err(), "{below}");
             assert!(store.put(&below, vec![], &REPLACE).await.is_err(), "{below}");
+            assert!(store.begin_upload(&below, &REPLACE).await.is_err(), "{below}");
             assert!(store.make_directory(&below).await.is_err(), "{below}");
             assert!(store.rename_directory(&below, &key("mine")).await.is_err(), "{below}");
         }

@@ -108,11 +108,24 @@ impl Root {
         let mut above = key.parent();
         while let Some(folder) = above {
             match self.open_folder(&folder) {
-                Err(error) if error.kind == StoreErrorKind::NotFound && !folder.is_root() => above = folder.parent(),
+                Err(error) if error.kind == StoreErrorKind::NotFound && !folder.is_root() => {
+                    if self.is_dead_link(&folder) {
+                        return Err(error);
+                    }
+                    above = folder.parent();
+                }
                 other => return other.map(drop),
             }
         }
         Err(StoreError::new(StoreErrorKind::IsADirectory, "the root of the store is a directory"))
+    }
+
+    /// Whether what leads nowhere has its name all the same, a link or the gateway's own: no folder can be made there.
+    fn is_dead_link(&self, key: &Key) -> bool {
+        match self.place(key, Parents::MustExist) {
+            Ok((above, name)) => rustix::fs::statat(&above, name, AtFlags::SYMLINK_NOFOLLOW).is_ok(),
+            Err(error) => error.kind == StoreErrorKind::InvalidName,
+        }
     }
 
     fn open_folder(&self, key: &Key) -> StoreResult<Dir> {
