@@ -22,6 +22,7 @@ use roster::Roster;
 use crate::admin::{self, Doors, Inside, Wish};
 use crate::audit::{Archive, ArchivePlace, Recorder, SinkTarget, StoreTarget};
 use crate::metrics::Metrics;
+use crate::session::gate::Gate;
 use crate::session::{Backing, Registry};
 use crate::ssh::{Homes, Listeners, Phase, Server, Surroundings};
 use crate::stores::{Key, Store, Unfinished};
@@ -75,13 +76,16 @@ impl Settings {
     /// What a reload does not change of it.
     pub fn fixed(&self) -> Fixed {
         Fixed {
-            ssh: self.ssh.clone(),
+            ssh: ssh::Settings { defender: None, ..self.ssh.clone() },
             audit: self.audit.clone(),
             transfers: self.transfers.clone(),
             admin: self.admin.doors.clone(),
         }
     }
 }
+
+/// What a reload does not change, as people are told.
+pub const FIXED_PARTS: &str = "`server`, `events`, `audit`, `limits`, `partial_uploads` and where `admin` listens";
 
 /// Why a gateway could not start: a sentence that says what happened and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -121,7 +125,7 @@ struct Backed {
 #[derive(Debug)]
 pub enum Control {
     /// New settings (SIGHUP): users, stores and permissions for connections from now on. The audit files are opened again.
-    /// Changes to what is fixed at the start (`server`, `events`, `audit`, `limits`) take a restart. The sender, if there is one, is told
+    /// Changes of [`FIXED_PARTS`] need a restart. The sender, if there is one, is told
     /// how it went.
     Reload(Box<Settings>, Option<Told>),
     /// Take no new connections, let transfers finish within `limits.drain`, then return.
@@ -213,6 +217,7 @@ impl Gateway {
         let mut reloading = JoinSet::new();
         let (draining, closing) = (watch::Sender::new(false), watch::Sender::new(false));
         let Admin { doors, metrics, registry, server, trail } = self.admin;
+        let gate = self.server.gate();
         let around = admin::Surroundings {
             server,
             listens: self.server.addresses().to_vec(),
@@ -220,6 +225,7 @@ impl Gateway {
             metrics,
             trail,
             registry,
+            gate: gate.clone(),
             inside: self.backed.inside.subscribe(),
             draining: draining.subscribe(),
             wishes,
@@ -234,7 +240,7 @@ impl Gateway {
                 control = controls.recv(), if listening_to_controls => match control {
                     Some(Control::Reload(settings, told)) => {
                         reloading.abort_all();
-                        reloading.spawn(reload(settings, told, self.backed.clone(), homes.clone(), self.recorder.clone()));
+                        reloading.spawn(reload(settings, told, self.backed.clone(), homes.clone(), self.recorder.clone(), gate.clone()));
                     }
                     Some(Control::Drain) => {
                         draining.send_replace(true);
@@ -325,6 +331,7 @@ async fn reload(
     backed: Backed,
     homes: Arc<watch::Sender<Option<Homes>>>,
     recorder: Recorder,
+    gate: Arc<Gate>,
 ) {
     let opened = async {
         let stores = open_stores(&settings, &backed.unfinished).await?;
@@ -336,7 +343,8 @@ async fn reload(
             backed.inside.send_replace(inside_of(&settings, &stores, opened.directory()));
             homes.send_replace(Some(make_homes(&settings, stores, opened.directory(), &backed)));
             backed.roster.follow(opened);
-            tracing::info!("reloaded: users, stores and permissions hold for new connections");
+            gate.set_defender(settings.ssh.defender.clone());
+            tracing::info!("reloaded: users, stores, permissions and `defender` hold for new connections");
             Ok(())
         }
         Err(error) => {
@@ -447,5 +455,16 @@ async fn open_store(settings: &stores::Settings, unfinished: &Arc<Unfinished>) -
         Ok(Ok(store)) => Ok(store),
         Ok(Err(error)) => Err(failed(error.to_string())),
         Err(_) => Err(failed(format!("it does not answer within {} s", STORE_ANSWERS_WITHIN.as_secs()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documents_say_what_a_reload_does_not_change() {
+        assert!(include_str!("../README.md").contains(FIXED_PARTS));
+        assert!(include_str!("../config.example.yaml").replace("\n#   ", " ").contains(FIXED_PARTS));
     }
 }

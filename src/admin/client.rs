@@ -113,6 +113,26 @@ impl Client {
         serde_json::from_slice(&all).map_err(|error| CallError::new(format!("the answer is not JSON: {error}")))
     }
 
+    /// All pages of a list that an answer has under `name`.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn all(&self, path: &[&str], name: &str, query: &[(&str, String)]) -> Result<Vec<Value>, CallError> {
+        let mut all = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let mut query = query.to_vec();
+            query.push(("limit", "1000".to_owned()));
+            query.extend(after.take().map(|after| ("after", after)));
+            let page = self.call(Method::GET, path, &query, None).await?;
+            all.extend(page[name].as_array().cloned().unwrap_or_default());
+            match page["next"].as_str() {
+                Some(next) => after = Some(next.to_owned()),
+                None => return Ok(all),
+            }
+        }
+    }
+
     /// A call whose answer is a stream; `last` is the id of the last event that was seen.
     ///
     /// # Errors

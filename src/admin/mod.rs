@@ -8,6 +8,7 @@
 //! may they, is it on record) → a handler.
 
 mod api;
+mod bans;
 mod caller;
 pub mod client;
 mod control;
@@ -34,6 +35,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::audit::Recorder;
 use crate::metrics::Metrics;
 use crate::session::Registry;
+use crate::session::gate::Gate;
 use crate::stores::Store;
 use crate::users::Directory;
 
@@ -57,6 +59,8 @@ pub struct Surroundings {
     pub trail: Option<PathBuf>,
     /// The live sessions.
     pub registry: Registry,
+    /// Who is banned.
+    pub gate: Arc<Gate>,
     /// What a reload replaces.
     pub inside: watch::Receiver<Inside>,
     /// Whether the gateway takes no connections any more.

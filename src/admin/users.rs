@@ -227,6 +227,11 @@ pub(super) async fn show(
             None
         }
     };
+    if let Some((address, left)) = address.and_then(|ip| Some((ip, state.around.gate.banned_for(ip)?))) {
+        let what =
+            format!("{address} is banned for {} s more; `lockgate bans lift {address}` ends that", left.as_secs());
+        obstacles.push(what);
+    }
     let found = configured.is_some();
     Ok(Json(UserShown { name, found, obstacles, configured, sessions, last_success, failures, trail }))
 }

@@ -87,6 +87,13 @@ enum Command {
         #[command(subcommand)]
         question: admin::Users,
     },
+    /// Who is banned by a running gateway: list, lift
+    Bans {
+        #[command(flatten)]
+        place: admin::Where,
+        #[command(subcommand)]
+        question: admin::Bans,
+    },
     /// How a running gateway is; exit code 1 when it is not ready
     Status {
         #[command(flatten)]
@@ -174,6 +181,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Audit(question) => audit::audit(&question),
         Command::Sessions { place, question } => admin::sessions(&place, &question),
         Command::Users { place, question } => admin::users(&place, &question),
+        Command::Bans { place, question } => admin::bans(&place, &question),
         Command::Status { place } => admin::status(&place),
         Command::Reload { place } => admin::reload(&place),
         Command::Drain { place } => admin::drain(&place),

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::{Failure, block_on};
 use crate::admin::Wish;
 use crate::config;
-use crate::gateway::{Control, Fixed, Gateway, Settings, Told};
+use crate::gateway::{Control, FIXED_PARTS, Fixed, Gateway, Settings, Told};
 
 /// Serves the configuration of `file`.
 pub(super) fn serve(file: &Path) -> Result<(), Failure> {
@@ -184,9 +184,7 @@ async fn reload(file: PathBuf, (fixed, in_force): &(Fixed, config::InForce)) -> 
     match tokio::task::spawn_blocking(move || config::reload(&file, in_force)).await {
         Ok(Ok(settings)) => {
             if settings.fixed() != *fixed {
-                tracing::warn!(
-                    "changes of `server`, `events`, `audit`, `limits`, `partial_uploads` and where `admin` listens take effect at a restart"
-                );
+                tracing::warn!("changes of {FIXED_PARTS} take effect at a restart");
             }
             Ok(settings)
         }

@@ -16,7 +16,7 @@ use crate::audit::Origin;
 use super::connection::{self, Arrived, rejection};
 use super::proxy::{Opening, Unopened};
 use super::{Homes, Limits, Phase, Settings, Shared, Surroundings, keys, origin_of};
-use crate::session::gate::{Evicted, Fault, Refused, Seat};
+use crate::session::gate::{Evicted, Fault, Gate, Refused, Seat};
 
 /// Connections that the system keeps until they are taken: of those beyond it, each waits a second or more. Linux allows so many.
 const BACKLOG: u32 = 4096;
@@ -90,6 +90,11 @@ impl Server {
     /// Where it listens, with the ports that were really taken.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Who may wait for a login, and who is banned.
+    pub fn gate(&self) -> Arc<Gate> {
+        self.shared.gate.clone()
     }
 
     /// Replaces users and stores for connections from now on, whenever the receiver brings new ones.

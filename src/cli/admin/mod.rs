@@ -1,5 +1,6 @@
 //! Commands that call the admin door of a running gateway: over its socket, or over the network with a token.
 
+mod bans;
 mod sessions;
 mod status;
 mod token;
@@ -66,6 +67,18 @@ pub(super) enum Sessions {
     },
 }
 
+/// What is asked of the bans.
+#[derive(Debug, PartialEq, Eq, Subcommand)]
+pub(super) enum Bans {
+    /// Which addresses are banned, and until when
+    List,
+    /// Lift the ban of an address
+    Lift {
+        /// The address; of IPv6 any address of the banned network
+        address: std::net::IpAddr,
+    },
+}
+
 /// What is asked of the users.
 #[derive(Debug, PartialEq, Eq, Subcommand)]
 pub(super) enum Users {
@@ -96,6 +109,14 @@ pub(super) fn sessions(place: &Where, question: &Sessions) -> Result<(), Failure
         Sessions::List { user } => sessions::list(place, user.as_deref()),
         Sessions::Show { id } => sessions::show(place, id),
         Sessions::End { id, reason } => sessions::end(place, id, reason),
+    }
+}
+
+/// Answers about bans.
+pub(super) fn bans(place: &Where, question: &Bans) -> Result<(), Failure> {
+    match question {
+        Bans::List => bans::list(place),
+        Bans::Lift { address } => bans::lift(place, *address),
     }
 }
 

@@ -13,19 +13,9 @@ const HEADS: [(&str, usize); 7] =
 
 pub(super) fn list(place: &Where, user: Option<&str>) -> Result<(), Failure> {
     let answer = place.call(async |client| {
-        let mut all = Vec::new();
-        let mut after: Option<String> = None;
-        loop {
-            let mut query = vec![("limit", "1000".to_owned())];
-            query.extend(user.map(|user| ("user", user.to_owned())));
-            query.extend(after.take().map(|after| ("after", after)));
-            let page = client.call(GET, &["api", "v1", "sessions"], &query, None).await?;
-            all.extend(page["sessions"].as_array().cloned().unwrap_or_default());
-            match page["next"].as_str() {
-                Some(next) => after = Some(next.to_owned()),
-                None => return Ok(json!({ "total": all.len(), "sessions": all })),
-            }
-        }
+        let of_user: Vec<_> = user.map(|user| ("user", user.to_owned())).into_iter().collect();
+        let all = client.all(&["api", "v1", "sessions"], "sessions", &of_user).await?;
+        Ok(json!({ "total": all.len(), "sessions": all }))
     })?;
     place.print(&answer, |answer| {
         let sessions = answer["sessions"].as_array().map(Vec::as_slice).unwrap_or_default();

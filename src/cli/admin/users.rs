@@ -10,18 +10,8 @@ use crate::cli::Failure;
 
 pub(super) fn list(place: &Where) -> Result<(), Failure> {
     let answer = place.call(async |client| {
-        let mut all = Vec::new();
-        let mut after: Option<String> = None;
-        loop {
-            let mut query = vec![("limit", "1000".to_owned())];
-            query.extend(after.take().map(|after| ("after", after)));
-            let page = client.call(GET, &["api", "v1", "users"], &query, None).await?;
-            all.extend(page["users"].as_array().cloned().unwrap_or_default());
-            match page["next"].as_str() {
-                Some(next) => after = Some(next.to_owned()),
-                None => return Ok(json!({ "total": all.len(), "users": all })),
-            }
-        }
+        let all = client.all(&["api", "v1", "users"], "users", &[]).await?;
+        Ok(json!({ "total": all.len(), "users": all }))
     })?;
     place.print(&answer, |answer| {
         let mut table = format!("{} {} KEYS SESSIONS STATE\n", column("USER", 24), column("SOURCE", 28));

@@ -123,11 +123,28 @@ pub(super) enum Counted {
     BannedBefore,
 }
 
+/// A ban that is in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ban {
+    /// Who is banned.
+    pub source: Source,
+    /// For how much longer.
+    pub left: Duration,
+    /// How many bans the source has had without a long quiet time in between, this one included.
+    pub number: u32,
+}
+
 /// Remembers faults and bans.
 #[derive(Debug)]
 pub(super) struct Defender {
-    settings: DefenderSettings,
-    records: Mutex<HashMap<Source, Record>>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// `None`: nobody is banned.
+    settings: Option<DefenderSettings>,
+    records: HashMap<Source, Record>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -142,44 +159,82 @@ struct Record {
 }
 
 impl Defender {
-    pub(super) fn new(settings: DefenderSettings) -> Self {
-        Defender { settings, records: Mutex::default() }
+    pub(super) fn new(settings: Option<DefenderSettings>) -> Self {
+        Defender { inner: Mutex::new(Inner { settings, records: HashMap::new() }) }
+    }
+
+    /// Other settings hold from now on. Bans go on, but for addresses that are never banned now; without settings all of them end.
+    pub(super) fn reconfigure(&self, settings: Option<DefenderSettings>) {
+        let mut inner = self.lock();
+        match &settings {
+            Some(settings) => inner.records.retain(|source, _| !settings.allows(source.address())),
+            None => inner.records.clear(),
+        }
+        inner.settings = settings;
     }
 
     /// How much longer the address is banned, if it is.
     pub(super) fn banned_for(&self, address: IpAddr, now: Instant) -> Option<Duration> {
-        let mut records = self.lock();
-        let record = records.get_mut(&Source::of(address))?;
-        let left = record.banned_until?.saturating_duration_since(now);
-        if left.is_zero() {
-            return None;
-        }
+        let mut inner = self.lock();
+        let record = inner.records.get_mut(&Source::of(address))?;
+        let left = record.banned_for(now)?;
         record.last = now;
         Some(left)
     }
 
+    /// The bans that are in force, by their sources.
+    pub(super) fn bans(&self, now: Instant) -> Vec<Ban> {
+        let inner = self.lock();
+        let bans = inner.records.iter().filter_map(|(source, record)| {
+            let left = record.banned_for(now)?;
+            Some(Ban { source: *source, left, number: record.bans })
+        });
+        let mut bans: Vec<Ban> = bans.collect();
+        drop(inner);
+        bans.sort_unstable_by_key(|ban| ban.source);
+        bans
+    }
+
+    /// Ends the ban of an address and forgets what led to it; whether it was banned.
+    pub(super) fn lift(&self, address: IpAddr, now: Instant) -> bool {
+        let removed = self.lock().records.remove(&Source::of(address));
+        removed.is_some_and(|record| record.banned_for(now).is_some())
+    }
+
     /// Counts a fault of an address.
     pub(super) fn count(&self, address: IpAddr, fault: Fault, now: Instant) -> Counted {
-        let points = self.settings.weights.of(fault);
-        if points == 0 || self.settings.allow.iter().any(|network| network.contains(address)) {
+        let mut inner = self.lock();
+        let Inner { settings: Some(settings), records } = &mut *inner else { return Counted::Noted };
+        let points = settings.weights.of(fault);
+        if points == 0 || settings.allows(address) {
             return Counted::Noted;
         }
-        let mut records = self.lock();
         let source = Source::of(address);
         if records.len() >= MOST && !records.contains_key(&source) {
-            forget(&mut records, &self.settings, now);
+            forget(records, settings, now);
         }
         let new = Record { points: 0, since: now, last: now, bans: 0, banned_until: None };
         let record = records.entry(source).or_insert(new);
-        record.take(points, &self.settings, now)
+        record.take(points, settings, now)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Source, Record>> {
-        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl DefenderSettings {
+    fn allows(&self, address: IpAddr) -> bool {
+        self.allow.iter().any(|network| network.contains(address))
     }
 }
 
 impl Record {
+    fn banned_for(&self, now: Instant) -> Option<Duration> {
+        let left = self.banned_until?.saturating_duration_since(now);
+        (!left.is_zero()).then_some(left)
+    }
+
     fn take(&mut self, points: u32, settings: &DefenderSettings, now: Instant) -> Counted {
         if self.banned_until.is_some_and(|until| now.saturating_duration_since(until) > settings.longest_ban) {
             (self.bans, self.banned_until) = (0, None);
@@ -235,14 +290,14 @@ mod tests {
         let allow = vec![Network::parse("10.0.0.0/8").unwrap()];
         let weights = Weights::default();
         let points = failures * weights.wrong_password;
-        Defender::new(DefenderSettings {
+        Defender::new(Some(DefenderSettings {
             points,
             within: 10 * MINUTE,
             ban: MINUTE,
             longest_ban: 5 * MINUTE,
             weights,
             allow,
-        })
+        }))
     }
 
     impl Defender {
@@ -289,7 +344,7 @@ mod tests {
 
     /// After how many of one fault, one each `pause`, an address is banned by default; `None` for never within an hour.
     fn banned_after(fault: Fault, pause: Duration) -> Option<u32> {
-        let defender = Defender::new(DefenderSettings::default());
+        let defender = Defender::new(Some(DefenderSettings::default()));
         let start = Instant::now();
         let most = 3_600_000 / u32::try_from(pause.as_millis()).unwrap();
         (1..=most).find(|n| matches!(defender.count(ip("192.0.2.1"), fault, start + pause * *n), Counted::Bans(_)))
@@ -337,6 +392,44 @@ mod tests {
                 assert!(defender.banned_for(ip("203.0.113.1"), start + Duration::from_micros(n.into())).is_some());
             }
         }
-        assert!(defender.lock().len() <= MOST);
+        assert!(defender.lock().records.len() <= MOST);
+    }
+    #[test]
+    fn bans_are_listed_and_lifted_with_what_led_to_them() {
+        let (defender, now) = (defender(2), Instant::now());
+        let (one, other) = (ip("192.0.2.1"), ip("2001:db8::1"));
+        for address in [one, other] {
+            defender.guess(address, now);
+            assert_eq!(defender.bans(now).len(), usize::from(address == other), "not yet");
+            defender.guess(address, now);
+        }
+        let later = now + MINUTE / 2;
+        let ban = |address, number| Ban { source: Source::of(address), left: MINUTE / 2, number };
+        assert_eq!(defender.bans(later), [ban(one, 1), ban(other, 1)]);
+        assert!(defender.lift(ip("2001:db8::2"), later), "another address of the same source");
+        assert!(!defender.lift(other, later) && !defender.lift(ip("192.0.2.9"), later));
+        assert_eq!(defender.bans(later), [ban(one, 1)]);
+        assert_eq!(defender.guess(other, later), Counted::Noted);
+        assert_eq!(defender.guess(other, later), Counted::Bans(MINUTE), "it begins with the first again");
+        assert!(defender.bans(now + 2 * MINUTE).is_empty());
+    }
+
+    #[test]
+    fn other_settings_hold_immediately_and_bans_go_on() {
+        let (defender, now) = (defender(1), Instant::now());
+        let (banned, other) = (ip("192.0.2.1"), ip("198.51.100.1"));
+        defender.guess(banned, now);
+        defender.guess(other, now);
+        let allow = vec![Network::parse("198.51.100.0/24").unwrap()];
+        let settings = DefenderSettings { points: 100, allow, ..DefenderSettings::default() };
+        defender.reconfigure(Some(settings));
+        assert!(defender.banned_for(banned, now).is_some() && defender.banned_for(other, now).is_none());
+        assert_eq!(defender.guess(ip("192.0.2.2"), now), Counted::Noted);
+        assert!(matches!(defender.guess(ip("192.0.2.2"), now), Counted::Bans(_)));
+        defender.reconfigure(None);
+        assert!(defender.bans(now).is_empty());
+        for _ in 0..100 {
+            assert_eq!(defender.guess(banned, now), Counted::Noted);
+        }
     }
 }

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use defender::{DefenderSettings, Fault, Weights};
+pub use defender::{Ban, DefenderSettings, Fault, Weights};
 pub use source::Source;
 pub use waiting::{Evicted, Seat, SeatWatch, Shown};
 
@@ -49,7 +49,7 @@ pub enum Refused {
 /// Lets connections wait for a login. Its memory is bounded.
 #[derive(Debug)]
 pub struct Gate {
-    defender: Option<Defender>,
+    defender: Defender,
     rates: Rates,
     room: Arc<WaitingRoom>,
 }
@@ -58,7 +58,7 @@ impl Gate {
     /// Nobody waits yet.
     pub fn new(settings: GateSettings) -> Gate {
         Gate {
-            defender: settings.defender.map(Defender::new),
+            defender: Defender::new(settings.defender),
             rates: Rates::new(settings.connections_per_second),
             room: Arc::new(WaitingRoom::new(settings.places, settings.places_of_address)),
         }
@@ -102,8 +102,7 @@ impl Gate {
         if matches!(fault, Fault::NoAttempt | Fault::HeldPlace | Fault::GraceExceeded | Fault::ProtocolError) {
             self.room.mark(source, now);
         }
-        let Some(defender) = &self.defender else { return true };
-        match defender.count(address, fault, now) {
+        match self.defender.count(address, fault, now) {
             Counted::Noted => true,
             Counted::BannedBefore => false,
             Counted::Bans(time) => {
@@ -116,7 +115,22 @@ impl Gate {
 
     /// How much longer an address is banned, if it is.
     pub fn banned_for(&self, address: IpAddr) -> Option<Duration> {
-        self.defender.as_ref()?.banned_for(address, Instant::now())
+        self.defender.banned_for(address, Instant::now())
+    }
+
+    /// The bans that are in force.
+    pub fn bans(&self) -> Vec<Ban> {
+        self.defender.bans(Instant::now())
+    }
+
+    /// Ends the ban of an address and forgets what led to it; whether it was banned.
+    pub fn lift(&self, address: IpAddr) -> bool {
+        self.defender.lift(address, Instant::now())
+    }
+
+    /// Other rules for bans hold from now on (`None`: nobody is banned). Bans go on, but for addresses that are never banned now.
+    pub fn set_defender(&self, settings: Option<DefenderSettings>) {
+        self.defender.reconfigure(settings);
     }
 
     fn judge(&self, address: IpAddr, now: Instant) -> Result<(), Refused> {
@@ -130,7 +144,7 @@ impl Gate {
 
     /// Asked again behind the place: a ban in between has not seen it.
     fn still_welcome(&self, address: IpAddr, now: Instant) -> Result<(), Refused> {
-        match self.defender.as_ref().and_then(|defender| defender.banned_for(address, now)) {
+        match self.defender.banned_for(address, now) {
             Some(left) => Err(Refused::Banned(left)),
             None => Ok(()),
         }

@@ -12,6 +12,11 @@ impl Source {
         Source(first_bits(address, 32, 64))
     }
 
+    /// Its address, or the first of its addresses.
+    pub fn address(self) -> IpAddr {
+        self.0
+    }
+
     /// Its neighbourhood.
     pub(super) fn network(self) -> Neighbourhood {
         Neighbourhood(first_bits(self.0, 24, 48))
