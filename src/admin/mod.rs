@@ -18,6 +18,7 @@ mod health;
 mod passwd;
 mod problem;
 mod proxy_header;
+mod recordings;
 mod sessions;
 mod settings;
 mod state;

@@ -17,7 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::problem::{Asked, Problem};
 use super::state::State;
 use crate::audit::read::Span;
-use crate::audit::read::newest::{Newest, Page, newest};
+use crate::audit::read::newest::{Newest, Page, Reader, newest};
 use crate::audit::schema;
 use crate::audit::search::{AddressTest, Fingerprint, Judge, PathPattern, Query};
 use crate::users::Network;
@@ -87,7 +87,7 @@ pub(super) async fn events(Shared(state): Shared<Arc<State>>, Asked(which): Aske
     };
     let page = which.page()?;
     let judge = which.query()?.judge();
-    let found = look(&state, page, move |line| judge.fits(line).map(|_| line.to_vec())).await?;
+    let found = look(&state, page, move |line: &[u8]| judge.fits(line).map(|_| line.to_vec())).await?;
     if !is_plain {
         let events = found.found.iter().filter_map(|line| serde_json::from_slice(line).ok()).collect();
         return Ok(Json(Events { events, next: found.next }).into_response());
@@ -104,16 +104,16 @@ pub(super) async fn events(Shared(state): Shared<Arc<State>>, Asked(which): Aske
 }
 
 /// Reads the trail from its end, in a thread that may wait for a disk.
-pub(super) async fn look<T: Send + 'static>(
-    state: &State,
-    page: Page,
-    take: impl FnMut(&[u8]) -> Option<T> + Send + 'static,
-) -> Result<Newest<T>, Problem> {
+pub(super) async fn look<R>(state: &State, page: Page, reader: R) -> Result<Newest<R::Taken>, Problem>
+where
+    R: Reader + Send + 'static,
+    R::Taken: Send + 'static,
+{
     let path: PathBuf = state.around.trail.clone().ok_or_else(|| {
         let what = "no sink keeps the whole trail in a file of this machine; add { sink: file, path: … } to `events`";
         Problem::new(StatusCode::CONFLICT, what)
     })?;
-    let read = tokio::task::spawn_blocking(move || newest(&path, &page, take)).await;
+    let read = tokio::task::spawn_blocking(move || newest(&path, &page, reader)).await;
     let read = read.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     read.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }

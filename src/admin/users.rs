@@ -240,7 +240,7 @@ pub(super) async fn show(
 async fn attempts(state: &State, name: &str) -> Result<(Option<AttemptShown>, Vec<AttemptShown>), Problem> {
     let judge = trail::logins_of(name);
     let page = trail::page_of(ATTEMPTS, None);
-    let found = trail::look(state, page, move |line| judge.fits(line)).await?.found;
+    let found = trail::look(state, page, move |line: &[u8]| judge.fits(line)).await?.found;
     let is_success = |event: &&Event| event.activity() == "CONNECTED";
     let success = found.iter().find(is_success).map(AttemptShown::of);
     let failures = found.iter().filter(|event| !is_success(event)).map(AttemptShown::of).collect();

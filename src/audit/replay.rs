@@ -1,11 +1,17 @@
 //! One session of a trail, event by event, with the time since its first.
 
+mod recording;
+mod timeline;
+
 use std::ops::ControlFlow;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::read::{Event, ReadError, Trail};
 use super::search::{Query, Summary};
+
+pub use recording::{Format, Recording};
+pub use timeline::detail;
 
 /// An event of a session.
 #[derive(Debug)]
@@ -48,14 +54,17 @@ pub fn replay(
 ) -> Result<(Session, Summary), ReadError> {
     let query = Query { session: Some(session.to_owned()), ..Query::default() };
     let mut found = Session::default();
-    let summary = query.run(trail, |line, event| {
-        let offset = found.note(event);
-        take(&Step { line, event, offset_ms: offset.num_milliseconds() })
-    })?;
+    let summary = query.run(trail, |line, event| take(&found.step(line, event)))?;
     Ok((found, summary))
 }
 
 impl Session {
+    /// Takes its next event.
+    pub fn step<'a>(&mut self, line: &'a [u8], event: &'a Event) -> Step<'a> {
+        let offset_ms = self.note(event).num_milliseconds();
+        Step { line, event, offset_ms }
+    }
+
     /// Takes an event; the time since the first.
     fn note(&mut self, event: &Event) -> TimeDelta {
         let time = event.time();

@@ -5,6 +5,7 @@
 
 mod event;
 mod files;
+pub mod follow;
 mod lines;
 pub mod newest;
 mod objects;

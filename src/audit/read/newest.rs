@@ -34,6 +34,28 @@ pub struct Page {
     pub within: Duration,
 }
 
+/// What is done with the lines, newest first; of packed files the lines come oldest first.
+pub trait Reader {
+    /// What a line is taken for.
+    type Taken;
+
+    /// What the line is taken for; `None` when it is not wanted.
+    fn take(&mut self, line: &[u8]) -> Option<Self::Taken>;
+
+    /// Whether nothing is wanted that is older than the event of this id.
+    fn has_enough(&self, _id: &str) -> bool {
+        false
+    }
+}
+
+impl<T, F: FnMut(&[u8]) -> Option<T>> Reader for F {
+    type Taken = T;
+
+    fn take(&mut self, line: &[u8]) -> Option<T> {
+        self(line)
+    }
+}
+
 /// What was found, newest first.
 #[derive(Debug, Default)]
 pub struct Newest<T> {
@@ -43,13 +65,13 @@ pub struct Newest<T> {
     pub next: Option<String>,
 }
 
-/// Looks at the lines of the live file `path` and of its rotated ones, newest first. `take` says what a line is taken for.
+/// Looks at the lines of the live file `path` and of its rotated ones, newest first.
 ///
 /// # Errors
 /// A file that cannot be read.
-pub fn newest<T>(path: &Path, page: &Page, take: impl FnMut(&[u8]) -> Option<T>) -> Result<Newest<T>, ReadError> {
+pub fn newest<R: Reader>(path: &Path, page: &Page, reader: R) -> Result<Newest<R::Taken>, ReadError> {
     let deadline = Instant::now() + page.within;
-    let mut walk = Walk { take, limit: page.limit, deadline, last: page.before.clone(), found: Vec::new() };
+    let mut walk = Walk { reader, limit: page.limit, deadline, last: page.before.clone(), found: Vec::new() };
     // Opened first: what is rotated afterwards is among the rotated ones as well, and is passed over there by its ids.
     let live = open(path)?;
     let rotated = rotated_of(path)?;
@@ -70,7 +92,7 @@ pub fn newest<T>(path: &Path, page: &Page, take: impl FnMut(&[u8]) -> Option<T>)
 }
 
 /// The rotated files of a live one, oldest first.
-fn rotated_of(live: &Path) -> Result<Vec<PathBuf>, ReadError> {
+pub(super) fn rotated_of(live: &Path) -> Result<Vec<PathBuf>, ReadError> {
     let folder = live.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let failed = |error| ReadError::new(folder.display().to_string(), error);
     let mut files = Vec::new();
@@ -108,16 +130,16 @@ pub fn id_of(line: &[u8]) -> Option<&str> {
     std::str::from_utf8(line.get(at..at + ID_LENGTH)?).ok()
 }
 
-struct Walk<T, F> {
-    take: F,
+struct Walk<R: Reader> {
+    reader: R,
     limit: usize,
     deadline: Instant,
     /// The id of the oldest line that was looked at.
     last: Option<String>,
-    found: Vec<T>,
+    found: Vec<R::Taken>,
 }
 
-impl<T, F: FnMut(&[u8]) -> Option<T>> Walk<T, F> {
+impl<R: Reader> Walk<R> {
     /// Looks at a file; whether it was looked at to its beginning.
     fn file(&mut self, path: &Path, mut file: File) -> Result<bool, ReadError> {
         let failed = |error| ReadError::new(path.display().to_string(), error);
@@ -140,8 +162,8 @@ impl<T, F: FnMut(&[u8]) -> Option<T>> Walk<T, F> {
             return true;
         }
         self.last = Some(id.to_owned());
-        self.found.extend((self.take)(line));
-        self.found.len() < self.limit
+        self.found.extend(self.reader.take(line));
+        self.found.len() < self.limit && !self.reader.has_enough(id)
     }
 
     /// From the end, block by block.
@@ -184,7 +206,7 @@ impl<T, F: FnMut(&[u8]) -> Option<T>> Walk<T, F> {
     fn packed(&mut self, file: File) -> io::Result<bool> {
         let mut lines = LineReader::new(BufReader::with_capacity(BUFFER, file))?;
         let wanted = self.limit - self.found.len();
-        let mut kept: VecDeque<(String, T)> = VecDeque::new();
+        let mut kept: VecDeque<(String, R::Taken)> = VecDeque::new();
         let (mut first, mut is_cut) = (None, false);
         loop {
             match lines.advance() {
@@ -200,7 +222,7 @@ impl<T, F: FnMut(&[u8]) -> Option<T>> Walk<T, F> {
                 break;
             }
             let id = id.to_owned();
-            if let Some(taken) = (self.take)(lines.line()) {
+            if let Some(taken) = self.reader.take(lines.line()) {
                 if kept.len() == wanted {
                     kept.pop_front();
                     is_cut = true;
@@ -216,13 +238,14 @@ impl<T, F: FnMut(&[u8]) -> Option<T>> Walk<T, F> {
             self.last = oldest.or(self.last.take());
             return Ok(false);
         }
+        let has_enough = first.as_deref().is_some_and(|first| self.reader.has_enough(first));
         self.last = first.or(self.last.take());
-        Ok(true)
+        Ok(!has_enough)
     }
 }
 
 /// The offset of the first line whose id is not older than `before`: found by halving, for ids ascend.
-fn first_not_older(file: &mut File, before: &str) -> io::Result<u64> {
+pub(super) fn first_not_older(file: &mut File, before: &str) -> io::Result<u64> {
     // All lines that begin before `low` are older, those that begin at `high` or later are not.
     let (mut low, mut high) = (0, file.seek(SeekFrom::End(0))?);
     while low < high {
@@ -304,7 +327,7 @@ mod tests {
         let (mut found, mut before) = (Vec::new(), None);
         loop {
             let page = Page { limit, before, within: Duration::from_secs(600) };
-            let newest = newest(path, &page, |line| number(line).filter(|n| fits(*n))).unwrap();
+            let newest = newest(path, &page, |line: &[u8]| number(line).filter(|n| fits(*n))).unwrap();
             assert!(newest.found.len() <= limit);
             found.extend(newest.found);
             match newest.next {

@@ -6,6 +6,7 @@ use std::io;
 use rustix::termios::tcgetwinsize;
 
 use crate::audit::read::{Event, shown};
+use crate::audit::replay::detail;
 
 /// The narrowest last column.
 const NARROWEST: usize = 20;
@@ -63,20 +64,6 @@ impl Table {
         row.truncate(row.trim_end().len());
         row
     }
-}
-
-/// What a person wants to see first: the path, or what is said.
-pub(super) fn detail(event: &Event) -> String {
-    let text = |names: &[&'static str]| names.iter().map(|name| event.text(name)).find(|text| !text.is_empty());
-    let path = text(&["logical-path", "path"]);
-    let new = text(&["new-logical-path", "new-path"]).map(|new| format!("→ {new}"));
-    let direction = Some(event.text("operation")).filter(|word| matches!(*word, "read" | "write"));
-    let reason = text(&["reason", "request", "method"]);
-    let message = text(&["message"]).map(|message| format!("({message})"));
-    let reason = if path.is_some() { None } else { reason };
-    let parts = [direction.map(Into::into), reason.map(Into::into), path.map(Into::into), new, message];
-    let parts: Vec<String> = parts.into_iter().flatten().collect();
-    parts.join(" ")
 }
 
 /// At most `width` columns of a text; what is left out is shown by `…`.

@@ -1,0 +1,169 @@
+//! One session of the trail, from its first event to its last or to now.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Path, State as Shared};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::problem::{Asked, Problem};
+use super::state::State;
+use super::trail;
+use crate::audit::read::Event;
+use crate::audit::read::newest::{Page, Reader, id_of};
+use crate::audit::replay::{Format, Recording, Session};
+use crate::audit::search::{Judge, Query};
+
+/// The most events of one answer, and the most bytes of them.
+const MOST: usize = 100_000;
+const MOST_BYTES: usize = 64 << 20;
+
+/// How long one answer may look for the session.
+const LOOKED_FOR: Duration = Duration::from_secs(40);
+
+/// How long before its login a session may have begun, in milliseconds: longer than any time for logging in.
+const LOGIN_MS: u64 = 60 * 60 * 1000;
+
+/// As what.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct As {
+    /// `json` (the default), `text` (a timeline) or `asciicast` (version 2, for asciinema)
+    format: Option<String>,
+}
+
+/// One session, event by event; a live one as far as it is
+#[utoipa::path(get, path = "/recordings/{session}", tag = "events", params(As, ("session" = String, Path, description = "The session's id: 20 hex digits")), responses(
+    (status = 200, description = "The session", content((String = "application/json"), (String = "text/plain"), (String = "application/x-asciicast"))),
+    (status = 400, description = "A wrong parameter", body = Problem, content_type = "application/problem+json"),
+    (status = 404, description = "The trail holds no event of this session", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "No sink keeps the whole trail in a file of this machine, or the session is too large for one answer", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn show(
+    Shared(state): Shared<Arc<State>>,
+    Path(session): Path<String>,
+    Asked(asked): Asked<As>,
+) -> Result<Response, Problem> {
+    let (format, content_type) = match asked.format.as_deref() {
+        None | Some("json") => (Format::Json, "application/json"),
+        Some("text") => (Format::Text, "text/plain; charset=utf-8"),
+        Some("asciicast") => (Format::Asciicast, "application/x-asciicast"),
+        Some(_) => return Err(Problem::wrong("format is json, text or asciicast")),
+    };
+    let session = session.to_ascii_lowercase();
+    if session.len() != 20 || !session.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(Problem::wrong("a session's id has 20 hex digits"));
+    }
+    let page = Page { limit: MOST, before: None, within: LOOKED_FOR };
+    let query = Query { session: Some(session.clone()), ..Query::default() };
+    let is_live = state.around.registry.look(&session, 0).is_some();
+    let seeker = Seeker { judge: query.judge(), began_ms: None, bytes: 0 };
+    let found = trail::look(&state, page, seeker).await?;
+    if found.found.len() == MOST || found.found.iter().map(Vec::len).sum::<usize>() >= MOST_BYTES {
+        let what = format!("the session has more events than one answer holds; run `lockgate audit replay {session}`");
+        return Err(Problem::new(StatusCode::CONFLICT, what));
+    }
+    let written = write(&found.found, &session, format)
+        .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    match written {
+        Some(text) => Ok(([(CONTENT_TYPE, content_type)], text).into_response()),
+        None if is_live || found.next.is_none() => {
+            Err(Problem::not_found(format!("the trail holds no event of the session {session}")))
+        }
+        None => {
+            let what = format!(
+                "the newest part of the trail holds no event of the session {session}; run `lockgate audit replay {session}` to read all of it"
+            );
+            Err(Problem::not_found(what))
+        }
+    }
+}
+
+/// Writes lines that came newest first; `None` when there are none.
+fn write(lines: &[Vec<u8>], id: &str, format: Format) -> std::io::Result<Option<Vec<u8>>> {
+    let (mut out, mut session) = (Vec::new(), Session::default());
+    let mut recording = Recording::new(&mut out, id, format);
+    for line in lines.iter().rev() {
+        if let Some(event) = Event::parse(line) {
+            recording.step(&session.step(line, &event))?;
+        }
+    }
+    if session.events == 0 {
+        return Ok(None);
+    }
+    recording.end(&session)?;
+    Ok(Some(out))
+}
+
+/// Takes the lines of one session, and knows when there are no more of them further back.
+struct Seeker {
+    judge: Judge,
+    /// Before this time the session had not begun, in milliseconds since 1970; as far as it is known.
+    began_ms: Option<u64>,
+    bytes: usize,
+}
+
+impl Reader for Seeker {
+    type Taken = Vec<u8>;
+
+    fn take(&mut self, line: &[u8]) -> Option<Vec<u8>> {
+        let event = self.judge.fits(line)?;
+        let now = id_of(line).and_then(milliseconds);
+        let before = match event.activity() {
+            "CONNECTED" => Some(LOGIN_MS),
+            "DISCONNECTED" => event.number("duration-ms").map(|lasted| lasted.saturating_add(LOGIN_MS)),
+            _ => None,
+        };
+        if let (Some(now), Some(before)) = (now, before) {
+            let began = now.saturating_sub(before);
+            self.began_ms = Some(self.began_ms.map_or(began, |known| known.max(began)));
+        }
+        self.bytes += line.len();
+        Some(line.to_vec())
+    }
+
+    fn has_enough(&self, id: &str) -> bool {
+        let is_before = self.began_ms.zip(milliseconds(id)).is_some_and(|(began, now)| now < began);
+        is_before || self.bytes >= MOST_BYTES
+    }
+}
+
+/// The time in an `event-id` (UUID version 7: its first 48 bits), in milliseconds since 1970.
+fn milliseconds(id: &str) -> Option<u64> {
+    let digits = [id.get(..8)?, id.get(9..13)?].concat();
+    u64::from_str_radix(&digits, 16).ok()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_an_id_is_read() {
+        assert_eq!(milliseconds("019fb73e-20fa-7b3d-8f21-000000000000"), Some(0x019f_b73e_20fa));
+        assert_eq!(milliseconds("019f"), None);
+    }
+
+    #[test]
+    fn a_session_is_sought_no_further_back_than_it_can_have_begun() {
+        let query = Query { session: Some("a".to_owned()), ..Query::default() };
+        let mut seeker = Seeker { judge: query.judge(), began_ms: None, bytes: 0 };
+        let id = |ms: u64| format!("{:08x}-{:04x}-7b3d-8f21-000000000000", ms >> 16, ms & 0xffff);
+        let line = |ms, activity: &str, rest: &str| {
+            format!(r#"{{"event-id":"{}","session-id":"a","activity-type":"{activity}"{rest}}}"#, id(ms)).into_bytes()
+        };
+        let hour = LOGIN_MS;
+        assert!(!seeker.has_enough(&id(1)));
+        seeker.take(&line(100 * hour, "DISCONNECTED", r#","duration-ms":7200000"#)).unwrap();
+        assert!(!seeker.has_enough(&id(97 * hour)) && seeker.has_enough(&id(97 * hour - 1)));
+        seeker.take(&line(98 * hour, "CONNECTED", "")).unwrap();
+        assert!(seeker.has_enough(&id(97 * hour - 1)) && !seeker.has_enough(&id(97 * hour)));
+        assert!(seeker.take(br#"{"session-id":"b"}"#).is_none());
+    }
+}

@@ -1,0 +1,256 @@
+//! The lines of a trail as they come, from a place in it on: over rotation, packing and whatever the reader did not keep up with.
+//!
+//! Nothing is held for a reader but an open file and a block of it. One that is slow reads from the disk what it has missed; what was
+//! removed from there meanwhile is lost to it, and it is told so.
+
+use std::fs::{File, Metadata};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use flate2::read::MultiGzDecoder;
+
+use super::lines::{LineReader, MAX_LINE, Raw};
+use super::newest::{Page, first_not_older, id_of, newest, rotated_of};
+use super::{BUFFER, ReadError};
+
+/// Bytes that are read from a file in one go.
+const BLOCK: usize = 64 * 1024;
+
+/// Reads a live file and its rotated ones.
+pub struct Follow {
+    path: PathBuf,
+    /// The id of the last line that was read.
+    last: Option<String>,
+    open: Option<Open>,
+    /// The file that was read to its end.
+    ended: Option<Identity>,
+}
+
+/// What is read next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    /// A line, without its newline.
+    Line(Vec<u8>),
+    /// The line that follows is not the next one, as far as can be said: files in between were removed.
+    Gap,
+    /// There is no further line yet.
+    Nothing,
+}
+
+/// Which file it is, whatever its name.
+type Identity = (u64, u64);
+
+struct Open {
+    input: Box<dyn Read + Send>,
+    identity: Identity,
+    /// Whether more may be written to it.
+    is_live: bool,
+    /// What was read and not given yet; from `start` on.
+    block: Vec<u8>,
+    start: usize,
+    /// The rest of a line that is too long is passed over.
+    is_skipping: bool,
+}
+
+impl Follow {
+    /// Follows the live file `path`: what comes after the event of the id `after`, or after now.
+    ///
+    /// # Errors
+    /// Files that cannot be read.
+    pub fn start(path: &Path, after: Option<String>) -> Result<Self, ReadError> {
+        let last = match after {
+            Some(after) => Some(after),
+            None => {
+                let page = Page { limit: 1, before: None, within: Duration::from_secs(5) };
+                let id = |line: &[u8]| id_of(line).map(str::to_owned);
+                newest(path, &page, id)?.found.pop()
+            }
+        };
+        Ok(Follow { path: path.to_owned(), last, open: None, ended: None })
+    }
+
+    /// What is next; it does not wait.
+    ///
+    /// # Errors
+    /// Files that cannot be read. Asked again, it tries again.
+    pub fn next(&mut self) -> Result<Next, ReadError> {
+        let name = self.path.display().to_string();
+        let failed = move |error| ReadError::new(name.clone(), error);
+        loop {
+            let Some(open) = &mut self.open else {
+                match self.open_next()? {
+                    Opened::Nothing => return Ok(Next::Nothing),
+                    Opened::Following => continue,
+                    Opened::AfterGap => return Ok(Next::Gap),
+                }
+            };
+            if let Some(line) = open.line() {
+                let Some(id) = id_of(&line) else { continue };
+                if self.last.as_deref().is_none_or(|last| id > last) {
+                    self.last = Some(id.to_owned());
+                    return Ok(Next::Line(line));
+                }
+                continue;
+            }
+            if open.fill().map_err(&failed)? {
+                continue;
+            }
+            // Looked at before the last bytes are: what is rotated has no more of them.
+            if open.is_live && identity_of(&self.path).map_err(&failed)?.is_some_and(|live| live == open.identity) {
+                return Ok(Next::Nothing);
+            }
+            if open.fill().map_err(&failed)? {
+                continue;
+            }
+            self.ended = Some(open.identity);
+            self.open = None;
+        }
+    }
+
+    /// Opens the file that holds what follows the last line.
+    fn open_next(&mut self) -> Result<Opened, ReadError> {
+        let live = self.path.clone();
+        let mut files = rotated_of(&live)?;
+        files.push(live.clone());
+        let mut next: Option<File> = None;
+        let mut is_next_live = false;
+        let mut is_gap = self.last.is_some();
+        for path in files.iter().rev() {
+            let failed = |error| ReadError::new(path.display().to_string(), error);
+            // One that was listed may have been packed or removed since; then it is looked for again later.
+            let file = match File::open(path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Opened::Nothing),
+                Err(error) => return Err(failed(error)),
+            };
+            let (Some(last), Some(first)) = (self.last.as_deref(), first_id(&file).map_err(failed)?) else {
+                // From the beginning on; or a file in which nothing is yet.
+                is_gap &= self.last.is_none();
+                if self.last.is_none() || next.is_none() {
+                    (next, is_next_live) = (Some(file), *path == live);
+                }
+                continue;
+            };
+            let holds_last = first.as_str() <= last;
+            let identity = file.metadata().map(|found| identity(&found)).map_err(failed)?;
+            if !holds_last || self.ended != Some(identity) {
+                (next, is_next_live) = (Some(file), *path == live);
+            }
+            is_gap = !holds_last;
+            if holds_last {
+                break;
+            }
+        }
+        let failed = |error| ReadError::new(live.display().to_string(), error);
+        let Some(file) = next else { return Ok(Opened::Nothing) };
+        self.open = Some(Open::new(file, self.last.as_deref(), is_next_live).map_err(failed)?);
+        Ok(if is_gap { Opened::AfterGap } else { Opened::Following })
+    }
+}
+
+impl std::fmt::Debug for Follow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Follow").field("path", &self.path).field("last", &self.last).finish_non_exhaustive()
+    }
+}
+
+/// Whether there is a file to go on with.
+enum Opened {
+    Nothing,
+    Following,
+    AfterGap,
+}
+
+impl Open {
+    /// Begins near the line of the id `last` where that can be found without reading all before it.
+    fn new(mut file: File, last: Option<&str>, is_live: bool) -> io::Result<Self> {
+        let identity = identity(&file.metadata()?);
+        let mut magic = [0; 2];
+        let is_packed = file.read(&mut magic)? == 2 && magic == [0x1f, 0x8b];
+        let from = match last {
+            Some(last) if !is_packed => first_not_older(&mut file, last)?,
+            _ => 0,
+        };
+        file.seek(SeekFrom::Start(from))?;
+        let input: Box<dyn Read + Send> = match is_packed {
+            true => Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER, file))),
+            false => Box::new(file),
+        };
+        Ok(Open { input, identity, is_live: is_live && !is_packed, block: Vec::new(), start: 0, is_skipping: false })
+    }
+
+    /// The next whole line of what was read.
+    fn line(&mut self) -> Option<Vec<u8>> {
+        loop {
+            let rest = self.block.get(self.start..)?;
+            let end = rest.iter().position(|byte| *byte == b'\n')?;
+            let line = rest.get(..end)?.to_vec();
+            self.start += end + 1;
+            if !std::mem::take(&mut self.is_skipping) {
+                return Some(line);
+            }
+        }
+    }
+
+    /// Reads more; false at the end of what there is.
+    fn fill(&mut self) -> io::Result<bool> {
+        self.block.drain(..self.start);
+        self.start = 0;
+        if self.block.len() > MAX_LINE {
+            self.block.clear();
+            self.is_skipping = true;
+        }
+        let had = self.block.len();
+        self.block.resize(had + BLOCK, 0);
+        let read = match self.input.read(self.block.get_mut(had..).unwrap_or_default()) {
+            Ok(read) => read,
+            // The rest of a packed file is lost; what stands before counts.
+            Err(error) if super::is_of_content(&error) => 0,
+            Err(error) => {
+                self.block.truncate(had);
+                return Err(error);
+            }
+        };
+        self.block.truncate(had + read);
+        Ok(read > 0)
+    }
+}
+
+fn identity(found: &Metadata) -> Identity {
+    (found.dev(), found.ino())
+}
+
+fn identity_of(path: &Path) -> io::Result<Option<Identity>> {
+    match std::fs::metadata(path) {
+        Ok(found) => Ok(Some(identity(&found))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The id of the first event of a file.
+fn first_id(file: &File) -> io::Result<Option<String>> {
+    let mut lines = LineReader::new(BufReader::with_capacity(16 * 1024, file.try_clone()?))?;
+    let id = loop {
+        match lines.advance() {
+            Ok(Raw::End) => break None,
+            Ok(Raw::TooLong) => {}
+            Ok(Raw::Line) => {
+                if let Some(id) = id_of(lines.line()) {
+                    break Some(id.to_owned());
+                }
+            }
+            Err(error) if super::is_of_content(&error) => break None,
+            Err(error) => return Err(error),
+        }
+    };
+    let mut file = file;
+    file.seek(SeekFrom::Start(0))?;
+    Ok(id)
+}
+
+#[cfg(test)]
+#[path = "follow_tests.rs"]
+mod tests;
