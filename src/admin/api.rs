@@ -17,7 +17,7 @@ use utoipa_axum::routes;
 
 use super::problem::Problem;
 use super::state::State;
-use super::{bans, control, guard, health, recordings, sessions, trail, users};
+use super::{bans, control, guard, health, recordings, sessions, stream, trail, users};
 
 /// The largest body of a call, in bytes.
 const MAX_BODY: usize = 64 * 1024;
@@ -120,6 +120,7 @@ fn routes() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(bans::list))
         .routes(routes!(bans::lift))
         .routes(routes!(trail::events))
+        .routes(routes!(stream::stream))
         .routes(routes!(recordings::show))
         .routes(routes!(control::reload))
         .routes(routes!(control::drain));

@@ -24,6 +24,7 @@ use tower::ServiceExt;
 
 use super::caller::Peer;
 use super::settings::DoorSettings;
+use super::stall::Impatient;
 use super::state::State;
 use super::tls::Certificate;
 use super::{api, passwd, proxy_header};
@@ -264,7 +265,7 @@ where
         .header_read_timeout(HEAD_WITHIN)
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Impatient::new(stream)), service)
         .await;
     if let Err(error) = served {
         tracing::debug!(%error, "a connection of the admin door ended");

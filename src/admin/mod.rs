@@ -21,7 +21,9 @@ mod proxy_header;
 mod recordings;
 mod sessions;
 mod settings;
+mod stall;
 mod state;
+mod stream;
 mod tls;
 mod trail;
 mod users;
@@ -92,7 +94,7 @@ pub enum Wish {
 
 /// Serves until `stopped` is true, then lets calls that are under way end for a moment.
 pub async fn serve(doors: Doors, surroundings: Surroundings, stopped: watch::Receiver<bool>) {
-    let state = Arc::new(state::State::new(doors.hosts().to_vec(), SystemTime::now(), surroundings));
+    let state = Arc::new(state::State::new(doors.hosts().to_vec(), SystemTime::now(), surroundings, stopped.clone()));
     let watching = tokio::spawn(health::watch(state.clone()));
     doors.serve(&state, stopped).await;
     watching.abort();

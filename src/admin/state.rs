@@ -1,9 +1,13 @@
 //! What every handler has at hand.
 
+use std::sync::Arc;
 use std::time::SystemTime;
+
+use tokio::sync::{Semaphore, watch};
 
 use super::Surroundings;
 use super::health::Health;
+use super::stream::FOLLOWERS;
 use crate::audit::OwnRoom;
 
 /// Shared by all connections of the admin door.
@@ -19,11 +23,22 @@ pub(super) struct State {
     pub(super) health: Health,
     /// Room for the events of calls, whatever sessions hold: an administrator ends one whose store hangs.
     pub(super) own_room: OwnRoom,
+    /// Places for those who follow the events.
+    pub(super) followers: Arc<Semaphore>,
+    /// Whether the doors close.
+    pub(super) stopped: watch::Receiver<bool>,
 }
 
 impl State {
-    pub(super) fn new(hosts: Vec<String>, since: SystemTime, around: Surroundings) -> State {
-        State { hosts, since, around, health: Health::default(), own_room: OwnRoom::default() }
+    pub(super) fn new(
+        hosts: Vec<String>,
+        since: SystemTime,
+        around: Surroundings,
+        stopped: watch::Receiver<bool>,
+    ) -> State {
+        let followers = Arc::new(Semaphore::new(FOLLOWERS));
+        let (health, own_room) = (Health::default(), OwnRoom::default());
+        State { hosts, since, around, health, own_room, followers, stopped }
     }
 }
 

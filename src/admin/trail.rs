@@ -35,30 +35,30 @@ const LOOKED_FOR: Duration = Duration::from_secs(5);
 #[into_params(parameter_in = Query)]
 pub(super) struct Which {
     /// The user's name
-    user: Option<String>,
+    pub(super) user: Option<String>,
     /// A path that the client named or where it is kept; `*` stays within a component, `**` does not
-    path: Option<String>,
+    pub(super) path: Option<String>,
     /// From when on (RFC 3339)
-    since: Option<String>,
+    pub(super) since: Option<String>,
     /// Until when, not included (RFC 3339)
-    until: Option<String>,
+    pub(super) until: Option<String>,
     /// What happened: one or more of the activities, joined by commas
-    activity: Option<String>,
+    pub(super) activity: Option<String>,
     /// The client's address or network
-    address: Option<String>,
+    pub(super) address: Option<String>,
     /// The session's id
-    session: Option<String>,
+    pub(super) session: Option<String>,
     /// The fingerprint of a key or an authority
-    fingerprint: Option<String>,
+    pub(super) fingerprint: Option<String>,
     /// `success`, `denied` or `failure`
-    status: Option<String>,
+    pub(super) status: Option<String>,
     /// At most so many, 100 if left out
     #[param(minimum = 1, maximum = 10000)]
-    limit: Option<usize>,
+    pub(super) limit: Option<usize>,
     /// Older than this: the `next` of the page before, an `event-id`
-    before: Option<String>,
+    pub(super) before: Option<String>,
     /// `json` (a page, the default) or `ndjson` (the lines as they are; the next page is in the header `Link`)
-    format: Option<String>,
+    pub(super) format: Option<String>,
 }
 
 /// Events, newest first
@@ -109,13 +109,23 @@ where
     R: Reader + Send + 'static,
     R::Taken: Send + 'static,
 {
-    let path: PathBuf = state.around.trail.clone().ok_or_else(|| {
-        let what = "no sink keeps the whole trail in a file of this machine; add { sink: file, path: … } to `events`";
-        Problem::new(StatusCode::CONFLICT, what)
-    })?;
+    let path = path(state)?;
     let read = tokio::task::spawn_blocking(move || newest(&path, &page, reader)).await;
     let read = read.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     read.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+}
+
+/// Where the trail is.
+pub(super) fn path(state: &State) -> Result<PathBuf, Problem> {
+    state.around.trail.clone().ok_or_else(|| {
+        let what = "no sink keeps the whole trail in a file of this machine; add { sink: file, path: … } to `events`";
+        Problem::new(StatusCode::CONFLICT, what)
+    })
+}
+
+/// Whether a text has the form of an `event-id`.
+pub(super) fn is_id(text: &str) -> bool {
+    text.len() == 36 && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
 /// A page of so many, as long as one call may look.
@@ -129,14 +139,14 @@ impl Which {
         if !(1..=MOST).contains(&limit) {
             return Err(Problem::wrong(format!("limit must be from 1 to {MOST}")));
         }
-        let is_id = |id: &&String| id.len() == 36 && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-        if self.before.as_ref().is_some_and(|before| !is_id(&before)) {
+        if self.before.as_deref().is_some_and(|before| !is_id(before)) {
             return Err(Problem::wrong("before is the `next` of another page, an event-id"));
         }
         Ok(page_of(limit, self.before.as_ref().map(|id| id.to_ascii_lowercase())))
     }
 
-    fn query(&self) -> Result<Query, Problem> {
+    /// What judges a line.
+    pub(super) fn query(&self) -> Result<Query, Problem> {
         let wrong = |name: &'static str| move |what: String| Problem::wrong(format!("{name}: {what}"));
         let time = |name: &'static str, text: &Option<String>| -> Result<Option<DateTime<Utc>>, Problem> {
             let read = |text: &String| DateTime::parse_from_rfc3339(text).map(|time| time.to_utc());

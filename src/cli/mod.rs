@@ -87,6 +87,13 @@ enum Command {
         #[command(subcommand)]
         question: admin::Users,
     },
+    /// The events of a running gateway as they come
+    Events {
+        #[command(flatten)]
+        place: admin::Where,
+        #[command(subcommand)]
+        question: admin::Events,
+    },
     /// Who is banned by a running gateway: list, lift
     Bans {
         #[command(flatten)]
@@ -181,6 +188,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Audit(question) => audit::audit(&question),
         Command::Sessions { place, question } => admin::sessions(&place, &question),
         Command::Users { place, question } => admin::users(&place, &question),
+        Command::Events { place, question } => admin::events(&place, &question),
         Command::Bans { place, question } => admin::bans(&place, &question),
         Command::Status { place } => admin::status(&place),
         Command::Reload { place } => admin::reload(&place),

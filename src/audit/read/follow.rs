@@ -50,6 +50,8 @@ struct Open {
     /// What was read and not given yet; from `start` on.
     block: Vec<u8>,
     start: usize,
+    /// The last line that was read has not come by yet.
+    is_seeking: bool,
     /// The rest of a line that is too long is passed over.
     is_skipping: bool,
 }
@@ -88,10 +90,12 @@ impl Follow {
             };
             if let Some(line) = open.line() {
                 let Some(id) = id_of(&line) else { continue };
-                if self.last.as_deref().is_none_or(|last| id > last) {
+                if !open.is_seeking || self.last.as_deref().is_none_or(|last| id > last) {
+                    open.is_seeking = false;
                     self.last = Some(id.to_owned());
                     return Ok(Next::Line(line));
                 }
+                open.is_seeking = self.last.as_deref() != Some(id);
                 continue;
             }
             if open.fill().map_err(&failed)? {
@@ -109,11 +113,38 @@ impl Follow {
         }
     }
 
+    /// The file that follows the one that was read to its end, where that is still there. It is whole of new lines: ids are not asked,
+    /// for a clock that was set back makes smaller ones.
+    fn after_ended<'p>(&self, files: &'p [PathBuf]) -> Result<Option<&'p Path>, ReadError> {
+        let Some(ended) = self.ended else { return Ok(None) };
+        for (path, next) in files.iter().zip(files.iter().skip(1)) {
+            let identity = identity_of(path).map_err(|error| ReadError::new(path.display().to_string(), error))?;
+            if identity == Some(ended) {
+                return Ok(Some(next));
+            }
+        }
+        Ok(None)
+    }
+
+    fn open_whole(&mut self, path: &Path) -> Result<Opened, ReadError> {
+        let failed = |error| ReadError::new(path.display().to_string(), error);
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Opened::Nothing),
+            Err(error) => return Err(failed(error)),
+        };
+        self.open = Some(Open::new(file, None, path == self.path).map_err(failed)?);
+        Ok(Opened::Following)
+    }
+
     /// Opens the file that holds what follows the last line.
     fn open_next(&mut self) -> Result<Opened, ReadError> {
         let live = self.path.clone();
         let mut files = rotated_of(&live)?;
         files.push(live.clone());
+        if let Some(after_ended) = self.after_ended(&files)? {
+            return self.open_whole(after_ended);
+        }
         let mut next: Option<File> = None;
         let mut is_next_live = false;
         let mut is_gap = self.last.is_some();
@@ -178,7 +209,15 @@ impl Open {
             true => Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER, file))),
             false => Box::new(file),
         };
-        Ok(Open { input, identity, is_live: is_live && !is_packed, block: Vec::new(), start: 0, is_skipping: false })
+        Ok(Open {
+            input,
+            identity,
+            is_live: is_live && !is_packed,
+            block: Vec::new(),
+            start: 0,
+            is_seeking: last.is_some(),
+            is_skipping: false,
+        })
     }
 
     /// The next whole line of what was read.

@@ -150,3 +150,18 @@ fn an_empty_trail_is_read_from_its_beginning() {
     fs::write(&broken, [packed.as_slice(), &vec![b'y'; 2 << 20], b"\n"].concat()).unwrap();
     assert_eq!(read(&mut trail.follow(Some(1))), numbers(2..5), "a line without an end is passed over");
 }
+
+#[test]
+fn a_clock_that_was_set_back_hides_nothing_from_a_reader() {
+    let mut trail = Trail::new();
+    trail.written = 100;
+    trail.write(5);
+    let mut follow = trail.follow(Some(102));
+    trail.written = 10;
+    trail.write(5);
+    assert_eq!(read(&mut follow), [numbers(103..105), numbers(10..15)].concat());
+    trail.rotate();
+    trail.written = 0;
+    trail.write(5);
+    assert_eq!(read(&mut follow), numbers(0..5));
+}

@@ -1,6 +1,7 @@
 //! Commands that call the admin door of a running gateway: over its socket, or over the network with a token.
 
 mod bans;
+mod events;
 mod sessions;
 mod status;
 mod token;
@@ -67,6 +68,13 @@ pub(super) enum Sessions {
     },
 }
 
+/// What is asked of the events.
+#[derive(Debug, PartialEq, Eq, Subcommand)]
+pub(super) enum Events {
+    /// Show events as they come, over every loss of the connection
+    Follow(events::Filters),
+}
+
 /// What is asked of the bans.
 #[derive(Debug, PartialEq, Eq, Subcommand)]
 pub(super) enum Bans {
@@ -109,6 +117,13 @@ pub(super) fn sessions(place: &Where, question: &Sessions) -> Result<(), Failure
         Sessions::List { user } => sessions::list(place, user.as_deref()),
         Sessions::Show { id } => sessions::show(place, id),
         Sessions::End { id, reason } => sessions::end(place, id, reason),
+    }
+}
+
+/// Answers about events.
+pub(super) fn events(place: &Where, question: &Events) -> Result<(), Failure> {
+    match question {
+        Events::Follow(filters) => events::follow(place, filters),
     }
 }
 

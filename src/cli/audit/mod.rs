@@ -4,7 +4,7 @@
 mod replay;
 mod search;
 mod sources;
-mod table;
+pub(super) mod table;
 mod verify;
 
 use std::io::{self, Write};

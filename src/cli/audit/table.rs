@@ -16,14 +16,14 @@ const COLUMNS: [(&str, usize); 6] =
     [("TIME", 19), ("ACTIVITY", 14), ("USER", 12), ("ADDRESS", 15), ("STATUS", 7), ("BYTES", 11)];
 
 /// How rows are laid out.
-pub(super) struct Table {
+pub(in crate::cli) struct Table {
     /// The width of the last column; `None`: as wide as it needs.
     last: Option<usize>,
 }
 
 impl Table {
     /// For standard output: a row fits its terminal's width; in a pipe nothing of a row is left out.
-    pub(super) fn of_terminal() -> Self {
+    pub(in crate::cli) fn of_terminal() -> Self {
         let width = tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col)).filter(|width| *width > 0);
         Table::of_width(width)
     }
@@ -33,7 +33,7 @@ impl Table {
         Table { last: width.map(|width| width.saturating_sub(before).max(NARROWEST)) }
     }
 
-    pub(super) fn head(&self) -> String {
+    pub(in crate::cli) fn head(&self) -> String {
         self.lay_out(&COLUMNS.map(|(head, _)| Cow::Borrowed(head)), "DETAIL")
     }
 
@@ -49,6 +49,19 @@ impl Table {
             bytes.map(|bytes| bytes.to_string()).unwrap_or_default().into(),
         ];
         self.lay_out(&cells, &detail(event))
+    }
+
+    /// A row in the colour of what it says: green for a login, red for what was denied, yellow for what failed.
+    pub(in crate::cli) fn coloured_row(&self, event: &Event) -> String {
+        let colour = match (event.text("status"), event.activity()) {
+            ("denied", _) => "31",
+            ("failure", _) | (_, "AUTH_FAILURE" | "ERROR" | "PARTIAL_CLOSE" | "CONNECTION_REJECTED") => "33",
+            (_, "CONNECTED") => "32",
+            (_, "DISCONNECTED") => "2",
+            _ => return self.row(event),
+        };
+        // What the row says has no escapes of its own: `shown` has seen to that.
+        format!("\x1b[{colour}m{}\x1b[0m", self.row(event))
     }
 
     fn lay_out(&self, cells: &[Cow<'_, str>; COLUMNS.len()], last: &str) -> String {

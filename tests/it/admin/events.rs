@@ -11,7 +11,7 @@ use crate::support::process::{LIMIT, run, until};
 use crate::support::sftp::Sftp;
 
 /// With a file that holds the whole trail.
-fn with_trail() -> Administered {
+pub fn with_trail() -> Administered {
     administered_with(|setup| {
         let path = setup.subfolder("events").join("e.ndjson");
         setup.config["events"] = json!([{ "sink": "stdout" }, { "sink": "file", "path": path }]);

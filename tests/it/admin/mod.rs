@@ -7,6 +7,7 @@ mod health;
 mod hostile;
 mod roles;
 mod sessions;
+mod stream;
 
 use std::net::SocketAddr;
 

@@ -16,6 +16,8 @@ const ROUTES: &[(&str, &str, [bool; 3])] = &[
     ("GET", "/api/v1/users/alice", [true, true, true]),
     ("GET", "/metrics", [true, true, true]),
     ("GET", "/api/v1/events", [false, true, true]),
+    ("GET", "/api/v1/recordings/0049cd844c7536c06a89", [false, true, true]),
+    ("GET", "/api/v1/events/stream?after=x", [false, true, true]),
     ("DELETE", "/api/v1/sessions/0049cd844c7536c06a89", [false, false, true]),
     ("DELETE", "/api/v1/bans/192.0.2.1", [false, false, true]),
     ("POST", "/api/v1/reload", [false, false, true]),
@@ -43,7 +45,7 @@ fn each_route_lets_its_roles_in_and_records_every_call_but_those_of_monitoring()
     });
     assert_eq!(calls.len(), recorded);
     let denied = calls.iter().filter(|call| field(call, "status") == "denied").count();
-    assert_eq!(denied, 10 + 7, "ten without a token, seven without the role");
+    assert_eq!(denied, 12 + 9, "twelve without a token, nine without the role");
     for call in &calls {
         let is_known = call["http-status"] != 401;
         assert_eq!(call.get("caller").is_some(), is_known, "{call}");

@@ -1,0 +1,177 @@
+//! The events as they come, for programs and pages that follow them: server-sent events.
+//!
+//! A follower costs an open file and a block of it, whatever it does: what it does not read now it reads from the disk later, and what
+//! was removed from there meanwhile it is told as a gap.
+
+use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State as Shared;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream::unfold;
+use serde::Deserialize;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::{Instant, timeout_at};
+use utoipa::IntoParams;
+
+use super::problem::{Asked, Problem};
+use super::state::State;
+use super::trail;
+use crate::audit::read::ReadError;
+use crate::audit::read::follow::{Follow, Next};
+use crate::audit::read::newest::id_of;
+use crate::audit::search::Judge;
+
+/// How many may follow at once.
+pub(super) const FOLLOWERS: usize = 32;
+
+/// How often the trail is looked at for new lines.
+const LOOKED_AT_EVERY: Duration = Duration::from_millis(250);
+
+/// How often a follower hears something when nothing happens.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+
+/// The most bytes of events in one piece, and the most lines that are judged for it.
+const PIECE: usize = 256 * 1024;
+const LINES: usize = 10_000;
+
+/// Which events, as `/events`.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Which {
+    /// The user's name
+    user: Option<String>,
+    /// A path that the client named or where it is kept; `*` stays within a component, `**` does not
+    path: Option<String>,
+    /// What happened: one or more of the activities, joined by commas
+    activity: Option<String>,
+    /// The client's address or network
+    address: Option<String>,
+    /// The session's id
+    session: Option<String>,
+    /// The fingerprint of a key or an authority
+    fingerprint: Option<String>,
+    /// `success`, `denied` or `failure`
+    status: Option<String>,
+    /// What follows the event of this `event-id`, instead of now; the header `Last-Event-ID` says the same and comes first
+    after: Option<String>,
+}
+
+/// Events as they come, as server-sent events: `id` is the `event-id`, `data` the event. `event: gap` says that some may be missing
+/// before the next one, because the files that held them were removed; `event: failed` that the trail cannot be read
+#[utoipa::path(get, path = "/events/stream", tag = "events", params(Which, ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was seen")), responses(
+    (status = 200, description = "It goes on until either side ends it", content((String = "text/event-stream"))),
+    (status = 400, description = "A wrong parameter", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "No sink keeps the whole trail in a file of this machine", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn stream(
+    Shared(state): Shared<Arc<State>>,
+    headers: HeaderMap,
+    Asked(which): Asked<Which>,
+) -> Result<Response, Problem> {
+    let header = headers.get("last-event-id").map(|id| id.to_str().unwrap_or_default().to_owned());
+    let after = header.or(which.after.clone()).map(|id| id.to_ascii_lowercase());
+    if after.as_deref().is_some_and(|id| !trail::is_id(id)) {
+        return Err(Problem::wrong("Last-Event-ID and after are an event-id"));
+    }
+    let judge = which.judge()?;
+    let path = trail::path(&state)?;
+    let place = state.followers.clone().try_acquire_owned();
+    let place = place.map_err(|_| Problem::unavailable(format!("{FOLLOWERS} follow already; close one of them")))?;
+    let started = tokio::task::spawn_blocking(move || Follow::start(&path, after)).await;
+    let failed = |what: String| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, what);
+    let follow = started.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))?;
+    let follower = Follower { follow, judge, stopped: state.stopped.clone(), _place: place };
+    let pieces = unfold(Some(follower), |follower| async {
+        let (piece, follower) = follower?.piece().await?;
+        Some((Ok::<_, Infallible>(piece), follower))
+    });
+    // The first piece may take its time, and the caller wants to know that it is in.
+    let hello = futures_util::stream::once(async { Ok(Bytes::from_static(b": the events follow\n\n")) });
+    let body = Body::from_stream(futures_util::StreamExt::chain(hello, pieces));
+    Ok(([(CONTENT_TYPE, "text/event-stream")], body).into_response())
+}
+
+impl Which {
+    fn judge(self) -> Result<Judge, Problem> {
+        let Which { user, path, activity, address, session, fingerprint, status, after: _ } = self;
+        let which = trail::Which { user, path, activity, address, session, fingerprint, status, ..Default::default() };
+        Ok(which.query()?.judge())
+    }
+}
+
+/// One who follows.
+struct Follower {
+    follow: Follow,
+    judge: Judge,
+    stopped: watch::Receiver<bool>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// What a look at the trail gave.
+struct Looked {
+    text: String,
+    /// Whether there may be more without waiting.
+    is_more: bool,
+}
+
+impl Follower {
+    /// The next piece, and who goes on after it; `None` at the gateway's end.
+    async fn piece(mut self) -> Option<(Bytes, Option<Follower>)> {
+        let quiet = Instant::now() + SIGN_OF_LIFE;
+        loop {
+            let looking = tokio::task::spawn_blocking(move || {
+                let looked = self.look();
+                (self, looked)
+            });
+            let (follower, looked) = looking.await.ok()?;
+            self = follower;
+            match looked {
+                Ok(looked) if !looked.text.is_empty() => return Some((looked.text.into(), Some(self))),
+                Ok(looked) if looked.is_more => continue,
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::error!(%error, "who follows the events cannot read on");
+                    let what = serde_json::json!({ "detail": error.to_string() });
+                    return Some((format!("event: failed\ndata: {what}\n\n").into(), None));
+                }
+            }
+            if Instant::now() >= quiet {
+                return Some((Bytes::from_static(b": nothing happens\n\n"), Some(self)));
+            }
+            let pause = Instant::now() + LOOKED_AT_EVERY;
+            if timeout_at(pause, self.stopped.wait_for(|stopped| *stopped)).await.is_ok() {
+                return None;
+            }
+        }
+    }
+
+    /// Reads what there is, up to a piece.
+    fn look(&mut self) -> Result<Looked, ReadError> {
+        let mut text = String::new();
+        for _ in 0..LINES {
+            match self.follow.next()? {
+                Next::Nothing => return Ok(Looked { text, is_more: false }),
+                Next::Gap => text.push_str("event: gap\ndata: {\"detail\":\"events may be missing here: the files that held them were removed\"}\n\n"),
+                Next::Line(line) => {
+                    if self.judge.fits(&line).is_some()
+                        && let (Some(id), Ok(line)) = (id_of(&line), std::str::from_utf8(&line))
+                    {
+                        // Writing to a String cannot fail.
+                        let _ = write!(text, "id: {id}\ndata: {line}\n\n");
+                    }
+                }
+            }
+            if text.len() >= PIECE {
+                break;
+            }
+        }
+        Ok(Looked { text, is_more: true })
+    }
+}

@@ -1,0 +1,205 @@
+//! `lockgate events follow`: events as they come, a row each on a terminal and as they are in a pipe.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use serde_json::Value;
+
+use super::Where;
+use crate::admin::client::{CallError, Client};
+use crate::audit::read::Event;
+use crate::cli::audit::table::Table;
+use crate::cli::{Failure, block_on};
+
+/// How long to wait before the gateway is asked again after a connection was lost, at first and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+
+/// The longest line of the stream, in bytes; no event is nearly as long.
+const MOST: usize = 4 << 20;
+
+/// Which events.
+#[derive(Debug, PartialEq, Eq, Args)]
+pub(in crate::cli) struct Filters {
+    /// The user's name
+    #[arg(long)]
+    user: Option<String>,
+    /// A path that the client named or where it is kept; `*` stays within a component, `**` does not
+    #[arg(long, value_name = "GLOB")]
+    path: Option<String>,
+    /// What happened (`CLOSE`); may be given again
+    #[arg(long, value_name = "TYPE")]
+    activity: Vec<String>,
+    /// The client's address or network (`10.0.0.0/8`)
+    #[arg(long, value_name = "CIDR")]
+    address: Option<String>,
+    /// The session's id
+    #[arg(long, value_name = "ID")]
+    session: Option<String>,
+    /// The fingerprint of a key or an authority
+    #[arg(long)]
+    fingerprint: Option<String>,
+    /// `success`, `denied` or `failure`
+    #[arg(long)]
+    status: Option<String>,
+    /// Begin after the event of this `event-id` instead of now
+    #[arg(long, value_name = "EVENT-ID")]
+    after: Option<String>,
+}
+
+pub(super) fn follow(place: &Where, filters: &Filters) -> Result<(), Failure> {
+    let client = place.client()?;
+    let as_rows = io::stdout().is_terminal() && !place.json;
+    let table = as_rows.then(Table::of_terminal);
+    if let Some(table) = &table {
+        super::print(&table.head())?;
+    }
+    let mut printer = Printer { table, is_over: false };
+    Ok(block_on(async { follow_on(&client, filters, &mut printer).await })?)
+}
+
+async fn follow_on(client: &Client, filters: &Filters, printer: &mut Printer) -> anyhow::Result<()> {
+    let query = filters.query();
+    let mut last = filters.after.clone();
+    let mut pause = PAUSES.0;
+    let mut was_in = false;
+    loop {
+        match client.stream(&["api", "v1", "events", "stream"], &query, last.as_deref()).await {
+            Ok(mut response) => {
+                was_in = true;
+                let mut parser = Parser::default();
+                while let Ok(Some(chunk)) = response.chunk().await {
+                    pause = PAUSES.0;
+                    for message in parser.take(&chunk)? {
+                        last = message.id.clone().or(last);
+                        printer.show(&message)?;
+                        if printer.is_over {
+                            return Ok(());
+                        }
+                    }
+                }
+            }
+            Err(error) if !was_in || is_refusal(&error) => return Err(error.into()),
+            Err(_) => {}
+        }
+        eprintln!("the connection is lost; asking again");
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSES.1);
+    }
+}
+
+/// Whether asking again would be answered the same.
+fn is_refusal(error: &CallError) -> bool {
+    error.status.is_some_and(|status| (400..500).contains(&status))
+}
+
+impl Filters {
+    fn query(&self) -> Vec<(&'static str, String)> {
+        let activities = Some(self.activity.join(",")).filter(|names| !names.is_empty());
+        let all = [
+            ("user", self.user.clone()),
+            ("path", self.path.clone()),
+            ("activity", activities),
+            ("address", self.address.clone()),
+            ("session", self.session.clone()),
+            ("fingerprint", self.fingerprint.clone()),
+            ("status", self.status.clone()),
+        ];
+        all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    }
+}
+
+/// Puts events on standard output.
+struct Printer {
+    /// `None`: the lines as they are.
+    table: Option<Table>,
+    /// The reader has seen enough.
+    is_over: bool,
+}
+
+impl Printer {
+    fn show(&mut self, message: &Message) -> anyhow::Result<()> {
+        let text = match (message.kind.as_str(), &self.table) {
+            ("", None) => message.data.clone(),
+            ("", Some(table)) => match Event::parse(message.data.as_bytes()) {
+                Some(event) => table.coloured_row(&event),
+                None => return Ok(()),
+            },
+            (kind, _) => {
+                let told: Value = serde_json::from_str(&message.data).unwrap_or_default();
+                eprintln!("{kind}: {}", told["detail"].as_str().unwrap_or_default());
+                return Ok(());
+            }
+        };
+        let mut out = io::stdout().lock();
+        match writeln!(out, "{text}").and_then(|()| out.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.is_over = true,
+            outcome => outcome.context("standard output cannot be written")?,
+        }
+        Ok(())
+    }
+}
+
+/// A server-sent event.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+struct Message {
+    id: Option<String>,
+    /// Empty for an event of the trail.
+    kind: String,
+    data: String,
+}
+
+/// Takes the stream apart.
+#[derive(Debug, Default)]
+struct Parser {
+    rest: Vec<u8>,
+    message: Message,
+}
+
+impl Parser {
+    fn take(&mut self, chunk: &[u8]) -> anyhow::Result<Vec<Message>> {
+        self.rest.extend_from_slice(chunk);
+        let mut whole = Vec::new();
+        while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.rest.drain(..=end).collect();
+            let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+            match line.split_once(": ") {
+                None if line.is_empty() => {
+                    let message = std::mem::take(&mut self.message);
+                    whole.extend(Some(message).filter(|message| !message.data.is_empty()));
+                }
+                Some(("id", id)) => self.message.id = Some(id.to_owned()),
+                Some(("event", kind)) => kind.clone_into(&mut self.message.kind),
+                Some(("data", data)) => data.clone_into(&mut self.message.data),
+                _ => {}
+            }
+        }
+        anyhow::ensure!(self.rest.len() <= MOST, "the gateway sends a line that is too long");
+        Ok(whole)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_whole_wherever_the_stream_was_cut() {
+        let stream = b": hello\n\nid: 1\ndata: {\"a\": \"b: c\"}\n\nevent: gap\ndata: {}\n\nid: 2\ndata: {}\n\nid: 3\n";
+        let message = |id: Option<&str>, kind: &str, data: &str| Message {
+            id: id.map(str::to_owned),
+            kind: kind.to_owned(),
+            data: data.to_owned(),
+        };
+        let expected =
+            [message(Some("1"), "", "{\"a\": \"b: c\"}"), message(None, "gap", "{}"), message(Some("2"), "", "{}")];
+        for size in [1, 2, 7, 1000] {
+            let mut parser = Parser::default();
+            let found: Vec<Message> = stream.chunks(size).flat_map(|chunk| parser.take(chunk).unwrap()).collect();
+            assert_eq!(found, expected, "{size}");
+        }
+        assert!(Parser::default().take(&vec![b'x'; MOST + 1]).is_err());
+    }
+}
