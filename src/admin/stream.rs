@@ -156,7 +156,7 @@ impl Follower {
     fn look(&mut self) -> Result<Looked, ReadError> {
         let mut text = String::new();
         for _ in 0..LINES {
-            match self.follow.next()? {
+            match self.follow.advance()? {
                 Next::Nothing => return Ok(Looked { text, is_more: false }),
                 Next::Gap => text.push_str("event: gap\ndata: {\"detail\":\"events may be missing here: the files that held them were removed\"}\n\n"),
                 Next::Line(line) => {

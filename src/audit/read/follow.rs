@@ -77,7 +77,7 @@ impl Follow {
     ///
     /// # Errors
     /// Files that cannot be read. Asked again, it tries again.
-    pub fn next(&mut self) -> Result<Next, ReadError> {
+    pub fn advance(&mut self) -> Result<Next, ReadError> {
         let name = self.path.display().to_string();
         let failed = move |error| ReadError::new(name.clone(), error);
         loop {

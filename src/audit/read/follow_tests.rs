@@ -61,7 +61,7 @@ impl Trail {
 fn read(follow: &mut Follow) -> Vec<Option<usize>> {
     let mut all = Vec::new();
     loop {
-        match follow.next().unwrap() {
+        match follow.advance().unwrap() {
             Next::Line(line) => {
                 let event: serde_json::Value = serde_json::from_slice(&line).unwrap();
                 all.push(Some(event["n"].as_u64().unwrap() as usize));
@@ -122,7 +122,7 @@ fn a_reader_that_was_overtaken_by_a_clean_up_is_told() {
     let mut trail = Trail::new();
     trail.write(10);
     let mut slow = trail.follow(Some(4));
-    assert!(matches!(slow.next().unwrap(), Next::Line(_)));
+    assert!(matches!(slow.advance().unwrap(), Next::Line(_)));
     let rotated = trail.rotate();
     trail.write(10);
     let removed = trail.rotate();
