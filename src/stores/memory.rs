@@ -1,33 +1,31 @@
-//! The memory store: `object_store`'s with a size, and with folder markers in a set beside it. Its objects live as long as the
-//! process. What its users keep there, unfinished uploads included, is never more than its size.
+//! The memory store: `object_store`'s with a size, and with an index of names and folder markers beside it. Its objects live as long
+//! as the process. What its users keep there, unfinished uploads included, is never more than its size.
 
 mod guarded;
+mod index;
 mod space;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use object_store::path::Path;
-use object_store::{Attribute, GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use object_store::{Attribute, Attributes, GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
 use super::object::{
-    Copied, Extras, KeptTimes, ListRequest, ListedTime, MTIME, MtimeForm, ObjectBacked, ObjectCopy, RawObject, RawPage,
-    Replaces, WantedUpload, at, bare_etag, by_etag, judge_only, read_mtime, replaced,
+    Copied, Extras, KeptTimes, ListRequest, MTIME, MtimeForm, ObjectBacked, ObjectCopy, RawPage, Replaces,
+    WantedUpload, at, bare_etag, by_etag, judge_only, read_mtime, replaced,
 };
 use super::place::Site;
 use super::{Capacity, Change, Deletion, PartLimits, PartUpload, StoreError, StoreErrorKind, StoreResult, Written};
 
 pub(super) use guarded::kind_of as kind_of_error;
 use guarded::{Deleted, Guarded};
+use index::Item;
 use space::{Full, Space, Taken};
-
-/// The most listings that are kept between two pages.
-const LISTINGS: usize = 16;
 
 /// A memory store of so many bytes under a prefix, which is empty or ends with a slash.
 pub(super) fn open(name: &str, prefix: String, size: u64) -> ObjectBacked {
@@ -37,7 +35,7 @@ pub(super) fn open(name: &str, prefix: String, size: u64) -> ObjectBacked {
         bucket: name.to_owned(),
         prefix,
         site: Site::Memory(name.to_owned()),
-        extras: Arc::new(MemoryExtras { objects: Arc::clone(&objects), state: Mutex::default() }),
+        extras: Arc::new(MemoryExtras { objects: Arc::clone(&objects) }),
         objects,
         limits: PartLimits {
             smallest_part: 5 << 20,
@@ -56,165 +54,40 @@ pub(super) fn open(name: &str, prefix: String, size: u64) -> ObjectBacked {
 #[derive(Debug)]
 struct MemoryExtras {
     objects: Arc<Guarded>,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// Prefixes with a marker, each with its slash, and their kept times.
-    markers: BTreeMap<String, Marker>,
-    /// The rest of listings under way, oldest first: gathering the names anew for each page would take quadratic time.
-    listings: VecDeque<(String, Vec<Item>)>,
-    last: u64,
-}
-
-/// The marker of a directory.
-#[derive(Debug)]
-struct Marker {
-    kept: Option<SystemTime>,
-    _taken: Taken,
-}
-
-/// An object or a rolled up prefix.
-#[derive(Debug)]
-enum Item {
-    Object(RawObject),
-    Prefix(String),
-}
-
-impl Item {
-    fn key(&self) -> &str {
-        match self {
-            Item::Object(object) => &object.key,
-            Item::Prefix(prefix) => prefix,
-        }
-    }
 }
 
 impl MemoryExtras {
-    fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
-        work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Everything that a listing shows, last key first.
-    async fn gather(&self, prefix: &str, delimited: bool) -> StoreResult<Vec<Item>> {
-        // `object_store` lists by whole components; every prefix here ends with a slash or is empty.
-        let folder = Path::parse(prefix.trim_end_matches('/')).map_err(|e| at("list", prefix)(e.into()))?;
-        let found = if delimited {
-            self.objects.list_with_delimiter(Some(&folder)).await.map_err(at("list", prefix))?
-        } else {
-            use futures_util::TryStreamExt;
-            let objects = self.objects.list(Some(&folder)).try_collect().await.map_err(at("list", prefix))?;
-            object_store::ListResult { objects, common_prefixes: Vec::new(), extensions: Default::default() }
-        };
-        let mut items: Vec<Item> = found.objects.into_iter().map(|meta| Item::Object(raw(meta))).collect();
-        let mut prefixes: BTreeSet<String> = found.common_prefixes.iter().map(|path| format!("{path}/")).collect();
-        for (marker, time) in self.markers_below(prefix) {
-            let below = marker[prefix.len()..].split_once('/').filter(|_| delimited);
-            if let Some((name, _)) = below {
-                prefixes.insert(format!("{prefix}{name}/"));
-            }
-            // A marker right below the prefix shows its time beside the prefix that it is.
-            if below.is_none_or(|(_, rest)| rest.is_empty()) {
-                let kept = ListedTime::Listed(time);
-                items.push(Item::Object(RawObject { key: marker, kept, ..RawObject::default() }));
-            }
-        }
-        items.extend(prefixes.into_iter().map(Item::Prefix));
-        // A marker before the prefix that it is.
-        let place = |item: &Item| (item.key().to_owned(), matches!(item, Item::Prefix(_)));
-        items.sort_by_cached_key(|item| std::cmp::Reverse(place(item)));
-        Ok(items)
-    }
-
-    fn markers_below(&self, prefix: &str) -> Vec<(String, Option<SystemTime>)> {
-        self.with(|state| {
-            let from = state.markers.range(prefix.to_owned()..);
-            let below = from.take_while(|(marker, _)| marker.starts_with(prefix));
-            below.map(|(name, marker)| (name.clone(), marker.kept)).collect()
-        })
-    }
-
-    /// Makes a marker, or changes the time of one that is there.
-    fn mark(&self, prefix: &str, change: impl FnOnce(&mut Option<SystemTime>)) -> StoreResult<()> {
+    /// Makes a marker, or changes the time of one that is there. `moves`: as of a copy.
+    fn mark(&self, prefix: &str, moves: bool, change: impl FnOnce(&mut Option<SystemTime>)) -> StoreResult<()> {
         let space = self.objects.space();
-        self.with(|state| {
-            if !state.markers.contains_key(prefix) {
-                let taken = Full::at("make the directory", prefix, space.take_for(prefix, 0))?;
-                state.markers.insert(prefix.to_owned(), Marker { kept: None, _taken: taken });
-            }
-            if let Some(marker) = state.markers.get_mut(prefix) {
-                change(&mut marker.kept);
-            }
-            Ok(())
-        })
-    }
-}
-
-fn raw(meta: ObjectMeta) -> RawObject {
-    RawObject {
-        key: meta.location.into(),
-        size: meta.size,
-        modified: Some(meta.last_modified.into()),
-        etag: meta.e_tag.map(|tag| tag.trim_matches('"').to_owned()),
-        kept: ListedTime::NotListed,
-        number: None,
+        let mut index = self.objects.index();
+        if index.get(prefix).is_none() {
+            let taken = match moves {
+                true => space.take_for_move(prefix),
+                false => Full::at("make the directory", prefix, space.take_for(prefix, 0))?,
+            };
+            index.set(prefix, Item::Marker { kept: None, _taken: taken });
+        }
+        if let Some(Item::Marker { kept, .. }) = index.get_mut(prefix) {
+            change(kept);
+        }
+        Ok(())
     }
 }
 
 #[async_trait]
 impl Extras for MemoryExtras {
     async fn list(&self, request: ListRequest<'_>) -> StoreResult<RawPage> {
-        let kept = request.from.map(|from| {
-            self.with(|state| {
-                let place = state.listings.iter().position(|(token, _)| token == from)?;
-                state.listings.remove(place).map(|(_, items)| items)
-            })
-        });
-        let mut items = match kept {
-            Some(Some(items)) => items,
-            // Pushed out by others: gathered anew, from behind the last key of the page before.
-            Some(None) => {
-                let after = request.from.and_then(|from| from.split_once(':')).map_or("", |(_, last)| last);
-                let mut items = self.gather(request.prefix, request.delimited).await?;
-                items.retain(|item| item.key() > after);
-                items
-            }
-            None => self.gather(request.prefix, request.delimited).await?,
-        };
-        let mut page = RawPage::default();
-        let mut last = String::new();
-        for item in items.split_off(items.len().saturating_sub(request.most)).into_iter().rev() {
-            item.key().clone_into(&mut last);
-            match item {
-                Item::Object(object) => page.objects.push(object),
-                Item::Prefix(prefix) => page.prefixes.push(prefix),
-            }
-        }
-        // A look at the first keys only is not a listing that goes on.
-        if !items.is_empty() {
-            page.next = Some(self.with(|state| {
-                state.last += 1;
-                let token = format!("{}:{last}", state.last);
-                if request.most >= 100 {
-                    state.listings.push_back((token.clone(), items));
-                    if state.listings.len() > LISTINGS {
-                        state.listings.pop_front();
-                    }
-                }
-                token
-            }));
-        }
-        Ok(page)
+        Ok(self.objects.index().page(&request))
     }
 
     async fn put_marker(&self, prefix: &str) -> StoreResult<()> {
-        self.mark(prefix, |_| {})
+        self.mark(prefix, false, |_| {})
     }
 
     async fn delete(&self, key: &str) -> StoreResult<()> {
         if key.ends_with('/') {
-            self.with(|state| state.markers.remove(key));
+            self.objects.index().take(key);
             return Ok(());
         }
         let path = parse(key)?;
@@ -240,24 +113,24 @@ impl Extras for MemoryExtras {
 
     async fn copy(&self, copy: ObjectCopy<'_>) -> StoreResult<Copied> {
         if copy.from.ends_with('/') {
-            let time = self.with(|state| state.markers.get(copy.from).and_then(|marker| marker.kept));
-            self.mark(copy.to, |kept| *kept = time)?;
+            let time = match self.objects.index().get(copy.from) {
+                Some(Item::Marker { kept, .. }) => *kept,
+                _ => None,
+            };
+            self.mark(copy.to, copy.moves, |kept| *kept = time)?;
             return Ok(Copied::default());
         }
-        let failed = || at("copy", copy.from);
-        let found = self.objects.get_opts(&parse(copy.from)?, GetOptions::new()).await.map_err(failed())?;
-        copy.judge_version(found.meta.e_tag.as_deref())?;
-        let mut attributes = found.attributes.clone();
-        if let Some(mtime) = copy.mtime {
-            attributes.insert(Attribute::Metadata(Cow::Borrowed(MTIME)), mtime.to_owned().into());
-        }
-        let mode = put_mode(copy.replaces);
-        let source = bare_etag(found.meta.e_tag.clone());
-        let data = found.bytes().await.map_err(failed())?;
-        let how = PutOptions { mode, attributes, ..Default::default() };
-        let done = self.objects.put_opts(&parse(copy.to)?, PutPayload::from(data), how).await.map_err(failed())?;
+        let made = |found: &ObjectMeta, mut attributes: Attributes| {
+            copy.judge_version(found.e_tag.as_deref())?;
+            if let Some(mtime) = copy.mtime {
+                attributes.insert(Attribute::Metadata(Cow::Borrowed(MTIME)), mtime.to_owned().into());
+            }
+            Ok::<_, StoreError>(PutOptions { mode: put_mode(copy.replaces), attributes, ..Default::default() })
+        };
+        let copied = self.objects.copy_sharing((&parse(copy.from)?, &parse(copy.to)?), copy.moves, made).await;
+        let (source, done) = copied.map_err(at("copy", copy.from))??;
         let made = bare_etag(done.e_tag);
-        Ok(Copied { source, etag: made.clone(), made })
+        Ok(Copied { source: bare_etag(source.e_tag), etag: made.clone(), made })
     }
 
     async fn set_mtime(&self, key: &str, mtime: &str, only: Option<&str>) -> StoreResult<Option<Change>> {
@@ -275,7 +148,7 @@ impl Extras for MemoryExtras {
     }
 
     async fn set_directory_mtime(&self, prefix: &str, mtime: &str) -> StoreResult<bool> {
-        self.mark(prefix, |kept| *kept = read_mtime(mtime)).map(|()| true)
+        self.mark(prefix, false, |kept| *kept = read_mtime(mtime)).map(|()| true)
     }
 
     fn capacity(&self) -> Option<Capacity> {

@@ -133,7 +133,7 @@ async fn a_copy_that_takes_its_time_is_waited_for() {
         reply(200, &[("x-ms-copy-id", "1"), ("x-ms-copy-status", "pending"), ("x-ms-copy-progress", "1/2")]),
         reply(200, &[("x-ms-copy-id", "1"), ("x-ms-copy-status", "success")]),
     ]);
-    script.extras().copy(ObjectCopy::plain("a b", "to", Replaces::Nothing)).await.unwrap();
+    script.extras().copy(ObjectCopy::to_move("a b", "to", Replaces::Nothing)).await.unwrap();
     let requests = script.requests();
     assert_eq!(requests.len(), 4);
     assert_eq!((requests[0].as_str(), requests[3].as_str()), ("HEAD /c/a%20b", "HEAD /c/to"));
@@ -156,7 +156,7 @@ async fn a_copy_that_fails_leaves_no_target() {
         failed,
         reply(202, &[]),
     ]);
-    let error = script.extras().copy(ObjectCopy::plain("from", "to", Replaces::Anything)).await.unwrap_err();
+    let error = script.extras().copy(ObjectCopy::to_move("from", "to", Replaces::Anything)).await.unwrap_err();
     assert!(error.message.contains("failed"), "{error}");
     assert_eq!(script.requests()[4], "DELETE /c/to if-match=\"t\"");
 }
@@ -168,7 +168,7 @@ async fn a_target_that_another_has_written_meanwhile_stays() {
         reply(202, &[("x-ms-copy-id", "1"), ("x-ms-copy-status", "pending")]),
         reply(200, &[("x-ms-copy-id", "2"), ("x-ms-copy-status", "success")]),
     ]);
-    let error = script.extras().copy(ObjectCopy::plain("from", "to", Replaces::Anything)).await.unwrap_err();
+    let error = script.extras().copy(ObjectCopy::to_move("from", "to", Replaces::Anything)).await.unwrap_err();
     assert_eq!(error.kind, StoreErrorKind::Changed, "{error}");
     assert_eq!(script.requests().len(), 3);
 }
@@ -180,7 +180,7 @@ async fn a_source_that_was_replaced_is_not_copied() {
         (Replaces::Nothing, vec![failure(412, "SourceConditionNotMet"), reply(404, &[])]),
     ] {
         let script = Script::new(&[vec![reply(200, &SOURCE)], replies].concat());
-        let error = script.extras().copy(ObjectCopy::plain("from", "to", replaces)).await.unwrap_err();
+        let error = script.extras().copy(ObjectCopy::to_move("from", "to", replaces)).await.unwrap_err();
         assert_eq!(error.kind, StoreErrorKind::Changed, "{error}");
         assert!(error.message.ends_with("No. (SourceConditionNotMet)"), "{error}");
         script.requests();

@@ -6,8 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::stores::{Capacity, StoreError, StoreErrorKind, StoreResult};
 
-/// What an object, a marker or an upload takes beside its bytes and its key.
-const EACH: u64 = 256;
+/// What an object, a marker or an upload takes beside its bytes and its key: entries of two tables, attributes, a tag.
+const EACH: u64 = 768;
+
+/// How often a key is kept.
+const COPIES_OF_KEY: u64 = 2;
 
 /// The bytes of one memory store, for all who use it.
 #[derive(Debug)]
@@ -27,7 +30,15 @@ impl Space {
     /// # Errors
     /// [`StoreErrorKind::NoSpace`].
     pub(super) fn take_for(self: &Arc<Self>, key: &str, bytes: u64) -> Result<Taken, Full> {
-        self.take(bytes.saturating_add(EACH).saturating_add(key.len() as u64))
+        self.take(bytes.saturating_add(of_name(key)))
+    }
+
+    /// Takes what a further name needs that is to take the place of another one right away, also when nothing is free: who may not
+    /// rename in a full store may not tidy it up.
+    pub(super) fn take_for_move(self: &Arc<Self>, key: &str) -> Taken {
+        let bytes = of_name(key);
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+        Taken { space: Arc::clone(self), bytes }
     }
 
     /// Takes so many bytes.
@@ -47,6 +58,10 @@ impl Space {
         let used = self.used.load(Ordering::Relaxed);
         Capacity { total: self.size, free: self.size.saturating_sub(used) }
     }
+}
+
+fn of_name(key: &str) -> u64 {
+    EACH + COPIES_OF_KEY * key.len() as u64
 }
 
 /// Bytes that somebody took; dropping them gives them back.

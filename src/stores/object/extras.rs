@@ -134,12 +134,14 @@ pub(in crate::stores) struct ObjectCopy<'a> {
     pub(in crate::stores) made: Option<&'a Made>,
     /// The modification time to keep; `None`: the source's, if it has one.
     pub(in crate::stores) mtime: Option<&'a str>,
+    /// The source goes as soon as it is copied.
+    pub(in crate::stores) moves: bool,
 }
 
 impl<'a> ObjectCopy<'a> {
-    /// The present version as it is.
-    pub(in crate::stores) fn plain(from: &'a str, to: &'a str, replaces: Replaces<'a>) -> Self {
-        ObjectCopy { from, to, replaces, version: None, made: None, mtime: None }
+    /// The present version as it is, for a rename.
+    pub(in crate::stores) fn to_move(from: &'a str, to: &'a str, replaces: Replaces<'a>) -> Self {
+        ObjectCopy { from, to, replaces, version: None, made: None, mtime: None, moves: true }
     }
 
     /// Judges the version that was found.

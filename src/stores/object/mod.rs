@@ -328,6 +328,7 @@ impl Store for ObjectBacked {
             version: Some(version),
             made: None,
             mtime: mtime.as_deref(),
+            moves: false,
         };
         let Copied { etag, made, .. } = self.extras.copy(copy).await?;
         Ok(Written { etag, mtime_kept, version: made })

@@ -37,7 +37,7 @@ pub(super) async fn file(
         };
     }
     let (old, new) = (store.full(from), store.full(to));
-    let copy = ObjectCopy { made, version: only, ..ObjectCopy::plain(&old, &new, Replaces::of(existing, None)) };
+    let copy = ObjectCopy { made, version: only, ..ObjectCopy::to_move(&old, &new, Replaces::of(existing, None)) };
     let copied = store.extras.copy(copy).await?;
     let deleted = match &copied.source {
         Some(version) => store.extras.delete_version(&old, version).await,
@@ -182,7 +182,7 @@ impl Work<'_> {
             None if object.is_marker() => Replaces::Anything,
             None => Replaces::Nothing,
         };
-        match self.store.extras.copy(ObjectCopy::plain(&object.key, &target, replaces)).await {
+        match self.store.extras.copy(ObjectCopy::to_move(&object.key, &target, replaces)).await {
             Ok(copied) => {
                 let source = copied.source.or(object.version().map(str::to_owned));
                 Ok(Some(Copy { name: name.to_owned(), source, made: copied.made }))
