@@ -2,6 +2,7 @@
 
 pub mod folder;
 mod memory;
+mod planning;
 mod reach;
 mod roster;
 
@@ -21,11 +22,12 @@ use roster::Roster;
 
 use crate::admin::{self, Doors, Inside, Wish};
 use crate::audit::{Archive, ArchivePlace, Recorder, SinkTarget, StoreTarget};
+use crate::descriptors::Descriptors;
 use crate::metrics::Metrics;
 use crate::session::gate::Gate;
 use crate::session::{Backing, Registry};
 use crate::ssh::{Homes, Listeners, Phase, Server, Surroundings};
-use crate::stores::{Key, Store, Unfinished};
+use crate::stores::{AtOnce, Key, Store, Unfinished};
 use crate::users::{AuthorizedKey, Directory, PasswordHash, SourceSettings, User};
 use crate::vfs::Transfers;
 use crate::{audit, ssh, stores, vfs};
@@ -116,6 +118,7 @@ struct Admin {
 struct Backed {
     transfers: Arc<Transfers>,
     unfinished: Arc<Unfinished>,
+    at_once: AtOnce,
     roster: Arc<Roster>,
     /// What the admin door shows.
     inside: watch::Sender<Inside>,
@@ -177,9 +180,9 @@ impl Gateway {
                 return Err(error);
             }
         };
-        let Prepared { transfers, unfinished, stores, listeners, doors } = prepared;
+        let Prepared { transfers, unfinished, at_once, stores, listeners, doors } = prepared;
         let inside = inside_of(&settings, &stores, opened.directory());
-        let backed = Backed { transfers, unfinished, roster, inside: watch::Sender::new(inside) };
+        let backed = Backed { transfers, unfinished, at_once, roster, inside: watch::Sender::new(inside) };
         let homes = make_homes(&settings, stores, opened.directory(), &backed);
         let admin = Admin {
             doors,
@@ -282,6 +285,7 @@ impl Gateway {
 struct Prepared {
     transfers: Arc<Transfers>,
     unfinished: Arc<Unfinished>,
+    at_once: AtOnce,
     stores: Vec<Arc<dyn Store>>,
     listeners: Listeners,
     doors: Doors,
@@ -290,7 +294,9 @@ struct Prepared {
 impl Prepared {
     async fn of(settings: &Settings) -> Result<Prepared, StartError> {
         let staging = settings.transfers.staging_folder.display().to_string();
-        let transfers = Transfers::new(settings.transfers.clone()).map_err(|error| {
+        let plan = planning::plan(settings);
+        let (descriptors, at_once) = (Descriptors::new(plan.files), planning::at_once(&plan));
+        let transfers = Transfers::within(settings.transfers.clone(), descriptors).map_err(|error| {
             StartError(format!(
                 "the staging folder {staging} cannot be used: {error}; change limits.staging_folder or its permissions",
             ))
@@ -300,10 +306,10 @@ impl Prepared {
                 "the journal of uploads in {staging} cannot be opened: {error}; change limits.staging_folder or its permissions",
             ))
         })?;
-        let listeners = Listeners::bind(settings.ssh.clone()).await.map_err(StartError)?;
+        let listeners = Listeners::bind(planning::bounded(&settings.ssh, &plan)).await.map_err(StartError)?;
         let doors = Doors::bind(&settings.admin.doors).await.map_err(StartError)?;
-        let stores = open_stores(settings, &unfinished).await?;
-        Ok(Prepared { transfers, unfinished, stores, listeners, doors })
+        let stores = open_stores(settings, &unfinished, at_once).await?;
+        Ok(Prepared { transfers, unfinished, at_once, stores, listeners, doors })
     }
 }
 
@@ -334,7 +340,7 @@ async fn reload(
     gate: Arc<Gate>,
 ) {
     let opened = async {
-        let stores = open_stores(&settings, &backed.unfinished).await?;
+        let stores = open_stores(&settings, &backed.unfinished, backed.at_once).await?;
         let opened = backed.roster.open(&settings, &stores).await?;
         Ok::<_, StartError>((stores, opened))
     };
@@ -364,10 +370,14 @@ fn inside_of(settings: &Settings, stores: &[Arc<dyn Store>], directory: Arc<dyn 
     Inside { directory, stores: stores.to_vec(), tokens: settings.admin.tokens.clone().into() }
 }
 
-async fn open_stores(settings: &Settings, unfinished: &Arc<Unfinished>) -> Result<Vec<Arc<dyn Store>>, StartError> {
+async fn open_stores(
+    settings: &Settings,
+    unfinished: &Arc<Unfinished>,
+    at_once: AtOnce,
+) -> Result<Vec<Arc<dyn Store>>, StartError> {
     let mut opened = Vec::with_capacity(settings.stores.len());
     for store in &settings.stores {
-        opened.push(open_store(store, unfinished).await?);
+        opened.push(open_store(store, unfinished, at_once).await?);
     }
     let removing = tokio::spawn(remove_unfinished(opened.iter().map(Arc::downgrade).collect()));
     unfinished.removed_by(removing.abort_handle());
@@ -440,7 +450,11 @@ async fn remove_unfinished_once(stores: &[Arc<dyn Store>]) {
     }
 }
 
-async fn open_store(settings: &stores::Settings, unfinished: &Arc<Unfinished>) -> Result<Arc<dyn Store>, StartError> {
+async fn open_store(
+    settings: &stores::Settings,
+    unfinished: &Arc<Unfinished>,
+    at_once: AtOnce,
+) -> Result<Arc<dyn Store>, StartError> {
     let failed = |what: String| {
         StartError(format!(
             "the store {:?} ({}) cannot be used: {what}; check its url and options",
@@ -448,7 +462,7 @@ async fn open_store(settings: &stores::Settings, unfinished: &Arc<Unfinished>) -
         ))
     };
     let opening = async {
-        let store = stores::open_aside(settings, Some(unfinished.clone())).await?;
+        let store = stores::open_bounded(settings, Some(unfinished.clone()), at_once).await?;
         store.check().await.map(|()| store)
     };
     match timeout(STORE_ANSWERS_WITHIN, opening).await {

@@ -15,6 +15,7 @@
 //! | 6 root | [`config`], [`gateway`] |
 //! | 7 shell | [`cli`] |
 
+pub mod descriptors;
 pub mod in_place;
 pub mod metrics;
 pub mod path;

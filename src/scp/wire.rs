@@ -44,6 +44,8 @@ pub(super) fn answer(kind: ErrorKind) -> (Severity, &'static str) {
         ErrorKind::Store(StoreErrorKind::TooLarge) => "File too large for the store",
         ErrorKind::Store(StoreErrorKind::Hole) => "File too large",
         ErrorKind::Store(StoreErrorKind::NoSpace) => "No space left on device; try again later",
+        ErrorKind::Store(StoreErrorKind::TooManyOpen) => "Too many open files; close some, or try again later",
+        ErrorKind::Store(StoreErrorKind::NoDescriptors) => "the gateway has too many files open; try again later",
         ErrorKind::Store(StoreErrorKind::Changed) => "the file was replaced meanwhile; start again",
         ErrorKind::Store(StoreErrorKind::Unavailable) => "the store does not answer; try again later",
         ErrorKind::Store(StoreErrorKind::Other) => "the gateway failed; ask the operator",

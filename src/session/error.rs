@@ -109,6 +109,8 @@ impl From<VfsError> for SessionError {
             StoreErrorKind::TooLarge => "larger than the store's largest object",
             StoreErrorKind::Hole => "too far beyond what was written; write the bytes before it first",
             StoreErrorKind::NoSpace => "no space left; try again later",
+            StoreErrorKind::TooManyOpen => "too many files are open; close some, or try again later",
+            StoreErrorKind::NoDescriptors => "the gateway has too many files open; try again later",
             StoreErrorKind::Changed => "the file was replaced meanwhile; start again",
             StoreErrorKind::Unavailable => "the store does not answer; try again later",
             StoreErrorKind::Other => "the gateway failed; ask the operator",

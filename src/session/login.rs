@@ -142,7 +142,7 @@ impl Login {
         }
         let own_room = recorder.room_of_connection(&user.name);
         Ok(Arc::new(Login {
-            vfs: Vfs::new(mounts, backing.transfers.clone()),
+            vfs: Vfs::on_account(&user.name, mounts, backing.transfers.clone()),
             rules: Rules::new(rules),
             user,
             origin,

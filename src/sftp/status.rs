@@ -24,6 +24,8 @@ pub(super) fn code(kind: ErrorKind) -> StatusCode {
         ErrorKind::Store(StoreErrorKind::TooLarge) => StatusCode::Failure,
         ErrorKind::Store(StoreErrorKind::Hole) => StatusCode::Failure,
         ErrorKind::Store(StoreErrorKind::NoSpace) => StatusCode::Failure,
+        ErrorKind::Store(StoreErrorKind::TooManyOpen) => StatusCode::Failure,
+        ErrorKind::Store(StoreErrorKind::NoDescriptors) => StatusCode::Failure,
         ErrorKind::Store(StoreErrorKind::Changed) => StatusCode::Failure,
         ErrorKind::Store(StoreErrorKind::Unavailable) => StatusCode::Failure,
         ErrorKind::Store(StoreErrorKind::Other) => StatusCode::Failure,

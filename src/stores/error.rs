@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use crate::descriptors::Spent;
+
 use super::{Key, Skipped};
 
 /// Whose fault an error is.
@@ -40,6 +42,10 @@ pub enum StoreErrorKind {
     Hole,
     /// The store or the staging folder is full.
     NoSpace,
+    /// The user has as many files open as one may have.
+    TooManyOpen,
+    /// The process has no descriptor left.
+    NoDescriptors,
     /// The object was replaced while it was read or written.
     Changed,
     /// The store does not answer, or asks to come back later. Trying again may help.
@@ -63,6 +69,8 @@ impl StoreErrorKind {
             StoreErrorKind::TooLarge => "larger than the store's largest object",
             StoreErrorKind::Hole => "too far beyond what was written",
             StoreErrorKind::NoSpace => "no space left",
+            StoreErrorKind::TooManyOpen => "too many files are open",
+            StoreErrorKind::NoDescriptors => "the gateway has no descriptors left",
             StoreErrorKind::Changed => "it was replaced meanwhile",
             StoreErrorKind::Unavailable => "the store does not answer",
             StoreErrorKind::Other => "something failed",
@@ -170,12 +178,19 @@ impl StoreError {
             | StoreErrorKind::InvalidName
             | StoreErrorKind::Unsupported
             | StoreErrorKind::TooLarge
-            | StoreErrorKind::Hole => Fault::Client,
+            | StoreErrorKind::Hole
+            | StoreErrorKind::TooManyOpen => Fault::Client,
             StoreErrorKind::AccessDenied
             | StoreErrorKind::NoSpace
             | StoreErrorKind::Changed
             | StoreErrorKind::Unavailable => Fault::Storage,
-            StoreErrorKind::Other => Fault::Gateway,
+            StoreErrorKind::NoDescriptors | StoreErrorKind::Other => Fault::Gateway,
         }
+    }
+}
+
+impl From<Spent> for StoreError {
+    fn from(spent: Spent) -> Self {
+        StoreError::with_source(StoreErrorKind::TooManyOpen, spent.to_string(), spent)
     }
 }

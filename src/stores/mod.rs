@@ -27,6 +27,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
+use crate::descriptors::Idle;
+
 pub use copied::CopiedVersions;
 pub use error::{Fault, StoreError, StoreErrorKind};
 pub use key::{Key, KeyError};
@@ -195,6 +197,12 @@ pub trait Object: Send + Sync + fmt::Debug {
     /// Whether a read costs a request over a network, so that read-ahead pays.
     fn is_remote(&self) -> bool;
 
+    /// The file of this machine behind it, where there is one: it may be closed between two reads, and the next one opens the same
+    /// file again, or fails with [`StoreErrorKind::Changed`] when that has lost its name.
+    fn file(self: Arc<Self>) -> Option<Arc<dyn Idle>> {
+        None
+    }
+
     /// What names this version to its store: the entity tag, the store's number of the version where reads are held to that, or
     /// what tells a file from others in the local store.
     fn version(&self) -> Option<&str> {
@@ -331,6 +339,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`StoreErrorKind::NotFound`] only where the store reports it without another request.
     async fn delete(&self, key: &Key) -> StoreResult<()>;
+
+    /// Whether an upload keeps a file of this machine open.
+    fn uploads_are_files(&self) -> bool {
+        false
+    }
 
     /// Whether a directory lasts when the last file in it is gone.
     fn keeps_directories(&self) -> bool {
@@ -476,6 +489,21 @@ pub fn names_a_file(option: &str) -> bool {
     open::FILE_OPTIONS.contains(&bare.unwrap_or(&option))
 }
 
+/// How much one local store does at once, which bounds the descriptors that it takes for a moment.
+#[derive(Debug, Clone, Copy)]
+pub struct AtOnce {
+    /// Calls by name; further ones wait.
+    pub calls: usize,
+    /// Listings that stay open between two pages; others are opened again for the next page.
+    pub listings: usize,
+}
+
+impl Default for AtOnce {
+    fn default() -> Self {
+        AtOnce { calls: 512, listings: 128 }
+    }
+}
+
 /// Checks one store's settings without reaching it: the URL's scheme, the options' names.
 ///
 /// # Errors
@@ -502,8 +530,20 @@ pub fn open(settings: &Settings) -> StoreResult<Arc<dyn Store>> {
 /// # Errors
 /// As [`open`].
 pub async fn open_aside(settings: &Settings, unfinished: Option<Arc<Unfinished>>) -> StoreResult<Arc<dyn Store>> {
+    open_bounded(settings, unfinished, AtOnce::default()).await
+}
+
+/// The same, with a bound on what a local store does at once.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_bounded(
+    settings: &Settings,
+    unfinished: Option<Arc<Unfinished>>,
+    at_once: AtOnce,
+) -> StoreResult<Arc<dyn Store>> {
     let settings = settings.clone();
-    let opening = tokio::task::spawn_blocking(move || open_noting(&settings, unfinished));
+    let opening = tokio::task::spawn_blocking(move || open_within(&settings, unfinished, at_once));
     opening.await.unwrap_or_else(|error| {
         Err(StoreError::with_source(StoreErrorKind::Other, "the opening of the store was cut off", error))
     })
@@ -514,8 +554,16 @@ pub async fn open_aside(settings: &Settings, unfinished: Option<Arc<Unfinished>>
 /// # Errors
 /// As [`open`].
 pub fn open_noting(settings: &Settings, unfinished: Option<Arc<Unfinished>>) -> StoreResult<Arc<dyn Store>> {
+    open_within(settings, unfinished, AtOnce::default())
+}
+
+fn open_within(
+    settings: &Settings,
+    unfinished: Option<Arc<Unfinished>>,
+    at_once: AtOnce,
+) -> StoreResult<Arc<dyn Store>> {
     match open::Plan::read(settings) {
-        Ok(plan) => plan.open(unfinished),
+        Ok(plan) => plan.open(unfinished, at_once),
         Err(message) => Err(StoreError::new(StoreErrorKind::Other, message)),
     }
 }

@@ -3,6 +3,7 @@
 //! It knows no users and no policy.
 
 mod budget;
+mod counted;
 mod emptied;
 mod error;
 mod listing;
@@ -172,10 +173,16 @@ pub struct Vfs {
 }
 
 impl Vfs {
-    /// A tree of these mounts. Paths that lead to a mount exist as directories.
+    /// A tree of these mounts. Paths that lead to a mount exist as directories. Its open files are nobody's in particular.
     pub fn new(mounts: Vec<Mount>, transfers: Arc<Transfers>) -> Self {
+        Vfs::on_account("", mounts, transfers)
+    }
+
+    /// The same; its open files are on this account, which it shares with all trees of the same name.
+    pub fn on_account(account: &str, mounts: Vec<Mount>, transfers: Arc<Transfers>) -> Self {
+        let account = transfers.descriptors.account(account);
         let lookups = Arc::new(Lookups::new(Arc::clone(&transfers.changes)));
-        Vfs { mounts: Mounts::new(mounts), transfers, emptied: Emptied::default(), lookups }
+        Vfs { mounts: Mounts::new(mounts, account), transfers, emptied: Emptied::default(), lookups }
     }
 
     /// Whether what arrived of an upload is published when it is cut off.

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::descriptors::Account;
 use crate::path::LogicalPath;
-use crate::stores::{self, Key, Store, StoreErrorKind};
+use crate::stores::{self, Key, Object, Store, StoreErrorKind, StoreResult};
 
+use super::counted::count;
 use super::{Mount, VfsError, VfsResult};
 
 /// The entries of one home.
@@ -13,6 +15,8 @@ use super::{Mount, VfsError, VfsResult};
 pub(super) struct Mounts {
     /// The longest entry first, so that the first that covers a path is the right one.
     sorted: Vec<Mount>,
+    /// On whose account files are open.
+    account: Account,
 }
 
 /// Where a path leads.
@@ -33,6 +37,16 @@ pub(super) struct Spot {
     pub(super) key: Key,
     /// The path is an entry of the home or leads to one: a directory that always exists and cannot be changed.
     pub(super) fixed: bool,
+    /// On whose account a file is open.
+    pub(super) account: Account,
+}
+
+impl Spot {
+    /// Opens the present version, for as long as it is needed: it counts in its account.
+    pub(super) async fn open(&self) -> StoreResult<Arc<dyn Object>> {
+        let object = self.store.open(&self.key).await?;
+        Ok(count(object, &self.account))
+    }
 }
 
 /// Whether the folder of another entry lies within that of this one, by whatever store. A link could lead there, past what the other entry
@@ -42,14 +56,14 @@ fn holds_another(folder: &stores::Place, folders: &[stores::Place]) -> bool {
 }
 
 impl Mounts {
-    pub(super) fn new(mut mounts: Vec<Mount>) -> Self {
+    pub(super) fn new(mut mounts: Vec<Mount>, account: Account) -> Self {
         mounts.sort_by_key(|mount| std::cmp::Reverse(mount.entry.components().count()));
         let folders: Vec<stores::Place> =
             mounts.iter().map(|mount| mount.store.place().below(mount.target.as_str())).collect();
         for (mount, folder) in mounts.iter_mut().zip(&folders) {
             mount.target = mount.target.as_folder(!holds_another(folder, &folders));
         }
-        Mounts { sorted: mounts }
+        Mounts { sorted: mounts, account }
     }
 
     /// Where `path` leads.
@@ -65,7 +79,8 @@ impl Mounts {
                     .target
                     .join(rest)
                     .map_err(|error| VfsError::new(path, StoreErrorKind::InvalidName, error.to_string()))?;
-                Ok(Place::Stored(Spot { store: Arc::clone(&mount.store), key, fixed }))
+                let (store, account) = (Arc::clone(&mount.store), self.account.clone());
+                Ok(Place::Stored(Spot { store, key, fixed, account }))
             }
             None if fixed => Ok(Place::Virtual),
             None => Err(VfsError::new(path, StoreErrorKind::NotFound, "no entry of the home covers this path")),

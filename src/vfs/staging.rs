@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 
+use crate::descriptors::{Account, Held};
 use crate::stores::{StoreError, StoreErrorKind, StoreResult};
 
 /// How the names of staged files start, where they need one for a moment.
@@ -38,11 +39,11 @@ impl Staging {
         Ok(Arc::new(Staging { folder, _lock: lock, limit, used: AtomicU64::new(0) }))
     }
 
-    /// A new empty file.
-    pub(super) async fn create(self: &Arc<Self>) -> StoreResult<StagedFile> {
-        let folder = self.folder.clone();
+    /// A new empty file, which counts in the account.
+    pub(super) async fn create(self: &Arc<Self>, account: &Account) -> StoreResult<StagedFile> {
+        let (folder, held) = (self.folder.clone(), account.hold()?);
         let file = on_disk(move || make_nameless(&folder)).await?;
-        Ok(StagedFile { file: Arc::new(file), staging: Arc::clone(self), reserved: 0, length: 0 })
+        Ok(StagedFile { file: Arc::new(file), staging: Arc::clone(self), reserved: 0, length: 0, _held: held })
     }
 
     /// The most bytes that staged files may take together.
@@ -83,6 +84,7 @@ pub(super) struct StagedFile {
     staging: Arc<Staging>,
     reserved: u64,
     length: u64,
+    _held: Held,
 }
 
 impl StagedFile {
@@ -235,22 +237,29 @@ async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send 
     result.map_err(|error| {
         let kind = match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreErrorKind::NoSpace,
+            _ if has_no_descriptor(&error) => StoreErrorKind::NoDescriptors,
             _ => StoreErrorKind::Other,
         };
         StoreError::with_source(kind, format!("the staging folder failed: {error}"), error)
     })
 }
 
+fn has_no_descriptor(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(error.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::MFILE | Errno::NFILE))
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::descriptors::Descriptors;
 
     #[tokio::test]
     async fn a_staged_file_is_written_in_any_order_and_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let staging = Staging::open(folder.path().join("a/b"), 100).unwrap();
-        let mut file = staging.create().await.unwrap();
+        let mut file = staging.create(&Descriptors::unlimited().account("")).await.unwrap();
         file.write_at(4, vec![Bytes::from_static(b"ef"), Bytes::from_static(b"gh")]).await.unwrap();
         file.write_at(0, vec![Bytes::from_static(b"ab")]).await.unwrap();
         assert_eq!(file.length(), 8);
@@ -269,8 +278,8 @@ mod tests {
     async fn a_full_folder_refuses_with_a_sentence_and_harms_nobody_else() {
         let folder = tempfile::tempdir().unwrap();
         let staging = Staging::open(folder.path().to_owned(), 10).unwrap();
-        let mut first = staging.create().await.unwrap();
-        let mut second = staging.create().await.unwrap();
+        let mut first = staging.create(&Descriptors::unlimited().account("")).await.unwrap();
+        let mut second = staging.create(&Descriptors::unlimited().account("")).await.unwrap();
         first.write_at(0, vec![Bytes::from_static(b"12345678")]).await.unwrap();
         let error = second.write_at(0, vec![Bytes::from_static(b"123")]).await.unwrap_err();
         assert_eq!(error.kind, StoreErrorKind::NoSpace);

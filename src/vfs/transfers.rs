@@ -5,17 +5,21 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::descriptors::Descriptors;
+
 use super::budget::Budget;
 use super::lookups::Changes;
 use super::staging::Staging;
 use super::{PartialUploads, Settings};
 
-/// What all transfers of the process share: the memory budget, the staging folder, and the count of what they change.
+/// What all transfers of the process share: the memory budget, the staging folder, the descriptors of open files, and the count of what
+/// they change.
 #[derive(Debug)]
 pub struct Transfers {
     pub(super) changes: Arc<Changes>,
     pub(super) budget: Arc<Budget>,
     pub(super) staging: Arc<Staging>,
+    pub(super) descriptors: Arc<Descriptors>,
     pub(super) largest_hole: u64,
     pub(super) partial: PartialUploads,
     /// How many unfinished uploads are being removed from their stores.
@@ -23,17 +27,26 @@ pub struct Transfers {
 }
 
 impl Transfers {
-    /// Makes the budget (at least 16 MiB) and the staging folder, and removes what a dead process left there.
+    /// As [`Transfers::within`], with as many open files as the system allows.
+    ///
+    /// # Errors
+    /// As [`Transfers::within`].
+    pub fn new(settings: Settings) -> io::Result<Arc<Transfers>> {
+        Transfers::within(settings, Descriptors::unlimited())
+    }
+
+    /// Makes the budget (at least 16 MiB) and the staging folder, and removes what a dead process left there. `descriptors`: for
+    /// open files.
     ///
     /// # Errors
     /// When the staging folder cannot be made or written.
-    pub fn new(settings: Settings) -> io::Result<Arc<Transfers>> {
+    pub fn within(settings: Settings, descriptors: Arc<Descriptors>) -> io::Result<Arc<Transfers>> {
         let staging = Staging::open(settings.staging_folder, settings.staging)?;
         let budget = Budget::new(settings.transfer_memory);
         let removals = watch::Sender::new(0);
         let (largest_hole, partial) = (settings.largest_hole, settings.partial_uploads);
         let changes = Arc::default();
-        Ok(Arc::new(Transfers { changes, budget, staging, largest_hole, partial, removals }))
+        Ok(Arc::new(Transfers { changes, budget, staging, descriptors, largest_hole, partial, removals }))
     }
 
     /// Bytes of the memory of all transfers that are in use.

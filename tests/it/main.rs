@@ -19,6 +19,7 @@ mod configuration;
 mod crash;
 mod cut_off;
 mod demo;
+mod descriptors;
 mod door;
 mod errors_stream;
 mod exchanges;

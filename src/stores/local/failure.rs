@@ -41,7 +41,8 @@ fn by_number(error: &io::Error) -> StoreErrorKind {
     let Some(number) = error.raw_os_error() else { return StoreErrorKind::Other };
     match Errno::from_raw_os_error(number) {
         Errno::LOOP => StoreErrorKind::NotFound,
-        Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::STALE => StoreErrorKind::Unavailable,
+        Errno::MFILE | Errno::NFILE => StoreErrorKind::NoDescriptors,
+        Errno::NOMEM | Errno::STALE => StoreErrorKind::Unavailable,
         _ => StoreErrorKind::Other,
     }
 }

@@ -21,12 +21,12 @@ const PAGE: usize = 1_000;
 /// The most names that one page looks at, shown or not.
 const SCAN: usize = 4 * PAGE;
 
-/// The most listings that are kept open.
-const OPEN: usize = 128;
-
 /// Folders that are open between two pages, oldest first.
-#[derive(Debug, Default)]
-pub(super) struct OpenListings(Mutex<Kept>);
+#[derive(Debug)]
+pub(super) struct OpenListings {
+    most: usize,
+    kept: Mutex<Kept>,
+}
 
 #[derive(Default)]
 struct Kept {
@@ -41,18 +41,23 @@ impl std::fmt::Debug for Kept {
 }
 
 impl OpenListings {
+    /// So many at most.
+    pub(super) fn new(most: usize) -> OpenListings {
+        OpenListings { most, kept: Mutex::default() }
+    }
+
     fn take(&self, number: u64) -> Option<Dir> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let place = kept.listings.iter().position(|(other, _)| *other == number)?;
         kept.listings.remove(place).map(|(_, folder)| folder)
     }
 
     fn keep(&self, folder: Dir) -> u64 {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.last += 1;
         let number = kept.last;
         kept.listings.push_back((number, folder));
-        if kept.listings.len() > OPEN {
+        if kept.listings.len() > self.most {
             kept.listings.pop_front();
         }
         number

@@ -15,6 +15,7 @@ mod listing;
 mod names;
 mod object;
 mod root;
+mod turn;
 mod upload;
 mod version;
 mod within;
@@ -27,7 +28,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{
-    Capacity, Change, Deletion, Existing, Key, Object, Page, PageToken, PartLimits, Place, PutOptions, Stat, Store,
+    AtOnce, Capacity, Change, Deletion, Existing, Key, Object, Page, PageToken, PartLimits, Place, PutOptions, Stat, Store,
     StoreError, StoreErrorKind, StoreResult, Upload, Written,
 };
 use crate::in_place::InPlace;
@@ -44,8 +45,14 @@ pub(super) struct LocalStore {
 impl LocalStore {
     /// Opens the folder, which is made if it is missing, and removes the unfinished uploads of dead processes. `fsync`: an
     /// upload is on the disk before it is published. `follows_links`: symbolic links are followed, within the folder of an entry.
-    pub(super) fn open(name: &str, folder: &Path, fsync: bool, follows_links: bool) -> StoreResult<Self> {
-        Ok(LocalStore { name: name.to_owned(), root: Arc::new(Root::open(folder, fsync, follows_links)?) })
+    pub(super) fn open(
+        name: &str,
+        folder: &Path,
+        fsync: bool,
+        follows_links: bool,
+        at_once: AtOnce,
+    ) -> StoreResult<Self> {
+        Ok(LocalStore { name: name.to_owned(), root: Arc::new(Root::open(folder, fsync, follows_links, at_once)?) })
     }
 
     /// Runs file system work on the blocking pool.
@@ -54,8 +61,8 @@ impl LocalStore {
         key: &Key,
         work: impl FnOnce(&Arc<Root>, &Key) -> StoreResult<T> + Send + 'static,
     ) -> StoreResult<T> {
-        let (root, key) = (Arc::clone(&self.root), key.clone());
-        blocking(move || work(&root, &key)).await
+        let (root, key, turn) = (Arc::clone(&self.root), key.clone(), self.root.turn().await?);
+        blocking(move || turn.during(|| work(&root, &key))).await
     }
 
     /// As [`LocalStore::run`], of few calls that look at something.
@@ -64,8 +71,8 @@ impl LocalStore {
         key: &Key,
         work: impl FnOnce(&Arc<Root>, &Key) -> StoreResult<T> + Send + 'static,
     ) -> StoreResult<T> {
-        let (root, key) = (Arc::clone(&self.root), key.clone());
-        briefly(&self.root.looks, move || work(&root, &key)).await
+        let (root, key, turn) = (Arc::clone(&self.root), key.clone(), self.root.turn().await?);
+        briefly(&self.root.looks, move || turn.during(|| work(&root, &key))).await
     }
 
     /// As [`LocalStore::run`], of few calls that change something.
@@ -74,8 +81,8 @@ impl LocalStore {
         key: &Key,
         work: impl FnOnce(&Arc<Root>, &Key) -> StoreResult<T> + Send + 'static,
     ) -> StoreResult<T> {
-        let (root, key) = (Arc::clone(&self.root), key.clone());
-        briefly(&self.root.changes, move || work(&root, &key)).await
+        let (root, key, turn) = (Arc::clone(&self.root), key.clone(), self.root.turn().await?);
+        briefly(&self.root.changes, move || turn.during(|| work(&root, &key))).await
     }
 }
 
@@ -117,6 +124,10 @@ impl Store for LocalStore {
 
     async fn place_of(&self, key: &Key) -> StoreResult<Place> {
         self.look(key, |root, key| Ok(Place::of_path(&root.path.join(key.as_str())))).await
+    }
+
+    fn uploads_are_files(&self) -> bool {
+        true
     }
 
     fn event_path(&self, key: &Key) -> String {

@@ -1,8 +1,11 @@
 //! Reading files: positioned reads of an open file, which stays whole when another file takes its name.
+//!
+//! When descriptors are short, a file that nobody reads is closed. The next read opens it by its name again, and fails when that
+//! leads to another file by then.
 
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -15,25 +18,63 @@ use super::failure::at;
 use super::root::{Root, replaced};
 use super::version::Version;
 use super::{BRIEF, blocking, briefly};
-use crate::in_place::InPlace;
+use crate::descriptors::Idle;
 use crate::stores::{Change, Key, Object, Stat, StoreError, StoreErrorKind, StoreResult};
 
 /// An open file.
 #[derive(Debug)]
 pub(super) struct LocalObject {
     key: Key,
-    file: Arc<File>,
+    root: Arc<Root>,
+    /// `None`: closed until the next read.
+    file: Mutex<Option<Arc<File>>>,
     stat: Stat,
+    began: Version,
     version: String,
-    looks: Arc<InPlace>,
 }
 
 impl LocalObject {
     /// Opens a file for reading.
-    pub(super) fn open(root: &Root, key: &Key) -> StoreResult<Self> {
+    pub(super) fn open(root: &Arc<Root>, key: &Key) -> StoreResult<Self> {
         let (file, stat) = root.open_file(key)?;
-        let version = Version::of(&file).map_err(at("open", key))?.to_string();
-        Ok(LocalObject { key: key.clone(), file: Arc::new(file), stat, version, looks: Arc::clone(&root.looks) })
+        let began = Version::of(&file).map_err(at("open", key))?;
+        let file = Mutex::new(Some(Arc::new(file)));
+        Ok(LocalObject { key: key.clone(), root: Arc::clone(root), file, stat, version: began.to_string(), began })
+    }
+
+    /// The file, opened again if it was closed.
+    async fn opened(&self) -> StoreResult<Arc<File>> {
+        if let Some(file) = &*self.lock() {
+            return Ok(Arc::clone(file));
+        }
+        let (root, key, began, turn) = (Arc::clone(&self.root), self.key.clone(), self.began, self.root.turn().await?);
+        let open = move || open_again(&root, &key, &began);
+        let file = Arc::new(blocking(move || turn.during(open)).await?);
+        Ok(Arc::clone(self.lock().get_or_insert(file)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<File>>> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Opens the file that began as this version, wherever its name leads to now.
+fn open_again(root: &Root, key: &Key, began: &Version) -> StoreResult<File> {
+    let file = match root.open_file(key) {
+        Err(error) if matches!(error.kind, StoreErrorKind::NotFound | StoreErrorKind::NotADirectory) => {
+            return Err(replaced(key));
+        }
+        opened => opened?.0,
+    };
+    let found = Version::of(&file).map_err(at("open", key))?;
+    if found.is_of_file(began) { Ok(file) } else { Err(replaced(key)) }
+}
+
+impl Idle for LocalObject {
+    fn close(&self) {
+        // A read that is under way has its own.
+        let closed = self.lock().take();
+        drop(closed);
     }
 }
 
@@ -50,9 +91,9 @@ impl Object for LocalObject {
         if length == 0 {
             return Ok(Bytes::new());
         }
-        let (file, key) = (Arc::clone(&self.file), self.key.clone());
+        let (file, key) = (self.opened().await?, self.key.clone());
         let read = move || read_at(&file, offset, length).map_err(at("read", key));
-        if length <= BRIEF { briefly(&self.looks, read).await } else { blocking(read).await }
+        if length <= BRIEF { briefly(&self.root.looks, read).await } else { blocking(read).await }
     }
 
     fn is_remote(&self) -> bool {
@@ -61,6 +102,10 @@ impl Object for LocalObject {
 
     fn version(&self) -> Option<&str> {
         Some(&self.version)
+    }
+
+    fn file(self: Arc<Self>) -> Option<Arc<dyn Idle>> {
+        Some(self)
     }
 }
 

@@ -11,6 +11,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, DirBuilder, DirBuilderExt, Metadata};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
+use tokio::sync::Semaphore;
 
 use super::failure::{at, kind_of};
 use super::listing::{self, OpenListings};
@@ -19,7 +20,7 @@ use super::upload::sweep;
 use super::version::Version;
 use super::within::identity;
 use crate::in_place::InPlace;
-use crate::stores::{Capacity, Change, Deletion, Existing, Key, Kind, Stat, StoreError, StoreErrorKind, StoreResult};
+use crate::stores::{AtOnce, Capacity, Change, Deletion, Existing, Key, Kind, Stat, StoreError, StoreErrorKind, StoreResult};
 
 /// The folder at the root that is Lockgate's own.
 pub(super) const RESERVED: &str = ".lockgate";
@@ -43,6 +44,8 @@ pub(super) struct Root {
     pub(super) fsync: bool,
     /// Listings between two pages.
     pub(super) listings: OpenListings,
+    /// One for each call that may be made at once.
+    pub(super) turns: Arc<Semaphore>,
     /// Whether calls that look at something are quick.
     pub(super) looks: Arc<InPlace>,
     /// The same of calls that change something, and wait for the disk if the operator wants that.
@@ -51,7 +54,7 @@ pub(super) struct Root {
 
 impl Root {
     /// Opens the folder, making it if it is missing, and removes what dead processes left of their uploads.
-    pub(super) fn open(folder: &Path, fsync: bool, follows_links: bool) -> StoreResult<Self> {
+    pub(super) fn open(folder: &Path, fsync: bool, follows_links: bool, at_once: AtOnce) -> StoreResult<Self> {
         let shown = &folder.display().to_string();
         std::fs::create_dir_all(folder).map_err(at("make the folder", shown))?;
         let path = folder.canonicalize().map_err(at("open the folder", shown))?;
@@ -60,10 +63,11 @@ impl Root {
         let own = open_private(&folder, RESERVED).map_err(at("make the folder of uploads in", shown))?;
         let uploads = open_private(&own, "uploads").map_err(at("make the folder of uploads in", shown))?;
         sweep(&uploads).map_err(at("clear the folder of uploads in", shown))?;
-        let (listings, looks) = (OpenListings::default(), Arc::<InPlace>::default());
+        let (listings, looks) = (OpenListings::new(at_once.listings), Arc::<InPlace>::default());
+        let turns = Arc::new(Semaphore::new(at_once.calls));
         let changes = Arc::new(looks.beside());
         let names = Names::new(own);
-        Ok(Root { folder, path, identity, uploads, follows_links, names, fsync, listings, looks, changes })
+        Ok(Root { folder, path, identity, uploads, follows_links, names, fsync, listings, turns, looks, changes })
     }
 
     /// The path of a key beneath the root.

@@ -255,9 +255,12 @@ impl FileUpload for LocalUpload {
     }
 
     async fn complete(&mut self, mtime: Option<SystemTime>) -> StoreResult<Written> {
+        let Some(unpublished) = &self.unpublished else { return Err(self.finished()) };
+        // Dropped while it waits, it is still here to be removed.
+        let turn = unpublished.root.turn().await?;
         let Some(mut unpublished) = self.unpublished.take() else { return Err(self.finished()) };
         let mtime = mtime.or(self.mtime);
-        blocking(move || unpublished.publish(mtime)).await
+        blocking(move || turn.during(|| unpublished.publish(mtime))).await
     }
 
     async fn abort(&mut self) -> StoreResult<()> {

@@ -40,6 +40,11 @@ impl Version {
         })
     }
 
+    /// Whether both are versions of one file, whatever was done to it in place.
+    pub(super) fn is_of_file(&self, other: &Version) -> bool {
+        (self.device, self.inode, self.made) == (other.device, other.inode, other.made)
+    }
+
     /// Whether the content is still this one's. Who sets the time of a file, or renames it, does not replace it: a time that was
     /// set differs from that of the last change, while a write makes both the same.
     pub(super) fn has_content_of(&self, other: &Version) -> bool {

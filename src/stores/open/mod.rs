@@ -14,7 +14,7 @@ use percent_encoding::percent_decode_str;
 
 use super::local::LocalStore;
 use super::object::{ObjectBacked, describe};
-use super::{Key, PartLimits, Place, Settings, Store, StoreResult, Unfinished, memory};
+use super::{AtOnce, Key, PartLimits, Place, Settings, Store, StoreResult, Unfinished, memory};
 
 /// The smallest part of an upload or a copy that is not the last, in bytes.
 const SMALLEST_PART: u64 = 5 << 20;
@@ -99,10 +99,10 @@ impl Plan {
     }
 
     /// Makes the store.
-    pub(super) fn open(self, unfinished: Option<Arc<Unfinished>>) -> StoreResult<Arc<dyn Store>> {
+    pub(super) fn open(self, unfinished: Option<Arc<Unfinished>>, at_once: AtOnce) -> StoreResult<Arc<dyn Store>> {
         Ok(match self {
             Plan::Local { name, folder, fsync, follows_links } => {
-                Arc::new(LocalStore::open(&name, &folder, fsync, follows_links)?)
+                Arc::new(LocalStore::open(&name, &folder, fsync, follows_links, at_once)?)
             }
             Plan::Objects(store) => {
                 if let Some(journal) = unfinished {

@@ -53,12 +53,12 @@ impl Vfs {
 
 /// Opens the present version. A store that knows no directories says `NotFound` of one, so the name is looked up then.
 pub(super) async fn open_object(spot: &Spot) -> StoreResult<Arc<dyn Object>> {
-    match spot.store.open(&spot.key).await {
+    match spot.open().await {
         Err(error) if error.kind == StoreErrorKind::NotFound => {
             match spot.store.stat(&spot.key).await?.kind {
                 Kind::Directory => Err(StoreError::new(StoreErrorKind::IsADirectory, "it is a directory")),
                 // It came in between.
-                Kind::File => spot.store.open(&spot.key).await,
+                Kind::File => spot.open().await,
             }
         }
         result => result,

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
+use crate::descriptors::Held;
 use crate::stores::{FileUpload, Key, Object, PutOptions, StoreError, StoreErrorKind, StoreResult, Upload, Written};
 
 use super::super::Transfers;
@@ -52,6 +53,8 @@ pub(super) struct Body {
     moved: Option<Target>,
     /// Why the file is still there under its first name as well, after it was published under another.
     pub(super) left: Option<String>,
+    /// For the store's own file, while there is one.
+    held: Option<Held>,
 }
 
 /// A file that is written in any order.
@@ -88,6 +91,7 @@ impl Body {
             covered: Covered::default(),
             moved: None,
             left: None,
+            held: None,
         }
     }
 
@@ -237,6 +241,9 @@ impl Body {
     /// Begins the upload. With a store that writes files, what the stream has goes there.
     async fn begin(&mut self) -> StoreResult<()> {
         let options = PutOptions { existing: self.target.existing, mtime: self.mtime, based_on: None };
+        if self.target.store.uploads_are_files() && self.held.is_none() {
+            self.held = Some(self.target.account.hold()?);
+        }
         match self.target.store.begin_upload(&self.target.key, &options).await? {
             Upload::Parts(upload) => self.stream.begin(upload, self.mtime),
             Upload::File(file) => {
@@ -388,6 +395,7 @@ impl Body {
         self.wanted = 0;
         self.random = None;
         old.abort().await;
+        self.held = None;
         Ok(())
     }
 
@@ -477,6 +485,7 @@ impl Body {
         }
         self.random = None;
         self.stream.abort().await;
+        self.held = None;
     }
 }
 

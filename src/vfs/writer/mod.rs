@@ -91,7 +91,7 @@ impl Vfs {
             return Err(VfsError::new(to, StoreErrorKind::Unsupported, message));
         }
         if writer.body.is_some() {
-            let target = Target { store: Arc::clone(&spot.store), key: spot.key.clone(), existing };
+            let target = Target::at(&spot, existing);
             let result = writer.start()?.move_to(target).await;
             writer.end_or_give_up(result)?;
         }
@@ -131,8 +131,7 @@ impl Writer {
     }
 
     fn new_body(&self, inherited: Option<Arc<dyn Object>>) -> Body {
-        let target =
-            Target { store: Arc::clone(&self.spot.store), key: self.spot.key.clone(), existing: self.existing };
+        let target = Target::at(&self.spot, self.existing);
         let mut body = Body::new(target, Arc::clone(&self.transfers), inherited, self.readable);
         if let Some(mtime) = self.mtime {
             body.set_mtime(mtime);
@@ -152,7 +151,7 @@ impl Writer {
     /// Opens the existing file, now that its content is needed: the one that the client saw when it opened it.
     async fn wake(&mut self) -> VfsResult<()> {
         let Some(found) = &self.idle else { return Ok(()) };
-        let object = self.spot.store.open(&self.spot.key).await.map_err(VfsError::at(&self.path))?;
+        let object = self.spot.open().await.map_err(VfsError::at(&self.path))?;
         let now = object.stat();
         if now.size != found.size || (now.etag.is_some() && now.etag != found.etag) {
             let message = "another file came under the name since it was opened";

@@ -6,10 +6,12 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
+use crate::descriptors::Account;
 use crate::stores::{Existing, Key, PartUpload, PutOptions, Store, StoreError, StoreErrorKind, StoreResult, Written};
 
 use super::super::Transfers;
 use super::super::budget::Hold;
+use super::super::mounts::Spot;
 use super::super::staging::StagedFile;
 use super::super::task::joined;
 use super::batched::Batched;
@@ -34,6 +36,14 @@ pub(super) struct Target {
     pub(super) store: Arc<dyn Store>,
     pub(super) key: Key,
     pub(super) existing: Existing,
+    /// On whose account files are open.
+    pub(super) account: Account,
+}
+
+impl Target {
+    pub(super) fn at(spot: &Spot, existing: Existing) -> Target {
+        Target { store: Arc::clone(&spot.store), key: spot.key.clone(), existing, account: spot.account.clone() }
+    }
 }
 
 /// Bytes in order on their way into one object.
@@ -178,7 +188,7 @@ impl Stream {
 
     /// Moves the part that fills to disk.
     async fn spill(&mut self) -> StoreResult<()> {
-        let mut file = self.transfers.staging.create().await?;
+        let mut file = self.transfers.staging.create(&self.target.account).await?;
         if let Filling::Memory(pieces) = &mut self.filling {
             let (data, hold) = pieces.take();
             file.write_at(0, data).await?;
@@ -255,7 +265,7 @@ impl Stream {
         if !self.upload.as_ref().is_some_and(|upload| upload.replaces_parts()) {
             return;
         }
-        let Ok(mut file) = self.transfers.staging.create().await else { return };
+        let Ok(mut file) = self.transfers.staging.create(&self.target.account).await else { return };
         if file.write_at(0, data).await.is_ok() {
             self.head = Some(Head { file, changed: false });
         }
