@@ -18,6 +18,7 @@ use crate::users::{
 
 use super::proof::{Accepted, Factor, OfferedKey, PasswordMethod, Proof, Refused, Verdict};
 use super::stream::Line;
+use super::waiting::Waiting;
 
 /// How many keys one connection may ask about with success without signing. Agents hold a few that are the user's.
 const MOST_QUERIES: u32 = 20;
@@ -53,6 +54,15 @@ struct Half {
     proof: Proof,
 }
 
+/// An attempt that is being examined.
+#[derive(Debug)]
+struct Examined {
+    method: &'static str,
+    key: Option<KeyIdentity>,
+    /// What it is refused for if the answer does not come.
+    if_late: AuthFailureReason,
+}
+
 /// The attempts of one connection.
 #[derive(Debug)]
 pub(super) struct Attempts {
@@ -67,6 +77,9 @@ pub(super) struct Attempts {
     /// The gateway could not do its part, or the client had proven who it is: what is left open is not its fault.
     excused: bool,
     unproven: Option<Unproven>,
+    /// What is being examined; still there when that was cut off.
+    examined: Option<Examined>,
+    waiting: Arc<Waiting>,
     /// How often a signature was asked for.
     queries: u32,
     /// The keys of which it is on record that they were offered and not signed with, and whose.
@@ -88,6 +101,8 @@ impl Attempts {
             key_counted: false,
             excused: false,
             unproven: None,
+            examined: None,
+            waiting: Arc::default(),
             queries: 0,
             told: HashSet::new(),
             asked: None,
@@ -101,6 +116,11 @@ impl Attempts {
         let mut origin = self.origin.clone();
         origin.client = self.line.client_version();
         origin
+    }
+
+    /// Whether the client waits for an answer.
+    pub(super) fn waiting(&self) -> Arc<Waiting> {
+        self.waiting.clone()
     }
 
     /// How many attempts have failed.
@@ -137,6 +157,7 @@ impl Attempts {
     /// A key is offered, by itself or in a certificate, and not proven. True if a signature with it is wanted.
     pub(super) async fn offered(&mut self, user: &str, key: &OfferedKey) -> bool {
         self.next_request(user);
+        self.examines("publickey", Some(&key.identity));
         let judged = match &key.certificate {
             Some(certificate) => self.judge_certificate(user, key, certificate).await.map(|_| key.identity.clone()),
             None => self.judge_key(user, key).await.map(|(_, identity)| identity),
@@ -148,6 +169,7 @@ impl Attempts {
         match judged {
             Ok(identity) => {
                 self.queries += 1;
+                self.examined = None;
                 self.unproven = Some(Unproven { user: Arc::from(shortened(user)), identity });
                 true
             }
@@ -177,6 +199,7 @@ impl Attempts {
     pub(super) async fn proven(&mut self, user: &str, key: &OfferedKey) -> Verdict {
         self.unproven = None;
         self.next_request(user);
+        self.examines("publickey", Some(&key.identity));
         match self.judge_key(user, key).await {
             Ok((user, identity)) => self.key_is_good(user, identity, false),
             Err(reason) => self.reject("publickey", reason, Some(key.identity.clone())),
@@ -192,6 +215,7 @@ impl Attempts {
     ) -> Verdict {
         self.unproven = None;
         self.next_request(user);
+        self.examines("publickey", Some(&identity));
         match self.authorize(user, certificate).await {
             Ok((user, grant)) => self.key_is_good(user, identity, grant.only_sftp),
             Err(reason) => self.reject("publickey", reason, Some(identity)),
@@ -207,6 +231,7 @@ impl Attempts {
     /// A password should be asked for, where nobody has one.
     pub(super) async fn cannot_ask(&mut self, user: &str) {
         self.next_request(user);
+        self.examines(PasswordMethod::KeyboardInteractive.name(), None);
         let reason = self.find(user).await.err().unwrap_or(AuthFailureReason::MethodNotAllowed);
         self.fail(PasswordMethod::KeyboardInteractive.name(), reason, None);
     }
@@ -229,12 +254,16 @@ impl Attempts {
         if self.is_banned() {
             return self.reject(method.name(), AuthFailureReason::Banned, None);
         }
+        self.examines(method.name(), None);
         let found = self.find_with_password(user, &password).await;
+        if let Some(examined) = &mut self.examined {
+            examined.if_late = AuthFailureReason::TooManyPasswordChecks;
+        }
         let checked = match &found {
             Ok((_, true)) => Checked::Matches,
             found => {
                 let hash = found.as_ref().ok().and_then(|(user, _)| user.password.as_ref());
-                self.examiner.verifier.verify(hash, &self.examiner.decoy, password).await
+                self.waiting.during(self.examiner.verifier.verify(hash, &self.examiner.decoy, password)).await
             }
         };
         let judged = found.and_then(|(user, _)| self.judge_password(user, checked));
@@ -264,6 +293,9 @@ impl Attempts {
         if self.let_in {
             return;
         }
+        if let Some(Examined { method, key, if_late }) = self.examined.take_if(|_| self.waiting.is_late()) {
+            self.fail(method, if_late, key);
+        }
         self.settle();
         self.drop_half();
         if self.count == 0 && !self.excused {
@@ -271,8 +303,15 @@ impl Attempts {
         }
     }
 
+    /// An attempt is examined from now on, until it fails or succeeds.
+    fn examines(&mut self, method: &'static str, key: Option<&KeyIdentity>) {
+        let if_late = AuthFailureReason::DirectoryUnavailable;
+        self.examined = Some(Examined { method, key: key.cloned(), if_late });
+    }
+
     /// Each request names a user; what was proven for another one is forgotten.
     fn next_request(&mut self, user: &str) {
+        self.examined = None;
         self.line.shows(Shown::Attempt);
         self.settle();
         let name: Arc<str> = Arc::from(shortened(user));
@@ -311,14 +350,15 @@ impl Attempts {
 
     async fn find(&self, name: &str) -> Result<Arc<User>, AuthFailureReason> {
         let attempt = Attempt { source_ip: self.origin.source_ip };
-        let found = self.examiner.directory.find(name, &attempt).await.map_err(unavailable)?;
+        let found = self.waiting.during(self.examiner.directory.find(name, &attempt)).await.map_err(unavailable)?;
         found.ok_or(AuthFailureReason::UnknownUser)
     }
 
     /// The user, and whether the users' source says by itself that the password is right.
     async fn find_with_password(&self, name: &str, password: &Secret) -> Result<(Arc<User>, bool), AuthFailureReason> {
         let attempt = Attempt { source_ip: self.origin.source_ip };
-        match self.examiner.directory.find_with_password(name, password, &attempt).await.map_err(unavailable)? {
+        let found = self.examiner.directory.find_with_password(name, password, &attempt);
+        match self.waiting.during(found).await.map_err(unavailable)? {
             Knock::Known(user) => Ok((user, false)),
             Knock::Proven(user) => Ok((user, true)),
             Knock::Refused => Err(AuthFailureReason::BadPassword),
@@ -374,6 +414,7 @@ impl Attempts {
 
     /// Lets the user in when nothing else is needed; remembers the proof when the other one is.
     fn one_is_good(&mut self, user: Arc<User>, proof: Proof) -> Verdict {
+        self.examined = None;
         if user.auth != AuthMode::PublicKeyAndPassword {
             return Verdict::Accept(proof.alone(user));
         }
@@ -406,6 +447,7 @@ impl Attempts {
     }
 
     fn fail(&mut self, method: &'static str, reason: AuthFailureReason, key: Option<KeyIdentity>) {
+        self.examined = None;
         self.count += 1;
         self.excused |= is_ours(reason);
         let reason = if self.counts(method, reason) { reason } else { AuthFailureReason::Banned };

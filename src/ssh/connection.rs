@@ -19,6 +19,7 @@ use super::handler::Door;
 use super::listener::Rejection;
 use super::proof::Accepted;
 use super::stream::{Line, WatchedStream};
+use super::waiting::Waiting;
 use super::{Homes, Phase, Shared};
 use crate::audit::{
     Activity, AuthFailureReason, Connected, Disconnected, Note, Origin, Recorded, Recorder, Rejected, Reservation,
@@ -50,6 +51,7 @@ pub(super) struct Visit {
     source: SocketAddr,
     proxy_header: Option<&'static str>,
     seat: SeatWatch,
+    waiting: Arc<Waiting>,
     attempts: tokio::sync::Mutex<Attempts>,
     login: OnceLock<Arc<Login>>,
     let_in: watch::Sender<bool>,
@@ -113,8 +115,10 @@ impl Visit {
             gate: shared.gate.clone(),
         };
         line.take_seat(seat.watch());
+        let attempts = Attempts::new(examiner, origin, line.clone());
         Visit {
-            attempts: tokio::sync::Mutex::new(Attempts::new(examiner, origin, line.clone())),
+            waiting: attempts.waiting(),
+            attempts: tokio::sync::Mutex::new(attempts),
             shared,
             homes,
             line,
@@ -305,9 +309,7 @@ impl Visit {
         let mut idle = IdleWatch::new(limits.idle);
         let why = tokio::select! {
             ended = &mut running => return self.ending_of_session(ended),
-            () = grace_is_over(deadline, &mut let_in) => {
-                Ending::of_grace(format!("no login within {} s", limits.login_grace.as_secs()))
-            }
+            () = grace_is_over(deadline, &mut let_in) => self.ending_of_grace(),
             why = self.loses_place() => Ending::evicted(why),
             () = idle.is_over(self) => Ending::of_gateway("idle", format!("nothing happened for {} s", limits.idle.as_secs())),
             () = self.channels.stalled(limits.stall) => {
@@ -323,6 +325,15 @@ impl Visit {
         let at_once = *phase.borrow() == Phase::Stopped || matches!(why.cause, Cause::Evicted(_));
         self.end_session(&mut running, &why, at_once).await;
         why
+    }
+
+    /// The time to log in is over, by whosever fault.
+    fn ending_of_grace(&self) -> Ending {
+        let seconds = self.shared.settings.limits.login_grace.as_secs();
+        if self.waiting.is_late() {
+            return Ending::of_gateway("server", format!("the gateway could not examine the login within {seconds} s"));
+        }
+        Ending::of_grace(format!("no login within {seconds} s"))
     }
 
     /// Tells the client why, waits a moment, then cuts the socket.
@@ -449,7 +460,7 @@ impl Visit {
             (attempts.failed() > 0, attempts.is_excused())
         };
         // The client waited for us, or gave us up.
-        if excused && matches!(ending.cause, Cause::Client | Cause::Grace) {
+        if (excused || self.waiting.is_late()) && matches!(ending.cause, Cause::Client | Cause::Grace) {
             return;
         }
         if let Some(fault) = ending.fault(tried, held) {
@@ -485,7 +496,7 @@ impl Visit {
         }
         if let Some(failure) = self.line.kex_failure() {
             self.record(Activity::KexFailure(failure)).await;
-        } else if self.line.client_version().is_some() && ending.is_of_client() {
+        } else if self.line.client_version().is_some() && (ending.is_of_client() || self.waiting.is_late()) {
             let why = match ending.cause {
                 Cause::Grace => AuthFailureReason::LoginGraceExceeded,
                 _ => AuthFailureReason::NoCredentialsOffered,

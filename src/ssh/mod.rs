@@ -18,6 +18,7 @@ mod proxy;
 mod refusals;
 mod short_number;
 mod stream;
+mod waiting;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

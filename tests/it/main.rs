@@ -19,7 +19,6 @@ mod configuration;
 mod crash;
 mod cut_off;
 mod demo;
-mod descriptors;
 mod door;
 mod errors_stream;
 mod exchanges;

@@ -1,8 +1,11 @@
 //! Strangers at the door, from many addresses of this machine: they keep nobody out, are banned when they guess, and leave few lines
 //! and no memory behind. `tests/run long siege` has the full numbers.
 
+mod crowds;
+mod descriptors;
 mod floods;
 mod guesses;
+mod outages;
 mod places;
 mod stranger;
 
