@@ -258,7 +258,8 @@ mod tests {
     use crate::vfs::tests::store::TestStore;
 
     fn spot(store: &TestStore, key: &str) -> Spot {
-        Spot { store: Arc::new(store.clone()), key: Key::parse(key).unwrap(), fixed: false }
+        let account = crate::descriptors::Descriptors::unlimited().account("");
+        Spot { store: Arc::new(store.clone()), key: Key::parse(key).unwrap(), fixed: false, account }
     }
 
     fn path(text: &str) -> LogicalPath {
