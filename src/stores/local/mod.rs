@@ -28,8 +28,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{
-    AtOnce, Capacity, Change, Deletion, Existing, Key, Object, Page, PageToken, PartLimits, Place, PutOptions, Stat, Store,
-    StoreError, StoreErrorKind, StoreResult, Upload, Written,
+    AtOnce, Capacity, Change, Deletion, Existing, Key, Object, Page, PageToken, PartLimits, Place, PutOptions, Stat,
+    Store, StoreError, StoreErrorKind, StoreResult, Upload, Written,
 };
 use crate::in_place::InPlace;
 use root::Root;

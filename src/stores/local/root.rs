@@ -20,7 +20,9 @@ use super::upload::sweep;
 use super::version::Version;
 use super::within::identity;
 use crate::in_place::InPlace;
-use crate::stores::{AtOnce, Capacity, Change, Deletion, Existing, Key, Kind, Stat, StoreError, StoreErrorKind, StoreResult};
+use crate::stores::{
+    AtOnce, Capacity, Change, Deletion, Existing, Key, Kind, Stat, StoreError, StoreErrorKind, StoreResult,
+};
 
 /// The folder at the root that is Lockgate's own.
 pub(super) const RESERVED: &str = ".lockgate";
