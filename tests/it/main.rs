@@ -15,6 +15,7 @@ mod audit_kills;
 mod audit_schema;
 mod audit_verify;
 mod certificates;
+mod comparison;
 mod configuration;
 mod crash;
 mod cut_off;
