@@ -99,6 +99,11 @@ impl Doors {
         Ok(Doors { socket, listeners, health, certificate, addresses, hosts: settings.hosts.clone() })
     }
 
+    /// Whether anybody could come in.
+    pub(super) fn is_any_open(&self) -> bool {
+        self.socket.is_some() || !self.listeners.is_empty() || self.health.is_some()
+    }
+
     /// Where it listens over TCP, with the ports that were really taken.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses

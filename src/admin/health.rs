@@ -16,15 +16,23 @@ use utoipa::ToSchema;
 use super::state::{State, time};
 use crate::stores::Store;
 
-/// How often each store is looked at.
+/// How often each store is looked at while somebody asks.
 const EVERY: Duration = Duration::from_secs(2);
+
+/// How often when nobody has asked for [`ASKED_WITHIN`]: a bucket bills each look.
+const QUIETLY_EVERY: Duration = Duration::from_secs(60);
+const ASKED_WITHIN: Duration = Duration::from_secs(90);
 
 /// A store that does not answer within this time fails. With [`EVERY`], a failure shows within five seconds.
 const ANSWERS_WITHIN: Duration = Duration::from_millis(2500);
 
 /// What was seen of the stores.
 #[derive(Debug, Default)]
-pub(super) struct Health(Mutex<BTreeMap<String, Seen>>);
+pub(super) struct Health {
+    stores: Mutex<BTreeMap<String, Seen>>,
+    /// When somebody asked last.
+    asked: Mutex<Option<Instant>>,
+}
 
 /// What was seen of one store.
 #[derive(Debug, Clone)]
@@ -38,8 +46,20 @@ pub(super) struct Seen {
 }
 
 impl Health {
+    /// What was seen last. Who asks is shown more from then on.
     pub(super) fn stores(&self) -> BTreeMap<String, Seen> {
+        *self.asked() = Some(Instant::now());
         self.lock().clone()
+    }
+
+    /// How often the stores are looked at now.
+    fn pace(&self) -> Duration {
+        let is_asked = self.asked().is_some_and(|asked| asked.elapsed() < ASKED_WITHIN);
+        if is_asked { EVERY } else { QUIETLY_EVERY }
+    }
+
+    fn asked(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn saw(&self, store: &str, failure: Option<String>) {
@@ -61,7 +81,7 @@ impl Health {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Seen>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.stores.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -97,7 +117,7 @@ pub(super) async fn watch(state: Arc<State>) {
         for name in looks.keys().cloned().collect::<Vec<_>>() {
             settle(&state, &mut looks, &name).await;
         }
-        if last.is_some_and(|last| last.elapsed() < EVERY) {
+        if last.is_some_and(|last| last.elapsed() < state.health.pace()) {
             continue;
         }
         last = Some(Instant::now());
@@ -218,4 +238,19 @@ pub(super) async fn stores(Shared(state): Shared<Arc<State>>) -> Json<Stores> {
         }
     };
     Json(Stores { stores: stores.iter().map(show).collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stores_are_looked_at_often_only_while_somebody_asks() {
+        let health = Health::default();
+        assert_eq!(health.pace(), QUIETLY_EVERY);
+        health.stores();
+        assert_eq!(health.pace(), EVERY);
+        *health.asked() = Instant::now().checked_sub(ASKED_WITHIN);
+        assert_eq!(health.pace(), QUIETLY_EVERY);
+    }
 }

@@ -95,7 +95,10 @@ pub enum Wish {
 /// Serves until `stopped` is true, then lets calls that are under way end for a moment.
 pub async fn serve(doors: Doors, surroundings: Surroundings, stopped: watch::Receiver<bool>) {
     let state = Arc::new(state::State::new(doors.hosts().to_vec(), SystemTime::now(), surroundings, stopped.clone()));
-    let watching = tokio::spawn(health::watch(state.clone()));
+    // A bucket bills each look at it: none where nobody can ask.
+    let watching = doors.is_any_open().then(|| tokio::spawn(health::watch(state.clone())));
     doors.serve(&state, stopped).await;
-    watching.abort();
+    if let Some(watching) = watching {
+        watching.abort();
+    }
 }

@@ -28,6 +28,7 @@ mod signing;
 mod sink;
 mod stamp;
 mod state;
+pub mod table;
 #[cfg(test)]
 mod tests;
 pub mod verify;

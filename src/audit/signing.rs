@@ -153,7 +153,7 @@ fn public_pem(pair: &Ed25519KeyPair) -> String {
     pem(PUBLIC_LABEL, &[&SPKI, pair.public_key().as_ref()].concat())
 }
 
-/// Who may write in the folder can take the state of the chain away, or put another key there.
+/// Anybody who may write in the folder can remove the state of the chain, or put another key there.
 fn judge_folder(folder: &Path) -> Result<(), String> {
     // One that is missing has no key either, which says more.
     let Ok(found) = folder.metadata() else { return Ok(()) };

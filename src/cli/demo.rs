@@ -50,7 +50,7 @@ fn introduction(starter: &Starter, address: SocketAddr, has_user: bool) -> Strin
     let state = if starter.made.is_empty() { "Using" } else { "Made" };
     let mut text = format!(
         "\nLockgate serves on {address}. {state} {folder}:\n  config.yaml, the keys, and data/, where the files go.\n\
-         Each login and each transfer is a JSON line on standard output.\n"
+         Each login and each transfer shows below as a row; in a pipe it is a line of JSON.\n"
     );
     if !has_user {
         text.push_str(&format!("\nThe configuration has no user {USER:?}; log in as one of its own users.\n"));

@@ -88,7 +88,7 @@ fn read(file: &Path, look_at_files: bool, in_force: InForce) -> Result<gateway::
     read_from(&text, &around, &|name| std::env::var(name).ok(), problems)
 }
 
-/// Who may write the file decides who logs in, as whom, and whether there is a trail. Gives whether others may read it.
+/// Whoever may write the file decides who logs in, as whom, and whether there is a trail. Gives whether others may read it.
 fn judge_mode(file: &Path, found: &Metadata, problems: &mut Problems) -> bool {
     let (own, mode) = (rustix::process::geteuid().as_raw(), found.mode());
     let shown = file.display();

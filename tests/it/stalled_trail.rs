@@ -11,6 +11,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::json;
 
+use crate::door::Master;
 use crate::support::events::{field, types};
 use crate::support::gateway::Gateway;
 use crate::support::keys::Key;
@@ -20,6 +21,7 @@ use crate::support::setup::{Setup, User};
 
 const REMOVE: u8 = 13;
 const MKDIR: u8 = 14;
+const SYMLINK: u8 = 20;
 const WRITE: u8 = 6;
 const CLOSE: u8 = 4;
 const PUT: u32 = 0x1a;
@@ -151,6 +153,40 @@ fn a_login_whose_client_went_away_while_the_trail_stalled_is_a_session_on_record
     let all = gateway.events.await_disconnected(2);
     assert_eq!(field(&all[0], "activity-type"), "CONNECTED");
     assert_eq!(gateway.events.of_type("AUTH_FAILURE").len(), 0);
+    gateway.stop();
+}
+
+/// A refusal is on record also where the client that caused it has gone before the trail could take it.
+#[test]
+fn what_was_refused_to_a_client_that_went_away_while_the_trail_stalled_is_on_record() {
+    let (setup, key, _) = setup();
+    let gateway = setup.start();
+    let master = Master::start(&gateway.client("alice", &key), setup.folder().join("shared"));
+    let mut alice = RawSftp::connect(&gateway.client("alice", &key), LIMIT);
+    let events = gateway.events.clone();
+    let stalled = events.stall();
+    // More than a pipe holds.
+    for number in 0..400u32 {
+        alice.send(MKDIR, number, &[string(format!("/{number}").as_bytes()), vec![0; 4]].concat());
+    }
+    std::thread::sleep(Duration::from_secs(1));
+    let mut command = master.client.command("ssh");
+    let mut asking = Running::start(command.arg(master.client.host()).arg("reboot"));
+    let mut linking = RawSftp::connect(&master.client, LIMIT);
+    linking.send(SYMLINK, 1, &[string(b"/target"), string(b"/link")].concat());
+    std::thread::sleep(Duration::from_secs(1));
+    asking.kill();
+    drop((linking, master));
+    drop(stalled);
+    for _ in 0..400 {
+        assert_eq!(alice.receive().status(), 0);
+    }
+    let session = gateway.events.await_disconnected(1);
+    let types = types(&session);
+    for refused in ["REQUEST_DENIED", "CREATE_SYMLINK"] {
+        assert_eq!(types.iter().filter(|kind| **kind == refused).count(), 1, "{refused}: {session:#?}");
+    }
+    drop(alice);
     gateway.stop();
 }
 

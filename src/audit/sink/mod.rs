@@ -118,7 +118,7 @@ pub(super) struct Around {
 /// Opens a sink. Needs a runtime.
 pub(super) fn open(settings: &SinkSettings, around: &Around) -> io::Result<Box<dyn Sink>> {
     Ok(match &settings.target {
-        SinkTarget::Stdout => Box::new(stdout::StdoutSink::open()?),
+        SinkTarget::Stdout => Box::new(stdout::StdoutSink::open(settings.shape.format == Format::TransferFamily)?),
         SinkTarget::File { path, options } => Box::new(file::FileSink::open(path, options)?),
         SinkTarget::Store(target) => Box::new(store::open(target, around)?),
         SinkTarget::Syslog(target) => Box::new(syslog::SyslogSink::new(target, around)),

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::Where;
 use crate::admin::client::{CallError, Client};
 use crate::audit::read::Event;
-use crate::cli::audit::table::Table;
+use crate::audit::table::Table;
 use crate::cli::{Failure, block_on};
 
 /// How long to wait before the gateway is asked again after a connection was lost, at first and at most.

@@ -4,7 +4,6 @@
 mod replay;
 mod search;
 mod sources;
-pub(super) mod table;
 mod verify;
 
 use std::io::{self, Write};

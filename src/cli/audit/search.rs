@@ -6,11 +6,11 @@ use std::ops::ControlFlow;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use clap::{Args, ValueEnum};
 
-use super::table::Table;
 use super::{Sources, Wrong, written};
 use crate::audit::read::Span;
 use crate::audit::schema;
 use crate::audit::search::{AddressTest, Fingerprint, PathPattern, Query};
+use crate::audit::table::Table;
 use crate::cli::Failure;
 use crate::users::Network;
 

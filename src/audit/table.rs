@@ -5,8 +5,8 @@ use std::io;
 
 use rustix::termios::tcgetwinsize;
 
-use crate::audit::read::{Event, shown};
-use crate::audit::replay::detail;
+use super::read::{Event, shown};
+use super::replay::detail;
 
 /// The narrowest last column.
 const NARROWEST: usize = 20;
@@ -16,14 +16,15 @@ const COLUMNS: [(&str, usize); 6] =
     [("TIME", 19), ("ACTIVITY", 14), ("USER", 12), ("ADDRESS", 15), ("STATUS", 7), ("BYTES", 11)];
 
 /// How rows are laid out.
-pub(in crate::cli) struct Table {
+#[derive(Debug, Clone)]
+pub struct Table {
     /// The width of the last column; `None`: as wide as it needs.
     last: Option<usize>,
 }
 
 impl Table {
     /// For standard output: a row fits its terminal's width; in a pipe nothing of a row is left out.
-    pub(in crate::cli) fn of_terminal() -> Self {
+    pub fn of_terminal() -> Self {
         let width = tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col)).filter(|width| *width > 0);
         Table::of_width(width)
     }
@@ -33,11 +34,13 @@ impl Table {
         Table { last: width.map(|width| width.saturating_sub(before).max(NARROWEST)) }
     }
 
-    pub(in crate::cli) fn head(&self) -> String {
+    /// The row above the others.
+    pub fn head(&self) -> String {
         self.lay_out(&COLUMNS.map(|(head, _)| Cow::Borrowed(head)), "DETAIL")
     }
 
-    pub(super) fn row(&self, event: &Event) -> String {
+    /// The row of an event; nothing in it moves a cursor or changes a colour.
+    pub fn row(&self, event: &Event) -> String {
         let time = event.text("timestamp").get(..19).unwrap_or_default().replace('T', " ");
         let bytes = event.number("bytes-in").into_iter().chain(event.number("bytes-out")).reduce(u64::saturating_add);
         let cells = [
@@ -52,7 +55,7 @@ impl Table {
     }
 
     /// A row in the colour of what it says: green for a login, red for what was denied, yellow for what failed.
-    pub(in crate::cli) fn coloured_row(&self, event: &Event) -> String {
+    pub fn coloured_row(&self, event: &Event) -> String {
         let colour = match (event.text("status"), event.activity()) {
             ("denied", _) => "31",
             ("failure", _) | (_, "AUTH_FAILURE" | "ERROR" | "PARTIAL_CLOSE" | "CONNECTION_REJECTED") => "33",
