@@ -83,7 +83,13 @@ impl Worker {
             match result {
                 Ok(()) => {}
                 Err(Failed::Lost(_)) => return,
-                // A gateway that is shutting down may say so.
+                // A gateway that is shutting down opens no file, and says so. Anything else that was begun and refused stays pending.
+                Err(Failed::Refused { message, .. })
+                    if round.ending.load(Ordering::Acquire) && message.contains("shutting down") =>
+                {
+                    self.pending = None;
+                    return;
+                }
                 Err(Failed::Refused { .. }) if round.ending.load(Ordering::Acquire) => return,
                 Err(refused) => panic!("worker {}: {refused:?} instead of {:?}", self.number, self.pending),
             }
