@@ -64,7 +64,7 @@ impl Campaign {
         setup.config["events"] = json!([{ "sink": "file", "path": events, "rotate": rotate, "gzip": true }]);
         let keys = setup.audit_folder();
         setup.config["audit"]["checkpoint_every"] = "1s".into();
-        setup.limit("drain", "2s");
+        setup.limit("drain", "10s");
         Campaign {
             setup,
             key,
