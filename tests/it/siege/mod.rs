@@ -67,8 +67,8 @@ impl Siege {
         about.map(|event| (field(event, "activity-type").to_owned(), field(event, "reason").to_owned())).collect()
     }
 
-    /// Logins from ever other addresses until the time is over.
-    fn logins(&self, within: Duration, network: [u8; 2]) -> Logins {
+    /// Logins until the time is over, each from the address that `from` gives for its number.
+    fn logins(&self, within: Duration, from: impl Fn(u16) -> [u8; 4]) -> Logins {
         let mut logins = Logins::default();
         let deadline = Instant::now() + within;
         // Of its own: that of the siege has no time.
@@ -77,8 +77,7 @@ impl Siege {
             if Instant::now() >= deadline && n >= 20 {
                 break;
             }
-            let [high, low] = n.to_be_bytes();
-            let visitor = self.visitor([127, network[0], network[1].wrapping_add(high), low.max(1)]);
+            let visitor = self.visitor(from(n));
             let started = Instant::now();
             match runtime.block_on(visitor.log_in("alice")) {
                 Ok(()) => logins.took.push(started.elapsed()),
@@ -86,6 +85,14 @@ impl Siege {
             }
         }
         logins
+    }
+}
+
+/// Ever other addresses of `127.x.0.0/16`.
+fn apart(x: u8) -> impl Fn(u16) -> [u8; 4] {
+    move |n| {
+        let [high, low] = n.to_be_bytes();
+        [127, x, high, low.max(1)]
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::stranger::{connect, drain};
-use super::{Logins, Siege, siege};
+use super::{Logins, Siege, apart, siege};
 use crate::support::campaign::{alone, is_long, report, short_or_long};
 use crate::support::data::MIB;
 use crate::support::events::field;
@@ -24,7 +24,7 @@ impl Silent {
     fn start(siege: &Siege, port: u16, addresses: u8, each: usize) -> Silent {
         let silent = Silent { stop: Arc::default(), made: Arc::default() };
         for n in 0..addresses {
-            // Half of them in a network each, and half in one, whose other half are `logins`.
+            // Half of them in a network each, and half in one, whose other addresses are those of `among_silent`.
             let from = if n % 2 == 0 { Ipv4Addr::new(127, 10, n, 1) } else { Ipv4Addr::new(127, 12, 0, 255 - n / 2) };
             for _ in 0..each {
                 let (stop, made) = (silent.stop.clone(), silent.made.clone());
@@ -45,6 +45,11 @@ impl Silent {
     }
 }
 
+/// The addresses of the network of half of the silent ones that are none of theirs.
+fn among_silent(n: u16) -> [u8; 4] {
+    [127, 12, 0, (n % 150) as u8 + 1]
+}
+
 impl Drop for Silent {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
@@ -62,7 +67,7 @@ fn logins_beside_another_siege(siege: &Siege, time: Duration, each: usize) -> Lo
         }
     });
     let silent = Silent::start(siege, port, 200, each);
-    let logins = siege.logins(time, [22, 0]);
+    let logins = siege.logins(time, apart(22));
     logins.report("beside the siege of another program");
     stop.store(true, Ordering::Relaxed);
     drop(std::net::TcpStream::connect(("127.0.0.1", port)));
@@ -81,19 +86,19 @@ fn silent_connections_keep_nobody_out(defender: bool) {
     });
     let time = Duration::from_secs(short_or_long(5, 60));
     let each = short_or_long(5, 60);
-    let quiet = siege.logins(Duration::from_secs(2), [20, 0]);
+    let quiet = siege.logins(Duration::from_secs(2), apart(20));
     quiet.report("quiet");
     let busy = is_long().then(|| logins_beside_another_siege(&siege, time / 4, each));
     let silent = Silent::start(&siege, siege.gateway.port, 200, each);
     // In networks that nobody else comes from, and in that of half of the silent ones.
-    let apart = siege.logins(time, [21, 0]);
-    let among = siege.logins(time / 4, [12, 0]);
+    let strangers = siege.logins(time, apart(21));
+    let among = siege.logins(time / 4, among_silent);
     let made = silent.made.load(Ordering::Relaxed);
     drop(silent);
-    apart.report(&format!("beside {made} silent connections, bans {defender}"));
+    strangers.report(&format!("beside {made} silent connections, bans {defender}"));
     among.report("from their network");
     assert!(made > 1000, "{made} connections are no siege");
-    apart.assert_almost_all();
+    strangers.assert_almost_all();
     among.assert_almost_all();
     let memory = siege.gateway.peak_memory();
     report(&format!("at most {} MiB of memory", memory / MIB));
@@ -105,7 +110,7 @@ fn silent_connections_keep_nobody_out(defender: bool) {
     assert!(dropped, "{lines:?}");
     if let Some(busy) = busy {
         for part in [0.5, 0.95] {
-            let (own, other) = (apart.quantile(part), busy.quantile(part));
+            let (own, other) = (strangers.quantile(part), busy.quantile(part));
             assert!(own <= other * 2, "{part}: {own:?}, and {other:?} beside the siege of another program");
         }
     }
