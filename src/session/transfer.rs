@@ -411,6 +411,12 @@ impl Transfer {
         };
         let (session, path) = (&self.account.session, &self.account.path);
         match name {
+            // What is under the name may be another's by now. As ftruncate(2) of what is open for reading only.
+            Some(name) if change.size.is_some() => {
+                let pending = session.begin(&name, Activity::Setstat).await?;
+                let refused = session.allow(Operation::SetAttributes, &name);
+                pending.record(refused.and(Err(self.account.wrong("is not open for writing"))), None).await
+            }
             Some(name) => session.set_attributes(&name, change).await,
             None => {
                 let message = "the file that was opened was removed or replaced";
