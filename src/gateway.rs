@@ -137,7 +137,7 @@ pub enum Control {
     Stop,
 }
 
-/// Who is told how a reload went.
+/// Receives the outcome of a reload.
 pub type Told = oneshot::Sender<Result<(), String>>;
 
 impl Gateway {

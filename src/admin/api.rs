@@ -62,7 +62,7 @@ pub fn description() -> String {
             InfoBuilder::new()
                 .title("Lockgate's admin door")
                 .version(env!("CARGO_PKG_VERSION"))
-                .description(Some("Who is here, what happened, and what to do about it. docs/OPERATE.md explains it.")),
+                .description(Some("Live sessions, users, events and bans of a gateway, and what an operator may do about them. docs/OPERATE.md explains it.")),
         )
         .security(Some([SecurityRequirement::new("token", Vec::<String>::new())]))
         .build();

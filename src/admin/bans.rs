@@ -1,4 +1,4 @@
-//! Who is banned, and how a ban is lifted.
+//! The list of bans, and lifting them.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The admin door: who is here and what happened, over HTTP. `docs/OPERATE.md` describes it.
+//! The admin door: sessions, users and events over HTTP. `docs/OPERATE.md` describes it.
 //!
 //! It holds no truth of its own: sessions come from `session::Registry`, events from the trail, numbers from `metrics`, users
 //! from the directory. What it changes it changes through the same calls as a signal would, and each call that it serves is an
@@ -62,7 +62,7 @@ pub struct Surroundings {
     pub trail: Option<PathBuf>,
     /// The live sessions.
     pub registry: Registry,
-    /// Who is banned.
+    /// The bans.
     pub gate: Arc<Gate>,
     /// What a reload replaces.
     pub inside: watch::Receiver<Inside>,
@@ -79,7 +79,7 @@ pub struct Inside {
     pub directory: Arc<dyn Directory>,
     /// The stores.
     pub stores: Vec<Arc<dyn Store>>,
-    /// Who may call over the network.
+    /// The tokens of callers over the network.
     pub tokens: Arc<[Token]>,
 }
 

@@ -1,4 +1,4 @@
-//! Who is here, what they do, and how a session is ended.
+//! The list of live sessions, and their end by an administrator.
 
 use std::sync::Arc;
 

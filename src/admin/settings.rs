@@ -22,7 +22,7 @@ const HASH_PREFIX: &str = "sha256:";
 pub struct Settings {
     /// Where it listens; holds from the start on.
     pub doors: DoorSettings,
-    /// Who may come in over the network; a reload changes it.
+    /// The tokens of callers over the network; a reload changes them.
     pub tokens: Vec<Token>,
 }
 
@@ -75,7 +75,7 @@ impl Role {
     }
 }
 
-/// Who may come in with which token.
+/// The tokens, with their roles.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
     /// The caller's name in the events.

@@ -1,4 +1,4 @@
-//! The audit trail: what happened, who is told, and the promise that nothing is left out.
+//! The audit trail: events, their sinks, and the promise that nothing is left out.
 //!
 //! Events never travel through `tracing`. A [`Recorder`] hands each event to every sink through a bounded queue; it blocks
 //! rather than drops, and answers when every required sink has the event.

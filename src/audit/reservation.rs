@@ -47,7 +47,7 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    /// Has the event written by somebody else, for who has something else to wait for first.
+    /// Leaves the event to another writer, when the caller has something else to wait for first.
     pub fn sent(mut self) -> Recorded {
         if let Some(writer) = self.writer.take() {
             writer.write_elsewhere();

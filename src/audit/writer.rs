@@ -1,6 +1,6 @@
 //! The writer of the trail: one batch after the other, each to all sinks.
 //!
-//! Who has the turn writes. That is a thread, or whoever waits for an event and finds that nobody writes: handing a line to
+//! One at a time has the turn to write. That is a thread, or whoever waits for an event and finds that nobody writes: handing a line to
 //! another thread and back takes several times as long as to write it. While one writes, others put their lines into the next
 //! batch, so batches form by themselves under load. What may take long is the thread's: a checkpoint, which waits for the disk,
 //! the end of a file, a sink that is not a file, and a disk that was slow lately ([`InPlace`]).
@@ -75,7 +75,7 @@ impl Writer {
         self.queue.wake();
     }
 
-    /// Writes what waits, if nobody does and it is quick; otherwise it is written by who has the turn, or by the thread.
+    /// Writes what waits, if nobody does and it is quick; otherwise the one that has the turn writes it, or the thread.
     pub(super) fn write_here(&self) {
         for _ in 0..MOST_BATCHES {
             // Whoever has the turn looks once more when it has given it back, so what was queued before this is seen.

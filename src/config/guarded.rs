@@ -1,4 +1,4 @@
-//! Which homes lead to a place, by whatever name: to what says who may log in, to what keeps the events, to what is the operator's own.
+//! Which homes lead to a place, by whatever name: to the folders of keys, to the trail, to the operator's own files.
 //!
 //! An entry leads to a place that is in its folder, is that folder, or lies above it. Where stores, links or URLs give one place several
 //! names, places are compared and not names. What homes an identity provider gives is not known.

@@ -123,7 +123,7 @@ pub(super) fn read(root: &Item<'_>, problems: &mut Problems) -> Option<Config> {
     let server = file.need("server", "where to listen and with which host keys", problems);
     let server = server.and_then(|item| item.section(problems)).map(|section| read_server(section, problems));
     let stores = file.need("stores", "where the files are kept: a name and a URL for each store", problems);
-    let users = file.need("users", "who may log in; [] for nobody", problems);
+    let users = file.need("users", "the users that may log in; [] for none", problems);
     let config = Config {
         server: server.unwrap_or_default(),
         stores: stores.map(|item| read_stores(&item, problems)).unwrap_or_default(),

@@ -51,7 +51,7 @@ fn resolve_keys(raw: &Keys, stores: &[raw::Store], problems: &mut Problems) -> O
         return None;
     }
     let (store, key) = resolve_target(&at.value, None, stores).map_err(|what| at.problem(problems, what)).ok()?;
-    // Who can write a file there can log in as anybody.
+    // Anybody who can write a file there can log in as any user.
     problems.note_own(Own::folder(at, &store, &key, ", and so let anybody log in"));
     Some(KeysSettings { folder: format!("{store}:/{key}"), store, key, every: raw.every, template })
 }

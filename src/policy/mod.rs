@@ -1,4 +1,4 @@
-//! Who may do what: permissions, operations, and one pure decision.
+//! Permissions, operations, and one pure decision.
 
 use std::fmt;
 

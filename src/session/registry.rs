@@ -13,7 +13,7 @@ use super::open_files::OpenFile;
 use super::{Login, Protocol};
 use crate::audit::KeyIdentity;
 
-/// One live session, for whoever asks who is here.
+/// One live session, as lists show it.
 #[derive(Debug, Clone)]
 pub struct LiveSession {
     /// 20 hex digits, as in the events.
@@ -45,7 +45,7 @@ pub struct Farewell {
     pub reason: Cow<'static, str>,
     /// A sentence, which the client is told as well.
     pub message: String,
-    /// The administrator who wants it.
+    /// The administrator's name.
     pub by: Option<String>,
 }
 

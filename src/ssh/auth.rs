@@ -1,4 +1,4 @@
-//! Attempts to log in: who is asked, what is answered, and what is recorded of each.
+//! Attempts to log in: how each is judged, answered and recorded.
 //!
 //! Only a verified key, a certificate or a password that matches lets anybody in. An unknown user, a wrong key and a user who
 //! may not log in get the same answer.

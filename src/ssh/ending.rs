@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::session::gate::{Evicted, Fault, Shown};
 
-/// How a connection ended; the `reason` and `message` of DISCONNECTED, and who is to blame before a login.
+/// How a connection ended; the `reason` and `message` of DISCONNECTED, and whose fault it is before a login.
 #[derive(Debug)]
 pub(super) struct Ending {
     pub(super) reason: Cow<'static, str>,

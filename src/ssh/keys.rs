@@ -115,8 +115,8 @@ pub(super) fn read_host_key(path: &Path) -> Result<PrivateKey, String> {
     Ok(key)
 }
 
-/// Reads a file that nobody else may read or write; its mode if somebody may. As in `sshd`, who may read one of another user (root's,
-/// for a group of ours) is that user's matter.
+/// Reads a file that nobody else may read or write; its mode if somebody may. As in `sshd`, a file of another user (root's, for a
+/// group of ours) is accepted with any mode: that user decides on its readers.
 fn read_private(path: &Path) -> io::Result<(Secret, Option<u32>)> {
     let (text, found) = regular_file::read_known_text(path, MAX_FILE)?;
     let (mode, is_own) = (found.mode() & 0o777, found.uid() == rustix::process::geteuid().as_raw());

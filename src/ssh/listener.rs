@@ -92,7 +92,7 @@ impl Server {
         &self.addresses
     }
 
-    /// Who may wait for a login, and who is banned.
+    /// Places before a login, and bans.
     pub fn gate(&self) -> Arc<Gate> {
         self.shared.gate.clone()
     }

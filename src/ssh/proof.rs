@@ -46,7 +46,7 @@ pub(super) enum Factor {
     Password,
 }
 
-/// Who is let in, and how.
+/// The user that is let in, and the proof.
 #[derive(Debug)]
 pub(super) struct Accepted {
     pub(super) user: Arc<User>,

@@ -71,7 +71,7 @@ impl Key {
         Key { text: Arc::clone(&self.text), bounds: Bounds { folder: self.text.len(), follows_links, ..self.bounds } }
     }
 
-    /// This key and those below it as of somebody who may make no folders: a new name below the folder that it was given out for needs the
+    /// This key and those below it without the right to make folders: a new name below the folder that it was given out for needs the
     /// one above it, also at the moment at which an upload is published.
     #[must_use]
     pub fn without_new_folders(self) -> Key {

@@ -16,7 +16,7 @@ use super::sync::Syncer;
 use super::{Sink, Target};
 use crate::audit::{FileOptions, Fsync, Rotate};
 
-/// Who may read a file that the gateway makes: the operator's group reads along, nobody else.
+/// Mode of a file that the gateway makes: the operator's group may read it, nobody else.
 const MODE: u32 = 0o640;
 
 /// Bytes of a first line that are looked at for its time.

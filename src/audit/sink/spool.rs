@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use super::heading::Heading;
 use super::settings::{Fsync, SpoolSettings};
 
-/// Who may read the files: the owner and the operator's group, as of a file sink.
+/// Mode of the files: the owner and the operator's group may read, as of a file sink.
 const FILE_MODE: u32 = 0o640;
 const FOLDER_MODE: u32 = 0o750;
 

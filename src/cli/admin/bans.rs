@@ -1,4 +1,4 @@
-//! `lockgate bans`: who is banned, and how a ban is lifted.
+//! `lockgate bans`: lists bans, and lifts them.
 
 use std::net::IpAddr;
 

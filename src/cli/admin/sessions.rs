@@ -1,4 +1,4 @@
-//! `lockgate sessions`: who is here, and how a session is ended.
+//! `lockgate sessions`: lists live sessions, and ends them.
 
 use serde_json::{Value, json};
 

@@ -11,7 +11,7 @@ use crate::users::Network;
 /// The most addresses that are remembered; beyond it those that did nothing for the longest time are forgotten.
 const MOST: usize = 65_536;
 
-/// What somebody does who has not logged in, and what counts for a ban.
+/// What counts for a ban before a login.
 ///
 /// There is no fault of its own for a user who does not exist: it would let an address find out by its ban who does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,7 +126,7 @@ pub(super) enum Counted {
 /// A ban that is in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ban {
-    /// Who is banned.
+    /// The bans.
     pub source: Source,
     /// For how much longer.
     pub left: Duration,

@@ -1,4 +1,4 @@
-//! Who may wait for a login: bans, rates and places by address. Asked by every door before anybody is known.
+//! The gate before a login: bans, rates and places by address. Every door asks it before a user is known.
 
 mod defender;
 mod marks;

@@ -1,8 +1,8 @@
-//! Who is counted as one before a login: an address, and the network around it.
+//! The source of a connection before a login: an address, and the network around it.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Who is counted as one: an IPv4 address, or the 64 bits of an IPv6 address that a customer is given.
+/// What is counted as one source: an IPv4 address, or the 64 bits of an IPv6 address that a customer is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Source(IpAddr);
 

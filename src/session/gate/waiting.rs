@@ -118,7 +118,7 @@ struct Told {
     notify: Notify,
 }
 
-/// A place of somebody who has not logged in. It is free again when this is dropped.
+/// A place before the login. It is free again when this is dropped.
 #[derive(Debug)]
 pub struct Seat {
     watch: SeatWatch,

@@ -39,7 +39,7 @@ pub(super) struct Account {
     otherwise: Option<&'static str>,
     /// Room for the end event.
     room: Option<Reservation>,
-    /// For whoever asks who is here and what they do.
+    /// Shown in the list of live sessions.
     shown: Arc<Opened>,
     _open: OpenTransfer,
 }

@@ -364,7 +364,7 @@ impl Names {
     }
 }
 
-/// What is answered to who has waited in vain: nothing was done.
+/// The answer to a request that has waited in vain: nothing was done.
 fn is_busy(path: &LogicalPath) -> VfsError {
     let wait = BUSY_WAIT.as_secs();
     let message = format!("its store has not finished an earlier request within {wait} seconds; try again later");

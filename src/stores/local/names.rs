@@ -48,7 +48,7 @@ impl Names {
         Held { _file: file.ok() }
     }
 
-    /// Opened anew each time: a lock belongs to who has opened the file.
+    /// Opened anew each time: a lock belongs to the open file.
     fn locked(&self, how: FlockOperation) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true);

@@ -33,8 +33,8 @@ impl Space {
         self.take(bytes.saturating_add(of_name(key)))
     }
 
-    /// Takes what a further name needs that is to take the place of another one right away, also when nothing is free: who may not
-    /// rename in a full store may not tidy it up.
+    /// Takes what a further name needs that is to take the place of another one right away, also when nothing is free: a
+    /// full store in which nothing can be renamed could not be tidied up.
     pub(super) fn take_for_move(self: &Arc<Self>, key: &str) -> Taken {
         let bytes = of_name(key);
         self.used.fetch_add(bytes, Ordering::Relaxed);

@@ -42,7 +42,7 @@ impl Writer {
     /// Writes a line; the answer comes when it is written, or cannot be.
     pub(super) fn written(&self, line: Line) -> oneshot::Receiver<()> {
         let (done, answer) = oneshot::channel();
-        // Who has given up waits no longer.
+        // One that has given up waits no longer.
         self.send((line, Box::new(|| done.send(()).unwrap_or_default())));
         answer
     }
