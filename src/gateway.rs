@@ -1,6 +1,7 @@
 //! Composition: settings in, a running gateway out; start, reload, drain.
 
 pub mod folder;
+mod guard;
 mod memory;
 mod planning;
 mod reach;
@@ -17,6 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+pub use guard::HomeGuard;
 pub use reach::{Reached, reach_users};
 use roster::Roster;
 
@@ -63,6 +65,8 @@ pub struct Settings {
     pub strict_setstat: bool,
     /// The admin door.
     pub admin: admin::Settings,
+    /// What no home may lead to, whoever names it.
+    pub guard: HomeGuard,
 }
 
 /// What holds from the start on, whatever a reload says. Compared by its values: what does not print differs, too.
@@ -394,7 +398,12 @@ fn make_homes(
     Homes {
         authorities: settings.authorities.clone().into(),
         directory,
-        backing: Backing { stores, transfers, strict_setstat: settings.strict_setstat },
+        backing: Backing {
+            stores,
+            settings: settings.stores.clone().into(),
+            transfers,
+            strict_setstat: settings.strict_setstat,
+        },
         decoy: PasswordHash::decoy(settings.users.iter().filter_map(|user| user.password.as_ref())),
         offers_password: settings.users.iter().any(|user| user.auth.takes_password())
             || settings.users_from.iter().any(SourceSettings::takes_password),

@@ -132,7 +132,9 @@ const DISCONNECTED: &[Field] = &[
     (
         "reason",
         Required,
-        Form::Pattern("^(client|server|idle|login-grace|error|user-removed|user-disabled|key-removed|administrator)$"),
+        Form::Pattern(
+            "^(client|server|idle|login-grace|error|user-removed|user-disabled|key-removed|home-closed|administrator)$",
+        ),
     ),
     ("ended-by", Optional, Form::Text),
     ("message", Optional, Form::Text),

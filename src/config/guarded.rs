@@ -1,7 +1,7 @@
 //! Which homes lead to a place, by whatever name: to the folders of keys, to the trail, to the operator's own files.
 //!
 //! An entry leads to a place that is in its folder, is that folder, or lies above it. Where stores, links or URLs give one place several
-//! names, places are compared and not names. What homes an identity provider gives is not known.
+//! names, places are compared and not names. What homes an identity provider gives is not known here: each is judged when it comes.
 
 use std::fs;
 use std::path::{Path, PathBuf};

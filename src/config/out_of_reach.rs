@@ -46,6 +46,19 @@ impl Own {
     }
 }
 
+/// All of it where it is now, for homes that are not known yet.
+pub(super) fn hold_own(own: &[Own], homes: &Homes<'_>) -> InForce {
+    let held = own.iter().filter_map(|own| match &own.thing {
+        Thing::File(what, path) => Some(Held { what: what.clone(), place: Place::of_path(path), is_shared: false }),
+        Thing::Folder { store, folder, .. } => {
+            Some(Held { what: format!("{store}:/{folder}"), place: homes.place(store, folder)?, is_shared: true })
+        }
+    });
+    let hold =
+        |(name, place)| Held { what: format!("the folder .lockgate of the store {name:?}"), place, is_shared: false };
+    InForce(held.chain(homes.own_folders().map(hold)).collect())
+}
+
 /// Notes what of it lies in a home.
 pub(super) fn judge_own(own: &[Own], homes: &Homes<'_>, problems: &mut Problems) {
     for Own { place, line, thing } in own {
@@ -119,18 +132,37 @@ impl InForce {
         InForce(held)
     }
 
+    /// What is held here or there.
+    #[must_use]
+    pub(super) fn and(mut self, other: &InForce) -> InForce {
+        self.0.extend(other.0.iter().filter(|held| !self.0.contains(held)).cloned().collect::<Vec<_>>());
+        self
+    }
+
+    /// What of it one of the homes leads to: a phrase.
+    pub(super) fn lies_in(&self, homes: &Homes<'_>) -> Option<String> {
+        self.0.iter().find_map(|held| Some(format!("{} {}", held.what, held.lies_in(homes)?)))
+    }
+
     /// Notes what homes of the new configuration lead to, and is not of the new configuration itself.
     pub(super) fn judge(&self, new: &gateway::Settings, homes: &Homes<'_>, problems: &mut Problems) {
         let judged = InForce::of(new);
-        for held @ Held { what, place, is_shared } in &self.0 {
-            let who = if *is_shared { homes.reaching(place) } else { homes.showing(place) };
-            if let Some(who) = who.filter(|_| !judged.0.contains(held)) {
+        for held in &self.0 {
+            if let Some(who) = held.lies_in(homes).filter(|_| !judged.0.contains(held)) {
+                let what = &held.what;
                 let what = format!(
                     "{what}, which is in use until a restart, {who}; restart with the new configuration, or change that home"
                 );
                 problems.add("", None, what);
             }
         }
+    }
+}
+
+impl Held {
+    /// Whose home leads there: a phrase.
+    fn lies_in(&self, homes: &Homes<'_>) -> Option<String> {
+        if self.is_shared { homes.reaching(&self.place) } else { homes.showing(&self.place) }
     }
 }
 

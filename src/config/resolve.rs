@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::slice;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::guarded::Homes;
-use super::out_of_reach::{InForce, Own, judge_own};
+use super::out_of_reach::{InForce, Own, hold_own, judge_own};
 use super::problem::{Problems, near, quoted};
 use super::raw;
 use super::reader::At;
@@ -16,6 +17,7 @@ use super::resolve_events::resolve_sinks;
 use super::resolve_sinks::Context;
 use super::resolve_users::{resolve_authorities, resolve_users};
 use super::resolve_users_from::resolve_users_from;
+use crate::gateway::HomeGuard;
 use crate::secret::Secret;
 use crate::ssh::{AlgorithmLists, ProxyProtocol};
 use crate::users::Network;
@@ -66,7 +68,7 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
     }
     let context = Context { stores: &raw.stores, audit_folder, around };
     let sinks = resolve_sinks(raw.events.as_deref(), &context, problems);
-    let settings = gateway::Settings {
+    let mut settings = gateway::Settings {
         ssh,
         stores,
         authorities,
@@ -82,12 +84,16 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
         audit: audit::Settings { server, resource_arn, sinks, chain },
         strict_setstat: raw.strict_setstat,
         admin,
+        guard: HomeGuard::default(),
     };
     let this_file = Own::unnamed("", "this file", problems.file());
     problems.note_own(this_file);
     let homes = Homes::new(&settings.users, &settings.users_from, &settings.stores);
-    judge_own(&problems.take_own(), &homes, problems);
+    let own = problems.take_own();
+    judge_own(&own, &homes, problems);
     around.in_force.judge(&settings, &homes, problems);
+    let held = hold_own(&own, &homes).and(&around.in_force);
+    settings.guard = HomeGuard::new(move |user, stores| held.lies_in(&Homes::new(slice::from_ref(user), &[], stores)));
     settings
 }
 

@@ -10,6 +10,7 @@ use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use super::folder::StoreFolder;
+use super::guard::{Guarded, HomeGuard};
 use super::memory::Memory;
 use super::{Settings, StartError};
 use crate::audit::{Activity, Note, Origin, Recorder, UserChange};
@@ -57,6 +58,8 @@ pub(super) struct Opened {
     /// The users of the configuration.
     fixed: Vec<User>,
     authorities: Vec<AuthorizedKey>,
+    /// What no home may lead to.
+    guard: HomeGuard,
     /// How long a connection that was taken before a reload may still let somebody in.
     login_grace: Duration,
 }
@@ -107,7 +110,8 @@ impl Roster {
                 SourceSettings::Keys(keys) => keys,
                 SourceSettings::Provider(provider) => {
                     let directory = ProviderDirectory::new((**provider).clone()).map_err(StartError)?;
-                    others.push((place, provider.source(), Arc::new(directory)));
+                    let (guard, stores) = (settings.guard.clone(), settings.stores.clone().into());
+                    others.push((place, provider.source(), Arc::new(Guarded { directory, guard, stores })));
                     continue;
                 }
             };
@@ -140,14 +144,15 @@ impl Roster {
             others: others.into_iter().map(|(_, source, directory)| (source, directory)).collect(),
             fixed: settings.users.clone(),
             authorities: settings.authorities.clone(),
+            guard: settings.guard.clone(),
             login_grace: settings.ssh.limits.login_grace,
         })
     }
 
     /// Follows these sources from now on, and no others. Sessions of users that are gone from the configuration, and of
-    /// sources that are, end.
+    /// sources that are, end, and so do those whose homes lead to what is guarded by now.
     pub(super) fn follow(self: &Arc<Self>, opened: Opened) {
-        let Opened { folders, others, fixed, authorities, login_grace } = opened;
+        let Opened { folders, others, fixed, authorities, guard, login_grace } = opened;
         let mut running = Running::default();
         let names = fixed.iter().map(|user| user.name.clone()).collect();
         let beside = Arc::new(Beside { names, authorities: authorities.clone() });
@@ -166,9 +171,11 @@ impl Roster {
         let roster = self.clone();
         running.tasks.spawn(async move {
             roster.end_sessions_of_others(&sources, &users, &authorities);
+            guard.end_sessions(&roster.registry).await;
             // A connection keeps the users that it began with until it has logged in.
             tokio::time::sleep(login_grace + Duration::from_secs(1)).await;
             roster.end_sessions_of_others(&sources, &users, &authorities);
+            guard.end_sessions(&roster.registry).await;
         });
         *self.lock() = running;
     }

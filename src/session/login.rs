@@ -10,7 +10,7 @@ use tokio::task::AbortHandle;
 
 use crate::audit::{Origin, OwnRoom, Protocol, Recorder, Reservation, Unrecorded};
 use crate::policy::{Operations, Permission, Rules};
-use crate::stores::{Key, Store};
+use crate::stores::{self, Key, Store};
 use crate::users::User;
 use crate::vfs::{Mount, Transfers, Vfs};
 
@@ -24,6 +24,8 @@ use super::uploads::Uploads;
 pub struct Backing {
     /// The stores of the configuration.
     pub stores: Vec<Arc<dyn Store>>,
+    /// How they were opened: where homes lead.
+    pub settings: Arc<[stores::Settings]>,
     /// What all transfers share.
     pub transfers: Arc<Transfers>,
     /// Whether chmod and chown fail rather than being ignored.
@@ -42,6 +44,7 @@ pub struct LoginError {
 #[derive(Debug)]
 pub struct Login {
     user: Arc<User>,
+    store_settings: Arc<[stores::Settings]>,
     origin: Origin,
     rules: Rules,
     vfs: Vfs,
@@ -145,6 +148,7 @@ impl Login {
             vfs: Vfs::on_account(&user.name, mounts, backing.transfers.clone()),
             rules: Rules::new(rules),
             user,
+            store_settings: backing.settings.clone(),
             origin,
             recorder,
             protocols: protocols.to_vec(),
@@ -188,6 +192,16 @@ impl Login {
     /// The user's login name.
     pub fn user_name(&self) -> &str {
         &self.user.name
+    }
+
+    /// The user as of the login.
+    pub(super) fn user(&self) -> &Arc<User> {
+        &self.user
+    }
+
+    /// The settings of the stores that the home was built on.
+    pub(super) fn store_settings(&self) -> &Arc<[stores::Settings]> {
+        &self.store_settings
     }
 
     /// What was moved so far.

@@ -12,6 +12,8 @@ use tokio::sync::watch;
 use super::open_files::OpenFile;
 use super::{Login, Protocol};
 use crate::audit::KeyIdentity;
+use crate::stores;
+use crate::users::User;
 
 /// One live session, as lists show it.
 #[derive(Debug, Clone)]
@@ -110,6 +112,16 @@ impl Registry {
             ended += 1;
         }
         ended
+    }
+
+    /// The ids of the live sessions, with their users as they logged in and the settings of the stores of their homes.
+    pub fn homes(&self) -> Vec<(Arc<str>, Arc<User>, Arc<[stores::Settings]>)> {
+        let live = self.lock();
+        let homes = live.iter().filter_map(|(id, live)| {
+            let login = live.login.upgrade()?;
+            Some((id.clone(), login.user().clone(), login.store_settings().clone()))
+        });
+        homes.collect()
     }
 
     /// The sessions that are live now.

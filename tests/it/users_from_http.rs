@@ -253,6 +253,44 @@ fn a_provider_that_fails_lets_nobody_in() {
     gateway.stop();
 }
 
+/// The configuration cannot know these homes, so each is judged at the login.
+#[test]
+fn a_home_that_leads_to_the_keys_of_others_lets_nobody_in() {
+    let folder = Setup::new();
+    let key = folder.key("ann");
+    let provider = Provider::start(honest(&key));
+    let mut setup = setup(json!({ "url": provider.url(), "cache": "0s" }), json!({}));
+    let keys = json!({ "keys": "lake:/safe/keys", "home": [{ "entry": "/", "target": "lake:/home/${user}" }] });
+    setup.config["users_from"] = json!([setup.config["users_from"], keys]);
+    let root = setup.folder().join("store-lake");
+    fs::create_dir_all(root.join("safe/keys")).unwrap();
+    std::os::unix::fs::symlink("safe", root.join("by-link")).unwrap();
+    let gateway = setup.start();
+    for (home, is_let_in) in [
+        ("/lake", false),
+        ("/lake/safe", false),
+        ("/lake/safe/keys", false),
+        ("/lake/by-link/keys/x", false),
+        ("/lake/safe/other", true),
+    ] {
+        let mut answer = answer_for(&key);
+        answer["HomeDirectory"] = home.into();
+        provider.answer(move |_| Reply::Json(answer.clone()));
+        let tried = [gateway.client("ann", &key).sftp("pwd\n"), by_password(&gateway, "ann", "battery").sftp("pwd\n")];
+        for finished in tried {
+            if is_let_in {
+                finished.succeeded()
+            } else {
+                finished.failed()
+            };
+        }
+    }
+    assert_eq!(gateway.events.of_type("CONNECTED").len(), 2);
+    failure(&gateway, "ann", "directory-unavailable");
+    until("the reason", LIMIT, || gateway.log().contains("lake:/safe/keys lies in the home of the user").then_some(()));
+    gateway.stop();
+}
+
 #[test]
 fn answers_are_remembered_for_a_short_time_and_passwords_never() {
     let folder = Setup::new();

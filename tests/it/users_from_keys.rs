@@ -280,6 +280,41 @@ fn a_reload_ends_the_sessions_of_who_is_gone() {
     gateway.stop();
 }
 
+/// The new configuration leads nobody to the keys; a session of the old one does.
+#[test]
+fn a_reload_ends_the_sessions_whose_homes_lead_to_a_new_folder_of_keys() {
+    let mut desk = Desk::new();
+    let [ann, ben, kim] = ["ann", "ben", "kim"].map(|name| desk.setup.key(name));
+    desk.put("kim.pub", &[&kim.public]);
+    desk.setup.config.as_object_mut().unwrap().remove("users_from");
+    desk.setup.user(User::new("ann").key(&ann).home("/", "lake:/"));
+    desk.setup.user(User::new("ben").key(&ben).home("/", "lake:/home/ben"));
+    let gateway = desk.setup.start();
+    let mut sessions = [session(&gateway, "ann", &ann), session(&gateway, "ben", &ben)];
+    desk.setup.config["users_from"] = json!([users_from()]);
+    desk.setup.config["users"] = json!([]);
+    // The store has another name now.
+    let lake = desk.setup.config["stores"]["lake"].clone();
+    desk.setup.config["stores"]["pond"] = lake;
+    desk.setup.user(User::new("ann").key(&ann).home("/", "pond:/home/ann"));
+    desk.setup.user(User::new("ben").key(&ben).home("/", "pond:/home/ben"));
+    desk.setup.write_config();
+    gateway.signal(Signal::HUP);
+    ended(&gateway, "ann", "home-closed");
+    change(&gateway, "USER_ADDED", "kim", &[&kim]);
+    gateway.client("ann", &ann).sftp("pwd\n").succeeded();
+    let [ann_session, ben_session] = &mut sessions;
+    ben_session.feed(b"mkdir /still-here\n");
+    ben_session.close_input();
+    ann_session.close_input();
+    let [ann_session, ben_session] = sessions;
+    ben_session.finish(LIMIT).succeeded();
+    let told = ann_session.finish(LIMIT);
+    assert!(!told.stderr.trim().is_empty(), "it was not told: {told}");
+    assert!(desk.root.join("home/ben/still-here").is_dir());
+    gateway.stop();
+}
+
 #[test]
 fn a_reload_brings_a_folder_and_its_users() {
     let mut desk = Desk::new();
