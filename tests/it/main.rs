@@ -33,6 +33,7 @@ mod logins;
 mod multiplexing;
 mod negotiation;
 mod odd_attempts;
+mod permissions_on_servers;
 mod pipelining;
 mod proofs;
 mod refusals;
