@@ -18,6 +18,12 @@ const MOST_CALLS: u64 = 512;
 /// Listings of one local store that stay open between two pages.
 const MOST_LISTINGS: u64 = 128;
 
+/// Requests to one object store at once: as many as keep it busy.
+const MOST_REQUESTS: u64 = 256;
+
+/// Connections to an object store for each request at once: two kinds of requests keep idle connections of their own.
+const EACH_REQUEST: u64 = 2;
+
 /// A connection that made room for another keeps its descriptor for a moment: so many of these for each place.
 const LEAVING: u64 = 4;
 
@@ -30,6 +36,8 @@ pub struct Wanted {
     pub unauthenticated: usize,
     /// Local stores.
     pub local_stores: usize,
+    /// Stores on a server.
+    pub servers: usize,
     /// Sinks of events.
     pub sinks: usize,
 }
@@ -49,6 +57,8 @@ pub struct Plan {
     pub calls: usize,
     /// Listings of one local store that stay open between two pages.
     pub listings: usize,
+    /// Requests to one object store at once.
+    pub requests: usize,
 }
 
 impl Plan {
@@ -70,7 +80,10 @@ impl Plan {
         let for_files = left - connections;
         let calls = (for_files / 4 / EACH_CALL / stores).clamp(1, MOST_CALLS);
         let listings = (for_files / 8 / stores).clamp(1, MOST_LISTINGS);
-        let files = for_files.saturating_sub((calls * EACH_CALL + listings) * stores).max(1);
+        let servers = wanted.servers as u64;
+        let requests = (for_files / 4 / EACH_REQUEST / servers.max(1)).clamp(1, MOST_REQUESTS);
+        let taken = (calls * EACH_CALL + listings) * stores + requests * EACH_REQUEST * servers;
+        let files = for_files.saturating_sub(taken).max(1);
         Plan {
             limit,
             sessions: number(sessions),
@@ -78,6 +91,7 @@ impl Plan {
             files: number(files),
             calls: number(calls),
             listings: number(listings),
+            requests: number(requests),
         }
     }
 
@@ -105,13 +119,14 @@ pub fn in_use() -> u64 {
 mod tests {
     use super::*;
 
-    const WANTED: Wanted = Wanted { sessions: 10_000, unauthenticated: 100, local_stores: 2, sinks: 1 };
+    const WANTED: Wanted = Wanted { sessions: 10_000, unauthenticated: 100, local_stores: 2, servers: 1, sinks: 1 };
 
     /// All that the plan allows at once.
     fn all(plan: &Plan, wanted: &Wanted, in_use: u64) -> u64 {
         let connections = plan.sessions + plan.unauthenticated * (1 + LEAVING as usize);
         let stores = wanted.local_stores * (plan.calls * EACH_CALL as usize + plan.listings);
-        (connections + stores + plan.files) as u64 + in_use + SPARE
+        let servers = wanted.servers * plan.requests * EACH_REQUEST as usize;
+        (connections + stores + servers + plan.files) as u64 + in_use + SPARE
     }
 
     #[test]
@@ -127,7 +142,7 @@ mod tests {
     fn connections_get_what_was_asked_for_where_it_fits() {
         let plan = Plan::of(1 << 20, 20, &WANTED);
         assert!(plan.fits(&WANTED));
-        assert_eq!((plan.calls, plan.listings), (512, 128));
+        assert_eq!((plan.calls, plan.listings, plan.requests), (512, 128, 256));
         let plan = Plan::of(1_024, 20, &WANTED);
         assert!(!plan.fits(&WANTED) && plan.sessions < 500, "{plan:?}");
     }

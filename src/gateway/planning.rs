@@ -3,7 +3,7 @@
 use super::Settings;
 use crate::descriptors::{self, Plan, Wanted};
 use crate::ssh;
-use crate::stores::AtOnce;
+use crate::stores::{self, AtOnce};
 
 /// Divides what the system gives, and says so in the log.
 pub(super) fn plan(settings: &Settings) -> Plan {
@@ -11,6 +11,7 @@ pub(super) fn plan(settings: &Settings) -> Plan {
         sessions: settings.ssh.limits.sessions,
         unauthenticated: settings.ssh.limits.unauthenticated,
         local_stores: settings.stores.iter().filter(|store| store.url.starts_with("file:")).count(),
+        servers: settings.stores.iter().filter(|store| stores::is_on_server(store)).count(),
         sinks: settings.audit.sinks.len(),
     };
     let plan = Plan::of(descriptors::limit(), descriptors::in_use(), &wanted);
@@ -35,7 +36,7 @@ pub(super) fn bounded(ssh: &ssh::Settings, plan: &Plan) -> ssh::Settings {
     bounded
 }
 
-/// What one local store does at once.
+/// What one store does at once.
 pub(super) fn at_once(plan: &Plan) -> AtOnce {
-    AtOnce { calls: plan.calls, listings: plan.listings }
+    AtOnce { calls: plan.calls, listings: plan.listings, requests: plan.requests }
 }

@@ -489,18 +489,20 @@ pub fn names_a_file(option: &str) -> bool {
     open::FILE_OPTIONS.contains(&bare.unwrap_or(&option))
 }
 
-/// How much one local store does at once, which bounds the descriptors that it takes for a moment.
+/// How much one store does at once, which bounds the descriptors that it takes for a moment.
 #[derive(Debug, Clone, Copy)]
 pub struct AtOnce {
-    /// Calls by name; further ones wait.
+    /// Calls of a local store by name; further ones wait.
     pub calls: usize,
-    /// Listings that stay open between two pages; others are opened again for the next page.
+    /// Listings of a local store that stay open between two pages; others are opened again for the next page.
     pub listings: usize,
+    /// Requests to an object store; further ones wait.
+    pub requests: usize,
 }
 
 impl Default for AtOnce {
     fn default() -> Self {
-        AtOnce { calls: 512, listings: 128 }
+        AtOnce { calls: 512, listings: 128, requests: 256 }
     }
 }
 
@@ -510,6 +512,11 @@ impl Default for AtOnce {
 /// A sentence that says what is wrong and what would be right.
 pub fn validate(settings: &Settings) -> Result<(), String> {
     open::Plan::read(settings).map(drop)
+}
+
+/// Whether a store is on a server, so that each request has a connection. False for settings that are wrong.
+pub fn is_on_server(settings: &Settings) -> bool {
+    open::Plan::read(settings).is_ok_and(|plan| plan.is_on_server())
 }
 
 /// Where the root of a store is, without reaching it; `None` for settings that are wrong.
@@ -533,7 +540,7 @@ pub async fn open_aside(settings: &Settings, unfinished: Option<Arc<Unfinished>>
     open_bounded(settings, unfinished, AtOnce::default()).await
 }
 
-/// The same, with a bound on what a local store does at once.
+/// The same, with a bound on what the store does at once.
 ///
 /// # Errors
 /// As [`open`].

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use object_store::azure::{AzureConfigKey, MicrosoftAzure, MicrosoftAzureBuilder};
 use object_store::client::ClientOptions;
 
+use super::turns::Turns;
 use super::{bucket_name, cannot_open, check_address, client_defaults, connect, prefix, retries, unknown};
 use crate::stores::azure::{AzureExtras, Container, judge};
 use crate::stores::object::{MtimeForm, ObjectBacked};
@@ -17,7 +18,12 @@ const OPTIONS: &str = "azure_storage_account_name, azure_storage_account_key, az
                        azure_client_secret, azure_tenant_id, azure_endpoint, azure_allow_http, timeout";
 
 /// A container of Azure Blob Storage. `place` is a container, or as Hadoop writes it `CONTAINER@ACCOUNT.dfs.core.windows.net`.
-pub(super) fn open(settings: &Settings, scheme: &str, place: &str, path: &str) -> Result<ObjectBacked, String> {
+pub(super) fn open(
+    settings: &Settings,
+    scheme: &str,
+    place: &str,
+    path: &str,
+) -> Result<(ObjectBacked, Turns), String> {
     let (container, host) = place.split_once('@').map_or((place, None), |(container, host)| (container, Some(host)));
     let container = bucket_name(settings, container, "container: az://CONTAINER/PREFIX")?;
     let prefix = prefix(settings, path)?;
@@ -40,6 +46,8 @@ pub(super) fn open(settings: &Settings, scheme: &str, place: &str, path: &str) -
     }
     let builder =
         builder.with_url(format!("{scheme}://{place}")).with_client_options(client.clone()).with_retry(retries());
+    let turns = Turns::new();
+    let builder = builder.with_http_connector(turns.clone());
     let (account, service) = service(settings, &builder, &client, host)?;
     let unsigned = builder.get_config_value(&AzureConfigKey::SkipSignature).is_some_and(|value| value == "true");
     let objects: MicrosoftAzure = builder.build().map_err(|error| cannot_open(settings, &error))?;
@@ -49,9 +57,9 @@ pub(super) fn open(settings: &Settings, scheme: &str, place: &str, path: &str) -
         false => Signing::Azure { credentials: Arc::clone(objects.credentials()), account },
     };
     let address = format!("{service}/{container}");
-    let requests = Container::new(Client { http: connect(settings, &client)?, address, signing });
+    let requests = Container::new(Client { http: connect(settings, &turns, &client)?, address, signing });
     let objects = Arc::new(objects);
-    Ok(ObjectBacked {
+    let store = ObjectBacked {
         name: settings.name.clone(),
         bucket: container.to_owned(),
         prefix,
@@ -69,7 +77,8 @@ pub(super) fn open(settings: &Settings, scheme: &str, place: &str, path: &str) -
         // Azure lists metadata.
         both: Default::default(),
         kept_times: None,
-    })
+    };
+    Ok((store, turns))
 }
 
 fn unsupported(settings: &Settings, option: &str) -> String {
@@ -172,6 +181,7 @@ mod tests {
     fn read(place: &str, path: &str, options: &[(&str, &str)]) -> Result<ObjectBacked, String> {
         let options = options.iter().map(|(k, v)| ((*k).to_owned(), Secret::new((*v).to_owned()))).collect();
         open(&Settings { name: "blobs".to_owned(), url: String::new(), options }, "az", place, path)
+            .map(|(store, _)| store)
     }
 
     fn refused(place: &str, path: &str, options: &[(&str, &str)]) -> String {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use object_store::StaticCredentialProvider;
 use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder, GoogleConfigKey};
 
+use super::turns::Turns;
 use super::{
     bucket_name, cannot_open, check_address, client_defaults, cloud_limits, connect, prefix, retries, unknown,
 };
@@ -22,7 +23,7 @@ const OPTIONS: &str = "google_service_account, google_service_account_key, googl
                               google_bearer_token, google_base_url, timeout";
 
 /// A bucket of Google Cloud Storage.
-pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<ObjectBacked, String> {
+pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<(ObjectBacked, Turns), String> {
     let bucket = bucket_name(settings, bucket, "bucket: gs://BUCKET/PREFIX")?;
     let prefix = prefix(settings, path)?;
     let mut client = client_defaults();
@@ -36,6 +37,8 @@ pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<Obje
         }
     }
     let builder = builder.with_bucket_name(bucket).with_client_options(client.clone()).with_retry(retries());
+    let turns = Turns::new();
+    let builder = builder.with_http_connector(turns.clone());
     // The library reads these when it builds the store, and would wait for what is no file.
     for key in [GoogleConfigKey::ServiceAccount, GoogleConfigKey::ApplicationCredentials] {
         if let Some(file) = builder.get_config_value(&key) {
@@ -59,8 +62,8 @@ pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<Obje
     let objects = Arc::new(builder.build().map_err(|error| cannot_open(settings, &error))?);
     let signing = if unsigned { Signing::None } else { Signing::Google(Arc::clone(objects.credentials())) };
     let journal = BucketJournal::new(format!("{address}/{bucket}"));
-    let client = Client { http: connect(settings, &client)?, address, signing };
-    Ok(ObjectBacked {
+    let client = Client { http: connect(settings, &turns, &client)?, address, signing };
+    let store = ObjectBacked {
         name: settings.name.clone(),
         bucket: bucket.to_owned(),
         prefix,
@@ -77,5 +80,6 @@ pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<Obje
         // Google lists metadata.
         both: Default::default(),
         kept_times: None,
-    })
+    };
+    Ok((store, turns))
 }

@@ -3,17 +3,20 @@
 mod azure;
 mod google;
 mod s3;
+mod turns;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::client::{ClientOptions, HttpClient, HttpConnector, ReqwestConnector};
+use object_store::client::{ClientOptions, HttpClient, HttpConnector};
 use object_store::{BackoffConfig, RetryConfig};
 use percent_encoding::percent_decode_str;
 
 use super::local::LocalStore;
 use super::object::{ObjectBacked, describe};
+use turns::Turns;
+
 use super::{AtOnce, Key, PartLimits, Place, Settings, Store, StoreResult, Unfinished, memory};
 
 /// The smallest part of an upload or a copy that is not the last, in bytes.
@@ -48,8 +51,8 @@ pub(super) enum Plan {
         /// Whether symbolic links are followed.
         follows_links: bool,
     },
-    /// A store of objects, which is not reached before it is used.
-    Objects(Box<ObjectBacked>),
+    /// A store of objects, which is not reached before it is used, and the turns of its requests if it is on a server.
+    Objects(Box<ObjectBacked>, Option<Turns>),
 }
 
 impl Plan {
@@ -68,33 +71,38 @@ impl Plan {
                     return Err(format!("the URL of store \"{}\" must be memory:///", settings.name));
                 }
                 let size = size(settings, "size", MEMORY)?;
-                Ok(Plan::objects(memory::open(&settings.name, prefix(settings, rest)?, size)))
+                Ok(Plan::Objects(Box::new(memory::open(&settings.name, prefix(settings, rest)?, size)), None))
             }
             "s3" | "s3a" => {
                 let (bucket, path) = rest.split_once('/').unwrap_or((rest, ""));
-                s3::open(settings, bucket, path).map(Plan::objects)
+                s3::open(settings, bucket, path).map(Plan::on_server)
             }
             "gs" => {
                 let (bucket, path) = rest.split_once('/').unwrap_or((rest, ""));
-                google::open(settings, bucket, path).map(Plan::objects)
+                google::open(settings, bucket, path).map(Plan::on_server)
             }
             "az" | "azure" | "adl" | "abfs" | "abfss" => {
                 let (container, path) = rest.split_once('/').unwrap_or((rest, ""));
-                azure::open(settings, scheme, container, path).map(Plan::objects)
+                azure::open(settings, scheme, container, path).map(Plan::on_server)
             }
             _ => Err(wrong()),
         }
     }
 
-    fn objects(store: ObjectBacked) -> Self {
-        Plan::Objects(Box::new(store))
+    fn on_server((store, turns): (ObjectBacked, Turns)) -> Self {
+        Plan::Objects(Box::new(store), Some(turns))
+    }
+
+    /// Whether each request to the store has a connection.
+    pub(super) fn is_on_server(&self) -> bool {
+        matches!(self, Plan::Objects(_, Some(_)))
     }
 
     /// Where the root of the store is.
     pub(super) fn place(&self) -> Place {
         match self {
             Plan::Local { folder, .. } => Place::of_path(folder),
-            Plan::Objects(store) => store.place(),
+            Plan::Objects(store, _) => store.place(),
         }
     }
 
@@ -104,7 +112,10 @@ impl Plan {
             Plan::Local { name, folder, fsync, follows_links } => {
                 Arc::new(LocalStore::open(&name, &folder, fsync, follows_links, at_once)?)
             }
-            Plan::Objects(store) => {
+            Plan::Objects(store, turns) => {
+                if let Some(turns) = turns {
+                    turns.limit_to(at_once.requests);
+                }
                 if let Some(journal) = unfinished {
                     store.extras.note_in(journal);
                 }
@@ -236,8 +247,8 @@ fn cannot_open(settings: &Settings, error: &object_store::Error) -> String {
 }
 
 /// The client that sends our own requests.
-fn connect(settings: &Settings, client: &ClientOptions) -> Result<HttpClient, String> {
-    ReqwestConnector::default().connect(client).map_err(|error| cannot_open(settings, &error))
+fn connect(settings: &Settings, turns: &Turns, client: &ClientOptions) -> Result<HttpClient, String> {
+    turns.connect(client).map_err(|error| cannot_open(settings, &error))
 }
 
 #[cfg(test)]
@@ -260,7 +271,7 @@ mod tests {
 
     fn bucket_of(url: &str, options: &[(&str, &str)]) -> ObjectBacked {
         match read(url, options) {
-            Ok(Plan::Objects(store)) => *store,
+            Ok(Plan::Objects(store, _)) => *store,
             Ok(Plan::Local { .. }) => panic!("a local store"),
             Err(message) => panic!("{message}"),
         }

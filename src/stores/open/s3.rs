@@ -5,6 +5,7 @@ use std::sync::Arc;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::client::ClientOptions;
 
+use super::turns::Turns;
 use super::{
     SMALLEST_PART, bucket_name, cannot_open, check_address, client_defaults, cloud_limits, connect, prefix, retries,
     unknown,
@@ -22,7 +23,7 @@ const OPTIONS: &str = "aws_access_key_id, aws_secret_access_key, aws_session_tok
                           conditional_deletes, copy_limit, listing_times, timeout";
 
 /// A bucket of S3 or of what speaks like it.
-pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<ObjectBacked, String> {
+pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<(ObjectBacked, Turns), String> {
     let bucket = bucket_name(settings, bucket, "bucket: s3://BUCKET/PREFIX")?;
     let prefix = prefix(settings, path)?;
     let mut client = client_defaults();
@@ -74,6 +75,8 @@ pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<Obje
         }
     }
     let builder = builder.with_bucket_name(bucket).with_client_options(client.clone()).with_retry(retries());
+    let turns = Turns::new();
+    let builder = builder.with_http_connector(turns.clone());
     let address = s3_address(settings, &builder, &client, bucket)?;
     let equal_parts = address.contains(".r2.cloudflarestorage.com");
     let region = builder.get_config_value(&AmazonS3ConfigKey::Region).unwrap_or_else(|| "us-east-1".to_owned());
@@ -91,13 +94,13 @@ pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<Obje
     let journal = BucketJournal::new(address.clone());
     let conditional_deletes = conditional_deletes.unwrap_or_else(|| is_of_aws(&address));
     let client = BucketClient {
-        client: Client { http: connect(settings, &client)?, address, signing },
+        client: Client { http: connect(settings, &turns, &client)?, address, signing },
         bucket: bucket.to_owned(),
         creation_headers,
         conditional_deletes,
     };
     let multipart = MultipartBackend(Arc::clone(&objects) as _);
-    Ok(ObjectBacked {
+    let store = ObjectBacked {
         name: settings.name.clone(),
         bucket: bucket.to_owned(),
         prefix,
@@ -108,7 +111,8 @@ pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<Obje
         mtime_form: MtimeForm::Seconds,
         both: Default::default(),
         kept_times: listing_times.then(KeptTimes::default),
-    })
+    };
+    Ok((store, turns))
 }
 
 /// The largest object that the server copies in one request, in bytes.

@@ -2,12 +2,17 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::json;
 
 use crate::support::data::{MIB, noise};
 use crate::support::gateway::Gateway;
 use crate::support::keys::Key;
+use crate::support::plain_proxy::{Proxy, Request};
 use crate::support::process::{LIMIT, until};
-use crate::support::raw_sftp::{FOR_READING, FOR_WRITING};
+use crate::support::raw_sftp::{FOR_READING, FOR_WRITING, RawSftp, STAT, string};
+use crate::support::s3;
 use crate::support::setup::{Setup, User};
 use crate::support::sftp::{FAILURE, Handle, Sftp};
 
@@ -164,4 +169,50 @@ fn connections_leave_descriptors_for_files() {
     few.assert_that_others_work();
     drop(silent);
     few.end();
+}
+
+/// Each request to a bucket has a connection. Further ones wait, and nobody's fail.
+#[test]
+fn requests_to_a_bucket_leave_descriptors() {
+    const SESSIONS: usize = 6;
+    const EACH: u32 = 60;
+    let server = s3::new_store();
+    let proxy = Proxy::start(server.port());
+    let mut setup = Setup::new();
+    let mut options = server.options();
+    options["aws_endpoint"] = proxy.endpoint().into();
+    setup.store("main", json!({ "url": server.url(), "options": options }));
+    let key = setup.key("alice");
+    setup.user(User::new("alice").key(&key).home("/", "main:/"));
+    let limit = format!("--nofile={LIMIT_OF_FILES}:{LIMIT_OF_FILES}");
+    let gateway = Gateway::start_under(&["prlimit", &limit], &setup);
+    proxy.delay(Duration::from_millis(700));
+    let mut sessions: Vec<RawSftp> =
+        (0..SESSIONS).map(|_| RawSftp::connect(&gateway.client("alice", &key), LIMIT)).collect();
+    for (number, session) in sessions.iter_mut().enumerate() {
+        for id in 0..EACH {
+            session.send(STAT, id, &string(format!("/{number}-{id}").as_bytes()));
+        }
+    }
+    for session in &mut sessions {
+        let mut ids: Vec<u32> = (0..EACH)
+            .map(|_| session.receive())
+            .inspect(|a| assert_eq!(a.status(), 2, "{a:?}"))
+            .map(|a| a.id)
+            .collect();
+        ids.sort_unstable();
+        assert_eq!(ids, (0..EACH).collect::<Vec<_>>());
+    }
+    let at_once = most_at_once(&proxy.requests());
+    assert!((8..LIMIT_OF_FILES / 2).contains(&at_once), "{at_once} requests at once");
+    let log = gateway.log();
+    assert!(!log.contains("Too many open files"), "{log}");
+    drop(sessions);
+    gateway.stop();
+}
+
+/// How many of these requests were under way at some moment.
+fn most_at_once(requests: &[Request]) -> usize {
+    let is_under_way = |other: &&Request, at| other.began <= at && other.ended.is_none_or(|ended| ended > at);
+    requests.iter().map(|one| requests.iter().filter(|other| is_under_way(other, one.began)).count()).max().unwrap_or(0)
 }
