@@ -52,6 +52,8 @@ pub(super) struct Which {
     pub(super) fingerprint: Option<String>,
     /// `success`, `denied` or `failure`
     pub(super) status: Option<String>,
+    /// A text somewhere in the event, in small or capital letters
+    pub(super) text: Option<String>,
     /// At most so many, 100 if left out
     #[param(minimum = 1, maximum = 10000)]
     pub(super) limit: Option<usize>,
@@ -174,6 +176,7 @@ impl Which {
             fingerprint: self.fingerprint.as_deref().map(Fingerprint::new),
             status: self.status.clone(),
             server: None,
+            text: self.text.clone(),
         })
     }
 }

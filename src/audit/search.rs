@@ -44,6 +44,8 @@ pub struct Query {
     pub status: Option<String>,
     /// The `server`.
     pub server: Option<String>,
+    /// A text somewhere in a field, in small or capital letters.
+    pub text: Option<String>,
 }
 
 impl fmt::Debug for Query {
@@ -143,6 +145,7 @@ impl Query {
             && is(&self.session, "session-id")
             && is(&self.status, "status")
             && is(&self.server, "server")
+            && self.text.as_deref().is_none_or(|text| event.holds(text))
             && (self.activities.is_empty() || self.activities.iter().any(|name| event.activity() == name))
             && (self.span == Span::default() || event.time().is_some_and(|time| self.span.contains(time)))
             && self.address.as_ref().is_none_or(|test| event.address().is_some_and(test))
@@ -229,6 +232,9 @@ mod tests {
             ["DELETE", "CREATE_SYMLINK", "ADMIN_CALL"]
         );
         assert!(found(&Query { server: some("edge-2"), ..Query::default() }).is_empty());
+        assert_eq!(found(&Query { text: some("OLD.csv"), ..Query::default() }), ["DELETE"]);
+        assert_eq!(found(&Query { text: some("29238420042"), ..Query::default() }), ["CLOSE"]);
+        assert!(found(&Query { text: some("activity-type"), ..Query::default() }).is_empty(), "names are no content");
         let activities = vec!["LIST".to_owned(), "MKDIR".to_owned()];
         assert_eq!(found(&Query { activities, ..Query::default() }), ["MKDIR", "LIST"]);
         let address =

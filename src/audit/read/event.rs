@@ -34,6 +34,17 @@ impl Event {
         self.0.get(name)?.as_bool()
     }
 
+    /// Whether a field holds this text, in small or capital letters.
+    pub fn holds(&self, text: &str) -> bool {
+        let text = text.to_lowercase();
+        let is_in = |value: &Value| match value {
+            Value::String(field) => field.to_lowercase().contains(&text),
+            Value::Number(number) => number.to_string().contains(&text),
+            _ => false,
+        };
+        self.0.values().any(is_in)
+    }
+
     /// The `activity-type`.
     pub fn activity(&self) -> &str {
         self.text("activity-type")

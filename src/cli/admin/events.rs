@@ -43,6 +43,9 @@ pub(in crate::cli) struct Filters {
     /// `success`, `denied` or `failure`
     #[arg(long)]
     status: Option<String>,
+    /// A text somewhere in the event, in small or capital letters
+    #[arg(long)]
+    text: Option<String>,
     /// Begin after the event of this `event-id` instead of now
     #[arg(long, value_name = "EVENT-ID")]
     after: Option<String>,
@@ -105,6 +108,7 @@ impl Filters {
             ("session", self.session.clone()),
             ("fingerprint", self.fingerprint.clone()),
             ("status", self.status.clone()),
+            ("text", self.text.clone()),
         ];
         all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }

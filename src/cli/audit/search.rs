@@ -49,6 +49,9 @@ pub(in crate::cli) struct Arguments {
     /// The server's name
     #[arg(long)]
     server: Option<String>,
+    /// A text somewhere in the event, in small or capital letters
+    #[arg(long)]
+    text: Option<String>,
     /// At most so many events, the first ones
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
@@ -112,6 +115,7 @@ impl Arguments {
             fingerprint: self.fingerprint.as_deref().map(Fingerprint::new),
             status: self.status.as_deref().map(status).transpose()?,
             server: self.server.clone(),
+            text: self.text.clone(),
         })
     }
 }
