@@ -205,6 +205,14 @@ impl Gateway {
         self.server.addresses()
     }
 
+    /// A link that logs one browser in to the page of the admin door, as an operator of this name; `None` without a listener.
+    ///
+    /// # Errors
+    /// When the system gives no randomness.
+    pub fn admin_link(&self, name: &str) -> Result<Option<String>, String> {
+        self.admin.doors.link(name)
+    }
+
     /// Where the admin door listens over TCP.
     pub fn admin_addresses(&self) -> &[SocketAddr] {
         self.admin.doors.addresses()

@@ -17,7 +17,7 @@ use utoipa_axum::routes;
 
 use super::problem::Problem;
 use super::state::State;
-use super::{bans, control, guard, health, recordings, sessions, stream, trail, users};
+use super::{bans, control, guard, health, login, now, page, recordings, sessions, stream, trail, users};
 
 /// The largest body of a call, in bytes.
 const MAX_BODY: usize = 64 * 1024;
@@ -32,6 +32,7 @@ pub(super) fn router(state: &Arc<State>) -> Router {
     let described = get(move || async move { ([(CONTENT_TYPE, "application/json")], text.to_string()) });
     router
         .route("/openapi.json", described)
+        .merge(page::router())
         .fallback(nothing)
         .method_not_allowed_fallback(not_so)
         .layer(DefaultBodyLimit::max(MAX_BODY))
@@ -57,6 +58,7 @@ pub fn description() -> String {
     let mut api = routes().into_openapi();
     api.merge(open_routes().into_openapi());
     api.merge(numbers().into_openapi());
+    api.merge(logging_in().into_openapi());
     let head: OpenApi = OpenApiBuilder::new()
         .info(
             InfoBuilder::new()
@@ -105,13 +107,18 @@ fn describe_refusals(described: &mut Value) {
 fn documented(state: &Arc<State>) -> OpenApiRouter<Arc<State>> {
     let recorded = routes().layer(from_fn_with_state(state.clone(), guard::admit_and_record));
     let numbers = numbers().layer(from_fn_with_state(state.clone(), guard::admit));
-    OpenApiRouter::new().merge(recorded).merge(numbers).merge(open_routes())
+    let logging_in = logging_in().layer(from_fn_with_state(state.clone(), guard::admit_login));
+    OpenApiRouter::new().merge(recorded).merge(numbers).merge(logging_in).merge(open_routes())
 }
 
 /// What is recorded.
 fn routes() -> OpenApiRouter<Arc<State>> {
     let api = OpenApiRouter::new()
         .routes(routes!(control::status))
+        .routes(routes!(now::stream))
+        .routes(routes!(login::me))
+        .routes(routes!(login::logout))
+        .routes(routes!(login::link))
         .routes(routes!(sessions::list))
         .routes(routes!(sessions::show, sessions::end))
         .routes(routes!(health::stores))
@@ -125,6 +132,11 @@ fn routes() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(control::reload))
         .routes(routes!(control::drain));
     OpenApiRouter::new().nest(BASE, api)
+}
+
+/// What everybody may try.
+fn logging_in() -> OpenApiRouter<Arc<State>> {
+    OpenApiRouter::new().nest(BASE, OpenApiRouter::new().routes(routes!(login::login)))
 }
 
 fn numbers() -> OpenApiRouter<Arc<State>> {

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use chrono::{DateTime, Utc};
 
+use super::logins::Grant;
 use super::problem::Problem;
-use super::settings::{Role, Token};
+use super::settings::{Role, Token, TokenHash};
 
 /// The other end of a connection.
 #[derive(Debug, Clone)]
@@ -32,9 +33,23 @@ impl Peer {
 pub(super) struct Caller {
     pub(super) name: Arc<str>,
     pub(super) role: Role,
+    /// The token that was brought, or that the login of the browser rests on.
+    pub(super) token: Option<TokenHash>,
+    /// The browser that is logged in, by its secret.
+    pub(super) browser: Option<TokenHash>,
 }
 
 impl Caller {
+    /// Somebody who was let in for this.
+    pub(super) fn of_grant(grant: Grant) -> Caller {
+        Caller { name: grant.name, role: grant.role, token: grant.token, browser: None }
+    }
+
+    /// What the caller may hand on: to a browser, or to whoever opens a link.
+    pub(super) fn grant(&self) -> Grant {
+        Grant { name: self.name.clone(), role: self.role, token: self.token.clone() }
+    }
+
     /// Recognises the caller.
     ///
     /// # Errors
@@ -46,18 +61,28 @@ impl Caller {
         now: DateTime<Utc>,
     ) -> Result<Caller, Problem> {
         if let Peer::Local(name) = peer {
-            return Ok(Caller { name: name.clone(), role: Role::Operator });
+            return Ok(Caller::of_grant(Grant { name: name.clone(), role: Role::Operator, token: None }));
         }
-        let refused = |what: &str| Problem::new(StatusCode::UNAUTHORIZED, what);
         let given = bearer(headers).ok_or_else(|| {
-            refused("a token is needed: `Authorization: Bearer lgt_…`; `lockgate admin token` makes one")
+            let what = "a token is needed: `Authorization: Bearer lgt_…`; `lockgate admin token` makes one";
+            Problem::new(StatusCode::UNAUTHORIZED, what)
         })?;
+        Caller::of_token(given, tokens, now)
+    }
+
+    /// Recognises the caller by a token.
+    ///
+    /// # Errors
+    /// 401, with nothing in it that helps to guess.
+    pub(super) fn of_token(given: &str, tokens: &[Token], now: DateTime<Utc>) -> Result<Caller, Problem> {
+        let refused = |what: &str| Problem::new(StatusCode::UNAUTHORIZED, what);
         let known = tokens.iter().find(|token| token.hash.is_of(given));
         let known = known.ok_or_else(|| refused("this token is not known"))?;
         if known.expires.is_some_and(|end| now >= end) {
             return Err(refused("the time of this token is over"));
         }
-        Ok(Caller { name: known.name.as_str().into(), role: known.role })
+        let (name, token) = (known.name.as_str().into(), Some(known.hash.clone()));
+        Ok(Caller::of_grant(Grant { name, role: known.role, token }))
     }
 
     /// # Errors
@@ -67,7 +92,7 @@ impl Caller {
             return Ok(());
         }
         let (has, needed) = (self.role.as_str(), needed.as_str());
-        Err(Problem::new(StatusCode::FORBIDDEN, format!("the role {needed} is needed; this token has the role {has}")))
+        Err(Problem::new(StatusCode::FORBIDDEN, format!("the role {needed} is needed; yours is {has}")))
     }
 }
 

@@ -52,23 +52,29 @@ pub(super) struct SinkShown {
     failure: Option<String>,
 }
 
+impl Status {
+    pub(super) fn of(state: &State) -> Status {
+        let around = &state.around;
+        let sinks = around.recorder.sinks().into_iter();
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            server: around.server.clone(),
+            since: time(state.since),
+            listens: around.listens.iter().map(ToString::to_string).collect(),
+            draining: *around.draining.borrow(),
+            readiness: Readiness::of(state),
+            sessions: around.registry.list().len(),
+            sinks: sinks
+                .map(|sink| SinkShown { name: sink.name, required: sink.is_required, failure: sink.failure })
+                .collect(),
+        }
+    }
+}
+
 /// The gateway in one look
 #[utoipa::path(get, path = "/status", tag = "state", responses((status = 200, description = "How it is", body = Status)))]
 pub(super) async fn status(Shared(state): Shared<Arc<State>>) -> Json<Status> {
-    let around = &state.around;
-    let sinks = around.recorder.sinks().into_iter();
-    Json(Status {
-        version: env!("CARGO_PKG_VERSION"),
-        server: around.server.clone(),
-        since: time(state.since),
-        listens: around.listens.iter().map(ToString::to_string).collect(),
-        draining: *around.draining.borrow(),
-        readiness: Readiness::of(&state),
-        sessions: around.registry.list().len(),
-        sinks: sinks
-            .map(|sink| SinkShown { name: sink.name, required: sink.is_required, failure: sink.failure })
-            .collect(),
-    })
+    Json(Status::of(&state))
 }
 
 /// What was done

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::fs::Permissions;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,7 +23,9 @@ use tokio::time::timeout;
 use tower::ServiceExt;
 
 use super::caller::Peer;
-use super::settings::DoorSettings;
+use super::login::link_url;
+use super::logins::{Grant, Logins};
+use super::settings::{DoorSettings, Role};
 use super::stall::Impatient;
 use super::state::State;
 use super::tls::Certificate;
@@ -58,6 +60,7 @@ pub struct Doors {
     certificate: Option<Arc<Certificate>>,
     addresses: Vec<SocketAddr>,
     hosts: Vec<String>,
+    logins: Arc<Logins>,
 }
 
 /// A Unix socket; its file goes with it.
@@ -96,7 +99,8 @@ impl Doors {
             Some(address) => Some(bind_tcp(address, "admin.health").await?),
             None => None,
         };
-        Ok(Doors { socket, listeners, health, certificate, addresses, hosts: settings.hosts.clone() })
+        let (hosts, logins) = (settings.hosts.clone(), Arc::default());
+        Ok(Doors { socket, listeners, health, certificate, addresses, hosts, logins })
     }
 
     /// Whether anybody could come in.
@@ -116,6 +120,34 @@ impl Doors {
 
     pub(super) fn hosts(&self) -> &[String] {
         &self.hosts
+    }
+
+    pub(super) fn logins(&self) -> Arc<Logins> {
+        self.logins.clone()
+    }
+
+    /// Where a browser finds the page, without a slash at the end; `None` where there is no listener.
+    pub(super) fn page_url(&self) -> Option<String> {
+        let address = self.addresses.first()?;
+        let scheme = if self.certificate.is_some() { "https" } else { "http" };
+        let host = match (self.hosts.first(), address.ip()) {
+            (Some(name), _) => name.clone(),
+            (None, ip) if ip.is_unspecified() => "localhost".to_owned(),
+            (None, IpAddr::V6(ip)) => format!("[{ip}]"),
+            (None, IpAddr::V4(ip)) => ip.to_string(),
+        };
+        Some(format!("{scheme}://{host}:{}", address.port()))
+    }
+
+    /// A link that logs one browser in to the page, as an operator of this name, within a quarter of an hour; `None` where there is no
+    /// listener.
+    ///
+    /// # Errors
+    /// When the system gives no randomness.
+    pub fn link(&self, name: &str) -> Result<Option<String>, String> {
+        let Some(page) = self.page_url() else { return Ok(None) };
+        let grant = Grant { name: name.into(), role: Role::Operator, token: None };
+        Ok(Some(link_url(&page, &self.logins.make_link(grant)?)))
     }
 
     /// Serves until `stopped` is true.

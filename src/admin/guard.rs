@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{Request, State as Shared};
+use axum::http::header::AUTHORIZATION;
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -12,6 +13,7 @@ use chrono::Utc;
 use tokio::time::timeout;
 
 use super::caller::{Caller, Peer, check_host, check_origin};
+use super::login;
 use super::problem::{Detail, Problem};
 use super::settings::{Role, without_tokens};
 use super::state::State;
@@ -35,9 +37,10 @@ pub(super) fn needed(method: &Method, path: &str) -> Role {
     let Some(path) = path.strip_prefix("/api/v1/") else { return Role::Operator };
     let place = path.split('/').next().unwrap_or_default();
     match (method.is_safe(), place) {
-        (true, "status" | "sessions" | "stores" | "users" | "bans" | "config" | "connections") => Role::Viewer,
+        (true, "me" | "status" | "sessions" | "stores" | "users" | "bans" | "config" | "connections") => Role::Viewer,
         (true, "events" | "recordings" | "trail") => Role::Auditor,
         (false, "trail") if path == "trail/verify" => Role::Auditor,
+        (false, "logout") if path == "logout" => Role::Viewer,
         _ => Role::Operator,
     }
 }
@@ -84,18 +87,12 @@ pub(super) async fn admit_and_record(Shared(state): Shared<Arc<State>>, mut requ
         call.record_if_room(&state, &response);
         return response;
     }
-    let room = if needs_record(request.method(), request.uri().path()) {
-        let room = state.around.recorder.reserve(&state.own_room, call.event.path.len());
-        let room = timeout(RECORDED_WITHIN, room).await;
-        match room
-            .map_err(|_| "the audit trail takes no events".to_owned())
-            .and_then(|room| room.map_err(|e| e.to_string()))
-        {
+    let room = match needs_record(request.method(), request.uri().path()) {
+        true => match call.room(&state).await {
             Ok(room) => Some(room),
-            Err(what) => return Problem::unavailable(format!("the call cannot be recorded: {what}")).into_response(),
-        }
-    } else {
-        None
+            Err(problem) => return problem.into_response(),
+        },
+        false => None,
     };
     if let Some(caller) = caller {
         request.extensions_mut().insert(caller);
@@ -111,13 +108,50 @@ pub(super) async fn admit_and_record(Shared(state): Shared<Arc<State>>, mut requ
     served.await.unwrap_or_else(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the call failed").into_response())
 }
 
+/// Lets everybody try to log in. Who does not succeed takes no room of others in the trail. Who does is let in even while the trail
+/// fails, as somebody who brings a token is: to see that it fails. What shows or changes more is refused then.
+pub(super) async fn admit_login(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Response {
+    let mut call = Call::of(&request);
+    let served = tokio::spawn(async move {
+        let response = match timeout(ANSWERED_WITHIN, next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => Problem::new(StatusCode::REQUEST_TIMEOUT, "the call took too long").into_response(),
+        };
+        if let Some(caller) = response.extensions().get::<Caller>() {
+            call.event.caller = Some(caller.name.to_string());
+            call.event.role = Some(caller.role.as_str());
+        }
+        if !response.status().is_success() {
+            call.record_if_room(&state, &response);
+            return response;
+        }
+        match call.room(&state).await {
+            Ok(room) => call.record(&state, Some(room), response).await,
+            Err(_) => {
+                tracing::warn!(
+                    caller = call.event.caller,
+                    "somebody logged in to the page, and it could not be recorded"
+                );
+                response
+            }
+        }
+    });
+    served.await.unwrap_or_else(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the call failed").into_response())
+}
+
 /// Who calls, and whether they may.
 fn judge(state: &State, request: &Request) -> (Option<Caller>, Result<(), Problem>) {
     let Some(peer) = request.extensions().get::<Peer>() else {
         return (None, Err(Problem::new(StatusCode::UNAUTHORIZED, "nobody is known to call")));
     };
-    let tokens = state.around.inside.borrow().tokens.clone();
-    match Caller::of(peer, request.headers(), &tokens, Utc::now()) {
+    let (tokens, headers) = (state.around.inside.borrow().tokens.clone(), request.headers());
+    let by_cookie = match peer {
+        Peer::Remote(_) if !headers.contains_key(AUTHORIZATION) => {
+            login::of_cookie(state, request.method(), headers, &tokens)
+        }
+        _ => None,
+    };
+    match by_cookie.unwrap_or_else(|| Caller::of(peer, headers, &tokens, Utc::now())) {
         Ok(caller) => {
             let judged = caller.may(needed(request.method(), request.uri().path()));
             (Some(caller), judged)
@@ -129,8 +163,8 @@ fn judge(state: &State, request: &Request) -> (Option<Caller>, Result<(), Proble
 /// A call on its way to its event.
 struct Call {
     event: AdminCall,
-    needs_record: bool,
-    is_safe: bool,
+    /// Whether the answer is kept back when the call cannot be recorded after all.
+    hides: bool,
     started: Instant,
 }
 
@@ -150,10 +184,18 @@ impl Call {
                 source: request.extensions().get::<Peer>().and_then(Peer::address),
                 duration_ms: 0,
             },
-            needs_record: needs_record(request.method(), uri.path()),
-            is_safe: request.method().is_safe(),
+            hides: needs_record(request.method(), uri.path()) && request.method().is_safe(),
             started: Instant::now(),
         }
+    }
+
+    /// Room for the record.
+    async fn room(&self, state: &State) -> Result<Reservation, Problem> {
+        let room = state.around.recorder.reserve(&state.own_room, self.event.path.len());
+        let room = timeout(RECORDED_WITHIN, room).await;
+        let room = room.map_err(|_| "the audit trail takes no events".to_owned());
+        room.and_then(|room| room.map_err(|error| error.to_string()))
+            .map_err(|what| Problem::unavailable(format!("the call cannot be recorded: {what}")))
     }
 
     /// The event, now that the answer is known.
@@ -183,7 +225,7 @@ impl Call {
 
     /// What cannot be recorded after all is not shown; what was changed is, for it is done.
     async fn record(self, state: &State, room: Option<Reservation>, response: Response) -> Response {
-        let hides = self.needs_record && self.is_safe;
+        let hides = self.hides;
         let Some(room) = room else {
             self.record_if_room(state, &response);
             return response;
@@ -218,6 +260,10 @@ mod tests {
             (Method::GET, "/api/v1/sessions/0049", Role::Viewer),
             (Method::HEAD, "/api/v1/users/ann", Role::Viewer),
             (Method::GET, "/metrics", Role::Viewer),
+            (Method::GET, "/api/v1/me", Role::Viewer),
+            (Method::GET, "/api/v1/status/stream", Role::Viewer),
+            (Method::POST, "/api/v1/logout", Role::Viewer),
+            (Method::POST, "/api/v1/links", Role::Operator),
             (Method::GET, "/api/v1/events", Role::Auditor),
             (Method::GET, "/api/v1/events/stream", Role::Auditor),
             (Method::GET, "/api/v1/recordings/0049", Role::Auditor),

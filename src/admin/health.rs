@@ -222,22 +222,28 @@ pub(super) struct Stores {
     stores: Vec<StoreShown>,
 }
 
+impl Stores {
+    pub(super) fn of(state: &State) -> Stores {
+        let seen = state.health.stores();
+        let stores = state.around.inside.borrow().stores.clone();
+        let show = |store: &Arc<dyn Store>| {
+            let seen = seen.get(store.name());
+            StoreShown {
+                name: store.name().to_owned(),
+                answers: seen.map(|seen| seen.failure.is_none()),
+                failure: seen.and_then(|seen| seen.failure.clone()),
+                since: seen.map(|seen| time(seen.since)),
+                looked: seen.map(|seen| time(seen.looked)),
+            }
+        };
+        Stores { stores: stores.iter().map(show).collect() }
+    }
+}
+
 /// The stores, and whether each answers
 #[utoipa::path(get, path = "/stores", tag = "state", responses((status = 200, description = "All of them", body = Stores)))]
 pub(super) async fn stores(Shared(state): Shared<Arc<State>>) -> Json<Stores> {
-    let seen = state.health.stores();
-    let stores = state.around.inside.borrow().stores.clone();
-    let show = |store: &Arc<dyn Store>| {
-        let seen = seen.get(store.name());
-        StoreShown {
-            name: store.name().to_owned(),
-            answers: seen.map(|seen| seen.failure.is_none()),
-            failure: seen.and_then(|seen| seen.failure.clone()),
-            since: seen.map(|seen| time(seen.since)),
-            looked: seen.map(|seen| time(seen.looked)),
-        }
-    };
-    Json(Stores { stores: stores.iter().map(show).collect() })
+    Json(Stores::of(&state))
 }
 
 #[cfg(test)]

@@ -15,6 +15,10 @@ mod control;
 mod doors;
 mod guard;
 mod health;
+mod login;
+mod logins;
+mod now;
+mod page;
 mod passwd;
 mod problem;
 mod proxy_header;
@@ -94,7 +98,7 @@ pub enum Wish {
 
 /// Serves until `stopped` is true, then lets calls that are under way end for a moment.
 pub async fn serve(doors: Doors, surroundings: Surroundings, stopped: watch::Receiver<bool>) {
-    let state = Arc::new(state::State::new(doors.hosts().to_vec(), SystemTime::now(), surroundings, stopped.clone()));
+    let state = Arc::new(state::State::new(&doors, SystemTime::now(), surroundings, stopped.clone()));
     // A bucket bills each look at it: none where nobody can ask.
     let watching = doors.is_any_open().then(|| tokio::spawn(health::watch(state.clone())));
     doors.serve(&state, stopped).await;

@@ -118,7 +118,25 @@ pub(super) struct EndingShown {
 }
 
 impl SessionShown {
-    fn of(session: &LiveSession, progress: Progress) -> SessionShown {
+    pub(super) fn speed_in(&self) -> u64 {
+        self.speed_in
+    }
+
+    pub(super) fn speed_out(&self) -> u64 {
+        self.speed_out
+    }
+
+    /// Whether a file is open or an operation runs.
+    pub(super) fn is_moving(&self) -> bool {
+        self.under_way > 0
+    }
+
+    /// A text that sorts by the beginning of the session.
+    pub(super) fn began(&self) -> String {
+        format!("{} {}", self.since, self.id)
+    }
+
+    pub(super) fn of(session: &LiveSession, progress: Progress) -> SessionShown {
         let speed = |upload| progress.files.iter().filter(|file| file.is_upload == upload).map(|file| file.speed).sum();
         SessionShown {
             id: session.session_id.to_string(),

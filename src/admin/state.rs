@@ -6,7 +6,10 @@ use std::time::SystemTime;
 use tokio::sync::{Semaphore, watch};
 
 use super::Surroundings;
+use super::doors::Doors;
 use super::health::Health;
+use super::logins::Logins;
+use super::now::WATCHERS;
 use super::stream::FOLLOWERS;
 use crate::audit::OwnRoom;
 
@@ -25,20 +28,30 @@ pub(super) struct State {
     pub(super) own_room: OwnRoom,
     /// Places for those who follow the events.
     pub(super) followers: Arc<Semaphore>,
+    /// Places for those who watch the state of the gateway.
+    pub(super) watchers: Arc<Semaphore>,
+    /// Browsers that are logged in.
+    pub(super) logins: Arc<Logins>,
+    /// The address of the page, without a slash at its end; `None` where no browser can call.
+    pub(super) page_url: Option<String>,
     /// Whether the doors close.
     pub(super) stopped: watch::Receiver<bool>,
 }
 
 impl State {
-    pub(super) fn new(
-        hosts: Vec<String>,
-        since: SystemTime,
-        around: Surroundings,
-        stopped: watch::Receiver<bool>,
-    ) -> State {
-        let followers = Arc::new(Semaphore::new(FOLLOWERS));
-        let (health, own_room) = (Health::default(), OwnRoom::default());
-        State { hosts, since, around, health, own_room, followers, stopped }
+    pub(super) fn new(doors: &Doors, since: SystemTime, around: Surroundings, stopped: watch::Receiver<bool>) -> State {
+        State {
+            hosts: doors.hosts().to_vec(),
+            since,
+            around,
+            health: Health::default(),
+            own_room: OwnRoom::default(),
+            followers: Arc::new(Semaphore::new(FOLLOWERS)),
+            watchers: Arc::new(Semaphore::new(WATCHERS)),
+            logins: doors.logins(),
+            page_url: doors.page_url(),
+            stopped,
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State as Shared;
 use axum::http::header::CONTENT_TYPE;
@@ -19,6 +20,8 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, timeout_at};
 use utoipa::IntoParams;
 
+use super::caller::Caller;
+use super::login::is_still_in;
 use super::problem::{Asked, Problem};
 use super::state::State;
 use super::trail;
@@ -59,6 +62,8 @@ pub(super) struct Which {
     fingerprint: Option<String>,
     /// `success`, `denied` or `failure`
     status: Option<String>,
+    /// A text somewhere in the event, in small or capital letters
+    text: Option<String>,
     /// What follows the event of this `event-id`, instead of now; the header `Last-Event-ID` says the same and comes first
     after: Option<String>,
 }
@@ -72,6 +77,7 @@ pub(super) struct Which {
 ))]
 pub(super) async fn stream(
     Shared(state): Shared<Arc<State>>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     Asked(which): Asked<Which>,
 ) -> Result<Response, Problem> {
@@ -87,7 +93,8 @@ pub(super) async fn stream(
     let started = tokio::task::spawn_blocking(move || Follow::start(&path, after)).await;
     let failed = |what: String| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, what);
     let follow = started.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))?;
-    let follower = Follower { follow, judge, stopped: state.stopped.clone(), _place: place };
+    let stopped = state.stopped.clone();
+    let follower = Follower { follow, judge, state, caller, stopped, _place: place };
     let pieces = unfold(Some(follower), |follower| async {
         let (piece, follower) = follower?.piece().await?;
         Some((Ok::<_, Infallible>(piece), follower))
@@ -100,8 +107,9 @@ pub(super) async fn stream(
 
 impl Which {
     fn judge(self) -> Result<Judge, Problem> {
-        let Which { user, path, activity, address, session, fingerprint, status, after: _ } = self;
-        let which = trail::Which { user, path, activity, address, session, fingerprint, status, ..Default::default() };
+        let Which { user, path, activity, address, session, fingerprint, status, text, after: _ } = self;
+        let which =
+            trail::Which { user, path, activity, address, session, fingerprint, status, text, ..Default::default() };
         Ok(which.query()?.judge())
     }
 }
@@ -110,6 +118,8 @@ impl Which {
 struct Follower {
     follow: Follow,
     judge: Judge,
+    state: Arc<State>,
+    caller: Caller,
     stopped: watch::Receiver<bool>,
     _place: OwnedSemaphorePermit,
 }
@@ -122,10 +132,13 @@ struct Looked {
 }
 
 impl Follower {
-    /// The next piece, and who goes on after it; `None` at the gateway's end.
+    /// The next piece, and who goes on after it; `None` at the gateway's end, and when the caller would not be let in any more.
     async fn piece(mut self) -> Option<(Bytes, Option<Follower>)> {
         let quiet = Instant::now() + SIGN_OF_LIFE;
         loop {
+            if !is_still_in(&self.state, &self.caller) {
+                return None;
+            }
             let looking = tokio::task::spawn_blocking(move || {
                 let looked = self.look();
                 (self, looked)

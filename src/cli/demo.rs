@@ -17,16 +17,20 @@ pub(super) fn demo(folder: &Path, listen: Option<SocketAddr>) -> Result<(), Fail
     let mut settings = config::load(&starter.folder.join(CONFIG))?;
     if let Some(address) = listen {
         settings.ssh.listen = vec![address];
+        // Who runs a second demo wants a second page.
+        settings.admin.doors.listen.iter_mut().for_each(|page| page.set_port(0));
     }
-    for address in &settings.ssh.listen {
+    for address in settings.ssh.listen.iter().chain(&settings.admin.doors.listen) {
         refuse_taken_port(*address)?;
     }
     let host_keys = settings.ssh.host_keys.clone();
     let has_user = settings.users.iter().any(|user| &*user.name == USER);
-    block_on(run(settings, Hangup::Drain, |addresses| {
+    block_on(run(settings, Hangup::Drain, |gateway| {
+        let addresses = gateway.addresses();
         starter.write_known_hosts(addresses, &host_keys)?;
         let address = addresses.first().context("the gateway listens nowhere")?;
-        eprintln!("{}", introduction(&starter, reachable(*address), has_user));
+        let page = gateway.admin_link("demo").map_err(anyhow::Error::msg)?;
+        eprintln!("{}", introduction(&starter, reachable(*address), has_user, page.as_deref()));
         Ok(())
     }))?;
     Ok(())
@@ -45,7 +49,7 @@ fn refuse_taken_port(address: SocketAddr) -> anyhow::Result<()> {
 }
 
 /// What a newcomer reads: what there is, and what to paste.
-fn introduction(starter: &Starter, address: SocketAddr, has_user: bool) -> String {
+fn introduction(starter: &Starter, address: SocketAddr, has_user: bool, page: Option<&str>) -> String {
     let folder = starter.folder.display();
     let state = if starter.made.is_empty() { "Using" } else { "Made" };
     let mut text = format!(
@@ -59,6 +63,13 @@ fn introduction(starter: &Starter, address: SocketAddr, has_user: bool) -> Strin
         for (what, command) in commands(&starter.folder, address) {
             text.push_str(&format!("  # {what}\n  {command}\n\n"));
         }
+    }
+    if let Some(page) = page {
+        let config = shell_word(&starter.folder.join(CONFIG).to_string_lossy());
+        text.push_str(&format!(
+            "Watch it in a browser. This link logs one in, within a quarter of an hour:\n\n  {page}\n\n  \
+             # another such link\n  lockgate admin link --config {config}\n\n"
+        ));
     }
     text.push_str("Ctrl-C ends the demo; run it again to go on with the same keys and files.\n");
     text

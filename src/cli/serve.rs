@@ -1,6 +1,5 @@
 //! `lockgate serve`: runs a gateway until a signal ends it.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -29,16 +28,16 @@ pub(super) enum Hangup {
     Drain,
 }
 
-/// Runs a gateway until a signal ends it. `listening` is told where it listens, before the first connection is taken.
+/// Runs a gateway until a signal ends it. `listening` is shown the gateway once it listens, before the first connection is taken.
 pub(super) async fn run(
     settings: Settings,
     hangup: Hangup,
-    listening: impl FnOnce(&[SocketAddr]) -> anyhow::Result<()>,
+    listening: impl FnOnce(&Gateway) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let mut signals = Signals::catch().context("signals cannot be caught")?;
     let (fixed, in_force) = (settings.fixed(), config::InForce::of(&settings));
     let Some(gateway) = Gateway::start(settings, signals.end()).await? else { return Ok(()) };
-    if let Err(error) = listening(gateway.addresses()) {
+    if let Err(error) = listening(&gateway) {
         gateway.close().await;
         return Err(error);
     }

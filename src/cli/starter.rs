@@ -36,6 +36,9 @@ pub(super) const USER: &str = "demo";
 /// The folder of the audit trail's key and state.
 const AUDIT: &str = "audit";
 
+/// The folder of the events.
+const EVENTS: &str = "events";
+
 /// The admin door's socket.
 const SOCKET: &str = "admin.sock";
 
@@ -70,6 +73,7 @@ impl Starter {
         starter.folder("data", "the local store")?;
         starter.folder("staging", "uploads that are written out of order")?;
         starter.folder(AUDIT, "the key and the state of the audit trail")?;
+        starter.folder(EVENTS, "what happened, a line each")?;
         starter.signing_key()?;
         starter.file(SAMPLE, 0o644, b"Hello from Lockgate.\n", "a file to upload")?;
         starter.file(CONFIG, 0o600, config_text(&starter.folder).as_bytes(), "the configuration")?;
@@ -248,12 +252,13 @@ mod tests {
             ("data", 0o700),
             ("staging", 0o700),
             ("audit", 0o700),
+            ("events", 0o700),
             ("audit/signing_key", 0o600),
             ("audit/signing_key.pub", 0o644),
         ] {
             assert_eq!(mode(&folder.join(name)), wanted, "{name}");
         }
-        assert_eq!(starter.made.len(), 14);
+        assert_eq!(starter.made.len(), 15);
         let before = std::fs::read(folder.join(CLIENT_KEY)).unwrap();
         std::fs::write(folder.join(CONFIG), "mine").unwrap();
         std::fs::remove_file(folder.join("demo_ed25519.pub")).unwrap();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::support::data::{assert_same_tree, write_tree};
 use crate::support::events::{field, types};
 use crate::support::gateway::{Gateway, lockgate};
+use crate::support::http::Place;
 use crate::support::process::{LIMIT, run, run_with};
 use crate::support::server::folder;
 
@@ -63,6 +64,27 @@ fn the_printed_commands_work_as_printed() {
     assert_eq!(field(checkpoints[0], "reason"), "start");
     assert!(checkpoints.iter().all(|e| !field(e, "signature").is_empty()), "{checkpoints:#?}");
     assert!(seen.iter().all(|e| field(e, "user") == "demo" || checkpoints.contains(&e)), "{seen:#?}");
+    gateway.stop();
+}
+
+#[test]
+fn the_printed_link_logs_a_browser_in_and_another_one_can_be_had() {
+    let place = Arc::new(folder());
+    let gateway = demo(&place, &[]);
+    let log = gateway.log();
+    let first = log.lines().map(str::trim).find(|line| line.contains("/login#code=")).expect("a link").to_owned();
+    let command = printed(&gateway, "lockgate")[0].replacen("lockgate", env!("CARGO_BIN_EXE_lockgate"), 1);
+    let second = paste(place.path(), &command, "").succeeded().stdout.trim().to_owned();
+    assert_ne!(first, second);
+    for link in [first, second] {
+        let (page, code) = link.split_once("/login#code=").unwrap();
+        let page = Place::Tcp(page.trim_start_matches("http://").parse().unwrap());
+        assert!(page.get("/").body.contains("Lockgate"));
+        let headers = [("Content-Type", "application/json"), ("Origin", "http://localhost")];
+        let body = format!("{{\"code\":\"{code}\"}}");
+        let me = page.request("POST", "/api/v1/login", &headers, &body).ok();
+        assert_eq!(me["role"], "operator");
+    }
     gateway.stop();
 }
 

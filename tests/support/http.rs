@@ -22,6 +22,8 @@ pub struct Answer {
     pub status: u16,
     /// In small letters.
     pub headers: String,
+    /// As they came.
+    head: String,
     pub body: String,
 }
 
@@ -29,6 +31,12 @@ impl Answer {
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// A header as it came; `name` in small letters.
+    pub fn raw_header(&self, name: &str) -> Option<&str> {
+        let mut pairs = self.head.lines().filter_map(|line| line.split_once(": "));
+        pairs.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     #[track_caller]
@@ -99,7 +107,7 @@ pub fn answer(mut stream: impl Read) -> Answer {
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
     let headers = head.to_ascii_lowercase();
     let body = if headers.contains("transfer-encoding: chunked") { unchunked(body) } else { body.to_owned() };
-    Answer { status, headers, body }
+    Answer { status, headers, head: head.to_owned(), body }
 }
 
 fn unchunked(mut body: &str) -> String {

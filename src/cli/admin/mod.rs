@@ -2,6 +2,7 @@
 
 mod bans;
 mod events;
+mod link;
 mod sessions;
 mod status;
 mod token;
@@ -107,6 +108,8 @@ pub(super) enum Users {
 pub(super) enum Door {
     /// Make a token for calls over the network: print it once, and the entry for the configuration
     Token(token::Arguments),
+    /// Print a link that logs one browser in to the page of a running gateway, within a quarter of an hour
+    Link(link::Arguments),
     /// Print the description of the API (OpenAPI 3.1)
     Openapi,
 }
@@ -143,10 +146,11 @@ pub(super) fn users(place: &Where, question: &Users) -> Result<(), Failure> {
     }
 }
 
-/// What needs no running gateway.
+/// What is about the door itself.
 pub(super) fn door(question: &Door) -> Result<(), Failure> {
     match question {
         Door::Token(arguments) => token::make(arguments),
+        Door::Link(arguments) => link::make(arguments),
         Door::Openapi => Ok(print(&crate::admin::description())?),
     }
 }

@@ -22,7 +22,7 @@ pub(in crate::cli) struct Arguments {
 
 /// The roles as arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum RoleName {
+pub(super) enum RoleName {
     /// Sessions, health, metrics, stores, users
     Viewer,
     /// The same, and events and recordings
@@ -32,7 +32,7 @@ enum RoleName {
 }
 
 impl RoleName {
-    fn role(self) -> Role {
+    pub(super) fn role(self) -> Role {
         match self {
             RoleName::Viewer => Role::Viewer,
             RoleName::Auditor => Role::Auditor,

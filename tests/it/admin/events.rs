@@ -153,8 +153,8 @@ fn the_description_is_of_the_routes_that_there_are() {
     let token = &administered.tokens.operator;
     for (path, methods) in paths {
         for method in methods.as_object().unwrap().keys().filter(|method| *method != "parameters") {
-            // Each is there, and answers as one that it describes.
-            if path.ends_with("/drain") {
+            // Each is there, and answers as one that it describes. What ends the gateway, and what never ends, have tests of their own.
+            if path.ends_with("/drain") || path.ends_with("/status/stream") {
                 continue;
             }
             let called = path.replace("{id}", "0049cd844c7536c06a89").replace("{name}", "alice");

@@ -5,6 +5,8 @@ mod doors;
 mod events;
 mod health;
 mod hostile;
+mod login;
+mod page;
 mod roles;
 mod sessions;
 mod stream;

@@ -14,6 +14,9 @@ const ROUTES: &[(&str, &str, [bool; 3])] = &[
     ("GET", "/api/v1/bans", [true, true, true]),
     ("GET", "/api/v1/users", [true, true, true]),
     ("GET", "/api/v1/users/alice", [true, true, true]),
+    ("GET", "/api/v1/me", [true, true, true]),
+    ("POST", "/api/v1/logout", [true, true, true]),
+    ("POST", "/api/v1/links", [false, false, true]),
     ("GET", "/metrics", [true, true, true]),
     ("GET", "/api/v1/events", [false, true, true]),
     ("GET", "/api/v1/recordings/0049cd844c7536c06a89", [false, true, true]),
@@ -45,7 +48,7 @@ fn each_route_lets_its_roles_in_and_records_every_call_but_those_of_monitoring()
     });
     assert_eq!(calls.len(), recorded);
     let denied = calls.iter().filter(|call| field(call, "status") == "denied").count();
-    assert_eq!(denied, 12 + 9, "twelve without a token, nine without the role");
+    assert_eq!(denied, 15 + 11, "fifteen without a token, eleven without the role");
     for call in &calls {
         let is_known = call["http-status"] != 401;
         assert_eq!(call.get("caller").is_some(), is_known, "{call}");

@@ -1,0 +1,257 @@
+//! How a person logs in to the page: with a token or a link, answered by a cookie that no script can read.
+
+use std::sync::Arc;
+
+use axum::extract::State as Shared;
+use axum::http::header::{COOKIE, HOST, HeaderName, ORIGIN, SET_COOKIE};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::caller::Caller;
+use super::logins::{Grant, LINK_FOR, LOGGED_IN_FOR};
+use super::problem::{Given, Problem};
+use super::settings::{Role, Token, TokenHash};
+use super::state::State;
+use crate::secret::Secret;
+
+/// What the name of the cookie begins with; the port follows, for browsers share cookies among all ports of a host.
+const COOKIE_NAME: &str = "lockgate-";
+
+/// Before the name where the page came over TLS: browsers keep others from setting such a cookie.
+const HOST_PREFIX: &str = "__Host-";
+
+/// One of the two
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Credentials {
+    /// A token of `admin.tokens`
+    token: Option<String>,
+    /// The code of a link that `lockgate admin link` or `lockgate demo` made; it can be used once
+    code: Option<String>,
+}
+
+/// Who is logged in
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Me {
+    /// The name in the events
+    name: String,
+    /// `viewer`, `auditor` or `operator`
+    role: &'static str,
+    /// Until when; absent for callers who bring their token or use the socket
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<String>,
+}
+
+/// Logs a browser in: the answer sets a cookie
+#[utoipa::path(post, path = "/login", tag = "page", security(()), request_body = Credentials, responses(
+    (status = 200, description = "Logged in", body = Me),
+    (status = 401, description = "The token is not known, or the link was used or is too old", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn login(
+    Shared(state): Shared<Arc<State>>,
+    headers: HeaderMap,
+    Given(credentials): Given<Credentials>,
+) -> Result<Response, Problem> {
+    let tokens = state.around.inside.borrow().tokens.clone();
+    let refused = |what: &str| Problem::new(StatusCode::UNAUTHORIZED, what);
+    let grant = match (credentials.token, credentials.code) {
+        (Some(token), None) => Caller::of_token(token.trim(), &tokens, Utc::now())?.grant(),
+        (None, Some(code)) => {
+            let grant = state.logins.redeem(&code).and_then(|grant| grant.now(&tokens, Utc::now()));
+            grant.ok_or_else(|| {
+                refused("this link was used already or is too old; `lockgate admin link` makes another one")
+            })?
+        }
+        _ => return Err(Problem::wrong("write either a token or a code")),
+    };
+    let secret = state.logins.begin(grant.clone()).map_err(Problem::unavailable)?;
+    let cookie = set_cookie(&headers, Some(&secret)).ok_or_else(|| Problem::wrong("the header `Host` is odd"))?;
+    let me = Me { name: grant.name.to_string(), role: grant.role.as_str(), until: Some(after(LOGGED_IN_FOR)) };
+    let mut response = Json(me).into_response();
+    response.headers_mut().insert(SET_COOKIE, cookie);
+    // For the event.
+    response.extensions_mut().insert(Caller::of_grant(grant));
+    Ok(response)
+}
+
+/// Logs this browser out
+#[utoipa::path(post, path = "/logout", tag = "page", responses((status = 204, description = "Logged out")))]
+pub(super) async fn logout(
+    Shared(state): Shared<Arc<State>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+) -> Response {
+    if let Some(browser) = &caller.browser {
+        state.logins.end(browser);
+    }
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    if let Some(cookie) = set_cookie(&headers, None) {
+        response.headers_mut().insert(SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// Who calls
+#[utoipa::path(get, path = "/me", tag = "page", responses((status = 200, description = "Who is logged in", body = Me)))]
+pub(super) async fn me(Shared(state): Shared<Arc<State>>, Extension(caller): Extension<Caller>) -> Json<Me> {
+    let left = caller.browser.as_ref().and_then(|browser| state.logins.of(browser));
+    let until = left.map(|(_, left)| after(left));
+    Json(Me { name: caller.name.to_string(), role: caller.role.as_str(), until })
+}
+
+/// For whom a link is
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LinkFor {
+    /// `viewer`, `auditor` or `operator`
+    role: String,
+}
+
+/// A link that logs one browser in
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct LinkMade {
+    /// The address; whoever opens it first is logged in
+    url: String,
+    /// Until when it can be used
+    until: String,
+}
+
+/// Makes a link that logs one browser in
+#[utoipa::path(post, path = "/links", tag = "page", request_body = LinkFor, responses(
+    (status = 200, description = "It can be used once, within minutes", body = LinkMade),
+    (status = 400, description = "No such role", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "The admin door has no listener that a browser could call", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn link(
+    Shared(state): Shared<Arc<State>>,
+    Extension(caller): Extension<Caller>,
+    Given(wanted): Given<LinkFor>,
+) -> Result<Json<LinkMade>, Problem> {
+    let role = Role::ALL.into_iter().find(|role| role.as_str() == wanted.role);
+    let role = role.ok_or_else(|| Problem::wrong("role is viewer, auditor or operator"))?;
+    let grant = Grant { role: role.min(caller.role), ..caller.grant() };
+    let Some(page) = &state.page_url else {
+        let what = "the admin door listens nowhere that a browser could call; add admin.listen";
+        return Err(Problem::new(StatusCode::CONFLICT, what));
+    };
+    let code = state.logins.make_link(grant).map_err(Problem::unavailable)?;
+    Ok(Json(LinkMade { url: link_url(page, &code), until: after(LINK_FOR) }))
+}
+
+/// The code is behind `#`: browsers send that part to nobody.
+pub(super) fn link_url(page: &str, code: &Secret) -> String {
+    format!("{page}/login#code={}", code.expose())
+}
+
+/// Who calls with a cookie of ours; `None` without one. A cookie comes along without anybody's doing, so that a call that changes
+/// something must say that a page of ours made it.
+///
+/// # Errors
+/// 401 for a cookie that holds no more, 403 for a call that no page of ours made.
+pub(super) fn of_cookie(
+    state: &State,
+    method: &Method,
+    headers: &HeaderMap,
+    tokens: &[Token],
+) -> Option<Result<Caller, Problem>> {
+    let secret = cookie(headers)?;
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    let is_ours = site.is_none_or(|site| site == b"same-origin" || site == b"none");
+    // Whether it is that of the host was looked at before.
+    let says_origin = method.is_safe() || headers.contains_key(ORIGIN);
+    if !is_ours || !says_origin {
+        return Some(Err(Problem::new(StatusCode::FORBIDDEN, "with a cookie only the gateway's own page may call")));
+    }
+    let found = state.logins.of_secret(&secret).and_then(|(hash, grant, _)| {
+        let grant = grant.now(tokens, Utc::now())?;
+        Some(Caller { browser: Some(hash), ..Caller::of_grant(grant) })
+    });
+    Some(found.ok_or_else(|| Problem::new(StatusCode::UNAUTHORIZED, "log in again: this login is over")))
+}
+
+/// Whether somebody who was let in would still be: for answers that go on for long.
+pub(super) fn is_still_in(state: &State, caller: &Caller) -> bool {
+    let tokens = state.around.inside.borrow().tokens.clone();
+    let is_logged_in = |browser: &TokenHash| state.logins.of(browser).is_some();
+    caller.browser.as_ref().is_none_or(is_logged_in)
+        && caller.grant().now(&tokens, Utc::now()).is_some_and(|grant| grant.role >= caller.role)
+}
+
+/// The secret in the cookie.
+fn cookie(headers: &HeaderMap) -> Option<String> {
+    let plain = format!("{COOKIE_NAME}{}", port(headers)?);
+    let safe = format!("{HOST_PREFIX}{plain}");
+    let all = || headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok()).flat_map(|all| all.split(';'));
+    let named = |wanted: &str| {
+        all().find_map(|pair| pair.trim().split_once('=').filter(|(name, _)| *name == wanted).map(|(_, value)| value))
+    };
+    named(&safe).or_else(|| named(&plain)).map(str::to_owned)
+}
+
+/// The header that sets the cookie, or without a secret removes it.
+fn set_cookie(headers: &HeaderMap, secret: Option<&Secret>) -> Option<HeaderValue> {
+    let is_tls = headers.get(ORIGIN).is_some_and(|origin| origin.as_bytes().starts_with(b"https://"));
+    let (prefix, secure) = if is_tls { (HOST_PREFIX, "; Secure") } else { ("", "") };
+    let (value, age) = secret.map_or(("", 0), |secret| (secret.expose(), LOGGED_IN_FOR.as_secs()));
+    let port = port(headers)?;
+    let text = format!("{prefix}{COOKIE_NAME}{port}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{secure}");
+    let mut header = HeaderValue::from_str(&text).ok()?;
+    header.set_sensitive(true);
+    Some(header)
+}
+
+/// The port of `Host`; `0` for the scheme's own.
+fn port(headers: &HeaderMap) -> Option<u16> {
+    let host = text(headers, HOST)?;
+    match host.rsplit_once(':') {
+        Some((_, port)) if !port.ends_with(']') => port.parse().ok(),
+        _ => Some(0),
+    }
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn after(duration: std::time::Duration) -> String {
+    let time: DateTime<Utc> = (std::time::SystemTime::now() + duration).into();
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn the_cookie_is_of_one_port_and_safe_where_it_can_be() {
+        let secret = Secret::new("lgt_a".into());
+        let set = |pairs: &[(&'static str, &str)]| {
+            set_cookie(&headers(pairs), Some(&secret)).map(|value| value.to_str().unwrap().to_owned())
+        };
+        let plain = set(&[("host", "127.0.0.1:8022"), ("origin", "http://127.0.0.1:8022")]).unwrap();
+        assert_eq!(plain, "lockgate-8022=lgt_a; Path=/; Max-Age=43200; HttpOnly; SameSite=Strict");
+        let safe = set(&[("host", "[::1]"), ("origin", "https://[::1]")]).unwrap();
+        assert_eq!(safe, "__Host-lockgate-0=lgt_a; Path=/; Max-Age=43200; HttpOnly; SameSite=Strict; Secure");
+        assert_eq!(set(&[]), None);
+        let gone = set_cookie(&headers(&[("host", "a:1")]), None).unwrap();
+        assert!(gone.to_str().unwrap().starts_with("lockgate-1=; Path=/; Max-Age=0"));
+    }
+
+    #[test]
+    fn the_cookie_is_found_among_others() {
+        let read = |host: &str, cookies: &str| cookie(&headers(&[("host", host), ("cookie", cookies)]));
+        assert_eq!(read("a:8022", "x=y; lockgate-8022=lgt_a; lockgate-1=lgt_b").as_deref(), Some("lgt_a"));
+        assert_eq!(read("a:1", "lockgate-1=lgt_b; __Host-lockgate-1=lgt_c").as_deref(), Some("lgt_c"));
+        assert_eq!(read("a:2", "lockgate-1=lgt_b"), None);
+        assert_eq!(cookie(&headers(&[("host", "a")])), None);
+    }
+}

@@ -1,0 +1,201 @@
+//! Browsers that are logged in to the page, and links that log one in. Both are known to this process only, and end with it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+
+use super::settings::{Role, Token, TokenHash, make_token};
+use crate::secret::Secret;
+
+/// How long a browser stays logged in.
+pub(super) const LOGGED_IN_FOR: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// How long a link can be used.
+pub(super) const LINK_FOR: Duration = Duration::from_secs(15 * 60);
+
+/// The most browsers at once, in all and of one name. The oldest of them makes room.
+const BROWSERS: usize = 512;
+const BROWSERS_OF_ONE: usize = 32;
+
+/// The most links that wait to be used. The oldest of them makes room.
+const LINKS: usize = 64;
+
+/// What somebody was let in for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Grant {
+    /// The caller's name in the events.
+    pub(super) name: Arc<str>,
+    /// What the caller may do.
+    pub(super) role: Role,
+    /// The token that it rests on; without one it came over the socket.
+    pub(super) token: Option<TokenHash>,
+}
+
+impl Grant {
+    /// What it is worth now: nothing when its token was removed or its time is over, and never more than the token.
+    pub(super) fn now(&self, tokens: &[Token], now: DateTime<Utc>) -> Option<Grant> {
+        let Some(hash) = &self.token else { return Some(self.clone()) };
+        let token = tokens.iter().find(|token| token.hash == *hash && *token.name == *self.name)?;
+        let role = self.role.min(token.role);
+        token.expires.is_none_or(|end| now < end).then(|| Grant { role, ..self.clone() })
+    }
+}
+
+/// A grant under a secret of which only the hash is kept.
+#[derive(Debug)]
+struct Kept {
+    hash: TokenHash,
+    grant: Grant,
+    until: Instant,
+}
+
+/// All browsers and links.
+#[derive(Debug, Default)]
+pub(super) struct Logins(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    links: Vec<Kept>,
+    browsers: Vec<Kept>,
+}
+
+impl Logins {
+    /// A code that logs one browser in, within [`LINK_FOR`].
+    ///
+    /// # Errors
+    /// When the system gives no randomness.
+    pub(super) fn make_link(&self, grant: Grant) -> Result<Secret, String> {
+        let code = make_token()?;
+        let mut inner = self.lock();
+        if inner.links.len() >= LINKS {
+            inner.links.remove(0);
+        }
+        inner.links.push(Kept::new(&code, grant, LINK_FOR));
+        Ok(code)
+    }
+
+    /// What a code was made for; it is used up.
+    pub(super) fn redeem(&self, code: &str) -> Option<Grant> {
+        let mut inner = self.lock();
+        let at = inner.links.iter().position(|link| link.hash.is_of(code))?;
+        Some(inner.links.remove(at).grant)
+    }
+
+    /// Logs a browser in: the secret that it is known by from now on.
+    ///
+    /// # Errors
+    /// When the system gives no randomness.
+    pub(super) fn begin(&self, grant: Grant) -> Result<Secret, String> {
+        let secret = make_token()?;
+        let mut inner = self.lock();
+        let same = inner.browsers.iter().filter(|browser| browser.grant.name == grant.name).count();
+        if same >= BROWSERS_OF_ONE
+            && let Some(at) = inner.browsers.iter().position(|browser| browser.grant.name == grant.name)
+        {
+            inner.browsers.remove(at);
+        } else if inner.browsers.len() >= BROWSERS {
+            inner.browsers.remove(0);
+        }
+        inner.browsers.push(Kept::new(&secret, grant, LOGGED_IN_FOR));
+        Ok(secret)
+    }
+
+    /// Who logged in with the browser that knows this secret, and for how long it holds.
+    pub(super) fn of_secret(&self, secret: &str) -> Option<(TokenHash, Grant, Duration)> {
+        self.of(&TokenHash::of(secret)).map(|(grant, left)| (TokenHash::of(secret), grant, left))
+    }
+
+    /// The same by the hash of the secret.
+    pub(super) fn of(&self, hash: &TokenHash) -> Option<(Grant, Duration)> {
+        let inner = self.lock();
+        let browser = inner.browsers.iter().find(|browser| browser.hash == *hash)?;
+        Some((browser.grant.clone(), browser.until.saturating_duration_since(Instant::now())))
+    }
+
+    /// Logs a browser out.
+    pub(super) fn end(&self, hash: &TokenHash) {
+        self.lock().browsers.retain(|browser| browser.hash != *hash);
+    }
+
+    /// Without what is over.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        inner.links.retain(|link| now < link.until);
+        inner.browsers.retain(|browser| now < browser.until);
+        inner
+    }
+}
+
+impl Kept {
+    fn new(secret: &Secret, grant: Grant, lasts: Duration) -> Kept {
+        Kept { hash: TokenHash::of(secret.expose()), grant, until: Instant::now() + lasts }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn grant(name: &str) -> Grant {
+        Grant { name: name.into(), role: Role::Operator, token: None }
+    }
+
+    #[test]
+    fn a_code_logs_in_once_and_within_its_time() {
+        let logins = Logins::default();
+        let code = logins.make_link(grant("root")).unwrap();
+        assert_eq!(logins.redeem("lgt_other"), None);
+        assert_eq!(logins.redeem(code.expose()), Some(grant("root")));
+        assert_eq!(logins.redeem(code.expose()), None);
+        let late = logins.make_link(grant("root")).unwrap();
+        logins.0.lock().unwrap().links[0].until = Instant::now();
+        assert_eq!(logins.redeem(late.expose()), None);
+    }
+
+    #[test]
+    fn a_browser_is_known_until_it_logs_out_or_its_time_is_over() {
+        let logins = Logins::default();
+        let secret = logins.begin(grant("root")).unwrap();
+        let (hash, found, left) = logins.of_secret(secret.expose()).unwrap();
+        assert!(found == grant("root") && left > LOGGED_IN_FOR / 2);
+        assert!(logins.of_secret("lgt_other").is_none());
+        logins.end(&hash);
+        assert!(logins.of(&hash).is_none());
+        let secret = logins.begin(grant("root")).unwrap();
+        logins.0.lock().unwrap().browsers[0].until = Instant::now();
+        assert!(logins.of_secret(secret.expose()).is_none());
+    }
+
+    #[test]
+    fn whoever_logs_in_without_end_makes_room_by_himself() {
+        let logins = Logins::default();
+        let other = logins.begin(grant("other")).unwrap();
+        let first = logins.begin(grant("root")).unwrap();
+        for _ in 0..BROWSERS_OF_ONE {
+            logins.begin(grant("root")).unwrap();
+        }
+        assert!(logins.of_secret(other.expose()).is_some() && logins.of_secret(first.expose()).is_none());
+        for number in 0..2 * BROWSERS {
+            logins.begin(grant(&number.to_string())).unwrap();
+            logins.make_link(grant("root")).unwrap();
+        }
+        let inner = logins.0.lock().unwrap();
+        assert_eq!((inner.browsers.len(), inner.links.len()), (BROWSERS, LINKS));
+    }
+
+    #[test]
+    fn a_grant_is_worth_no_more_than_its_token() {
+        let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        let token = |role, expires| Token { name: "ann".into(), role, hash: TokenHash::of("lgt_a"), expires };
+        let grant = Grant { token: Some(TokenHash::of("lgt_a")), ..grant("ann") };
+        let now = at("2026-07-31T08:00:00Z");
+        assert_eq!(grant.now(&[token(Role::Operator, None)], now), Some(grant.clone()));
+        let less = grant.now(&[token(Role::Viewer, None)], now).unwrap();
+        assert_eq!(less.role, Role::Viewer);
+        assert_eq!(grant.now(&[token(Role::Operator, Some(now))], now), None);
+        assert_eq!(grant.now(&[], now), None);
+    }
+}

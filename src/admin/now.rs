@@ -1,0 +1,123 @@
+//! The state of the gateway as it changes, for pages that show it: one call, however long somebody watches.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::{Body, Bytes};
+use axum::extract::State as Shared;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use futures_util::stream::unfold;
+use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, sleep_until};
+use utoipa::ToSchema;
+
+use super::caller::Caller;
+use super::control::Status;
+use super::health::Stores;
+use super::login::is_still_in;
+use super::problem::Problem;
+use super::sessions::SessionShown;
+use super::state::State;
+
+/// How many may watch at once.
+pub(super) const WATCHERS: usize = 64;
+
+/// How often a watcher is told.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// How many sessions are looked at, and how many of them are shown: those that move most.
+const LOOKED_AT: usize = 1000;
+const SHOWN: usize = 200;
+
+/// How many open files of each are shown.
+const FILES: usize = 5;
+
+/// The gateway at one moment
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Moment {
+    status: Status,
+    stores: Stores,
+    /// Live sessions, those that move most first: up to two hundred
+    sessions: Vec<SessionShown>,
+    /// How many there are
+    sessions_total: usize,
+    /// Bytes in a second that are received
+    speed_in: u64,
+    /// Bytes in a second that are sent
+    speed_out: u64,
+    /// Logins that succeeded since the start
+    logins: u64,
+    /// Addresses that are banned
+    bans: usize,
+}
+
+impl Moment {
+    fn of(state: &State) -> Moment {
+        let registry = &state.around.registry;
+        let live = registry.list();
+        let looks = live.iter().take(LOOKED_AT).filter_map(|live| registry.look(&live.session_id, FILES));
+        let mut sessions: Vec<_> = looks.map(|(live, progress)| SessionShown::of(&live, progress)).collect();
+        let sum = |speed: fn(&SessionShown) -> u64| sessions.iter().map(speed).sum();
+        let (speed_in, speed_out) = (sum(SessionShown::speed_in), sum(SessionShown::speed_out));
+        sessions.sort_by_cached_key(|one| (!one.is_moving(), one.began()));
+        sessions.truncate(SHOWN);
+        // A row stays where it is while its session comes to rest and moves again.
+        sessions.sort_by_cached_key(SessionShown::began);
+        Moment {
+            status: Status::of(state),
+            stores: Stores::of(state),
+            sessions,
+            sessions_total: live.len(),
+            speed_in,
+            speed_out,
+            logins: state.around.metrics.logins.get(),
+            bans: state.around.gate.bans().len(),
+        }
+    }
+}
+
+/// How the gateway is and who is connected, as server-sent events: `event: now` once a second, `data` as described
+#[utoipa::path(get, path = "/status/stream", tag = "state", responses(
+    (status = 200, description = "It goes on until either side ends it", body = Moment, content_type = "text/event-stream"),
+))]
+pub(super) async fn stream(
+    Shared(state): Shared<Arc<State>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response, Problem> {
+    let place = state.watchers.clone().try_acquire_owned();
+    let place = place
+        .map_err(|_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, format!("{WATCHERS} watch already; close one")))?;
+    let watcher = Watcher { state, caller, next: Instant::now(), _place: place };
+    let body = Body::from_stream(unfold(watcher, Watcher::tell));
+    Ok(([(CONTENT_TYPE, "text/event-stream")], body).into_response())
+}
+
+/// One who watches.
+struct Watcher {
+    state: Arc<State>,
+    caller: Caller,
+    next: Instant,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Watcher {
+    /// The next moment; `None` at the gateway's end, and when the caller would not be let in any more.
+    async fn tell(mut self) -> Option<(Result<Bytes, Infallible>, Watcher)> {
+        let mut stopped = self.state.stopped.clone();
+        tokio::select! {
+            () = sleep_until(self.next) => {}
+            _ = stopped.wait_for(|stopped| *stopped) => return None,
+        }
+        self.next = Instant::now() + EVERY;
+        if !is_still_in(&self.state, &self.caller) {
+            return None;
+        }
+        let moment = serde_json::to_string(&Moment::of(&self.state)).ok()?;
+        Some((Ok(format!("event: now\ndata: {moment}\n\n").into()), self))
+    }
+}

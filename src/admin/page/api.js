@@ -1,0 +1,111 @@
+// Calls of the API. The cookie goes along by itself; no script can read it.
+
+const BASE = "/api/v1";
+
+// A call that was refused or failed; `message` is a sentence.
+export class Problem extends Error {
+  constructor(status, detail) {
+    super(detail);
+    this.status = status;
+  }
+}
+
+async function send(method, path, body) {
+  const options = { method, redirect: "error", cache: "no-store" };
+  if (body !== undefined) {
+    options.headers = { "Content-Type": "application/json" };
+    options.body = JSON.stringify(body);
+  }
+  let response;
+  try {
+    response = await fetch(BASE + path, options);
+  } catch {
+    throw new Problem(0, "The gateway does not answer.");
+  }
+  if (response.ok) return response;
+  const problem = await response.json().catch(() => ({}));
+  if (response.status === 401 && path !== "/login") window.dispatchEvent(new Event("logged-out"));
+  throw new Problem(response.status, problem.detail ?? `The gateway answers ${response.status}.`);
+}
+
+// A call that is answered by JSON, or by nothing.
+export async function call(method, path, body) {
+  const response = await send(method, path, body);
+  return response.status === 204 ? null : response.json();
+}
+
+export const get = (path) => call("GET", path);
+
+// The same; `null` where this gateway has no such thing.
+export async function getIfThere(path) {
+  try {
+    return await get(path);
+  } catch (problem) {
+    if (problem.status === 404 || problem.status === 403) return null;
+    throw problem;
+  }
+}
+
+// A page of events as the lines that they are, newest first, and where the next page begins.
+export async function eventLines(query) {
+  const response = await send("GET", `/events?${query}`);
+  const next = /before=([0-9a-f-]+)/.exec(response.headers.get("Link") ?? "")?.[1] ?? null;
+  const text = await response.text();
+  return { lines: text.split("\n").filter((line) => line !== ""), next };
+}
+
+// Follows a stream of the API until it is closed; it goes on by itself after the loss of a connection, and rests while nobody
+// looks at the page. `address(last)` gives the path, with what was seen last; `hear` has a listener for each kind of event;
+// `state` hears "live", "lost" or "resting".
+export function follow(address, hear, state = () => {}) {
+  let source = null;
+  let last = null;
+  let waits = null;
+  let pause = 1000;
+  const open = () => {
+    waits = null;
+    if (source || document.hidden) return;
+    source = new EventSource(BASE + address(last));
+    source.onopen = () => {
+      pause = 1000;
+      state("live");
+    };
+    for (const [kind, act] of Object.entries(hear)) {
+      source.addEventListener(kind, (event) => {
+        if (event.lastEventId) last = event.lastEventId;
+        act(event.data);
+      });
+    }
+    source.onerror = () => {
+      state("lost");
+      if (source?.readyState === EventSource.CLOSED) {
+        shut();
+        waits = setTimeout(retry, pause);
+        pause = Math.min(pause * 2, 30000);
+      }
+    };
+  };
+  // A stream does not say why it was refused; another call does.
+  const retry = () => get("/me").then(open, (problem) => {
+    if (problem.status !== 401) waits = setTimeout(retry, pause);
+  });
+  const shut = () => {
+    source?.close();
+    source = null;
+  };
+  const look = () => {
+    if (document.hidden) {
+      shut();
+      state("resting");
+    } else if (!waits) open();
+  };
+  document.addEventListener("visibilitychange", look);
+  open();
+  return {
+    close() {
+      document.removeEventListener("visibilitychange", look);
+      clearTimeout(waits);
+      shut();
+    },
+  };
+}

@@ -1,0 +1,227 @@
+// Events: the newest first, filtered, live.
+
+import { eventLines, follow } from "./api.js";
+import { OUTCOMES, VIEWS, about, outcome, who, word } from "./describe.js";
+import { h, put, write } from "./dom.js";
+import { exportEvents } from "./export.js";
+import * as filters from "./filters.js";
+import { clock, count, day, local, some } from "./format.js";
+import { WindowedList } from "./list.js";
+
+// The most that a page keeps: its memory is bounded.
+const MOST = 200000;
+// Pages grow while somebody scrolls on.
+const PAGES = [200, 1000, 5000, 10000];
+
+export function show(main, shared) {
+  let wanted = filters.read(location.search);
+  const state = { items: [], next: null, loads: false, page: 0, waiting: [], stream: null, live: true, turn: 0 };
+  const status = h("span", { class: "soft", role: "status" });
+  const fresh = h("button", { class: "fresh", type: "button", hidden: true, on: { click: () => takeIn() } });
+  const live = h("button", { type: "button", class: "toggle", "aria-pressed": "true", text: "Live", on: { click: () => setLive(!state.live) } });
+  const details = h("aside", { class: "details card", hidden: true, "aria-label": "The event" });
+  const tabs = h("nav", { class: "segments", "aria-label": "Kinds of events", on: { click: (event) => {
+    const tab = event.target.closest("a");
+    if (!tab || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    apply({ ...wanted, view: tab.dataset.view }, true);
+  } } }, VIEWS.map(([name, title]) => h("a", { "data-view": name, text: title })));
+  const summary = h("summary");
+  const fields = h("details", { class: "card filter-box" });
+  const trouble = h("p", { class: "error", role: "alert" });
+  const list = new WindowedList({
+    label: "Events, newest first", columns: ["Time", "What", "Who", "From", "About"], className: "events", height: [34, 60],
+    cells, chosen: open, nearEnd: () => older(), mark: (item) => outcome(parsed(item)),
+  });
+  list.element.addEventListener("scroll", () => list.isAtTop && reads() === false && takeIn(), { passive: true });
+  put(main, h("h1", { class: "hidden-name", text: "Events" }), tabs, fields,
+    h("div", { class: "tools" }, live, status, h("span", { class: "space" }),
+      h("span", { class: "soft label", text: "Export" }),
+      ["ndjson", "csv"].map((format) => h("button", {
+        type: "button", text: format.toUpperCase(), "aria-label": `Export as ${format.toUpperCase()}`, on: { click: () => save(format) },
+      }))),
+    trouble, fresh, h("div", { class: "beside" }, list.element, details));
+  if (matchMedia("(min-width: 721px)").matches) fields.open = true;
+  begin();
+  return () => {
+    state.turn += 1;
+    state.stream?.close();
+    list.close();
+  };
+
+  // Other filters: the address says so, and everything comes anew. The form stays, for somebody is at work in it.
+  function apply(next, keepsForm) {
+    wanted = next;
+    history.pushState(null, "", filters.write(next));
+    begin(keepsForm);
+  }
+
+  async function begin(keepsForm = false) {
+    state.turn += 1;
+    const turn = state.turn;
+    state.stream?.close();
+    Object.assign(state, { items: [], next: null, loads: true, page: 0, waiting: [], last: null });
+    const filled = Object.entries(wanted).filter(([name, value]) => name !== "view" && value);
+    write(summary, filled.length ? `Filters: ${filled.map(([name, value]) => `${name} ${value}`).join(", ")}` : "Filters");
+    for (const tab of tabs.children) {
+      tab.setAttribute("href", filters.write({ ...wanted, view: tab.dataset.view }));
+      if (tab.dataset.view === wanted.view) tab.setAttribute("aria-current", "true");
+      else tab.removeAttribute("aria-current");
+    }
+    if (!keepsForm) put(fields, summary, filters.form(() => wanted, apply));
+    fresh.hidden = true;
+    details.hidden = true;
+    write(trouble, "");
+    write(status, "Loading…");
+    list.show([]);
+    list.toTop();
+    // The stream first: nothing falls between it and the page, and what both have is shown once.
+    if (state.live && !wanted.until) await new Promise((begun) => listen(begun));
+    if (turn !== state.turn) return;
+    state.loads = false;
+    older();
+  }
+
+  async function older() {
+    if (state.loads || (state.page > 0 && !state.next) || state.items.length >= MOST) return;
+    const turn = state.turn;
+    state.loads = true;
+    write(status, state.items.length ? `${some(state.items.length, "event")}, more…` : "Loading…");
+    const query = filters.toQuery(wanted);
+    query.set("format", "ndjson");
+    query.set("limit", String(PAGES[Math.min(state.page, PAGES.length - 1)]));
+    if (state.next) query.set("before", state.next);
+    try {
+      const { lines, next } = await eventLines(query);
+      if (turn !== state.turn) return;
+      state.items = state.items.concat(lines.map((line) => ({ line })));
+      state.page += 1;
+      state.next = next;
+      state.loads = false;
+      shown();
+      if (!reads()) takeIn();
+      // A page may be empty although there is more: a call looks for a while only.
+      if (!lines.length && next) older();
+    } catch (problem) {
+      if (turn !== state.turn) return;
+      state.loads = false;
+      write(status, "");
+      write(trouble, problem.message);
+    }
+  }
+
+  function shown() {
+    list.show(state.items, !state.next);
+    const most = state.items.length >= MOST ? "; narrow the filters for older ones" : "";
+    const number = count(state.items.length);
+    write(status, state.items.length === 0 ? "No event fits." : state.next ? `The newest ${number}${most}` : `All ${number}`);
+  }
+
+  // `heard` is called when it has begun, or failed to.
+  function listen(heard = () => {}) {
+    state.stream?.close();
+    const query = filters.toQuery(wanted, true);
+    state.stream = follow((last) => {
+      const after = last ?? state.last;
+      if (after) query.set("after", after);
+      return `/events/stream?${query}`;
+    }, {
+      message: (line) => arrived({ line }),
+      gap: () => write(trouble, "Events may be missing here: the files that held them were removed."),
+    }, heard);
+  }
+
+  // Somebody reads: not at the top, or a row is open.
+  function reads() {
+    return !list.isAtTop || !details.hidden;
+  }
+
+  function arrived(item) {
+    state.waiting.unshift(item);
+    state.last = parsed(item)["event-id"];
+    if (state.page === 0) return;
+    if (!reads()) takeIn();
+    else {
+      fresh.hidden = false;
+      write(fresh, `↑ ${some(state.waiting.length, "new event")}`);
+    }
+  }
+
+  function takeIn() {
+    fresh.hidden = true;
+    if (!state.waiting.length) return;
+    const known = new Set(state.items.slice(0, 1000).map((item) => parsed(item)["event-id"]));
+    const fresher = state.waiting.filter((item) => !known.has(parsed(item)["event-id"]));
+    state.waiting = [];
+    state.items = fresher.concat(state.items).slice(0, MOST);
+    if (list.active >= 0) list.active += fresher.length;
+    shown();
+    if (!reads()) return;
+    close();
+    list.toTop();
+  }
+
+  function setLive(value) {
+    state.live = value;
+    live.setAttribute("aria-pressed", String(value));
+    // What has come meanwhile comes now.
+    state.last ??= state.items[0] && parsed(state.items[0])["event-id"];
+    if (value && !wanted.until) listen();
+    else state.stream?.close();
+  }
+
+  function open(item) {
+    const event = parsed(item);
+    const rows = Object.entries(event).map(([name, value]) => [h("dt", { text: name }), h("dd", { class: "mono", text: String(value) })]);
+    const link = (address, text) => h("a", { class: "button", href: address, text });
+    const shut = h("button", { type: "button", class: "quiet", text: "Close", on: { click: () => {
+      close();
+      list.element.focus();
+    } } });
+    put(details, h("div", { class: "buttons" }, h("h2", { text: word(event) }), shut),
+      h("p", {}, h("time", { datetime: event.timestamp, text: `${local(event.timestamp)} here` }),
+        h("br"), h("span", { class: "soft", text: `${event.timestamp.replace("T", " ").replace("Z", "")} UTC` })),
+      h("div", { class: "links" },
+        event["session-id"] && link(`/sessions/${event["session-id"]}`, "Session"),
+        event.user && link(`/partners/${encodeURIComponent(event.user)}`, `Partner ${event.user}`),
+        event["source-ip"] && link(filters.write({ ...filters.read(""), address: event["source-ip"] }), `All from ${event["source-ip"]}`)),
+      h("dl", {}, rows));
+    details.hidden = false;
+    shut.focus({ preventScroll: true });
+    details.onkeydown = (key) => key.key === "Escape" && shut.click();
+  }
+
+  function close() {
+    details.hidden = true;
+    if (list.isAtTop) takeIn();
+  }
+
+  async function save(format) {
+    try {
+      await exportEvents(filters.toQuery(wanted), format, (text) => write(status, text));
+    } catch (problem) {
+      write(trouble, problem.message);
+    }
+  }
+}
+
+function parsed(item) {
+  item.event ??= JSON.parse(item.line);
+  return item.event;
+}
+
+function cells(item) {
+  const event = parsed(item);
+  const [shape, spoken] = OUTCOMES[outcome(event)];
+  const text = about(event);
+  const cell = (name, props, ...children) => h("span", { role: "gridcell", class: name, ...props }, ...children);
+  return [
+    cell("time", {}, h("time", { datetime: event.timestamp, title: `${event.timestamp} UTC` },
+      h("span", { class: "soft", text: `${day(event.timestamp).slice(5)} ` }), clock(event.timestamp))),
+    cell("what", {}, h("span", { class: "shape", "aria-hidden": "true", text: shape }), word(event),
+      spoken && h("span", { class: "hidden-name", text: ` ${spoken}` })),
+    cell("who", { text: who(event) }),
+    cell("from mono", { text: event["source-ip"] ?? "" }),
+    cell("about", { title: text, text }),
+  ];
+}

@@ -1,0 +1,145 @@
+// Session: who, from where, with which key, and everything that happened, to be played.
+
+import { get, getIfThere } from "./api.js";
+import { OUTCOMES, about, outcome, word } from "./describe.js";
+import { h, keyed, put, write } from "./dom.js";
+import { bytes, count, duration, position, speed, when } from "./format.js";
+import { WindowedList } from "./list.js";
+import { endSession, fileRow, updateFile } from "./now.js";
+import { player } from "./player.js";
+
+// The most files in the table; the timeline has all of them.
+const FILES = 500;
+
+export function show(main, shared, session) {
+  const closing = [];
+  const head = h("div", { class: "session-head" }, h("h1", { text: `Session ${session}` }));
+  const live = h("section", { class: "card", hidden: true, "aria-label": "Now" });
+  const rest = h("div", { class: "session-body" }, h("p", { class: "soft", role: "status", text: "Loading…" }));
+  put(main, head, live, rest);
+  if (shared.may("auditor")) recording();
+  else put(rest, h("p", { class: "soft", text: "What happened in it is shown to the role auditor." }));
+  closing.push(watchLive(live, session, shared));
+  let gone = false;
+  return () => {
+    gone = true;
+    for (const close of closing) close();
+  };
+
+  async function recording() {
+    try {
+      const found = await get(`/recordings/${encodeURIComponent(session)}`);
+      if (!gone) closing.push(showRecording(head, rest, session, found));
+    } catch (problem) {
+      if (!gone) put(rest, h("p", { class: "error", role: "alert", text: problem.message }));
+    }
+  }
+}
+
+// What is open now, while the session lives.
+function watchLive(place, id, shared) {
+  const files = h("div", { class: "files" });
+  const words = h("span", { class: "soft" });
+  const end = shared.may("operator") && h("button", { class: "danger", type: "button", text: "End…" });
+  put(place, h("div", { class: "buttons" }, h("span", { class: "chip good", text: "● Live" }), words, h("span", { class: "space" }), end), files);
+  let one = null;
+  let asks = false;
+  if (end) end.addEventListener("click", () => one && endSession(one));
+  return shared.watch(async (moment) => {
+    one = moment.sessions.find((each) => each.id === id) ?? null;
+    // Where there are very many, the stream does not have all of them.
+    if (!one && moment.sessions_total > moment.sessions.length && !asks) {
+      asks = true;
+      one = await getIfThere(`/sessions/${id}`).catch(() => null);
+      asks = false;
+    }
+    place.hidden = one === null;
+    if (!one) return;
+    if (end) end.disabled = one.ending !== undefined;
+    const idle = one.ending ? `ends: ${one.ending.message}` : one.open_files.length ? "" : `idle for ${duration(one.idle_seconds * 1000)}`;
+    write(words, `${bytes(one.bytes_in)} received, ${bytes(one.bytes_out)} sent${idle && ` · ${idle}`}`);
+    keyed(files, one.open_files, (file) => `${file.operation} ${file.path} ${file.since}`, fileRow, updateFile);
+  });
+}
+
+function showRecording(head, rest, session, found) {
+  const steps = found.events.map((step) => ({ offset: Math.max(0, step["offset-ms"]), event: step.event }));
+  const first = steps[0].event;
+  const connected = steps.find((step) => step.event["activity-type"] === "CONNECTED")?.event;
+  const end = steps.findLast((step) => step.event["activity-type"] === "DISCONNECTED")?.event;
+  const user = found.summary.user || "nobody";
+  const download = (format, label, extension) => h("a", {
+    class: "button", href: `/api/v1/recordings/${session}?format=${format}`, download: `session-${session}.${extension}`, text: label,
+  });
+  put(head, h("div", {}, h("h1", { text: `Session of ${user}` }), h("p", { class: "soft mono", text: session })),
+    h("div", { class: "links" }, user !== "nobody" && h("a", { class: "button", href: `/partners/${encodeURIComponent(user)}`, text: "Partner" }),
+      h("a", { class: "button", href: `/events?session=${session}`, text: "Events" }),
+      download("json", "JSON", "json"), download("asciicast", "Asciicast", "cast"), download("text", "Text", "txt")));
+  const facts = h("section", { class: "card" }, h("h2", { text: "Who and how" }), definitions(first, connected, end, found.summary));
+  const list = new WindowedList({
+    label: "What happened", columns: ["After", "What", "About"], className: "steps", height: [34, 54],
+    cells: stepCells, mark: (step, index) => `${outcome(step.event)} ${index > reached ? "later" : ""} ${index === reached ? "current" : ""}`,
+    chosen: (step, index) => controls.jump(index),
+  });
+  let reached = steps.length - 1;
+  const controls = player(steps, (index) => {
+    reached = index;
+    list.refresh();
+    if (index >= 0) list.activate(index);
+  });
+  put(rest, h("section", { class: "card grows timeline", "aria-label": "Timeline" },
+    h("h2", { text: "Timeline" }), controls.element, list.element), h("div", { class: "aside" }, facts, files(steps)));
+  list.show(steps);
+  return () => {
+    controls.close();
+    list.close();
+  };
+}
+
+function stepCells(step) {
+  const [shape, spoken] = OUTCOMES[outcome(step.event)];
+  const text = about(step.event);
+  const cell = (name, props, ...children) => h("span", { role: "gridcell", class: name, ...props }, ...children);
+  return [
+    cell("time", { title: `${step.event.timestamp} UTC`, text: position(step.offset) }),
+    cell("what", {}, h("span", { class: "shape", "aria-hidden": "true", text: shape }), word(step.event),
+      spoken && h("span", { class: "hidden-name", text: ` ${spoken}` })),
+    cell("about", { title: text, text }),
+  ];
+}
+
+function definitions(first, connected, end, summary) {
+  const event = connected ?? first;
+  const facts = [
+    ["User", summary.user || "–"],
+    ["From", `${event["source-ip"] ?? "–"}${event["source-port"] ? ` port ${event["source-port"]}` : ""}`],
+    ["Began", summary.began ? when(summary.began) : "–"],
+    ["Lasted", end ? duration(end["duration-ms"]) : "not ended"],
+    ["Ended by", end ? [end["ended-by"] ?? end.reason, end.message].filter(Boolean).join(": ") : "–"],
+    ["Logged in with", connected ? [connected.method, connected["ssh-public-key-comment"]].filter(Boolean).join(", ") : "nothing"],
+    ["Key", event["ssh-public-key-fingerprint"]], ["Client", event.client], ["Key exchange", event.kex], ["Ciphers", event.ciphers],
+    ["Host key", event["host-key-algorithm"]],
+    ["Received", end?.["bytes-in"] && `${bytes(end["bytes-in"])} in ${count(end["files-in"])} files`],
+    ["Sent", end?.["bytes-out"] && `${bytes(end["bytes-out"])} in ${count(end["files-out"])} files`],
+  ];
+  return h("dl", {}, facts.filter(([, value]) => value).map(([name, value]) => [h("dt", { text: name }), h("dd", {}, value)]));
+}
+
+// Each file with bytes, speed, digest and result.
+function files(steps) {
+  const ends = steps.map((step) => step.event).filter((event) => ["CLOSE", "PARTIAL_CLOSE"].includes(event["activity-type"])
+    || (event["activity-type"] === "ERROR" && event.operation === "CLOSE"));
+  const rows = ends.slice(0, FILES).map((event) => {
+    const size = Number(event["bytes-in"] ?? event["bytes-out"] ?? 0);
+    const [shape, spoken] = OUTCOMES[outcome(event)];
+    const ms = Number(event["duration-ms"]);
+    return h("li", { class: outcome(event) },
+      h("div", {}, h("span", { class: "shape", "aria-hidden": "true", text: shape }), h("span", { class: "mono path", text: event["logical-path"] ?? event.path ?? "" }),
+        h("span", { class: "hidden-name", text: ` ${spoken}` })),
+      h("div", { class: "soft small", text: [word(event), bytes(size), ms > 0 && speed((size / ms) * 1000), event.message].filter(Boolean).join(" · ") }),
+      event.sha256 && h("div", { class: "soft small mono digest", title: event.sha256, text: `sha256 ${event.sha256}` }));
+  });
+  if (!rows.length) return null;
+  const more = ends.length > FILES && h("p", { class: "soft", text: `${count(ends.length - FILES)} more in the timeline.` });
+  return h("section", { class: "card" }, h("h2", { text: "Files" }), h("ul", { class: "file-list" }, rows), more);
+}

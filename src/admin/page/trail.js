@@ -1,0 +1,128 @@
+// Trail: is everything on record, signed and whole?
+
+import { call, eventLines, getIfThere } from "./api.js";
+import { h, keyed, put, toast, write } from "./dom.js";
+import { ago, bytes, count, local, some, when } from "./format.js";
+
+const CHECKPOINTS = 20;
+const ASKED_EVERY = 2000;
+
+// The most findings that are shown; `lockgate audit verify` has all.
+const FINDINGS = 20;
+
+export function show(main, shared) {
+  const sinks = h("div", { class: "parts" });
+  const verdict = h("section", { class: "card verdict", hidden: true, role: "status" });
+  const state = h("section", { class: "card", hidden: true });
+  const verify = h("section", { class: "card", hidden: true });
+  const points = h("section", { class: "card" }, h("h2", { text: "Checkpoints" }), h("p", { class: "soft", text: "Loading…" }));
+  put(main, h("h1", { text: "Trail" }), verdict,
+    h("div", { class: "columns" }, h("div", {}, verify, points),
+      h("div", {}, state, h("section", { class: "card" }, h("h2", { text: "Sinks" }), sinks))));
+  let waits = 0;
+  let gone = false;
+  const known = { trail: null };
+  const stop = shared.watch((moment) => showSinks(sinks, moment.status.sinks, known.trail));
+  look();
+  checkpoints(points);
+  return () => {
+    gone = true;
+    clearTimeout(waits);
+    stop();
+  };
+
+  async function look() {
+    const trail = await getIfThere("/trail").catch(() => null);
+    if (gone || !trail) return;
+    known.trail = trail;
+    const one = trail.verification;
+    showState(state, trail);
+    showVerification(verify, one, begin);
+    showVerdict(verdict, one);
+    if (shared.moment) showSinks(sinks, shared.moment.status.sinks, trail);
+    if (one && !one.finished) waits = setTimeout(look, ASKED_EVERY);
+  }
+
+  async function begin() {
+    try {
+      await call("POST", "/trail/verify");
+      await look();
+    } catch (problem) {
+      toast(problem.message, "bad");
+    }
+  }
+}
+
+function showSinks(place, sinks, trail) {
+  keyed(place, sinks, (sink) => sink.name,
+    () => h("div", { class: "part" }, h("span", { class: "chip" }), h("span", { class: "what" }), h("span", { class: "soft kind" })),
+    (row, sink) => {
+      const more = trail?.sinks.find((one) => one.name === sink.name);
+      row.querySelector(".chip").className = `chip ${sink.failure ? "bad" : "good"}`;
+      write(row.querySelector(".chip"), sink.failure ? "✕ fails" : "✓ writes");
+      const notes = [sink.failure, more?.backlog_bytes > 0 && `${bytes(more.backlog_bytes)} on the way`,
+        more?.owed_bytes > 0 && `${bytes(more.owed_bytes)} owed`,
+        more?.spool && `${bytes(more.spool.bytes)} of ${bytes(more.spool.limit)} wait in the spool`, more?.spool?.trouble];
+      write(row.querySelector(".what"), [sink.name, ...notes].filter(Boolean).join(" · "));
+      write(row.querySelector(".kind"), sink.required ? "required" : "optional");
+    });
+}
+
+// What is known of the chain, a line each.
+function showState(section, trail) {
+  const facts = [
+    ["Chain", trail.chain], ["Over restarts", trail.kept ? "goes on" : "begins anew: there is no section audit"],
+    ["Newest event", count(trail.sequence)], ["On record", `up to ${count(trail.acknowledged)}`],
+    ["Signed by", trail.key ?? "nobody"],
+    ["Last checkpoint", trail.checkpoint && h("span", {}, `${count(trail.checkpoint.sequence)}, `, when(trail.checkpoint.time, ago(trail.checkpoint.time)))],
+    ["Hash", trail.hash], ["File", trail.file ?? "none keeps the whole trail"],
+  ];
+  put(section, h("h2", { text: "Chain" }), h("dl", {}, facts.filter(([, value]) => value).map(([name, value]) => [
+    h("dt", { text: name }), h("dd", { class: ["Chain", "Hash", "File", "Signed by"].includes(name) ? "mono" : "" }, value),
+  ])));
+  section.hidden = false;
+}
+
+function showVerification(section, one, begin) {
+  const runs = one !== undefined && !one.finished;
+  const button = h("button", { class: "primary", type: "button", text: runs ? "Verifying…" : "Verify now", on: { click: begin } });
+  button.disabled = runs;
+  const bar = runs && h("progress", { max: "1", "aria-label": "Verification" });
+  if (bar && one.files_total) bar.value = one.files / (one.files_total + 1);
+  const far = runs && h("span", { class: "soft", text: `${bytes(one.bytes)} in file ${count(one.files)} of ${count(one.files_total)}` });
+  put(section, h("h2", { text: "Verification" }),
+    h("p", { class: "soft", text: "Reads every line that is there: is one missing, changed or added, and do the signatures hold?" }),
+    h("div", { class: "buttons verify" }, button, far), bar);
+  section.hidden = false;
+}
+
+function showVerdict(verdict, one) {
+  const text = one?.finished && (one.verdict ?? one.failure);
+  verdict.hidden = !text;
+  if (!text) return;
+  verdict.className = `card verdict ${one.whole ? "good" : "bad"}`;
+  const findings = (one.report?.findings ?? []).slice(0, FINDINGS);
+  put(verdict, h("span", { class: "shape", "aria-hidden": "true", text: one.whole ? "✓" : "✕" }),
+    h("div", {}, h("h2", { text: text[0].toUpperCase() + text.slice(1) }),
+      h("p", { class: "soft" }, `${bytes(one.bytes)} in ${some(one.files_total, "file")}, asked for by ${one.by}, ended `, when(one.finished, ago(one.finished)), "."),
+      h("ul", {}, findings.map((finding) => h("li", { class: "small", text: typeof finding === "string" ? finding : `${finding.what} (line ${finding.line} of ${finding.file})` })))));
+}
+
+async function checkpoints(section) {
+  try {
+    const { lines } = await eventLines(`activity=CHECKPOINT&format=ndjson&limit=${CHECKPOINTS}`);
+    const events = lines.map((line) => JSON.parse(line));
+    const rows = events.map((event) => h("tr", {},
+      h("th", { scope: "row" }, when(event.timestamp, local(event.timestamp))), h("td", { text: event.reason }),
+      h("td", {}, h("span", { class: `chip ${event.signature ? "good" : "plain"}`, text: event.signature ? "✓ signed" : "not signed" })),
+      h("td", { text: count(event.sequence) }),
+      h("td", { class: "mono small digest", text: event["checkpoint-key"] ?? "" })));
+    put(section, h("h2", { text: "Checkpoints" }),
+      rows.length ? h("div", { class: "wide", tabindex: "0", role: "region", "aria-label": "Checkpoints" }, h("table", {},
+        h("thead", {}, h("tr", {}, ["Time", "Reason", "Signature", "Line", "Key"].map((name) => h("th", { scope: "col", text: name })))),
+        h("tbody", {}, rows)))
+        : h("p", { class: "soft", text: "None is in the trail: without the section `audit`, nothing is signed." }));
+  } catch (problem) {
+    put(section, h("h2", { text: "Checkpoints" }), h("p", { class: "error", role: "alert", text: problem.message }));
+  }
+}
