@@ -1,0 +1,95 @@
+//! A session and its recording; a partner; the trail.
+
+use crate::browser::{DOWN, ENTER};
+use crate::place::Place;
+use crate::support::events::field;
+use crate::support::process::{LIMIT, run};
+use crate::support::setup::User;
+use crate::support::sftp::Sftp;
+
+#[test]
+fn a_session_is_opened_and_played() {
+    let place = Place::start();
+    let mut alice = Sftp::connect(&place.alice, LIMIT);
+    alice.put("/orders.csv", &[7; 5000]);
+    alice.rename("/orders.csv", "/done.csv").unwrap();
+    let _ = alice.remove("/nothing").unwrap_err();
+    drop(alice);
+    place.gateway.events.await_disconnected(1);
+    let browser = place.browser();
+    place.open(&browser, "/events?view=logins");
+    browser.click(".list.events .rows .row");
+    browser.click(".details a[href^='/sessions/']");
+    browser.await_text("h1", "Session of alice");
+    browser.await_text(".file-list", "/orders.csv");
+    browser.await_text(".file-list", "sha256");
+    let steps = place.gateway.events.all();
+    let steps = steps.iter().filter(|event| field(event, "session-id") == field(&steps[1], "session-id")).count();
+    assert!(steps >= 5, "{steps}");
+    assert_eq!(browser.count(".steps .rows .row"), steps as u64);
+    assert_eq!(browser.count(".steps .row.later"), 0, "all of it has happened");
+    // A jump to the first event; the others are to come.
+    browser.click(".steps .rows .row");
+    browser.await_value(
+        "other events to come",
+        &format!("document.querySelectorAll('.row.later').length === {}", steps - 1),
+    );
+    browser.click(".player button[aria-label='One event on']");
+    browser.await_value("one event less", &format!("document.querySelectorAll('.row.later').length === {}", steps - 2));
+    // It plays to its end by itself.
+    browser.click(".player .play");
+    browser.await_value("end", "document.querySelectorAll('.row.later').length === 0");
+    browser.await_text(".player .play", "Play");
+    // The keyboard jumps too.
+    browser.script("document.querySelector('.list.steps').focus()");
+    browser.keys("\u{e011}");
+    browser.keys(DOWN);
+    browser.keys(ENTER);
+    browser.await_value("second event", "document.querySelector('.row.current')?.dataset.index === '1'");
+    for (format, start) in [("asciicast", "{\"version\":2"), ("json", "{\"session\"")] {
+        let address = browser.script(&format!(
+            "return fetch(document.querySelector(\"a[href$='format={format}']\").href).then((answer) => answer.text())"
+        ));
+        let flat = address.as_str().unwrap().replace(' ', "");
+        assert!(flat.contains("version\":2") || flat.starts_with(start), "{flat:.200}");
+    }
+    place.assert_clean(&browser);
+}
+
+#[test]
+fn a_partner_view_says_why_somebody_cannot_log_in() {
+    let mut other = None;
+    let place = Place::start_with(|setup| {
+        let key = setup.key("bob");
+        setup.user(User::new("bob").key(&key).home("/", "main:/bob").set("enabled", false));
+        other = Some(key);
+    });
+    let bob = place.gateway.client("bob", &other.unwrap());
+    run(bob.command("sftp").arg(bob.host())).failed();
+    drop(Sftp::connect(&place.alice, LIMIT));
+    let browser = place.browser();
+    browser.click("#bar nav a[href='/partners']");
+    browser.fill("input[type=search]", "bo");
+    browser.await_text(".partners", "disabled");
+    browser.click(".partners a");
+    browser.await_text(".verdict", "bob cannot log in.");
+    browser.await_text(".verdict", "The user is disabled");
+    browser.await_text(".attempts", "user-disabled");
+    place.open(&browser, "/partners/alice");
+    browser.await_text(".verdict", "alice can log in.");
+    browser.await_text(".attempts", "Logged in");
+    place.open(&browser, "/partners/nobody%2Fhere");
+    browser.await_text(".verdict", "nobody/here cannot log in.");
+    browser.await_text(".verdict", "No source has a user of this name.");
+    place.assert_clean(&browser);
+}
+
+#[test]
+fn the_trail_shows_its_signed_checkpoints() {
+    let place = Place::start();
+    let browser = place.browser();
+    browser.click("#bar nav a[href='/trail']");
+    browser.await_text("main", "✓ signed");
+    browser.await_text(".parts", "e.ndjson");
+    place.assert_clean(&browser);
+}
