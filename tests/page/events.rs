@@ -32,6 +32,16 @@ fn a_filter_stands_in_the_address_and_shows_the_same_elsewhere() {
     other.open(&address);
     assert_eq!(other.await_text(FIRST, "/orders.csv"), rows);
     other.await_text("summary", "Filters: path /*.csv");
+    // One type of them.
+    browser.script(
+        "const type = document.querySelector('select[name=activity]');
+         type.value = 'CLOSE';
+         type.dispatchEvent(new Event('change', { bubbles: true }))",
+    );
+    browser.await_text(".tools", "All 1");
+    assert!(browser.address().contains("activity=CLOSE"), "{}", browser.address());
+    browser.script("history.back()");
+    browser.await_text(".tools", "All 2");
     // A text anywhere, and back.
     browser.fill("input[name=path]", "");
     browser.fill("input[name=text]", "NOTES");

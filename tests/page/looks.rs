@@ -85,6 +85,10 @@ fn look(browser: &Browser, axe: &str, name: &str, ready: &dyn Fn(&Browser)) -> V
             browser.picture(&pictures().join(format!("{name}-{width}-{theme}.png")));
         }
     }
+    // Small enough for a README.
+    browser.size(1240, 700);
+    ready(browser);
+    browser.picture(&pictures().join(format!("{name}.png")));
     wrong
 }
 

@@ -13,7 +13,7 @@ export const VIEWS = [
   ["all", "All", []],
 ];
 
-const WORDS = {
+export const WORDS = {
   CONNECTED: "Logged in", AUTH_FAILURE: "Login failed", DISCONNECTED: "Disconnected", CONNECTION_REJECTED: "Refused",
   KEX_FAILURE: "Negotiation failed", EXIT_REASON: "Connection failed", OPEN: "Opened", CLOSE: "Closed",
   PARTIAL_CLOSE: "Cut off", DELETE: "Deleted", RENAME: "Renamed", MKDIR: "Folder made", RMDIR: "Folder removed",
@@ -22,11 +22,18 @@ const WORDS = {
   CHECKPOINT: "Checkpoint",
 };
 
+// What did not come about has another name than what did.
+const NOT = {
+  OPEN: "Not opened", DELETE: "Not deleted", RENAME: "Not renamed", MKDIR: "Folder not made", RMDIR: "Folder not removed",
+  SETSTAT: "Attributes not set", LIST: "Not listed", CREATE_SYMLINK: "Link refused",
+};
+
 const BAD = new Set(["AUTH_FAILURE", "CONNECTION_REJECTED", "KEX_FAILURE", "EXIT_REASON", "ERROR", "PARTIAL_CLOSE"]);
 
 // The name of what happened.
 export function word(event) {
   const kind = event["activity-type"];
+  if (["failure", "denied"].includes(event.status) && NOT[kind]) return NOT[kind];
   if (kind === "CLOSE" && event.status !== "failure") {
     return { write: "Uploaded", read: "Downloaded", copy: "Copied" }[event.operation] ?? WORDS.CLOSE;
   }

@@ -24,7 +24,7 @@ export function show(main, shared) {
     const tab = event.target.closest("a");
     if (!tab || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
-    apply({ ...wanted, view: tab.dataset.view }, true);
+    apply({ ...wanted, view: tab.dataset.view, activity: "" }, false);
   } } }, VIEWS.map(([name, title]) => h("a", { "data-view": name, text: title })));
   const summary = h("summary");
   const fields = h("details", { class: "card filter-box" });
@@ -51,8 +51,11 @@ export function show(main, shared) {
 
   // Other filters: the address says so, and everything comes anew. The form stays, for somebody is at work in it.
   function apply(next, keepsForm) {
+    const address = filters.write(next);
+    // Enter in a field is two changes of the same.
+    if (address === location.pathname + location.search && keepsForm) return;
     wanted = next;
-    history.pushState(null, "", filters.write(next));
+    history.pushState(null, "", address);
     begin(keepsForm);
   }
 
@@ -64,7 +67,7 @@ export function show(main, shared) {
     const filled = Object.entries(wanted).filter(([name, value]) => name !== "view" && value);
     write(summary, filled.length ? `Filters: ${filled.map(([name, value]) => `${name} ${value}`).join(", ")}` : "Filters");
     for (const tab of tabs.children) {
-      tab.setAttribute("href", filters.write({ ...wanted, view: tab.dataset.view }));
+      tab.setAttribute("href", filters.write({ ...wanted, view: tab.dataset.view, activity: "" }));
       if (tab.dataset.view === wanted.view) tab.setAttribute("aria-current", "true");
       else tab.removeAttribute("aria-current");
     }

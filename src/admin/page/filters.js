@@ -1,6 +1,6 @@
 // What is filtered stands in the address, so that a link shows the same.
 
-import { VIEWS } from "./describe.js";
+import { VIEWS, WORDS } from "./describe.js";
 import { h, id } from "./dom.js";
 
 const TEXTS = [
@@ -11,8 +11,8 @@ const TEXTS = [
 // What an address asks for.
 export function read(search) {
   const given = new URLSearchParams(search);
-  const wanted = { view: "all", status: "", since: "", until: "", session: "", fingerprint: "" };
-  for (const name of ["view", "status", "since", "until", "session", "fingerprint", ...TEXTS.map(([name]) => name)]) {
+  const wanted = { view: "all", activity: "", status: "", since: "", until: "", session: "", fingerprint: "" };
+  for (const name of ["view", "activity", "status", "since", "until", "session", "fingerprint", ...TEXTS.map(([name]) => name)]) {
     wanted[name] = given.get(name) ?? wanted[name] ?? "";
   }
   if (!VIEWS.some(([name]) => name === wanted.view)) wanted.view = "all";
@@ -32,7 +32,8 @@ export function write(wanted) {
 export function toQuery(wanted, isStream = false) {
   const query = new URLSearchParams();
   const activities = VIEWS.find(([name]) => name === wanted.view)[2];
-  if (activities.length) query.set("activity", activities.join(","));
+  if (wanted.activity) query.set("activity", wanted.activity);
+  else if (activities.length) query.set("activity", activities.join(","));
   for (const name of ["user", "address", "path", "text", "status", "session", "fingerprint"]) {
     if (wanted[name]) query.set(name, wanted[name]);
   }
@@ -59,10 +60,13 @@ export function form(now, changed) {
     return next;
   };
   const apply = () => changed(collect(), true);
-  const choice = h("select", { on: { change: apply } }, [
-    ["", "Any"], ["success", "Succeeded"], ["denied", "Denied"], ["failure", "Failed"],
-  ].map(([value, text]) => h("option", { value, text })));
-  choice.value = wanted.status;
+  const choice = (name, options) => {
+    const select = h("select", { name, on: { change: apply } }, [["", "Any"], ...options].map(([value, text]) => h("option", { value, text })));
+    select.value = wanted[name];
+    return select;
+  };
+  const shown = VIEWS.find(([name]) => name === wanted.view)[2];
+  const kinds = shown.length ? shown : Object.keys(WORDS);
   const element = h("form", {
     class: "filters", role: "search", "aria-label": "Filter the events",
     on: { submit: (event) => {
@@ -74,7 +78,8 @@ export function form(now, changed) {
     type: "text", name, value: wanted[name], placeholder: example, autocomplete: "off", spellcheck: "false",
     on: { change: apply },
   }))),
-  labelled("status", "Outcome", choice),
+  labelled("activity", "Type", choice("activity", kinds.map((kind) => [kind, kind]))),
+  labelled("status", "Outcome", choice("status", [["success", "Succeeded"], ["denied", "Denied"], ["failure", "Failed"]])),
   ["since", "until"].map((name) => labelled(name, name === "since" ? "From" : "Before", h("input", {
     type: "datetime-local", name, value: toLocal(wanted[name]), on: { change: apply },
   }))),
