@@ -56,6 +56,8 @@ impl Browser {
         let wanted = json!({ "capabilities": { "alwaysMatch": {
             "goog:chromeOptions": { "args": arguments, "binary": program("chromium").get_program().to_str() },
             "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },
+            // A test makes its own certificate.
+            "acceptInsecureCerts": true,
             "timeouts": { "script": 600_000, "pageLoad": 600_000 },
         } } });
         let made = call(driver, "POST", "/session", &wanted);
@@ -75,6 +77,12 @@ impl Browser {
 
     pub fn address(&self) -> String {
         self.call("GET", "/url", &Value::Null).as_str().unwrap_or_default().to_owned()
+    }
+
+    /// The cookies that go along, those that no script reads as well.
+    #[track_caller]
+    pub fn cookies(&self) -> Vec<Value> {
+        self.call("GET", "/cookie", &Value::Null).as_array().cloned().unwrap_or_default()
     }
 
     /// What a script returns.

@@ -86,7 +86,7 @@ fn look(browser: &Browser, axe: &str, name: &str, ready: &dyn Fn(&Browser)) -> V
         }
     }
     // Small enough for a README.
-    browser.size(1240, 700);
+    browser.size(1160, 660);
     ready(browser);
     browser.picture(&pictures().join(format!("{name}.png")));
     wrong

@@ -50,7 +50,8 @@ impl Place {
             let log = gateway.log();
             let address =
                 log.lines().find_map(|line| line.split_once("the admin door listens on "))?.1.trim().to_owned();
-            Some(format!("http://{address}"))
+            let scheme = if setup.config["admin"]["tls"].is_null() { "http" } else { "https" };
+            Some(format!("{scheme}://{address}"))
         });
         Place { setup, gateway, alice, page, tokens: made.into_iter().map(|(token, _)| token).collect() }
     }

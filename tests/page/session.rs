@@ -57,6 +57,29 @@ fn a_session_is_opened_and_played() {
 }
 
 #[test]
+fn a_live_session_goes_on_while_one_looks() {
+    let place = Place::start();
+    let browser = place.browser();
+    let mut alice = Sftp::connect(&place.alice, LIMIT);
+    browser.click(".session .acts a");
+    browser.await_text("main", "● Live");
+    browser.await_text(".steps", "Logged in");
+    alice.put("/orders.csv", &[7; 5000]);
+    browser.await_text(".steps .row.current", "/orders.csv");
+    browser.await_text(".file-list", "/orders.csv");
+    // Who has gone back stays there.
+    browser.click(".steps .rows .row");
+    alice.put("/more.csv", &[7; 5000]);
+    browser.await_text(".steps .row.later", "/more.csv");
+    assert_eq!(browser.script("return document.querySelector('.row.current').dataset.index"), "0");
+    drop(alice);
+    browser.await_text("dl", "client");
+    browser.await_text(".steps", "Disconnected");
+    browser.await_value("session that lives no more", "document.querySelector('section[aria-label=Now]').hidden");
+    place.assert_clean(&browser);
+}
+
+#[test]
 fn a_partner_view_says_why_somebody_cannot_log_in() {
     let mut other = None;
     let place = Place::start_with(|setup| {

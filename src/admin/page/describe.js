@@ -66,7 +66,7 @@ export function about(event) {
       parts.push(ended(event), duration(event["duration-ms"]), moved(event));
       break;
     case "RENAME":
-      parts.push(`${event["logical-path"]} → ${event["new-logical-path"]}`, event.message);
+      parts.push(`${event["logical-path"]} → ${event["new-logical-path"]}`, why(event));
       break;
     case "ADMIN_CALL":
       parts.push(`${event.method} ${event.path}`, event["http-status"], event.reason, event.message);
@@ -78,9 +78,15 @@ export function about(event) {
       parts.push(event.request, event.message);
       break;
     default:
-      parts.push(event["logical-path"] ?? event.path, amount(event), event.reason, event.message);
+      parts.push(event["logical-path"] ?? event.path, amount(event), event.reason, why(event));
   }
   return parts.filter((part) => part !== undefined && part !== "").join(" · ");
+}
+
+// The message, without the path that stands before it already.
+function why(event) {
+  const path = `${event["logical-path"]}: `;
+  return event.message?.startsWith(path) ? event.message.slice(path.length) : event.message;
 }
 
 // Who: the user, or the administrator who called.

@@ -10,11 +10,11 @@ const SPEEDS = [1, 2, 8, 32];
 
 // `steps` have `offset` in milliseconds, ascending. `moved(index)` hears which of them is the last that has happened; -1: none.
 export function player(steps, moved) {
-  const end = steps.length ? steps[steps.length - 1].offset : 0;
-  const state = { at: end, index: steps.length - 1, plays: false, speed: 1, short: true, frame: 0, before: 0 };
+  const end = () => (steps.length ? steps[steps.length - 1].offset : 0);
+  const state = { at: end(), index: steps.length - 1, plays: false, speed: 1, short: true, frame: 0, before: 0 };
   const play = h("button", { class: "primary play", type: "button", on: { click: () => (state.plays ? pause() : begin()) } });
   const slider = h("input", {
-    type: "range", min: "0", max: String(Math.max(1, end)), step: "1", "aria-label": "Position", on: { input: () => jump(Number(slider.value)) },
+    type: "range", min: "0", max: "1", step: "1", "aria-label": "Position", on: { input: () => jump(Number(slider.value)) },
   });
   const shown = h("output", { class: "position" });
   const speeds = h("select", { "aria-label": "Speed", on: { change: () => {
@@ -33,7 +33,16 @@ export function player(steps, moved) {
     step(-1, "One event back", "◀"), play, step(1, "One event on", "▶▏"), slider, shown, speeds,
     h("label", { class: "short", for: box }, short, "Shorten pauses"));
   show();
-  return { element, jump: (index) => steps[index] && jump(steps[index].offset, index), close: () => cancelAnimationFrame(state.frame) };
+  return {
+    element,
+    jump: (index) => steps[index] && jump(steps[index].offset, index),
+    // There is one step more. Who is at the end goes along, who is elsewhere stays there.
+    grew() {
+      if (!state.plays && state.index === steps.length - 2) jump(end(), steps.length - 1);
+      else show();
+    },
+    close: () => cancelAnimationFrame(state.frame),
+  };
 
   function begin() {
     if (state.index >= steps.length - 1) {
@@ -59,7 +68,7 @@ export function player(steps, moved) {
     // What is left of a long pause passes in the time of a short one.
     const pauses = next ? next.offset - (steps[state.index]?.offset ?? 0) : 0;
     if (state.short && pauses > SHORT) passed *= pauses / SHORT;
-    state.at = Math.min(state.at + passed, next && state.short ? next.offset : end);
+    state.at = Math.min(state.at + passed, next && state.short ? next.offset : end());
     const before = state.index;
     while (state.index + 1 < steps.length && steps[state.index + 1].offset <= state.at) state.index += 1;
     if (state.index !== before) moved(state.index);
@@ -82,9 +91,10 @@ export function player(steps, moved) {
   }
 
   function show() {
+    slider.max = String(Math.max(1, end()));
     slider.value = String(Math.round(state.at));
     slider.setAttribute("aria-valuetext", position(state.at));
-    write(shown, `${position(state.at)} / ${position(end)}`);
+    write(shown, `${position(state.at)} / ${position(end())}`);
     write(play, state.plays ? "Pause" : "Play");
   }
 }

@@ -1,6 +1,6 @@
 // Session: who, from where, with which key, and everything that happened, to be played.
 
-import { get, getIfThere } from "./api.js";
+import { follow, get, getIfThere } from "./api.js";
 import { OUTCOMES, about, outcome, word } from "./describe.js";
 import { h, keyed, put, write } from "./dom.js";
 import { bytes, count, duration, position, speed, when } from "./format.js";
@@ -29,7 +29,13 @@ export function show(main, shared, session) {
   async function recording() {
     try {
       const found = await get(`/recordings/${encodeURIComponent(session)}`);
-      if (!gone) closing.push(showRecording(head, rest, session, found));
+      if (gone) return;
+      const close = showRecording(head, rest, session, found, () => {
+        // It has ended: now all of it is known.
+        close();
+        recording();
+      });
+      closing.push(close);
     } catch (problem) {
       if (!gone) put(rest, h("p", { class: "error", role: "alert", text: problem.message }));
     }
@@ -62,7 +68,7 @@ function watchLive(place, id, shared) {
   });
 }
 
-function showRecording(head, rest, session, found) {
+function showRecording(head, rest, session, found, ended) {
   const steps = found.events.map((step) => ({ offset: Math.max(0, step["offset-ms"]), event: step.event }));
   const first = steps[0].event;
   const connected = steps.find((step) => step.event["activity-type"] === "CONNECTED")?.event;
@@ -87,13 +93,35 @@ function showRecording(head, rest, session, found) {
     list.refresh();
     if (index >= 0) list.activate(index);
   });
+  const table = h("div");
+  put(table, files(steps));
   put(rest, h("section", { class: "card grows timeline", "aria-label": "Timeline" },
-    h("h2", { text: "Timeline" }), controls.element, list.element), h("div", { class: "aside" }, facts, files(steps)));
+    h("h2", { text: "Timeline" }), controls.element, list.element), h("div", { class: "aside" }, facts, table));
   list.show(steps);
+  const more = end ? null : followOn(session, steps, () => {
+    list.show(steps);
+    controls.grew();
+    put(table, files(steps));
+  }, ended);
   return () => {
+    more?.close();
     controls.close();
     list.close();
   };
+}
+
+// What happens in it from now on.
+function followOn(session, steps, grew, ended) {
+  const seen = steps[steps.length - 1].event["event-id"];
+  const began = new Date(steps[0].event.timestamp);
+  return follow((last) => `/events/stream?session=${session}&after=${last ?? seen}`, {
+    message: (line) => {
+      const event = JSON.parse(line);
+      steps.push({ offset: Math.max(0, new Date(event.timestamp) - began), event });
+      grew();
+      if (event["activity-type"] === "DISCONNECTED") ended();
+    },
+  });
 }
 
 function stepCells(step) {
