@@ -97,14 +97,17 @@ function showVerification(section, one, begin) {
 }
 
 function showVerdict(verdict, one) {
-  const text = one?.finished && (one.verdict ?? one.failure);
-  verdict.hidden = !text;
-  if (!text) return;
+  verdict.hidden = !one?.finished;
+  if (!one?.finished) return;
+  const text = one.whole ? "The trail is whole." : one.failure ? `The trail cannot be read: ${one.failure}.`
+    : `The trail is not whole: ${some(one.report?.["finding-count"] ?? 0, "finding")}.`;
+  const signed = one.signatures ? "Signatures were checked." : "Nothing is signed.";
   verdict.className = `card verdict ${one.whole ? "good" : "bad"}`;
   const findings = (one.report?.findings ?? []).slice(0, FINDINGS);
   put(verdict, h("span", { class: "shape", "aria-hidden": "true", text: one.whole ? "✓" : "✕" }),
-    h("div", {}, h("h2", { text: text[0].toUpperCase() + text.slice(1) }),
-      h("p", { class: "soft" }, `${bytes(one.bytes)} in ${some(one.files_total, "file")}, asked for by ${one.by}, ended `, when(one.finished, ago(one.finished)), "."),
+    h("div", {}, h("h2", { text }),
+      h("p", { class: "soft" }, `${some(one.report?.lines ?? 0, "line")}, ${bytes(one.bytes)} in ${some(one.files_total, "file")}. ${signed} `,
+        `Asked for by ${one.by}, ended `, when(one.finished, ago(one.finished)), "."),
       h("ul", {}, findings.map((finding) => h("li", { class: "small", text: typeof finding === "string" ? finding : `${finding.what} (line ${finding.line} of ${finding.file})` })))));
 }
 
