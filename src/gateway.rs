@@ -5,6 +5,7 @@ mod guard;
 mod memory;
 mod planning;
 mod reach;
+mod recheck;
 mod roster;
 
 use std::collections::BTreeMap;

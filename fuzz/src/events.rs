@@ -63,6 +63,7 @@ fn activity(kind: u8, cursor: &mut Cursor<'_>) -> Activity {
         1 => Activity::AuthFailure(Box::new(AuthFailure {
             method: "password",
             reason: AuthFailureReason::BadPassword,
+            cause: cursor.maybe(),
             key: key(cursor),
             attempt: u32::from(cursor.byte()),
             algorithms: algorithms(cursor),

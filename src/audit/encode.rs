@@ -170,6 +170,7 @@ impl Encoder<'_> {
             Activity::AuthFailure(failure) => {
                 self.credentials(failure.algorithms.as_ref(), failure.key.as_ref());
                 self.line.text("reason", failure.reason.as_str());
+                self.line.maybe("cause", failure.cause.as_deref());
                 self.line.number("attempt", u64::from(failure.attempt));
             }
             Activity::KexFailure(rejected) | Activity::ConnectionRejected(rejected) => self.own_rejected(rejected),
@@ -355,6 +356,7 @@ fn auth_failure_message(failure: &AuthFailure) -> String {
         (AuthFailureReason::NoCredentialsOffered, _) => "The client went away without offering a credential".into(),
         (AuthFailureReason::LoginGraceExceeded, _) => "The time to log in was over".into(),
         (AuthFailureReason::DirectoryUnavailable, _) => "The directory of users does not answer".into(),
+        (AuthFailureReason::DirectoryAnswerUnusable, _) => "The answer of the directory of users cannot be used".into(),
         (AuthFailureReason::Banned, _) => "The address failed to log in too often".into(),
         (AuthFailureReason::TrailUnavailable, _) => "The session could not be recorded".into(),
         (_, Some(key)) => format!("{} {}", family(&key.key_type), key.fingerprint),

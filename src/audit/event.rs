@@ -255,6 +255,8 @@ pub enum AuthFailureReason {
     NotExamined,
     /// `directory-unavailable`: the users' source does not answer.
     DirectoryUnavailable,
+    /// `directory-answer-unusable`: the users' source answers with something that cannot be used.
+    DirectoryAnswerUnusable,
     /// `banned`: the address was banned while the attempt was under way.
     Banned,
     /// `trail-unavailable`: a session could not have been recorded.
@@ -290,6 +292,7 @@ impl AuthFailureReason {
             AuthFailureReason::TooManyPasswordChecks => "too-many-password-checks",
             AuthFailureReason::NotExamined => "not-examined",
             AuthFailureReason::DirectoryUnavailable => "directory-unavailable",
+            AuthFailureReason::DirectoryAnswerUnusable => "directory-answer-unusable",
             AuthFailureReason::Banned => "banned",
             AuthFailureReason::TrailUnavailable => "trail-unavailable",
         }
@@ -303,6 +306,8 @@ pub struct AuthFailure {
     pub method: &'static str,
     /// Why.
     pub reason: AuthFailureReason,
+    /// More about it, for operators: what the users' source did, and which part of its answer cannot be used.
+    pub cause: Option<String>,
     /// The key that was offered.
     pub key: Option<KeyIdentity>,
     /// The number of the attempt on this connection, from 1.

@@ -107,6 +107,7 @@ const AUTH_FAILURE: &[Field] = &[
     ("method", Required, Form::OneOf(&["publickey", "password", "keyboard-interactive", "none", "unknown"])),
     ("message", Required, Form::Text),
     ("reason", Required, WORD),
+    ("cause", Optional, Form::Text),
     ("attempt", Required, Form::Number),
 ];
 
@@ -133,7 +134,7 @@ const DISCONNECTED: &[Field] = &[
         "reason",
         Required,
         Form::Pattern(
-            "^(client|server|idle|login-grace|error|user-removed|user-disabled|key-removed|home-closed|administrator)$",
+            "^(client|server|idle|login-grace|error|user-removed|user-disabled|key-removed|address-not-allowed|home-closed|administrator)$",
         ),
     ),
     ("ended-by", Optional, Form::Text),

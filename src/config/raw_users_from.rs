@@ -17,6 +17,7 @@ const EVERY: Duration = Duration::from_secs(5 * 60);
 const TIMEOUT: Duration = Duration::from_secs(5);
 const RETRIES: u64 = 2;
 const CACHE: Duration = Duration::from_secs(30);
+const RECHECK: Duration = Duration::from_secs(5 * 60);
 
 /// `users_from`, or one element of it
 #[derive(Debug)]
@@ -35,6 +36,7 @@ pub(super) struct Http {
     pub timeout: Duration,
     pub retries: u64,
     pub cache: Duration,
+    pub recheck: Duration,
     pub allow_http: bool,
     pub auth: AuthMode,
     pub permissions: Permissions,
@@ -87,6 +89,7 @@ fn read_http(item: &Item<'_>, mut around: Section<'_>, problems: &mut Problems) 
     };
     let timeout = time("timeout", Duration::from_millis(100)..=Duration::from_secs(60), TIMEOUT, problems);
     let cache = time("cache", Duration::ZERO..=Duration::from_secs(600), CACHE, problems);
+    let recheck = time("recheck", Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60), RECHECK, problems);
     let permissions = around.take("permissions").map(|item| read_permissions(&item, problems));
     let http = Http {
         url: url.and_then(|item| Some(item.at(item.secret(problems)?))),
@@ -100,6 +103,7 @@ fn read_http(item: &Item<'_>, mut around: Section<'_>, problems: &mut Problems) 
         timeout,
         retries: section.take("retries").and_then(|item| item.integer(0..=10, problems)).unwrap_or(RETRIES),
         cache,
+        recheck,
         allow_http: section.take("allow_http").and_then(|item| item.boolean(problems)).unwrap_or(false),
         auth: around
             .take("auth")

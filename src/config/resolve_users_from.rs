@@ -83,6 +83,7 @@ fn resolve_http(raw: &Http, config: &raw::Config, server: &str, problems: &mut P
         timeout: raw.timeout,
         retries: u32::try_from(raw.retries).unwrap_or(u32::MAX),
         cache: raw.cache,
+        recheck: raw.recheck,
         auth: raw.auth,
         bounds,
         permissions: raw.permissions,

@@ -69,23 +69,27 @@ fn farewell() -> Farewell {
 
 /// A directory whose homes are judged one by one.
 #[derive(Debug)]
-pub(super) struct Guarded<D> {
-    pub(super) directory: D,
+pub(super) struct Guarded {
+    pub(super) directory: Arc<dyn Directory>,
     pub(super) guard: HomeGuard,
     pub(super) stores: Arc<[stores::Settings]>,
 }
 
-impl<D> Guarded<D> {
+impl Guarded {
     async fn judge(&self, user: &Arc<User>) -> Result<(), DirectoryError> {
         match self.guard.judge(user.clone(), self.stores.clone()).await {
             None => Ok(()),
-            Some(what) => Err(DirectoryError(format!("{}: a home that it gives is not allowed: {what}", user.source))),
+            Some(what) => Err(DirectoryError::Unusable {
+                from: user.source.clone(),
+                field: "HomeDirectory",
+                what: format!("a home that it gives is not allowed: {what}"),
+            }),
         }
     }
 }
 
 #[async_trait]
-impl<D: Directory> Directory for Guarded<D> {
+impl Directory for Guarded {
     async fn find(&self, name: &str, attempt: &Attempt) -> Result<Option<Arc<User>>, DirectoryError> {
         let found = self.directory.find(name, attempt).await?;
         if let Some(user) = &found {

@@ -12,9 +12,10 @@ use tokio::time::timeout;
 use super::folder::StoreFolder;
 use super::guard::{Guarded, HomeGuard};
 use super::memory::Memory;
+use super::recheck::{self, Rechecked};
 use super::{Settings, StartError};
 use crate::audit::{Activity, Note, Origin, Recorder, UserChange};
-use crate::session::{Farewell, Registry};
+use crate::session::{Farewell, LiveSession, Registry};
 use crate::stores::{Key, Store};
 use crate::users::{
     AuthorizedKey, CONFIGURATION, Change, ChangeKind, Directory, FixedDirectory, KeysDirectory, KeysSettings, Lapse,
@@ -37,8 +38,9 @@ const MOST_PASSED_OVER: usize = 20;
 #[derive(Debug)]
 pub(super) struct Roster {
     recorder: Recorder,
-    registry: Registry,
+    pub(super) registry: Registry,
     memory: Arc<Memory>,
+    pub(super) rechecked: Rechecked,
     running: Mutex<Running>,
 }
 
@@ -53,6 +55,7 @@ struct Running {
 #[derive(Debug)]
 pub(super) struct Opened {
     folders: Vec<(Arc<KeysDirectory>, First)>,
+    providers: Vec<Arc<ProviderDirectory>>,
     /// All sources but the configuration, in their order.
     others: Vec<(Arc<str>, Arc<dyn Directory>)>,
     /// The users of the configuration.
@@ -94,7 +97,7 @@ impl Roster {
     /// Remembers in `staging` what was told.
     pub(super) fn new(recorder: Recorder, registry: Registry, staging: &Path) -> Arc<Roster> {
         let memory = Arc::new(Memory::read(staging));
-        Arc::new(Roster { recorder, registry, memory, running: Mutex::default() })
+        Arc::new(Roster { recorder, registry, memory, rechecked: Rechecked::default(), running: Mutex::default() })
     }
 
     /// Opens the sources and reads each folder once, for a limited time. Nothing changes for anybody until
@@ -104,12 +107,14 @@ impl Roster {
     /// When a provider cannot be asked at all.
     pub(super) async fn open(&self, settings: &Settings, stores: &[Arc<dyn Store>]) -> Result<Opened, StartError> {
         let mut opening = JoinSet::new();
+        let mut providers = Vec::new();
         let mut others: Vec<(usize, Arc<str>, Arc<dyn Directory>)> = Vec::new();
         for (place, source) in settings.users_from.iter().enumerate() {
             let keys = match source {
                 SourceSettings::Keys(keys) => keys,
                 SourceSettings::Provider(provider) => {
-                    let directory = ProviderDirectory::new((**provider).clone()).map_err(StartError)?;
+                    let directory = Arc::new(ProviderDirectory::new((**provider).clone()).map_err(StartError)?);
+                    providers.push(directory.clone());
                     let (guard, stores) = (settings.guard.clone(), settings.stores.clone().into());
                     others.push((place, provider.source(), Arc::new(Guarded { directory, guard, stores })));
                     continue;
@@ -141,6 +146,7 @@ impl Roster {
         others.sort_by_key(|(place, ..)| *place);
         Ok(Opened {
             folders,
+            providers,
             others: others.into_iter().map(|(_, source, directory)| (source, directory)).collect(),
             fixed: settings.users.clone(),
             authorities: settings.authorities.clone(),
@@ -152,13 +158,16 @@ impl Roster {
     /// Follows these sources from now on, and no others. Sessions of users that are gone from the configuration, and of
     /// sources that are, end, and so do those whose homes lead to what is guarded by now.
     pub(super) fn follow(self: &Arc<Self>, opened: Opened) {
-        let Opened { folders, others, fixed, authorities, guard, login_grace } = opened;
+        let Opened { folders, providers, others, fixed, authorities, guard, login_grace } = opened;
         let mut running = Running::default();
         let names = fixed.iter().map(|user| user.name.clone()).collect();
         let beside = Arc::new(Beside { names, authorities: authorities.clone() });
         for (folder, first) in folders {
             running.folders.push(folder.clone());
             running.tasks.spawn(self.clone().follow_folder(folder, first, beside.clone()));
+        }
+        for provider in providers {
+            running.tasks.spawn(recheck::follow(self.clone(), provider, authorities.clone()));
         }
         let sources: Vec<Arc<str>> = others.into_iter().map(|(source, _)| source).collect();
         let mut before = {
@@ -192,7 +201,7 @@ impl Roster {
     fn end_sessions_of_others(&self, sources: &[Arc<str>], users: &HashMap<Arc<str>, User>, trusted: &[AuthorizedKey]) {
         let ended = self.registry.end(|live| {
             let lapse = match &*live.source {
-                CONFIGURATION => Lapse::of(users.get(&live.user), live.credential.as_deref(), trusted),
+                CONFIGURATION => lapse_of(live, users.get(&live.user), trusted),
                 _ => (!sources.contains(&live.source)).then_some(Lapse::Removed),
             };
             lapse.map(farewell)
@@ -250,7 +259,7 @@ impl Roster {
                 return None;
             }
             let user = folder.user(&live.user);
-            Lapse::of(user.as_deref(), live.credential.as_deref(), trusted).map(farewell)
+            lapse_of(live, user.as_deref(), trusted).map(farewell)
         });
         if ended > 0 {
             tracing::info!(%source, ended, "ended the sessions of users or keys that were removed");
@@ -276,7 +285,7 @@ impl Roster {
         }
     }
 
-    async fn note(&self, message: String) {
+    pub(super) async fn note(&self, message: String) {
         let note = Note { message, operation: Some("USERS".into()), path: None, logical_path: None };
         if !self.record(None, Activity::Error(note)).await {
             tracing::error!("an ERROR event about users was lost");
@@ -341,7 +350,12 @@ fn failed(error: JoinError) -> Round {
     Round { outage: Some(format!("reading failed: {error}")), ..Round::default() }
 }
 
-fn farewell(lapse: Lapse) -> Farewell {
+/// Whether a session of `user`, as the user is now, may not go on.
+pub(super) fn lapse_of(live: &LiveSession, user: Option<&User>, trusted: &[AuthorizedKey]) -> Option<Lapse> {
+    Lapse::of(user, live.credential.as_deref(), live.source_ip, trusted)
+}
+
+pub(super) fn farewell(lapse: Lapse) -> Farewell {
     Farewell { reason: lapse.reason().into(), message: lapse.message().to_owned(), by: None }
 }
 

@@ -63,6 +63,20 @@ struct Examined {
     if_late: AuthFailureReason,
 }
 
+/// Why an attempt fails.
+#[derive(Debug)]
+struct Why {
+    reason: AuthFailureReason,
+    /// More about it, for operators.
+    cause: Option<String>,
+}
+
+impl From<AuthFailureReason> for Why {
+    fn from(reason: AuthFailureReason) -> Why {
+        Why { reason, cause: None }
+    }
+}
+
 /// The attempts of one connection.
 #[derive(Debug)]
 pub(super) struct Attempts {
@@ -163,7 +177,7 @@ impl Attempts {
             None => self.judge_key(user, key).await.map(|(_, identity)| identity),
         };
         let judged = judged.and_then(|identity| match self.queries {
-            MOST_QUERIES.. => Err(AuthFailureReason::MethodNotAllowed),
+            MOST_QUERIES.. => Err(AuthFailureReason::MethodNotAllowed.into()),
             _ => Ok(identity),
         });
         match judged {
@@ -232,7 +246,7 @@ impl Attempts {
     pub(super) async fn cannot_ask(&mut self, user: &str) {
         self.next_request(user);
         self.examines(PasswordMethod::KeyboardInteractive.name(), None);
-        let reason = self.find(user).await.err().unwrap_or(AuthFailureReason::MethodNotAllowed);
+        let reason = self.find(user).await.err().unwrap_or(AuthFailureReason::MethodNotAllowed.into());
         self.fail(PasswordMethod::KeyboardInteractive.name(), reason, None);
     }
 
@@ -268,7 +282,7 @@ impl Attempts {
         };
         let judged = found.and_then(|(user, _)| self.judge_password(user, checked));
         // A ban that came meanwhile, by another connection's guesses, leaves this one without an answer.
-        let judged = if self.is_banned() { Err(AuthFailureReason::Banned) } else { judged };
+        let judged = if self.is_banned() { Err(AuthFailureReason::Banned.into()) } else { judged };
         match judged {
             Ok(user) => self.one_is_good(user, Proof::Password(method)),
             Err(reason) => self.reject(method.name(), reason, None),
@@ -348,63 +362,66 @@ impl Attempts {
         Circumstances { now: Utc::now(), source: self.origin.source_ip }
     }
 
-    async fn find(&self, name: &str) -> Result<Arc<User>, AuthFailureReason> {
+    async fn find(&self, name: &str) -> Result<Arc<User>, Why> {
         let attempt = Attempt { source_ip: self.origin.source_ip };
-        let found = self.waiting.during(self.examiner.directory.find(name, &attempt)).await.map_err(unavailable)?;
-        found.ok_or(AuthFailureReason::UnknownUser)
+        let found = self.waiting.during(self.examiner.directory.find(name, &attempt)).await;
+        found.map_err(|error| self.unavailable(&error))?.ok_or(AuthFailureReason::UnknownUser.into())
+    }
+
+    /// The users' source does not do its part.
+    fn unavailable(&self, error: &DirectoryError) -> Why {
+        let Origin { session_id, source_ip, user, .. } = &self.origin;
+        let user = user.as_deref().unwrap_or_default();
+        tracing::error!(%error, user, address = %source_ip.to_canonical(), session = %session_id, "a login is refused");
+        let reason = match error {
+            DirectoryError::Silent { .. } => AuthFailureReason::DirectoryUnavailable,
+            DirectoryError::Unusable { .. } => AuthFailureReason::DirectoryAnswerUnusable,
+        };
+        Why { reason, cause: Some(error.to_string()) }
     }
 
     /// The user, and whether the users' source says by itself that the password is right.
-    async fn find_with_password(&self, name: &str, password: &Secret) -> Result<(Arc<User>, bool), AuthFailureReason> {
+    async fn find_with_password(&self, name: &str, password: &Secret) -> Result<(Arc<User>, bool), Why> {
         let attempt = Attempt { source_ip: self.origin.source_ip };
         let found = self.examiner.directory.find_with_password(name, password, &attempt);
-        match self.waiting.during(found).await.map_err(unavailable)? {
+        match self.waiting.during(found).await.map_err(|error| self.unavailable(&error))? {
             Knock::Known(user) => Ok((user, false)),
             Knock::Proven(user) => Ok((user, true)),
-            Knock::Refused => Err(AuthFailureReason::BadPassword),
-            Knock::Unknown => Err(AuthFailureReason::UnknownUser),
+            Knock::Refused => Err(AuthFailureReason::BadPassword.into()),
+            Knock::Unknown => Err(AuthFailureReason::UnknownUser.into()),
         }
     }
 
-    async fn judge_key(&self, user: &str, key: &OfferedKey) -> Result<(Arc<User>, KeyIdentity), AuthFailureReason> {
+    async fn judge_key(&self, user: &str, key: &OfferedKey) -> Result<(Arc<User>, KeyIdentity), Why> {
         let user = self.find(user).await?;
         if key.uses_sha1 {
-            return Err(AuthFailureReason::AlgorithmNotAllowed);
+            return Err(AuthFailureReason::AlgorithmNotAllowed.into());
         }
         let known = user.authorize_key(&key.blob, self.circumstances()).map_err(reason_of)?;
         let identity = KeyIdentity { comment: known.comment().map(str::to_owned), ..key.identity.clone() };
         Ok((user, identity))
     }
 
-    async fn judge_certificate(
-        &self,
-        user: &str,
-        key: &OfferedKey,
-        certificate: &Certificate,
-    ) -> Result<(), AuthFailureReason> {
+    async fn judge_certificate(&self, user: &str, key: &OfferedKey, certificate: &Certificate) -> Result<(), Why> {
         let granted = self.authorize(user, certificate).await;
-        if key.uses_sha1 { Err(AuthFailureReason::AlgorithmNotAllowed) } else { granted.map(|_| ()) }
+        if key.uses_sha1 { Err(AuthFailureReason::AlgorithmNotAllowed.into()) } else { granted.map(|_| ()) }
     }
 
-    async fn authorize(
-        &self,
-        user: &str,
-        certificate: &Certificate,
-    ) -> Result<(Arc<User>, CertificateGrant), AuthFailureReason> {
+    async fn authorize(&self, user: &str, certificate: &Certificate) -> Result<(Arc<User>, CertificateGrant), Why> {
         let user = self.find(user).await?;
         let granted = user.authorize_certificate(certificate, &self.examiner.authorities, self.circumstances());
         Ok((user, granted.map_err(reason_of)?))
     }
 
-    fn judge_password(&self, user: Arc<User>, checked: Checked) -> Result<Arc<User>, AuthFailureReason> {
+    fn judge_password(&self, user: Arc<User>, checked: Checked) -> Result<Arc<User>, Why> {
         user.admits(self.circumstances()).map_err(reason_of)?;
         if !user.auth.takes_password() {
-            return Err(AuthFailureReason::MethodNotAllowed);
+            return Err(AuthFailureReason::MethodNotAllowed.into());
         }
         match checked {
             Checked::Matches => Ok(user),
-            Checked::Differs => Err(AuthFailureReason::BadPassword),
-            Checked::TooMany => Err(AuthFailureReason::TooManyPasswordChecks),
+            Checked::Differs => Err(AuthFailureReason::BadPassword.into()),
+            Checked::TooMany => Err(AuthFailureReason::TooManyPasswordChecks.into()),
         }
     }
 
@@ -427,8 +444,8 @@ impl Attempts {
         Verdict::Continue(owed)
     }
 
-    fn reject(&mut self, method: &'static str, reason: AuthFailureReason, key: Option<KeyIdentity>) -> Verdict {
-        self.fail(method, reason, key);
+    fn reject(&mut self, method: &'static str, why: impl Into<Why>, key: Option<KeyIdentity>) -> Verdict {
+        self.fail(method, why, key);
         Verdict::Reject
     }
 
@@ -446,13 +463,14 @@ impl Attempts {
         self.examiner.gate.banned_for(self.origin.source_ip).is_some()
     }
 
-    fn fail(&mut self, method: &'static str, reason: AuthFailureReason, key: Option<KeyIdentity>) {
+    fn fail(&mut self, method: &'static str, why: impl Into<Why>, key: Option<KeyIdentity>) {
+        let Why { reason, cause } = why.into();
         self.examined = None;
         self.count += 1;
         self.excused |= is_ours(reason);
         let reason = if self.counts(method, reason) { reason } else { AuthFailureReason::Banned };
         let algorithms = self.line.algorithms();
-        let failure = AuthFailure { method, reason, key, attempt: self.count, algorithms };
+        let failure = AuthFailure { method, reason, cause, key, attempt: self.count, algorithms };
         let activity = Activity::AuthFailure(Box::new(failure));
         // The attempt is refused whatever becomes of its event, so nobody waits for that.
         drop(self.examiner.recorder.record_stranger(&self.origin(), &activity));
@@ -474,13 +492,11 @@ fn fault_of(method: &str, reason: AuthFailureReason) -> Option<Fault> {
 
 /// Whether the gateway could not do its part.
 fn is_ours(reason: AuthFailureReason) -> bool {
-    use AuthFailureReason::{DirectoryUnavailable, TooManyPasswordChecks, TooManySessions, TrailUnavailable};
-    matches!(reason, DirectoryUnavailable | TooManyPasswordChecks | TooManySessions | TrailUnavailable)
-}
-
-fn unavailable(error: DirectoryError) -> AuthFailureReason {
-    tracing::error!(%error, "a login is refused");
-    AuthFailureReason::DirectoryUnavailable
+    use AuthFailureReason::{
+        DirectoryAnswerUnusable, DirectoryUnavailable, TooManyPasswordChecks, TooManySessions, TrailUnavailable,
+    };
+    let of_directory = matches!(reason, DirectoryUnavailable | DirectoryAnswerUnusable);
+    of_directory || matches!(reason, TooManyPasswordChecks | TooManySessions | TrailUnavailable)
 }
 
 fn reason_of(refusal: Refusal) -> AuthFailureReason {

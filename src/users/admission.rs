@@ -50,12 +50,11 @@ impl User {
     /// # Errors
     /// Why not.
     pub fn admits(&self, at: Circumstances) -> Result<(), Refusal> {
-        let networks = &self.bounds.allow_from;
         if !self.enabled {
             Err(Refusal::Disabled)
         } else if self.bounds.expires.is_some_and(|end| at.now >= end) {
             Err(Refusal::UserExpired)
-        } else if !networks.is_empty() && !networks.iter().any(|network| network.contains(at.source)) {
+        } else if !self.bounds.allows_from(at.source) {
             Err(Refusal::SourceNotAllowed)
         } else {
             Ok(())

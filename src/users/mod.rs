@@ -123,6 +123,13 @@ pub enum AuthMode {
     PublicKeyAndPassword,
 }
 
+impl Bounds {
+    /// Whether the user may come from there.
+    pub fn allows_from(&self, address: IpAddr) -> bool {
+        self.allow_from.is_empty() || self.allow_from.iter().any(|network| network.contains(address))
+    }
+}
+
 impl AuthMode {
     /// Whether a key is of any use.
     pub fn takes_key(self) -> bool {
@@ -135,10 +142,28 @@ impl AuthMode {
     }
 }
 
-/// The users' source cannot answer now, or not in a way that can be used.
-#[derive(Debug, thiserror::Error)]
-#[error("the users' source cannot say: {0}")]
-pub struct DirectoryError(pub String);
+/// A source of users does not answer now, or not in a way that can be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DirectoryError {
+    /// Nobody knows what it would have said.
+    #[error("{from} did not answer: {what}")]
+    Silent {
+        /// The source, as events name it.
+        from: Arc<str>,
+        /// What happened instead.
+        what: String,
+    },
+    /// It answered something that makes no user and is no refusal.
+    #[error("the answer of {from} cannot be used: {field}: {what}")]
+    Unusable {
+        /// The source, as events name it.
+        from: Arc<str>,
+        /// Which part of the answer.
+        field: &'static str,
+        /// What is wrong with it, without a word of the answer that may be secret.
+        what: String,
+    },
+}
 
 /// What is known of an attempt when a user is looked up.
 #[derive(Debug, Clone)]

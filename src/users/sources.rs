@@ -1,6 +1,7 @@
 //! Several sources of users as one directory, and whether a session that was let in may go on.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -69,19 +70,35 @@ pub enum Lapse {
     Disabled,
     /// The key, or the authority of the certificate, is not the user's any more.
     KeyRemoved,
+    /// The user, or the key, may not be used from this address any more.
+    AddressNotAllowed,
 }
 
 impl Lapse {
-    /// Whether the session of `user`, who was let in with `credential` (a fingerprint; `None` after a password alone), may not
-    /// go on. `trusted` are the authorities of all users.
-    pub fn of(user: Option<&User>, credential: Option<&str>, trusted: &[AuthorizedKey]) -> Option<Lapse> {
+    /// Whether the session of `user`, who was let in from `address` with `credential` (a fingerprint; `None` after a password alone),
+    /// may not go on. `trusted` are the authorities of all users. A time that is over ends no session.
+    pub fn of(
+        user: Option<&User>,
+        credential: Option<&str>,
+        address: IpAddr,
+        trusted: &[AuthorizedKey],
+    ) -> Option<Lapse> {
         let Some(user) = user else { return Some(Lapse::Removed) };
         if !user.enabled {
             return Some(Lapse::Disabled);
         }
+        if !user.bounds.allows_from(address) {
+            return Some(Lapse::AddressNotAllowed);
+        }
         let credential = credential?;
-        let known = user.keys.iter().chain(trusted).any(|key| key.fingerprint() == credential);
-        (!known).then_some(Lapse::KeyRemoved)
+        let mut lapse = Some(Lapse::KeyRemoved);
+        for key in user.keys.iter().chain(trusted).filter(|key| key.fingerprint() == credential) {
+            if key.allows_from(address) {
+                return None;
+            }
+            lapse = Some(Lapse::AddressNotAllowed);
+        }
+        lapse
     }
 
     /// The `reason` of DISCONNECTED.
@@ -90,6 +107,7 @@ impl Lapse {
             Lapse::Removed => "user-removed",
             Lapse::Disabled => "user-disabled",
             Lapse::KeyRemoved => "key-removed",
+            Lapse::AddressNotAllowed => "address-not-allowed",
         }
     }
 
@@ -99,6 +117,7 @@ impl Lapse {
             Lapse::Removed => "the user was removed",
             Lapse::Disabled => "the user was disabled",
             Lapse::KeyRemoved => "the key of this session was removed",
+            Lapse::AddressNotAllowed => "the user may not come from this address any more",
         }
     }
 }
@@ -107,8 +126,8 @@ impl Lapse {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::users::FixedDirectory;
     use crate::users::testing::user;
+    use crate::users::{FixedDirectory, Network};
 
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPUsGt9kYZpqstR//YZc+4wKPWd0rm3aJiUgH6p/x+EI laptop";
 
@@ -118,7 +137,7 @@ mod tests {
     #[async_trait]
     impl Directory for Silent {
         async fn find(&self, _: &str, _: &Attempt) -> Result<Option<Arc<User>>, DirectoryError> {
-            Err(DirectoryError("silence".into()))
+            Err(DirectoryError::Silent { from: "nobody".into(), what: "silence".into() })
         }
     }
 
@@ -146,14 +165,24 @@ mod tests {
     fn a_session_goes_on_while_what_it_hangs_on_is_there() {
         let key = AuthorizedKey::parse(KEY).unwrap();
         let fingerprint = key.fingerprint();
+        let here: IpAddr = [192, 0, 2, 9].into();
         let mut ann = user("ann");
-        assert_eq!(Lapse::of(None, None, &[]), Some(Lapse::Removed));
-        assert_eq!(Lapse::of(Some(&ann), None, &[]), None, "after a password");
-        assert_eq!(Lapse::of(Some(&ann), Some(&fingerprint), &[]), Some(Lapse::KeyRemoved));
-        assert_eq!(Lapse::of(Some(&ann), Some(&fingerprint), std::slice::from_ref(&key)), None, "an authority of all");
-        ann.keys = vec![key];
-        assert_eq!(Lapse::of(Some(&ann), Some(&fingerprint), &[]), None);
+        assert_eq!(Lapse::of(None, None, here, &[]), Some(Lapse::Removed));
+        assert_eq!(Lapse::of(Some(&ann), None, here, &[]), None, "after a password");
+        assert_eq!(Lapse::of(Some(&ann), Some(&fingerprint), here, &[]), Some(Lapse::KeyRemoved));
+        let of_all = std::slice::from_ref(&key);
+        assert_eq!(Lapse::of(Some(&ann), Some(&fingerprint), here, of_all), None, "an authority of all");
+        ann.keys = vec![key.clone()];
+        assert_eq!(Lapse::of(Some(&ann), Some(&fingerprint), here, &[]), None);
+        ann.keys = vec![AuthorizedKey::parse(&format!("from=\"192.0.2.8\" {KEY}")).unwrap()];
+        assert_eq!(Lapse::of(Some(&ann), Some(&fingerprint), here, &[]), Some(Lapse::AddressNotAllowed));
+        ann.keys.push(key);
+        assert_eq!(Lapse::of(Some(&ann), Some(&fingerprint), here, &[]), None, "one of two lines lets it in");
+        ann.bounds.expires = Some("2020-01-01T00:00:00Z".parse().unwrap());
+        assert_eq!(Lapse::of(Some(&ann), Some(&fingerprint), here, &[]), None, "sessions outlive the user's time");
+        ann.bounds.allow_from = vec![Network::parse("198.51.100.0/24").unwrap()];
+        assert_eq!(Lapse::of(Some(&ann), None, here, &[]), Some(Lapse::AddressNotAllowed));
         ann.enabled = false;
-        assert_eq!(Lapse::of(Some(&ann), Some(&fingerprint), &[]), Some(Lapse::Disabled));
+        assert_eq!(Lapse::of(Some(&ann), Some(&fingerprint), here, &[]), Some(Lapse::Disabled));
     }
 }

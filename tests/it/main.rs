@@ -48,3 +48,4 @@ mod transfer_events;
 mod transfers;
 mod users_from_http;
 mod users_from_keys;
+mod users_rechecked;

@@ -139,7 +139,7 @@ fn the_questions_are_those_of_transfer_family() {
             assert_eq!(body, expected);
         }
         // Names that Transfer Family does not ask for, and empty passwords, are refused without a question.
-        for name in ["an", "an n", "a/../b", "-ann", "ann%2e", &"a".repeat(101)] {
+        for name in ["an n", "a/../b", "-ann", "ann%2e", &"a".repeat(101)] {
             by_password(&gateway, name, "x").sftp("pwd\n").failed();
             gateway.client(name, &key).sftp("pwd\n").failed();
         }
@@ -212,25 +212,32 @@ fn a_provider_that_fails_lets_nobody_in() {
         answer[name] = value;
         Reply::Json(answer)
     };
+    let (silent, unusable) = ("directory-unavailable", "directory-answer-unusable");
     let failures = [
-        (Reply::Raw(500, String::new(), Vec::new()), 3, "answers 500"),
-        (Reply::Raw(503, String::new(), Vec::new()), 3, "answers 503"),
-        (Reply::Raw(403, String::new(), good.to_string().into_bytes()), 1, "answers 403"),
-        (Reply::Raw(201, String::new(), good.to_string().into_bytes()), 1, "answers 201"),
-        (Reply::Raw(302, elsewhere, Vec::new()), 1, "answers 302"),
-        (Reply::Raw(200, String::new(), b"<html>".to_vec()), 1, "not what was asked for"),
-        (Reply::Raw(200, "content-length: 9999\r\n".into(), b"{".to_vec()), 1, "the request failed"),
-        (Reply::Json(json!([good.clone()])), 1, "not what was asked for"),
-        (Reply::Json(big), 1, "longer than 1024 KiB"),
-        (Reply::Endless, 1, "longer than 1024 KiB"),
-        (Reply::Cut, 1, "the request failed"),
-        (Reply::Late(LIMIT, Box::new(Reply::Json(good.clone()))), 1, "does not answer in time"),
-        (with("HomeDirectory", json!("/elsewhere/x")), 1, "in none of the stores"),
-        (with("HomeDirectory", json!("/lake/../..")), 1, "plain form"),
-        (with("HomeDirectoryType", json!("LOGICAL")), 1, "HomeDirectoryDetails"),
-        (with("Policy", json!("{\"Version\":\"2012-10-17\"}")), 1, "`policy: ignore`"),
+        (Reply::Raw(500, String::new(), Vec::new()), 3, silent, "did not answer: its status is 500"),
+        (Reply::Raw(503, String::new(), Vec::new()), 3, silent, "did not answer: its status is 503"),
+        (Reply::Raw(403, String::new(), good.to_string().into_bytes()), 1, unusable, "used: status: is 403"),
+        (Reply::Raw(201, String::new(), good.to_string().into_bytes()), 1, unusable, "used: status: is 201"),
+        (Reply::Raw(302, elsewhere, Vec::new()), 1, unusable, "used: status: is 302"),
+        (Reply::Raw(200, String::new(), b"<html>".to_vec()), 1, unusable, "used: body: is no JSON"),
+        (Reply::Raw(200, "content-length: 9999\r\n".into(), b"{".to_vec()), 1, silent, "the request failed"),
+        (Reply::Json(json!([good.clone()])), 1, unusable, "used: body: is a list"),
+        (Reply::Json(big), 1, unusable, "used: body: is longer than 1024 KiB"),
+        (Reply::Endless, 1, unusable, "used: body: is longer than 1024 KiB"),
+        (Reply::Cut, 1, silent, "did not answer: the request failed"),
+        (Reply::Late(LIMIT, Box::new(Reply::Json(good.clone()))), 1, silent, "does not answer in time"),
+        (
+            with("HomeDirectory", json!("/elsewhere/x")),
+            1,
+            unusable,
+            "HomeDirectory: the target /elsewhere/x is in none",
+        ),
+        (with("HomeDirectory", json!("/lake/../..")), 1, unusable, "plain form"),
+        (with("HomeDirectory", json!(7)), 1, unusable, "HomeDirectory: is a number; text is needed"),
+        (with("HomeDirectoryType", json!("LOGICAL")), 1, unusable, "HomeDirectoryDetails: is missing"),
+        (with("Policy", json!("{\"Version\":\"2012-10-17\"}")), 1, unusable, "Policy: cannot be evaluated here"),
     ];
-    for (place, (reply, times, said)) in failures.into_iter().enumerate() {
+    for (place, (reply, times, reason, said)) in failures.into_iter().enumerate() {
         provider.answer(move |_| reply.clone());
         provider.questions();
         gateway.client("ann", &key).sftp("pwd\n").complained();
@@ -238,8 +245,14 @@ fn a_provider_that_fails_lets_nobody_in() {
         let failed = gateway.events.await_disconnected(2 * place + 1);
         let failed: Vec<_> = failed.iter().filter(|event| field(event, "activity-type") == "AUTH_FAILURE").collect();
         assert_eq!(failed.len(), 1, "{said}: {failed:#?}");
-        assert_eq!(field(failed[0], "reason"), "directory-unavailable", "{said}");
-        until(said, LIMIT, || gateway.log().contains(said).then_some(()));
+        assert_eq!(field(failed[0], "reason"), reason, "{said}");
+        assert!(field(failed[0], "cause").contains(said), "{said}: {failed:#?}");
+        let session = format!("session={}", field(failed[0], "session-id"));
+        until(said, LIMIT, || {
+            let log = gateway.log();
+            let line = log.lines().find(|line| line.contains(&session) && line.contains(said))?;
+            (line.contains("user=\"ann\"") && line.contains("address=127.0.0.1")).then_some(())
+        });
         by_password(&gateway, "ann", "battery").sftp("pwd\n").failed();
     }
     assert!(gateway.events.of_type("CONNECTED").is_empty());
@@ -313,6 +326,19 @@ fn answers_are_remembered_for_a_short_time_and_passwords_never() {
     provider.questions();
     gateway.client("ann", &key).sftp("pwd\n").failed();
     assert_eq!(provider.questions().len(), 1, "the refusal is remembered for the client's other questions");
+    gateway.stop();
+}
+
+#[test]
+fn names_of_one_and_two_characters_are_asked_for() {
+    let folder = Setup::new();
+    let key = folder.key("ann");
+    let answer = answer_for(&key);
+    let provider = Provider::start(move |_| Reply::Json(answer.clone()));
+    let gateway = setup(json!({ "url": provider.url() }), json!({})).start();
+    for name in ["a", "an", "_1"] {
+        gateway.client(name, &key).sftp("pwd\n").succeeded();
+    }
     gateway.stop();
 }
 
@@ -393,7 +419,7 @@ fn an_online_check_asks_the_provider() {
     check().succeeded();
     assert!(provider.questions()[0].target.contains("/users/lockgate-check/config"));
     provider.answer(|_| Reply::Raw(403, String::new(), Vec::new()));
-    check().failed().says("answers 403");
+    check().failed().says("status: is 403");
 }
 
 #[test]

@@ -151,6 +151,11 @@ impl Provider {
         std::mem::take(&mut self.state().questions)
     }
 
+    /// Looks at the questions so far, which stay.
+    pub fn state_of<T>(&self, look: impl FnOnce(&[Question]) -> T) -> T {
+        look(&self.state().questions)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }

@@ -392,6 +392,7 @@ fn the_documentation_names_every_reason_of_a_failed_attempt() {
         Why::AlgorithmNotAllowed,
         Why::LoginGraceExceeded,
         Why::DirectoryUnavailable,
+        Why::DirectoryAnswerUnusable,
         Why::Banned,
         Why::TrailUnavailable,
     ] {

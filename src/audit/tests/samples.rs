@@ -58,7 +58,9 @@ pub(super) fn key() -> KeyIdentity {
 }
 
 pub(super) fn failure(method: &'static str, reason: AuthFailureReason, key: Option<KeyIdentity>) -> Activity {
-    Activity::AuthFailure(Box::new(AuthFailure { method, reason, key, attempt: 1, algorithms: Some(algorithms()) }))
+    let cause = None;
+    let algorithms = Some(algorithms());
+    Activity::AuthFailure(Box::new(AuthFailure { method, reason, cause, key, attempt: 1, algorithms }))
 }
 
 pub(super) fn file(name: &str, outcome: Outcome) -> FileOperation {

@@ -66,10 +66,10 @@ impl Content {
     }
 }
 
-/// The user of a file; `None` when its name is not a user's: `^[a-z][-a-z0-9]*$` and `.pub`.
+/// The user of a file; `None` when its name is not a user's: `^[a-z][-_a-z0-9]*$` and `.pub`.
 pub(super) fn user_of(file: &str) -> Option<&str> {
     let name = file.strip_suffix(SUFFIX)?;
-    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
     let right = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase()) && name.bytes().all(inner);
     (right && name.len() <= MAX_NAME).then_some(name)
 }
@@ -97,7 +97,7 @@ mod tests {
     const OTHER: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPUsGt9kYZpqstR//YZc+4wKPWd0rm3aJiUgH6p/x+EJ desk";
 
     #[test]
-    fn names_are_small_letters_digits_and_dashes() {
+    fn names_are_small_letters_digits_dashes_and_underscores() {
         for (file, name) in [
             ("ann.pub", Some("ann")),
             ("a-1.pub", Some("a-1")),
@@ -105,7 +105,8 @@ mod tests {
             ("Ann.pub", None),
             ("1ann.pub", None),
             ("-ann.pub", None),
-            ("an_n.pub", None),
+            ("user_01.pub", Some("user_01")),
+            ("_ann.pub", None),
             ("an.n.pub", None),
             (".pub", None),
             ("ann", None),

@@ -330,7 +330,9 @@ impl Directory for KeysDirectory {
     async fn find(&self, name: &str, _attempt: &Attempt) -> Result<Option<Arc<User>>, DirectoryError> {
         match &*self.read_users() {
             Some(users) => Ok(users.get(name).cloned()),
-            None => Err(DirectoryError(format!("{} could not be read yet", self.settings.source()))),
+            None => {
+                Err(DirectoryError::Silent { from: self.settings.source(), what: "it could not be read yet".into() })
+            }
         }
     }
 

@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::super::{AuthorizedKey, HomeEntry, MAX_KEYS, User};
-use super::{OnPolicy, ProviderSettings, TargetRule};
+use super::{Flaw, OnPolicy, ProviderSettings, TargetRule};
 use crate::path::LogicalPath;
 
 /// As many mappings as Transfer Family takes for one user.
@@ -19,64 +19,92 @@ const MAX_ROLE: usize = 2048;
 const USER_NAME: &str = "${transfer:UserName}";
 
 /// An answer that names a user: it has a `Role`. Fields that are not listed here are of no meaning.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Debug)]
 pub(super) struct Answer {
-    #[serde(default)]
-    role: Option<String>,
-    #[serde(default)]
-    public_keys: Option<Vec<String>>,
-    #[serde(default)]
-    policy: Option<Value>,
-    #[serde(default)]
+    role: String,
+    public_keys: Vec<String>,
+    policy: Value,
     home_directory_type: Option<String>,
     /// A list, or a list as a string.
-    #[serde(default)]
-    home_directory_details: Option<Value>,
-    #[serde(default)]
+    home_directory_details: Value,
     home_directory: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+/// One of `HomeDirectoryDetails`.
+#[derive(Debug, PartialEq, Eq)]
 struct Mapping {
     entry: String,
     target: String,
-    #[serde(default)]
-    r#type: Option<String>,
 }
 
 /// Reads an answer. `None` is a refusal: nothing, `null`, or an object without a `Role`.
-pub(super) fn read(body: &[u8]) -> Result<Option<Answer>, String> {
+pub(super) fn read(body: &[u8]) -> Result<Option<Answer>, Flaw> {
     if body.trim_ascii().is_empty() {
         return Ok(None);
     }
     // Without a word of the answer, which does not belong into a log.
-    let unreadable = "its answer is not what was asked for";
-    let answer: Option<Answer> = match serde_json::from_slice(body).map_err(|_| unreadable)? {
-        Value::Null => None,
-        object @ Value::Object(_) => serde_json::from_value(object).map_err(|_| unreadable)?,
-        _ => return Err(unreadable.into()),
+    let mut object = match serde_json::from_slice(body) {
+        Ok(Value::Object(object)) => object,
+        Ok(Value::Null) => return Ok(None),
+        Ok(other) => return Err(Flaw::new("body", format!("is {}; an object is needed", kind_of(&other)))),
+        Err(_) => return Err(Flaw::new("body", "is no JSON")),
     };
-    Ok(answer.filter(|answer| answer.role.as_ref().is_some_and(|role| !role.trim().is_empty())))
+    let role = text(&object, "Role")?.filter(|role| !role.trim().is_empty());
+    let public_keys = match object.remove("PublicKeys") {
+        None | Some(Value::Null) => Vec::new(),
+        Some(list) => Vec::deserialize(&list)
+            .map_err(|_| Flaw::new("PublicKeys", format!("is {}; a list of texts is needed", kind_of(&list))))?,
+    };
+    let Some(role) = role else { return Ok(None) };
+    Ok(Some(Answer {
+        role,
+        public_keys,
+        policy: object.remove("Policy").unwrap_or_default(),
+        home_directory_type: text(&object, HOME_TYPE)?,
+        home_directory: text(&object, HOME)?,
+        home_directory_details: object.remove(HOME_DETAILS).unwrap_or_default(),
+    }))
+}
+
+const HOME: &str = "HomeDirectory";
+const HOME_TYPE: &str = "HomeDirectoryType";
+const HOME_DETAILS: &str = "HomeDirectoryDetails";
+
+/// A field that is text if it is there.
+fn text(object: &Map<String, Value>, field: &'static str) -> Result<Option<String>, Flaw> {
+    match object.get(field) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(other) => Err(Flaw::new(field, format!("is {}; text is needed", kind_of(other)))),
+    }
+}
+
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
 }
 
 impl Answer {
     /// The user of that name. Fails for what cannot be done as it says.
-    pub(super) fn into_user(self, name: &str, settings: &ProviderSettings) -> Result<User, String> {
-        let has_policy = self.policy.as_ref().is_some_and(|policy| !matches!(policy, Value::Null) && policy != "");
+    pub(super) fn into_user(self, name: &str, settings: &ProviderSettings) -> Result<User, Flaw> {
+        let has_policy = !matches!(self.policy, Value::Null) && self.policy != "";
         if has_policy && settings.policy == OnPolicy::Refuse {
-            return Err("its answer has a Policy, which cannot be evaluated here; `policy: ignore` lets it be".into());
+            return Err(Flaw::new("Policy", "cannot be evaluated here; `policy: ignore` lets it be"));
         }
-        let role = self.role.clone().unwrap_or_default();
-        if role.len() > MAX_ROLE || role.chars().any(char::is_control) {
-            return Err(format!("the Role is longer than {MAX_ROLE} bytes or holds a control character"));
+        if self.role.len() > MAX_ROLE || self.role.chars().any(char::is_control) {
+            return Err(Flaw::new("Role", format!("is longer than {MAX_ROLE} bytes or holds a control character")));
         }
         let home = self.home(name, settings)?;
         Ok(User {
             name: name.into(),
-            role: Some(role),
-            keys: keys(self.public_keys.unwrap_or_default())?,
+            role: Some(self.role),
+            keys: keys(name, self.public_keys)?,
             principals: Vec::new(),
             password: None,
             auth: settings.auth,
@@ -87,57 +115,77 @@ impl Answer {
         })
     }
 
-    fn home(&self, name: &str, settings: &ProviderSettings) -> Result<Vec<HomeEntry>, String> {
-        let make = |entry: LogicalPath, target: &str| -> Result<HomeEntry, String> {
-            let (store, target) = find_target(&target.replace(USER_NAME, name), &settings.targets)?;
+    fn home(&self, name: &str, settings: &ProviderSettings) -> Result<Vec<HomeEntry>, Flaw> {
+        let make = |field, entry: LogicalPath, target: &str| -> Result<HomeEntry, Flaw> {
+            let found = find_target(&target.replace(USER_NAME, name), &settings.targets);
+            let (store, target) = found.map_err(|what| Flaw::new(field, what))?;
             Ok(HomeEntry { entry, store, target, permissions: settings.permissions })
         };
         match self.home_directory_type.as_deref() {
             None | Some("" | "PATH") => {
                 let home = self.home_directory.as_deref().filter(|home| !home.is_empty());
-                Ok(vec![make(LogicalPath::root(), home.ok_or("its answer has no HomeDirectory")?)?])
+                Ok(vec![make(HOME, LogicalPath::root(), home.ok_or_else(|| Flaw::new(HOME, "is missing"))?)?])
             }
             Some("LOGICAL") => {
                 let mut taken = HashSet::new();
                 let mut entries = Vec::new();
-                for mapping in self.mappings()? {
-                    if mapping.r#type.as_deref().is_some_and(|kind| kind != "DIRECTORY") {
-                        return Err("a mapping has another Type than DIRECTORY, which is not served".into());
-                    }
+                for (place, mapping) in self.mappings()?.into_iter().enumerate() {
                     let entry = LogicalPath::parse_str(&mapping.entry).ok();
                     let entry = entry.filter(|entry| mapping.entry.starts_with('/') && taken.insert(entry.clone()));
-                    entries.push(make(entry.ok_or("an Entry is no path, or stands twice")?, &mapping.target)?);
+                    let odd = || {
+                        Flaw::new(
+                            HOME_DETAILS,
+                            format!("the Entry of number {} is no path, or stands twice", place + 1),
+                        )
+                    };
+                    entries.push(make(HOME_DETAILS, entry.ok_or_else(odd)?, &mapping.target)?);
                 }
                 Ok(entries)
             }
-            Some(_) => Err("its HomeDirectoryType is neither PATH nor LOGICAL".into()),
+            Some(_) => Err(Flaw::new(HOME_TYPE, "is neither PATH nor LOGICAL")),
         }
     }
 
-    fn mappings(&self) -> Result<Vec<Mapping>, String> {
-        let unreadable = "its HomeDirectoryDetails are not a list of Entry and Target";
-        let mappings: Vec<Mapping> = match &self.home_directory_details {
-            Some(Value::String(text)) => serde_json::from_str(text).map_err(|_| unreadable)?,
-            Some(list @ Value::Array(_)) => Vec::deserialize(list).map_err(|_| unreadable)?,
-            _ => return Err(unreadable.into()),
+    fn mappings(&self) -> Result<Vec<Mapping>, Flaw> {
+        let odd = |what: &str| Flaw::new(HOME_DETAILS, what);
+        let list = match &self.home_directory_details {
+            Value::Null => return Err(odd("is missing, and HomeDirectoryType is LOGICAL")),
+            Value::Array(list) => list.clone(),
+            Value::String(text) => match serde_json::from_str(text) {
+                Ok(Value::Array(list)) => list,
+                _ => return Err(odd("is text, and no list in JSON")),
+            },
+            other => return Err(Flaw::new(HOME_DETAILS, format!("is {}; a list is needed", kind_of(other)))),
         };
-        match mappings.len() {
-            0 => Err("its HomeDirectoryDetails are empty".into()),
-            1..=MAX_ENTRIES => Ok(mappings),
-            more => Err(format!("its HomeDirectoryDetails have {more} entries; a home has at most {MAX_ENTRIES}")),
+        match list.len() {
+            0 => Err(odd("is empty")),
+            1..=MAX_ENTRIES => list.iter().enumerate().map(|(place, item)| mapping(place + 1, item)).collect(),
+            more => Err(Flaw::new(HOME_DETAILS, format!("has {more} entries; a home has at most {MAX_ENTRIES}"))),
         }
     }
 }
 
+/// One mapping, the first of which is number 1.
+fn mapping(number: usize, item: &Value) -> Result<Mapping, Flaw> {
+    let odd = |what: &str| Flaw::new(HOME_DETAILS, format!("number {number} {what}"));
+    let object = item.as_object().ok_or_else(|| odd("is no object"))?;
+    let part = |name: &str| object.get(name).and_then(Value::as_str).map(str::to_owned);
+    if !matches!(object.get("Type"), None | Some(Value::Null)) && object["Type"] != "DIRECTORY" {
+        return Err(odd("has another Type than DIRECTORY, which is not served"));
+    }
+    let entry = part("Entry").ok_or_else(|| odd("has no Entry that is text"))?;
+    Ok(Mapping { entry, target: part("Target").ok_or_else(|| odd("has no Target that is text"))? })
+}
+
 /// A key that cannot be read, or is too weak, is passed over: it lets nobody in.
-fn keys(lines: Vec<String>) -> Result<Vec<AuthorizedKey>, String> {
+fn keys(user: &str, lines: Vec<String>) -> Result<Vec<AuthorizedKey>, Flaw> {
     let lines: Vec<&str> = lines.iter().map(|line| line.trim()).filter(|line| !line.is_empty()).collect();
     if lines.len() > MAX_KEYS {
-        return Err(format!("its answer has {} PublicKeys; a user has at most {MAX_KEYS}", lines.len()));
+        return Err(Flaw::new("PublicKeys", format!("has {} keys; a user has at most {MAX_KEYS}", lines.len())));
     }
     let read = |line: &str| {
         AuthorizedKey::parse(line)
-            .inspect_err(|what| tracing::warn!(what, "a key of an identity provider is passed over"))
+            .inspect_err(|what| tracing::warn!(user, what, "a key of an identity provider is passed over"))
     };
     Ok(lines.into_iter().filter_map(|line| read(line).ok()).collect())
 }

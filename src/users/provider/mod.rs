@@ -8,7 +8,6 @@ mod answer;
 mod cache;
 mod request;
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,15 +20,15 @@ use crate::path::LogicalPath;
 use crate::policy::Permissions;
 use crate::secret::Secret;
 use cache::Cache;
-use request::Asker;
+use request::{Asker, Failed};
 
 pub use request::{Header, ProviderUrl};
 
 /// Requests under way at once.
 const AT_ONCE: usize = 64;
 
-/// The names that Transfer Family asks for: `[\w][\w@.-]{2,99}`.
-const NAME_LENGTHS: std::ops::RangeInclusive<usize> = 3..=100;
+/// The names that are asked for: `[\w][\w@.-]{0,99}`. Transfer Family asks for those of three characters and more.
+const NAME_LENGTHS: std::ops::RangeInclusive<usize> = 1..=100;
 
 /// How a provider is asked, and what its users get.
 #[derive(Debug, Clone)]
@@ -48,6 +47,8 @@ pub struct ProviderSettings {
     pub retries: u32,
     /// How long an answer to a question without a password may be used again.
     pub cache: Duration,
+    /// How often it is asked again about users whose sessions live.
+    pub recheck: Duration,
     /// Which methods its users need.
     pub auth: AuthMode,
     /// When, and from where, and how often.
@@ -98,6 +99,21 @@ pub struct TargetRule {
     pub folder: String,
 }
 
+/// What makes an answer one that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Flaw {
+    /// Which part of it.
+    field: &'static str,
+    /// What is wrong with it.
+    what: String,
+}
+
+impl Flaw {
+    fn new(field: &'static str, what: impl Into<String>) -> Flaw {
+        Flaw { field, what: what.into() }
+    }
+}
+
 /// The users of one provider.
 #[derive(Debug)]
 pub struct ProviderDirectory {
@@ -123,6 +139,22 @@ impl ProviderDirectory {
         self.settings.source()
     }
 
+    /// How often it is to be asked again about users whose sessions live.
+    pub fn recheck(&self) -> Duration {
+        self.settings.recheck
+    }
+
+    /// As [`Directory::find`], but asks now, whatever was answered before, and whether or not a key is of use. What it answers holds for
+    /// attempts to log in as well. Without a password, many providers do not know users that have no key.
+    ///
+    /// # Errors
+    /// When it does not answer, or not in a way that can be used.
+    pub async fn find_again(&self, name: &str, attempt: &Attempt) -> Result<Option<Arc<User>>, DirectoryError> {
+        let user = self.ask(name, None, attempt).await?;
+        self.cache.put(name, attempt.source_ip, user.clone());
+        Ok(user)
+    }
+
     /// Asks the provider. `None` when it refuses.
     async fn ask(
         &self,
@@ -130,13 +162,17 @@ impl ProviderDirectory {
         password: Option<&Secret>,
         attempt: &Attempt,
     ) -> Result<Option<Arc<User>>, DirectoryError> {
-        let failed = |what: &dyn fmt::Display| DirectoryError(format!("{}: {what}", self.settings.source()));
+        let silent = |what: String| DirectoryError::Silent { from: self.settings.source(), what };
+        let unusable = |Flaw { field, what }| DirectoryError::Unusable { from: self.settings.source(), field, what };
         let permit = timeout(self.settings.timeout, self.under_way.acquire()).await;
-        let _permit = permit.map_err(|_| failed(&"too many requests are under way"))?;
-        let body = self.asker.ask(name, password, attempt.source_ip).await.map_err(|what| failed(&what))?;
-        let answer = answer::read(&body).map_err(|what| failed(&what))?;
+        let _permit = permit.map_err(|_| silent("too many requests are under way".into()))?;
+        let body = self.asker.ask(name, password, attempt.source_ip).await.map_err(|failed| match failed {
+            Failed::Silent(what) => silent(what),
+            Failed::Unusable(flaw) => unusable(flaw),
+        })?;
+        let answer = answer::read(&body).map_err(unusable)?;
         let user = answer.map(|answer| answer.into_user(name, &self.settings)).transpose();
-        Ok(user.map_err(|what| failed(&what))?.map(Arc::new))
+        Ok(user.map_err(unusable)?.map(Arc::new))
     }
 
     /// Somebody of whom nothing is known but that no key is of use.

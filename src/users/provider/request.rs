@@ -7,7 +7,7 @@ use std::time::Duration;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, StatusCode, Url, redirect};
 
-use super::{ProviderMethod, ProviderSettings};
+use super::{Flaw, ProviderMethod, ProviderSettings};
 use crate::secret::Secret;
 
 /// The largest answer, in bytes: fifty long keys and 2,000 entries of a home.
@@ -96,11 +96,24 @@ pub(super) struct Asker {
     retries: u32,
 }
 
-/// Why there is no answer.
+/// Why there is no answer that could be read.
+#[derive(Debug)]
+pub(super) enum Failed {
+    Silent(String),
+    Unusable(Flaw),
+}
+
+impl From<String> for Failed {
+    fn from(what: String) -> Failed {
+        Failed::Silent(what)
+    }
+}
+
+/// The same, of one request.
 enum Failure {
     /// Asking again may help.
     Passing(String),
-    Lasting(String),
+    Lasting(Failed),
 }
 
 impl Asker {
@@ -123,11 +136,11 @@ impl Asker {
     }
 
     /// The body of the answer. A password that no header can carry is answered as a wrong one is.
-    pub(super) async fn ask(&self, name: &str, password: Option<&Secret>, source: IpAddr) -> Result<Vec<u8>, String> {
+    pub(super) async fn ask(&self, name: &str, password: Option<&Secret>, source: IpAddr) -> Result<Vec<u8>, Failed> {
         let Some(request) = self.request(name, password, source)? else { return Ok(Vec::new()) };
         let mut pause = FIRST_PAUSE;
         for left in (0..=self.retries).rev() {
-            let again = request.try_clone().ok_or("the request cannot be sent again")?;
+            let again = request.try_clone().ok_or_else(|| "the request cannot be sent again".to_owned())?;
             match self.send(again).await {
                 Ok(body) => return Ok(body),
                 Err(Failure::Passing(what)) if left > 0 => {
@@ -135,10 +148,11 @@ impl Asker {
                     tokio::time::sleep(pause).await;
                     pause *= 2;
                 }
-                Err(Failure::Passing(what) | Failure::Lasting(what)) => return Err(what),
+                Err(Failure::Passing(what)) => return Err(Failed::Silent(what)),
+                Err(Failure::Lasting(failed)) => return Err(failed),
             }
         }
-        Err("it was never asked".into())
+        Err(Failed::Silent("it was never asked".into()))
     }
 
     fn request(
@@ -184,20 +198,26 @@ impl Asker {
     async fn send(&self, request: reqwest::Request) -> Result<Vec<u8>, Failure> {
         let failed = |error: reqwest::Error| {
             let what = describe(&error);
-            if error.is_connect() && !error.is_timeout() { Failure::Passing(what) } else { Failure::Lasting(what) }
+            if error.is_connect() && !error.is_timeout() {
+                Failure::Passing(what)
+            } else {
+                Failure::Lasting(Failed::Silent(what))
+            }
         };
         let mut answer = self.client.execute(request).await.map_err(failed)?;
         let status = answer.status();
         if status.is_server_error() {
-            return Err(Failure::Passing(format!("it answers {status}")));
+            return Err(Failure::Passing(format!("its status is {status}")));
         }
         if status != StatusCode::OK {
-            return Err(Failure::Lasting(format!("it answers {status}; 200 is an answer, also of a refusal")));
+            let flaw = Flaw::new("status", format!("is {status}; 200 is an answer, also of a refusal"));
+            return Err(Failure::Lasting(Failed::Unusable(flaw)));
         }
         let mut body = Vec::new();
         while let Some(piece) = answer.chunk().await.map_err(failed)? {
             if body.len() + piece.len() > MAX_ANSWER {
-                return Err(Failure::Lasting(format!("its answer is longer than {} KiB", MAX_ANSWER / 1024)));
+                let flaw = Flaw::new("body", format!("is longer than {} KiB", MAX_ANSWER / 1024));
+                return Err(Failure::Lasting(Failed::Unusable(flaw)));
             }
             body.extend_from_slice(&piece);
         }
