@@ -23,7 +23,8 @@ pub use guard::HomeGuard;
 pub use reach::{Reached, reach_users};
 use roster::Roster;
 
-use crate::admin::{self, Doors, Inside, Wish};
+use crate::admin::{self, Doors, Inside, Wish, Written};
+use crate::audit::verify::Upkeep;
 use crate::audit::{Archive, ArchivePlace, Recorder, SinkTarget, StoreTarget};
 use crate::descriptors::Descriptors;
 use crate::metrics::Metrics;
@@ -94,6 +95,30 @@ impl Settings {
 /// What a reload does not change, as people are told.
 pub const FIXED_PARTS: &str = "`server`, `events`, `audit`, `limits`, `partial_uploads` and where `admin` listens";
 
+/// The keys of the configuration that are, or hold, a part that a reload does not change.
+pub const FIXED_KEYS: &[&str] = &["server", "events", "audit", "limits", "partial_uploads", "admin"];
+
+impl Fixed {
+    /// The parts of the configuration that are different here.
+    pub fn unlike(&self, other: &Fixed) -> Vec<&'static str> {
+        let without_limits = |ssh: &ssh::Settings| ssh::Settings { limits: self.ssh.limits.clone(), ..ssh.clone() };
+        let whose = |audit: &audit::Settings| (audit.server.clone(), audit.resource_arn.clone());
+        let without_partial = |transfers: &vfs::Settings| vfs::Settings {
+            partial_uploads: self.transfers.partial_uploads,
+            ..transfers.clone()
+        };
+        let parts = [
+            ("server", self.ssh != without_limits(&other.ssh) || whose(&self.audit) != whose(&other.audit)),
+            ("events", self.audit.sinks != other.audit.sinks),
+            ("audit", self.audit.chain != other.audit.chain),
+            ("limits", self.ssh.limits != other.ssh.limits || self.transfers != without_partial(&other.transfers)),
+            ("partial_uploads", self.transfers.partial_uploads != other.transfers.partial_uploads),
+            ("admin", self.admin != other.admin),
+        ];
+        parts.into_iter().filter(|(_, is_unlike)| *is_unlike).map(|(part, _)| part).collect()
+    }
+}
+
 /// Why a gateway could not start: a sentence that says what happened and what to do.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -116,6 +141,8 @@ struct Admin {
     registry: Registry,
     server: String,
     trail: Option<PathBuf>,
+    upkeep: Option<Upkeep>,
+    written: Arc<Written>,
 }
 
 /// What outlives a reload.
@@ -195,6 +222,8 @@ impl Gateway {
             registry: registry.clone(),
             server: settings.audit.server.clone(),
             trail: settings.audit.whole_trail().map(Path::to_owned),
+            upkeep: settings.audit.chain.as_ref().map(|chain| Upkeep { folder: chain.folder.clone() }),
+            written: Arc::new(settings.admin.written.clone()),
         };
         let server = listeners.open(Surroundings { recorder: recorder.clone(), metrics, registry, homes });
         backed.roster.follow(opened);
@@ -232,7 +261,7 @@ impl Gateway {
         // A store that does not answer must not keep a reload from being replaced, or the gateway from ending.
         let mut reloading = JoinSet::new();
         let (draining, closing) = (watch::Sender::new(false), watch::Sender::new(false));
-        let Admin { doors, metrics, registry, server, trail } = self.admin;
+        let Admin { doors, metrics, registry, server, trail, upkeep, written } = self.admin;
         let gate = self.server.gate();
         let around = admin::Surroundings {
             server,
@@ -240,6 +269,8 @@ impl Gateway {
             recorder: self.recorder.clone(),
             metrics,
             trail,
+            upkeep,
+            written,
             registry,
             gate: gate.clone(),
             inside: self.backed.inside.subscribe(),
@@ -380,7 +411,12 @@ async fn reload(
 
 /// What the admin door shows of a configuration.
 fn inside_of(settings: &Settings, stores: &[Arc<dyn Store>], directory: Arc<dyn Directory>) -> Inside {
-    Inside { directory, stores: stores.to_vec(), tokens: settings.admin.tokens.clone().into() }
+    Inside {
+        directory,
+        stores: stores.to_vec(),
+        tokens: settings.admin.tokens.clone().into(),
+        written: Arc::new(settings.admin.written.clone()),
+    }
 }
 
 async fn open_stores(

@@ -17,7 +17,10 @@ use utoipa_axum::routes;
 
 use super::problem::Problem;
 use super::state::State;
-use super::{bans, control, guard, health, login, now, page, recordings, sessions, stream, trail, users};
+use super::{
+    bans, chain, configuration, connections, control, guard, health, login, now, page, recordings, sessions, stream,
+    trail, users,
+};
 
 /// The largest body of a call, in bytes.
 const MAX_BODY: usize = 64 * 1024;
@@ -124,6 +127,10 @@ fn routes() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(health::stores))
         .routes(routes!(users::list))
         .routes(routes!(users::show))
+        .routes(routes!(connections::list))
+        .routes(routes!(configuration::show))
+        .routes(routes!(chain::show))
+        .routes(routes!(chain::verify))
         .routes(routes!(bans::list))
         .routes(routes!(bans::lift))
         .routes(routes!(trail::events))

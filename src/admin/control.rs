@@ -36,8 +36,27 @@ pub(super) struct Status {
     readiness: Readiness,
     /// Live sessions
     sessions: usize,
+    /// How far the trail is
+    trail: TrailInBrief,
     /// The sinks of the events
     sinks: Vec<SinkShown>,
+}
+
+/// How far the trail is
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct TrailInBrief {
+    /// The number of the newest event
+    sequence: u64,
+    /// The number of the newest event that every required sink has
+    acknowledged: u64,
+    /// The number of the newest checkpoint of this process
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checkpoint: Option<u64>,
+    /// When it was made
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checkpoint_time: Option<String>,
+    /// Whether checkpoints are signed
+    signed: bool,
 }
 
 /// A sink of the events
@@ -56,6 +75,7 @@ impl Status {
     pub(super) fn of(state: &State) -> Status {
         let around = &state.around;
         let sinks = around.recorder.sinks().into_iter();
+        let chain = around.recorder.chain();
         Status {
             version: env!("CARGO_PKG_VERSION"),
             server: around.server.clone(),
@@ -64,6 +84,13 @@ impl Status {
             draining: *around.draining.borrow(),
             readiness: Readiness::of(state),
             sessions: around.registry.list().len(),
+            trail: TrailInBrief {
+                sequence: chain.last,
+                acknowledged: chain.acknowledged,
+                checkpoint: chain.checkpoint.map(|(number, _)| number),
+                checkpoint_time: chain.checkpoint.map(|(_, at)| time(at)),
+                signed: chain.key.is_some(),
+            },
             sinks: sinks
                 .map(|sink| SinkShown { name: sink.name, required: sink.is_required, failure: sink.failure })
                 .collect(),

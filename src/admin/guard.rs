@@ -48,7 +48,10 @@ pub(super) fn needed(method: &Method, path: &str) -> Role {
 /// Whether a call is answered only if it is on record: one that changes something, and one that shows what was recorded. The state of
 /// the gateway is shown in any case: why the trail fails must not depend on the trail.
 fn needs_record(method: &Method, path: &str) -> bool {
-    !method.is_safe() || needed(method, path) > Role::Viewer || path.starts_with("/api/v1/users/")
+    !method.is_safe()
+        || needed(method, path) > Role::Viewer
+        || path.starts_with("/api/v1/users/")
+        || path == "/api/v1/connections"
 }
 
 /// Turns away what comes under a name that is not ours, or from a page of somebody else.
@@ -287,6 +290,7 @@ mod tests {
             (Method::GET, "/api/v1/users", false),
             (Method::GET, "/api/v1/users/ann", true),
             (Method::GET, "/api/v1/events", true),
+            (Method::GET, "/api/v1/connections", true),
             (Method::DELETE, "/api/v1/sessions/0049", true),
         ] {
             assert_eq!(needs_record(&method, path), needs, "{method} {path}");

@@ -10,7 +10,10 @@
 mod api;
 mod bans;
 mod caller;
+mod chain;
 pub mod client;
+mod configuration;
+mod connections;
 mod control;
 mod doors;
 mod guard;
@@ -40,6 +43,7 @@ use std::time::SystemTime;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::audit::Recorder;
+use crate::audit::verify::Upkeep;
 use crate::metrics::Metrics;
 use crate::session::Registry;
 use crate::session::gate::Gate;
@@ -48,7 +52,7 @@ use crate::users::Directory;
 
 pub use api::description;
 pub use doors::{Doors, MAX_SOCKET_PATH};
-pub use settings::{DoorSettings, Role, Settings, TOKEN_PREFIX, TlsFiles, Token, TokenHash, make_token};
+pub use settings::{DoorSettings, Role, Settings, TOKEN_PREFIX, TlsFiles, Token, TokenHash, Written, make_token};
 pub use tls::check as check_tls;
 
 /// What the admin door needs of the rest of the gateway.
@@ -64,6 +68,10 @@ pub struct Surroundings {
     pub metrics: Arc<Metrics>,
     /// The live file of the sink that holds the whole trail, if there is one.
     pub trail: Option<PathBuf>,
+    /// What the trail is verified with.
+    pub upkeep: Option<Upkeep>,
+    /// The configuration as it was at the start.
+    pub written: Arc<Written>,
     /// The live sessions.
     pub registry: Registry,
     /// The bans.
@@ -85,6 +93,8 @@ pub struct Inside {
     pub stores: Vec<Arc<dyn Store>>,
     /// The tokens of callers over the network.
     pub tokens: Arc<[Token]>,
+    /// The configuration as it was read last.
+    pub written: Arc<Written>,
 }
 
 /// Something that the process itself has to do, as it does after a signal.
@@ -94,6 +104,17 @@ pub enum Wish {
     Reload(oneshot::Sender<Result<(), String>>),
     /// Take no new connections, let transfers finish, end.
     Drain,
+    /// Read the configuration again and change nothing; the answer is what stands there, or what is wrong with it.
+    Read(oneshot::Sender<Result<Found, String>>),
+}
+
+/// What stands in the configuration now.
+#[derive(Debug)]
+pub struct Found {
+    /// As it may be shown.
+    pub written: Written,
+    /// The parts that are different from what the process began with, and that a restart would change.
+    pub waits_for_restart: Vec<String>,
 }
 
 /// Serves until `stopped` is true, then lets calls that are under way end for a moment.

@@ -24,6 +24,24 @@ pub struct Settings {
     pub doors: DoorSettings,
     /// The tokens of callers over the network; a reload changes them.
     pub tokens: Vec<Token>,
+    /// The whole configuration, as it may be shown.
+    pub written: Written,
+}
+
+/// A configuration as it may be shown: as it was written, with secrets masked.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Written {
+    /// The document.
+    pub document: serde_json::Map<String, serde_json::Value>,
+    /// The keys whose values hold from the start on.
+    pub fixed: &'static [&'static str],
+}
+
+/// Not its content: it is the whole of a file.
+impl fmt::Debug for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Written")
+    }
 }
 
 /// Where the admin door listens.

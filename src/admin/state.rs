@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use tokio::sync::{Semaphore, watch};
 
 use super::Surroundings;
+use super::chain::Verifier;
 use super::doors::Doors;
 use super::health::Health;
 use super::logins::Logins;
@@ -26,6 +27,8 @@ pub(super) struct State {
     pub(super) health: Health,
     /// Room for the events of calls, whatever sessions hold: an administrator ends one whose store hangs.
     pub(super) own_room: OwnRoom,
+    /// The verification of the trail.
+    pub(super) verifier: Verifier,
     /// Places for those who follow the events.
     pub(super) followers: Arc<Semaphore>,
     /// Places for those who watch the state of the gateway.
@@ -46,6 +49,7 @@ impl State {
             around,
             health: Health::default(),
             own_room: OwnRoom::default(),
+            verifier: Verifier::default(),
             followers: Arc::new(Semaphore::new(FOLLOWERS)),
             watchers: Arc::new(Semaphore::new(WATCHERS)),
             logins: doors.logins(),

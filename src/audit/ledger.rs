@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -137,6 +138,8 @@ pub(super) struct Ledger {
     /// How soon after an event the next checkpoint follows; none where none is made.
     every: Option<Duration>,
     noted: Mutex<Noted>,
+    /// The number of the last acknowledged line. Apart from the rest, as the next.
+    acknowledged: AtomicU64,
     /// Why the last write failed. Apart from the rest, so that who asks does not wait for a disk.
     failure: Mutex<Option<String>>,
 }
@@ -149,12 +152,19 @@ struct Noted {
 
 impl Ledger {
     fn new(file: Option<StateFile>, state: State) -> Ledger {
-        Ledger { chain: state.chain, every: None, noted: Mutex::new(Noted { file, state }), failure: Mutex::default() }
+        let acknowledged = AtomicU64::new(state.acknowledged.sequence);
+        let (chain, noted) = (state.chain, Mutex::new(Noted { file, state }));
+        Ledger { chain, every: None, noted, acknowledged, failure: Mutex::default() }
     }
 
     /// Which chain it is of.
     pub(super) fn chain(&self) -> Uuid {
         self.chain
+    }
+
+    /// The number of the last line of which it is known that every required sink has it.
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.acknowledged.load(Ordering::Relaxed)
     }
 
     /// How soon after an event the next checkpoint follows.
@@ -169,6 +179,7 @@ impl Ledger {
 
     /// Notes that every required sink has the lines up to this one.
     pub(super) fn acknowledge(&self, last: Position) -> Answer {
+        self.acknowledged.store(last.sequence, Ordering::Relaxed);
         self.note(false, |state| state.acknowledged = last)
     }
 

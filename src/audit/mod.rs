@@ -41,14 +41,14 @@ pub use event::{
     TransferStart, UserChange,
 };
 pub use queue::OwnRoom;
-pub use recorder::{Recorder, SinkState};
+pub use recorder::{ChainState, Recorder, SinkState};
 pub use reservation::{Recorded, Reservation};
 pub use signing::{NewKey, SigningKey};
 pub use sink::memory::MemorySink;
 pub use sink::{
     ACTIVITIES, ArchivePlace, BatchSettings, CollectorHeader, CollectorUrl, DEFAULT_FACILITY, Encoding, FACILITIES,
     FileOptions, Filter, Format, Framing, Fsync, HostPort, HttpTarget, OnFailure, Rotate, Shape, SinkSettings,
-    SinkTarget, SpoolSettings, StoreTarget, SyslogAddress, SyslogTarget, UserPatterns, read_authorities,
+    SinkTarget, SpoolSettings, SpoolState, StoreTarget, SyslogAddress, SyslogTarget, UserPatterns, read_authorities,
 };
 pub use state::Noted;
 

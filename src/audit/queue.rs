@@ -83,8 +83,9 @@ struct Waiting {
     batch: Batch,
     stamper: Stamper,
     last: Position,
-    /// The number of the last checkpoint.
+    /// The number of the last checkpoint, and when it was made.
     checkpoint: u64,
+    checkpoint_at: Option<SystemTime>,
     /// What lines took beyond each share; paid from what is given back.
     debts: [usize; SHARES],
     finished: bool,
@@ -182,6 +183,12 @@ impl Queue {
     pub(super) fn ends_in_checkpoint(&self) -> bool {
         let waiting = self.lock();
         waiting.last.sequence == waiting.checkpoint
+    }
+
+    /// The place of the last line, and the last checkpoint of this process: its number, and when it was made.
+    pub(super) fn last(&self) -> (Position, Option<(u64, SystemTime)>) {
+        let waiting = self.lock();
+        (waiting.last, waiting.checkpoint_at.map(|at| (waiting.checkpoint, at)))
     }
 
     /// Waits for room of `cost` bytes, in the order of the calls; `None` after [`Queue::drain`].
@@ -417,6 +424,7 @@ impl Room {
             if is_checkpoint {
                 batch.has_checkpoint = true;
                 waiting.checkpoint = waiting.last.sequence;
+                waiting.checkpoint_at = Some(SystemTime::now());
             }
             if rotates.is_some() {
                 batch.rotates = rotates;

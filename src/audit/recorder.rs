@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Notify, oneshot};
@@ -17,7 +17,7 @@ use super::keeper::{Keeper, Notary};
 use super::ledger::Opening;
 use super::queue::{Answer, MIN_COST, OwnRoom, Queue, Room, Share, Users, cost};
 use super::reservation::Reservation;
-use super::sink::{self, Around, Manner, Sink, SinkHandle};
+use super::sink::{self, Around, Manner, Sink, SinkHandle, SpoolState};
 use super::writer::Writer;
 use super::{Activity, Archive, ArchivePlace, Origin, Recorded, Settings, SinkTarget, Unrecorded};
 use crate::metrics::Metrics;
@@ -48,6 +48,31 @@ pub struct SinkState {
     pub failure: Option<String>,
     /// Bytes on their way to it.
     pub backlog: usize,
+    /// Bytes that it could not take yet.
+    pub owed: usize,
+    /// What waits on this machine until it is delivered.
+    pub spool: Option<SpoolState>,
+}
+
+/// How the chain is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChainState {
+    /// Its id.
+    pub chain: String,
+    /// Whether it goes on over restarts.
+    pub is_kept: bool,
+    /// The fingerprint of the key that signs checkpoints.
+    pub key: Option<String>,
+    /// The number and the hash of the last line that was taken.
+    pub last: u64,
+    /// See `last`.
+    pub last_hash: String,
+    /// The number of the last line of which it is known that every required sink has it.
+    pub acknowledged: u64,
+    /// The last checkpoint of this process, and when it was made.
+    pub checkpoint: Option<(u64, SystemTime)>,
+    /// How soon after an event a checkpoint follows.
+    pub checkpoint_every: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -167,8 +192,28 @@ impl Recorder {
             is_required: sink.is_required(),
             failure: sink.ready().err().map(|Unrecorded(why)| why),
             backlog: sink.backlog(),
+            owed: sink.owed(),
+            spool: sink.spool(),
         };
         self.inner.sinks.iter().map(state).collect()
+    }
+
+    /// How the chain is.
+    pub fn chain(&self) -> ChainState {
+        let Notary { queue, ledger, .. } = &self.inner.notary;
+        // What is acknowledged first: it is never ahead of the last line.
+        let acknowledged = ledger.acknowledged();
+        let (last, checkpoint) = queue.last();
+        ChainState {
+            chain: ledger.chain().to_string(),
+            is_kept: self.inner.is_kept,
+            key: queue.key().map(|key| key.fingerprint().to_owned()),
+            last: last.sequence,
+            last_hash: last.hash.to_string(),
+            acknowledged,
+            checkpoint,
+            checkpoint_every: ledger.checkpoint_every(),
+        }
     }
 
     pub(super) fn writer(&self) -> &Arc<Writer> {

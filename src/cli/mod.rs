@@ -101,6 +101,20 @@ enum Command {
         #[command(subcommand)]
         question: admin::Bans,
     },
+    /// Who was connected to a running gateway and who is, and who ended it
+    Connections {
+        #[command(flatten)]
+        place: admin::Where,
+        #[command(flatten)]
+        which: admin::Which,
+    },
+    /// The trail of a running gateway: show how it is, verify it
+    Trail {
+        #[command(flatten)]
+        place: admin::Where,
+        #[command(subcommand)]
+        question: admin::Trail,
+    },
     /// How a running gateway is; exit code 1 when it is not ready
     Status {
         #[command(flatten)]
@@ -190,6 +204,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Users { place, question } => admin::users(&place, &question),
         Command::Events { place, question } => admin::events(&place, &question),
         Command::Bans { place, question } => admin::bans(&place, &question),
+        Command::Connections { place, which } => admin::connections(&place, &which),
+        Command::Trail { place, question } => admin::trail(&place, &question),
         Command::Status { place } => admin::status(&place),
         Command::Reload { place } => admin::reload(&place),
         Command::Drain { place } => admin::drain(&place),

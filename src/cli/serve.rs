@@ -1,13 +1,14 @@
 //! `lockgate serve`: runs a gateway until a signal ends it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{Failure, block_on};
-use crate::admin::Wish;
+use crate::admin::{Found, Wish};
 use crate::config;
 use crate::gateway::{Control, FIXED_PARTS, Fixed, Gateway, Settings, Told};
 
@@ -26,6 +27,16 @@ pub(super) enum Hangup {
     Reload(PathBuf),
     /// End as SIGTERM does: the terminal was closed.
     Drain,
+}
+
+impl Hangup {
+    /// The file that is read again.
+    fn file(&self) -> Option<PathBuf> {
+        match self {
+            Hangup::Reload(file) => Some(file.clone()),
+            Hangup::Drain => None,
+        }
+    }
 }
 
 /// Runs a gateway until a signal ends it. `listening` is shown the gateway once it listens, before the first connection is taken.
@@ -99,6 +110,8 @@ enum Impulse {
     Reload(Option<Told>),
     /// SIGHUP, whatever it means.
     Hangup,
+    /// Read the configuration and change nothing.
+    Read(oneshot::Sender<Result<Found, String>>),
     /// Drain.
     Drain,
     /// SIGTERM or SIGINT: drain, or when that was wanted before, stop.
@@ -113,6 +126,7 @@ impl Impulses {
             _ = self.signals.hangup.recv() => Impulse::Hangup,
             Some(wish) = self.wished.recv() => match wish {
                 Wish::Reload(told) => Impulse::Reload(Some(told)),
+                Wish::Read(told) => Impulse::Read(told),
                 Wish::Drain => Impulse::Drain,
             },
         }
@@ -127,6 +141,7 @@ async fn forward(
     controls: mpsc::Sender<Control>,
 ) {
     let mut draining = false;
+    let started = Arc::new(started);
     loop {
         let impulse = match (impulses.next().await, &hangup) {
             (Impulse::Hangup, Hangup::Reload(_)) => Impulse::Reload(None),
@@ -149,6 +164,11 @@ async fn forward(
                     continue;
                 }
             },
+            (Impulse::Read(told), _) => {
+                // Apart: a file that cannot be read does not hold up a signal.
+                tokio::spawn(read(hangup.file(), started.clone(), told));
+                continue;
+            }
             (Impulse::Drain, _) if draining => continue,
             (Impulse::End, _) if draining => Control::Stop,
             _ => Control::Drain,
@@ -170,6 +190,22 @@ async fn forward(
     }
 }
 
+/// Tells what stands in the configuration now.
+async fn read(
+    file: Option<PathBuf>,
+    started: Arc<(Fixed, config::InForce)>,
+    told: oneshot::Sender<Result<Found, String>>,
+) {
+    let reading = tokio::task::spawn_blocking(move || {
+        let Some(file) = file else { return Err("a demo does not reload; start it again".to_owned()) };
+        let (fixed, in_force) = &*started;
+        let settings = config::reload(&file, in_force.clone()).map_err(|problems| problems.to_string())?;
+        let waits_for_restart = fixed.unlike(&settings.fixed()).into_iter().map(str::to_owned).collect();
+        Ok(Found { written: settings.admin.written, waits_for_restart })
+    });
+    let _ = told.send(reading.await.unwrap_or_else(|error| Err(error.to_string())));
+}
+
 /// Tells who asked, if anybody did.
 fn tell(told: Option<Told>, outcome: Result<(), String>) {
     if let Some(told) = told {
@@ -182,8 +218,10 @@ async fn reload(file: PathBuf, (fixed, in_force): &(Fixed, config::InForce)) -> 
     let in_force = in_force.clone();
     match tokio::task::spawn_blocking(move || config::reload(&file, in_force)).await {
         Ok(Ok(settings)) => {
-            if settings.fixed() != *fixed {
-                tracing::warn!("changes of {FIXED_PARTS} take effect at a restart");
+            let waiting = fixed.unlike(&settings.fixed());
+            if !waiting.is_empty() {
+                let parts = waiting.join(", ");
+                tracing::warn!(parts, "changes of {FIXED_PARTS} take effect at a restart");
             }
             Ok(settings)
         }

@@ -24,6 +24,7 @@ mod resolve_events;
 mod resolve_sinks;
 mod resolve_users;
 mod resolve_users_from;
+mod shown;
 mod tree;
 mod units;
 
@@ -31,7 +32,9 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::{gateway, regular_file};
+use crate::admin::Written;
+use crate::gateway::{self, FIXED_KEYS};
+use crate::regular_file;
 use fetch::Sources;
 use reader::{Item, Place};
 use resolve::Surroundings;
@@ -114,10 +117,13 @@ fn read_from(
     mut problems: Problems,
 ) -> Result<gateway::Settings, Problems> {
     let Some(mut root) = tree::parse(text, &mut problems) else { return Err(problems) };
+    // Before secrets are fetched.
+    let document = shown::document(&root);
     let sources = Sources { environment, folder: around.folder.clone() };
     fetch::fetch_all(&mut root, &Place::root(), &sources, &mut problems);
     let Some(raw) = raw::read(&Item::root(&root), &mut problems) else { return Err(problems) };
-    let settings = resolve::resolve(&raw, around, &mut problems);
+    let mut settings = resolve::resolve(&raw, around, &mut problems);
+    settings.admin.written = Written { document, fixed: FIXED_KEYS };
     problems.none_or().map(|()| settings)
 }
 

@@ -58,7 +58,7 @@ pub(super) fn resolve_admin(
         Some(path)
     });
     let doors = DoorSettings { socket, listen, health: health.and_then(|all| all.first().copied()), hosts, tls };
-    admin::Settings { doors, tokens: resolve_tokens(&raw.tokens, problems) }
+    admin::Settings { doors, tokens: resolve_tokens(&raw.tokens, problems), ..admin::Settings::default() }
 }
 
 fn resolve_tls(raw: &raw::Admin, around: &Surroundings, problems: &mut Problems) -> Option<TlsFiles> {

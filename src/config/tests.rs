@@ -303,7 +303,7 @@ fn what_is_missing_and_what_is_no_configuration_is_said() {
     assert_problems("{}", &[("server", "is missing"), ("stores", "is missing"), ("users", "is missing")]);
     assert_problems(
         "server:\nstores: {}\nusers:\n",
-        &[("server", "is missing"), ("users", "is missing; who may log in")],
+        &[("server", "is missing"), ("users", "is missing; the users that may log in")],
     );
     assert_problems(
         "server: {}\nstores: {}\nusers: []",

@@ -299,7 +299,7 @@ fn a_home_that_leads_to_the_keys_of_others_lets_nobody_in() {
         }
     }
     assert_eq!(gateway.events.of_type("CONNECTED").len(), 2);
-    failure(&gateway, "ann", "directory-unavailable");
+    failure(&gateway, "ann", "directory-answer-unusable");
     until("the reason", LIMIT, || gateway.log().contains("lake:/safe/keys lies in the home of the user").then_some(()));
     gateway.stop();
 }

@@ -13,6 +13,7 @@ mod span;
 
 pub use event::{Event, shown};
 pub use files::{FileError, Files};
+pub(in crate::audit) use newest::rotated_of;
 pub use span::Span;
 
 use std::fs::File;

@@ -92,7 +92,7 @@ pub fn newest<R: Reader>(path: &Path, page: &Page, reader: R) -> Result<Newest<R
 }
 
 /// The rotated files of a live one, oldest first.
-pub(super) fn rotated_of(live: &Path) -> Result<Vec<PathBuf>, ReadError> {
+pub(in crate::audit) fn rotated_of(live: &Path) -> Result<Vec<PathBuf>, ReadError> {
     let folder = live.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let failed = |error| ReadError::new(folder.display().to_string(), error);
     let mut files = Vec::new();

@@ -25,7 +25,7 @@ mod worker;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, mpsc};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -35,6 +35,7 @@ use super::queue::{Answer, MAX_BYTES};
 use super::{Archive, Unrecorded};
 use crate::metrics::Metrics;
 use rotation::Rotation;
+use spool::Spool;
 use worker::{Command, Desk, Worker};
 
 pub use address::{CollectorHeader, CollectorUrl, FACILITIES};
@@ -46,6 +47,7 @@ pub use settings::{
     OnFailure, Rotate, SinkSettings, SinkTarget, SpoolSettings, StoreTarget, SyslogAddress, SyslogTarget,
 };
 pub use shape::{Format, Shape};
+pub use spool::SpoolState;
 
 /// What a sink does with bytes. Called from one thread, and may block it.
 pub(super) trait Sink: Send {
@@ -90,6 +92,11 @@ pub(super) trait Sink: Send {
 
     /// After how long without a line [`Sink::prepare`] is to be called all the same; `None` when it need not be.
     fn looks_again(&self) -> Option<Duration> {
+        None
+    }
+
+    /// The spool that it fills, if it fills one.
+    fn spool(&self) -> Option<Weak<Spool>> {
         None
     }
 
@@ -153,6 +160,8 @@ impl From<&SinkSettings> for Manner {
 struct Health {
     failing: AtomicBool,
     why: Mutex<String>,
+    /// Bytes that could not be written yet.
+    owed: AtomicUsize,
 }
 
 impl Health {
@@ -199,6 +208,7 @@ pub(super) struct SinkHandle {
     reopens: bool,
     rotation: Option<Arc<Rotation>>,
     health: Arc<Health>,
+    spool: Option<Weak<Spool>>,
     /// Bytes on the way to the thread.
     backlog: Arc<AtomicUsize>,
     commands: mpsc::Sender<Command>,
@@ -236,7 +246,7 @@ impl SinkHere<'_> {
 impl SinkHandle {
     /// Starts the thread.
     pub(super) fn start(sink: Box<dyn Sink>, manner: Manner, metrics: Arc<Metrics>) -> io::Result<SinkHandle> {
-        let (name, reopens, rotation) = (sink.name(), sink.reopens(), sink.rotation());
+        let (name, reopens, rotation, spool) = (sink.name(), sink.reopens(), sink.rotation(), sink.spool());
         let (health, backlog) = (Arc::<Health>::default(), Arc::<AtomicUsize>::default());
         let (commands, inbox) = mpsc::channel();
         let Manner { shape, on_failure } = manner;
@@ -245,7 +255,7 @@ impl SinkHandle {
         let theirs = desk.clone();
         std::thread::Builder::new().name("audit-sink".into()).spawn(move || theirs.run(&inbox))?;
         let (behind, desk) = (Throttle::default(), is_quick.then_some(desk));
-        Ok(SinkHandle { name, on_failure, reopens, rotation, health, backlog, commands, desk, metrics, behind })
+        Ok(SinkHandle { name, on_failure, reopens, rotation, health, spool, backlog, commands, desk, metrics, behind })
     }
 
     /// When it wants to begin a new file, if it ever does.
@@ -261,6 +271,16 @@ impl SinkHandle {
     /// Bytes that were handed over and are not written yet.
     pub(super) fn backlog(&self) -> usize {
         self.backlog.load(Ordering::Acquire)
+    }
+
+    /// Bytes that it could not take yet.
+    pub(super) fn owed(&self) -> usize {
+        self.health.owed.load(Ordering::Relaxed)
+    }
+
+    /// How its spool is, if it has one and is not closed.
+    pub(super) fn spool(&self) -> Option<SpoolState> {
+        self.spool.as_ref().and_then(Weak::upgrade).map(|spool| spool.state())
     }
 
     /// Whether operations wait for it.

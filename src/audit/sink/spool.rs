@@ -28,7 +28,7 @@ const TAIL: u64 = 64 * 1024;
 
 /// The folder, shared by the sink's thread, which fills it, and the task that empties it.
 #[derive(Debug)]
-pub(super) struct Spool {
+pub(in crate::audit) struct Spool {
     settings: SpoolSettings,
     state: Mutex<State>,
     changed: Notify,
@@ -48,6 +48,17 @@ struct State {
     /// What keeps batches from being delivered.
     trouble: Option<String>,
     ending: bool,
+}
+
+/// How a spool is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpoolState {
+    /// Bytes that wait for their delivery.
+    pub held: u64,
+    /// The most that may wait.
+    pub limit: u64,
+    /// What keeps them from being delivered.
+    pub trouble: Option<String>,
 }
 
 /// The batch that is being filled. The file may be longer than `bytes` after a write that failed.
@@ -209,6 +220,12 @@ impl Spool {
     /// What keeps batches from being delivered, for the message when it is full; `None` when they are.
     pub(super) fn set_trouble(&self, trouble: Option<String>) {
         self.lock().trouble = trouble;
+    }
+
+    /// How it is.
+    pub(super) fn state(&self) -> SpoolState {
+        let state = self.lock();
+        SpoolState { held: state.held, limit: self.settings.limit, trouble: state.trouble.clone() }
     }
 
     /// Bytes that wait.

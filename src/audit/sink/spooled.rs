@@ -2,7 +2,7 @@
 //! belong, one after the other, and tries again until they are taken.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::carrier::{Carrier, Refusal};
@@ -55,6 +55,10 @@ impl Sink for Spooled {
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.spool.append(bytes)
+    }
+
+    fn spool(&self) -> Option<Weak<Spool>> {
+        Some(Arc::downgrade(&self.spool))
     }
 
     fn close(&mut self) {

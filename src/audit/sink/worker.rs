@@ -200,7 +200,9 @@ impl Worker {
 
     /// Writes all that is owed, or as much as the sink takes.
     fn settle(&mut self) -> Answer {
-        match self.try_settle() {
+        let settled = self.try_settle();
+        self.health.owed.store(self.owed_bytes, Ordering::Relaxed);
+        match settled {
             Ok(()) => {
                 if std::mem::take(&mut self.logged) {
                     tracing::warn!(sink = %self.sink.name(), lost = self.lost, "events can be written again");

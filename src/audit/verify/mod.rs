@@ -9,6 +9,7 @@ mod chains;
 mod checkpoint;
 mod finding;
 mod keys;
+mod live;
 mod misfits;
 mod reach;
 mod report;
@@ -17,6 +18,7 @@ mod tail;
 pub use chains::{ChainReport, Cut};
 pub use finding::{Finding, Kind};
 pub use keys::PublicKey;
+pub use live::{Upkeep, verify_live};
 pub use report::Report;
 
 use std::collections::{HashMap, HashSet};
@@ -50,11 +52,11 @@ pub struct Options {
     pub filtered: bool,
 }
 
-/// Reads a trail to its end and judges it. `progress` is called now and then with the bytes read so far.
+/// Reads a trail to its end and judges it. `progress` is called now and then.
 ///
 /// # Errors
 /// A source that cannot be read, or more chains than can be followed.
-pub fn verify(trail: &mut Trail, options: Options, mut progress: impl FnMut(u64)) -> Result<Report, ReadError> {
+pub fn verify(trail: &mut Trail, options: Options, mut progress: impl FnMut(&Trail)) -> Result<Report, ReadError> {
     let mut verifier = Verifier::new(options);
     let mut lines = 0_u64;
     while let Some(item) = trail.advance()? {
@@ -67,7 +69,7 @@ pub fn verify(trail: &mut Trail, options: Options, mut progress: impl FnMut(u64)
         }
         lines += 1;
         if lines.is_multiple_of(1 << 16) {
-            progress(trail.bytes());
+            progress(trail);
         }
     }
     Ok(verifier.finish(lines, trail))

@@ -110,6 +110,17 @@ impl Report {
         self.found == 0
     }
 
+    /// The verdict in a sentence.
+    pub fn verdict(&self) -> String {
+        let (lines, files) = (count(self.lines, "line"), count(self.names.len() as u64, "file"));
+        let read = format!("{lines} of {files}, {} bytes", self.bytes);
+        if self.is_whole() {
+            format!("WHOLE: each line follows the one before it, but where it is said otherwise above; {read}")
+        } else {
+            format!("NOT WHOLE: {} in {read}", count(self.found, "finding"))
+        }
+    }
+
     /// All of it as JSON.
     pub fn to_json(&self) -> Value {
         json!({
@@ -309,17 +320,7 @@ impl fmt::Display for Report {
                 self.place(*place)
             )?;
         }
-        let read = format!(
-            "{} of {}, {} bytes",
-            count(self.lines, "line"),
-            count(self.names.len() as u64, "file"),
-            self.bytes
-        );
-        if self.is_whole() {
-            write!(f, "WHOLE: each line follows the one before it, but where it is said otherwise above; {read}")
-        } else {
-            write!(f, "NOT WHOLE: {} in {read}", count(self.found, "finding"))
-        }
+        f.write_str(&self.verdict())
     }
 }
 

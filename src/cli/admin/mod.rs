@@ -1,11 +1,13 @@
 //! Commands that call the admin door of a running gateway: over its socket, or over the network with a token.
 
 mod bans;
+mod connections;
 mod events;
 mod link;
 mod sessions;
 mod status;
 mod token;
+mod trail;
 mod users;
 
 use std::io::{self, Write};
@@ -20,6 +22,7 @@ use crate::admin::client::{CallError, Client, Target};
 use crate::config;
 use crate::secret::Secret;
 
+pub(super) use connections::{Which, connections};
 pub(super) use status::{drain, reload, status};
 
 /// Where the socket is when nothing is said.
@@ -88,6 +91,15 @@ pub(super) enum Bans {
     },
 }
 
+/// What is asked of the trail.
+#[derive(Debug, PartialEq, Eq, Subcommand)]
+pub(super) enum Trail {
+    /// The chain, its last checkpoint, and how far each sink is behind
+    Show,
+    /// Verify it in the gateway, and wait for the verdict; exit code 1 when it is not whole
+    Verify,
+}
+
 /// What is asked of the users.
 #[derive(Debug, PartialEq, Eq, Subcommand)]
 pub(super) enum Users {
@@ -135,6 +147,14 @@ pub(super) fn bans(place: &Where, question: &Bans) -> Result<(), Failure> {
     match question {
         Bans::List => bans::list(place),
         Bans::Lift { address } => bans::lift(place, *address),
+    }
+}
+
+/// Answers about the trail.
+pub(super) fn trail(place: &Where, question: &Trail) -> Result<(), Failure> {
+    match question {
+        Trail::Show => trail::show(place),
+        Trail::Verify => trail::verify(place),
     }
 }
 

@@ -32,6 +32,12 @@ fn describe(status: &Value) -> String {
         format!("ready     {}", if readiness["ready"] == true { "yes" } else { "no" }),
     ];
     lines.extend(list(&readiness["reasons"]).into_iter().map(|reason| format!("          {reason}")));
+    let trail = &status["trail"];
+    let checkpoint = trail.get("checkpoint").map(|number| {
+        let what = if trail["signed"] == true { "signed" } else { "not signed" };
+        format!("; the last checkpoint is {number}, {what}, at {}", text(trail, "checkpoint_time"))
+    });
+    lines.push(format!("trail     {} events{}", trail["sequence"], checkpoint.unwrap_or_default()));
     for sink in status["sinks"].as_array().into_iter().flatten() {
         let state = sink["failure"].as_str().map_or("writes".into(), |why| format!("fails: {}", shown(why)));
         lines.push(format!("sink      {}: {state}", text(sink, "name")));

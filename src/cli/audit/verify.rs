@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::{Sources, Wrong, print};
 use crate::audit::Noted;
-use crate::audit::read::Span;
+use crate::audit::read::{Span, Trail};
 use crate::audit::verify::{self, Options, PublicKey};
 use crate::cli::Failure;
 
@@ -47,9 +47,9 @@ pub(super) fn verify(arguments: &Arguments) -> Result<(), Failure> {
     let options = Options { keys, whole: arguments.whole, noted, filtered: arguments.filtered };
     let mut opened = arguments.sources.open(Span::default())?;
     let is_watched = std::io::stderr().is_terminal();
-    let progress = |bytes: u64| {
+    let progress = |trail: &Trail| {
         if is_watched {
-            eprint!("\r{} MB …", bytes / 1_000_000);
+            eprint!("\r{} MB …", trail.bytes() / 1_000_000);
         }
     };
     let report = verify::verify(&mut opened.trail, options, progress).map_err(anyhow::Error::from)?;

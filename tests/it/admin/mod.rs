@@ -10,6 +10,7 @@ mod page;
 mod roles;
 mod sessions;
 mod stream;
+mod trail;
 
 use std::net::SocketAddr;
 

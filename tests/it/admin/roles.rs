@@ -17,7 +17,11 @@ const ROUTES: &[(&str, &str, [bool; 3])] = &[
     ("GET", "/api/v1/me", [true, true, true]),
     ("POST", "/api/v1/logout", [true, true, true]),
     ("POST", "/api/v1/links", [false, false, true]),
+    ("GET", "/api/v1/connections", [true, true, true]),
+    ("GET", "/api/v1/config", [true, true, true]),
     ("GET", "/metrics", [true, true, true]),
+    ("GET", "/api/v1/trail", [false, true, true]),
+    ("POST", "/api/v1/trail/verify", [false, true, true]),
     ("GET", "/api/v1/events", [false, true, true]),
     ("GET", "/api/v1/recordings/0049cd844c7536c06a89", [false, true, true]),
     ("GET", "/api/v1/events/stream?after=x", [false, true, true]),
@@ -48,7 +52,7 @@ fn each_route_lets_its_roles_in_and_records_every_call_but_those_of_monitoring()
     });
     assert_eq!(calls.len(), recorded);
     let denied = calls.iter().filter(|call| field(call, "status") == "denied").count();
-    assert_eq!(denied, 15 + 11, "fifteen without a token, eleven without the role");
+    assert_eq!(denied, 19 + 13, "nineteen without a token, thirteen without the role");
     for call in &calls {
         let is_known = call["http-status"] != 401;
         assert_eq!(call.get("caller").is_some(), is_known, "{call}");

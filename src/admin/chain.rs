@@ -1,0 +1,270 @@
+//! How the trail is: its chain, its sinks and how far each is behind; and whether it is whole, found out in the background.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use axum::extract::State as Shared;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::caller::Caller;
+use super::problem::Problem;
+use super::state::{State, time};
+use super::trail;
+use crate::audit::SinkState;
+use crate::audit::verify::{Report, Upkeep, verify_live};
+
+/// The trail
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct TrailShown {
+    /// The server's name
+    server: String,
+    /// The id of the chain
+    chain: String,
+    /// Whether the chain goes on over restarts
+    kept: bool,
+    /// The fingerprint of the key that signs checkpoints; absent when nothing is signed
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    /// The number of the newest event
+    sequence: u64,
+    /// The hash of its line
+    hash: String,
+    /// The number of the newest event that every required sink has
+    acknowledged: u64,
+    /// The newest checkpoint of this process
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checkpoint: Option<CheckpointShown>,
+    /// How soon after an event a checkpoint follows
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checkpoint_every_seconds: Option<u64>,
+    /// The file that holds the whole trail, with those that it was rotated into; absent when no sink is one
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
+    /// The sinks
+    sinks: Vec<TrailSink>,
+    /// The verification that is under way, or the last one of this process
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verification: Option<Verification>,
+}
+
+/// A checkpoint
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct CheckpointShown {
+    /// Its number
+    sequence: u64,
+    /// When it was made
+    time: String,
+}
+
+/// A sink, and how far it is behind
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct TrailSink {
+    /// Where it writes
+    name: String,
+    /// Whether operations wait for it
+    required: bool,
+    /// Why it cannot be written
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<String>,
+    /// Bytes on their way to it
+    backlog_bytes: usize,
+    /// Bytes that it could not take yet
+    owed_bytes: usize,
+    /// What waits on this machine until it is delivered
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spool: Option<SpoolShown>,
+}
+
+/// The spool of a sink
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SpoolShown {
+    /// Bytes that wait
+    bytes: u64,
+    /// The most that may wait
+    limit: u64,
+    /// Why nothing is delivered
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trouble: Option<String>,
+}
+
+/// A verification of the trail
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(super) struct Verification {
+    /// Who asked for it
+    by: String,
+    /// When it began
+    started: String,
+    /// When it ended; absent while it runs
+    #[serde(skip_serializing_if = "Option::is_none")]
+    finished: Option<String>,
+    /// Bytes of lines that were read
+    bytes: u64,
+    /// Files that were begun
+    files: usize,
+    /// Files there are
+    files_total: usize,
+    /// Whether nothing is wrong; absent until it is known
+    #[serde(skip_serializing_if = "Option::is_none")]
+    whole: Option<bool>,
+    /// Whether signatures were checked
+    signatures: bool,
+    /// The verdict in a sentence
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verdict: Option<String>,
+    /// Why the trail could not be read
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<String>,
+    /// As `lockgate audit verify --json`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    report: Option<Value>,
+}
+
+/// The verification that is under way, or the last one.
+#[derive(Debug, Default)]
+pub(super) struct Verifier(Mutex<Option<Verification>>);
+
+impl Verifier {
+    fn lock(&self) -> MutexGuard<'_, Option<Verification>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Verification)) {
+        if let Some(verification) = &mut *self.lock() {
+            change(verification);
+        }
+    }
+
+    /// The one that began; `None` when another is under way.
+    fn begin(&self, by: &str, signatures: bool) -> Option<Verification> {
+        let mut place = self.lock();
+        if place.as_ref().is_some_and(|verification| verification.finished.is_none()) {
+            return None;
+        }
+        let verification = Verification {
+            by: by.to_owned(),
+            started: time(SystemTime::now()),
+            finished: None,
+            bytes: 0,
+            files: 0,
+            files_total: 0,
+            whole: None,
+            signatures,
+            verdict: None,
+            failure: None,
+            report: None,
+        };
+        *place = Some(verification.clone());
+        Some(verification)
+    }
+
+    fn end(&self, outcome: Result<Report, String>) {
+        self.change(|verification| {
+            verification.finished = Some(time(SystemTime::now()));
+            match outcome {
+                Ok(report) => {
+                    verification.bytes = report.bytes;
+                    verification.files = verification.files_total;
+                    verification.whole = Some(report.is_whole());
+                    verification.verdict = Some(report.verdict());
+                    verification.report = Some(report.to_json());
+                }
+                Err(what) => verification.failure = Some(what),
+            }
+        });
+    }
+}
+
+/// How the trail is
+#[utoipa::path(get, path = "/trail", tag = "trail", responses((status = 200, description = "How it is", body = TrailShown)))]
+pub(super) async fn show(Shared(state): Shared<Arc<State>>) -> Json<TrailShown> {
+    let around = &state.around;
+    let chain = around.recorder.chain();
+    Json(TrailShown {
+        server: around.server.clone(),
+        chain: chain.chain,
+        kept: chain.is_kept,
+        key: chain.key,
+        sequence: chain.last,
+        hash: chain.last_hash,
+        acknowledged: chain.acknowledged,
+        checkpoint: chain.checkpoint.map(|(sequence, at)| CheckpointShown { sequence, time: time(at) }),
+        checkpoint_every_seconds: chain.checkpoint_every.map(|every| every.as_secs()),
+        file: around.trail.as_ref().map(|path| path.display().to_string()),
+        sinks: around.recorder.sinks().into_iter().map(TrailSink::of).collect(),
+        verification: state.verifier.lock().clone(),
+    })
+}
+
+impl TrailSink {
+    fn of(sink: SinkState) -> TrailSink {
+        let spool =
+            sink.spool.map(|spool| SpoolShown { bytes: spool.held, limit: spool.limit, trouble: spool.trouble });
+        TrailSink {
+            name: sink.name,
+            required: sink.is_required,
+            failure: sink.failure,
+            backlog_bytes: sink.backlog,
+            owed_bytes: sink.owed,
+            spool,
+        }
+    }
+}
+
+/// Begins to verify the trail, in the background: `GET /trail` shows how far it is, and the verdict
+#[utoipa::path(post, path = "/trail/verify", tag = "trail", responses(
+    (status = 202, description = "It has begun", body = Verification),
+    (status = 409, description = "A verification is under way, or no sink keeps the whole trail in a file of this machine", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn verify(
+    Shared(state): Shared<Arc<State>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response, Problem> {
+    let path = trail::path(&state)?;
+    let upkeep = state.around.upkeep.clone();
+    let Some(begun) = state.verifier.begin(&caller.name, upkeep.is_some()) else {
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            "a verification is under way; GET /api/v1/trail shows how far it is",
+        ));
+    };
+    let theirs = state.clone();
+    // A thread of its own, which the end of the gateway does not wait for: a long trail takes hours.
+    let thread = std::thread::Builder::new().name("trail-verify".into()).spawn(move || {
+        let progress = |bytes, files, files_total| {
+            theirs.verifier.change(|verification| {
+                (verification.bytes, verification.files, verification.files_total) = (bytes, files, files_total);
+            });
+        };
+        let upkeep: Option<&Upkeep> = upkeep.as_ref();
+        theirs.verifier.end(verify_live(&path, upkeep, progress));
+    });
+    if let Err(error) = thread {
+        state.verifier.end(Err(error.to_string()));
+        return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("no thread can be started: {error}")));
+    }
+    Ok((StatusCode::ACCEPTED, Json(begun)).into_response())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_verification_runs_at_a_time() {
+        let verifier = Verifier::default();
+        assert!(verifier.begin("ann", true).is_some());
+        assert!(verifier.begin("ben", true).is_none(), "one is under way");
+        verifier.end(Err("the file is gone".into()));
+        let ended = verifier.lock().clone().unwrap();
+        assert!(ended.finished.is_some() && ended.whole.is_none(), "{ended:?}");
+        assert_eq!(ended.failure.as_deref(), Some("the file is gone"));
+        assert_eq!(verifier.begin("ben", false).unwrap().by, "ben");
+    }
+}

@@ -1,0 +1,234 @@
+//! Connections, open and closed: who came from where, when, and who ended it.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State as Shared;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::problem::{Asked, Problem};
+use super::state::{State, time};
+use super::trail;
+use crate::audit::read::Event;
+use crate::audit::read::newest::Newest;
+use crate::audit::search::{AddressTest, Query};
+use crate::session::{LiveSession, Progress};
+use crate::users::Network;
+
+/// The most closed connections of one answer, and how many there are if nothing is said; of open ones as many come with the first page.
+const MOST: usize = 1000;
+const USUAL: usize = 100;
+
+/// Which connections.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Which {
+    /// Of this user only
+    user: Option<String>,
+    /// From this address or network only
+    address: Option<String>,
+    /// `open` or `closed`; both if left out
+    status: Option<String>,
+    /// At most so many of each kind, 100 if left out
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+    /// Closed before this: the `next` of the page before, an `event-id`
+    before: Option<String>,
+}
+
+/// A connection
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Connection {
+    /// The session's id: 20 hex digits, as in the events
+    id: String,
+    /// `open` or `closed`
+    status: &'static str,
+    /// The user, also one who did not get in; absent when none was named
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+    /// From where
+    address: String,
+    /// The client's port
+    port: u16,
+    /// The server's name
+    target: String,
+    /// The client's version line
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<String>,
+    /// When it began; of an open one the login
+    start: String,
+    /// When it ended
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end: Option<String>,
+    /// Who or what ended it: `client`, `idle`, `administrator`, … as in DISCONNECTED
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// The administrator who ended it
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended_by: Option<String>,
+    /// More about the end
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    /// Bytes of files received
+    bytes_in: u64,
+    /// Bytes of files sent
+    bytes_out: u64,
+    /// Uploads that succeeded
+    files_in: u64,
+    /// Downloads that ended
+    files_out: u64,
+}
+
+/// Connections: the open ones that began last, then those that ended last
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Connections {
+    connections: Vec<Connection>,
+    /// How many that fit are open, whatever `limit` is
+    open: usize,
+    /// What `before` is for the next page; absent when there is nothing older
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// Connections, open and closed
+#[utoipa::path(get, path = "/connections", tag = "sessions", params(Which), responses(
+    (status = 200, description = "A page of them", body = Connections),
+    (status = 400, description = "A wrong parameter", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "No sink keeps the whole trail in a file of this machine, where closed ones are found; `status=open` needs none", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn list(
+    Shared(state): Shared<Arc<State>>,
+    Asked(which): Asked<Which>,
+) -> Result<Json<Connections>, Problem> {
+    let limit = which.limit.unwrap_or(USUAL);
+    if !(1..=MOST).contains(&limit) {
+        return Err(Problem::wrong(format!("limit must be from 1 to {MOST}")));
+    }
+    let (open, closed) = match which.status.as_deref() {
+        None => (true, true),
+        Some("open") => (true, false),
+        Some("closed") => (false, true),
+        Some(_) => return Err(Problem::wrong("status is open or closed")),
+    };
+    if which.before.as_deref().is_some_and(|before| !trail::is_id(before)) {
+        return Err(Problem::wrong("before is the `next` of another page, an event-id"));
+    }
+    let network = which.address.as_deref().map(Network::parse).transpose();
+    let network = network.map_err(|what| Problem::wrong(format!("address: {what}")))?;
+    // Live ones first: who leaves meanwhile is found in the trail.
+    let live = if open && which.before.is_none() { live(&state, &which, network.as_ref()) } else { Vec::new() };
+    let Newest { found: ended, next } = match closed {
+        true => {
+            let page = trail::page_of(limit, which.before.as_ref().map(|id| id.to_ascii_lowercase()));
+            let judge = query(&which, network).judge();
+            trail::look(&state, page, move |line: &[u8]| judge.fits(line).map(|event| Connection::closed(&event)))
+                .await?
+        }
+        false => Newest { found: Vec::new(), next: None },
+    };
+    let gone: HashSet<&str> = ended.iter().map(|connection| connection.id.as_str()).collect();
+    let live: Vec<LiveSession> = live.into_iter().filter(|live| !gone.contains(&*live.session_id)).collect();
+    let count = live.len();
+    let registry = &state.around.registry;
+    let shown = live.iter().take(limit).filter_map(|live| registry.look(&live.session_id, 0));
+    let shown = shown.map(|(live, progress)| Connection::open(&live, &progress, &state.around.server));
+    let connections = shown.collect::<Vec<_>>().into_iter().chain(ended).collect();
+    Ok(Json(Connections { connections, open: count, next }))
+}
+
+/// The live sessions that fit, those that began last first.
+fn live(state: &State, which: &Which, network: Option<&Network>) -> Vec<LiveSession> {
+    let fits = |live: &LiveSession| {
+        which.user.as_deref().is_none_or(|user| *live.user == *user)
+            && network.is_none_or(|network| network.contains(live.source_ip))
+    };
+    let mut live: Vec<LiveSession> = state.around.registry.list().into_iter().filter(fits).collect();
+    live.sort_by(|a, b| b.since.cmp(&a.since).then_with(|| a.session_id.cmp(&b.session_id)));
+    live
+}
+
+fn query(which: &Which, network: Option<Network>) -> Query {
+    Query {
+        user: which.user.clone(),
+        address: network.map(|network| -> AddressTest { Box::new(move |ip: IpAddr| network.contains(ip)) }),
+        activities: vec!["DISCONNECTED".to_owned()],
+        ..Query::default()
+    }
+}
+
+impl Connection {
+    fn open(live: &LiveSession, progress: &Progress, server: &str) -> Connection {
+        Connection {
+            id: live.session_id.to_string(),
+            status: "open",
+            user: Some(live.user.to_string()),
+            address: live.source_ip.to_canonical().to_string(),
+            port: live.source_port,
+            target: server.to_owned(),
+            client: live.client.as_deref().map(str::to_owned),
+            start: time(live.since),
+            end: None,
+            reason: None,
+            ended_by: None,
+            message: None,
+            bytes_in: progress.bytes_in,
+            bytes_out: progress.bytes_out,
+            files_in: progress.files_in,
+            files_out: progress.files_out,
+        }
+    }
+
+    /// As its DISCONNECTED says.
+    fn closed(event: &Event) -> Connection {
+        let text = |name: &str| Some(event.text(name)).filter(|text| !text.is_empty()).map(str::to_owned);
+        let number = |name: &str| event.number(name).unwrap_or(0);
+        let life = i64::try_from(number("duration-ms")).ok().and_then(TimeDelta::try_milliseconds).unwrap_or_default();
+        let start = event.time().and_then(|end| end.checked_sub_signed(life));
+        Connection {
+            id: event.text("session-id").to_owned(),
+            status: "closed",
+            user: text("user"),
+            address: event.text("source-ip").to_owned(),
+            port: u16::try_from(number("source-port")).unwrap_or(0),
+            target: event.text("server").to_owned(),
+            client: text("client"),
+            start: start.map_or_else(|| event.text("timestamp").to_owned(), shown),
+            end: text("timestamp"),
+            reason: text("reason"),
+            ended_by: text("ended-by"),
+            message: text("message"),
+            bytes_in: event.text("bytes-in").parse().unwrap_or(0),
+            bytes_out: event.text("bytes-out").parse().unwrap_or(0),
+            files_in: number("files-in"),
+            files_out: number("files-out"),
+        }
+    }
+}
+
+fn shown(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_connection_is_what_its_end_says() {
+        let line = br#"{"activity-type":"DISCONNECTED","session-id":"0049cd844c7536c06a89","timestamp":"2026-07-31T08:16:00.042Z","server":"edge-1","user":"ann","source-ip":"192.0.2.1","source-port":50022,"reason":"administrator","ended-by":"night-shift","message":"key reported stolen","duration-ms":61250,"bytes-in":"121","bytes-out":"0","files-in":1,"files-out":0}"#;
+        let shown = serde_json::to_value(Connection::closed(&Event::parse(line).unwrap())).unwrap();
+        let expected = serde_json::json!({
+            "id": "0049cd844c7536c06a89", "status": "closed", "user": "ann", "address": "192.0.2.1", "port": 50022,
+            "target": "edge-1", "start": "2026-07-31T08:14:58.792Z", "end": "2026-07-31T08:16:00.042Z",
+            "reason": "administrator", "ended_by": "night-shift", "message": "key reported stolen",
+            "bytes_in": 121, "bytes_out": 0, "files_in": 1, "files_out": 0,
+        });
+        assert_eq!(shown, expected);
+    }
+}

@@ -1,0 +1,132 @@
+//! Verifies a trail while it is being written, from the file sink that holds all of it.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::{Options, PublicKey, Report, verify};
+use crate::audit::Noted;
+use crate::audit::read::{Files, Source, Span, Trail, rotated_of};
+use crate::regular_file;
+
+/// How often it is tried to open the files between two rotations.
+const TRIES: usize = 10;
+
+/// How many of the newest files are held open from the beginning: they may be packed before they are read.
+const HELD: usize = 3;
+
+/// Bytes of the largest public key that is read.
+const MAX_KEY: u64 = 64 << 10;
+
+/// The audit folder: its public key, and the state of the chain.
+#[derive(Debug, Clone)]
+pub struct Upkeep {
+    /// Where it is.
+    pub folder: PathBuf,
+}
+
+/// Verifies the file `live` and those that it was rotated into. With an audit folder, signatures are checked, and the trail goes at least as
+/// far as the state there says. `progress` is called now and then with the bytes that were read, the files that were begun, and how many there
+/// are. A file that a rotation removes meanwhile ends it.
+///
+/// # Errors
+/// What cannot be read, in a sentence.
+pub fn verify_live(
+    live: &Path,
+    upkeep: Option<&Upkeep>,
+    mut progress: impl FnMut(u64, usize, usize),
+) -> Result<Report, String> {
+    let mut options = Options::default();
+    if let Some(Upkeep { folder }) = upkeep {
+        let path = folder.join("signing_key.pub");
+        let named = |what: String| format!("the key {}: {what}", path.display());
+        let text = regular_file::read_text(&path, MAX_KEY).map_err(|error| named(error.to_string()))?;
+        options.keys.push(PublicKey::from_pem(&text).map_err(named)?);
+        // Before the trail is read, which grows meanwhile.
+        options.noted = Some(Noted::read(folder)?);
+    }
+    let sources = sources(live)?;
+    let total = sources.iter().map(|source| if let Source::Files(files) = source { files.len() } else { 1 }).sum();
+    progress(0, 0, total);
+    let mut trail = Trail::new(sources, Span::default(), None);
+    let report = verify(&mut trail, options, |trail| progress(trail.bytes(), trail.names().len(), total));
+    report.map_err(|error| error.to_string())
+}
+
+/// The files in their order, none twice and none left out, although a rotation may come at any moment.
+fn sources(live: &Path) -> Result<Vec<Source>, String> {
+    let failed = |error: io::Error| format!("{} cannot be read: {error}", live.display());
+    for _ in 0..TRIES {
+        let open = File::open(live).map_err(failed)?;
+        let rotated = rotated_of(live).map_err(|error| error.to_string())?;
+        let now = match fs::metadata(live) {
+            Ok(now) => now,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(failed(error)),
+        };
+        // Otherwise the open one may be among the rotated ones.
+        if open.metadata().map_err(failed)?.ino() != now.ino() {
+            continue;
+        }
+        let Ok(mut files) = Files::find(&rotated) else { continue };
+        let held = files.paths.split_off(files.paths.len().saturating_sub(HELD));
+        let Ok(held) = held.iter().map(|path| Ok(stream(path, File::open(path)?))).collect::<io::Result<Vec<_>>>()
+        else {
+            continue;
+        };
+        let mut sources = vec![Source::Files(files.paths)];
+        sources.extend(held);
+        sources.push(stream(live, open));
+        return Ok(sources);
+    }
+    Err(format!("{} is rotated all the time", live.display()))
+}
+
+fn stream(path: &Path, file: File) -> Source {
+    Source::Stream(path.display().to_string(), Box::new(file))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_come_in_their_order_with_the_live_one_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let live = folder.path().join("events.ndjson");
+        let names = [
+            "20260731T081530Z-1",
+            "20260731T081530Z-2.gz",
+            "20260731T081531Z-30",
+            "20260731T081531Z-4",
+            "20260731T081532Z-9",
+        ];
+        for name in names {
+            fs::write(folder.path().join(format!("events.ndjson.{name}")), name).unwrap();
+        }
+        assert!(sources(&live).is_err(), "no live file");
+        fs::write(&live, "live").unwrap();
+        let sources = sources(&live).unwrap();
+        let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
+        let shown: Vec<String> = sources
+            .iter()
+            .flat_map(|source| match source {
+                Source::Files(paths) => paths.iter().map(|path| name(path)).collect(),
+                Source::Stream(path, _) => vec![name(Path::new(path))],
+                Source::Archive(_) => Vec::new(),
+            })
+            .collect();
+        let expected = [
+            "20260731T081530Z-1",
+            "20260731T081530Z-2.gz",
+            "20260731T081531Z-4",
+            "20260731T081531Z-30",
+            "20260731T081532Z-9",
+        ];
+        let mut expected: Vec<String> = expected.iter().map(|name| format!("events.ndjson.{name}")).collect();
+        expected.push("events.ndjson".into());
+        assert_eq!(shown, expected);
+    }
+}

@@ -1,0 +1,183 @@
+//! The trail as the admin door shows it, its verification, connections, and the configuration.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::events::with_trail;
+use super::{Administered, administered, administered_with};
+use crate::support::events::field;
+use crate::support::process::{LIMIT, until};
+use crate::support::sftp::Sftp;
+
+/// With a file that holds the whole trail, whose chain is signed and kept, and which is rotated often.
+fn signed() -> Administered {
+    administered_with(|setup| {
+        let path = setup.subfolder("events").join("e.ndjson");
+        setup.audit_folder();
+        setup.config["events"] = json!([
+            { "sink": "stdout" },
+            { "sink": "file", "path": path, "gzip": true, "rotate": { "size": "64KiB" } },
+        ]);
+    })
+}
+
+/// The verification, when it has ended.
+#[track_caller]
+fn verified(administered: &Administered) -> Value {
+    until("end of the verification", LIMIT, || {
+        let trail = administered.socket.get("/api/v1/trail").ok();
+        trail["verification"].get("finished").map(|_| trail["verification"].clone())
+    })
+}
+
+#[test]
+fn the_trail_is_shown_and_verified_while_it_is_written() {
+    let administered = signed();
+    let mut alice = Sftp::connect(&administered.door.client, LIMIT);
+    // Several files, so that rotation and packing are under way.
+    for number in 0..150 {
+        alice.put(&format!("/f{number}"), b"content");
+    }
+    let trail = administered.socket.get("/api/v1/trail").ok();
+    assert_eq!((&trail["kept"], &trail["server"]), (&json!(true), &json!("edge-1")), "{trail:#}");
+    assert!(field(&trail, "key").starts_with("SHA256:") && field(&trail, "chain").len() == 36, "{trail:#}");
+    let (last, acknowledged) = (trail["sequence"].as_u64().unwrap(), trail["acknowledged"].as_u64().unwrap());
+    assert!(last >= 300 && acknowledged <= last && acknowledged >= 300, "{trail:#}");
+    assert!(trail["checkpoint"]["sequence"].as_u64().unwrap() >= 1, "{trail:#}");
+    assert_eq!(trail["sinks"].as_array().unwrap().len(), 2, "{trail:#}");
+
+    let begun = administered.socket.request("POST", "/api/v1/trail/verify", &[], "");
+    assert_eq!(begun.status, 202, "{begun:?}");
+    alice.put("/more", b"content");
+    let verification = verified(&administered);
+    assert_eq!((&verification["whole"], &verification["signatures"]), (&json!(true), &json!(true)), "{verification:#}");
+    assert!(field(&verification, "verdict").starts_with("WHOLE"), "{verification:#}");
+    assert!(verification["files_total"].as_u64().unwrap() > 1, "{verification:#}");
+    let call = administered.call_event(|event| field(event, "path") == "/api/v1/trail/verify");
+    assert_eq!((field(&call, "method"), field(&call, "status")), ("POST", "success"));
+    let printed = administered.command(&["trail", "show"]).succeeded().stdout;
+    assert!(printed.contains("signed with   SHA256:") && printed.contains("WHOLE"), "{printed}");
+    let printed = administered.command(&["trail", "verify"]).succeeded();
+    assert!(printed.stdout.starts_with("WHOLE") && printed.stderr.is_empty(), "{printed}");
+    let printed = administered.command(&["status"]).succeeded().stdout;
+    assert!(printed.contains("the last checkpoint is ") && printed.contains(", signed, at "), "{printed}");
+}
+
+#[test]
+fn a_trail_that_was_changed_is_found_out_and_one_that_is_nowhere_is_said() {
+    let administered = signed();
+    administered.door.client.sftp("mkdir /a").succeeded();
+    administered.door.gateway.events.await_disconnected(1);
+    let file = administered.door.setup.folder().join("events/e.ndjson");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("MKDIR", "RMDIR")).unwrap();
+    assert_eq!(administered.socket.request("POST", "/api/v1/trail/verify", &[], "").status, 202);
+    let verification = verified(&administered);
+    assert_eq!(verification["whole"], false, "{verification:#}");
+    assert!(verification["report"]["finding-count"].as_u64().unwrap() >= 1, "{verification:#}");
+    let printed = administered.command(&["trail", "verify"]).failed();
+    assert!(printed.stdout.starts_with("NOT WHOLE"), "{printed}");
+
+    let nowhere = super::administered();
+    let answer = nowhere.socket.request("POST", "/api/v1/trail/verify", &[], "");
+    assert!(answer.status == 409 && answer.body.contains("add { sink: file"), "{answer:?}");
+    let trail = nowhere.socket.get("/api/v1/trail").ok();
+    assert!(trail.get("verification").is_none() && trail.get("key").is_none() && trail["kept"] == false, "{trail:#}");
+}
+
+#[test]
+fn connections_are_shown_open_and_closed() {
+    let administered = with_trail();
+    administered.door.client.sftp("mkdir /a").succeeded();
+    let stranger = administered.door.setup.key("stranger");
+    administered.door.gateway.client("mallory", &stranger).sftp("pwd").failed();
+    administered.door.gateway.events.await_disconnected(2);
+    let mut alice = Sftp::connect(&administered.door.client, LIMIT);
+    alice.put("/f", b"content");
+    let id = administered.session_of("alice");
+    let get = |query: &str| administered.socket.get(&format!("/api/v1/connections{query}")).ok();
+    let all = get("");
+    let of = |value: &Value, name: &str| -> Vec<String> {
+        value["connections"].as_array().unwrap().iter().map(|one| field(one, name).to_owned()).collect()
+    };
+    assert_eq!(of(&all, "status"), ["open", "closed", "closed"], "{all:#}");
+    assert_eq!(of(&all, "user"), ["alice", "mallory", "alice"]);
+    assert_eq!((&all["open"], &all["connections"][0]["id"]), (&json!(1), &json!(id)));
+    assert_eq!(all["connections"][0]["bytes_in"], 7);
+    let closed = &all["connections"][2];
+    assert_eq!((field(closed, "reason"), field(closed, "target")), ("client", "edge-1"), "{closed}");
+    assert!(field(closed, "start") <= field(closed, "end"), "{closed}");
+    assert_eq!(of(&get("?status=open"), "id"), [id.as_str()]);
+    assert_eq!(of(&get("?user=mallory"), "user"), ["mallory"]);
+    assert_eq!(get("?address=192.0.2.0/24")["connections"], json!([]));
+    // Pages.
+    let first = get("?status=closed&limit=1");
+    let second = get(&format!("?status=closed&limit=1&before={}", field(&first, "next")));
+    assert_eq!([of(&first, "user"), of(&second, "user")].concat(), ["mallory", "alice"]);
+    // Who ended it.
+    let end = administered.socket.request(
+        "DELETE",
+        &format!("/api/v1/sessions/{id}"),
+        &[("Content-Type", "application/json")],
+        r#"{"reason":"key stolen"}"#,
+    );
+    assert_eq!(end.status, 200, "{end:?}");
+    administered.door.gateway.events.await_disconnected(3);
+    let ended = until("the end", LIMIT, || {
+        let newest = get("?limit=1")["connections"][0].clone();
+        (newest["status"] == "closed" && newest["id"] == id).then_some(newest)
+    });
+    assert_eq!((field(&ended, "reason"), field(&ended, "message")), ("administrator", "key stolen"), "{ended}");
+    assert!(!field(&ended, "ended_by").is_empty(), "{ended}");
+    let printed = administered.command(&["connections"]).succeeded().stdout;
+    assert!(printed.contains("mallory") && printed.contains(": key stolen"), "{printed}");
+    for wrong in ["?status=lost", "?limit=0", "?limit=1001", "?before=x", "?address=here", "?odd=1"] {
+        let answer = administered.socket.get(&format!("/api/v1/connections{wrong}"));
+        assert_eq!(answer.status, 400, "{wrong}: {answer:?}");
+    }
+    administered.call_event(|event| field(event, "path") == "/api/v1/connections?user=mallory");
+
+    let nowhere = administered_without_trail();
+    assert_eq!(nowhere.socket.get("/api/v1/connections").status, 409);
+    assert_eq!(nowhere.socket.get("/api/v1/connections?status=open").ok()["open"], 0);
+}
+
+fn administered_without_trail() -> Administered {
+    administered()
+}
+
+#[test]
+fn the_configuration_is_shown_without_secrets_and_with_what_waits() {
+    let administered = administered_with(|setup| {
+        setup.config["stores"]["spare"] = json!({ "url": "memory:///", "options": { "size": "1MiB" } });
+    });
+    let get = || administered.socket.get("/api/v1/config").ok();
+    let shown = get();
+    let configuration = &shown["configuration"];
+    assert_eq!(configuration["stores"]["spare"]["options"]["size"], "1MiB", "{shown:#}");
+    assert_eq!(configuration["admin"]["tokens"][0]["hash"], "(masked)", "{shown:#}");
+    assert_eq!((&shown["waits_for_reload"], &shown["waits_for_restart"]), (&json!([]), &json!([])), "{shown:#}");
+
+    let mut setup = administered.door.setup.clone();
+    setup.config["server"]["name"] = json!("edge-2");
+    setup.config["limits"]["sessions"] = json!(7);
+    setup.config["stores"]["spare"]["options"]["size"] = json!("2MiB");
+    setup.write_config();
+    let shown = get();
+    assert_eq!(shown["configuration"]["server"]["name"], "edge-1", "{shown:#}");
+    assert_eq!(shown["waits_for_reload"], json!(["stores"]), "{shown:#}");
+    assert_eq!(shown["waits_for_restart"], json!(["server", "limits"]), "{shown:#}");
+    administered.command(&["reload"]).succeeded();
+    let shown = get();
+    assert_eq!(shown["configuration"]["stores"]["spare"]["options"]["size"], "2MiB", "{shown:#}");
+    assert_eq!(shown["configuration"]["server"]["name"], "edge-1", "{shown:#}");
+    assert_eq!((&shown["waits_for_reload"], &shown["waits_for_restart"]), (&json!([]), &json!(["server", "limits"])));
+    assert!(administered.door.gateway.log().contains("server, limits"), "{}", administered.door.gateway.log());
+
+    let file: PathBuf = administered.door.setup.folder().join("config.yaml");
+    fs::write(&file, "server: 7\n").unwrap();
+    let shown = get();
+    assert!(field(&shown, "problem").contains("server: expected"), "{shown:#}");
+}
