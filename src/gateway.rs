@@ -27,7 +27,7 @@ use crate::admin::{self, Doors, Inside, Wish, Written};
 use crate::audit::verify::Upkeep;
 use crate::audit::{Archive, ArchivePlace, Recorder, SinkTarget, StoreTarget};
 use crate::descriptors::Descriptors;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Timings};
 use crate::session::gate::Gate;
 use crate::session::{Backing, Registry};
 use crate::ssh::{Homes, Listeners, Phase, Server, Surroundings};
@@ -183,11 +183,11 @@ impl Gateway {
     /// [`StartError`]: a port in use, an unreadable key, an unreachable store, a sink that cannot be opened.
     pub async fn start(settings: Settings, stopped: impl Future<Output = ()>) -> Result<Option<Gateway>, StartError> {
         let mut stopped = pin!(stopped);
+        let metrics = Arc::new(Metrics::default());
         let prepared = tokio::select! {
-            prepared = Prepared::of(&settings) => prepared?,
+            prepared = Prepared::of(&settings, &metrics) => prepared?,
             () = &mut stopped => return Ok(None),
         };
-        let metrics = Arc::new(Metrics::default());
         let memory = prepared.transfers.clone();
         metrics.transfer_memory.follow(move || memory.memory_in_use());
         let archives = open_archives(&settings.audit, &prepared.stores)?;
@@ -336,7 +336,7 @@ struct Prepared {
 }
 
 impl Prepared {
-    async fn of(settings: &Settings) -> Result<Prepared, StartError> {
+    async fn of(settings: &Settings, metrics: &Metrics) -> Result<Prepared, StartError> {
         let staging = settings.transfers.staging_folder.display().to_string();
         let plan = planning::plan(settings);
         let (descriptors, at_once) = (Descriptors::new(plan.files), planning::at_once(&plan));
@@ -352,7 +352,7 @@ impl Prepared {
         })?;
         let listeners = Listeners::bind(planning::bounded(&settings.ssh, &plan)).await.map_err(StartError)?;
         let doors = Doors::bind(&settings.admin.doors).await.map_err(StartError)?;
-        let stores = open_stores(settings, &unfinished, at_once).await?;
+        let stores = open_stores(settings, &unfinished, at_once, &metrics.timings).await?;
         Ok(Prepared { transfers, unfinished, at_once, stores, listeners, doors })
     }
 }
@@ -384,7 +384,7 @@ async fn reload(
     gate: Arc<Gate>,
 ) {
     let opened = async {
-        let stores = open_stores(&settings, &backed.unfinished, backed.at_once).await?;
+        let stores = open_stores(&settings, &backed.unfinished, backed.at_once, &recorder.metrics().timings).await?;
         let opened = backed.roster.open(&settings, &stores).await?;
         Ok::<_, StartError>((stores, opened))
     };
@@ -423,10 +423,12 @@ async fn open_stores(
     settings: &Settings,
     unfinished: &Arc<Unfinished>,
     at_once: AtOnce,
+    timings: &Arc<Timings>,
 ) -> Result<Vec<Arc<dyn Store>>, StartError> {
     let mut opened = Vec::with_capacity(settings.stores.len());
     for store in &settings.stores {
-        opened.push(open_store(store, unfinished, at_once).await?);
+        let opening = open_store(store, unfinished, at_once).await?;
+        opened.push(stores::timed(opening, timings.store(&store.name)));
     }
     let removing = tokio::spawn(remove_unfinished(opened.iter().map(Arc::downgrade).collect()));
     unfinished.removed_by(removing.abort_handle());

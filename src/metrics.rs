@@ -3,10 +3,16 @@
 //! One [`Metrics`] is shared by the process through an `Arc`; there is no global one. The audit trail counts whatever an event
 //! tells (logins, failures, operations, bytes and files of transfers that ended), so nobody else counts these.
 
+mod timings;
+mod users;
+
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+pub use timings::{Running, StoreTimings, Timer, Timings};
+pub use users::{Numbers, Users};
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -147,6 +153,10 @@ pub struct Metrics {
     pub events_lost: Counter,
     /// Bytes of the transfer budget in use now.
     pub transfer_memory: Reading,
+    /// The same of each user.
+    pub users: Users,
+    /// How long things take.
+    pub timings: Arc<Timings>,
 }
 
 impl Default for Metrics {
@@ -170,6 +180,8 @@ impl Default for Metrics {
             events_refused: Counter::default(),
             events_lost: Counter::default(),
             transfer_memory: Reading::default(),
+            users: Users::default(),
+            timings: Arc::default(),
         }
     }
 }
@@ -200,13 +212,41 @@ impl Metrics {
         text.counter("events_refused_total", "Events that a required sink could not write.", &self.events_refused);
         text.counter("events_lost_total", "Events that one sink never got.", &self.events_lost);
         text.gauge("transfer_memory_bytes", "Transfer memory in use.", self.transfer_memory.get());
+        self.users.render(&mut text);
+        self.timings.render(&mut text.0);
         text.0
     }
 }
 
-struct Text(String);
+/// The text form of some numbers.
+#[derive(Debug, Default)]
+pub struct Text(String);
 
 impl Text {
+    /// All of it.
+    pub fn finish(self) -> String {
+        self.0
+    }
+
+    /// A family of numbers, `kind` being `counter` or `gauge`; nothing if there are none. Labels may hold anything.
+    pub fn labelled<'a, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        kind: &str,
+        samples: impl IntoIterator<Item = ([(&'static str, &'a str); N], f64)>,
+    ) {
+        let mut samples = samples.into_iter().peekable();
+        if samples.peek().is_none() {
+            return;
+        }
+        self.head(name, help, kind);
+        for (labels, value) in samples {
+            let labels: Vec<_> = labels.iter().map(|(label, word)| format!("{label}=\"{}\"", escaped(word))).collect();
+            let _ = writeln!(self.0, "lockgate_{name}{{{}}} {value}", labels.join(","));
+        }
+    }
+
     fn head(&mut self, name: &str, help: &str, kind: &str) {
         // Writing to a `String` does not fail.
         let _ = writeln!(self.0, "# HELP lockgate_{name} {help}\n# TYPE lockgate_{name} {kind}");
@@ -217,7 +257,8 @@ impl Text {
         let _ = writeln!(self.0, "lockgate_{name} {}", counter.get());
     }
 
-    fn gauge(&mut self, name: &str, help: &str, value: impl fmt::Display) {
+    /// A gauge.
+    pub fn gauge(&mut self, name: &str, help: &str, value: impl fmt::Display) {
         self.head(name, help, "gauge");
         let _ = writeln!(self.0, "lockgate_{name} {value}");
     }
@@ -229,6 +270,11 @@ impl Text {
             let _ = writeln!(self.0, "lockgate_{name}{{{}}} {value}", labels.join(","));
         }
     }
+}
+
+/// The value of a label.
+fn escaped(word: &str) -> String {
+    word.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 #[cfg(test)]
@@ -265,6 +311,6 @@ mod tests {
         }
         assert!(text.ends_with('\n'));
         let names: Vec<_> = text.lines().filter(|l| l.starts_with("# TYPE")).collect();
-        assert_eq!(names.len(), 18);
+        assert_eq!(names.len(), 18 + 4, "counters and gauges, and four histograms");
     }
 }

@@ -25,7 +25,7 @@ const LAYERS: &[(u8, &str, &[&str])] = &[
     (0, "descriptors", &[]),
     (1, "policy", &["path"]),
     (1, "audit", &["secret", "metrics", "in_place", "regular_file"]),
-    (2, "stores", &["path", "secret", "in_place", "regular_file", "descriptors"]),
+    (2, "stores", &["path", "secret", "metrics", "in_place", "regular_file", "descriptors"]),
     (2, "vfs", &["path", "metrics", "stores", "descriptors"]),
     (2, "users", &["path", "policy", "secret"]),
     (3, "session", &["path", "secret", "metrics", "policy", "audit", "stores", "vfs", "users"]),

@@ -94,6 +94,12 @@ const REFUSALS: &[(&str, &str)] = &[
 
 fn describe_refusals(described: &mut Value) {
     let Some(paths) = described["paths"].as_object_mut() else { return };
+    for (path, methods) in paths.iter_mut() {
+        for (method, operation) in methods.as_object_mut().into_iter().flatten() {
+            // The names of functions come more than once.
+            operation["operationId"] = operation_id(method, path).into();
+        }
+    }
     for (_, methods) in paths.iter_mut().filter(|(path, _)| path.starts_with(BASE)) {
         for operation in methods.as_object_mut().into_iter().flat_map(|methods| methods.values_mut()) {
             let Some(responses) = operation["responses"].as_object_mut() else { continue };
@@ -105,6 +111,13 @@ fn describe_refusals(described: &mut Value) {
             }
         }
     }
+}
+
+/// `get_sessions_id` for `GET /api/v1/sessions/{id}`
+fn operation_id(method: &str, path: &str) -> String {
+    let path = path.strip_prefix(BASE).unwrap_or(path);
+    let words = path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    [method].into_iter().chain(words).collect::<Vec<_>>().join("_")
 }
 
 fn documented(state: &Arc<State>) -> OpenApiRouter<Arc<State>> {

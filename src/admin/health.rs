@@ -14,6 +14,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use utoipa::ToSchema;
 
 use super::state::{State, time};
+use crate::audit::SinkState;
+use crate::metrics::Text;
 use crate::stores::Store;
 
 /// How often each store is looked at while somebody asks.
@@ -49,6 +51,11 @@ impl Health {
     /// What was seen last. Who asks is shown more from then on.
     pub(super) fn stores(&self) -> BTreeMap<String, Seen> {
         *self.asked() = Some(Instant::now());
+        self.lock().clone()
+    }
+
+    /// What was seen last, for whoever does not want it to be looked at more often.
+    fn seen(&self) -> BTreeMap<String, Seen> {
         self.lock().clone()
     }
 
@@ -156,6 +163,10 @@ pub(super) struct Readiness {
 
 impl Readiness {
     pub(super) fn of(state: &State) -> Readiness {
+        Readiness::judge(state, state.health.stores())
+    }
+
+    fn judge(state: &State, stores: BTreeMap<String, Seen>) -> Readiness {
         let mut reasons = Vec::new();
         if *state.around.draining.borrow() {
             reasons.push("the gateway drains: it takes no new connections".to_owned());
@@ -167,7 +178,7 @@ impl Readiness {
         {
             reasons.push(error.to_string());
         }
-        let stores = state.health.stores().into_iter();
+        let stores = stores.into_iter();
         reasons.extend(stores.filter_map(|(name, seen)| Some(format!("the store {name} fails: {}", seen.failure?))));
         Readiness { ready: reasons.is_empty(), reasons }
     }
@@ -193,8 +204,46 @@ pub(super) async fn ready(Shared(state): Shared<Arc<State>>) -> Response {
 /// Numbers for Prometheus, in its text form
 #[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, description = "Text form 0.0.4", body = String, content_type = "text/plain")))]
 pub(super) async fn metrics(Shared(state): Shared<Arc<State>>) -> Response {
-    let text = state.around.metrics.render();
+    let text = state.around.metrics.render() + &readings(&state);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+fn truth(is_so: bool) -> f64 {
+    if is_so { 1.0 } else { 0.0 }
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn amount(bytes: u64) -> f64 {
+    bytes as f64
+}
+
+/// What is not counted but looked at.
+fn readings(state: &State) -> String {
+    let mut text = Text::default();
+    let readiness = Readiness::judge(state, state.health.seen());
+    text.labelled("build_info", "The version.", "gauge", [([("version", env!("CARGO_PKG_VERSION"))], 1.0)]);
+    text.gauge("ready", "Whether the gateway takes logins: 1 or 0.", u8::from(readiness.ready));
+    text.gauge("draining", "Whether the gateway drains: 1 or 0.", u8::from(*state.around.draining.borrow()));
+    text.gauge("bans", "Addresses that are banned now.", state.around.gate.bans().len());
+    let stores = state.health.seen();
+    let stores = stores.iter().map(|(name, seen)| ([("store", name.as_str())], truth(seen.failure.is_some())));
+    text.labelled("store_failing", "Whether a store does not answer: 1 or 0.", "gauge", stores);
+    let sinks = state.around.recorder.sinks();
+    let mut of_sinks = |name, help, value: fn(&SinkState) -> Option<f64>| {
+        let samples = sinks.iter().filter_map(|sink| Some(([("sink", sink.name.as_str())], value(sink)?)));
+        text.labelled(name, help, "gauge", samples);
+    };
+    of_sinks("sink_failing", "Whether a sink cannot be written: 1 or 0.", |sink| Some(truth(sink.failure.is_some())));
+    of_sinks("sink_required", "Whether operations wait for a sink: 1 or 0.", |sink| Some(truth(sink.is_required)));
+    of_sinks("sink_behind_bytes", "Bytes that a sink has not written yet.", |sink| {
+        Some(amount((sink.backlog + sink.owed) as u64))
+    });
+    of_sinks("spool_bytes", "Bytes in a spool.", |sink| Some(amount(sink.spool.as_ref()?.held)));
+    of_sinks("spool_limit_bytes", "The most bytes a spool may hold.", |sink| Some(amount(sink.spool.as_ref()?.limit)));
+    of_sinks("spool_stuck", "Whether nothing of a spool is delivered: 1 or 0.", |sink| {
+        Some(truth(sink.spool.as_ref()?.trouble.is_some()))
+    });
+    text.finish()
 }
 
 /// A store, and whether it answers

@@ -1,10 +1,17 @@
 //! What the events tell the counters: counted in one place, so that no event can be forgotten there.
 
-use super::{Activity, Outcome, TransferEnd};
-use crate::metrics::Metrics;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::AuthFailureReason as Why;
+use super::{Activity, Origin, Outcome, TransferEnd};
+use crate::metrics::{Metrics, Numbers, Users};
 
 /// Counts one event that was queued.
-pub(super) fn count(metrics: &Metrics, activity: &Activity) {
+pub(super) fn count(metrics: &Metrics, origin: &Origin, activity: &Activity) {
+    if let Some(user) = &origin.user {
+        count_of_user(&metrics.users, user, activity);
+    }
     match activity {
         Activity::Connected(_) => metrics.logins.add(1),
         Activity::AuthFailure(failure) => metrics.auth_failures.add(&[failure.reason.as_str()], 1),
@@ -36,6 +43,57 @@ pub(super) fn count(metrics: &Metrics, activity: &Activity) {
             operation(metrics, activity, "success");
         }
         Activity::AdminCall(call) => operation(metrics, activity, call.outcome.status()),
+    }
+}
+
+fn count_of_user(users: &Users, user: &Arc<str>, activity: &Activity) {
+    match activity {
+        Activity::Connected(_) => users.count(user, |numbers| {
+            numbers.logins += 1;
+            numbers.last_login = Some(SystemTime::now());
+        }),
+        Activity::AuthFailure(failure) => match failure.reason {
+            Why::UnknownUser => {}
+            reason if is_of_a_user(reason) => users.count(user, |numbers| numbers.failures += 1),
+            // Whether there is such a user is not known.
+            _ => users.count_perhaps(user, |numbers| numbers.failures += 1),
+        },
+        Activity::Close(end) => users.count(user, |numbers| add(numbers, end, true)),
+        Activity::PartialClose(end) | Activity::CloseFailed(end) => {
+            users.count(user, |numbers| add(numbers, end, false))
+        }
+        _ => {}
+    }
+}
+
+/// Whether a failure has this reason only of a user who exists.
+fn is_of_a_user(reason: Why) -> bool {
+    matches!(
+        reason,
+        Why::KeyNotAuthorized
+            | Why::KeyExpired
+            | Why::BadSignature
+            | Why::OfferedNotSigned
+            | Why::UserDisabled
+            | Why::UserExpired
+            | Why::TooManySessions
+            | Why::SourceNotAllowed
+            | Why::SecondFactorMissing
+            | Why::PrincipalNotAllowed
+            | Why::TrailUnavailable
+    )
+}
+
+fn add(numbers: &mut Numbers, end: &TransferEnd, closed: bool) {
+    numbers.bytes_in += end.bytes_in.unwrap_or_default();
+    numbers.bytes_out += end.bytes_out.unwrap_or_default();
+    if closed && matches!(end.outcome, Outcome::Success | Outcome::SuccessBut(_)) {
+        if end.write {
+            numbers.files_in += 1;
+            numbers.last_upload = Some(SystemTime::now());
+        } else if !end.is_copy() {
+            numbers.files_out += 1;
+        }
     }
 }
 

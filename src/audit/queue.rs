@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -104,6 +104,8 @@ pub(super) struct Batch {
     pub(super) lines: Vec<u8>,
     /// One for each line.
     pub(super) waiters: Vec<oneshot::Sender<Answer>>,
+    /// When each line was queued.
+    pub(super) queued: Vec<Instant>,
     /// The place of the last line in the chain.
     pub(super) last: Position,
     /// Whether there is a checkpoint among the lines.
@@ -418,6 +420,7 @@ impl Room {
             let (batch, is_checkpoint) = (&mut waiting.batch, draft.is_checkpoint());
             waiting.last = draft.seal_into(&mut batch.lines, &stamp, waiting.last, queue.key());
             batch.waiters.push(waiter);
+            batch.queued.push(Instant::now());
             batch.costs[share] += real;
             batch.parts.extend(self.part.take());
             batch.last = waiting.last;

@@ -296,7 +296,7 @@ impl Recorder {
         let draft = encode(&self.inner.notary.identity, origin, activity);
         let room = self.inner.notary.queue.room_now(Share::Strangers, cost(&draft));
         // Nobody waits for the answer.
-        room.map(|room| drop(self.reservation(room).put(draft, activity))).is_some()
+        room.map(|room| drop(self.reservation(room).put(draft, origin, activity))).is_some()
     }
 
     fn reservation(&self, room: Room) -> Reservation {

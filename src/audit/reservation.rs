@@ -25,12 +25,12 @@ impl Reservation {
     /// lose the event.
     pub fn fill(self, origin: &Origin, activity: &Activity) -> Recorded {
         let draft = encode(self.recorder.identity(), origin, activity);
-        self.put(draft, activity)
+        self.put(draft, origin, activity)
     }
 
     /// As [`Reservation::fill`], of an event that was encoded.
-    pub(super) fn put(self, draft: Draft, activity: &Activity) -> Recorded {
-        count(self.recorder.metrics(), activity);
+    pub(super) fn put(self, draft: Draft, origin: &Origin, activity: &Activity) -> Recorded {
+        count(self.recorder.metrics(), origin, activity);
         let writer = Some(Arc::clone(self.recorder.writer()));
         Recorded { answer: self.room.fill_quietly(draft), writer }
     }

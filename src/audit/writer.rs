@@ -163,6 +163,7 @@ impl Writer {
             Ok(()) => self.metrics.events_recorded.add(events),
             Err(_) => self.metrics.events_refused.add(events),
         }
+        batch.queued.iter().for_each(|queued| self.metrics.timings.event(*queued));
         self.queue.answer(batch, answer);
     }
 }

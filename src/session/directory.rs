@@ -26,7 +26,7 @@ impl Session {
     /// # Errors
     /// When the policy or the store refuses, or nothing can be recorded.
     pub async fn open_directory(&self, path: &LogicalPath) -> SessionResult<Directory> {
-        let _busy = self.login.busy();
+        let _busy = self.login.busy("OPENDIR");
         let started = Instant::now();
         let pending = self.begin(path, Activity::List).await?;
         let opened = match self.allow(Operation::List, path) {
@@ -78,7 +78,7 @@ impl Directory {
     /// When the store fails, or the end of the listing cannot be recorded.
     pub async fn next_page(&mut self) -> SessionResult<Option<Vec<(String, Attributes)>>> {
         let login = self.session.login.clone();
-        let _busy = login.busy();
+        let _busy = login.busy("READDIR");
         match self.listing.next_page().await {
             Ok(Some(entries)) => Ok(Some(entries.into_iter().filter_map(|entry| self.shown(entry)).collect())),
             Ok(None) => {

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::audit::{Origin, OwnRoom, Protocol, Recorder, Reservation, Unrecorded};
+use crate::metrics::Timings;
 use crate::policy::{Operations, Permission, Rules};
 use crate::stores::{self, Key, Store};
 use crate::users::User;
@@ -307,11 +308,12 @@ impl Login {
         OpenTransfer(self.clone())
     }
 
-    /// Counts a running operation until the token is dropped.
-    pub(super) fn busy(&self) -> Busy {
+    /// Counts a running operation until the token is dropped, and measures it under the name of a request.
+    pub(super) fn busy(&self, request: &'static str) -> Busy {
         self.work.running.fetch_add(1, Ordering::Relaxed);
         self.work.begins_or_ends();
-        Busy(self.work.clone())
+        let timings = self.recorder.metrics().timings.clone();
+        Busy { work: self.work.clone(), timings, request, began: Instant::now() }
     }
 }
 
@@ -326,11 +328,17 @@ impl Drop for OpenTransfer {
 }
 
 /// An operation is running.
-pub(super) struct Busy(Arc<Work>);
+pub(super) struct Busy {
+    work: Arc<Work>,
+    timings: Arc<Timings>,
+    request: &'static str,
+    began: Instant,
+}
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.begins_or_ends();
-        self.0.running.fetch_sub(1, Ordering::Relaxed);
+        self.timings.request(self.request, self.began.elapsed());
+        self.work.begins_or_ends();
+        self.work.running.fetch_sub(1, Ordering::Relaxed);
     }
 }

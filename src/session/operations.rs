@@ -26,7 +26,7 @@ impl Session {
     /// # Errors
     /// When there is nothing, or nothing that this user may see.
     pub async fn stat(&self, path: &LogicalPath) -> SessionResult<Attributes> {
-        let _busy = self.login.busy();
+        let _busy = self.login.busy("STAT");
         self.allow(Operation::Stat, path)?;
         let found = self.look_up(path).await?;
         if found.kind == Kind::File && !self.may(Operation::SeeFile, path) && !self.is_own_file(path).await {
@@ -54,7 +54,7 @@ impl Session {
     /// # Errors
     /// When the policy or the store refuses, or nothing can be recorded.
     pub async fn make_directory(&self, path: &LogicalPath, attributes: &AttributeChange) -> SessionResult<()> {
-        let _busy = self.login.busy();
+        let _busy = self.login.busy("MKDIR");
         let pending = self.begin(path, Activity::Mkdir).await?;
         let result = match self.allow(Operation::MakeDirectory, path) {
             Ok(()) => self.make_directory_here(path).await,
@@ -72,7 +72,7 @@ impl Session {
     /// # Errors
     /// When the policy or the store refuses, or nothing can be recorded.
     pub async fn remove_directory(&self, path: &LogicalPath) -> SessionResult<()> {
-        let _busy = self.login.busy();
+        let _busy = self.login.busy("RMDIR");
         let settled = self.settle_below(path).await;
         let pending = self.begin(path, Activity::Rmdir).await?;
         let result = match settled.and_then(|()| self.allow(Operation::RemoveDirectory, path)) {
@@ -87,7 +87,7 @@ impl Session {
     /// # Errors
     /// When the policy or the store refuses, or nothing can be recorded.
     pub async fn remove_file(&self, path: &LogicalPath) -> SessionResult<()> {
-        let _busy = self.login.busy();
+        let _busy = self.login.busy("REMOVE");
         let settled = self.settle(path, Scope::Name, CHANGE_WAIT).await;
         let pending = self.begin(path, Activity::Delete).await?;
         let result = match settled.and_then(|()| self.allow(Operation::Delete, path)) {
@@ -146,7 +146,7 @@ impl Session {
     /// # Errors
     /// When the policy or the store refuses, or nothing can be recorded.
     pub async fn rename(&self, from: &LogicalPath, to: &LogicalPath, mode: RenameMode) -> SessionResult<()> {
-        let _busy = self.login.busy();
+        let _busy = self.login.busy("RENAME");
         let settled = match self.settle(from, Scope::Tree, CHANGE_WAIT).await {
             Ok(()) => self.settle(to, Scope::Name, CHANGE_WAIT).await,
             Err(busy) => Err(busy),
@@ -350,7 +350,7 @@ impl Session {
     /// # Errors
     /// When the policy or the store refuses, or nothing can be recorded; for modes and owners only with `setstat: strict`.
     pub async fn set_attributes(&self, path: &LogicalPath, change: &AttributeChange) -> SessionResult<()> {
-        let _busy = self.login.busy();
+        let _busy = self.login.busy("SETSTAT");
         let pending = self.begin(path, Activity::Setstat).await?;
         let result = self.change_attributes(path, change).await;
         let note = result.as_ref().ok().and_then(|ignored| ignored_note(ignored));
@@ -465,7 +465,7 @@ impl Session {
     /// # Errors
     /// When this user may not see the path, or the store does not answer.
     pub async fn capacity(&self, path: &LogicalPath) -> SessionResult<Option<Capacity>> {
-        let _busy = self.login.busy();
+        let _busy = self.login.busy("STATVFS");
         self.allow(Operation::Stat, path)?;
         Ok(self.vfs().capacity(path).await?)
     }

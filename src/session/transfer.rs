@@ -107,7 +107,7 @@ impl Session {
         mode: OpenMode,
         attributes: &AttributeChange,
     ) -> SessionResult<Transfer> {
-        let _busy = self.login.busy();
+        let _busy = self.login.busy("OPEN");
         let started = Instant::now();
         let settled = self.settle(path, Scope::Name, OPEN_WAIT).await;
         let pending = self.begin_open(path, mode).await?;
@@ -324,7 +324,7 @@ impl Transfer {
     /// # Errors
     /// As [`Transfer::read_at`].
     pub async fn read_unsent(&mut self, offset: u64, length: usize) -> SessionResult<Bytes> {
-        let _busy = self.account.session.login.busy();
+        let _busy = self.account.session.login.busy("READ");
         match &mut self.file {
             Some(File::Read(reader)) => Ok(reader.read_at(offset, length).await?),
             Some(File::Write(_)) if self.account.mode.read => {
@@ -362,7 +362,7 @@ impl Transfer {
     /// # Errors
     /// When the store fails, or the file is not open for writing.
     pub async fn write_at(&mut self, offset: u64, data: Bytes) -> SessionResult<()> {
-        let _busy = self.account.session.login.busy();
+        let _busy = self.account.session.login.busy("WRITE");
         let mut content = self.writable(true).await?;
         let Some(File::Write(upload)) = &self.file else { return Ok(()) };
         let length = data.len() as u64;
@@ -393,7 +393,7 @@ impl Transfer {
             // It may have been renamed.
             self.account.path = place.path;
         }
-        let _busy = session.login.busy();
+        let _busy = session.login.busy("FSETSTAT");
         let pending = session.begin(&self.account.path, Activity::Setstat).await?;
         let result = self.change_upload(change).await;
         let note = result.as_ref().ok().and_then(|ignored| ignored_note(ignored));

@@ -16,6 +16,7 @@ mod open;
 mod place;
 mod rest;
 mod s3;
+mod timed;
 mod unfinished;
 
 use std::fmt;
@@ -33,6 +34,7 @@ pub use copied::CopiedVersions;
 pub use error::{Fault, StoreError, StoreErrorKind};
 pub use key::{Key, KeyError};
 pub use place::{Place, real_path, real_path_below};
+pub use timed::timed;
 pub use unfinished::Unfinished;
 
 /// The result of a call to a store.

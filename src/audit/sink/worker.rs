@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::{Health, Shape, Sink, Target, Throttle};
 use crate::audit::Unrecorded;
 use crate::audit::queue::{Answer, Share};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Timer};
 
 /// How often a failing sink is tried when no event comes.
 const RETRY: Duration = Duration::from_secs(1);
@@ -128,6 +128,7 @@ pub(super) struct Worker {
     sent: usize,
     lost: u64,
     failures: Throttle,
+    timer: Timer,
     /// The log says that it fails.
     logged: bool,
 }
@@ -146,7 +147,7 @@ impl Worker {
         backlog: Arc<AtomicUsize>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let owed = VecDeque::new();
+        let (owed, timer) = (VecDeque::new(), metrics.timings.sink(&sink.name()));
         Worker {
             sink,
             shape,
@@ -158,6 +159,7 @@ impl Worker {
             sent: 0,
             lost: 0,
             failures: Throttle::default(),
+            timer,
             logged: false,
         }
     }
@@ -182,6 +184,7 @@ impl Worker {
         if lines.is_empty() && rotates.is_none() {
             return Ok(());
         }
+        let _running = self.timer.start();
         let piece = Piece { lines, events, rotates };
         let length = piece.lines.len();
         if self.owed_bytes + length > MAX_OWED {

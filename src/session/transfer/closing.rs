@@ -29,7 +29,7 @@ impl Transfer {
     /// published.
     pub async fn close(mut self) -> SessionResult<()> {
         let session = self.account.session.clone();
-        let _busy = session.login.busy();
+        let _busy = session.login.busy("CLOSE");
         if self.is_upload()
             && let Err(unrecorded) = self.account.reserve().await
         {

@@ -1,11 +1,13 @@
 //! The admin door of a running gateway: its socket, its listener, its commands.
 
 mod bans;
+mod described;
 mod doors;
 mod events;
 mod health;
 mod hostile;
 mod login;
+mod monitoring;
 mod page;
 mod roles;
 mod sessions;
