@@ -77,6 +77,7 @@ pub fn description() -> String {
     api.components.get_or_insert_default().add_security_scheme("token", scheme);
     let mut described = serde_json::to_value(&api).unwrap_or_default();
     describe_refusals(&mut described);
+    describe_parameters(&mut described);
     format!("{described:#}")
 }
 
@@ -100,7 +101,7 @@ fn describe_refusals(described: &mut Value) {
             operation["operationId"] = operation_id(method, path).into();
         }
     }
-    for (_, methods) in paths.iter_mut().filter(|(path, _)| path.starts_with(BASE)) {
+    for (_, methods) in paths.iter_mut().filter(|(path, _)| path.starts_with(BASE) || *path == "/metrics") {
         for operation in methods.as_object_mut().into_iter().flat_map(|methods| methods.values_mut()) {
             let Some(responses) = operation["responses"].as_object_mut() else { continue };
             for (status, description) in REFUSALS {
@@ -109,6 +110,42 @@ fn describe_refusals(described: &mut Value) {
                 let refusal = json!({ "description": description, "content": content });
                 responses.entry(*status).or_insert(refusal);
             }
+        }
+    }
+}
+
+/// What a parameter may be, where its type does not say: the path, the name, the words or the pattern or the format.
+const PARAMETERS: &[(&str, &str, Shape)] = &[
+    ("/events", "format", Shape::Words(&["json", "ndjson"])),
+    ("/events", "status", Shape::Words(&["success", "denied", "failure"])),
+    ("/events", "before", Shape::Pattern("^[0-9A-Fa-f-]{36}$")),
+    ("/events", "since", Shape::Format("date-time")),
+    ("/events", "until", Shape::Format("date-time")),
+    ("/events/stream", "status", Shape::Words(&["success", "denied", "failure"])),
+    ("/events/stream", "after", Shape::Pattern("^[0-9A-Fa-f-]{36}$")),
+    ("/connections", "status", Shape::Words(&["open", "closed"])),
+    ("/connections", "before", Shape::Pattern("^[0-9A-Fa-f-]{36}$")),
+    ("/recordings/{session}", "format", Shape::Words(&["json", "text", "asciicast"])),
+    ("/recordings/{session}", "session", Shape::Pattern("^[0-9A-Fa-f]{20}$")),
+];
+
+/// See [`PARAMETERS`].
+enum Shape {
+    Words(&'static [&'static str]),
+    Pattern(&'static str),
+    Format(&'static str),
+}
+
+fn describe_parameters(described: &mut Value) {
+    for (path, name, shape) in PARAMETERS {
+        let Some(methods) = described["paths"][format!("{BASE}{path}")].as_object_mut() else { continue };
+        let parameters = methods.values_mut().filter_map(|operation| operation["parameters"].as_array_mut()).flatten();
+        for parameter in parameters.filter(|parameter| parameter["name"] == *name) {
+            parameter["schema"] = match shape {
+                Shape::Words(words) => json!({ "type": "string", "enum": words }),
+                Shape::Pattern(pattern) => json!({ "type": "string", "pattern": pattern }),
+                Shape::Format(format) => json!({ "type": "string", "format": format }),
+            };
         }
     }
 }

@@ -44,6 +44,8 @@ fn the_description_is_valid_and_calls_made_of_it_find_nothing() {
         "--warnings",
         "off",
     ]);
+    // What a value means is beyond a schema: that an address is banned, that a pattern of paths can be read.
+    schemathesis.args(["--exclude-checks", "positive_data_acceptance"]);
     schemathesis.args(["--phases", "examples,coverage,fuzzing", "--generation-database", "none"]);
     schemathesis.current_dir(administered.door.setup.folder());
     run_with(&mut schemathesis, b"", CALLS_WITHIN).succeeded();

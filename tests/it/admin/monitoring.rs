@@ -27,7 +27,7 @@ fn numbers() -> String {
         setup.config["events"] = json!([
             { "sink": "stdout" },
             { "sink": "file", "path": file },
-            { "sink": "store", "store": "archive:/audit", "spool": spool, "on_failure": "continue" },
+            { "sink": "store", "target": "archive:/audit", "spool": spool, "on_failure": "continue" },
         ]);
     });
     let door = &administered.door;
