@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -152,6 +152,8 @@ struct Backed {
     unfinished: Arc<Unfinished>,
     at_once: AtOnce,
     roster: Arc<Roster>,
+    /// How long a drain waits for transfers.
+    drain: Duration,
     /// What the admin door shows.
     inside: watch::Sender<Inside>,
 }
@@ -214,7 +216,8 @@ impl Gateway {
         };
         let Prepared { transfers, unfinished, at_once, stores, listeners, doors } = prepared;
         let inside = inside_of(&settings, &stores, opened.directory());
-        let backed = Backed { transfers, unfinished, at_once, roster, inside: watch::Sender::new(inside) };
+        let drain = settings.ssh.limits.drain;
+        let backed = Backed { transfers, unfinished, at_once, roster, drain, inside: watch::Sender::new(inside) };
         let homes = make_homes(&settings, stores, opened.directory(), &backed);
         let admin = Admin {
             doors,
@@ -243,6 +246,11 @@ impl Gateway {
         self.admin.doors.link(name)
     }
 
+    /// Where events go.
+    pub fn sinks(&self) -> Vec<String> {
+        self.recorder.sinks().into_iter().map(|sink| sink.name).collect()
+    }
+
     /// Where the admin door listens over TCP.
     pub fn admin_addresses(&self) -> &[SocketAddr] {
         self.admin.doors.addresses()
@@ -262,7 +270,7 @@ impl Gateway {
         let mut reloading = JoinSet::new();
         let (draining, closing) = (watch::Sender::new(false), watch::Sender::new(false));
         let Admin { doors, metrics, registry, server, trail, upkeep, written } = self.admin;
-        let gate = self.server.gate();
+        let (gate, sessions) = (self.server.gate(), registry.clone());
         let around = admin::Surroundings {
             server,
             listens: self.server.addresses().to_vec(),
@@ -290,6 +298,7 @@ impl Gateway {
                         reloading.spawn(reload(settings, told, self.backed.clone(), homes.clone(), self.recorder.clone(), gate.clone()));
                     }
                     Some(Control::Drain) => {
+                        tell_drain(&sessions, self.backed.drain);
                         draining.send_replace(true);
                         drain(&phase);
                     }
@@ -363,6 +372,37 @@ async fn close(recorder: &Recorder) {
         tracing::error!("a sink does not take the last events within {} s", LAST_EVENTS_WITHIN.as_secs());
     }
 }
+
+/// Says whom a drain waits for, and until when.
+fn tell_drain(registry: &Registry, within: Duration) {
+    let mut of_users: BTreeMap<Arc<str>, usize> = BTreeMap::new();
+    for session in registry.list() {
+        let under_way = registry.look(&session.session_id, 0).map_or(0, |(_, progress)| progress.under_way);
+        if under_way > 0 {
+            *of_users.entry(session.user).or_default() += under_way;
+        }
+    }
+    let transfers: usize = of_users.values().sum();
+    if transfers == 0 {
+        tracing::info!("draining: no new connections; no transfer is under way");
+        return;
+    }
+    let users: Vec<String> =
+        of_users.iter().take(MOST_USERS_TOLD).map(|(user, count)| format!("{user} ({count})")).collect();
+    let more = of_users.len().saturating_sub(MOST_USERS_TOLD);
+    let users = users.join(", ") + &if more > 0 { format!(" and {more} more users") } else { String::new() };
+    let until = chrono::DateTime::<chrono::Utc>::from(SystemTime::now() + within);
+    let until = until.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    tracing::info!(
+        transfers,
+        users,
+        until,
+        "draining: no new connections; transfers may finish until then; the same signal again stops at once"
+    );
+}
+
+/// How many users the log names when a drain begins.
+const MOST_USERS_TOLD: usize = 20;
 
 /// From running to draining; who stops already goes on stopping.
 fn drain(phase: &watch::Sender<Phase>) {

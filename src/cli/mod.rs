@@ -8,6 +8,7 @@ mod audit;
 mod check;
 mod demo;
 mod descriptors;
+mod generate;
 mod hash_password;
 mod init;
 mod logs;
@@ -133,6 +134,9 @@ enum Command {
     /// Tokens for the admin door, and the description of its API
     #[command(subcommand)]
     Admin(admin::Door),
+    /// Completions for shells, and man pages
+    #[command(subcommand)]
+    Generate(generate::Question),
     /// Read a password (twice without echo, or one line of standard input) and print its argon2id hash
     HashPassword,
 }
@@ -210,6 +214,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Reload { place } => admin::reload(&place),
         Command::Drain { place } => admin::drain(&place),
         Command::Admin(question) => admin::door(&question),
+        Command::Generate(question) => Ok(generate::generate(&question)?),
         Command::HashPassword => Ok(hash_password::hash_password()?),
     }
 }

@@ -11,6 +11,7 @@ use super::{Failure, block_on};
 use crate::admin::{Found, Wish};
 use crate::config;
 use crate::gateway::{Control, FIXED_PARTS, Fixed, Gateway, Settings, Told};
+use crate::users::SourceSettings;
 
 /// Serves the configuration of `file`.
 pub(super) fn serve(file: &Path) -> Result<(), Failure> {
@@ -47,11 +48,13 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     let mut signals = Signals::catch().context("signals cannot be caught")?;
     let (fixed, in_force) = (settings.fixed(), config::InForce::of(&settings));
+    let summary = Summary::of(&settings, &hangup);
     let Some(gateway) = Gateway::start(settings, signals.end()).await? else { return Ok(()) };
     if let Err(error) = listening(&gateway) {
         gateway.close().await;
         return Err(error);
     }
+    summary.tell(&gateway.sinks());
     for address in gateway.addresses() {
         tracing::info!("listening on {address}");
     }
@@ -68,6 +71,46 @@ pub(super) async fn run(
     forwarding.abort();
     tracing::info!("ended");
     Ok(())
+}
+
+/// What a start says of itself.
+#[derive(Debug)]
+struct Summary {
+    configuration: String,
+    server: String,
+    users: usize,
+    sources: Vec<String>,
+    stores: Vec<String>,
+}
+
+impl Summary {
+    fn of(settings: &Settings, hangup: &Hangup) -> Summary {
+        let source = |source: &SourceSettings| match source {
+            SourceSettings::Keys(keys) => keys.source().to_string(),
+            SourceSettings::Provider(provider) => provider.source().to_string(),
+        };
+        Summary {
+            configuration: hangup.file().map_or_else(|| "the demo's".into(), |file| file.display().to_string()),
+            server: settings.audit.server.clone(),
+            users: settings.users.len(),
+            sources: settings.users_from.iter().map(source).collect(),
+            stores: settings.stores.iter().map(|store| store.name.clone()).collect(),
+        }
+    }
+
+    fn tell(&self, sinks: &[String]) {
+        let (sources, stores, sinks) = (self.sources.join(", "), self.stores.join(", "), sinks.join(", "));
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            configuration = self.configuration,
+            server = self.server,
+            users = self.users,
+            users_from = sources,
+            stores,
+            sinks,
+            "started"
+        );
+    }
 }
 
 /// The signals that a gateway answers.
@@ -176,9 +219,6 @@ async fn forward(
         match &control {
             Control::Drain => {
                 draining = true;
-                tracing::info!(
-                    "draining: no new connections; transfers may finish; the same signal again stops at once"
-                );
             }
             Control::Stop => tracing::info!("stopping at once"),
             Control::Reload(..) => {}

@@ -20,6 +20,9 @@ use super::open_files::OpenFiles;
 use super::own_files::OwnFiles;
 use super::uploads::Uploads;
 
+/// How many files that are cut off the log names.
+const MOST_TOLD: usize = 10;
+
 /// What stands behind every home: the stores, what all transfers share, and the operator's choices.
 #[derive(Debug, Clone)]
 pub struct Backing {
@@ -188,6 +191,20 @@ impl Login {
     /// Whether no file is opened any more.
     pub(super) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Says in the log which files are cut off now, and why, if there are any.
+    pub fn tell_cut(&self, why: &str) {
+        let transfers = self.open_transfers();
+        if transfers == 0 {
+            return;
+        }
+        let files: Vec<String> = self.open_files.list(MOST_TOLD).into_iter().map(|file| file.path).collect();
+        let Origin { session_id, source_ip, .. } = &self.origin;
+        tracing::warn!(
+            user = %self.user.name, address = %source_ip.to_canonical(), session = %session_id, transfers, ?files,
+            "cut off: {why}"
+        );
     }
 
     /// The user's login name.

@@ -222,6 +222,11 @@ impl Visit {
             source: accepted.user.source.clone(),
             credential: accepted.key.as_ref().map(|key| key.credential().to_owned()),
         };
+        let (session, address) = (live.session_id.clone(), live.source_ip.to_canonical());
+        let refused = |error: &dyn std::fmt::Display| {
+            let user = &accepted.user.name;
+            tracing::error!(%error, %user, %address, %session, "a login is refused");
+        };
         let Some(entered) = self.shared.registry.enter(live, accepted.user.bounds.sessions) else {
             self.attempts().await.turn_away(accepted, AuthFailureReason::TooManySessions);
             return false;
@@ -232,7 +237,7 @@ impl Visit {
         let login = match built {
             Ok(login) => login,
             Err(error) => {
-                tracing::error!(%error, "a login is refused");
+                refused(&error);
                 self.record(Activity::Error(note(error.to_string()))).await;
                 return false;
             }
@@ -240,7 +245,7 @@ impl Visit {
         let room = match login.reserve(MOST_OF_A_LOGIN).await {
             Ok(room) => room,
             Err(error) => {
-                tracing::error!(%error, "a login is refused");
+                refused(&error);
                 self.attempts().await.turn_away(accepted, AuthFailureReason::TrailUnavailable);
                 return false;
             }
@@ -256,7 +261,7 @@ impl Visit {
         let connected = (origin, Activity::Connected(Box::new(connected)), room);
         let Some(recorded) = self.begin_session(connected, login, (place, entered)) else { return false };
         if let Err(error) = recorded.await {
-            tracing::error!(%error, "a login is refused");
+            refused(&error);
             // CONNECTED may be in one of the sinks, or come later: the refusal follows it, and then the end.
             self.attempts().await.turn_away(accepted, AuthFailureReason::TrailUnavailable);
             self.unrecorded.notify_one();
@@ -401,8 +406,8 @@ impl Visit {
         };
         tokio::select! {
             () = finished => {}
-            () = tokio::time::sleep(self.shared.settings.limits.drain) => {}
-            () = is_stopped(phase) => {}
+            () = tokio::time::sleep(self.shared.settings.limits.drain) => login.tell_cut("the time of the drain is over"),
+            () = is_stopped(phase) => login.tell_cut("the gateway stops"),
         }
     }
 

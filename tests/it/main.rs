@@ -23,6 +23,8 @@ mod demo;
 mod door;
 mod errors_stream;
 mod exchanges;
+mod generate;
+mod health_checks;
 mod homes;
 mod hostile;
 mod keys;

@@ -1,0 +1,48 @@
+//! `lockgate generate`: completions for shells, and man pages.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::{CommandFactory, Subcommand};
+use clap_complete::Shell;
+
+use super::Arguments;
+
+/// What is to be made.
+#[derive(Debug, PartialEq, Eq, Subcommand)]
+pub(super) enum Question {
+    /// Print completions for a shell, as in `lockgate generate completions bash > /etc/bash_completion.d/lockgate`
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Write a man page for each command into a folder
+    Man {
+        /// The folder; it is made if it does not exist
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+    },
+}
+
+/// Makes it.
+pub(super) fn generate(question: &Question) -> anyhow::Result<()> {
+    match question {
+        Question::Completions { shell } => {
+            // Into memory first: a reader that leaves is no reason to panic.
+            let mut text = Vec::new();
+            clap_complete::generate(*shell, &mut Arguments::command(), "lockgate", &mut text);
+            match io::Write::write_all(&mut io::stdout().lock(), &text) {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+                outcome => outcome.context("standard output cannot be written"),
+            }
+        }
+        Question::Man { dir } => man(dir),
+    }
+}
+
+fn man(dir: &Path) -> anyhow::Result<()> {
+    let named = || format!("the pages cannot be written to {}", dir.display());
+    std::fs::create_dir_all(dir).with_context(named)?;
+    clap_mangen::generate_to(Arguments::command(), dir).with_context(named)
+}
