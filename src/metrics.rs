@@ -311,6 +311,6 @@ mod tests {
         }
         assert!(text.ends_with('\n'));
         let names: Vec<_> = text.lines().filter(|l| l.starts_with("# TYPE")).collect();
-        assert_eq!(names.len(), 18 + 4, "counters and gauges, and four histograms");
+        assert_eq!(names.len(), 18 + 1, "counters and gauges, and the one histogram without labels");
     }
 }

@@ -77,7 +77,7 @@ pub(super) struct Events {
 
 /// The newest events that fit
 #[utoipa::path(get, path = "/events", tag = "events", params(Which), responses(
-    (status = 200, description = "A page of them, newest first", body = Events),
+    (status = 200, description = "A page of them, newest first", content((Events = "application/json"), (String = "application/x-ndjson"))),
     (status = 400, description = "A wrong parameter", body = Problem, content_type = "application/problem+json"),
     (status = 409, description = "No sink keeps the whole trail in a file of this machine", body = Problem, content_type = "application/problem+json"),
 ))]

@@ -19,12 +19,10 @@ pub(super) const MAX_EVENTS: u32 = 4096;
 /// What the smallest event takes of its share, so that one count bounds both.
 pub(super) const MIN_COST: u32 = MAX_BYTES / MAX_EVENTS;
 
-/// Bytes of lines of one connection for which there is room whatever others do: 32 small events. A connection takes more than that by
-/// itself.
+/// Bytes of lines of one connection for which there is room whatever others do: 32 small events, less than a connection takes by itself.
 pub(super) const OWN_BYTES: u32 = 32 * MIN_COST;
 
-/// Bytes of [`Share::Operations`] that the operations of one user may take, over all connections: a store on which they hang takes no more
-/// of what all share.
+/// Bytes of [`Share::Operations`] that one user's operations may take, over all connections, also those on which a store hangs.
 pub(super) const USER_BYTES: u32 = Share::Operations.size() / 4;
 
 /// How many shares there are.
@@ -84,8 +82,7 @@ struct Waiting {
     stamper: Stamper,
     last: Position,
     /// The number of the last checkpoint, and when it was made.
-    checkpoint: u64,
-    checkpoint_at: Option<SystemTime>,
+    checkpoint: Option<(u64, SystemTime)>,
     /// What lines took beyond each share; paid from what is given back.
     debts: [usize; SHARES],
     finished: bool,
@@ -184,13 +181,13 @@ impl Queue {
     /// Whether the last line, if there is one, is a checkpoint.
     pub(super) fn ends_in_checkpoint(&self) -> bool {
         let waiting = self.lock();
-        waiting.last.sequence == waiting.checkpoint
+        waiting.last.sequence == waiting.checkpoint.map_or(0, |(number, _)| number)
     }
 
-    /// The place of the last line, and the last checkpoint of this process: its number, and when it was made.
+    /// The place of the last line, and the last checkpoint of this process with its time.
     pub(super) fn last(&self) -> (Position, Option<(u64, SystemTime)>) {
         let waiting = self.lock();
-        (waiting.last, waiting.checkpoint_at.map(|at| (waiting.checkpoint, at)))
+        (waiting.last, waiting.checkpoint)
     }
 
     /// Waits for room of `cost` bytes, in the order of the calls; `None` after [`Queue::drain`].
@@ -426,8 +423,7 @@ impl Room {
             batch.last = waiting.last;
             if is_checkpoint {
                 batch.has_checkpoint = true;
-                waiting.checkpoint = waiting.last.sequence;
-                waiting.checkpoint_at = Some(SystemTime::now());
+                waiting.checkpoint = Some((waiting.last.sequence, SystemTime::now()));
             }
             if rotates.is_some() {
                 batch.rotates = rotates;
