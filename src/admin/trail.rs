@@ -19,7 +19,7 @@ use super::state::State;
 use crate::audit::read::Span;
 use crate::audit::read::newest::{Newest, Page, Reader, newest};
 use crate::audit::schema;
-use crate::audit::search::{AddressTest, Fingerprint, Judge, PathPattern, Query};
+use crate::audit::search::{AddressTest, Fingerprint, Judge, PathPattern, Query, session_prefix};
 use crate::users::Network;
 
 /// The most events of one answer, and how many there are if nothing is said.
@@ -172,7 +172,7 @@ impl Which {
             span: Span { since: time("since", &self.since)?, until: time("until", &self.until)? },
             activities,
             address: address.map(|network| -> AddressTest { Box::new(move |ip| network.contains(ip)) }),
-            session: self.session.as_ref().map(|id| id.to_ascii_lowercase()),
+            session: self.session.as_deref().map(session_prefix).transpose().map_err(wrong("session"))?,
             fingerprint: self.fingerprint.as_deref().map(Fingerprint::new),
             status: self.status.clone(),
             server: None,

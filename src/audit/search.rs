@@ -36,7 +36,7 @@ pub struct Query {
     pub activities: Vec<String>,
     /// The `source-ip`.
     pub address: Option<AddressTest>,
-    /// The `session-id`.
+    /// The `session-id`, or its beginning; see [`session_prefix`].
     pub session: Option<String>,
     /// A key's or an authority's fingerprint.
     pub fingerprint: Option<Fingerprint>,
@@ -54,7 +54,20 @@ impl fmt::Debug for Query {
     }
 }
 
-/// A pattern of paths: `*` and `?` stay within a component, `**` does not.
+/// The least digits of a session's id that name it.
+const SHORTEST_ID: usize = 4;
+
+/// A session's id, 20 hex digits, or its beginning.
+///
+/// # Errors
+/// A sentence for other texts.
+pub fn session_prefix(text: &str) -> Result<String, String> {
+    let is_one = (SHORTEST_ID..=20).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let wrong = || format!("a session's id has 20 hex digits, and its first {SHORTEST_ID} or more will do");
+    is_one.then(|| text.to_ascii_lowercase()).ok_or_else(wrong)
+}
+
+/// A pattern of paths: `*` and `?` stay within a component, `**` does not. Without a slash it is one of names, in whatever folder.
 #[derive(Debug, Clone)]
 pub struct PathPattern(GlobMatcher);
 
@@ -64,7 +77,8 @@ impl PathPattern {
     /// # Errors
     /// What is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let glob = GlobBuilder::new(text).literal_separator(true).build();
+        let name = (!text.contains('/')).then(|| format!("**/{text}"));
+        let glob = GlobBuilder::new(name.as_deref().unwrap_or(text)).literal_separator(true).build();
         glob.map(|glob| PathPattern(glob.compile_matcher())).map_err(|error| error.kind().to_string())
     }
 }
@@ -132,7 +146,8 @@ impl Query {
     /// Texts that a line must hold as they are, so that most lines need not be parsed.
     fn needles(&self) -> Vec<String> {
         let fingerprint = self.fingerprint.as_ref().map(|fingerprint| &fingerprint.0);
-        let quoted = [&self.user, &self.session].into_iter().flatten().map(|text| format!("\"{text}\""));
+        let user = self.user.iter().map(|name| format!("\"{name}\""));
+        let quoted = user.chain(self.session.iter().map(|beginning| format!("\"{beginning}")));
         // The writer escapes nothing in such a text.
         let is_plain =
             |text: &String| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.@:+/\"".contains(&byte));
@@ -142,14 +157,14 @@ impl Query {
     fn fits(&self, event: &Event) -> bool {
         let is = |wanted: &Option<String>, name| wanted.as_deref().is_none_or(|wanted| event.text(name) == wanted);
         is(&self.user, "user")
-            && is(&self.session, "session-id")
+            && self.session.as_ref().is_none_or(|beginning| event.text("session-id").starts_with(beginning))
             && is(&self.status, "status")
             && is(&self.server, "server")
             && self.text.as_deref().is_none_or(|text| event.holds(text))
             && (self.activities.is_empty() || self.activities.iter().any(|name| event.activity() == name))
             && (self.span == Span::default() || event.time().is_some_and(|time| self.span.contains(time)))
             && self.address.as_ref().is_none_or(|test| event.address().is_some_and(test))
-            && self.path.as_ref().is_none_or(|path| PATHS.iter().any(|name| path.fits(event.text(name))))
+            && self.path.as_ref().is_none_or(|path| path.fits_event(event))
             && self.fingerprint.as_ref().is_none_or(|key| FINGERPRINTS.iter().any(|name| key.fits(event.text(name))))
     }
 }
@@ -172,6 +187,11 @@ impl Judge {
 }
 
 impl PathPattern {
+    /// Whether it holds for a path of an event, old or new.
+    pub fn fits_event(&self, event: &Event) -> bool {
+        PATHS.iter().any(|name| self.fits(event.text(name)))
+    }
+
     fn fits(&self, path: &str) -> bool {
         !path.is_empty() && self.0.is_match(path)
     }
@@ -252,7 +272,20 @@ mod tests {
         assert!(by("/*.csv").is_empty(), "a star stays within a component");
         assert_eq!(by("/reports/**"), ["OPEN", "CLOSE", "CLOSE", "ERROR"]);
         assert_eq!(by("**/link"), ["CREATE_SYMLINK"]);
+        assert_eq!(by("old.csv"), ["DELETE"], "a name, in whatever folder");
+        assert_eq!(by("old.*"), ["DELETE"]);
+        assert!(by("incoming").is_empty(), "a whole name");
         assert!(PathPattern::parse("/a[").is_err());
+    }
+
+    #[test]
+    fn the_beginning_of_an_id_names_a_session() {
+        let of = |text: &str| found(&Query { session: session_prefix(text).ok(), ..Query::default() }).len();
+        assert_eq!(of("0049CD"), of("0049cd844c7536c06a89"));
+        assert_eq!(of("0049ce"), 0);
+        for wrong in ["", "004", "0049cd844c7536c06a890", "xyz0", "0049 "] {
+            assert!(session_prefix(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Events as rows of a table that is as wide as the terminal.
+//! Rows of a table that is as wide as the terminal: of events, and of what is made of them.
 
 use std::borrow::Cow;
 use std::io;
@@ -11,40 +11,83 @@ use super::replay::detail;
 /// The narrowest last column.
 const NARROWEST: usize = 20;
 
-/// The columns before the last one: their heads and widths.
-const COLUMNS: [(&str, usize); 6] =
-    [("TIME", 19), ("ACTIVITY", 14), ("USER", 12), ("ADDRESS", 15), ("STATUS", 7), ("BYTES", 11)];
+/// A column.
+#[derive(Debug, Clone, Copy)]
+pub struct Column {
+    head: &'static str,
+    /// In characters of a terminal.
+    width: usize,
+    /// Numbers stand at its right edge.
+    is_number: bool,
+}
+
+impl Column {
+    /// Of texts.
+    pub const fn text(head: &'static str, width: usize) -> Column {
+        Column { head, width, is_number: false }
+    }
+
+    /// Of numbers.
+    pub const fn number(head: &'static str, width: usize) -> Column {
+        Column { head, width, is_number: true }
+    }
+}
+
+/// The columns of events before the last one.
+const OF_EVENTS: &[Column] = &[
+    Column::text("TIME (UTC)", 19),
+    Column::text("SESSION", SHORT_ID),
+    Column::text("ACTIVITY", 14),
+    Column::text("USER", 12),
+    Column::text("ADDRESS", 15),
+    Column::text("STATUS", 7),
+    Column::number("BYTES", 11),
+];
+
+/// How many digits of a session's id are shown.
+pub const SHORT_ID: usize = 8;
 
 /// How rows are laid out.
 #[derive(Debug, Clone)]
 pub struct Table {
+    columns: &'static [Column],
+    /// What stands above the last column.
+    last_head: &'static str,
     /// The width of the last column; `None`: as wide as it needs.
     last: Option<usize>,
 }
 
 impl Table {
-    /// For standard output: a row fits its terminal's width; in a pipe nothing of a row is left out.
+    /// Of events, for standard output: a row fits its terminal's width; in a pipe nothing of a row is left out.
     pub fn of_terminal() -> Self {
-        let width = tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col)).filter(|width| *width > 0);
-        Table::of_width(width)
+        Table::with(OF_EVENTS, "DETAIL")
     }
 
-    fn of_width(width: Option<usize>) -> Self {
-        let before: usize = COLUMNS.iter().map(|(_, width)| width + 1).sum();
-        Table { last: width.map(|width| width.saturating_sub(before).max(NARROWEST)) }
+    /// Of other columns, and a last one that has the rest of the width.
+    pub fn with(columns: &'static [Column], last_head: &'static str) -> Self {
+        let width = tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col)).filter(|width| *width > 0);
+        Table::of_width(columns, last_head, width)
+    }
+
+    fn of_width(columns: &'static [Column], last_head: &'static str, width: Option<usize>) -> Self {
+        let before: usize = columns.iter().map(|column| column.width + 1).sum();
+        Table { columns, last_head, last: width.map(|width| width.saturating_sub(before).max(NARROWEST)) }
     }
 
     /// The row above the others.
     pub fn head(&self) -> String {
-        self.lay_out(&COLUMNS.map(|(head, _)| Cow::Borrowed(head)), "DETAIL")
+        let heads: Vec<Cow<'_, str>> = self.columns.iter().map(|column| column.head.into()).collect();
+        self.lay_out(&heads, self.last_head)
     }
 
     /// The row of an event; nothing in it moves a cursor or changes a colour.
     pub fn row(&self, event: &Event) -> String {
         let time = event.text("timestamp").get(..19).unwrap_or_default().replace('T', " ");
         let bytes = event.number("bytes-in").into_iter().chain(event.number("bytes-out")).reduce(u64::saturating_add);
+        let session = event.text("session-id");
         let cells = [
             time.into(),
+            session.get(..SHORT_ID).unwrap_or(session).into(),
             event.activity().into(),
             event.text("user").into(),
             event.text("source-ip").into(),
@@ -67,13 +110,14 @@ impl Table {
         format!("\x1b[{colour}m{}\x1b[0m", self.row(event))
     }
 
-    fn lay_out(&self, cells: &[Cow<'_, str>; COLUMNS.len()], last: &str) -> String {
+    /// A row of these cells, as many as there are columns before the last one.
+    pub fn lay_out(&self, cells: &[Cow<'_, str>], last: &str) -> String {
         let mut row = String::new();
-        for (cell, (name, width)) in cells.iter().zip(COLUMNS) {
+        for (cell, column) in cells.iter().zip(self.columns) {
             let cell = shown(cell);
-            let cell = if self.last.is_some() { cut(&cell, width) } else { cell };
-            let fill = " ".repeat(width.saturating_sub(columns(&cell)));
-            if name == "BYTES" { row.extend([&fill, &*cell, " "]) } else { row.extend([&*cell, &fill, " "]) }
+            let cell = if self.last.is_some() { cut(&cell, column.width) } else { cell };
+            let fill = " ".repeat(column.width.saturating_sub(columns(&cell)));
+            if column.is_number { row.extend([&fill, &*cell, " "]) } else { row.extend([&*cell, &fill, " "]) }
         }
         let last = shown(last);
         row.push_str(&self.last.map_or(last.clone(), |width| cut(&last, width)));
@@ -121,19 +165,21 @@ mod tests {
     }
 
     const CLOSE: &str = r#"{"activity-type":"CLOSE","timestamp":"2026-07-31T08:15:40.042Z","user":"a-very-long-user-name",
-        "source-ip":"192.0.2.1","status":"success","bytes-in":"121","operation":"write","logical-path":"/日本語/data.csv"}"#;
+        "session-id":"0049cd844c7536c06a89","source-ip":"192.0.2.1","status":"success","bytes-in":"121","operation":"write",
+        "logical-path":"/日本語/data.csv"}"#;
 
     #[test]
     fn a_row_is_as_wide_as_the_terminal_or_whole() {
-        let row = Table::of_width(None).row(&event(CLOSE));
+        let of_width = |width| Table::of_width(OF_EVENTS, "DETAIL", width);
+        let row = of_width(None).row(&event(CLOSE));
         assert_eq!(
             row,
-            "2026-07-31 08:15:40 CLOSE          a-very-long-user-name 192.0.2.1       success         121 write /日本語/data.csv"
+            "2026-07-31 08:15:40 0049cd84 CLOSE          a-very-long-user-name 192.0.2.1       success         121 write /日本語/data.csv"
         );
-        for width in [80, 104, 120, 200] {
-            let table = Table::of_width(Some(width));
+        for width in [80, 113, 129, 200] {
+            let table = of_width(Some(width));
             for row in [table.row(&event(CLOSE)), table.head()] {
-                assert!(columns(&row) <= width.max(104), "{width}: {row}");
+                assert!(columns(&row) <= width.max(113), "{width}: {row}");
             }
             assert!(table.row(&event(CLOSE)).contains("a-very-long… 192.0.2.1"), "{width}");
         }
@@ -146,11 +192,20 @@ mod tests {
             (r#"{"reason":"unknown-user","method":"none","message":"x"}"#, "unknown-user (x)"),
             (r#"{"request":"shell"}"#, "shell"),
             (r#"{"method":"publickey"}"#, "publickey"),
+            (r#"{"method":"publickey","ssh-public-key-fingerprint":"SHA256:x"}"#, "publickey SHA256:x"),
+            (
+                r#"{"reason":"key-not-authorized","ssh-public-key-fingerprint":"SHA256:x"}"#,
+                "key-not-authorized SHA256:x",
+            ),
             (r#"{"path":"/k","operation":"CLOSE"}"#, "/k"),
             ("{}", ""),
         ] {
             assert_eq!(detail(&event(json)), expected);
         }
-        assert!(!Table::of_width(None).row(&event("{\"user\":\"\\u001b[2J\\n\"}")).contains(['\u{1b}', '\n']));
+        assert!(
+            !Table::of_width(OF_EVENTS, "DETAIL", None)
+                .row(&event("{\"user\":\"\\u001b[2J\\n\"}"))
+                .contains(['\u{1b}', '\n'])
+        );
     }
 }

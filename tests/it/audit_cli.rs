@@ -228,3 +228,79 @@ fn a_session_of_a_gateway_is_found_and_replayed() {
     assert_eq!(replayed, told);
     assert_eq!((&story["summary"]["user"], &story["summary"]["ended-by"]), (&json!("alice"), &json!("client")));
 }
+
+/// From a question to a session, and from what a partner sent to what is there.
+#[test]
+fn sessions_are_listed_and_what_was_sent_is_proven() {
+    let mut setup = Setup::new();
+    let root = setup.local_store("main");
+    let (alice, ben) = (setup.key("alice"), setup.key("ben"));
+    for (name, key) in [("alice", &alice), ("ben", &ben)] {
+        setup.user(User::new(name).key(key).home("/", &format!("main:/{name}")));
+    }
+    let events = setup.folder().join("events.ndjson");
+    setup.config["events"] = json!([{ "sink": "stdout" }, { "sink": "file", "path": events }]);
+    let gateway = setup.start();
+    let files = [("q1.pdf", "first"), ("odd name", "second"), ("back\\slash", "third")];
+    for (name, content) in files {
+        fs::write(setup.folder().join(name), content).unwrap();
+    }
+    let from = setup.folder().display().to_string();
+    let batch = format!(
+        "mkdir /in\nput {from}/q1.pdf /in/q1.pdf.part\nrename /in/q1.pdf.part /in/q1.pdf\nput \"{from}/odd name\" \"/in/odd name\"\n\
+         put {from}/q1.pdf /in/twice\nput \"{from}/odd name\" /in/twice\nrename /in /done\nget /done/q1.pdf {from}/got\n"
+    );
+    gateway.client("alice", &alice).sftp(&batch).succeeded();
+    gateway.client("ben", &ben).sftp(&format!("put {from}/back* /\nput {from}/q1.pdf /gone\nrm /gone\n")).succeeded();
+    gateway.client("alice", &ben).sftp("pwd\n").failed();
+    gateway.events.await_disconnected(3);
+    gateway.stop();
+    let events = events.to_str().unwrap();
+
+    let listed = ends(&mut audit(&["sessions", events, "--format", "json"]), 0).stdout;
+    let listed: Vec<Value> = listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(listed.iter().map(|session| field(session, "user")).collect::<Vec<_>>(), ["alice", "ben"]);
+    let first = &listed[0];
+    assert_eq!((&first["files-in"], &first["files-out"], &first["ended-by"]), (&json!(4), &json!(1), &json!("client")));
+    assert_eq!((&first["bytes-in"], field(first, "key")), (&json!(5 + 6 + 5 + 6), &*alice.fingerprint().0));
+    let table = ends(&mut audit(&["sessions", events, "--user", "ben"]), 0).stdout;
+    assert!(table.starts_with("BEGAN (UTC)") && table.lines().count() == 2, "{table}");
+    assert!(table.contains(&ben.fingerprint().0), "{table}");
+    assert_eq!(ends(&mut audit(&["sessions", events, "--all"]), 0).stdout.lines().count(), 4);
+    let nobody = ends(&mut audit(&["sessions", events, "--user", "carl"]), 0);
+    assert!(nobody.stdout.is_empty() && nobody.stderr.contains("no session fits"), "{nobody}");
+
+    // The first digits of an id are enough, and a name without its folder.
+    let (id, short) = (field(first, "session-id"), &field(first, "session-id")[..8]);
+    let story = ends(&mut audit(&["replay", short, events]), 0).stdout;
+    assert!(story.contains(id) && story.contains("/done/q1.pdf"), "{story}");
+    let found = ends(&mut audit(&["search", events, "--session", short, "--path", "q1.pdf"]), 0).stdout;
+    assert_eq!(found.lines().count(), 1 + 3, "a head, RENAME, and the download's OPEN and CLOSE: {found}");
+    assert!(found.contains(short), "{found}");
+    let none = ends(&mut audit(&["search", events, "--path", "q2.pdf"]), 0);
+    assert!(none.stdout.is_empty() && none.stderr.contains("no event fits"), "{none}");
+
+    // Programs that nobody here wrote check what is in the store.
+    let manifest = |words: &[&str]| ends(audit(&["manifest", events]).args(words), 0).stdout;
+    let mine = manifest(&["--user", "alice"]);
+    assert_eq!(mine.lines().count(), 1 + 3, "{mine}");
+    let check = |user: &str, list: &str, code| {
+        let mut command = Command::new("sha256sum");
+        command.args(["--check", "--strict", "-"]).current_dir(root.join(user));
+        let checked = run_with(&mut command, list.as_bytes(), LIMIT);
+        assert_eq!(checked.status.code(), Some(code), "{checked}");
+        checked.stdout
+    };
+    assert_eq!(check("alice", &mine, 0).lines().count(), 3);
+    let of_session = manifest(&["--session", short, "--path", "twice"]);
+    assert!(
+        of_session.lines().count() == 2 && check("alice", &of_session, 0).contains("done/twice: OK"),
+        "{of_session}"
+    );
+    let kept = manifest(&["--user", "ben", "--path", "back*"]);
+    assert!(check("ben", &kept, 0).contains("slash: OK"), "{kept}");
+    // What was removed was received all the same.
+    assert!(manifest(&["--user", "ben"]).contains("  gone"));
+    fs::write(root.join("alice/done/q1.pdf"), "other").unwrap();
+    assert!(check("alice", &mine, 1).contains("done/q1.pdf: FAILED"));
+}

@@ -47,7 +47,7 @@ pub(super) fn write_step(out: &mut impl Write, step: &Step<'_>) -> io::Result<()
         "{:>11}  {:<15} {}{}",
         format!("+{offset}").replace("+-", "-"),
         shown(event.activity()),
-        shown(&detail(event)),
+        shown(&join(event, None)),
         shown(&facts)
     )?;
     if matches!(event.activity(), "CONNECTED" | "AUTH_FAILURE") { write_login(out, event) } else { Ok(()) }
@@ -104,8 +104,13 @@ pub(super) fn write_end(out: &mut impl Write, session: &Session) -> io::Result<(
     }
 }
 
-/// What a person wants to see first: the path, or what is said.
+/// What a person wants to see first: the path, or what is said, and with which key.
 pub fn detail(event: &Event) -> String {
+    let fingerprints = ["ssh-public-key-fingerprint", "ssh-certificate-ca-fingerprint"].map(|name| event.text(name));
+    join(event, fingerprints.into_iter().find(|key| !key.is_empty()))
+}
+
+fn join(event: &Event, key: Option<&str>) -> String {
     let text = |names: &[&'static str]| names.iter().map(|name| event.text(name)).find(|text| !text.is_empty());
     let path = text(&["logical-path", "path"]);
     let new = text(&["new-logical-path", "new-path"]).map(|new| format!("→ {new}"));
@@ -113,8 +118,8 @@ pub fn detail(event: &Event) -> String {
     let reason = text(&["reason", "request", "method"]);
     let message = text(&["message"]).map(|message| format!("({message})"));
     let reason = if path.is_some() { None } else { reason };
-    let parts = [direction.map(Into::into), reason.map(Into::into), path.map(Into::into), new, message];
-    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    let own = [direction, reason, key, path].map(|part| part.map(str::to_owned));
+    let parts: Vec<String> = own.into_iter().chain([new, message]).flatten().collect();
     parts.join(" ")
 }
 

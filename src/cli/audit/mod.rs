@@ -1,8 +1,10 @@
 //! `lockgate audit`: reading the trail. Exit codes: 0 done and nothing wrong, 1 something is wrong with the trail, there is no such
-//! session, or a source cannot be read, 2 wrong arguments.
+//! session, a digest is missing, or a source cannot be read, 2 wrong arguments.
 
+mod manifest;
 mod replay;
 mod search;
+mod sessions;
 mod sources;
 mod verify;
 
@@ -22,6 +24,10 @@ pub(super) enum Question {
     Verify(verify::Arguments),
     /// Find events by user, path, time, activity, address, session, key or status
     Search(Box<search::Arguments>),
+    /// List sessions: who, when, from where, with which key, what was moved, how it ended
+    Sessions(sessions::Arguments),
+    /// Print the digests of what was uploaded or downloaded, for `sha256sum --check`
+    Manifest(manifest::Arguments),
     /// Show one session from its first event to its last
     Replay(replay::Arguments),
     /// Print the JSON Schema of the events
@@ -43,6 +49,8 @@ pub(super) fn audit(question: &Question) -> Result<(), Failure> {
     match question {
         Question::Verify(arguments) => verify::verify(arguments),
         Question::Search(arguments) => search::search(arguments),
+        Question::Sessions(arguments) => sessions::sessions(arguments),
+        Question::Manifest(arguments) => manifest::manifest(arguments),
         Question::Replay(arguments) => replay::replay(arguments),
         Question::Schema => Ok(print(&format!("{:#}", schema::schema()))?),
     }

@@ -1,5 +1,6 @@
 //! `lockgate audit replay`: one session as a timeline.
 
+use std::collections::BTreeSet;
 use std::io::{self, BufWriter};
 use std::ops::ControlFlow;
 
@@ -9,12 +10,19 @@ use clap::{Args, ValueEnum};
 use super::{Sources, Wrong, written};
 use crate::audit::read::Span;
 use crate::audit::replay::{self, Format, Recording};
+use crate::audit::search::{Query, session_prefix};
 use crate::cli::Failure;
+
+/// How many digits a whole id has.
+const WHOLE_ID: usize = 20;
+
+/// So many sessions are named when one was meant.
+const MOST_MEANT: usize = 5;
 
 /// The arguments of `replay`.
 #[derive(Debug, PartialEq, Eq, Args)]
 pub(in crate::cli) struct Arguments {
-    /// The session's id: 20 hex digits
+    /// The session's id, or so many of its first digits that no other begins with them
     #[arg(value_name = "SESSION")]
     session: String,
     #[command(flatten)]
@@ -38,12 +46,40 @@ enum Layout {
     Asciicast,
 }
 
+impl Arguments {
+    /// The whole id of the session that is meant.
+    fn whole_id(&self) -> Result<String, Failure> {
+        let beginning = session_prefix(&self.session).map_err(Wrong)?;
+        if beginning.len() == WHOLE_ID {
+            return Ok(beginning);
+        }
+        if self.sources.has_stream() {
+            let what = "standard input can be read once only: write all 20 digits of the session's id";
+            return Err(Wrong(what.into()).into());
+        }
+        let query = Query { session: Some(beginning.clone()), ..Query::default() };
+        let mut ids = BTreeSet::new();
+        let mut opened = self.sources.open(Span::default())?;
+        query
+            .run(&mut opened.trail, |_, event| {
+                ids.insert(event.text("session-id").to_owned());
+                if ids.len() > MOST_MEANT { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })
+            .map_err(anyhow::Error::from)?;
+        let named: Vec<&str> = ids.iter().map(String::as_str).collect();
+        match named.as_slice() {
+            [] => Err(anyhow!("these sources hold no event of a session {beginning}…").into()),
+            [id] => Ok((*id).to_owned()),
+            several => {
+                Err(anyhow!("several sessions begin with {beginning}, among them {}", several.join(", ")).into())
+            }
+        }
+    }
+}
+
 /// Replays and prints.
 pub(super) fn replay(arguments: &Arguments) -> Result<(), Failure> {
-    let session = arguments.session.to_ascii_lowercase();
-    if session.len() != 20 || !session.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(Wrong("a session's id has 20 hex digits; `lockgate audit search` finds it".into()).into());
-    }
+    let session = arguments.whole_id()?;
     let format = match arguments.format {
         _ if arguments.json => Format::Json,
         Layout::Text => Format::Text,

@@ -1,6 +1,6 @@
 //! `lockgate audit search`: events that fit, as a table or as the lines that they are.
 
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use super::{Sources, Wrong, written};
 use crate::audit::read::Span;
 use crate::audit::schema;
-use crate::audit::search::{AddressTest, Fingerprint, PathPattern, Query};
+use crate::audit::search::{AddressTest, Fingerprint, PathPattern, Query, session_prefix};
 use crate::audit::table::Table;
 use crate::cli::Failure;
 use crate::users::Network;
@@ -22,7 +22,8 @@ pub(in crate::cli) struct Arguments {
     /// The user's name
     #[arg(long)]
     user: Option<String>,
-    /// A path that the client named or where it is kept; `*` stays within a component, `**` does not
+    /// A path that the client named or where it is kept; `*` stays within a component, `**` does not. Without a slash: a name in
+    /// whatever folder
     #[arg(long, value_name = "GLOB")]
     path: Option<String>,
     /// From when on: RFC 3339, a day (`2026-07-31`, UTC), or how long ago (`2h`)
@@ -37,7 +38,7 @@ pub(in crate::cli) struct Arguments {
     /// The client's address or network (`10.0.0.0/8`)
     #[arg(long, value_name = "CIDR")]
     address: Option<String>,
-    /// The session's id
+    /// The session's id, or its first digits
     #[arg(long, value_name = "ID")]
     session: Option<String>,
     /// The fingerprint of a key or an authority, with or without `SHA256:`
@@ -95,7 +96,7 @@ pub(super) fn search(arguments: &Arguments) -> Result<(), Failure> {
     if summary.unreadable > 0 {
         eprintln!("{} lines or files cannot be read as events", summary.unreadable);
     }
-    if summary.found == 0 && io::stderr().is_terminal() {
+    if summary.found == 0 {
         eprintln!("no event fits");
     }
     Ok(())
@@ -104,20 +105,24 @@ pub(super) fn search(arguments: &Arguments) -> Result<(), Failure> {
 impl Arguments {
     fn query(&self, now: DateTime<Utc>) -> Result<Query, Wrong> {
         let path = self.path.as_deref().map(PathPattern::parse).transpose();
-        let time = |name: &str, text: &Option<String>| text.as_deref().map(|text| time(name, text, now)).transpose();
         Ok(Query {
             user: self.user.clone(),
             path: path.map_err(|what| Wrong(format!("--path: {what}")))?,
-            span: Span { since: time("--since", &self.since)?, until: time("--until", &self.until)? },
+            span: span(self.since.as_deref(), self.until.as_deref(), now)?,
             activities: self.activity.iter().map(|name| activity(name)).collect::<Result<_, _>>()?,
             address: self.address.as_deref().map(address).transpose()?,
-            session: self.session.as_ref().map(|id| id.to_ascii_lowercase()),
+            session: self.session.as_deref().map(session).transpose()?,
             fingerprint: self.fingerprint.as_deref().map(Fingerprint::new),
             status: self.status.as_deref().map(status).transpose()?,
             server: self.server.clone(),
             text: self.text.clone(),
         })
     }
+}
+
+/// A session's id, or its beginning.
+pub(super) fn session(text: &str) -> Result<String, Wrong> {
+    session_prefix(text).map_err(|what| Wrong(format!("--session: {what}")))
 }
 
 fn activity(name: &str) -> Result<String, Wrong> {
@@ -136,9 +141,15 @@ fn status(word: &str) -> Result<String, Wrong> {
     }
 }
 
-fn address(text: &str) -> Result<AddressTest, Wrong> {
+pub(super) fn address(text: &str) -> Result<AddressTest, Wrong> {
     let network = Network::parse(text).map_err(|what| Wrong(format!("--address: {what}")))?;
     Ok(Box::new(move |address| network.contains(address)))
+}
+
+/// From when until when.
+pub(super) fn span(since: Option<&str>, until: Option<&str>, now: DateTime<Utc>) -> Result<Span, Wrong> {
+    let read = |name, text: Option<&str>| text.map(|text| time(name, text, now)).transpose();
+    Ok(Span { since: read("--since", since)?, until: read("--until", until)? })
 }
 
 /// RFC 3339, a day, or a time ago.

@@ -43,6 +43,11 @@ pub(super) struct Opened {
 }
 
 impl Sources {
+    /// Whether standard input is one of them.
+    pub(super) fn has_stream(&self) -> bool {
+        self.sources.iter().any(|source| source == "-")
+    }
+
     /// Opens the sources; nothing of them is read yet but the names of files.
     pub(super) fn open(&self, span: Span) -> Result<Opened, Failure> {
         let mut opening = Opening { sources: self, files: Vec::new(), opened: Vec::new(), runtime: None, config: None };

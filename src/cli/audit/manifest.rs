@@ -1,0 +1,94 @@
+//! `lockgate audit manifest`: digests of what was exchanged, for `sha256sum --check`.
+
+use std::io::{self, BufWriter, Write};
+use std::ops::ControlFlow;
+
+use anyhow::anyhow;
+use chrono::Utc;
+use clap::{Args, ValueEnum};
+
+use super::search::{session, span};
+use super::{Sources, Wrong, written};
+use crate::audit::manifest::{self, Manifest};
+use crate::audit::search::{PathPattern, Query};
+use crate::cli::Failure;
+
+/// The arguments of `manifest`.
+#[derive(Debug, PartialEq, Eq, Args)]
+pub(in crate::cli) struct Arguments {
+    #[command(flatten)]
+    sources: Sources,
+    /// The user's name
+    #[arg(long)]
+    user: Option<String>,
+    /// The session's id, or its first digits
+    #[arg(long, value_name = "ID")]
+    session: Option<String>,
+    /// A path, as for `search`, under which the file was uploaded or downloaded
+    #[arg(long, value_name = "GLOB")]
+    path: Option<String>,
+    /// From when on: RFC 3339, a day (`2026-07-31`, UTC), or how long ago (`2h`)
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Until when, not included: as --since
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// Which way the files went
+    #[arg(long, value_enum, default_value_t = Direction::Received)]
+    direction: Direction,
+}
+
+/// Which way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Direction {
+    /// Uploads: what users sent
+    Received,
+    /// Downloads: what users got
+    Sent,
+}
+
+/// Collects and prints.
+pub(super) fn manifest(arguments: &Arguments) -> Result<(), Failure> {
+    let query = arguments.query()?;
+    let path = arguments.path.as_deref().map(PathPattern::parse).transpose();
+    let path = path.map_err(|what| Wrong(format!("--path: {what}")))?;
+    let mut opened = arguments.sources.open(query.span)?;
+    let mut manifest = Manifest::new(match arguments.direction {
+        Direction::Received => manifest::Direction::Received,
+        Direction::Sent => manifest::Direction::Sent,
+    });
+    let summary = query.run(&mut opened.trail, |_, event| {
+        // A renaming concerns only what is in it already.
+        let is_wanted = event.activity() == "RENAME" || path.as_ref().is_none_or(|path| path.fits_event(event));
+        if is_wanted {
+            manifest.note(event);
+        }
+        ControlFlow::Continue(())
+    });
+    let summary = summary.map_err(anyhow::Error::from)?;
+    if summary.unreadable > 0 {
+        eprintln!("{} lines or files cannot be read as events", summary.unreadable);
+    }
+    let (files, without) = manifest.count();
+    if files == 0 {
+        eprintln!("no file fits");
+    }
+    let mut out = BufWriter::new(io::stdout().lock());
+    written(manifest.write(&mut out).and_then(|()| out.flush()))?;
+    match without {
+        0 => Ok(()),
+        _ => Err(anyhow!("no digest is on record of {without} of {files} files").into()),
+    }
+}
+
+impl Arguments {
+    fn query(&self) -> Result<Query, Wrong> {
+        Ok(Query {
+            user: self.user.clone(),
+            span: span(self.since.as_deref(), self.until.as_deref(), Utc::now())?,
+            activities: ["CLOSE", "RENAME"].map(str::to_owned).to_vec(),
+            session: self.session.as_deref().map(session).transpose()?,
+            ..Query::default()
+        })
+    }
+}
