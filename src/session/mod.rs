@@ -5,6 +5,7 @@
 
 mod attributes;
 pub mod channel;
+mod digest;
 mod directory;
 mod error;
 pub mod gate;

@@ -103,7 +103,7 @@ async fn an_upload_and_a_download_have_one_pair_of_events_each() {
     assert_eq!(events[1]["sha256"], "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824");
     assert_eq!(events[2]["mode"], "READ");
     assert_eq!(events[3]["bytes-out"], "5");
-    assert_eq!(events[3].get("sha256"), None);
+    assert_eq!(events[3]["sha256"], events[1]["sha256"]);
     assert_eq!(home.login().open_transfers(), 0);
 }
 
@@ -117,6 +117,40 @@ async fn a_digest_is_given_only_for_bytes_in_order() {
     transfer.close().await.unwrap();
     assert_eq!(get(&session, "/a").await.unwrap(), "abcdef");
     assert_eq!(home.events()[1].get("sha256"), None);
+}
+
+/// Each part of what is in the file reached the client, in order; some of it perhaps twice.
+#[tokio::test]
+async fn a_download_has_a_digest_when_it_was_read_whole_and_in_order() {
+    let home = Home::new(&[("/", "", Permissions::READ_WRITE)]).await;
+    let session = home.session();
+    put(&session, "/a", b"hello").await.unwrap();
+    put(&session, "/empty", b"").await.unwrap();
+    let digest = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+    let read = async |name: &str, parts: &[(u64, usize)]| {
+        let mut transfer = session.open(&path(name), READ, &NOTHING).await.unwrap();
+        for (offset, length) in parts {
+            transfer.read_at(*offset, *length).await.unwrap();
+        }
+        transfer.close().await.unwrap();
+        home.events().last().unwrap().get("sha256").and_then(|found| found.as_str().map(str::to_owned))
+    };
+    let whole: [&[(u64, usize)]; 5] = [
+        &[(0, 5)],
+        &[(0, 3), (3, 100), (5, 100)],
+        &[(0, 2), (0, 2), (1, 3), (4, 1)],
+        &[(0, 5), (2, 1)],
+        &[(0, 1), (0, 5)],
+    ];
+    for parts in whole {
+        assert_eq!(read("/a", parts).await.as_deref(), Some(digest), "{parts:?}");
+    }
+    let others: [&[(u64, usize)]; 5] = [&[], &[(0, 4)], &[(1, 4), (0, 5)], &[(0, 2), (3, 2), (2, 3)], &[(5, 1)]];
+    for parts in others {
+        assert_eq!(read("/a", parts).await, None, "{parts:?}");
+    }
+    let nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    assert_eq!(read("/empty", &[(0, 10)]).await.as_deref(), Some(nothing));
 }
 
 #[tokio::test]

@@ -267,6 +267,9 @@ impl Transfer {
     /// When the store fails, or the file is not open for reading.
     pub async fn read_at(&mut self, offset: u64, length: usize) -> SessionResult<Bytes> {
         let data = self.read_unsent(offset, length).await?;
+        if !self.account.mode.write {
+            self.account.digest_read(offset, &data);
+        }
         self.account.count_out(data.len() as u64);
         Ok(data)
     }
@@ -369,7 +372,7 @@ impl Transfer {
         if content.is_some() || !upload.is_discarded() {
             let writer = content.as_mut().ok_or_else(|| self.account.wrong(NOT_STORED))?;
             let offset = if self.account.mode.append { writer.size() } else { offset };
-            self.account.digest(offset, &data);
+            self.account.digest_written(offset, &data);
             let written = writer.write_at(offset, data).await;
             upload.follow(writer);
             written?;

@@ -301,6 +301,8 @@ fn sessions_are_listed_and_what_was_sent_is_proven() {
     assert!(check("ben", &kept, 0).contains("slash: OK"), "{kept}");
     // What was removed was received all the same.
     assert!(manifest(&["--user", "ben"]).contains("  gone"));
+    let sent = manifest(&["--user", "alice", "--direction", "sent"]);
+    assert!(sent.lines().count() == 2 && check("alice", &sent, 0).contains("done/q1.pdf: OK"), "{sent}");
     fs::write(root.join("alice/done/q1.pdf"), "other").unwrap();
     assert!(check("alice", &mine, 1).contains("done/q1.pdf: FAILED"));
 }

@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn a_terminal_is_shown_rows() {
         let lines = concat!(
-            r#"{"activity-type":"CONNECTED","timestamp":"2026-07-31T08:15:40.042Z","user":"ann","source-ip":"192.0.2.7","status":"success"}"#,
+            r#"{"activity-type":"CONNECTED","timestamp":"2026-07-31T08:15:40.042Z","session-id":"0049cd844c7536c06a89","user":"ann","source-ip":"192.0.2.7","status":"success"}"#,
             "\n",
             r#"{"activity-type":"DELETE","timestamp":"2026-07-31T08:15:41.000Z","user":"ann","logical-path":"/\u001b[2Jx","status":"denied"}"#,
             "\nhalf a l"
@@ -142,7 +142,7 @@ mod tests {
             reader.read_to_string(&mut shown).unwrap();
             let rows: Vec<&str> = shown.lines().collect();
             assert_eq!(rows.len(), 2, "{shown}");
-            assert!(rows[0].contains("2026-07-31 08:15:40 CONNECTED"), "{shown}");
+            assert!(rows[0].contains("2026-07-31 08:15:40 0049cd84 CONNECTED"), "{shown}");
             assert!(rows[1].contains(r"/\u{1b}[2Jx"), "{shown}");
             assert_eq!(rows[1].starts_with("\x1b[31m"), in_colour, "{shown}");
         }

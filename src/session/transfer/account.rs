@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use aws_lc_rs::digest;
 use bytes::Bytes;
 
+use super::super::digest::Digest;
 use super::super::login::OpenTransfer;
 use super::super::open_files::Opened;
 use super::super::operations::ignored_note;
@@ -30,9 +30,9 @@ pub(super) struct Account {
     bytes_in: u64,
     bytes_out: u64,
     bytes_copied: u64,
-    /// The digest of an upload for as long as it is written in order from its start. It is the file's if it has seen as much
-    /// as the file holds at the end: a client that overwrites in place cuts the file to length after the last write.
-    pub(super) digest: Option<Digest>,
+    /// The digest for as long as the file is written, or read, in order from its start. It is the file's if it has seen as much as
+    /// the file holds at the end: a client that overwrites in place cuts the file to length after the last write.
+    digest: Option<Digest>,
     /// The file that it became a copy of; it may have been changed since.
     pub(super) copied_from: Option<LogicalPath>,
     /// How the transfer ended if nobody gets to say more; `None` once its end is on record.
@@ -50,21 +50,8 @@ const DROPPED: &str = "the connection ended with the file open";
 const DROPPED_IN_CLOSE: &str =
     "the connection ended before the store had answered; whether the file was published is not known";
 
-/// SHA-256 of what was written so far.
-pub(super) struct Digest {
-    context: digest::Context,
-    /// In bytes.
-    pub(super) length: u64,
-}
-
-impl std::fmt::Debug for Digest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Digest").field("length", &self.length).finish_non_exhaustive()
-    }
-}
-
 impl Account {
-    /// Of a file that was opened at `started`; `size` is that of a file that is only read.
+    /// Of a file that was opened at `started`; `size` is that of a file that is only read, and finished.
     pub(super) fn new(
         session: &Session,
         path: &LogicalPath,
@@ -72,7 +59,7 @@ impl Account {
         started: Instant,
         size: Option<u64>,
     ) -> Self {
-        let context = || Digest { context: digest::Context::new(&digest::SHA256), length: 0 };
+        let has_digest = mode.write || size.is_some();
         Account {
             session: session.clone(),
             path: path.clone(),
@@ -81,7 +68,7 @@ impl Account {
             bytes_in: 0,
             bytes_out: 0,
             bytes_copied: 0,
-            digest: mode.write.then(context),
+            digest: has_digest.then(Digest::new),
             copied_from: None,
             otherwise: Some(DROPPED),
             room: None,
@@ -172,27 +159,35 @@ impl Account {
     }
 
     /// Takes the next bytes of an upload into its digest, or gives the digest up when they are not the next.
-    pub(super) fn digest(&mut self, offset: u64, data: &Bytes) {
+    pub(super) fn digest_written(&mut self, offset: u64, data: &Bytes) {
         match &mut self.digest {
-            Some(digest) if digest.length == offset => {
-                digest.context.update(data);
-                digest.length += data.len() as u64;
-            }
+            Some(digest) if digest.length() == offset => digest.add(data),
             Some(_) => self.digest = None,
             None => {}
         }
     }
 
-    /// A digest that has not seen all of what was published is not the file's.
-    pub(super) fn judge_digest(&mut self, committed: &Committed, is_shared: bool) {
-        if is_shared || self.digest.as_ref().is_some_and(|digest| digest.length != committed.size) {
+    /// Takes what is new of bytes of a download into its digest, or gives the digest up when some before them were left out.
+    pub(super) fn digest_read(&mut self, offset: u64, data: &Bytes) {
+        let Some(digest) = &mut self.digest else { return };
+        match digest.length().checked_sub(offset).map(usize::try_from) {
+            // Some clients read twice.
+            Some(Ok(known)) if known < data.len() => digest.add(&data.slice(known..)),
+            Some(_) => {}
+            None => self.digest = None,
+        }
+    }
+
+    /// A digest that has not seen all of a file is not the file's.
+    pub(super) fn judge_digest(&mut self, size: u64, is_shared: bool) {
+        if is_shared || self.digest.as_ref().is_some_and(|digest| digest.length() != size) {
             self.digest = None;
         }
     }
 
     /// The file is cut to `size`: a digest that has seen more is no longer the file's.
     pub(super) fn cut_digest(&mut self, size: u64) {
-        if self.digest.as_ref().is_some_and(|digest| digest.length > size) {
+        if self.digest.as_ref().is_some_and(|digest| digest.length() > size) {
             self.digest = None;
         }
     }
@@ -247,7 +242,7 @@ impl Account {
     /// The end event; `whole`: the file was closed.
     pub(super) fn end(&mut self, outcome: Outcome, etag: Option<String>, whole: bool) -> TransferEnd {
         let whole = whole && matches!(outcome, Outcome::Success | Outcome::SuccessBut(_));
-        let sha256 = self.digest.take().filter(|_| whole).map(|digest| hex(digest.context.finish().as_ref()));
+        let sha256 = self.digest.take().filter(|_| whole).map(Digest::finish);
         TransferEnd {
             path: self.session.vfs().storage_path(&self.path),
             logical_path: self.path.to_string(),
@@ -270,8 +265,4 @@ impl Drop for Account {
             drop(self.partly_closed(Outcome::Failure(why.to_owned()), None));
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

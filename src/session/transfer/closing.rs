@@ -49,7 +49,10 @@ impl Transfer {
                 }
                 Err(error) => (Err(error), None),
             },
-            Some(File::Read(reader)) => (Ok(None), reader.etag().map(str::to_owned)),
+            Some(File::Read(reader)) => {
+                self.account.judge_digest(reader.attributes().size, false);
+                (Ok(None), reader.etag().map(str::to_owned))
+            }
             Some(File::Unfinished(_)) => (Ok(None), None),
             None => return Ok(()),
         };
@@ -116,7 +119,7 @@ impl Transfer {
                 return Err(error);
             }
         };
-        self.account.judge_digest(&committed, upload.is_shared());
+        self.account.judge_digest(committed.size, upload.is_shared());
         if has_content {
             upload.published();
         }

@@ -1,5 +1,6 @@
 //! What connections took is given back when they have gone.
 
+use rustix::process::{Resource, getrlimit};
 use tokio::task::JoinSet;
 
 use super::siege;
@@ -12,7 +13,10 @@ use crate::support::process::{LIMIT, until};
 fn memory_of_connections_is_given_back() {
     let _turn = alone();
     let siege = siege(|config| config["limits"]["unauthenticated"] = 400.into());
-    let count: u16 = short_or_long(600, 10_000);
+    // No more than the gateway plans for connections with the descriptors of this machine.
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let fitting = u16::try_from(limit / 8 * 3).unwrap_or(u16::MAX);
+    let count: u16 = short_or_long(600, 10_000).min(fitting);
     let hold = |from: u16, to: u16| {
         let (low, high) = (from..to, 80);
         siege.runtime.block_on(async {
