@@ -36,7 +36,7 @@ pub use error::{ErrorKind, SessionError, SessionResult};
 pub use login::{Backing, Login, LoginError, Totals};
 pub use open_files::OpenFile;
 pub use operations::RenameMode;
-pub use registry::{Entered, Farewell, LiveSession, Progress, Registry};
+pub use registry::{Entered, Farewell, LiveHome, LiveSession, Progress, Registry};
 pub use transfer::{OpenMode, Transfer, Whole};
 pub use uploads::UploadName;
 

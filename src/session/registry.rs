@@ -15,6 +15,9 @@ use crate::audit::KeyIdentity;
 use crate::stores;
 use crate::users::User;
 
+/// The id of a live session, its user as of the login, and the settings of the stores of the home.
+pub type LiveHome = (Arc<str>, Arc<User>, Arc<[stores::Settings]>);
+
 /// One live session, as lists show it.
 #[derive(Debug, Clone)]
 pub struct LiveSession {
@@ -114,8 +117,8 @@ impl Registry {
         ended
     }
 
-    /// The ids of the live sessions, with their users as they logged in and the settings of the stores of their homes.
-    pub fn homes(&self) -> Vec<(Arc<str>, Arc<User>, Arc<[stores::Settings]>)> {
+    /// The live sessions with their homes.
+    pub fn homes(&self) -> Vec<LiveHome> {
         let live = self.lock();
         let homes = live.iter().filter_map(|(id, live)| {
             let login = live.login.upgrade()?;
