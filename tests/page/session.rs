@@ -108,11 +108,29 @@ fn a_partner_view_says_why_somebody_cannot_log_in() {
 }
 
 #[test]
-fn the_trail_shows_its_signed_checkpoints() {
+fn the_trail_is_verified_and_a_changed_line_shows() {
     let place = Place::start();
+    let mut alice = Sftp::connect(&place.alice, LIMIT);
+    alice.put("/orders.csv", &[7; 5000]);
+    drop(alice);
+    place.gateway.events.await_disconnected(1);
     let browser = place.browser();
     browser.click("#bar nav a[href='/trail']");
     browser.await_text("main", "✓ signed");
     browser.await_text(".parts", "e.ndjson");
+    browser.await_text("dl", "Newest event");
+    browser.click(".verify button");
+    browser.await_text(".verdict.good", "The trail is whole.");
+    browser.await_text(".verdict.good", "Signatures were checked.");
+    browser.picture(&crate::place::pictures().join("verified-1600-light.png"));
+    // Somebody makes another file of what was uploaded.
+    let trail = place.trail();
+    let text = std::fs::read_to_string(&trail).unwrap();
+    std::fs::write(&trail, text.replacen("/orders.csv", "/0rders.csv", 1)).unwrap();
+    browser.click(".verify button");
+    browser.await_text(".verdict.bad", "The trail is not whole");
+    let event = place.gateway.events.await_event("ADMIN_CALL", |event| field(event, "path") == "/api/v1/trail/verify");
+    assert_eq!(field(&event, "caller"), field(&place.gateway.events.of_type("ADMIN_CALL")[0], "caller"));
+    browser.picture(&crate::place::pictures().join("not-whole-1600-light.png"));
     place.assert_clean(&browser);
 }
