@@ -49,6 +49,7 @@ pub(super) struct Me {
 /// Logs a browser in: the answer sets a cookie
 #[utoipa::path(post, path = "/login", tag = "page", security(()), request_body = Credentials, responses(
     (status = 200, description = "Logged in", body = Me),
+    (status = 400, description = "Neither a token nor a code, or both", body = Problem, content_type = "application/problem+json"),
     (status = 401, description = "The token is not known, or the link was used or is too old", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn login(

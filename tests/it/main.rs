@@ -24,7 +24,6 @@ mod door;
 mod errors_stream;
 mod exchanges;
 mod generate;
-mod health_checks;
 mod homes;
 mod hostile;
 mod keys;
