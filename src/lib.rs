@@ -6,7 +6,7 @@
 //!
 //! | Layer | Modules |
 //! |---|---|
-//! | 0 words | [`path`], [`secret`], [`metrics`], [`in_place`], [`regular_file`] |
+//! | 0 words | [`path`], [`secret`], [`metrics`], [`in_place`], [`together`], [`regular_file`] |
 //! | 1 rules | [`policy`], [`audit`] |
 //! | 2 sources | [`stores`], [`vfs`], [`users`] |
 //! | 3 door | [`session`] |
@@ -21,6 +21,7 @@ pub mod metrics;
 pub mod path;
 pub mod regular_file;
 pub mod secret;
+pub mod together;
 
 pub mod audit;
 pub mod policy;

@@ -1,4 +1,4 @@
-//! The task of one open directory: it owns the listing and answers READDIR, in order.
+//! One open directory: what serves it owns the listing and answers READDIR, in order.
 
 use std::sync::Arc;
 use std::time::SystemTime;

@@ -1,4 +1,4 @@
-//! The task of one open file: it owns the transfer and does what is asked of it, in order.
+//! One open file: what serves it owns the transfer and does what is asked of it, in order.
 
 use std::sync::Arc;
 

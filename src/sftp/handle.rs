@@ -1,4 +1,4 @@
-//! The handles of one channel, and what its tasks share.
+//! The handles of one channel, and what its parts share.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use super::request::HandleId;
 use crate::path::LogicalPath;
 use crate::session::{Kind, Session, UploadName};
 
-/// What the tasks of one channel share.
+/// What the parts of one channel share.
 #[derive(Debug)]
 pub(super) struct Channel {
     /// What the user may do.
@@ -25,7 +25,7 @@ pub(super) struct Channel {
     pub(super) checks: Arc<Semaphore>,
 }
 
-/// An open handle: its task owns the file or the directory; this is what others see of it.
+/// An open handle: what serves it owns the file or the directory; this is what others see of it.
 #[derive(Debug)]
 pub(super) struct Handle {
     pub(super) kind: Kind,
@@ -65,7 +65,7 @@ impl Handles {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Room for one more handle, to be held until its task has ended.
+    /// Room for one more handle, to be held until it is served no more.
     pub(super) fn reserve(&self) -> Option<Hold> {
         Arc::clone(&self.room).try_acquire_owned().ok()
     }

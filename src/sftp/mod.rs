@@ -1,15 +1,15 @@
 //! SFTP version 3 (draft-ietf-secsh-filexfer-02) with OpenSSH's extensions: a codec in front of [`Session`].
 //!
-//! One channel is a few tasks:
+//! One channel is a few futures in one task:
 //!
 //! ```text
-//! client ─▶ reader ─┬─▶ paths ─ opens ─▶ one task a handle: file, directory
+//! client ─▶ reader ─┬─▶ paths ─ opens ─▶ one future a handle: file, directory
 //!                   ├─▶ queue of a handle ─▶┘      │
 //!                   └──────────────┬───────────────┘ replies
 //! client ◀─ send_all ◀── outbox ◀──┘
 //! ```
 //!
-//! What may be asked, and what follows from that, is `table`. `reader` (frames in `frame`, packets in `request`) never waits on anything that needs the client to read. The tasks that
+//! What may be asked, and what follows from that, is `table`. `reader` (frames in `frame`, packets in `request`) never waits on anything that needs the client to read. Those that
 //! fetch data wait for room in the `outbox` before they fetch. `limits` holds every bound, `status` the status codes, and
 //! `docs/PROTOCOL.md` says what clients can count on.
 
@@ -34,14 +34,16 @@ mod table;
 mod tests;
 mod wire;
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 
 use crate::session::Session;
 use crate::session::channel::{Incoming, Outgoing};
+use crate::together::together;
 use frame::Frames;
 use handle::{Channel, Handles};
 use outbox::Outbox;
@@ -62,24 +64,38 @@ pub enum Ended {
 /// After the client's last byte, what it has already asked to be changed or closed is still done, for at most 30 seconds, and
 /// the last replies have 5 seconds to be sent. Dropping the future cuts everything off at once.
 pub async fn serve(session: Arc<Session>, incoming: impl Incoming, outgoing: impl Outgoing) -> Ended {
+    together(serve_in_turns(session, incoming, outgoing)).await
+}
+
+async fn serve_in_turns(session: Arc<Session>, incoming: impl Incoming, outgoing: impl Outgoing) -> Ended {
     let (outbox, replies) = Outbox::new();
     let opened = session.limited_to(table::scope_of_handles());
     let (handles, checks) = (Handles::new(), check_file::turns());
     let channel = Arc::new(Channel { whole: session, session: Arc::new(opened), outbox, handles, checks });
     let (paths, path_jobs) = mpsc::unbounded_channel();
 
-    // Two sets, so that each can be awaited alone, and dropping this future aborts both.
-    let mut sending = JoinSet::new();
-    sending.spawn(outbox::send_all(replies, outgoing));
-    let mut serving = JoinSet::new();
-    serving.spawn(paths::serve(Arc::clone(&channel), path_jobs));
-
     // The reader takes the queue of paths with it, so its end is theirs.
-    let ended = Reader::new(Arc::clone(&channel), paths).run(incoming).await;
-    channel.outbox.end_reservations();
-    serving.join_next().await;
-    drop(channel);
-    let _ = tokio::time::timeout(limits::FLUSH_LIMIT, sending.join_next()).await;
+    let reader = Reader::new(Arc::clone(&channel), paths);
+    let serving = paths::serve(Arc::clone(&channel), path_jobs);
+    let reading = async move {
+        let ended = reader.run(incoming).await;
+        channel.outbox.end_reservations();
+        ended
+    };
+    let mut working = pin!(future::join(reading, serving));
+    let mut sending = pin!(outbox::send_all(replies, outgoing));
+    let mut can_send = true;
+    // In the order in which a request passes them, so that one turn is often enough.
+    let (ended, ()) = loop {
+        tokio::select! {
+            biased;
+            done = &mut working => break done,
+            _ = &mut sending, if can_send => can_send = false,
+        }
+    };
+    if can_send {
+        let _ = tokio::time::timeout(limits::FLUSH_LIMIT, sending).await;
+    }
     ended
 }
 

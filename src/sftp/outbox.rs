@@ -1,4 +1,4 @@
-//! The way out: replies wait in a queue, and one task sends them.
+//! The way out: replies wait in a queue, and one future sends them.
 //!
 //! Nobody waits to put a reply into the queue, so the reader can answer without waiting for the client. What bounds the queue
 //! is that every reply comes with a [`Hold`] on one of the channel's bounds, which is given back when it was sent.

@@ -1,12 +1,12 @@
-//! The task that serves requests on paths, and that starts the task of each handle.
+//! What serves requests on paths, and each handle that they open.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use russh_sftp::protocol::StatusCode;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::check_file::CheckFile;
@@ -30,13 +30,16 @@ const NOT_FOUND: ErrorKind = ErrorKind::Store(StoreErrorKind::NotFound);
 
 const TOO_MANY_HANDLES: &str = "too many open files: close some first";
 
+/// What is done on each open handle.
+type OpenHandles = FuturesUnordered<Pin<Box<dyn Future<Output = ()> + Send>>>;
+
 /// Serves requests until the queue's other end is dropped and every handle has ended. Handles that the client has not closed
 /// are cut off then; whatever is not done after [`END_LIMIT`] is, too.
 pub(super) async fn serve(channel: Arc<Channel>, mut jobs: UnboundedReceiver<PathWork>) {
     let mut schedule = Schedule::default();
     let mut closing = FuturesUnordered::new();
     let mut running = FuturesUnordered::new();
-    let mut handles = JoinSet::new();
+    let mut handles = OpenHandles::new();
     let mut deadline = None;
     loop {
         while running.len() < MAX_PATH_REQUESTS
@@ -74,10 +77,9 @@ pub(super) async fn serve(channel: Arc<Channel>, mut jobs: UnboundedReceiver<Pat
                 }
             }
             Some(place) = closing.next() => schedule.done(place),
-            Some(_) = handles.join_next() => {}
-            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
-                return handles.shutdown().await;
-            }
+            Some(()) = handles.next() => {}
+            // Those that are left are dropped with the rest.
+            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => return,
         }
     }
 }
@@ -86,7 +88,7 @@ pub(super) async fn serve(channel: Arc<Channel>, mut jobs: UnboundedReceiver<Pat
 enum Done {
     /// It is answered.
     Reply(Reply),
-    /// The handle's task is to be started, and answers.
+    /// The handle is to be served from now on, and to be told to the client.
     Opened(Box<Opened>),
 }
 
@@ -103,19 +105,19 @@ enum OpenedWhat {
 }
 
 impl Opened {
-    /// Starts the task of the handle. The number that the client gets.
-    fn start(self, channel: &Arc<Channel>, handles: &mut JoinSet<()>) -> HandleId {
+    /// Serves the handle from now on. The number that the client gets.
+    fn start(self, channel: &Arc<Channel>, handles: &mut OpenHandles) -> HandleId {
         let Opened { path, room, what } = self;
         match what {
             OpenedWhat::File(transfer) => {
                 let (number, handle) = channel.handles.add(Kind::File, path, transfer.upload_name());
                 let file = File { channel: Arc::clone(channel), handle, transfer, room, is_incomplete: false };
-                handles.spawn(file.serve());
+                handles.push(Box::pin(file.serve()));
                 number
             }
             OpenedWhat::Directory(directory) => {
                 let (number, handle) = channel.handles.add(Kind::Directory, path, None);
-                handles.spawn(Listing::new(Arc::clone(channel), handle, directory, room).serve());
+                handles.push(Box::pin(Listing::new(Arc::clone(channel), handle, directory, room).serve()));
                 number
             }
         }

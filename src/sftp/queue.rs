@@ -192,7 +192,7 @@ impl Jobs {
     }
 }
 
-/// The queue. One reader puts in, one task takes out.
+/// The queue. One reader puts in, one future takes out.
 #[derive(Debug, Default)]
 pub(super) struct HandleQueue {
     jobs: Mutex<Jobs>,
