@@ -45,6 +45,12 @@ pub(super) const LOOK_AHEAD: usize = 64;
 /// How much is gathered into one send, so that the SSH layer can fill its packets.
 pub(super) const SEND_SIZE: usize = 256 * 1024;
 
+/// The data of one SSH packet that OpenSSH's clients take, and most others.
+pub(super) const SSH_PACKET: usize = 32 * 1024;
+
+/// Data from this size on is sent as it lies in memory. Of less, a copy costs no more than the SSH packet that it saves.
+pub(super) const LONG_DATA: usize = 2 * SSH_PACKET;
+
 /// The most names of one READDIR reply, and the most bytes. OpenSSH sends 100 names, so every client takes about that.
 pub(super) const NAMES_PER_REPLY: usize = 128;
 

@@ -5,11 +5,11 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::limits::{REPLY_BUDGET, SEND_SIZE};
+use super::limits::{REPLY_BUDGET, SEND_SIZE, SSH_PACKET};
 use super::reply::Reply;
 use crate::session::channel::{Closed, Outgoing};
 
@@ -89,24 +89,35 @@ pub(super) async fn send_all(mut queue: UnboundedReceiver<Queued>, mut outgoing:
         if next.is_none() {
             return Ok(());
         }
-        gather(&mut next, &mut queue, &mut buffer, &mut held);
+        let rest = gather(&mut next, &mut queue, &mut buffer, &mut held);
         outgoing.send(buffer.split().freeze()).await?;
+        if let Some(rest) = rest {
+            outgoing.send(rest).await?;
+        }
         held.clear();
     }
 }
 
-/// Encodes `next` and what follows it, up to [`SEND_SIZE`]; what does not fit stays in `next`.
+/// Encodes `next` and what follows it, up to [`SEND_SIZE`]; what does not fit stays in `next`. Most of a long reply is not copied: its
+/// rest is returned, to be sent after the buffer.
 fn gather(
     next: &mut Option<Queued>,
     queue: &mut UnboundedReceiver<Queued>,
     buffer: &mut BytesMut,
     held: &mut Vec<Hold>,
-) {
+) -> Option<Bytes> {
     while let Some(queued) = next.take() {
         let size = queued.reply.size();
         if !buffer.is_empty() && buffer.len() + size > SEND_SIZE {
             *next = Some(queued);
-            return;
+            return None;
+        }
+        if buffer.is_empty() && size > SSH_PACKET {
+            buffer.reserve(SSH_PACKET);
+        }
+        if let Some(rest) = queued.reply.encode_beginning(buffer) {
+            held.push(queued.hold);
+            return Some(rest);
         }
         let more_waits = !queue.is_empty();
         buffer.reserve(if buffer.is_empty() && more_waits { size.max(SEND_SIZE) } else { size });
@@ -114,15 +125,14 @@ fn gather(
         held.push(queued.hold);
         *next = queue.try_recv().ok();
     }
+    None
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
-    use crate::sftp::limits::MAX_DATA;
+    use crate::sftp::limits::{LONG_DATA, MAX_DATA};
 
     /// Keeps every send.
     struct Sends(UnboundedSender<Bytes>);
@@ -142,25 +152,46 @@ mod tests {
     }
 
     async fn sizes(replies: impl IntoIterator<Item = usize>) -> Vec<usize> {
+        sends(replies.into_iter().map(data)).await.iter().map(Bytes::len).collect()
+    }
+
+    async fn sends(replies: impl IntoIterator<Item = Reply>) -> Vec<Bytes> {
         let (outbox, queue) = Outbox::new();
         let room = Arc::new(Semaphore::new(1000));
-        for length in replies {
-            outbox.send(data(length), Arc::clone(&room).acquire_owned().await.unwrap());
+        for reply in replies {
+            outbox.send(reply, Arc::clone(&room).acquire_owned().await.unwrap());
         }
         drop(outbox);
         let (sends, mut sent) = mpsc::unbounded_channel();
         send_all(queue, Sends(sends)).await.unwrap();
         assert_eq!(room.available_permits(), 1000, "everything is given back");
-        std::iter::from_fn(|| sent.try_recv().ok()).map(|piece| piece.len()).collect()
+        std::iter::from_fn(|| sent.try_recv().ok()).collect()
     }
 
     #[tokio::test]
     async fn small_replies_are_sent_together_and_large_ones_alone() {
         assert_eq!(sizes([10; 100]).await, [100 * 23]);
-        assert_eq!(sizes([MAX_DATA; 3]).await, [MAX_DATA + 13; 3]);
+        assert_eq!(sizes([MAX_DATA; 3]).await, [SSH_PACKET, MAX_DATA + 13 - SSH_PACKET].repeat(3));
         let many = sizes([32 * 1024; 16]).await;
         assert_eq!(many.iter().sum::<usize>(), 16 * (32 * 1024 + 13));
         assert!(many.len() == 3 && many.iter().all(|size| *size <= SEND_SIZE), "{many:?}");
+    }
+
+    #[tokio::test]
+    async fn long_data_is_sent_as_it_lies_in_memory_and_fills_ssh_packets() {
+        let content = |length: usize| Bytes::from((0..length).map(|n| (n % 251) as u8).collect::<Vec<u8>>());
+        let lengths = [10, LONG_DATA, LONG_DATA - 1, 1, MAX_DATA, MAX_DATA, 0, LONG_DATA + 1, 7];
+        let replies: Vec<_> = (1..).zip(lengths).map(|(id, length)| (id, content(length))).collect();
+        let sent = sends(replies.iter().map(|(id, data)| Reply::Data { id: *id, data: data.clone() })).await;
+        let mut expected = BytesMut::new();
+        replies.iter().for_each(|(id, data)| Reply::Data { id: *id, data: data.clone() }.encode(&mut expected));
+        assert_eq!(sent.concat(), expected);
+        for (_, data) in replies.iter().filter(|(_, data)| data.len() >= LONG_DATA) {
+            let lies_in = |piece: &Bytes| data.as_ptr_range().contains(&piece.as_ptr());
+            let place = sent.iter().position(lies_in).unwrap();
+            assert_eq!(sent[place - 1].len() % SSH_PACKET, 0, "what comes before fills packets");
+            assert!(sent[place].len() > data.len() - SSH_PACKET);
+        }
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use bytes::{BufMut, Bytes, BytesMut};
 use russh_sftp::protocol::StatusCode;
 
-use super::limits::MAX_MESSAGE;
+use super::limits::{LONG_DATA, MAX_MESSAGE, SSH_PACKET};
 use super::request::HandleId;
 use super::wire::{length_of, packet, put_string};
 use super::{attributes, status, table};
@@ -14,6 +14,9 @@ use crate::session::{Attributes, SessionError};
 
 /// The version that is spoken.
 const VERSION: u32 = 3;
+
+/// What stands between the length field of DATA and its data: a type, an id, and the length of the data.
+const DATA_HEAD: u32 = 1 + 4 + 4;
 
 /// A packet to the client.
 #[derive(Debug)]
@@ -119,6 +122,22 @@ impl Reply {
         self.encode_payload(out);
         let length = length_of(&out[start + 4..]);
         out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+    }
+
+    /// Appends the beginning of a long packet of data, so that `out` fills whole SSH packets, and returns the rest of the data, which is
+    /// to follow. `None`, and nothing is appended, of any other.
+    pub(super) fn encode_beginning(&self, out: &mut BytesMut) -> Option<Bytes> {
+        let Reply::Data { id, data } = self else { return None };
+        if data.len() < LONG_DATA {
+            return None;
+        }
+        let data_length = length_of(data);
+        out.put_u32(data_length + DATA_HEAD);
+        head(out, packet::DATA, *id);
+        out.put_u32(data_length);
+        let begun = SSH_PACKET - out.len() % SSH_PACKET;
+        out.put_slice(&data[..begun]);
+        Some(data.slice(begun..))
     }
 
     fn encode_payload(&self, out: &mut BytesMut) {
