@@ -20,6 +20,10 @@ use crate::session::gate::{SeatWatch, Shown};
 /// would be two system calls each.
 const READ_BUFFER: usize = 64 * 1024;
 
+/// Bytes that one read may bring while the client says little. Room for [`READ_BUFFER`] is taken from the system's memory anew for each
+/// read; room for this is at hand.
+const SMALL_READ: usize = 16 * 1024;
+
 /// What is known of a connection from outside: shared by its stream and whoever watches over it.
 #[derive(Debug, Default)]
 pub(super) struct Line {
@@ -154,6 +158,8 @@ pub(super) struct WatchedStream<S> {
     line: Arc<Line>,
     /// What was read and not given yet. While nothing comes it takes no memory: most connections are idle most of the time.
     buffer: BytesMut,
+    /// How many bytes the next read may bring.
+    room: usize,
     reads_along: bool,
     writes_along: bool,
     /// The client has closed its half while it took nothing: what is still written has nobody to go to.
@@ -168,6 +174,7 @@ impl<S> WatchedStream<S> {
             socket,
             line: line.clone(),
             buffer: BytesMut::from(&read[..read.len().min(READ_BUFFER)]),
+            room: SMALL_READ,
             reads_along: true,
             writes_along: true,
             takes_no_more: false,
@@ -215,14 +222,16 @@ impl<S: AsyncRead + Unpin> WatchedStream<S> {
     /// at the end.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let from = self.buffer.len();
-        self.buffer.reserve(READ_BUFFER - from);
-        let mut space = (&mut self.buffer).limit(READ_BUFFER - from);
+        let room = self.room.min(READ_BUFFER - from);
+        self.buffer.reserve(room);
+        let mut space = (&mut self.buffer).limit(room);
         let read = pin!(self.socket.read_buf(&mut space)).poll(cx);
         if read.is_pending() && self.buffer.is_empty() {
             // It may be long until something comes.
             self.buffer = BytesMut::new();
         }
         let read = ready!(read)?;
+        self.room = if read >= SMALL_READ { READ_BUFFER } else { SMALL_READ };
         self.count_in(from);
         Poll::Ready(Ok(read))
     }
@@ -319,6 +328,28 @@ mod tests {
         assert_eq!(stream.buffer.capacity(), 0);
         far.write_all(b"x").await.unwrap();
         assert_eq!(stream.read_u8().await.unwrap(), b'x', "it goes on");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_says_little_is_given_little_room_and_one_that_sends_much_is_given_more() {
+        let (near, mut far) = tokio::io::duplex(1 << 20);
+        let (mut stream, _line) = WatchedStream::new(near, &[]);
+        far.write_all(&[7; 100]).await.unwrap();
+        assert_eq!(stream.read_u8().await.unwrap(), 7);
+        assert!(stream.buffer.capacity() <= SMALL_READ);
+        far.write_all(&vec![7; 4 * READ_BUFFER]).await.unwrap();
+        let mut read = vec![0; 99 + SMALL_READ];
+        stream.read_exact(&mut read).await.unwrap();
+        assert_eq!(stream.read_u8().await.unwrap(), 7);
+        assert_eq!(stream.buffer.len(), READ_BUFFER - 1);
+        let mut read = vec![0; 4 * READ_BUFFER - SMALL_READ - 1];
+        stream.read_exact(&mut read).await.unwrap();
+        far.write_all(&[7; 100]).await.unwrap();
+        let mut read = [0; 100];
+        stream.read_exact(&mut read).await.unwrap();
+        far.write_all(&[7; 100]).await.unwrap();
+        stream.read_exact(&mut read).await.unwrap();
+        assert_eq!(stream.room, SMALL_READ, "as before");
     }
 
     #[tokio::test]
