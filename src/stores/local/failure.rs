@@ -5,6 +5,9 @@ use std::io;
 use crate::stores::object::without_number;
 use crate::stores::{StoreError, StoreErrorKind};
 
+/// What the C library says of a name that is not there.
+const MISSING: &str = "No such file or directory";
+
 /// Turns an error of the file system into a store's, with what was tried and on which key.
 pub(super) fn at<E: Into<io::Error>>(doing: &'static str, key: impl ToString) -> impl FnOnce(E) -> StoreError {
     let key = key.to_string();
@@ -53,8 +56,24 @@ fn is_escape(error: &io::Error) -> bool {
 }
 
 fn reason(error: &io::Error) -> String {
-    match is_escape(error) {
-        true => "it leads out of the store's folder".to_owned(),
-        false => without_number(&error.to_string()).to_owned(),
+    if is_escape(error) {
+        return "it leads out of the store's folder".to_owned();
+    }
+    // Each new file is looked for first. The C library takes microseconds to say this.
+    if error.raw_os_error() == Some(rustix::io::Errno::NOENT.raw_os_error()) {
+        return MISSING.to_owned();
+    }
+    without_number(&error.to_string()).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sentence_that_is_not_asked_for_is_the_systems() {
+        let missing = io::Error::from(rustix::io::Errno::NOENT);
+        assert_eq!(without_number(&missing.to_string()), MISSING);
+        assert_eq!(reason(&missing), MISSING);
     }
 }
