@@ -1,9 +1,9 @@
 //! What serves requests on paths, and each handle that they open.
 
-use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use russh_sftp::protocol::StatusCode;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -31,14 +31,15 @@ const NOT_FOUND: ErrorKind = ErrorKind::Store(StoreErrorKind::NotFound);
 const TOO_MANY_HANDLES: &str = "too many open files: close some first";
 
 /// What is done on each open handle.
-type OpenHandles = FuturesUnordered<Pin<Box<dyn Future<Output = ()> + Send>>>;
+type OpenHandles = FuturesUnordered<BoxFuture<'static, ()>>;
 
 /// Serves requests until the queue's other end is dropped and every handle has ended. Handles that the client has not closed
 /// are cut off then; whatever is not done after [`END_LIMIT`] is, too.
-pub(super) async fn serve(channel: Arc<Channel>, mut jobs: UnboundedReceiver<PathWork>) {
+pub(super) async fn serve(channel: Arc<Channel>, mut jobs: UnboundedReceiver<Box<PathWork>>) {
     let mut schedule = Schedule::default();
     let mut closing = FuturesUnordered::new();
-    let mut running = FuturesUnordered::new();
+    // On the heap, each: the set keeps room for one more, and most channels are idle most of the time.
+    let mut running = FuturesUnordered::<BoxFuture<'static, Finished>>::new();
     let mut handles = OpenHandles::new();
     let mut deadline = None;
     loop {
@@ -46,7 +47,7 @@ pub(super) async fn serve(channel: Arc<Channel>, mut jobs: UnboundedReceiver<Pat
             && let Some((place, work)) = schedule.next()
         {
             match work {
-                PathWork::Job(job) => running.push(perform(Arc::clone(&channel), job, place)),
+                PathWork::Job(job) => running.push(Box::pin(perform(Arc::clone(&channel), job, place))),
                 PathWork::Closing { closed, .. } => closing.push(async move {
                     let _ = closed.await;
                     place
@@ -58,7 +59,7 @@ pub(super) async fn serve(channel: Arc<Channel>, mut jobs: UnboundedReceiver<Pat
         }
         tokio::select! {
             work = jobs.recv(), if deadline.is_none() => match work {
-                Some(work) => schedule.push(work),
+                Some(work) => schedule.push(*work),
                 None => {
                     deadline = Some(Instant::now() + END_LIMIT);
                     schedule.client_has_gone();

@@ -37,7 +37,7 @@ const UNKNOWN_HANDLE: &str = "no such handle";
 /// The reader of one channel.
 pub(super) struct Reader {
     channel: Arc<Channel>,
-    paths: UnboundedSender<PathWork>,
+    paths: UnboundedSender<Box<PathWork>>,
     backlog: Arc<Semaphore>,
     writes: Arc<Semaphore>,
     writes_behind_reads: Arc<Semaphore>,
@@ -47,7 +47,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(channel: Arc<Channel>, paths: UnboundedSender<PathWork>) -> Self {
+    pub(super) fn new(channel: Arc<Channel>, paths: UnboundedSender<Box<PathWork>>) -> Self {
         let counters = RequestKind::all().map(|kind| channel.whole.request_counter(kind.line().name)).collect();
         Reader {
             channel,
@@ -133,7 +133,7 @@ impl Reader {
                 let hold = self.hold(REQUEST_COST + frame.len())?;
                 let after = self.marks_for(id, &call)?;
                 // The other end lives as long as this one.
-                let _ = self.paths.send(PathWork::Job(PathJob { id, hold, kind, call, after }));
+                let _ = self.paths.send(Box::new(PathWork::Job(PathJob { id, hold, kind, call, after })));
                 Ok(())
             }
             Call::Immediate(call) => {
@@ -225,7 +225,7 @@ impl Reader {
         upload.announce_close();
         let (closing, closed) = oneshot::channel();
         let path = upload.path().unwrap_or_else(|| handle.path.clone());
-        let _ = self.paths.send(PathWork::Closing { path, closed });
+        let _ = self.paths.send(Box::new(PathWork::Closing { path, closed }));
         Some(closing)
     }
 

@@ -1,6 +1,7 @@
 //! The thin russh handler: hands attempts to `auth`, channels to the codecs, and refuses everything else at once.
 
 use std::collections::{HashMap, HashSet};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,14 +61,17 @@ impl Door {
 
     /// Records a refusal, and waits until it is written: the client can cause one at a time.
     async fn deny(&mut self, request: String, message: &str) {
-        let denied = Activity::RequestDenied(Denied { request: cut(request), message: message.to_owned() });
-        let origin = self.visit.origin().await;
-        // Before anything that the client's going away could cut off.
-        let recorded = self.visit.recorder().record_late(&origin, &denied).sent();
-        self.denials.next().await;
-        if let Err(error) = recorded.await {
-            tracing::error!(%error, "a REQUEST_DENIED event is not in all sinks");
-        }
+        aside(async move {
+            let denied = Activity::RequestDenied(Denied { request: cut(request), message: message.to_owned() });
+            let origin = self.visit.origin().await;
+            // Before anything that the client's going away could cut off.
+            let recorded = self.visit.recorder().record_late(&origin, &denied).sent();
+            self.denials.next().await;
+            if let Err(error) = recorded.await {
+                tracing::error!(%error, "a REQUEST_DENIED event is not in all sinks");
+            }
+        })
+        .await
     }
 
     /// Refuses a channel that is not a session.
@@ -102,6 +106,12 @@ impl Door {
     fn start(&mut self, channel: ChannelId, purpose: Purpose) -> bool {
         self.starters.remove(&channel).is_some_and(|starter| starter.send(purpose).is_ok())
     }
+}
+
+/// What happens once in a connection, on the heap while it is under way: otherwise the connection's task would keep room for all of it
+/// as long as it lasts.
+fn aside<F: Future>(work: F) -> Pin<Box<F>> {
+    Box::pin(work)
 }
 
 /// Variables of the environment that OpenSSH's clients send by themselves as Debian and others set them up. They mean nothing here.
@@ -161,11 +171,14 @@ impl Handler for Door {
     }
 
     async fn compute(&mut self, computation: Box<dyn FnOnce() + Send>) {
-        // Whoever waits for a turn reads nothing, and so would not learn that the connection has ended.
-        tokio::select! {
-            () = self.visit.computations().run(self.login().is_some(), computation) => {}
-            () = self.visit.line().killed() => {}
-        }
+        aside(async move {
+            // Whoever waits for a turn reads nothing, and so would not learn that the connection has ended.
+            tokio::select! {
+                () = self.visit.computations().run(self.login().is_some(), computation) => {}
+                () = self.visit.line().killed() => {}
+            }
+        })
+        .await
     }
 
     async fn rekey_requested(&mut self) -> Result<(), Self::Error> {
@@ -188,32 +201,47 @@ impl Handler for Door {
     }
 
     async fn auth_none(&mut self, user: &str) -> Result<Auth, Self::Error> {
-        self.visit.attempts().await.asked_for_methods(user);
-        Ok(self.rejected().await)
+        aside(async move {
+            self.visit.attempts().await.asked_for_methods(user);
+            Ok(self.rejected().await)
+        })
+        .await
     }
 
     async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Self::Error> {
-        let key = keys::offered(offer.public_key, offer.algorithm, offer.certificate);
-        let wanted = self.visit.attempts().await.offered(user, &key).await;
-        Ok(if wanted { Auth::Accept } else { self.rejected().await })
+        aside(async move {
+            let key = keys::offered(offer.public_key, offer.algorithm, offer.certificate);
+            let wanted = self.visit.attempts().await.offered(user, &key).await;
+            Ok(if wanted { Auth::Accept } else { self.rejected().await })
+        })
+        .await
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
-        let key = keys::offered(key.public_key, key.algorithm, None);
-        let verdict = self.visit.attempts().await.proven(user, &key).await;
-        Ok(self.answer(verdict).await)
+        aside(async move {
+            let key = keys::offered(key.public_key, key.algorithm, None);
+            let verdict = self.visit.attempts().await.proven(user, &key).await;
+            Ok(self.answer(verdict).await)
+        })
+        .await
     }
 
     async fn auth_openssh_certificate(&mut self, user: &str, certificate: &Certificate) -> Result<Auth, Self::Error> {
-        let (identity, certificate) = keys::presented(certificate);
-        let verdict = self.visit.attempts().await.certificate(user, identity, &certificate).await;
-        Ok(self.answer(verdict).await)
+        aside(async move {
+            let (identity, certificate) = keys::presented(certificate);
+            let verdict = self.visit.attempts().await.certificate(user, identity, &certificate).await;
+            Ok(self.answer(verdict).await)
+        })
+        .await
     }
 
     async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Self::Error> {
-        let password = Secret::new(password.to_owned());
-        let verdict = self.visit.attempts().await.password(user, password, PasswordMethod::Plain).await;
-        Ok(self.answer(verdict).await)
+        aside(async move {
+            let password = Secret::new(password.to_owned());
+            let verdict = self.visit.attempts().await.password(user, password, PasswordMethod::Plain).await;
+            Ok(self.answer(verdict).await)
+        })
+        .await
     }
 
     /// One question, and the password is its answer. `Auth::UnsupportedMethod` would end the connection.
@@ -223,20 +251,23 @@ impl Handler for Door {
         _submethods: &str,
         response: Option<Response<'a>>,
     ) -> Result<Auth, Self::Error> {
-        let Some(mut answers) = response else {
-            if !self.visit.takes_passwords() {
-                self.visit.attempts().await.cannot_ask(user).await;
-                return Ok(self.rejected().await);
-            }
-            self.visit.attempts().await.ask_password(user);
-            let prompts = vec![("Password: ".into(), false)];
-            return Ok(Auth::Partial { name: "".into(), instructions: "".into(), prompts: prompts.into() });
-        };
-        let text = |bytes: Option<bytes::Bytes>| Some(Secret::new(String::from_utf8(bytes?.to_vec()).ok()?));
-        let (first, second) = (answers.next(), answers.next());
-        let answer = if second.is_none() { text(first) } else { None };
-        let verdict = self.visit.attempts().await.answered(user, answer).await;
-        Ok(self.answer(verdict).await)
+        aside(async move {
+            let Some(mut answers) = response else {
+                if !self.visit.takes_passwords() {
+                    self.visit.attempts().await.cannot_ask(user).await;
+                    return Ok(self.rejected().await);
+                }
+                self.visit.attempts().await.ask_password(user);
+                let prompts = vec![("Password: ".into(), false)];
+                return Ok(Auth::Partial { name: "".into(), instructions: "".into(), prompts: prompts.into() });
+            };
+            let text = |bytes: Option<bytes::Bytes>| Some(Secret::new(String::from_utf8(bytes?.to_vec()).ok()?));
+            let (first, second) = (answers.next(), answers.next());
+            let answer = if second.is_none() { text(first) } else { None };
+            let verdict = self.visit.attempts().await.answered(user, answer).await;
+            Ok(self.answer(verdict).await)
+        })
+        .await
     }
 
     async fn channel_open_session(
@@ -245,19 +276,22 @@ impl Handler for Door {
         reply: ChannelOpenHandle,
         _: &mut SshSession,
     ) -> Result<(), Self::Error> {
-        if self.login().is_none() {
-            reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
-        } else if self.visit.channels().open() >= MAX_CHANNELS as usize || self.open.len() >= MAX_HALF_CLOSED {
-            self.deny("session".into(), "too many channels on one connection").await;
-            reply.reject(ChannelOpenFailure::ResourceShortage).await;
-        } else {
-            let id = channel.id();
-            self.open.insert(id);
-            let starter = self.visit.channels().start(channel);
-            self.starters.insert(id, starter);
-            reply.accept().await;
-        }
-        Ok(())
+        aside(async move {
+            if self.login().is_none() {
+                reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+            } else if self.visit.channels().open() >= MAX_CHANNELS as usize || self.open.len() >= MAX_HALF_CLOSED {
+                self.deny("session".into(), "too many channels on one connection").await;
+                reply.reject(ChannelOpenFailure::ResourceShortage).await;
+            } else {
+                let id = channel.id();
+                self.open.insert(id);
+                let starter = self.visit.channels().start(channel);
+                self.starters.insert(id, starter);
+                reply.accept().await;
+            }
+            Ok(())
+        })
+        .await
     }
 
     fn adjust_window(&mut self, _: ChannelId, _: u32) -> u32 {
@@ -276,16 +310,19 @@ impl Handler for Door {
         name: &str,
         session: &mut SshSession,
     ) -> Result<(), Self::Error> {
-        let Some(login) = self.login().cloned() else { return session.channel_failure(channel) };
-        if name == "sftp" && self.starters.contains_key(&channel) {
-            session.channel_success(channel)?;
-            self.start(channel, Purpose::Sftp(login.session(Protocol::Sftp)));
-            return Ok(());
-        }
-        self.deny(format!("subsystem: {name}"), ONLY_FILES).await;
-        session.channel_failure(channel)?;
-        self.start(channel, Purpose::Refused(format!("{ONLY_FILES}\n")));
-        Ok(())
+        aside(async move {
+            let Some(login) = self.login().cloned() else { return session.channel_failure(channel) };
+            if name == "sftp" && self.starters.contains_key(&channel) {
+                session.channel_success(channel)?;
+                self.start(channel, Purpose::Sftp(login.session(Protocol::Sftp)));
+                return Ok(());
+            }
+            self.deny(format!("subsystem: {name}"), ONLY_FILES).await;
+            session.channel_failure(channel)?;
+            self.start(channel, Purpose::Refused(format!("{ONLY_FILES}\n")));
+            Ok(())
+        })
+        .await
     }
 
     async fn exec_request(
@@ -294,23 +331,26 @@ impl Handler for Door {
         command: &[u8],
         session: &mut SshSession,
     ) -> Result<(), Self::Error> {
-        let Some(login) = self.login().cloned() else { return session.channel_failure(channel) };
-        let refusal = match scp::Command::parse(command) {
-            Ok(_) if !login.serves(Protocol::Scp) => "the certificate allows SFTP only".to_owned(),
-            Ok(command) if self.starters.contains_key(&channel) => {
-                session.channel_success(channel)?;
-                self.start(channel, Purpose::Scp(login.session(Protocol::Scp), command));
-                return Ok(());
-            }
-            Ok(_) => "a channel runs one command".to_owned(),
-            Err(scp::CommandError::NotScp) => ONLY_FILES.to_owned(),
-            Err(scp::CommandError::Invalid(sentence)) => sentence,
-        };
-        self.deny(format!("exec: {}", String::from_utf8_lossy(command)), &refusal).await;
-        // Success, so that the client shows the sentence and the exit status.
-        session.channel_success(channel)?;
-        self.start(channel, Purpose::Refused(format!("{refusal}\n")));
-        Ok(())
+        aside(async move {
+            let Some(login) = self.login().cloned() else { return session.channel_failure(channel) };
+            let refusal = match scp::Command::parse(command) {
+                Ok(_) if !login.serves(Protocol::Scp) => "the certificate allows SFTP only".to_owned(),
+                Ok(command) if self.starters.contains_key(&channel) => {
+                    session.channel_success(channel)?;
+                    self.start(channel, Purpose::Scp(login.session(Protocol::Scp), command));
+                    return Ok(());
+                }
+                Ok(_) => "a channel runs one command".to_owned(),
+                Err(scp::CommandError::NotScp) => ONLY_FILES.to_owned(),
+                Err(scp::CommandError::Invalid(sentence)) => sentence,
+            };
+            self.deny(format!("exec: {}", String::from_utf8_lossy(command)), &refusal).await;
+            // Success, so that the client shows the sentence and the exit status.
+            session.channel_success(channel)?;
+            self.start(channel, Purpose::Refused(format!("{refusal}\n")));
+            Ok(())
+        })
+        .await
     }
 
     async fn shell_request(&mut self, channel: ChannelId, session: &mut SshSession) -> Result<(), Self::Error> {
