@@ -23,6 +23,7 @@ mod demo;
 mod door;
 mod errors_stream;
 mod exchanges;
+mod frugal;
 mod generate;
 mod homes;
 mod hostile;
