@@ -14,12 +14,12 @@ use super::Arguments;
 pub(super) enum Question {
     /// Print completions for a shell, as in `lockgate generate completions bash > /etc/bash_completion.d/lockgate`
     Completions {
-        /// Which shell
+        /// The shell
         shell: Shell,
     },
     /// Write a man page for each command into a folder
     Man {
-        /// The folder; it is made if it does not exist
+        /// The folder; it is created if it does not exist
         #[arg(value_name = "DIR")]
         dir: PathBuf,
     },

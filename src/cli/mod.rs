@@ -28,7 +28,7 @@ use crate::config::Problems;
 /// How long the program waits at its end for work that cannot be interrupted.
 const LAST_WORK: Duration = Duration::from_secs(2);
 
-/// An SSH server that speaks only SFTP and SCP, serves object stores, and records every attempt and every file operation.
+/// An SSH server that speaks only SFTP and SCP, serves object stores, and records every login attempt and file operation.
 #[derive(Debug, Parser)]
 #[command(name = "lockgate", version, about, max_term_width = 100)]
 struct Arguments {
@@ -38,103 +38,103 @@ struct Arguments {
 
 #[derive(Debug, PartialEq, Eq, Subcommand)]
 enum Command {
-    /// Make keys, a user and a store on the first run; serve them, and print commands to try it
+    /// Create keys, a user and a store on the first run, serve them, and print commands to try
     Demo {
-        /// The folder for keys, configuration and files
+        /// Folder for keys, configuration and files
         #[arg(long, value_name = "DIR", default_value = "./lockgate-demo")]
         dir: PathBuf,
-        /// Where to listen, instead of what the folder's config.yaml says (127.0.0.1:2022 at first); port 0 takes a free one
+        /// Address to listen on, instead of the one in the folder's config.yaml; port 0 chooses a free port
         #[arg(long, value_name = "ADDR")]
         listen: Option<SocketAddr>,
     },
-    /// Make the same files as `demo`, without serving; what is there already stays
+    /// Create the same files as `demo`, without serving; existing files are kept
     Init {
-        /// The folder for keys, configuration and files
+        /// Folder for keys, configuration and files
         #[arg(value_name = "DIR", default_value = "./lockgate")]
         dir: PathBuf,
     },
-    /// Serve; SIGHUP reloads the file, SIGTERM and SIGINT drain, a second one stops at once
+    /// Run the gateway; SIGHUP reloads the file, SIGTERM and SIGINT drain, a second one stops immediately
     Serve {
-        /// The configuration
+        /// Configuration file
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
-        /// How log lines on standard error look
+        /// Format of log lines on standard error
         #[arg(long, value_enum, default_value_t = logs::Format::Text)]
         log_format: logs::Format,
     },
-    /// Report every problem of a configuration
+    /// Report every problem in a configuration
     Check {
-        /// The configuration
+        /// Configuration file
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
-        /// Reach each store and each sink as well
+        /// Also contact each store and each sink
         #[arg(long)]
         online: bool,
     },
     /// Read the audit trail: verify it, search it, replay a session
     #[command(subcommand)]
     Audit(Box<audit::Question>),
-    /// Who is connected to a running gateway: list, show, end
+    /// List, show or end the sessions of a running gateway
     Sessions {
         #[command(flatten)]
         place: admin::Where,
         #[command(subcommand)]
         question: admin::Sessions,
     },
-    /// The users of a running gateway, and why one of them cannot log in
+    /// List the users of a running gateway, or show why one cannot log in
     Users {
         #[command(flatten)]
         place: admin::Where,
         #[command(subcommand)]
         question: admin::Users,
     },
-    /// The events of a running gateway as they come
+    /// Follow the events of a running gateway
     Events {
         #[command(flatten)]
         place: admin::Where,
         #[command(subcommand)]
         question: admin::Events,
     },
-    /// Who is banned by a running gateway: list, lift
+    /// List or lift the bans of a running gateway
     Bans {
         #[command(flatten)]
         place: admin::Where,
         #[command(subcommand)]
         question: admin::Bans,
     },
-    /// Who was connected to a running gateway and who is, and who ended it
+    /// List open and closed connections of a running gateway, and what ended them
     Connections {
         #[command(flatten)]
         place: admin::Where,
         #[command(flatten)]
         which: admin::Which,
     },
-    /// The trail of a running gateway: show how it is, verify it
+    /// Show or verify the audit trail of a running gateway
     Trail {
         #[command(flatten)]
         place: admin::Where,
         #[command(subcommand)]
         question: admin::Trail,
     },
-    /// How a running gateway is; exit code 1 when it is not ready
+    /// Show the state of a running gateway; exit code 1 if it is not ready
     Status {
         #[command(flatten)]
         place: admin::Where,
     },
-    /// Make a running gateway read its configuration again, and say how that went
+    /// Make a running gateway read its configuration again, and report the result
     Reload {
         #[command(flatten)]
         place: admin::Where,
     },
-    /// Make a running gateway take no new connections and end once transfers have
+    /// Make a running gateway accept no new connections and stop after its transfers
     Drain {
         #[command(flatten)]
         place: admin::Where,
     },
-    /// Tokens for the admin door, and the description of its API
+    /// Create tokens and links for the admin door, or print its API description
     #[command(subcommand)]
     Admin(admin::Door),
-    /// Completions for shells, and man pages
+    /// Generate shell completions and man pages
     #[command(subcommand)]
     Generate(generate::Question),
     /// Read a password (twice without echo, or one line of standard input) and print its argon2id hash

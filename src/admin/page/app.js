@@ -125,7 +125,7 @@ function render() {
     else link.removeAttribute("aria-current");
   }
   const words = (found?.match.slice(1) ?? []).map(decodeURIComponent);
-  if (!found) put(main, h("div", { class: "alone" }, h("h1", { text: "There is no such view" }), h("a", { href: "/", text: "Now" })));
+  if (!found) put(main, h("div", { class: "alone" }, h("h1", { text: "Page not found" }), h("a", { href: "/", text: "Now" })));
   else if (found.role && !shared.may(found.role)) refuse(found);
   else leave = found.view(main, shared, ...words) ?? leave;
   const heading = main.querySelector("h1");

@@ -16,7 +16,7 @@ export const VIEWS = [
 export const WORDS = {
   CONNECTED: "Logged in", AUTH_FAILURE: "Login failed", DISCONNECTED: "Disconnected", CONNECTION_REJECTED: "Refused",
   KEX_FAILURE: "Negotiation failed", EXIT_REASON: "Connection failed", OPEN: "Opened", CLOSE: "Closed",
-  PARTIAL_CLOSE: "Cut off", DELETE: "Deleted", RENAME: "Renamed", MKDIR: "Folder made", RMDIR: "Folder removed",
+  PARTIAL_CLOSE: "Cut off", DELETE: "Deleted", RENAME: "Renamed", MKDIR: "Folder created", RMDIR: "Folder removed",
   SETSTAT: "Attributes set", LIST: "Listed", CREATE_SYMLINK: "Link", ERROR: "Error", REQUEST_DENIED: "Request denied",
   USER_ADDED: "User added", USER_CHANGED: "User changed", USER_REMOVED: "User removed", ADMIN_CALL: "Admin call",
   CHECKPOINT: "Checkpoint",
@@ -24,7 +24,7 @@ export const WORDS = {
 
 // What did not come about has another name than what did.
 const NOT = {
-  OPEN: "Not opened", DELETE: "Not deleted", RENAME: "Not renamed", MKDIR: "Folder not made", RMDIR: "Folder not removed",
+  OPEN: "Not opened", DELETE: "Not deleted", RENAME: "Not renamed", MKDIR: "Folder not created", RMDIR: "Folder not removed",
   SETSTAT: "Attributes not set", LIST: "Not listed", CREATE_SYMLINK: "Link refused",
 };
 
@@ -37,7 +37,7 @@ export function word(event) {
   if (kind === "CLOSE" && event.status !== "failure") {
     return { write: "Uploaded", read: "Downloaded", copy: "Copied" }[event.operation] ?? WORDS.CLOSE;
   }
-  if (kind === "OPEN") return event.operation === "write" ? "Upload begins" : "Download begins";
+  if (kind === "OPEN") return event.operation === "write" ? "Upload started" : "Download started";
   return WORDS[kind] ?? kind;
 }
 
@@ -111,6 +111,6 @@ function amount(event) {
 
 // A session in a sentence.
 export function sentence(summary, events) {
-  const ends = summary["ended-by"] ? `ended (${summary["ended-by"]})` : "has not ended";
+  const ends = summary["ended-by"] ? `ended (${summary["ended-by"]})` : "not ended yet";
   return `${some(events, "event")}, ${ends}`;
 }

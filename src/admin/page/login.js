@@ -49,10 +49,10 @@ function form(main, done, trouble = "") {
     h("form", { class: "card login", on: { submit } },
       h("img", { src: "/page/icon.svg", alt: "", width: "44", height: "44" }),
       h("h1", { text: "Lockgate" }),
-      h("p", { class: "soft", id: hint, text: "Log in with a token of the admin door. It is sent once, and not kept here." }),
+      h("p", { class: "soft", id: hint, text: "Log in with a token of the admin door. It is sent once and not stored in the browser." }),
       h("input", { type: "text", name: "username", autocomplete: "username", value: "lockgate", hidden: true }),
       h("label", { for: field, text: "Token" }), input, said, button,
-      h("p", { class: "soft small" }, "Without one: ", h("code", { text: "lockgate admin link" }),
+      h("p", { class: "soft small" }, "No token? ", h("code", { text: "lockgate admin link" }),
         " on the gateway's machine prints a link that logs you in."))));
   input.focus();
 }

@@ -28,7 +28,7 @@ export function show(main, shared) {
     nobody.hidden = moment.sessions.length > 0;
     keyed(rows, moment.sessions, (one) => one.id, () => sessionRow(shared), updateSession);
     const hidden = moment.sessions_total - moment.sessions.length;
-    write(more, hidden > 0 ? `${some(hidden, "session")} more that move less.` : "");
+    write(more, hidden > 0 ? `${some(hidden, "more session")} with less traffic.` : "");
     keyed(parts, partsOf(moment), (part) => part.key, partRow, updatePart);
     if (moment.bans !== bans) {
       bans = moment.bans;
@@ -87,7 +87,7 @@ function figure(name) {
 function showFigures([sessions, receiving, sending, logins], moment, history) {
   const files = moment.sessions.reduce((sum, one) => sum + one.open_files.length, 0);
   write(sessions.value, count(moment.sessions_total));
-  write(sessions.note, files ? `${some(files, "file")} open` : "no file is open");
+  write(sessions.note, files ? `${some(files, "file")} open` : "no open files");
   write(receiving.value, speed(moment.speed_in));
   write(receiving.note, "from clients");
   receiving.draw(history.map((one) => one.in));
@@ -130,8 +130,8 @@ function updateSession(row, one) {
   const end = part(".danger");
   end?.setAttribute("aria-label", `End the session of ${one.user}…`);
   if (end) end.disabled = one.ending !== undefined;
-  const words = one.ending ? `▲ ends: ${one.ending.message || one.ending.reason}`
-    : one.open_files.length ? "" : one.under_way ? "works" : `idle for ${duration(one.idle_seconds * 1000)}`;
+  const words = one.ending ? `▲ ending: ${one.ending.message || one.ending.reason}`
+    : one.open_files.length ? "" : one.under_way ? "working" : `idle for ${duration(one.idle_seconds * 1000)}`;
   write(part(".idle"), words);
   part(".idle").hidden = words === "";
   keyed(part(".files"), one.open_files, (file) => `${file.operation} ${file.path} ${file.since}`, fileRow, updateFile);
@@ -187,7 +187,7 @@ async function showBans(section, number, shared) {
 async function lift(address) {
   try {
     await call("DELETE", `/bans/${encodeURIComponent(address)}`);
-    toast(`${address} may come again.`);
+    toast(`The ban of ${address} is lifted.`);
   } catch (problem) {
     toast(problem.message, "bad");
   }
@@ -212,7 +212,7 @@ export function endSession(session) {
   const dialog = h("dialog", { "aria-labelledby": title, on: { close: () => dialog.remove() } },
     h("form", { on: { submit } },
       h("h2", { id: title, text: `End the session of ${session.user}?` }),
-      h("p", { class: "soft", text: "The client is told the reason. Files that are open are cut off, and all of it is on record." }),
+      h("p", { class: "soft", text: "The client receives the reason. Open files are cut off. All of this is recorded." }),
       h("label", { for: field, text: "Reason" }), input, error,
       h("div", { class: "buttons" }, cancel, h("button", { class: "danger solid", type: "submit", text: "End the session" }))));
   document.body.append(dialog);

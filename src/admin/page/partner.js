@@ -41,8 +41,8 @@ export function showAll(main, shared) {
   function narrow() {
     const fit = users.filter((user) => user.name.toLowerCase().includes(input.value.trim().toLowerCase()));
     put(rows, fit.slice(0, 500).map(line));
-    const more = total > users.length ? `; the first ${count(users.length)} of ${count(total)} are looked through` : "";
-    note.textContent = `${some(fit.length, "user")}${more}. Users of an identity provider are known to it alone: look them up by name.`;
+    const more = total > users.length ? `; only the first ${count(users.length)} of ${count(total)} are searched` : "";
+    note.textContent = `${some(fit.length, "user")}${more}. Users of identity providers are not listed: look them up by name.`;
   }
 }
 
@@ -84,10 +84,10 @@ function verdict(user) {
   const last = user.last_success;
   const title = can ? `${user.name} can log in.` : `${user.name} cannot log in.`;
   const lately = last ? h("p", {}, "The last login was ", when(last.time, ago(last.time)), ` from ${last.address}.`)
-    : h("p", { text: user.trail ?? "No login that succeeded is on record." });
+    : h("p", { text: user.trail ?? "No successful login is on record." });
   const failed = user.failures[0];
   const failure = failed && h("p", {}, "The last failure was ", when(failed.time, ago(failed.time)),
-    ` from ${failed.address}: `, h("strong", { text: failed.reason ?? "no reason" }), ".");
+    ` from ${failed.address}: `, h("strong", { text: failed.reason ?? "no reason recorded" }), ".");
   return h("section", { class: `card verdict ${can ? "good" : "bad"}` },
     h("span", { class: "shape", "aria-hidden": "true", text: can ? "✓" : "✕" }),
     h("div", {}, h("h2", { text: title }), h("ul", {}, user.obstacles.map((text) => h("li", { text: `${text[0].toUpperCase()}${text.slice(1)}.` }))),
@@ -113,17 +113,17 @@ function keys(user) {
     ? h("ul", { class: "keys" }, all.map((key) => h("li", {},
       h("strong", { text: key.comment ?? key.type }), " ", h("span", { class: "soft", text: key.authority ? "authority" : key.type }),
       key.expired && h("span", { class: "chip denied", text: "⊘ expired" }), h("div", { class: "mono small digest", text: key.fingerprint }))))
-    : h("p", { class: "soft", text: "None is configured." }));
+    : h("p", { class: "soft", text: "No key is configured." }));
 }
 
 function configured(user) {
   const found = user.configured;
   if (!found) return null;
   const facts = [
-    ["Source", found.source], ["Logs in by", found.auth.replaceAll("_", " ")], ["Enabled", found.enabled ? "yes" : "no"],
+    ["Source", found.source], ["Authentication", found.auth.replaceAll("_", " ")], ["Enabled", found.enabled ? "yes" : "no"],
     ["Expires", found.expires ? when(found.expires) : "never"],
-    ["May come from", found.allow_from.length ? found.allow_from.join(", ") : "everywhere"],
-    ["Sessions at once", found.most_sessions ? count(found.most_sessions) : "as the gateway allows"],
+    ["Allowed from", found.allow_from.length ? found.allow_from.join(", ") : "any address"],
+    ["Session limit", found.most_sessions ? count(found.most_sessions) : "none for this user"],
   ];
   return h("section", { class: "card" }, h("h2", { text: "Configured" }),
     h("dl", {}, facts.map(([name, value]) => [h("dt", { text: name }), h("dd", {}, value)])),

@@ -18,7 +18,7 @@ export function show(main, shared, session) {
   const rest = h("div", { class: "session-body" }, h("p", { class: "soft", role: "status", text: "Loading…" }));
   put(main, head, live, rest);
   if (shared.may("auditor")) recording();
-  else put(rest, h("p", { class: "soft", text: "What happened in it is shown to the role auditor." }));
+  else put(rest, h("p", { class: "soft", text: "The timeline requires the role auditor." }));
   closing.push(watchLive(live, session, shared));
   let gone = false;
   return () => {
@@ -62,7 +62,7 @@ function watchLive(place, id, shared) {
     place.hidden = one === null;
     if (!one) return;
     if (end) end.disabled = one.ending !== undefined;
-    const idle = one.ending ? `ends: ${one.ending.message}` : one.open_files.length ? "" : `idle for ${duration(one.idle_seconds * 1000)}`;
+    const idle = one.ending ? `ending: ${one.ending.message}` : one.open_files.length ? "" : `idle for ${duration(one.idle_seconds * 1000)}`;
     write(words, `${bytes(one.bytes_in)} received, ${bytes(one.bytes_out)} sent${idle && ` · ${idle}`}`);
     keyed(files, one.open_files, (file) => `${file.operation} ${file.path} ${file.since}`, fileRow, updateFile);
   });
@@ -141,8 +141,8 @@ function definitions(first, connected, end, summary) {
   const facts = [
     ["User", summary.user || "–"],
     ["From", `${event["source-ip"] ?? "–"}${event["source-port"] ? ` port ${event["source-port"]}` : ""}`],
-    ["Began", summary.began ? when(summary.began) : "–"],
-    ["Lasted", end ? duration(end["duration-ms"]) : "not ended"],
+    ["Started", summary.began ? when(summary.began) : "–"],
+    ["Duration", end ? duration(end["duration-ms"]) : "not ended yet"],
     ["Ended by", end ? [end["ended-by"] ?? end.reason, end.message].filter(Boolean).join(": ") : "–"],
     ["Logged in with", connected ? [connected.method, connected["ssh-public-key-comment"]].filter(Boolean).join(", ") : "nothing"],
     ["Key", event["ssh-public-key-fingerprint"]], ["Client", event.client], ["Key exchange", event.kex], ["Ciphers", event.ciphers],

@@ -60,9 +60,9 @@ function showSinks(place, sinks, trail) {
       const more = trail?.sinks.find((one) => one.name === sink.name);
       row.querySelector(".chip").className = `chip ${sink.failure ? "bad" : "good"}`;
       write(row.querySelector(".chip"), sink.failure ? "✕ fails" : "✓ writes");
-      const notes = [sink.failure, more?.backlog_bytes > 0 && `${bytes(more.backlog_bytes)} on the way`,
-        more?.owed_bytes > 0 && `${bytes(more.owed_bytes)} owed`,
-        more?.spool && `${bytes(more.spool.bytes)} of ${bytes(more.spool.limit)} wait in the spool`, more?.spool?.trouble];
+      const notes = [sink.failure, more?.backlog_bytes > 0 && `${bytes(more.backlog_bytes)} queued`,
+        more?.owed_bytes > 0 && `${bytes(more.owed_bytes)} not yet accepted`,
+        more?.spool && `${bytes(more.spool.bytes)} of ${bytes(more.spool.limit)} in the spool`, more?.spool?.trouble];
       write(row.querySelector(".what"), [sink.name, ...notes].filter(Boolean).join(" · "));
       write(row.querySelector(".kind"), sink.required ? "required" : "optional");
     });
@@ -71,11 +71,11 @@ function showSinks(place, sinks, trail) {
 // What is known of the chain, a line each.
 function showState(section, trail) {
   const facts = [
-    ["Chain", trail.chain], ["Over restarts", trail.kept ? "goes on" : "begins anew: there is no section audit"],
+    ["Chain", trail.chain], ["After a restart", trail.kept ? "continues" : "starts anew: no section audit"],
     ["Newest event", count(trail.sequence)], ["On record", `up to ${count(trail.acknowledged)}`],
-    ["Signed by", trail.key ?? "nobody"],
+    ["Signed by", trail.key ?? "no key"],
     ["Last checkpoint", trail.checkpoint && h("span", {}, `${count(trail.checkpoint.sequence)}, `, when(trail.checkpoint.time, ago(trail.checkpoint.time)))],
-    ["Hash", trail.hash], ["File", trail.file ?? "none keeps the whole trail"],
+    ["Hash", trail.hash], ["File", trail.file ?? "no file keeps the whole trail"],
   ];
   put(section, h("h2", { text: "Chain" }), h("dl", {}, facts.filter(([, value]) => value).map(([name, value]) => [
     h("dt", { text: name }), h("dd", { class: ["Chain", "Hash", "File", "Signed by"].includes(name) ? "mono" : "" }, value),
@@ -91,7 +91,7 @@ function showVerification(section, one, begin) {
   if (bar && one.files_total) bar.value = one.files / (one.files_total + 1);
   const far = runs && h("span", { class: "soft", text: `${bytes(one.bytes)} in file ${count(one.files)} of ${count(one.files_total)}` });
   put(section, h("h2", { text: "Verification" }),
-    h("p", { class: "soft", text: "Reads every line that is there: is one missing, changed or added, and do the signatures hold?" }),
+    h("p", { class: "soft", text: "Reads every line, and checks for missing, changed or added lines and for invalid signatures." }),
     h("div", { class: "buttons verify" }, button, far), bar);
   section.hidden = false;
 }
@@ -107,7 +107,7 @@ function showVerdict(verdict, one) {
   put(verdict, h("span", { class: "shape", "aria-hidden": "true", text: one.whole ? "✓" : "✕" }),
     h("div", {}, h("h2", { text }),
       h("p", { class: "soft" }, `${some(one.report?.lines ?? 0, "line")}, ${bytes(one.bytes)} in ${some(one.files_total, "file")}. ${signed} `,
-        `Asked for by ${one.by}, ended `, when(one.finished, ago(one.finished)), "."),
+        `Requested by ${one.by}, finished `, when(one.finished, ago(one.finished)), "."),
       h("ul", {}, findings.map((finding) => h("li", { class: "small", text: typeof finding === "string" ? finding : `${finding.what} (line ${finding.line} of ${finding.file})` })))));
 }
 
@@ -124,7 +124,7 @@ async function checkpoints(section) {
       rows.length ? h("div", { class: "wide", tabindex: "0", role: "region", "aria-label": "Checkpoints" }, h("table", {},
         h("thead", {}, h("tr", {}, ["Time", "Reason", "Signature", "Line", "Key"].map((name) => h("th", { scope: "col", text: name })))),
         h("tbody", {}, rows)))
-        : h("p", { class: "soft", text: "None is in the trail: without the section `audit`, nothing is signed." }));
+        : h("p", { class: "soft", text: "The trail has no checkpoints. Without the section `audit`, nothing is signed." }));
   } catch (problem) {
     put(section, h("h2", { text: "Checkpoints" }), h("p", { class: "error", role: "alert", text: problem.message }));
   }

@@ -11,16 +11,16 @@ use crate::cli::Failure;
 /// Which connections.
 #[derive(Debug, PartialEq, Eq, Args)]
 pub(in crate::cli) struct Which {
-    /// Of this user only
+    /// Only this user
     #[arg(long)]
     user: Option<String>,
-    /// From this address or network only
+    /// Only this address or network
     #[arg(long)]
     address: Option<String>,
-    /// Open or closed ones only
+    /// Only open or only closed connections
     #[arg(long, value_parser = ["open", "closed"])]
     status: Option<String>,
-    /// At most so many of each
+    /// Maximum number of each
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
 }

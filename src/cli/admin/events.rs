@@ -22,31 +22,31 @@ const MOST: usize = 4 << 20;
 /// Which events.
 #[derive(Debug, PartialEq, Eq, Args)]
 pub(in crate::cli) struct Filters {
-    /// The user's name
+    /// Login name
     #[arg(long)]
     user: Option<String>,
-    /// A path that the client named or where it is kept; `*` stays within a component, `**` does not
+    /// Logical path or stored path; `*` stays within a component, `**` does not
     #[arg(long, value_name = "GLOB")]
     path: Option<String>,
-    /// What happened (`CLOSE`); may be given again
+    /// Activity type (`CLOSE`); can be repeated
     #[arg(long, value_name = "TYPE")]
     activity: Vec<String>,
-    /// The client's address or network (`10.0.0.0/8`)
+    /// Client address or network (`10.0.0.0/8`)
     #[arg(long, value_name = "CIDR")]
     address: Option<String>,
-    /// The session's id
+    /// Session id, or its first digits
     #[arg(long, value_name = "ID")]
     session: Option<String>,
-    /// The fingerprint of a key or an authority
+    /// Fingerprint of a key or an authority
     #[arg(long)]
     fingerprint: Option<String>,
     /// `success`, `denied` or `failure`
     #[arg(long)]
     status: Option<String>,
-    /// A text somewhere in the event, in small or capital letters
+    /// Text anywhere in the event, ignoring case
     #[arg(long)]
     text: Option<String>,
-    /// Begin after the event of this `event-id` instead of now
+    /// Start after the event with this `event-id` instead of now
     #[arg(long, value_name = "EVENT-ID")]
     after: Option<String>,
 }

@@ -14,7 +14,7 @@ use crate::cli::Failure;
 pub(in crate::cli) struct Arguments {
     #[command(flatten)]
     place: Where,
-    /// What may be done with it
+    /// Role of the browser login
     #[arg(long, value_enum, default_value = "operator")]
     role: RoleName,
 }

@@ -31,16 +31,16 @@ const USUAL_SOCKET: &str = "/run/lockgate/admin.sock";
 /// Which gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(super) struct Where {
-    /// The configuration of the gateway, which names its socket
+    /// Configuration of the gateway, which contains the path of its socket
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
-    /// The socket (/run/lockgate/admin.sock if nothing is said)
+    /// Path of the socket (default: /run/lockgate/admin.sock)
     #[arg(long, value_name = "PATH", conflicts_with = "config", global = true)]
     socket: Option<PathBuf>,
-    /// The address of a gateway's admin door (https://…); needs a token
+    /// URL of a gateway's admin door (https://…); requires a token
     #[arg(long, value_name = "URL", conflicts_with_all = ["config", "socket"], requires = "token_file", global = true)]
     url: Option<String>,
-    /// A file that holds the token for --url
+    /// File with the token for --url
     #[arg(long, value_name = "FILE", global = true)]
     token_file: Option<PathBuf>,
     /// Print the answer as JSON
@@ -51,22 +51,22 @@ pub(super) struct Where {
 /// What is asked of the live sessions.
 #[derive(Debug, PartialEq, Eq, Subcommand)]
 pub(super) enum Sessions {
-    /// Who is connected, and what they do
+    /// List live sessions and their activity
     List {
-        /// Of this user only
+        /// Only this user
         #[arg(long)]
         user: Option<String>,
     },
-    /// One session with its open files
+    /// Show one session with its open files
     Show {
-        /// The session's id
+        /// Session id
         id: String,
     },
-    /// End a session; its client is told why
+    /// End a session; its client receives the reason
     End {
-        /// The session's id
+        /// Session id
         id: String,
-        /// Why: the client is told, and the events say it
+        /// The reason, for the client and the events
         #[arg(long)]
         reason: String,
     },
@@ -75,18 +75,18 @@ pub(super) enum Sessions {
 /// What is asked of the events.
 #[derive(Debug, PartialEq, Eq, Subcommand)]
 pub(super) enum Events {
-    /// Show events as they come, over every loss of the connection
+    /// Show events live; reconnects after a lost connection
     Follow(events::Filters),
 }
 
 /// What is asked of the bans.
 #[derive(Debug, PartialEq, Eq, Subcommand)]
 pub(super) enum Bans {
-    /// Which addresses are banned, and until when
+    /// List banned addresses, and when each ban ends
     List,
     /// Lift the ban of an address
     Lift {
-        /// The address; of IPv6 any address of the banned network
+        /// The address; for IPv6, any address in the banned network
         address: std::net::IpAddr,
     },
 }
@@ -94,22 +94,22 @@ pub(super) enum Bans {
 /// What is asked of the trail.
 #[derive(Debug, PartialEq, Eq, Subcommand)]
 pub(super) enum Trail {
-    /// The chain, its last checkpoint, and how far each sink is behind
+    /// Show the chain, its last checkpoint, and how far each sink is behind
     Show,
-    /// Verify it in the gateway, and wait for the verdict; exit code 1 when it is not whole
+    /// Verify the trail in the gateway and wait for the result; exit code 1 if it is not whole
     Verify,
 }
 
 /// What is asked of the users.
 #[derive(Debug, PartialEq, Eq, Subcommand)]
 pub(super) enum Users {
-    /// Those of the configuration and of folders of keys
+    /// List the users of the configuration and of folders of keys
     List,
-    /// One user: last logins, and what stands in the way of the next one
+    /// Show one user: the last logins, and what prevents the next one
     Show {
-        /// The login name
+        /// Login name
         name: String,
-        /// From which address a login would come
+        /// The client address to check
         #[arg(long)]
         address: Option<std::net::IpAddr>,
     },
@@ -118,11 +118,11 @@ pub(super) enum Users {
 /// What is asked of the admin door itself.
 #[derive(Debug, PartialEq, Eq, Subcommand)]
 pub(super) enum Door {
-    /// Make a token for calls over the network: print it once, and the entry for the configuration
+    /// Create a token for calls over the network; prints it and its configuration entry
     Token(token::Arguments),
-    /// Print a link that logs one browser in to the page of a running gateway, within a quarter of an hour
+    /// Print a link that logs one browser in to the web page; valid once, for 15 minutes
     Link(link::Arguments),
-    /// Print the description of the API (OpenAPI 3.1)
+    /// Print the API description (OpenAPI 3.1)
     Openapi,
 }
 

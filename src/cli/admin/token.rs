@@ -10,12 +10,12 @@ use crate::cli::Failure;
 /// The arguments of `token`.
 #[derive(Debug, PartialEq, Eq, Args)]
 pub(in crate::cli) struct Arguments {
-    /// Whose it is: the caller's name in the events
+    /// Name of the caller, as shown in the events
     name: String,
-    /// What may be done with it
+    /// Role of the token
     #[arg(long, value_enum)]
     role: RoleName,
-    /// After how many days it is of no use any more
+    /// Days until the token expires
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=36500))]
     days: Option<u64>,
 }
@@ -23,11 +23,11 @@ pub(in crate::cli) struct Arguments {
 /// The roles as arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum RoleName {
-    /// Sessions, health, metrics, stores, users
+    /// See sessions, health, metrics, stores and users
     Viewer,
-    /// The same, and events and recordings
+    /// Also see events, recordings and the trail
     Auditor,
-    /// The same, and end sessions, lift bans, reload, drain
+    /// Also end sessions, lift bans, reload and drain
     Operator,
 }
 

@@ -18,22 +18,22 @@ use crate::cli::Failure;
 pub(in crate::cli) struct Arguments {
     #[command(flatten)]
     sources: Sources,
-    /// The user's name
+    /// Login name
     #[arg(long)]
     user: Option<String>,
-    /// The session's id, or its first digits
+    /// Session id, or its first digits
     #[arg(long, value_name = "ID")]
     session: Option<String>,
-    /// A path, as for `search`, under which the file was uploaded or downloaded
+    /// Path under which the file was uploaded or downloaded; same patterns as for `search`
     #[arg(long, value_name = "GLOB")]
     path: Option<String>,
-    /// From when on: RFC 3339, a day (`2026-07-31`, UTC), or how long ago (`2h`)
+    /// Start time: RFC 3339, a day (`2026-07-31`, UTC), or an age (`2h`)
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Until when, not included: as --since
+    /// End time, exclusive; same formats as --since
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// Which way the files went
+    /// Direction of the transfers
     #[arg(long, value_enum, default_value_t = Direction::Received)]
     direction: Direction,
 }
@@ -41,9 +41,9 @@ pub(in crate::cli) struct Arguments {
 /// Which way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Direction {
-    /// Uploads: what users sent
+    /// Uploads
     Received,
-    /// Downloads: what users got
+    /// Downloads
     Sent,
 }
 

@@ -20,13 +20,13 @@ use sources::Sources;
 /// What is asked of the trail.
 #[derive(Debug, PartialEq, Eq, Subcommand)]
 pub(super) enum Question {
-    /// Find any line that was changed, removed, moved or added, and the first bad place
+    /// Detect changed, removed, moved or added lines, and report the first one
     Verify(verify::Arguments),
     /// Find events by user, path, time, activity, address, session, key or status
     Search(Box<search::Arguments>),
-    /// List sessions: who, when, from where, with which key, what was moved, how it ended
+    /// List sessions: user, time, address, key, volume, and how each ended
     Sessions(sessions::Arguments),
-    /// Print the digests of what was uploaded or downloaded, for `sha256sum --check`
+    /// Print the digests of uploaded or downloaded files, for `sha256sum --check`
     Manifest(manifest::Arguments),
     /// Show one session from its first event to its last
     Replay(replay::Arguments),

@@ -22,12 +22,12 @@ const MOST_MEANT: usize = 5;
 /// The arguments of `replay`.
 #[derive(Debug, PartialEq, Eq, Args)]
 pub(in crate::cli) struct Arguments {
-    /// The session's id, or so many of its first digits that no other begins with them
+    /// Session id, or enough of its first digits to be unique
     #[arg(value_name = "SESSION")]
     session: String,
     #[command(flatten)]
     sources: Sources,
-    /// How it is printed
+    /// Output format
     #[arg(long, value_enum, default_value_t = Layout::Text)]
     format: Layout,
     /// The same as `--format json`
@@ -40,7 +40,7 @@ pub(in crate::cli) struct Arguments {
 enum Layout {
     /// A timeline
     Text,
-    /// One JSON object: the events with their offsets, and what they come to
+    /// One JSON object: the events with their offsets, and a summary
     Json,
     /// The timeline as asciicast v2, for asciinema
     Asciicast,

@@ -19,44 +19,43 @@ use crate::users::Network;
 pub(in crate::cli) struct Arguments {
     #[command(flatten)]
     sources: Sources,
-    /// The user's name
+    /// Login name
     #[arg(long)]
     user: Option<String>,
-    /// A path that the client named or where it is kept; `*` stays within a component, `**` does not. Without a slash: a name in
-    /// whatever folder
+    /// Logical path or stored path; `*` stays within a component, `**` does not; without a slash, a name in any folder
     #[arg(long, value_name = "GLOB")]
     path: Option<String>,
-    /// From when on: RFC 3339, a day (`2026-07-31`, UTC), or how long ago (`2h`)
+    /// Start time: RFC 3339, a day (`2026-07-31`, UTC), or an age (`2h`)
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Until when, not included: as --since
+    /// End time, exclusive; same formats as --since
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// What happened (`CLOSE`); may be given again
+    /// Activity type (`CLOSE`); can be repeated
     #[arg(long, value_name = "TYPE")]
     activity: Vec<String>,
-    /// The client's address or network (`10.0.0.0/8`)
+    /// Client address or network (`10.0.0.0/8`)
     #[arg(long, value_name = "CIDR")]
     address: Option<String>,
-    /// The session's id, or its first digits
+    /// Session id, or its first digits
     #[arg(long, value_name = "ID")]
     session: Option<String>,
-    /// The fingerprint of a key or an authority, with or without `SHA256:`
+    /// Fingerprint of a key or an authority, with or without `SHA256:`
     #[arg(long)]
     fingerprint: Option<String>,
     /// `success`, `denied` or `failure`
     #[arg(long)]
     status: Option<String>,
-    /// The server's name
+    /// Server name
     #[arg(long)]
     server: Option<String>,
-    /// A text somewhere in the event, in small or capital letters
+    /// Text anywhere in the event, ignoring case
     #[arg(long)]
     text: Option<String>,
-    /// At most so many events, the first ones
+    /// Show only the first COUNT events
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
-    /// How events are shown
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
@@ -64,9 +63,9 @@ pub(in crate::cli) struct Arguments {
 /// How events are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// One row each, as wide as the terminal.
+    /// One row for each event, as wide as the terminal.
     Table,
-    /// The lines as they are.
+    /// The lines as recorded.
     Json,
 }
 

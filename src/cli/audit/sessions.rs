@@ -33,22 +33,22 @@ const COLUMNS: &[Column] = &[
 pub(in crate::cli) struct Arguments {
     #[command(flatten)]
     sources: Sources,
-    /// The user's name
+    /// Login name
     #[arg(long)]
     user: Option<String>,
-    /// The client's address or network (`10.0.0.0/8`)
+    /// Client address or network (`10.0.0.0/8`)
     #[arg(long, value_name = "CIDR")]
     address: Option<String>,
-    /// Of which something happened from this time on: RFC 3339, a day (`2026-07-31`, UTC), or how long ago (`2h`)
+    /// Sessions active after this time: RFC 3339, a day (`2026-07-31`, UTC), or an age (`2h`)
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Of which something happened before this time: as --since
+    /// Sessions active before this time; same formats as --since
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// Also connections on which nobody logged in
+    /// Also list connections without a login
     #[arg(long)]
     all: bool,
-    /// How sessions are shown
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
@@ -56,9 +56,9 @@ pub(in crate::cli) struct Arguments {
 /// How sessions are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// One row each, as wide as the terminal.
+    /// One row for each session, as wide as the terminal.
     Table,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 

@@ -22,15 +22,14 @@ const NAMELESS: &str = "audit";
 /// Which trail.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(in crate::cli) struct Sources {
-    /// Files and folders of events, plain or packed with gzip; `-` for standard input; `STORE:/PREFIX` for a store of the
-    /// configuration; a URL as in `s3://bucket/prefix`
+    /// Files and folders of events, plain or gzip-compressed; `-` for standard input; `STORE:/PREFIX` for a store of the
+    /// configuration; a URL such as `s3://bucket/prefix`
     #[arg(value_name = "SOURCE", required = true)]
     sources: Vec<String>,
-    /// The configuration whose stores `STORE:/PREFIX` names
+    /// Configuration that defines the stores for `STORE:/PREFIX`
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// An option of the stores that URLs name, as in the configuration (`aws_region=eu-west-1`); others come from the
-    /// environment
+    /// Store option for URLs, as in the configuration (`aws_region=eu-west-1`); other options come from the environment
     #[arg(long = "option", value_name = "NAME=VALUE")]
     options: Vec<String>,
 }

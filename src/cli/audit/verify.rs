@@ -21,17 +21,16 @@ const MAX_KEY: u64 = 64 << 10;
 pub(in crate::cli) struct Arguments {
     #[command(flatten)]
     sources: Sources,
-    /// The public key that checkpoints are signed with (`signing_key.pub` of the audit folder); may be given again, for keys
-    /// that were used before
+    /// Public key of the checkpoints (`signing_key.pub` in the audit folder); can be repeated, for earlier keys
     #[arg(long, value_name = "FILE")]
     key: Vec<PathBuf>,
-    /// The sources hold the whole trail: each chain must begin with its first event and end in order, or where --state says
+    /// Require the whole trail: each chain starts with its first event, and ends with an orderly stop or where --state says
     #[arg(long)]
     whole: bool,
-    /// The audit folder of the gateway that writes the trail, or wrote it: the trail must go as far as the state there says
+    /// Audit folder of the gateway that writes or wrote the trail: the trail must reach the state recorded there
     #[arg(long, value_name = "FOLDER")]
     state: Option<PathBuf>,
-    /// The sink had a filter, so lines may be missing; what is there must be in order and unchanged
+    /// Allow missing lines, for a sink with a filter; the existing ones must be in order and unchanged
     #[arg(long)]
     filtered: bool,
     /// Print the report as JSON
