@@ -5,6 +5,7 @@ mod crowds;
 mod descriptors;
 mod floods;
 mod guesses;
+mod health;
 mod memory;
 mod outages;
 mod places;
