@@ -487,7 +487,7 @@ fn make_homes(
         directory,
         backing: Backing {
             stores,
-            settings: settings.stores.clone().into(),
+            roots: settings.guard.roots().clone(),
             transfers,
             strict_setstat: settings.strict_setstat,
         },

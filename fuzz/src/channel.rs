@@ -97,12 +97,8 @@ pub fn login() -> Arc<Login> {
         source: CONFIGURATION.into(),
     };
     let stores = vec![store("one"), store("two")];
-    let backing = Backing {
-        stores,
-        settings: std::sync::Arc::default(),
-        transfers: world.transfers.clone(),
-        strict_setstat: false,
-    };
+    let backing =
+        Backing { stores, roots: std::sync::Arc::default(), transfers: world.transfers.clone(), strict_setstat: false };
     Login::new(Arc::new(user), origin(), &backing, world.recorder.clone()).expect("a home")
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::resolve_users::is_name;
 use crate::policy::Permissions;
-use crate::stores::{self, Place};
+use crate::stores::{self, Place, Root};
 use crate::users::{HomeEntry, SourceSettings, User};
 
 /// Stands in a target for the login name.
@@ -22,7 +22,7 @@ const RESERVED: &str = ".lockgate";
 pub(super) struct Homes<'a> {
     users: &'a [User],
     sources: &'a [SourceSettings],
-    roots: Vec<(&'a str, Place)>,
+    roots: Vec<Root>,
     leads: Vec<Lead>,
 }
 
@@ -47,7 +47,11 @@ enum Whose {
 impl<'a> Homes<'a> {
     /// The homes of these users, and of those whom a source gives a home that is known.
     pub(super) fn new(users: &'a [User], sources: &'a [SourceSettings], stores: &'a [stores::Settings]) -> Homes<'a> {
-        let roots = stores.iter().filter_map(|store| Some((store.name.as_str(), stores::place(store)?))).collect();
+        Homes::on(users, sources, stores::roots(stores))
+    }
+
+    /// As [`Homes::new`], on roots that are known.
+    pub(super) fn on(users: &'a [User], sources: &'a [SourceSettings], roots: Vec<Root>) -> Homes<'a> {
         let mut homes = Homes { users, sources, roots, leads: Vec::new() };
         for (number, user) in users.iter().enumerate() {
             homes.add(Whose::User(number), &user.home);
@@ -62,8 +66,8 @@ impl<'a> Homes<'a> {
 
     fn add(&mut self, whose: Whose, home: &[HomeEntry]) {
         for entry in home {
-            let Some(root) = self.roots.iter().position(|(name, _)| *name == entry.store) else { continue };
-            let Some((_, place)) = self.roots.get(root) else { continue };
+            let Some(root) = self.roots.iter().position(|root| root.name == entry.store) else { continue };
+            let Some(Root { place, .. }) = self.roots.get(root) else { continue };
             let leads = targets(place, &entry.target);
             let lead = |place| Lead { whose, permissions: entry.permissions, root, place };
             self.leads.extend(leads.into_iter().map(lead));
@@ -72,7 +76,7 @@ impl<'a> Homes<'a> {
 
     /// Where a folder of a store is; `None` for a store that is not known.
     pub(super) fn place(&self, store: &str, folder: &str) -> Option<Place> {
-        let (_, root) = self.roots.iter().find(|(name, _)| *name == store)?;
+        let Root { place: root, .. } = self.roots.iter().find(|root| root.name == store)?;
         Some(match root.path() {
             Some(path) => Place::of_path(&path.join(folder)),
             None => root.below(folder),
@@ -81,7 +85,8 @@ impl<'a> Homes<'a> {
 
     /// The gateway's own folder in each local store.
     pub(super) fn own_folders(&self) -> impl Iterator<Item = (&str, Place)> {
-        self.roots.iter().filter(|(_, root)| root.path().is_some()).map(|(name, root)| (*name, root.below(RESERVED)))
+        let local = self.roots.iter().filter(|root| root.place.path().is_some());
+        local.map(|root| (root.name.as_str(), root.place.below(RESERVED)))
     }
 
     /// Who may change files in a folder, or the folder itself: a phrase for a problem. `None`: nobody.
@@ -115,7 +120,8 @@ impl<'a> Homes<'a> {
 
     /// Whether it is in the own folder of the store through which the entry leads there.
     fn is_reserved(&self, lead: &Lead, place: &Place) -> bool {
-        let Some((_, root)) = self.roots.get(lead.root).filter(|(_, root)| root.path().is_some()) else { return false };
+        let root = self.roots.get(lead.root).map(|root| &root.place);
+        let Some(root) = root.filter(|root| root.path().is_some()) else { return false };
         root.below(RESERVED).may_hold(place)
     }
 }

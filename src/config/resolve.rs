@@ -93,7 +93,8 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
     judge_own(&own, &homes, problems);
     around.in_force.judge(&settings, &homes, problems);
     let held = hold_own(&own, &homes).and(&around.in_force);
-    settings.guard = HomeGuard::new(move |user, stores| held.lies_in(&Homes::new(slice::from_ref(user), &[], stores)));
+    let judge = move |user: &_, roots: &[_]| held.lies_in(&Homes::on(slice::from_ref(user), &[], roots.to_vec()));
+    settings.guard = HomeGuard::new(judge, stores::roots(&settings.stores));
     settings
 }
 

@@ -1,64 +1,132 @@
 //! Homes that come after the configuration was judged must not lead to what is the operator's own: those that an identity provider
 //! gives, and those that sessions keep after a reload put something there.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use crate::secret::Secret;
 use crate::session::{Farewell, Registry};
-use crate::stores;
+use crate::stores::Root;
 use crate::users::{Attempt, Directory, DirectoryError, Knock, User};
 
-/// What of the operator's own the home of a user leads to, where stores have these settings: a phrase.
-type Judge = dyn Fn(&User, &[stores::Settings]) -> Option<String> + Send + Sync;
+/// Judgements at once. Each looks at the folders on the way to a home, on a disk that may hang.
+const AT_ONCE: usize = 8;
+
+/// How long a judgement may take.
+const JUDGED_WITHIN: Duration = Duration::from_secs(10);
+
+/// What of the operator's own the home of a user leads to, in stores with these roots: a phrase.
+type Judge = dyn Fn(&User, &[Root]) -> Option<String> + Send + Sync;
 
 /// Judges homes by what one configuration guards. The default lets all pass.
 #[derive(Clone)]
-pub struct HomeGuard(Arc<Judge>);
+pub struct HomeGuard {
+    judge: Arc<Judge>,
+    roots: Arc<[Root]>,
+    turns: Arc<Semaphore>,
+}
+
+/// What came of a judgement.
+enum Verdict {
+    Fine,
+    /// The home leads to this.
+    LeadsTo(String),
+    /// It is not known, and why.
+    Unknown(&'static str),
+}
 
 impl HomeGuard {
-    /// A guard that judges by `judge`, which may look at local disks.
-    pub fn new(judge: impl Fn(&User, &[stores::Settings]) -> Option<String> + Send + Sync + 'static) -> HomeGuard {
-        HomeGuard(Arc::new(judge))
+    /// A guard that judges by `judge`, which may look at local disks. `roots` are those of the stores of its configuration.
+    pub fn new(
+        judge: impl Fn(&User, &[Root]) -> Option<String> + Send + Sync + 'static,
+        roots: Vec<Root>,
+    ) -> HomeGuard {
+        HomeGuard { judge: Arc::new(judge), roots: roots.into(), turns: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
-    /// What the home of `user` leads to that it must not; `None` if it leads to nothing of the kind.
-    async fn judge(&self, user: Arc<User>, stores: Arc<[stores::Settings]>) -> Option<String> {
+    /// The roots of the stores of its configuration.
+    pub(super) fn roots(&self) -> &Arc<[Root]> {
+        &self.roots
+    }
+
+    /// Whether the home of `user`, in stores with these roots, leads to what it must not.
+    async fn judge(&self, user: Arc<User>, roots: Arc<[Root]>) -> Verdict {
         if user.home.is_empty() {
-            return None;
+            return Verdict::Fine;
         }
-        let judge = self.0.clone();
-        let judged = spawn_blocking(move || judge(&user, &stores)).await;
-        // What cannot be judged is not let in.
-        judged.unwrap_or_else(|_| Some("it cannot be judged".into()))
+        if user.home.iter().any(|entry| roots.iter().all(|root| root.name != entry.store)) {
+            return Verdict::Unknown("it is not known where its store is");
+        }
+        let judging = async {
+            // Nobody closes the semaphore. The turn is over when the disk has answered, whether somebody waits for it or not.
+            let turn = self.turns.clone().acquire_owned().await.ok();
+            let judge = self.judge.clone();
+            let judged = spawn_blocking(move || {
+                let _turn = turn;
+                judge(&user, &roots)
+            });
+            judged.await
+        };
+        match timeout(JUDGED_WITHIN, judging).await {
+            Ok(Ok(None)) => Verdict::Fine,
+            Ok(Ok(Some(what))) => Verdict::LeadsTo(what),
+            Ok(Err(_)) => Verdict::Unknown("the judgement failed"),
+            Err(_) => Verdict::Unknown("the disk on the way to it does not answer in time"),
+        }
     }
 
-    /// Ends the sessions whose homes lead to what is guarded by now.
+    /// Ends the sessions whose homes lead to what is guarded by now. One whose home cannot be judged goes on.
     pub(super) async fn end_sessions(&self, registry: &Registry) {
+        // The sessions of one user share the user, and all of one configuration the roots; both live as long as this list.
+        let homes = registry.homes();
+        let mut judged: HashMap<(usize, usize), bool> = HashMap::new();
         let mut doomed = HashSet::new();
-        for (session, user, stores) in registry.homes() {
-            if let Some(what) = self.judge(user.clone(), stores).await {
-                tracing::warn!(user = %user.name, session = %session, what, "a session ends whose home leads to what is not for users");
+        for (session, user, roots) in &homes {
+            let same = (Arc::as_ptr(user).addr(), roots.as_ptr().addr());
+            let ends = match judged.get(&same) {
+                Some(ends) => *ends,
+                None => self.must_end(session, user, roots).await,
+            };
+            judged.insert(same, ends);
+            if ends {
                 doomed.insert(session);
             }
         }
         registry.end(|live| doomed.contains(&live.session_id).then(farewell));
     }
+
+    async fn must_end(&self, session: &str, user: &Arc<User>, roots: &Arc<[Root]>) -> bool {
+        let name = &user.name;
+        match self.judge(user.clone(), roots.clone()).await {
+            Verdict::Fine => false,
+            Verdict::LeadsTo(what) => {
+                tracing::warn!(user = %name, session, what, "a session ends whose home leads to what is not for users");
+                true
+            }
+            Verdict::Unknown(why) => {
+                tracing::error!(user = %name, session, why, "the home of a session cannot be judged; the session goes on");
+                false
+            }
+        }
+    }
 }
 
 impl Default for HomeGuard {
     fn default() -> HomeGuard {
-        HomeGuard::new(|_, _| None)
+        HomeGuard::new(|_, _| None, Vec::new())
     }
 }
 
 impl fmt::Debug for HomeGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("HomeGuard")
+        f.debug_struct("HomeGuard").field("roots", &self.roots).finish_non_exhaustive()
     }
 }
 
@@ -72,19 +140,16 @@ fn farewell() -> Farewell {
 pub(super) struct Guarded {
     pub(super) directory: Arc<dyn Directory>,
     pub(super) guard: HomeGuard,
-    pub(super) stores: Arc<[stores::Settings]>,
 }
 
 impl Guarded {
     async fn judge(&self, user: &Arc<User>) -> Result<(), DirectoryError> {
-        match self.guard.judge(user.clone(), self.stores.clone()).await {
-            None => Ok(()),
-            Some(what) => Err(DirectoryError::Unusable {
-                from: user.source.clone(),
-                field: "HomeDirectory",
-                what: format!("a home that it gives is not allowed: {what}"),
-            }),
-        }
+        let what = match self.guard.judge(user.clone(), self.guard.roots().clone()).await {
+            Verdict::Fine => return Ok(()),
+            Verdict::LeadsTo(what) => format!("a home that it gives is not allowed: {what}"),
+            Verdict::Unknown(why) => format!("a home that it gives cannot be judged: {why}"),
+        };
+        Err(DirectoryError::Unusable { from: user.source.clone(), field: "HomeDirectory", what })
     }
 }
 
@@ -113,5 +178,35 @@ impl Directory for Guarded {
             self.judge(user).await?;
         }
         Ok(knock)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::path::LogicalPath;
+    use crate::policy::Permissions;
+    use crate::stores::{self, Settings};
+    use crate::users::testing::user;
+    use crate::users::{FixedDirectory, HomeEntry};
+
+    /// Whether ann, whose home is the root of `store`, is found behind a guard.
+    async fn is_found(store: &str, judge: impl Fn(&User, &[Root]) -> Option<String> + Send + Sync + 'static) -> bool {
+        let (entry, permissions) = (LogicalPath::root(), Permissions::READ_WRITE);
+        let home = vec![HomeEntry { entry, store: store.into(), target: String::new(), permissions }];
+        let directory = Arc::new(FixedDirectory::new(vec![User { home, ..user("ann") }]));
+        let known = Settings { name: "lake".into(), url: "memory:///".into(), options: Vec::new() };
+        let guarded = Guarded { directory, guard: HomeGuard::new(judge, stores::roots(&[known])) };
+        let attempt = Attempt { source_ip: [127, 0, 0, 1].into() };
+        guarded.find("ann", &attempt).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn a_home_that_cannot_be_judged_lets_nobody_in() {
+        assert!(is_found("lake", |_, _| None).await);
+        assert!(!is_found("lake", |_, _| Some("it leads to the keys".into())).await);
+        assert!(!is_found("pond", |_, _| None).await, "a store that is not known");
+        assert!(!is_found("lake", |_, _| panic!("a judgement that fails")).await);
     }
 }

@@ -115,8 +115,8 @@ impl Roster {
                 SourceSettings::Provider(provider) => {
                     let directory = Arc::new(ProviderDirectory::new((**provider).clone()).map_err(StartError)?);
                     providers.push(directory.clone());
-                    let (guard, stores) = (settings.guard.clone(), settings.stores.clone().into());
-                    others.push((place, provider.source(), Arc::new(Guarded { directory, guard, stores })));
+                    let guard = settings.guard.clone();
+                    others.push((place, provider.source(), Arc::new(Guarded { directory, guard })));
                     continue;
                 }
             };
@@ -177,13 +177,19 @@ impl Roster {
         before.tasks.abort_all();
         running.tasks.spawn(self.clone().retire_all_but(sources.clone()));
         let users: HashMap<Arc<str>, User> = fixed.into_iter().map(|user| (user.name.clone(), user)).collect();
+        // A connection keeps the users that it began with until it has logged in.
+        let afterwards = login_grace + Duration::from_secs(1);
         let roster = self.clone();
         running.tasks.spawn(async move {
             roster.end_sessions_of_others(&sources, &users, &authorities);
-            guard.end_sessions(&roster.registry).await;
-            // A connection keeps the users that it began with until it has logged in.
-            tokio::time::sleep(login_grace + Duration::from_secs(1)).await;
+            tokio::time::sleep(afterwards).await;
             roster.end_sessions_of_others(&sources, &users, &authorities);
+        });
+        // Apart, for it may wait for a disk.
+        let roster = self.clone();
+        running.tasks.spawn(async move {
+            guard.end_sessions(&roster.registry).await;
+            tokio::time::sleep(afterwards).await;
             guard.end_sessions(&roster.registry).await;
         });
         *self.lock() = running;

@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 use crate::audit::{Origin, OwnRoom, Protocol, Recorder, Reservation, Unrecorded};
 use crate::metrics::Timings;
 use crate::policy::{Operations, Permission, Rules};
-use crate::stores::{self, Key, Store};
+use crate::stores::{Key, Root, Store};
 use crate::users::User;
 use crate::vfs::{Mount, Transfers, Vfs};
 
@@ -28,8 +28,8 @@ const MOST_TOLD: usize = 10;
 pub struct Backing {
     /// The stores of the configuration.
     pub stores: Vec<Arc<dyn Store>>,
-    /// How they were opened: where homes lead.
-    pub settings: Arc<[stores::Settings]>,
+    /// Where they are.
+    pub roots: Arc<[Root]>,
     /// What all transfers share.
     pub transfers: Arc<Transfers>,
     /// Whether chmod and chown fail rather than being ignored.
@@ -48,7 +48,7 @@ pub struct LoginError {
 #[derive(Debug)]
 pub struct Login {
     user: Arc<User>,
-    store_settings: Arc<[stores::Settings]>,
+    roots: Arc<[Root]>,
     origin: Origin,
     rules: Rules,
     vfs: Vfs,
@@ -152,7 +152,7 @@ impl Login {
             vfs: Vfs::on_account(&user.name, mounts, backing.transfers.clone()),
             rules: Rules::new(rules),
             user,
-            store_settings: backing.settings.clone(),
+            roots: backing.roots.clone(),
             origin,
             recorder,
             protocols: protocols.to_vec(),
@@ -217,9 +217,9 @@ impl Login {
         &self.user
     }
 
-    /// The settings of the stores that the home was built on.
-    pub(super) fn store_settings(&self) -> &Arc<[stores::Settings]> {
-        &self.store_settings
+    /// The roots of the stores that the home was built on.
+    pub(super) fn roots(&self) -> &Arc<[Root]> {
+        &self.roots
     }
 
     /// What was moved so far.

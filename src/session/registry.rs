@@ -12,11 +12,11 @@ use tokio::sync::watch;
 use super::open_files::OpenFile;
 use super::{Login, Protocol};
 use crate::audit::KeyIdentity;
-use crate::stores;
+use crate::stores::Root;
 use crate::users::User;
 
-/// The id of a live session, its user as of the login, and the settings of the stores of the home.
-pub type LiveHome = (Arc<str>, Arc<User>, Arc<[stores::Settings]>);
+/// The id of a live session, its user as of the login, and the roots of the stores of the home.
+pub type LiveHome = (Arc<str>, Arc<User>, Arc<[Root]>);
 
 /// One live session, as lists show it.
 #[derive(Debug, Clone)]
@@ -122,7 +122,7 @@ impl Registry {
         let live = self.lock();
         let homes = live.iter().filter_map(|(id, live)| {
             let login = live.login.upgrade()?;
-            Some((id.clone(), login.user().clone(), login.store_settings().clone()))
+            Some((id.clone(), login.user().clone(), login.roots().clone()))
         });
         homes.collect()
     }

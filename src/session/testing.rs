@@ -92,7 +92,7 @@ impl Home {
             protocol: None,
             client: None,
         };
-        let backing = Backing { stores, settings: Arc::default(), transfers, strict_setstat: false };
+        let backing = Backing { stores, roots: Arc::default(), transfers, strict_setstat: false };
         let user = Arc::new(user);
         let again = move || Login::new(user.clone(), origin.clone(), &backing, recorder.clone()).unwrap();
         Home { login: again(), again: Box::new(again), store, sink, _staging: staging }

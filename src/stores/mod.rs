@@ -521,6 +521,20 @@ pub fn is_on_server(settings: &Settings) -> bool {
     open::Plan::read(settings).is_ok_and(|plan| plan.is_on_server())
 }
 
+/// The root of a store.
+#[derive(Debug, Clone)]
+pub struct Root {
+    /// The store's name in the configuration.
+    pub name: String,
+    /// Where it is.
+    pub place: Place,
+}
+
+/// The roots of stores, without reaching them; those whose settings are wrong are left out.
+pub fn roots(settings: &[Settings]) -> Vec<Root> {
+    settings.iter().filter_map(|store| Some(Root { name: store.name.clone(), place: place(store)? })).collect()
+}
+
 /// Where the root of a store is, without reaching it; `None` for settings that are wrong.
 pub fn place(settings: &Settings) -> Option<Place> {
     open::Plan::read(settings).ok().map(|plan| plan.place())

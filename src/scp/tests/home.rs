@@ -206,7 +206,7 @@ fn log_in(
         client: None,
     };
     let stores = vec![store.clone() as Arc<dyn Store>];
-    let backing = Backing { stores, settings: Arc::default(), transfers: transfers.clone(), strict_setstat: false };
+    let backing = Backing { stores, roots: Arc::default(), transfers: transfers.clone(), strict_setstat: false };
     Login::new(Arc::new(user), origin, &backing, recorder.clone()).unwrap().session(Protocol::Scp)
 }
 
