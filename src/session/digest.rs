@@ -17,7 +17,11 @@ const AT_FIRST: u64 = 256 << 10;
 /// From so many bytes on it pays to wake a thread.
 const WORTH_WAKING: usize = 128 << 10;
 
-/// The most bytes that wait of one transfer, and of all together. Beyond that they are digested where they pass.
+/// What a piece of bytes takes beside them, in bytes: small ones take more than they hold.
+const EACH_PIECE: usize = 128;
+
+/// The most bytes that wait of one transfer, and of all together, with what each piece takes. Beyond that they are digested where
+/// they pass.
 const MOST_WAITING: usize = 1 << 20;
 const MOST_OF_ALL: usize = 16 << 20;
 
@@ -83,9 +87,10 @@ impl Digest {
             context.update(data);
             return;
         }
+        let size = data.len() + EACH_PIECE;
         work.waiting.push_back(data.clone());
-        work.waiting_bytes += data.len();
-        let of_all = pool.waiting_bytes.fetch_add(data.len(), Ordering::Relaxed) + data.len();
+        work.waiting_bytes += size;
+        let of_all = pool.waiting_bytes.fetch_add(size, Ordering::Relaxed) + size;
         if work.waiting_bytes > MOST_WAITING || of_all > MOST_OF_ALL {
             drop(self.shared.catch_up(work));
         } else if !work.is_queued && work.waiting_bytes >= WORTH_WAKING {
@@ -133,15 +138,12 @@ impl Shared {
         work
     }
 
-    /// What a thread does: digests what waits, without keeping others from adding to it.
-    fn work_off(&self) {
+    /// What a thread does: digests what waits, without keeping others from adding to it. Whether more has come meanwhile; then it is
+    /// the turn of others first.
+    fn work_off(&self) -> bool {
         let mut work = self.lock();
-        while let Some(mut context) = work.context.take() {
+        if let Some(mut context) = work.context.take() {
             let waiting = work.take_waiting();
-            if waiting.is_empty() {
-                work.context = Some(context);
-                break;
-            }
             drop(work);
             waiting.iter().for_each(|data| context.update(data));
             drop(waiting);
@@ -149,7 +151,8 @@ impl Shared {
             work.context = Some(context);
             self.is_back.notify_all();
         }
-        work.is_queued = false;
+        work.is_queued = work.waiting_bytes >= WORTH_WAKING;
+        work.is_queued
     }
 }
 
@@ -191,7 +194,10 @@ fn pool() -> &'static Pool {
             let named = thread::Builder::new().name(format!("digest-{number}"));
             named.spawn(|| {
                 loop {
-                    pool().next().work_off();
+                    let shared = pool().next();
+                    if shared.work_off() {
+                        pool().queue(shared);
+                    }
                 }
             })
         };
@@ -225,6 +231,20 @@ mod tests {
             assert_eq!(digest.finish(), plain(&data), "{size}");
         }
         assert_eq!(Digest::new().finish(), plain(b""));
+    }
+
+    #[test]
+    fn small_pieces_wait_no_longer_than_large_ones() {
+        let (mut digest, piece) = (Digest::new(), Bytes::from_static(b"x"));
+        digest.add(&Bytes::from(vec![0; AT_FIRST as usize]));
+        let mut most = 0;
+        for _ in 0..100_000 {
+            digest.add(&piece);
+            most = most.max(digest.shared.lock().waiting.len());
+        }
+        assert!(most <= MOST_WAITING / EACH_PIECE, "{most} pieces");
+        let whole = [vec![0; AT_FIRST as usize], vec![b'x'; 100_000]].concat();
+        assert_eq!(digest.finish(), plain(&whole));
     }
 
     #[test]
