@@ -77,6 +77,9 @@ impl Manifest {
     fn rename(&mut self, event: &Event) {
         let [from, to] = ["path", "new-path"].map(|name| event.text(name));
         let [name, new_name] = ["logical-path", "new-logical-path"].map(|name| event.text(name));
+        if from.is_empty() || to.is_empty() {
+            return;
+        }
         // What is below a folder lies between these two: `0` follows `/`.
         let below = self.by_path.range(format!("{from}/")..format!("{from}0")).map(|(_, place)| *place);
         let places: Vec<usize> = self.by_path.get(from).copied().into_iter().chain(below).collect();
@@ -123,9 +126,6 @@ impl Manifest {
 
 /// The new place of what was at or below a place that was moved.
 fn moved(path: &str, from: &str, to: &str) -> Option<String> {
-    if from.is_empty() || to.is_empty() {
-        return None;
-    }
     let below = path.strip_prefix(from)?;
     (below.is_empty() || below.starts_with('/')).then(|| format!("{to}{below}"))
 }

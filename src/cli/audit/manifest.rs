@@ -49,18 +49,19 @@ enum Direction {
 
 /// Collects and prints.
 pub(super) fn manifest(arguments: &Arguments) -> Result<(), Failure> {
-    let query = arguments.query()?;
-    let path = arguments.path.as_deref().map(PathPattern::parse).transpose();
-    let path = path.map_err(|what| Wrong(format!("--path: {what}")))?;
+    let wanted = arguments.wanted()?;
+    // A renaming concerns what is in it already, whoever renamed it.
+    let renamed = Query { activities: vec!["RENAME".to_owned()], ..Query::default() }.judge();
+    let query =
+        Query { span: wanted.span, activities: ["CLOSE", "RENAME"].map(str::to_owned).to_vec(), ..Query::default() };
+    let wanted = wanted.judge();
     let mut opened = arguments.sources.open(query.span)?;
     let mut manifest = Manifest::new(match arguments.direction {
         Direction::Received => manifest::Direction::Received,
         Direction::Sent => manifest::Direction::Sent,
     });
-    let summary = query.run(&mut opened.trail, |_, event| {
-        // A renaming concerns only what is in it already.
-        let is_wanted = event.activity() == "RENAME" || path.as_ref().is_none_or(|path| path.fits_event(event));
-        if is_wanted {
+    let summary = query.run(&mut opened.trail, |line, event| {
+        if renamed.fits(line).is_some() || wanted.fits(line).is_some() {
             manifest.note(event);
         }
         ControlFlow::Continue(())
@@ -82,11 +83,14 @@ pub(super) fn manifest(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 impl Arguments {
-    fn query(&self) -> Result<Query, Wrong> {
+    /// The files that are wanted.
+    fn wanted(&self) -> Result<Query, Wrong> {
+        let path = self.path.as_deref().map(PathPattern::parse).transpose();
         Ok(Query {
             user: self.user.clone(),
+            path: path.map_err(|what| Wrong(format!("--path: {what}")))?,
             span: span(self.since.as_deref(), self.until.as_deref(), Utc::now())?,
-            activities: ["CLOSE", "RENAME"].map(str::to_owned).to_vec(),
+            activities: vec!["CLOSE".to_owned()],
             session: self.session.as_deref().map(session).transpose()?,
             ..Query::default()
         })
