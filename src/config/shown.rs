@@ -37,6 +37,11 @@ pub(super) fn document(root: &Node) -> Map<String, Json> {
 }
 
 fn show(node: &Node, place: &mut Vec<String>) -> Json {
+    // A secret of digits alone is a number to YAML.
+    let is_plain = matches!(node.value, Value::Bool(_) | Value::Integer(_) | Value::Float(_));
+    if is_plain && is_secret(place) {
+        return MASK.into();
+    }
     match &node.value {
         Value::Null | Value::Broken => Json::Null,
         Value::Bool(value) => (*value).into(),
@@ -130,7 +135,7 @@ mod tests {
              stores:\n\
              \x20 lake: { url: 's3://bucket/x', options: { aws_region: eu-west-1, aws_secret_access_key: hunter2, aws_access_key_id: '${env:ID}', odd: hunter2 } }\n\
              users: [{ name: ann, password: '$argon2id$hunter2', public_keys: ['ssh-ed25519 AAAA'] }]\n\
-             users_from: { http: { url: 'https://u:hunter2@idp.example.org/a?key=hunter2', headers: { x: hunter2, y: '${file:/run/x}' } } }\n\
+             users_from: { http: { url: 'https://u:hunter2@idp.example.org/a?key=hunter2', headers: { x: hunter2, y: '${file:/run/x}', z: 123456789012 } } }\n\
              admin: { tokens: [{ name: n, hash: 'sha256:hunter2' }] }\n\
              limits: { sessions: 7, big: 18446744073709551615 }\n\
              partial: 'x${env:A}y'\n",
@@ -141,7 +146,7 @@ mod tests {
             "stores": { "lake": { "url": "s3://bucket/x", "options": {
                 "aws_region": "eu-west-1", "aws_secret_access_key": MASK, "aws_access_key_id": "${env:ID}", "odd": MASK } } },
             "users": [{ "name": "ann", "password": MASK, "public_keys": ["ssh-ed25519 AAAA"] }],
-            "users_from": { "http": { "url": "https://(masked)@idp.example.org/a?(masked)", "headers": { "x": MASK, "y": "${file:/run/x}" } } },
+            "users_from": { "http": { "url": "https://(masked)@idp.example.org/a?(masked)", "headers": { "x": MASK, "y": "${file:/run/x}", "z": MASK } } },
             "admin": { "tokens": [{ "name": "n", "hash": MASK }] },
             "limits": { "sessions": 7, "big": 18_446_744_073_709_551_615_u64 },
             "partial": "x${env:A}y",
