@@ -1,5 +1,6 @@
 //! How the trail is: its chain, its sinks and how far each is behind; and whether it is whole, found out in the background.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -242,7 +243,9 @@ pub(super) async fn verify(
             });
         };
         let upkeep: Option<&Upkeep> = upkeep.as_ref();
-        theirs.verifier.end(verify_live(&path, upkeep, progress));
+        let verified = catch_unwind(AssertUnwindSafe(|| verify_live(&path, upkeep, progress)));
+        // Whatever happened to it, the next one may begin.
+        theirs.verifier.end(verified.unwrap_or_else(|_| Err("the verification failed; the log says where".into())));
     });
     if let Err(error) = thread {
         state.verifier.end(Err(error.to_string()));

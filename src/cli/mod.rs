@@ -219,9 +219,13 @@ fn run(command: Command) -> Result<(), Failure> {
     }
 }
 
+/// Threads that may wait for a disk: more than the calls that a few disks which hang keep waiting (512 each), so that others go on.
+const BLOCKING_THREADS: usize = 2_048;
+
 /// Runs `work` on a runtime of its own.
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().max_blocking_threads(BLOCKING_THREADS).enable_all().build();
     let runtime = runtime.context("the threads cannot be started")?;
     let result = runtime.block_on(work);
     runtime.shutdown_timeout(LAST_WORK);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
 
 use super::{Failure, block_on};
 use crate::admin::{Found, Wish};
@@ -185,6 +186,7 @@ async fn forward(
 ) {
     let mut draining = false;
     let started = Arc::new(started);
+    let (mut reloading, reading) = (JoinSet::new(), Arc::new(Semaphore::new(1)));
     loop {
         let impulse = match (impulses.next().await, &hangup) {
             (Impulse::Hangup, Hangup::Reload(_)) => Impulse::Reload(None),
@@ -200,16 +202,18 @@ async fn forward(
                 tell(told, Err("a demo does not reload; start it again".into()));
                 continue;
             }
-            (Impulse::Reload(told), Hangup::Reload(file)) => match reload(file.clone(), &started).await {
-                Ok(settings) => Control::Reload(Box::new(settings), told),
-                Err(what) => {
-                    tell(told, Err(what));
-                    continue;
-                }
-            },
+            // Apart, both: a disk that does not answer does not hold up a signal.
+            (Impulse::Reload(told), Hangup::Reload(file)) => {
+                // A later one replaces one that is still being read.
+                reloading.abort_all();
+                reloading.spawn(read_and_reload(file.clone(), started.clone(), controls.clone(), told));
+                continue;
+            }
             (Impulse::Read(told), _) => {
-                // Apart: a file that cannot be read does not hold up a signal.
-                tokio::spawn(read(hangup.file(), started.clone(), told));
+                match reading.clone().try_acquire_owned() {
+                    Ok(turn) => drop(tokio::spawn(read(hangup.file(), started.clone(), turn, told))),
+                    Err(_) => drop(told.send(Err("the configuration is being read already; ask again".into()))),
+                }
                 continue;
             }
             (Impulse::Drain, _) if draining => continue,
@@ -219,6 +223,7 @@ async fn forward(
         match &control {
             Control::Drain => {
                 draining = true;
+                reloading.abort_all();
             }
             Control::Stop => tracing::info!("stopping at once"),
             Control::Reload(..) => {}
@@ -234,9 +239,11 @@ async fn forward(
 async fn read(
     file: Option<PathBuf>,
     started: Arc<(Fixed, config::InForce)>,
+    turn: OwnedSemaphorePermit,
     told: oneshot::Sender<Result<Found, String>>,
 ) {
     let reading = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
         let Some(file) = file else { return Err("a demo does not reload; start it again".to_owned()) };
         let (fixed, in_force) = &*started;
         let settings = config::reload(&file, in_force.clone()).map_err(|problems| problems.to_string())?;
@@ -244,6 +251,19 @@ async fn read(
         Ok(Found { written: settings.admin.written, waits_for_restart })
     });
     let _ = told.send(reading.await.unwrap_or_else(|error| Err(error.to_string())));
+}
+
+/// Reads the configuration, and has the gateway change to it.
+async fn read_and_reload(
+    file: PathBuf,
+    started: Arc<(Fixed, config::InForce)>,
+    controls: mpsc::Sender<Control>,
+    told: Option<Told>,
+) {
+    match reload(file, &started).await {
+        Ok(settings) => drop(controls.send(Control::Reload(Box::new(settings), told)).await),
+        Err(what) => tell(told, Err(what)),
+    }
 }
 
 /// Tells who asked, if anybody did.
