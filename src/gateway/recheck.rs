@@ -93,13 +93,17 @@ async fn ask_about(
     trusted: &[AuthorizedKey],
     outages: &mut Outages,
 ) {
+    // After a silence the next round begins where that one stopped, so that nobody's turn is always lost.
+    let mut due: Vec<_> = due.into_iter().collect();
+    let next = outages.stopped_at.take().map_or(0, |last| due.partition_point(|(about, _)| *about <= last));
+    due.rotate_left(next);
     let questions = due.into_iter().map(|((user, source_ip), sessions)| {
         let provider = provider.clone();
-        async move { (provider.find_again(&user, &Attempt { source_ip }).await, user, sessions) }
+        async move { (provider.find_again(&user, &Attempt { source_ip }).await, user, source_ip, sessions) }
     });
     let mut answers = stream::iter(questions).buffer_unordered(AT_ONCE);
     let mut silent_in_a_row = 0;
-    while let Some((answer, user, sessions)) = answers.next().await {
+    while let Some((answer, user, source_ip, sessions)) = answers.next().await {
         outages.tell(roster, &user, answer.as_ref().err()).await;
         match answer {
             Ok(found) => {
@@ -114,6 +118,7 @@ async fn ask_about(
             Err(DirectoryError::Silent { .. }) => silent_in_a_row += 1,
         }
         if silent_in_a_row >= GIVES_UP_AFTER {
+            outages.stopped_at = Some((user, source_ip));
             return;
         }
     }
@@ -156,6 +161,8 @@ fn settle(roster: &Roster, found: Option<&User>, sessions: &[LiveSession], trust
 /// What the log and the trail were told of a provider: each outage, and each user's unusable answer, once.
 #[derive(Debug, Default)]
 struct Outages {
+    /// The last question of a round that was given up.
+    stopped_at: Option<(Arc<str>, IpAddr)>,
     silent_since: Option<Instant>,
     /// The users whose answers could not be used.
     unusable: HashSet<Arc<str>>,
