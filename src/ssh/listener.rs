@@ -151,7 +151,11 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 /// Takes connections from one listener; when it stops, waits for those that it took.
 async fn accept(listener: TcpListener, shared: Arc<Shared>, mut phase: watch::Receiver<Phase>) {
     let mut connections = JoinSet::new();
-    loop {
+    for count in 1_u64.. {
+        // In a flood others get their turn between two connections, not after all that have come.
+        if count % TURN == 0 {
+            tokio::task::yield_now().await;
+        }
         let accepted = tokio::select! {
             biased;
             () = connection::leaves_running(&mut phase) => break,
@@ -200,6 +204,9 @@ fn take(
         }
     });
 }
+
+/// So many connections are accepted in one turn.
+const TURN: u64 = 4;
 
 /// Of a connection that made room for others.
 const CROWDED_OUT: &str = "others needed its place: its address or network holds most, and it has shown least";
