@@ -10,6 +10,9 @@ import { WindowedList } from "./list.js";
 
 // The most that a page keeps: its memory is bounded.
 const MOST = 200000;
+
+// Events that wait while somebody reads.
+const MOST_WAITING = 20000;
 // Pages grow while somebody scrolls on.
 const PAGES = [200, 1000, 5000, 10000];
 
@@ -141,6 +144,8 @@ export function show(main, shared) {
 
   function arrived(item) {
     state.waiting.unshift(item);
+    // Whoever reads for long misses the oldest of what came meanwhile, and not the page.
+    if (state.waiting.length > MOST_WAITING) state.waiting.length = MOST_WAITING;
     state.last = parsed(item)["event-id"];
     if (state.page === 0) return;
     if (!reads()) takeIn();
