@@ -9,9 +9,9 @@ use tokio::sync::{Semaphore, oneshot};
 use super::pace::Pace;
 use super::stream::Line;
 
-/// How long a place rests after a computation, in multiples of the time that it took. A stranger's place works for a quarter of
-/// the time, however many strangers there are.
-const STRANGERS_REST: u32 = 3;
+/// How long a place rests after a computation, in multiples of the time that it took. A stranger's place works for a fifth of
+/// the time, however many strangers there are: with what the rest of their exchanges costs, that is a quarter of a core.
+const STRANGERS_REST: u32 = 4;
 
 /// The same for clients that have logged in.
 const USERS_REST: u32 = 1;

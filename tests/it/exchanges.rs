@@ -77,7 +77,7 @@ fn siege_of_key_exchanges_in_the_largest_group() {
     siege(seconds).finish(LIMIT).succeeded();
     let share = (gateway.cpu_time() - before).as_secs_f64() / began.elapsed().as_secs_f64();
     // A loaded machine makes it smaller, never larger.
-    assert!(share < 0.35, "{share:.2} of a core for strangers");
+    assert!(share < 0.25, "{share:.2} of a core for strangers");
 
     let mut strangers = siege(seconds);
     let mut besieged = Duration::ZERO;
