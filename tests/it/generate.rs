@@ -32,7 +32,7 @@ fn each_command_has_a_man_page() {
     let pages = folder.path().join("man");
     run(lockgate().args(["generate", "man"]).arg(&pages)).succeeded();
     for (page, text) in
-        [("lockgate.1", "SFTP"), ("lockgate-sessions-end.1", "reason"), ("lockgate-trail-verify.1", "verdict")]
+        [("lockgate.1", "SFTP"), ("lockgate-sessions-end.1", "reason"), ("lockgate-trail-verify.1", "not whole")]
     {
         let page = fs::read(pages.join(page)).unwrap_or_else(|error| panic!("{page}: {error}"));
         let shown = String::from_utf8_lossy(&page).into_owned();
