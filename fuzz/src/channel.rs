@@ -64,6 +64,7 @@ pub fn origin() -> Origin {
         user: Some("demo".into()),
         protocol: None,
         client: None,
+        person: None,
     }
 }
 
@@ -83,6 +84,7 @@ pub fn login() -> Arc<Login> {
     let user = User {
         name: "demo".into(),
         role: None,
+        identity: None,
         keys: Vec::new(),
         principals: Vec::new(),
         password: None,

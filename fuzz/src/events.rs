@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use lockgate::audit::{
     Activity, AdminCall, Algorithms, AuthFailure, AuthFailureReason, CertificateIdentity, Connected, Denied,
-    Disconnected, FileOperation, KeyIdentity, Note, Origin, Outcome, Protocol, Rejected, RenameOperation, TransferEnd,
-    TransferStart, UserChange,
+    Disconnected, FileOperation, KeyIdentity, Note, Origin, Outcome, Person, Protocol, Rejected, RenameOperation,
+    TransferEnd, TransferStart, UserChange,
 };
 
 use super::channel::{PATIENCE, world};
@@ -48,6 +48,7 @@ fn origin(cursor: &mut Cursor<'_>) -> Origin {
         user: cursor.maybe().map(Into::into),
         protocol: [None, Some(Protocol::Sftp), Some(Protocol::Scp), None][usize::from(flags >> 6)],
         client: cursor.maybe().map(Into::into),
+        person: cursor.maybe().map(|name| Person::of(None, Some(&name))),
     }
 }
 

@@ -50,6 +50,8 @@ const LINES: usize = 10_000;
 pub(super) struct Which {
     /// The user's name
     user: Option<String>,
+    /// The person behind the user's name
+    identity: Option<String>,
     /// A path that the client named or where it is kept; `*` stays within a component, `**` does not
     path: Option<String>,
     /// What happened: one or more of the activities, joined by commas
@@ -59,6 +61,7 @@ pub(super) struct Which {
     /// The session's id
     session: Option<String>,
     /// The fingerprint of a key or an authority
+    #[serde(alias = "key")]
     fingerprint: Option<String>,
     /// `success`, `denied` or `failure`
     status: Option<String>,
@@ -107,9 +110,19 @@ pub(super) async fn stream(
 
 impl Which {
     fn judge(self) -> Result<Judge, Problem> {
-        let Which { user, path, activity, address, session, fingerprint, status, text, after: _ } = self;
-        let which =
-            trail::Which { user, path, activity, address, session, fingerprint, status, text, ..Default::default() };
+        let Which { user, identity, path, activity, address, session, fingerprint, status, text, after: _ } = self;
+        let which = trail::Which {
+            user,
+            identity,
+            path,
+            activity,
+            address,
+            session,
+            fingerprint,
+            status,
+            text,
+            ..Default::default()
+        };
         Ok(which.query()?.judge())
     }
 }

@@ -36,6 +36,8 @@ const LOOKED_FOR: Duration = Duration::from_secs(5);
 pub(super) struct Which {
     /// The user's name
     pub(super) user: Option<String>,
+    /// The person behind the user's name: a certificate's key id, a key's comment, or what the identity provider says
+    pub(super) identity: Option<String>,
     /// A path that the client named or where it is kept; `*` stays within a component, `**` does not
     pub(super) path: Option<String>,
     /// From when on (RFC 3339)
@@ -49,6 +51,7 @@ pub(super) struct Which {
     /// The session's id
     pub(super) session: Option<String>,
     /// The fingerprint of a key or an authority
+    #[serde(alias = "key")]
     pub(super) fingerprint: Option<String>,
     /// `success`, `denied` or `failure`
     pub(super) status: Option<String>,
@@ -168,6 +171,7 @@ impl Which {
         let address = self.address.as_deref().map(Network::parse).transpose().map_err(wrong("address"))?;
         Ok(Query {
             user: self.user.clone(),
+            identity: self.identity.clone(),
             path: self.path.as_deref().map(PathPattern::parse).transpose().map_err(wrong("path"))?,
             span: Span { since: time("since", &self.since)?, until: time("until", &self.until)? },
             activities,

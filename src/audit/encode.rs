@@ -158,6 +158,10 @@ impl Encoder<'_> {
         }
         self.line.maybe("protocol", self.origin.protocol.map(|protocol| protocol.as_str()));
         self.client();
+        if let Some(person) = &self.origin.person {
+            self.line.ready("identity", person.identity_field.as_ref());
+            self.line.ready("ssh-public-key-fingerprint", person.key_field.as_ref());
+        }
     }
 
     /// What only we have.

@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::person::Person;
+
 /// Which protocol a session speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Protocol {
@@ -41,13 +43,23 @@ pub struct Origin {
     pub protocol: Option<Protocol>,
     /// The client's version line (`SSH-2.0-OpenSSH_9.2p1`), once known.
     pub client: Option<Arc<str>>,
+    /// Who is behind the user's name, once logged in.
+    pub person: Option<Arc<Person>>,
 }
 
 impl Origin {
     /// The gateway itself: what happens in no session, to `user` if to anybody.
     pub fn of_gateway(user: Option<Arc<str>>) -> Origin {
         let source_ip = IpAddr::from([0, 0, 0, 0]);
-        Origin { session_id: Arc::from(""), source_ip, source_port: 0, user, protocol: None, client: None }
+        Origin {
+            session_id: Arc::from(""),
+            source_ip,
+            source_port: 0,
+            user,
+            protocol: None,
+            client: None,
+            person: None,
+        }
     }
 
     /// Whether there is a client at all.

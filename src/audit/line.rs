@@ -114,11 +114,16 @@ impl LineWriter {
         }
         let before = self.bytes.len();
         self.name(name);
-        let mut writer = Serializer::with_formatter(&mut self.bytes, Plain);
-        if cut(value, limit).serialize(&mut writer).is_err() {
-            // Writing to memory does not fail; if it did, the line would have to stay JSON.
+        if !put_text(&mut self.bytes, value, limit) {
             self.bytes.truncate(before);
         }
+    }
+
+    /// Adds a text that was written to JSON before, if there is one. A name that stands already is left out.
+    pub(super) fn ready(&mut self, name: &'static str, value: Option<&Ready>) {
+        let Some(Ready(json)) = value.filter(|_| !self.names.contains(&name)) else { return };
+        self.name(name);
+        self.bytes.extend_from_slice(json);
     }
 
     /// Adds both directions of an algorithm, client to server first, as the anchor joins them.
@@ -170,6 +175,27 @@ impl LineWriter {
         self.bytes.extend_from_slice(name.as_bytes());
         self.bytes.extend_from_slice(b"\":");
     }
+}
+
+/// A text as it stands in lines, at most [`MAX_TEXT`] bytes of it: for what many lines have in common.
+#[derive(Debug, Clone)]
+pub(super) struct Ready(Box<[u8]>);
+
+impl Ready {
+    /// Writes `value`, which is not empty.
+    pub(super) fn text(value: &str) -> Self {
+        let mut bytes = Vec::with_capacity(value.len() + 2);
+        if !put_text(&mut bytes, value, MAX_TEXT) {
+            bytes = b"\"\"".to_vec();
+        }
+        Ready(bytes.into())
+    }
+}
+
+/// Appends a text as JSON. False if that fails, which writing to memory does not; if it did, the line would have to stay JSON.
+fn put_text(bytes: &mut Vec<u8>, value: &str, limit: usize) -> bool {
+    let mut writer = Serializer::with_formatter(bytes, Plain);
+    cut(value, limit).serialize(&mut writer).is_ok()
 }
 
 /// At most `limit` bytes of `value`, cut between characters.
@@ -251,6 +277,9 @@ mod tests {
         line.number("d", 4);
         line.pair("e", &("x".into(), String::new()));
         line.pair("f", &("x".into(), "y".into()));
-        assert_eq!(line.finish().bytes, b"{\"a\":\"1\",\"d\":4,\"f\":\"x,y\"");
+        line.ready("a", Some(&Ready::text("5")));
+        line.ready("g", None);
+        line.ready("h", Some(&Ready::text("6\u{9b}")));
+        assert_eq!(line.finish().bytes, b"{\"a\":\"1\",\"d\":4,\"f\":\"x,y\",\"h\":\"6\\u009b\"");
     }
 }

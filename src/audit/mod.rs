@@ -17,6 +17,7 @@ mod keeper;
 mod ledger;
 mod line;
 pub mod manifest;
+mod person;
 mod queue;
 pub mod read;
 mod recorder;
@@ -42,6 +43,7 @@ pub use event::{
     Disconnected, FileOperation, KeyIdentity, Note, Origin, Outcome, Protocol, Rejected, RenameOperation, TransferEnd,
     TransferStart, UserChange,
 };
+pub use person::Person;
 pub use queue::OwnRoom;
 pub use recorder::{ChainState, Recorder, SinkState};
 pub use reservation::{Recorded, Reservation};

@@ -67,6 +67,9 @@ const CONNECTION: &[Field] = &[
     ("client", Optional, Form::Text),
 ];
 
+/// In every event of a session: who is behind the user's name.
+const PERSON: &[Field] = &[("identity", Optional, Form::Text), ("ssh-public-key-fingerprint", Optional, FINGERPRINT)];
+
 /// The same in what may be about no connection: an ERROR of the gateway itself, connections that were turned away.
 const PERHAPS_CONNECTION: &[Field] = &[
     ("session-id", Optional, SESSION),
@@ -226,7 +229,7 @@ type ActivitySchema = (&'static str, &'static str, &'static [&'static [Field]]);
 
 /// Every activity.
 const ACTIVITIES: &[ActivitySchema] = &[
-    ("CONNECTED", "An attempt to log in succeeded.", &[CONNECTION, CONNECTED, ALGORITHMS, KEY]),
+    ("CONNECTED", "An attempt to log in succeeded.", &[CONNECTION, PERSON, CONNECTED, ALGORITHMS, KEY]),
     ("AUTH_FAILURE", "An attempt to log in failed.", &[CONNECTION, AUTH_FAILURE, ALGORITHMS, KEY]),
     ("KEX_FAILURE", "Client and server have no algorithm in common.", &[CONNECTION, REJECTED]),
     (
@@ -234,28 +237,32 @@ const ACTIVITIES: &[ActivitySchema] = &[
         "A connection was turned away before it could log in, or many were.",
         &[PERHAPS_CONNECTION, REJECTED, MANY_REJECTED],
     ),
-    ("DISCONNECTED", "The end of a connection.", &[CONNECTION, DISCONNECTED]),
-    ("OPEN", "A transfer starts, or could not.", &[CONNECTION, FILE, OUTCOME, &[DIRECTION, ("mode", Required, MODE)]]),
-    ("CLOSE", "A transfer ended as the client wished.", &[CONNECTION, FILE, OUTCOME, CLOSE]),
-    ("PARTIAL_CLOSE", "A transfer ended with the file still open.", &[CONNECTION, FILE, OUTCOME, CLOSE]),
-    ("DELETE", "A file was to be deleted.", &[CONNECTION, FILE, OUTCOME]),
-    ("RENAME", "A file was to be renamed.", &[CONNECTION, NAMES, OUTCOME]),
-    ("MKDIR", "A directory was to be made.", &[CONNECTION, FILE, OUTCOME]),
-    ("RMDIR", "A directory was to be removed.", &[CONNECTION, FILE, OUTCOME]),
-    ("SETSTAT", "Attributes were to be set.", &[CONNECTION, FILE, OUTCOME]),
-    ("CREATE_SYMLINK", "A symbolic link was refused.", &[CONNECTION, NAMES, OUTCOME]),
-    ("LIST", "A directory was listed.", &[CONNECTION, FILE, OUTCOME]),
+    ("DISCONNECTED", "The end of a connection.", &[CONNECTION, PERSON, DISCONNECTED]),
+    (
+        "OPEN",
+        "A transfer starts, or could not.",
+        &[CONNECTION, PERSON, FILE, OUTCOME, &[DIRECTION, ("mode", Required, MODE)]],
+    ),
+    ("CLOSE", "A transfer ended as the client wished.", &[CONNECTION, PERSON, FILE, OUTCOME, CLOSE]),
+    ("PARTIAL_CLOSE", "A transfer ended with the file still open.", &[CONNECTION, PERSON, FILE, OUTCOME, CLOSE]),
+    ("DELETE", "A file was to be deleted.", &[CONNECTION, PERSON, FILE, OUTCOME]),
+    ("RENAME", "A file was to be renamed.", &[CONNECTION, PERSON, NAMES, OUTCOME]),
+    ("MKDIR", "A directory was to be made.", &[CONNECTION, PERSON, FILE, OUTCOME]),
+    ("RMDIR", "A directory was to be removed.", &[CONNECTION, PERSON, FILE, OUTCOME]),
+    ("SETSTAT", "Attributes were to be set.", &[CONNECTION, PERSON, FILE, OUTCOME]),
+    ("CREATE_SYMLINK", "A symbolic link was refused.", &[CONNECTION, PERSON, NAMES, OUTCOME]),
+    ("LIST", "A directory was listed.", &[CONNECTION, PERSON, FILE, OUTCOME]),
     (
         "REQUEST_DENIED",
         "Something was asked for that is neither SFTP nor SCP.",
-        &[CONNECTION, &[("request", Required, Form::Text), ("message", Required, Form::Text)]],
+        &[CONNECTION, PERSON, &[("request", Required, Form::Text), ("message", Required, Form::Text)]],
     ),
     (
         "ERROR",
         "An upload could not be published at its close, or something went wrong beside the answer to one operation.",
-        &[PERHAPS_CONNECTION, NOTE, CLOSE_FAILED],
+        &[PERHAPS_CONNECTION, PERSON, NOTE, CLOSE_FAILED],
     ),
-    ("EXIT_REASON", "An unexpected error ended the session.", &[CONNECTION, NOTE]),
+    ("EXIT_REASON", "An unexpected error ended the session.", &[CONNECTION, PERSON, NOTE]),
     ("CHECKPOINT", "The gateway says where it is in its chain of events.", &[CHECKPOINT]),
     ("USER_ADDED", "A user appeared in a source of users.", &[USER]),
     ("USER_CHANGED", "A user changed in a source of users.", &[USER]),

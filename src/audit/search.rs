@@ -28,6 +28,8 @@ pub type AddressTest = Box<dyn Fn(IpAddr) -> bool + Send + Sync>;
 pub struct Query {
     /// The `user`.
     pub user: Option<String>,
+    /// The `identity`: the person behind the user's name.
+    pub identity: Option<String>,
     /// A path that the client named or that a store has, old or new.
     pub path: Option<PathPattern>,
     /// When.
@@ -146,7 +148,7 @@ impl Query {
     /// Texts that a line must hold as they are, so that most lines need not be parsed.
     fn needles(&self) -> Vec<String> {
         let fingerprint = self.fingerprint.as_ref().map(|fingerprint| &fingerprint.0);
-        let user = self.user.iter().map(|name| format!("\"{name}\""));
+        let user = self.user.iter().chain(&self.identity).map(|name| format!("\"{name}\""));
         let quoted = user.chain(self.session.iter().map(|beginning| format!("\"{beginning}")));
         // The writer escapes nothing in such a text.
         let is_plain =
@@ -157,6 +159,7 @@ impl Query {
     fn fits(&self, event: &Event) -> bool {
         let is = |wanted: &Option<String>, name| wanted.as_deref().is_none_or(|wanted| event.text(name) == wanted);
         is(&self.user, "user")
+            && is(&self.identity, "identity")
             && self.session.as_ref().is_none_or(|beginning| event.text("session-id").starts_with(beginning))
             && is(&self.status, "status")
             && is(&self.server, "server")
@@ -293,13 +296,23 @@ mod tests {
         let key = "BY3gNMHwTfjd4n2VuT4pTyLOk82zWZj4KEYEu7y4r/0";
         for text in [key.to_owned(), format!("SHA256:{key}"), format!("SHA256:{key}=")] {
             let query = Query { fingerprint: Some(Fingerprint::new(&text)), ..Query::default() };
+            let found = found(&query);
             assert_eq!(
-                found(&query),
-                ["CONNECTED", "AUTH_FAILURE", "AUTH_FAILURE", "USER_ADDED", "USER_CHANGED"],
+                found.len(),
+                GOLDEN.lines().filter(|line| line.contains(&format!("SHA256:{key}"))).count(),
                 "{text}"
             );
+            assert!(["AUTH_FAILURE", "USER_CHANGED", "CLOSE"].iter().all(|name| found.iter().any(|one| one == name)));
         }
         assert!(Fingerprint::new("b").fits("SHA256:a,SHA256:b"));
+    }
+
+    #[test]
+    fn a_person_is_found_in_every_event_of_a_session() {
+        let by = |name: &str| found(&Query { identity: some(name), ..Query::default() });
+        let sessions = GOLDEN.lines().filter(|line| line.contains("\"identity\":\"laptop\"")).count();
+        assert_eq!(by("laptop").len(), sessions);
+        assert!(by("laptop").iter().any(|name| name == "DELETE") && by("lapto").is_empty());
     }
 
     #[test]

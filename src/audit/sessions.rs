@@ -17,6 +17,8 @@ pub struct SessionSummary {
     pub server: String,
     /// The user who logged in, or who was last tried.
     pub user: String,
+    /// The person behind the user's name, as far as anybody says; otherwise empty.
+    pub identity: String,
     /// Whether CONNECTED was read.
     pub logged_in: bool,
     /// The fingerprint of the key that was proven, of a certificate its authority's; empty after a password alone.
@@ -58,9 +60,12 @@ impl SessionSummary {
         let time = event.time();
         self.began = self.began.min(time).or(self.began).or(time);
         self.last = self.last.max(time);
-        for (kept, name) in
-            [(&mut self.server, "server"), (&mut self.source_ip, "source-ip"), (&mut self.client, "client")]
-        {
+        for (kept, name) in [
+            (&mut self.server, "server"),
+            (&mut self.source_ip, "source-ip"),
+            (&mut self.client, "client"),
+            (&mut self.identity, "identity"),
+        ] {
             if !event.text(name).is_empty() {
                 event.text(name).clone_into(kept);
             }

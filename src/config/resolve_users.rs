@@ -47,6 +47,7 @@ pub(super) fn resolve_users(config: &raw::Config, problems: &mut Problems) -> Ve
             users.push(User {
                 name: name.value.as_str().into(),
                 role: user.role.as_ref().map(|role| role.value.clone()),
+                identity: None,
                 keys,
                 principals,
                 password,

@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use crate::audit::{Origin, OwnRoom, Protocol, Recorder, Reservation, Unrecorded};
+use crate::audit::{Origin, OwnRoom, Person, Protocol, Recorder, Reservation, Unrecorded};
 use crate::metrics::Timings;
 use crate::policy::{Operations, Permission, Rules};
 use crate::stores::{Key, Root, Store};
@@ -210,6 +210,11 @@ impl Login {
     /// The user's login name.
     pub fn user_name(&self) -> &str {
         &self.user.name
+    }
+
+    /// Who is behind the user's name.
+    pub fn person(&self) -> Option<&Arc<Person>> {
+        self.origin.person.as_ref()
     }
 
     /// The user as of the login.

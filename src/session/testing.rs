@@ -91,6 +91,7 @@ impl Home {
             user: Some("demo".into()),
             protocol: None,
             client: None,
+            person: None,
         };
         let backing = Backing { stores, roots: Arc::default(), transfers, strict_setstat: false };
         let user = Arc::new(user);

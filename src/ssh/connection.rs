@@ -22,7 +22,8 @@ use super::stream::{Line, WatchedStream};
 use super::waiting::Waiting;
 use super::{Homes, Phase, Shared};
 use crate::audit::{
-    Activity, AuthFailureReason, Connected, Disconnected, Note, Origin, Recorded, Recorder, Rejected, Reservation,
+    Activity, AuthFailureReason, Connected, Disconnected, Note, Origin, Person, Recorded, Recorder, Rejected,
+    Reservation,
 };
 use crate::metrics::Metrics;
 use crate::session::gate::{Evicted, Seat, SeatWatch};
@@ -171,7 +172,9 @@ impl Visit {
     }
 
     pub(super) async fn origin(&self) -> Origin {
-        self.attempts().await.origin()
+        let mut origin = self.attempts().await.origin();
+        origin.person = self.login().and_then(|login| login.person().cloned());
+        origin
     }
 
     pub(super) fn line(&self) -> &Arc<Line> {
@@ -232,8 +235,10 @@ impl Visit {
             return false;
         };
         let protocols = if accepted.only_sftp { &[Protocol::Sftp][..] } else { &Protocol::ALL };
+        let person = Some(Person::of(accepted.key.as_ref(), accepted.user.identity.as_deref()));
+        let origin = Origin { person, ..origin };
         let (user, recorder) = (accepted.user.clone(), self.recorder().clone());
-        let built = Login::for_protocols(protocols, user, origin, &self.homes.backing, recorder);
+        let built = Login::for_protocols(protocols, user, origin.clone(), &self.homes.backing, recorder);
         let login = match built {
             Ok(login) => login,
             Err(error) => {
@@ -257,7 +262,6 @@ impl Visit {
             key: accepted.key.clone(),
             proxy_header: self.proxy_header,
         };
-        let origin = self.origin().await;
         let connected = (origin, Activity::Connected(Box::new(connected)), room);
         let Some(recorded) = self.begin_session(connected, login, (place, entered)) else { return false };
         if let Err(error) = recorded.await {

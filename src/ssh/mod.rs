@@ -268,5 +268,6 @@ fn origin_of(peer: SocketAddr) -> Origin {
         user: None,
         protocol: None,
         client: None,
+        person: None,
     }
 }

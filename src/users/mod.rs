@@ -45,6 +45,8 @@ pub struct User {
     pub name: Arc<str>,
     /// Free text, copied into CONNECTED.
     pub role: Option<String>,
+    /// The person behind the name, as an identity provider says it.
+    pub identity: Option<String>,
     /// The keys that may log in, and the authorities of the user's certificates.
     pub keys: Vec<AuthorizedKey>,
     /// The names that the user's certificates may have; the login name if empty.

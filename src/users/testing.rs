@@ -7,6 +7,7 @@ pub(crate) fn user(name: &str) -> User {
     User {
         name: name.into(),
         role: None,
+        identity: None,
         keys: Vec::new(),
         principals: Vec::new(),
         password: None,

@@ -35,6 +35,7 @@ mod logins;
 mod multiplexing;
 mod negotiation;
 mod odd_attempts;
+mod people;
 mod permissions_on_servers;
 mod pipelining;
 mod proofs;

@@ -4,7 +4,7 @@ import { VIEWS, WORDS } from "./describe.js";
 import { h, id } from "./dom.js";
 
 const TEXTS = [
-  ["user", "User", "alice"], ["address", "Address or network", "192.0.2.0/24"], ["path", "Path", "/incoming/**"],
+  ["user", "User", "alice"], ["identity", "Person", "alice@laptop"], ["address", "Address or network", "192.0.2.0/24"], ["path", "Path", "/incoming/**"],
   ["text", "Any text", "report"],
 ];
 
@@ -34,7 +34,7 @@ export function toQuery(wanted, isStream = false) {
   const activities = VIEWS.find(([name]) => name === wanted.view)[2];
   if (wanted.activity) query.set("activity", wanted.activity);
   else if (activities.length) query.set("activity", activities.join(","));
-  for (const name of ["user", "address", "path", "text", "status", "session", "fingerprint"]) {
+  for (const name of ["user", "identity", "address", "path", "text", "status", "session", "fingerprint"]) {
     if (wanted[name]) query.set(name, wanted[name]);
   }
   if (!isStream) {

@@ -140,6 +140,7 @@ function definitions(first, connected, end, summary) {
   const event = connected ?? first;
   const facts = [
     ["User", summary.user || "–"],
+    ["Person", event.identity],
     ["From", `${event["source-ip"] ?? "–"}${event["source-port"] ? ` port ${event["source-port"]}` : ""}`],
     ["Started", summary.began ? when(summary.began) : "–"],
     ["Duration", end ? duration(end["duration-ms"]) : "not ended yet"],

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use crate::audit::{
     Activity, AdminCall, Algorithms, AuthFailure, AuthFailureReason, Connected, Denied, Disconnected, FileOperation,
-    KeyIdentity, Note, Origin, Outcome, Protocol, Recorder, Rejected, RenameOperation, TransferEnd, TransferStart,
-    Unrecorded, UserChange,
+    KeyIdentity, Note, Origin, Outcome, Person, Protocol, Recorder, Rejected, RenameOperation, TransferEnd,
+    TransferStart, Unrecorded, UserChange,
 };
 
 /// Records an event, and returns when it is written; as what the gateway itself has to tell.
@@ -23,6 +23,7 @@ pub(super) fn stranger() -> Origin {
         user: None,
         protocol: None,
         client: None,
+        person: None,
     }
 }
 
@@ -31,9 +32,14 @@ pub(super) fn caller() -> Origin {
     Origin { user: Some(Arc::from("user0001")), client: Some(Arc::from("SSH-2.0-OpenSSH_9.2p1")), ..stranger() }
 }
 
+/// A connection that has logged in.
+pub(super) fn member() -> Origin {
+    Origin { person: Some(Person::of(Some(&key()), None)), ..caller() }
+}
+
 /// A connection that speaks SFTP.
 pub(super) fn worker() -> Origin {
-    Origin { protocol: Some(Protocol::Sftp), ..caller() }
+    Origin { protocol: Some(Protocol::Sftp), ..member() }
 }
 
 pub(super) fn algorithms() -> Algorithms {
@@ -77,7 +83,7 @@ pub(in crate::audit) fn all() -> Vec<(Origin, Activity)> {
     let mut all = connections();
     for activity in operations() {
         // What is refused never gets to speak a protocol.
-        let origin = if matches!(activity, Activity::RequestDenied(_)) { caller() } else { worker() };
+        let origin = if matches!(activity, Activity::RequestDenied(_)) { member() } else { worker() };
         all.push((origin, activity));
     }
     all.extend(users());
@@ -200,7 +206,7 @@ fn connections() -> Vec<(Origin, Activity)> {
     };
     let nobody = Origin { user: Some(Arc::from("user9999")), ..caller() };
     vec![
-        (caller(), Activity::Connected(Box::new(connected))),
+        (member(), Activity::Connected(Box::new(connected))),
         (caller(), failure("publickey", KeyNotAuthorized, Some(rejected_key.clone()))),
         (nobody, failure("publickey", UnknownUser, Some(rejected_key))),
         (caller(), failure("password", BadPassword, None)),

@@ -25,6 +25,9 @@ pub(in crate::cli) struct Filters {
     /// Login name
     #[arg(long)]
     user: Option<String>,
+    /// Person behind the login name: a certificate's key id, a key's comment, or what the identity provider says
+    #[arg(long, value_name = "NAME")]
+    identity: Option<String>,
     /// Logical path or stored path; `*` stays within a component, `**` does not
     #[arg(long, value_name = "GLOB")]
     path: Option<String>,
@@ -38,7 +41,7 @@ pub(in crate::cli) struct Filters {
     #[arg(long, value_name = "ID")]
     session: Option<String>,
     /// Fingerprint of a key or an authority
-    #[arg(long)]
+    #[arg(long, visible_alias = "key")]
     fingerprint: Option<String>,
     /// `success`, `denied` or `failure`
     #[arg(long)]
@@ -102,6 +105,7 @@ impl Filters {
         let activities = Some(self.activity.join(",")).filter(|names| !names.is_empty());
         let all = [
             ("user", self.user.clone()),
+            ("identity", self.identity.clone()),
             ("path", self.path.clone()),
             ("activity", activities),
             ("address", self.address.clone()),

@@ -22,6 +22,9 @@ pub(in crate::cli) struct Arguments {
     /// Login name
     #[arg(long)]
     user: Option<String>,
+    /// Person behind the login name: a certificate's key id, a key's comment, or what the identity provider says
+    #[arg(long, value_name = "NAME")]
+    identity: Option<String>,
     /// Logical path or stored path; `*` stays within a component, `**` does not; without a slash, a name in any folder
     #[arg(long, value_name = "GLOB")]
     path: Option<String>,
@@ -41,7 +44,7 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "ID")]
     session: Option<String>,
     /// Fingerprint of a key or an authority, with or without `SHA256:`
-    #[arg(long)]
+    #[arg(long, visible_alias = "key")]
     fingerprint: Option<String>,
     /// `success`, `denied` or `failure`
     #[arg(long)]
@@ -106,6 +109,7 @@ impl Arguments {
         let path = self.path.as_deref().map(PathPattern::parse).transpose();
         Ok(Query {
             user: self.user.clone(),
+            identity: self.identity.clone(),
             path: path.map_err(|what| Wrong(format!("--path: {what}")))?,
             span: span(self.since.as_deref(), self.until.as_deref(), now)?,
             activities: self.activity.iter().map(|name| activity(name)).collect::<Result<_, _>>()?,

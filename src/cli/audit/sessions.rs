@@ -95,13 +95,13 @@ impl Arguments {
 
 fn print(sessions: &[SessionSummary], format: Format) -> io::Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
-    let table = Table::with(COLUMNS, "KEY");
+    let table = Table::with(COLUMNS, "IDENTITY, KEY");
     if format == Format::Table && !sessions.is_empty() {
         writeln!(out, "{}", table.head())?;
     }
     for session in sessions {
         match format {
-            Format::Table => writeln!(out, "{}", table.lay_out(&cells(session), &session.key))?,
+            Format::Table => writeln!(out, "{}", table.lay_out(&cells(session), &credential(session)))?,
             Format::Json => writeln!(out, "{}", serde_json::to_string(session)?)?,
         }
     }
@@ -123,6 +123,12 @@ fn cells(session: &SessionSummary) -> [Cow<'_, str>; COLUMNS.len()] {
         session.bytes_out.to_string().into(),
         session.ended_by.as_deref().unwrap_or("-").into(),
     ]
+}
+
+/// Who, by which key.
+fn credential(session: &SessionSummary) -> String {
+    let parts = [session.identity.as_str(), session.key.as_str()];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// Hours, minutes and seconds.

@@ -204,6 +204,7 @@ fn log_in(
         user: Some("ann".into()),
         protocol: None,
         client: None,
+        person: None,
     };
     let stores = vec![store.clone() as Arc<dyn Store>];
     let backing = Backing { stores, roots: Arc::default(), transfers: transfers.clone(), strict_setstat: false };

@@ -292,6 +292,7 @@ impl KeysDirectory {
         User {
             name: name.into(),
             role: template.role.clone(),
+            identity: None,
             keys: content.keys.clone(),
             principals: Vec::new(),
             password: None,

@@ -15,6 +15,9 @@ const MAX_ENTRIES: usize = 2000;
 /// The longest `Role`, in bytes.
 const MAX_ROLE: usize = 2048;
 
+/// The longest `Identity`, in bytes.
+const MAX_IDENTITY: usize = 1024;
+
 /// What Transfer Family replaces by the user's name in a target.
 const USER_NAME: &str = "${transfer:UserName}";
 
@@ -22,6 +25,8 @@ const USER_NAME: &str = "${transfer:UserName}";
 #[derive(Debug)]
 pub(super) struct Answer {
     role: String,
+    /// The person behind the user's name; not one of Transfer Family's fields.
+    identity: Option<String>,
     public_keys: Vec<String>,
     policy: Value,
     home_directory_type: Option<String>,
@@ -58,6 +63,7 @@ pub(super) fn read(body: &[u8]) -> Result<Option<Answer>, Flaw> {
     let Some(role) = role else { return Ok(None) };
     Ok(Some(Answer {
         role,
+        identity: text(&object, IDENTITY)?.filter(|identity| !identity.trim().is_empty()),
         public_keys,
         policy: object.remove("Policy").unwrap_or_default(),
         home_directory_type: text(&object, HOME_TYPE)?,
@@ -66,6 +72,7 @@ pub(super) fn read(body: &[u8]) -> Result<Option<Answer>, Flaw> {
     }))
 }
 
+const IDENTITY: &str = "Identity";
 const HOME: &str = "HomeDirectory";
 const HOME_TYPE: &str = "HomeDirectoryType";
 const HOME_DETAILS: &str = "HomeDirectoryDetails";
@@ -97,13 +104,17 @@ impl Answer {
         if has_policy && settings.policy == OnPolicy::Refuse {
             return Err(Flaw::new("Policy", "cannot be evaluated here; `policy: ignore` lets it be"));
         }
-        if self.role.len() > MAX_ROLE || self.role.chars().any(char::is_control) {
-            return Err(Flaw::new("Role", format!("is longer than {MAX_ROLE} bytes or holds a control character")));
+        let of_person = self.identity.as_deref().unwrap_or_default();
+        for (field, text, longest) in [("Role", self.role.as_str(), MAX_ROLE), (IDENTITY, of_person, MAX_IDENTITY)] {
+            if text.len() > longest || text.chars().any(char::is_control) {
+                return Err(Flaw::new(field, format!("is longer than {longest} bytes or holds a control character")));
+            }
         }
         let home = self.home(name, settings)?;
         Ok(User {
             name: name.into(),
             role: Some(self.role),
+            identity: self.identity,
             keys: keys(name, self.public_keys)?,
             principals: Vec::new(),
             password: None,

@@ -180,6 +180,7 @@ impl ProviderDirectory {
         User {
             name: name.into(),
             role: None,
+            identity: None,
             keys: Vec::new(),
             principals: Vec::new(),
             password: None,

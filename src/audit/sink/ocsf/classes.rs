@@ -163,7 +163,7 @@ fn bytes(rest: &Rest, name: &str) -> Option<u64> {
 }
 
 fn account(activity: u32, name: &str, rest: &mut Rest) -> Option<Mapped> {
-    let own = json!({ "user": user(rest)?, "actor": { "app_name": "Lockgate" }, "src_endpoint": source(rest) });
+    let own = json!({ "user": { "name": rest.text("user")?, "type_id": 1, "type": "User" }, "actor": { "app_name": "Lockgate" }, "src_endpoint": source(rest) });
     Some(mapped(ACCOUNT_CHANGE, activity, name, own))
 }
 
@@ -216,8 +216,15 @@ fn checkpoint(rest: &mut Rest) -> Mapped {
     mapped(EVENT_LOG, activity, name, own)
 }
 
+/// Who a session is of: the account, the person who uses it, and the key that was shown.
 fn user(rest: &mut Rest) -> Option<Value> {
-    Some(json!({ "name": rest.text("user")?, "type_id": 1, "type": "User" }))
+    let mut user = json!({ "name": rest.text("user")?, "type_id": 1, "type": "User" });
+    for (from, to) in [("identity", "uid_alt"), ("ssh-public-key-fingerprint", "credential_uid")] {
+        if let Some(value) = rest.text(from) {
+            user[to] = value.into();
+        }
+    }
+    Some(user)
 }
 
 fn actor(rest: &mut Rest) -> Value {
