@@ -1,0 +1,25 @@
+# The password was right, or was not examined.
+NO_GUESS = {
+    "directory-unavailable",
+    "directory-answer-unusable",
+    "trail-unavailable",
+    "too-many-sessions",
+    "too-many-password-checks",
+    "second-factor-missing",
+}
+
+def rule(event):
+    return (
+        event.get("activity-type") == "AUTH_FAILURE"
+        and event.get("method") in ("password", "keyboard-interactive")
+        and event.get("reason") not in NO_GUESS
+        and event.get("user") is not None
+    )
+
+
+def dedup(event):
+    return event.get("user")
+
+
+def title(event):
+    return f"passwords of {event.get('user')} are tried"
