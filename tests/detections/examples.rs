@@ -3,7 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use crate::place::project;
+use crate::support::gateway::lockgate;
+use crate::support::process::run;
 
 fn files(folder: &Path, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
@@ -48,4 +52,41 @@ fn every_saved_search_of_splunk_has_a_search_over_our_events() {
         assert!(value("dispatch.earliest_time").starts_with('-'), "[{stanza}");
         assert!(!value("description").is_empty());
     }
+}
+
+/// What differs from Transfer Family is one list, and it is complete: every field and activity of the schema stands in it.
+#[test]
+fn what_differs_from_transfer_family_is_told_of_every_field() {
+    let events = fs::read_to_string(project("docs/EVENTS.md")).unwrap();
+    let part =
+        events.split("\n## ").find(|part| part.starts_with("What differs from Transfer Family")).expect("the part");
+    // What is the same there and here.
+    let same = ["activity-type", "kex", "ciphers", "macs", "ssh-public-key", "ssh-public-key-type"];
+    let names = fields().into_iter().filter(|field| !same.contains(&field.as_str()));
+    let missing: Vec<String> = names.filter(|field| !part.contains(&format!("`{field}`"))).collect();
+    assert!(missing.is_empty(), "docs/EVENTS.md, \"What differs from Transfer Family\", does not name {missing:?}");
+}
+
+/// The fields of all events, as `lockgate audit schema` names them.
+pub fn fields() -> Vec<String> {
+    let schema: Value = serde_json::from_str(&run(lockgate().args(["audit", "schema"])).succeeded().stdout).unwrap();
+    let mut fields = Vec::new();
+    properties(&schema, &mut fields);
+    assert!(fields.len() > 40, "{fields:?}");
+    fields
+}
+
+/// The names under every `properties`.
+fn properties(schema: &Value, into: &mut Vec<String>) {
+    let inner: Vec<&Value> = match schema {
+        Value::Object(object) => {
+            if let Some(Value::Object(properties)) = object.get("properties") {
+                into.extend(properties.keys().cloned());
+            }
+            object.values().collect()
+        }
+        Value::Array(values) => values.iter().collect(),
+        _ => return,
+    };
+    inner.into_iter().for_each(|value| properties(value, into));
 }
