@@ -32,8 +32,8 @@ fn panthers_tool_accepts_the_pack() {
 fn each_attack_raises_its_rule_and_no_other() {
     assert_eq!(fired(ordinary(), &[]), json!({}));
     let events = attacks().events();
-    let keys = events.iter().filter(|event| event["activity-type"] == "CONNECTED" && event["user"] == "grace");
-    let stolen = keys.last().unwrap()["ssh-public-key-fingerprint"].as_str().unwrap();
+    let mut keys = events.iter().filter(|event| event["activity-type"] == "CONNECTED" && event["user"] == "grace");
+    let stolen = keys.next_back().unwrap()["ssh-public-key-fingerprint"].as_str().unwrap();
     let mut expected = json!({
         "Lockgate.BruteForceByAddress": ["127.0.2.1"],
         "Lockgate.BruteForceByUser": ["oscar"],

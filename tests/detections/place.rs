@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::support::gateway::Gateway;
 use crate::support::process::{LIMIT, run, tool, until};
+use crate::support::server::free_port;
 use crate::support::setup::{Setup, User, hash_password};
 
 const FAILURES: [&str; 5] = ["AUTH_FAILURE", "KEX_FAILURE", "CONNECTION_REJECTED", "ERROR", "EXIT_REASON"];
@@ -106,9 +107,7 @@ pub fn failing_sink() -> &'static Recording {
     static MADE: OnceLock<Recording> = OnceLock::new();
     MADE.get_or_init(|| {
         let mut office = Office::new();
-        // Nobody listens on a port that was free a moment ago.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let sink = json!({ "sink": "syslog", "address": format!("tcp://127.0.0.1:{port}") });
+        let sink = json!({ "sink": "syslog", "address": format!("tcp://127.0.0.1:{}", free_port()) });
         office.setup.config["events"].as_array_mut().unwrap().push(sink);
         let gateway = office.setup.start();
         office.work("refused", &gateway);
