@@ -49,19 +49,21 @@ def main():
 
 
 def run(rule, specification, events, times):
-    """What a rule raises alerts for: `dedup` of enough events within the period, or of events with enough unique values."""
-    alerts, hits = set(), {}
+    """What a rule raises alerts for: `dedup` of enough events, or of events with enough unique values, within the period that begins
+    with the first of them."""
+    alerts, windows = set(), {}
     for number, (event, time) in enumerate(zip(events, times)):
         result = rule.run(PantherEvent({**event, "p_event_time": time.strftime("%Y-%m-%d %H:%M:%S.%f")}), {}, {})
         assert not result.errored, f"{specification['RuleID']}: {result}"
-        if result.detection_output:
-            counted = result.unique_output if result.unique_defined else number
-            of_group = hits.setdefault(result.dedup_output, [])
-            of_group.append((time, counted))
-            period = specification["DedupPeriodMinutes"] * 60
-            recent = {what for when, what in of_group if (time - when).total_seconds() < period}
-            if len(recent) >= specification["Threshold"]:
-                alerts.add(result.dedup_output)
+        if not result.detection_output:
+            continue
+        began, counted = windows.get(result.dedup_output, (time, set()))
+        if (time - began).total_seconds() >= specification["DedupPeriodMinutes"] * 60:
+            began, counted = time, set()
+        counted.add(result.unique_output if result.unique_defined else number)
+        windows[result.dedup_output] = (began, counted)
+        if len(counted) >= specification["Threshold"]:
+            alerts.add(result.dedup_output)
     return alerts
 
 

@@ -14,8 +14,6 @@ use crate::support::process::{LIMIT, run, tool, until};
 use crate::support::server::free_port;
 use crate::support::setup::{Setup, User, hash_password};
 
-const FAILURES: [&str; 5] = ["AUTH_FAILURE", "KEX_FAILURE", "CONNECTION_REJECTED", "ERROR", "EXIT_REASON"];
-
 /// Users who log in with these keys; the others have a password.
 const KEYS: [(&str, &[&str]); 4] =
     [("alice", &["alice"]), ("bob", &["bob"]), ("grace", &["grace", "stolen"]), ("mallory", &["mallory"])];
@@ -160,13 +158,13 @@ impl Office {
         let home = json!([{ "entry": "/", "target": "main:/${user}" }]);
         setup.config["users_from"] = json!([{ "keys": "keys:/", "every": "1s", "home": home }]);
         let logs = setup.subfolder("logs");
-        let file = |name: &str| logs.join(name).to_str().unwrap().to_owned();
-        setup.config["events"] = json!([
-            { "sink": "stdout" },
-            { "sink": "file", "path": file("events.ndjson") },
-            { "sink": "file", "path": file("sessions.ndjson"), "filter": { "except": FAILURES } },
-            { "sink": "file", "path": file("ERRORS.ndjson"), "filter": { "activities": FAILURES } },
-        ]);
+        // All events, and beside them the two files of the example.
+        let example = fs::read_to_string(project("examples/pipelines/errors-stream.yaml")).unwrap();
+        let example = example.replace("/var/log/lockgate", logs.to_str().unwrap());
+        let example: Value = serde_saphyr::from_str(&example).unwrap();
+        let sinks = setup.config["events"].as_array_mut().unwrap();
+        sinks.push(json!({ "sink": "file", "path": logs.join("events.ndjson") }));
+        sinks.extend(example["events"].as_array().unwrap().clone());
         // What is downloaded in bulk; it takes no room.
         File::create(setup.folder().join("large")).unwrap().set_len(64 << 20).unwrap();
         Office { setup, logs, keys, audit }
