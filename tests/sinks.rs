@@ -8,6 +8,8 @@
 mod collector;
 #[path = "sinks/http.rs"]
 mod http;
+#[path = "sinks/notifications.rs"]
+mod notifications;
 #[path = "sinks/shape.rs"]
 mod shape;
 #[path = "sinks/store.rs"]

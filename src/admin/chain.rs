@@ -91,6 +91,8 @@ pub(super) struct SpoolShown {
     /// Why nothing is delivered
     #[serde(skip_serializing_if = "Option::is_none")]
     trouble: Option<String>,
+    /// Deliveries that were refused for good and are set aside
+    undelivered: u64,
 }
 
 /// A verification of the trail
@@ -204,8 +206,12 @@ pub(super) async fn show(Shared(state): Shared<Arc<State>>) -> Json<TrailShown> 
 
 impl TrailSink {
     fn of(sink: SinkState) -> TrailSink {
-        let spool =
-            sink.spool.map(|spool| SpoolShown { bytes: spool.held, limit: spool.limit, trouble: spool.trouble });
+        let spool = sink.spool.map(|spool| SpoolShown {
+            bytes: spool.held,
+            limit: spool.limit,
+            trouble: spool.trouble,
+            undelivered: spool.undelivered,
+        });
         TrailSink {
             name: sink.name,
             required: sink.is_required,

@@ -243,6 +243,9 @@ fn readings(state: &State) -> String {
     of_sinks("spool_stuck", "Whether nothing of a spool is delivered: 1 or 0.", |sink| {
         Some(truth(sink.spool.as_ref()?.trouble.is_some()))
     });
+    of_sinks("undelivered", "Deliveries of a sink that were refused for good and are set aside.", |sink| {
+        Some(amount(sink.spool.as_ref()?.undelivered))
+    });
     text.finish()
 }
 

@@ -73,6 +73,14 @@ pub fn session_prefix(text: &str) -> Result<String, String> {
 #[derive(Debug, Clone)]
 pub struct PathPattern(GlobMatcher);
 
+impl PartialEq for PathPattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.glob() == other.0.glob()
+    }
+}
+
+impl Eq for PathPattern {}
+
 impl PathPattern {
     /// Reads a pattern.
     ///
@@ -195,7 +203,8 @@ impl PathPattern {
         PATHS.iter().any(|name| self.fits(event.text(name)))
     }
 
-    fn fits(&self, path: &str) -> bool {
+    /// Whether it holds for a path.
+    pub fn fits(&self, path: &str) -> bool {
         !path.is_empty() && self.0.is_match(path)
     }
 }

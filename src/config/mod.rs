@@ -21,6 +21,7 @@ mod resolve;
 mod resolve_admin;
 mod resolve_audit;
 mod resolve_events;
+mod resolve_notifications;
 mod resolve_sinks;
 mod resolve_users;
 mod resolve_users_from;

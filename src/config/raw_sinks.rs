@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::problem::Problems;
-use super::raw::{choice, read_headers, text};
+use super::raw::{read_headers, text};
 use super::raw_audit::read_fsync;
 use super::reader::{At, Item, Section};
 use crate::audit::{BatchSettings, Encoding, Format, Framing, Fsync};
@@ -27,6 +27,7 @@ pub(super) struct Spool {
     pub limit: u64,
     pub fsync: Fsync,
     pub batch: BatchSettings,
+    pub is_age_given: bool,
 }
 
 /// `sink: syslog`
@@ -45,7 +46,9 @@ pub(super) struct SyslogSink {
 pub(super) struct HttpSink {
     pub url: Option<At<Secret>>,
     pub headers: Vec<(At<String>, Secret)>,
-    pub encoding: Encoding,
+    pub encoding: Option<At<Encoding>>,
+    pub signing: Vec<At<Secret>>,
+    pub give_up_after: Option<At<Duration>>,
     pub gzip: bool,
     pub ca_file: Option<At<String>>,
     pub timeout: Duration,
@@ -59,7 +62,11 @@ pub(super) struct Shape {
     pub except: Vec<At<String>>,
     pub users: Option<Vec<At<String>>>,
     pub status: Option<Vec<String>>,
-    pub format: Format,
+    pub paths: Option<Vec<At<String>>>,
+    pub operations: Option<Vec<At<String>>>,
+    pub format: Option<At<Format>>,
+    pub temporary_names: Option<Vec<At<String>>>,
+    pub temporary_within: Option<At<Duration>>,
 }
 
 /// Reads what a store sink has.
@@ -87,17 +94,35 @@ pub(super) fn read_syslog(section: &mut Section<'_>, problems: &mut Problems) ->
 /// Reads what an HTTP sink has.
 pub(super) fn read_http(at: At<()>, section: &mut Section<'_>, problems: &mut Problems) -> HttpSink {
     let url = section.need("url", "the collector's, as in https://HOST/PATH", problems);
-    let encodings = [("ndjson", Encoding::Ndjson), ("array", Encoding::Array)];
+    let encodings = [("ndjson", Encoding::Ndjson), ("array", Encoding::Array), ("single", Encoding::Single)];
     let batch = BatchSettings { events: 1000, size: 1 << 20, age: Duration::from_secs(5) };
     HttpSink {
         url: url.and_then(|item| Some(item.at(item.secret(problems)?))),
         headers: section.take("headers").map(|item| read_headers(&item, problems)).unwrap_or_default(),
-        encoding: choice(section.take("encoding"), &encodings, problems),
+        encoding: section.take("encoding").and_then(|item| Some(item.at(item.choice(&encodings, problems)?))),
+        signing: section.take("signing").map(|item| read_signing(&item, problems)).unwrap_or_default(),
+        give_up_after: section
+            .take("give_up_after")
+            .and_then(|item| Some(item.at(item.duration(SECOND..=30 * 24 * HOUR, problems)?))),
         gzip: section.take("gzip").and_then(|item| item.boolean(problems)).unwrap_or(false),
         ca_file: text(section, "ca_file", problems),
         timeout: read_timeout(section, problems),
         spool: read_spool(at, section, batch, problems),
     }
+}
+
+/// `secret` is one, or a list of them while one takes the place of another.
+fn read_signing(item: &Item<'_>, problems: &mut Problems) -> Vec<At<Secret>> {
+    let Some(mut section) = item.section(problems) else { return Vec::new() };
+    let what = "what requests are signed with, as in { secret: \"${file:/run/secrets/webhook}\" }";
+    let secret = section.need("secret", what, problems);
+    section.close(problems);
+    let Some(secret) = secret else { return Vec::new() };
+    let each = if secret.is_text() { vec![secret.clone()] } else { secret.list(problems).unwrap_or_default() };
+    if !secret.is_text() {
+        secret.filled("leave `signing` out to sign nothing", problems);
+    }
+    each.iter().filter_map(|item| Some(item.at(item.credential(problems)?))).collect()
 }
 
 fn read_timeout(section: &mut Section<'_>, problems: &mut Problems) -> Duration {
@@ -107,16 +132,23 @@ fn read_timeout(section: &mut Section<'_>, problems: &mut Problems) -> Duration 
 
 fn read_spool(at: At<()>, section: &mut Section<'_>, batch: BatchSettings, problems: &mut Problems) -> Spool {
     let limit = section.take("spool_limit").and_then(|item| item.size(16 << 20..=1 << 50, problems));
+    let mut is_age_given = false;
     Spool {
         at,
         folder: text(section, "spool", problems),
         limit: limit.unwrap_or(1 << 30),
         fsync: section.take("fsync").and_then(|item| read_fsync(&item, problems)).unwrap_or_default(),
-        batch: section.take("batch").map_or(batch, |item| read_batch(&item, batch, problems)),
+        batch: section.take("batch").map_or(batch, |item| read_batch(&item, batch, &mut is_age_given, problems)),
+        is_age_given,
     }
 }
 
-fn read_batch(item: &Item<'_>, defaults: BatchSettings, problems: &mut Problems) -> BatchSettings {
+fn read_batch(
+    item: &Item<'_>,
+    defaults: BatchSettings,
+    is_age_given: &mut bool,
+    problems: &mut Problems,
+) -> BatchSettings {
     let mut batch = defaults;
     let Some(mut section) = item.section(problems) else { return batch };
     if let Some(events) = section.take("events").and_then(|item| item.integer(1..=1_000_000, problems)) {
@@ -127,6 +159,7 @@ fn read_batch(item: &Item<'_>, defaults: BatchSettings, problems: &mut Problems)
     }
     if let Some(age) = section.take("age").and_then(|item| item.duration(SECOND..=24 * HOUR, problems)) {
         batch.age = age;
+        *is_age_given = true;
     }
     section.close(problems);
     batch
@@ -135,8 +168,16 @@ fn read_batch(item: &Item<'_>, defaults: BatchSettings, problems: &mut Problems)
 /// Reads `filter` and `format`.
 pub(super) fn read_shape(section: &mut Section<'_>, problems: &mut Problems) -> Shape {
     let mut shape = section.take("filter").map(|item| read_filter(&item, problems)).unwrap_or_default();
-    let formats = [("transfer-family", Format::TransferFamily), ("ocsf", Format::Ocsf)];
-    shape.format = choice(section.take("format"), &formats, problems);
+    let formats = [
+        ("transfer-family", Format::TransferFamily),
+        ("ocsf", Format::Ocsf),
+        ("eventbridge", Format::EventBridge),
+        ("cloudevents", Format::CloudEvents),
+    ];
+    shape.format = section.take("format").and_then(|item| Some(item.at(item.choice(&formats, problems)?)));
+    shape.temporary_names = section.take("temporary_names").and_then(|item| item.texts(problems));
+    let within = section.take("temporary_within");
+    shape.temporary_within = within.and_then(|item| Some(item.at(item.duration(SECOND..=7 * 24 * HOUR, problems)?)));
     shape
 }
 
@@ -149,6 +190,7 @@ fn read_filter(item: &Item<'_>, problems: &mut Problems) -> Shape {
     };
     let (activities, except) = (list("activities", problems), list("except", problems).unwrap_or_default());
     let users = list("users", problems);
+    let (paths, operations) = (list("paths", problems), list("operations", problems));
     let status = section.take("status").map(|item| {
         item.filled("leave it out to take all", problems);
         let words = [("success", "success"), ("denied", "denied"), ("failure", "failure")];
@@ -156,5 +198,5 @@ fn read_filter(item: &Item<'_>, problems: &mut Problems) -> Shape {
         items.iter().filter_map(|item| item.choice(&words, problems).map(str::to_owned)).collect()
     });
     section.close(problems);
-    Shape { activities, except, users, status, format: Format::default() }
+    Shape { activities, except, users, status, paths, operations, ..Shape::default() }
 }

@@ -14,6 +14,7 @@ use super::reader::At;
 use super::resolve_admin::resolve_admin;
 use super::resolve_audit::resolve_chain;
 use super::resolve_events::resolve_sinks;
+use super::resolve_notifications::judge_whole_trail;
 use super::resolve_sinks::Context;
 use super::resolve_users::{resolve_authorities, resolve_users};
 use super::resolve_users_from::resolve_users_from;
@@ -68,6 +69,7 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
     }
     let context = Context { stores: &raw.stores, audit_folder, around };
     let sinks = resolve_sinks(raw.events.as_deref(), &context, problems);
+    judge_whole_trail(&sinks, raw.audit.as_ref().and_then(|audit| audit.folder.as_ref()), problems);
     let mut settings = gateway::Settings {
         ssh,
         stores,

@@ -9,6 +9,7 @@ use super::raw_events as raw;
 use super::reader::At;
 use super::resolve::{Surroundings, resolve_path};
 use super::resolve_audit::resolve_file_care;
+use super::resolve_notifications::{judge_format, resolve_give_up};
 use super::resolve_sinks::{Context, resolve_http, resolve_shape, resolve_store, resolve_syslog};
 use crate::audit::{self, SinkTarget};
 use crate::stores;
@@ -26,7 +27,8 @@ pub(super) fn resolve_sinks(
     let mut sinks = Vec::new();
     for sink in raw {
         let shape = resolve_shape(&sink.shape, problems);
-        let Some(target) = resolve_sink(&sink.target, context, problems) else { continue };
+        judge_format(sink, problems);
+        let Some(target) = resolve_sink(sink, shape.format, context, problems) else { continue };
         if let Some(place) = place(&target) {
             if place.1.is_absolute() {
                 problems.note_own(Own::file(&sink.at, "the place of this sink", &place.1));
@@ -45,17 +47,26 @@ pub(super) fn resolve_sinks(
 const TWICE: &str = "this sink stands twice: every event would be written twice";
 const ONE_SPOOL_TWICE: &str = "another sink has the same spool; give each its own `spool`";
 
-fn resolve_sink(raw: &raw::Target, context: &Context<'_>, problems: &mut Problems) -> Option<SinkTarget> {
-    Some(match raw {
+fn resolve_sink(
+    raw: &raw::Sink,
+    format: audit::Format,
+    context: &Context<'_>,
+    problems: &mut Problems,
+) -> Option<SinkTarget> {
+    Some(match &raw.target {
         raw::Target::Stdout => SinkTarget::Stdout,
         raw::Target::File(path, care) => {
             let file = resolve_path(path, context.around, problems)?;
             judge_sink_file(path, &file, context.around, problems);
             SinkTarget::File { path: file, options: resolve_file_care(care, problems) }
         }
-        raw::Target::Store(sink) => SinkTarget::Store(resolve_store(sink, context, problems)?),
+        raw::Target::Store(sink) => SinkTarget::Store(resolve_store(sink, format, context, problems)?),
         raw::Target::Syslog(sink) => SinkTarget::Syslog(resolve_syslog(sink, context, problems)?),
-        raw::Target::Http(sink) => SinkTarget::Http(resolve_http(sink, context, problems)?),
+        raw::Target::Http(sink) => {
+            let mut http = resolve_http(sink, format, context, problems)?;
+            http.give_up_after = resolve_give_up(sink, format, raw.on_failure, problems);
+            SinkTarget::Http(http)
+        }
     })
 }
 

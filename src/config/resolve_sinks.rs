@@ -10,8 +10,11 @@ use super::raw;
 use super::raw_sinks::{HttpSink, Shape, Spool, StoreSink, SyslogSink};
 use super::reader::At;
 use super::resolve::{Surroundings, resolve_path};
+use super::resolve_notifications::{
+    resolve_age, resolve_encoding, resolve_operations, resolve_paths, resolve_signing, resolve_temporary,
+};
 use super::resolve_users::resolve_target;
-use crate::audit::{self, CollectorHeader, CollectorUrl, Filter, SyslogAddress, UserPatterns};
+use crate::audit::{self, CollectorHeader, CollectorUrl, Filter, Format, SyslogAddress, UserPatterns};
 
 /// The longest APP-NAME of RFC 5424.
 const MAX_APP_NAME: usize = 48;
@@ -27,6 +30,7 @@ pub(super) struct Context<'a> {
 /// `sink: store`
 pub(super) fn resolve_store(
     raw: &StoreSink,
+    format: Format,
     context: &Context<'_>,
     problems: &mut Problems,
 ) -> Option<audit::StoreTarget> {
@@ -44,7 +48,7 @@ pub(super) fn resolve_store(
     };
     problems.note_own(Own::folder(target, &place.store, &place.folder, ""));
     let name = format!("store-{}-{}", place.store, place.folder);
-    Some(audit::StoreTarget { spool: resolve_spool(&raw.spool, &name, context, problems)?, place })
+    Some(audit::StoreTarget { spool: resolve_spool(&raw.spool, &name, format, context, problems)?, place })
 }
 
 /// `sink: syslog`
@@ -93,6 +97,7 @@ fn resolve_facility(name: &At<String>, problems: &mut Problems) -> u8 {
 /// `sink: http`
 pub(super) fn resolve_http(
     raw: &HttpSink,
+    format: Format,
     context: &Context<'_>,
     problems: &mut Problems,
 ) -> Option<audit::HttpTarget> {
@@ -109,11 +114,13 @@ pub(super) fn resolve_http(
     let name = format!("http-{}", url.host);
     Some(audit::HttpTarget {
         headers,
-        encoding: raw.encoding,
+        encoding: resolve_encoding(raw, format, problems),
+        signing: resolve_signing(raw, problems),
+        give_up_after: None,
         gzip: raw.gzip,
         ca_file,
         timeout: raw.timeout,
-        spool: resolve_spool(&raw.spool, &name, context, problems)?,
+        spool: resolve_spool(&raw.spool, &name, format, context, problems)?,
         url,
     })
 }
@@ -133,6 +140,7 @@ fn resolve_ca_file(file: &At<String>, context: &Context<'_>, problems: &mut Prob
 fn resolve_spool(
     raw: &Spool,
     name: &str,
+    format: Format,
     context: &Context<'_>,
     problems: &mut Problems,
 ) -> Option<audit::SpoolSettings> {
@@ -150,7 +158,7 @@ fn resolve_spool(
     if let (Some(at), true) = (&raw.folder, context.around.look_at_files) {
         judge_spool(at, &folder, problems);
     }
-    Some(audit::SpoolSettings { folder, limit: raw.limit, fsync: raw.fsync, batch: raw.batch })
+    Some(audit::SpoolSettings { folder, limit: raw.limit, fsync: raw.fsync, batch: resolve_age(raw, format) })
 }
 
 fn judge_spool(at: &At<String>, folder: &Path, problems: &mut Problems) {
@@ -174,8 +182,11 @@ pub(super) fn resolve_shape(raw: &Shape, problems: &mut Problems) -> audit::Shap
     };
     let (activities, except) = (raw.activities.as_deref().map(&mut names), names(&raw.except));
     let users = raw.users.as_deref().and_then(|users| resolve_globs(users, problems));
-    let filter = Filter { activities, except, users, status: raw.status.clone() };
-    audit::Shape { filter, format: raw.format }
+    let paths = raw.paths.as_deref().map(|paths| resolve_paths(paths, problems));
+    let operations = raw.operations.as_deref().map(|names| resolve_operations(names, problems));
+    let filter = Filter { activities, except, users, status: raw.status.clone(), paths, operations };
+    let format = raw.format.as_ref().map(|format| format.value).unwrap_or_default();
+    audit::Shape { filter, format, temporary: resolve_temporary(raw, problems) }
 }
 
 fn judge_activity(name: &At<String>, problems: &mut Problems) {

@@ -151,3 +151,77 @@ fn no_user_may_change_the_objects_of_a_store_sink() {
     }
     read_text(&text("local:/audits", "read_write")).unwrap();
 }
+
+#[test]
+fn notifications_have_defaults_of_their_own() {
+    let all = "{ sink: http, url: 'https://c/', spool: s, format: cloudevents, on_failure: continue }";
+    let sink = sinks(all).remove(0);
+    let SinkTarget::Http(http) = &sink.target else { panic!() };
+    assert_eq!(
+        (sink.shape.format, http.encoding, http.spool.batch.age.as_secs()),
+        (Format::CloudEvents, Encoding::Single, 1)
+    );
+    assert_eq!((http.give_up_after, http.signing.len()), (Some(Duration::from_secs(3600)), 0));
+    assert_eq!(sink.shape.temporary.within, Duration::from_secs(600));
+    assert!(sink.shape.temporary.patterns.iter().any(|pattern| pattern.fits("/lake/in/a.csv.filepart")));
+    // Operations wait for it: it never gives up.
+    let required = sinks("{ sink: http, url: 'https://c/', spool: s, format: eventbridge, encoding: array }").remove(0);
+    let SinkTarget::Http(http) = &required.target else { panic!() };
+    assert_eq!((http.give_up_after, http.encoding), (None, Encoding::Array));
+
+    let all = "{ sink: http, url: 'https://c/', spool: s, format: eventbridge, on_failure: continue, give_up_after: 5m, \
+               batch: { age: 7s }, temporary_names: ['*.x', '/in/.*'], temporary_within: 1m, \
+               signing: { secret: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw, 'AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBk='] }, \
+               filter: { paths: ['/in/**'], operations: [upload, rename] } }";
+    let sink = sinks(all).remove(0);
+    let SinkTarget::Http(http) = &sink.target else { panic!() };
+    assert_eq!(
+        (http.give_up_after, http.signing.len(), http.spool.batch.age.as_secs()),
+        (Some(Duration::from_secs(300)), 2, 7)
+    );
+    assert_eq!((sink.shape.temporary.patterns.len(), sink.shape.temporary.within.as_secs()), (2, 60));
+    let filter = &sink.shape.filter;
+    assert_eq!((filter.paths.as_ref().map(Vec::len), filter.operations.as_ref().map(Vec::len)), (Some(1), Some(2)));
+    assert!(!format!("{sink:?}").contains("MfKQ9"), "{sink:?}");
+}
+
+#[test]
+fn wrong_notifications_are_told_where_and_what_would_be_right() {
+    wrong(
+        "{ sink: stdout, format: cloudevents }, \
+         { sink: http, url: 'http://a/', spool: a, format: cloudevents, encoding: ndjson, filter: { activities: [CLOSE], operations: [uplod], paths: ['[a'] } }, \
+         { sink: http, url: 'http://b/', spool: b, encoding: single, temporary_names: ['*.x'], temporary_within: 1m }, \
+         { sink: http, url: 'http://c/', spool: c, gzip: true, give_up_after: 1h, signing: { secret: geheim } }, \
+         { sink: http, url: 'http://d/', spool: d, signing: { secret: [] } }, \
+         { sink: http, url: 'http://e/', spool: e, signing: {} }",
+        &[
+            ("events[0].format", "for the sinks `http` and `store`"),
+            ("events[1].encoding", "`single` or `array`"),
+            ("events[1].filter.activities[0]", "a notification has no activity"),
+            ("events[1].filter.operations[0]", "did you mean \"upload\"?"),
+            ("events[1].filter.paths[0]", "is not a pattern"),
+            ("events[2].encoding", "for notifications only"),
+            ("events[2].temporary_names[0]", "only notifications know"),
+            ("events[2].temporary_within", "only notifications know"),
+            ("events[3].give_up_after", "`on_failure: continue` too"),
+            ("events[3].signing.secret", "is not compressed"),
+            ("events[3].signing.secret", "24 to 64"),
+            ("events[4].signing.secret", "leave `signing` out"),
+            ("events[5].signing.secret", "is missing"),
+        ],
+    );
+}
+
+/// A chain that no sink holds whole can be verified by nobody.
+#[test]
+fn a_kept_chain_needs_a_sink_that_holds_all_of_it() {
+    let filtered = "{ sink: stdout, filter: { except: [LIST] } }";
+    let translated = "{ sink: file, path: /e, format: ocsf }";
+    let config = |sinks: &str| with(&format!("users: []\naudit: {{ folder: /a }}\nevents: [{sinks}]\n"));
+    assert_problems(
+        &config(&format!("{filtered}, {translated}")),
+        &[("audit.folder", "no sink holds the whole trail")],
+    );
+    assert!(read_text(&config(&format!("{filtered}, {{ sink: file, path: /e }}"))).is_ok());
+    assert!(read_text(&with(&format!("users: []\nevents: [{filtered}]\n"))).is_ok());
+}

@@ -13,6 +13,16 @@ pub(super) trait Carrier: Send + Sync {
     /// How messages name the place.
     fn name(&self) -> String;
 
+    /// Whether it wants each line by itself.
+    fn is_one_by_one(&self) -> bool {
+        false
+    }
+
+    /// After how long a delivery that is refused for what it is makes room for those behind it; `None`: never.
+    fn gives_up_after(&self) -> Option<Duration> {
+        None
+    }
+
     /// Delivers a batch of whole lines. A batch may come twice, when its first delivery could not be noted; the answer is then
     /// a success as well. `Ok` means that the batch is kept there.
     async fn deliver(&self, batch: &Bytes) -> Result<(), Refusal>;
@@ -25,12 +35,14 @@ pub(super) struct Refusal {
     pub(super) why: String,
     /// When the place wants to be asked again at the earliest.
     pub(super) after: Option<Duration>,
+    /// Whether it is what was delivered that is refused: another delivery may be taken meanwhile.
+    pub(super) is_of_this_one: bool,
 }
 
 impl Refusal {
     /// One that says nothing about when to come again.
     pub(super) fn of(why: impl Into<String>) -> Self {
-        Refusal { why: why.into(), after: None }
+        Refusal { why: why.into(), after: None, is_of_this_one: false }
     }
 }
 

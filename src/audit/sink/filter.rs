@@ -3,6 +3,9 @@
 use globset::{Glob, GlobSet};
 use serde::Deserialize;
 
+use super::notify::Notice;
+use crate::audit::search::PathPattern;
+
 /// Every word that `activity-type` may have.
 pub const ACTIVITIES: &[&str] = &[
     "CONNECTED",
@@ -42,6 +45,31 @@ pub struct Filter {
     /// With one of these words in `status` only. CONNECTED counts as `success`, AUTH_FAILURE, KEX_FAILURE and
     /// CONNECTION_REJECTED as `failure`, REQUEST_DENIED as `denied`; other events without the field do not pass.
     pub status: Option<Vec<String>>,
+    /// About a path that fits one of these only, old or new, as clients or as stores have it; events without a path do not pass.
+    pub paths: Option<Vec<PathPattern>>,
+    /// With one of these [`OPERATIONS`] only; events of none of them do not pass.
+    pub operations: Option<Vec<String>>,
+}
+
+/// The words of `operations`.
+pub const OPERATIONS: &[&str] =
+    &["upload", "download", "copy", "delete", "rename", "mkdir", "rmdir", "setstat", "list", "symlink"];
+
+/// Which of [`OPERATIONS`] an event is about, by its `activity-type` and its `operation`.
+fn operation_of(activity: &str, operation: Option<&str>) -> Option<&'static str> {
+    Some(match (activity, operation) {
+        ("OPEN" | "CLOSE" | "PARTIAL_CLOSE", Some("write")) | ("ERROR", Some("CLOSE")) => "upload",
+        ("OPEN" | "CLOSE" | "PARTIAL_CLOSE", Some("read")) => "download",
+        ("CLOSE" | "PARTIAL_CLOSE", Some("copy")) => "copy",
+        ("DELETE", _) => "delete",
+        ("RENAME", _) => "rename",
+        ("MKDIR", _) => "mkdir",
+        ("RMDIR", _) => "rmdir",
+        ("SETSTAT", _) => "setstat",
+        ("LIST", _) => "list",
+        ("CREATE_SYMLINK", _) => "symlink",
+        _ => return None,
+    })
 }
 
 /// Patterns of which a user's name has to fit one.
@@ -81,12 +109,47 @@ struct Judged {
     activity_type: String,
     user: Option<String>,
     status: Option<String>,
+    operation: Option<String>,
+    path: Option<String>,
+    logical_path: Option<String>,
+    new_path: Option<String>,
+    new_logical_path: Option<String>,
+}
+
+impl Judged {
+    fn names(&self) -> impl Iterator<Item = &str> {
+        [&self.logical_path, &self.path, &self.new_logical_path, &self.new_path]
+            .into_iter()
+            .filter_map(|name| name.as_deref())
+    }
 }
 
 impl Filter {
     /// Whether nothing is left out.
     pub(super) fn takes_all(&self) -> bool {
-        self.activities.is_none() && self.except.is_empty() && self.users.is_none() && self.status.is_none()
+        *self == Filter::default()
+    }
+
+    /// Whether a notification passes. Those have no activities.
+    pub(super) fn takes_notice(&self, notice: &Notice) -> bool {
+        self.users.as_ref().is_none_or(|users| users.is_match(notice.user()))
+            && self.takes_status(Some(notice.status()))
+            && self.takes_operation(Some(notice.operation()))
+            && self.takes_paths(notice.names())
+    }
+
+    fn takes_status(&self, status: Option<&str>) -> bool {
+        self.status.as_ref().is_none_or(|list| status.is_some_and(|status| list.iter().any(|s| s == status)))
+    }
+
+    fn takes_operation(&self, operation: Option<&str>) -> bool {
+        let listed = |list: &Vec<String>| operation.is_some_and(|operation| list.iter().any(|o| o == operation));
+        self.operations.as_ref().is_none_or(listed)
+    }
+
+    fn takes_paths<'a>(&self, mut names: impl Iterator<Item = &'a str>) -> bool {
+        let fits = |name: &str, patterns: &[PathPattern]| patterns.iter().any(|pattern| pattern.fits(name));
+        self.paths.as_ref().is_none_or(|patterns| names.any(|name| fits(name, patterns)))
     }
 
     /// Whether a line passes.
@@ -100,8 +163,10 @@ impl Filter {
         let status = event.status.as_deref().or_else(|| status_of(&event.activity_type));
         self.activities.as_deref().is_none_or(named)
             && !named(&self.except)
-            && self.users.as_ref().is_none_or(|users| event.user.is_some_and(|user| users.is_match(&user)))
-            && self.status.as_ref().is_none_or(|list| status.is_some_and(|status| list.iter().any(|s| s == status)))
+            && self.users.as_ref().is_none_or(|users| event.user.as_ref().is_some_and(|user| users.is_match(user)))
+            && self.takes_status(status)
+            && self.takes_operation(operation_of(&event.activity_type, event.operation.as_deref()))
+            && self.takes_paths(event.names())
     }
 }
 
@@ -160,6 +225,28 @@ mod tests {
         assert!(takes(&status(&["failure"]), REJECTED));
         assert!(takes(&status(&["denied"]), OPEN));
         assert!(!takes(&status(&["success"]), r#"{"activity-type":"DISCONNECTED"}"#));
+    }
+
+    #[test]
+    fn paths_and_operations() {
+        let paths = |patterns: &[&str]| Filter {
+            paths: Some(patterns.iter().map(|pattern| PathPattern::parse(pattern).unwrap()).collect()),
+            ..Filter::default()
+        };
+        let close =
+            r#"{"activity-type":"CLOSE","operation":"write","logical-path":"/in/a.csv","path":"/lake/x/a.csv"}"#;
+        let rename = r#"{"activity-type":"RENAME","logical-path":"/in/a.part","new-logical-path":"/in/a.csv"}"#;
+        assert!(takes(&paths(&["*.csv"]), close) && takes(&paths(&["*.csv"]), rename));
+        assert!(takes(&paths(&["/x", "/in/*"]), close) && takes(&paths(&["/lake/**"]), close));
+        assert!(!takes(&paths(&["/*"]), close) && !takes(&paths(&["**"]), LOGIN));
+        let operations = |words: &[&str]| Filter {
+            operations: Some(words.iter().map(|&word| word.into()).collect()),
+            ..Filter::default()
+        };
+        assert!(takes(&operations(&["upload"]), close) && !takes(&operations(&["rename", "download"]), close));
+        assert!(takes(&operations(&["rename"]), rename) && !takes(&operations(&["upload"]), LOGIN));
+        assert!(takes(&operations(&["upload"]), r#"{"activity-type":"ERROR","operation":"CLOSE","status":"failure"}"#));
+        assert!(!takes(&operations(OPERATIONS), r#"{"activity-type":"ERROR","operation":"LIST"}"#));
     }
 
     #[test]

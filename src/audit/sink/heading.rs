@@ -1,4 +1,4 @@
-//! What a sink has to know of a line: when it happened, what it is, and its place in the order. Read from either format.
+//! What a sink has to know of a line: when it happened, what it is, and its place in the order. Read from any format.
 
 use serde::Deserialize;
 
@@ -27,6 +27,9 @@ struct Plain {
     // OCSF has a text here as well, in capital letters.
     status: Option<String>,
     metadata: Option<Metadata>,
+    // A number in OCSF.
+    time: serde_json::Value,
+    id: Option<String>,
 }
 
 /// Where the OCSF format keeps the same.
@@ -46,8 +49,8 @@ impl Heading {
         let ocsf = plain.metadata.unwrap_or_default();
         Heading {
             activity: plain.activity_type.or(ocsf.event_code),
-            timestamp: plain.timestamp.or(ocsf.original_time),
-            event_id: plain.event_id.or(ocsf.uid),
+            timestamp: plain.timestamp.or(ocsf.original_time).or_else(|| plain.time.as_str().map(str::to_owned)),
+            event_id: plain.event_id.or(ocsf.uid).or(plain.id),
             sequence: plain.sequence.or(ocsf.sequence),
             status: plain.status.map(|status| status.to_ascii_lowercase()),
         }
@@ -80,6 +83,9 @@ mod tests {
         let plain = br#"{"activity-type":"OPEN","timestamp":"2026-07-31T08:15:38.042Z","event-id":"e","status":"denied","sequence":7}"#;
         let ocsf = br#"{"metadata":{"event_code":"OPEN","original_time":"2026-07-31T08:15:38.042Z","uid":"e","sequence":7},"status":"Denied"}"#;
         assert_eq!(Heading::of(plain), Heading::of(ocsf));
+        let notification = br#"{"id":"e","time":"2026-07-31T08:15:38Z"}"#;
+        let id = Heading::of(notification).event_id;
+        assert_eq!((id.as_deref(), Heading::of(notification).hour()), (Some("e"), Some("2026-07-31T08")));
         assert_eq!(Heading::of(plain).hour(), Some("2026-07-31T08"));
         assert_eq!(Heading::of(b"{\"sequence\":"), Heading::default());
         let odd = Heading { timestamp: Some("../../../../etc/passwd".into()), ..Heading::default() };

@@ -14,17 +14,18 @@ use super::authorities::client_config;
 use super::carrier::{Carrier, Refusal, gzip};
 use super::heading::lines;
 use super::settings::{Encoding, HttpTarget};
+use super::shape::{Format, Shape};
 use super::spooled::Spooled;
+use super::webhook;
 
 /// Opens the sink. Needs a runtime.
-pub(super) fn open(target: &HttpTarget) -> io::Result<Spooled> {
-    let collector = Collector::new(target)?;
-    Spooled::open(&target.spool, collector)
+pub(super) fn open(target: &HttpTarget, shape: &Shape) -> io::Result<Spooled> {
+    Spooled::open(&target.spool, shape, Collector::new(target, shape.format)?)
 }
 
 /// Asks whether anybody answers, without sending an event.
-pub(super) async fn reach(target: &HttpTarget) -> Result<(), String> {
-    let collector = Collector::new(target).map_err(|error| error.to_string())?;
+pub(super) async fn reach(target: &HttpTarget, format: Format) -> Result<(), String> {
+    let collector = Collector::new(target, format).map_err(|error| error.to_string())?;
     let answer = collector.request(Method::OPTIONS).send().await.map_err(what)?;
     match answer.status() {
         status if status.is_server_error() => Err(format!("it answers {status}")),
@@ -33,14 +34,15 @@ pub(super) async fn reach(target: &HttpTarget) -> Result<(), String> {
 }
 
 /// Posts each batch.
-struct Collector {
+pub(super) struct Collector {
     client: Client,
     target: HttpTarget,
+    format: Format,
 }
 
 impl Collector {
     /// Redirections are not followed: what is in the headers is for this collector.
-    fn new(target: &HttpTarget) -> io::Result<Collector> {
+    pub(super) fn new(target: &HttpTarget, format: Format) -> io::Result<Collector> {
         let tls = client_config(target.ca_file.as_deref()).or_else(|what| match target.url.is_encrypted() {
             true => Err(io::Error::other(format!("{}: {what}", target.url.name))),
             false => client_config_of_nobody(),
@@ -48,14 +50,16 @@ impl Collector {
         let builder = Client::builder().tls_backend_preconfigured(tls.as_ref().clone());
         let builder = builder.redirect(redirect::Policy::none()).timeout(target.timeout);
         let client = builder.build().map_err(|error| io::Error::other(what(error)))?;
-        Ok(Collector { client, target: target.clone() })
+        Ok(Collector { client, target: target.clone(), format })
     }
 
     fn request(&self, method: Method) -> reqwest::RequestBuilder {
         let mut headers = HeaderMap::new();
-        let kind = match self.target.encoding {
-            Encoding::Ndjson => "application/x-ndjson",
-            Encoding::Array => "application/json",
+        let kind = match (self.target.encoding, self.format) {
+            (Encoding::Single, Format::CloudEvents) => "application/cloudevents+json",
+            (Encoding::Array, Format::CloudEvents) => "application/cloudevents-batch+json",
+            (Encoding::Ndjson, _) => "application/x-ndjson",
+            (Encoding::Array | Encoding::Single, _) => "application/json",
         };
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         let own: Vec<(HeaderName, HeaderValue)> =
@@ -68,8 +72,16 @@ impl Collector {
         let body = match self.target.encoding {
             Encoding::Ndjson => batch.to_vec(),
             Encoding::Array => array(batch),
+            Encoding::Single => batch.strip_suffix(b"\n").unwrap_or(batch).to_vec(),
         };
         let mut request = self.request(Method::POST);
+        if !self.target.signing.is_empty() {
+            // Each try has the time of its own, or receivers would take it for an old one.
+            let id = webhook::id_of(batch);
+            for (name, value) in webhook::headers(&self.target.signing, &id, Utc::now().timestamp(), &body) {
+                request = request.header(name, value);
+            }
+        }
         let body = if self.target.gzip {
             request = request.header(CONTENT_ENCODING, "gzip");
             gzip(&body).map_err(|error| Answer::Refused(Refusal::of(error.to_string())))?
@@ -82,12 +94,18 @@ impl Collector {
             StatusCode::PAYLOAD_TOO_LARGE if lines(batch).nth(1).is_some() => Err(Answer::TooLarge),
             status => {
                 let after = answer.headers().get(RETRY_AFTER).and_then(|value| wish(value, Utc::now()));
+                let is_of_this_one = is_of_this_one(status);
                 let hint = match status {
                     status if status.is_redirection() => "; redirections are not followed: name the place itself",
                     status if is_temporary(status) => "",
+                    _ if is_of_this_one => ": it is what was posted that it refuses",
                     _ => ": it will not do better by itself; look at the url, the headers and the collector's own log",
                 };
-                Err(Answer::Refused(Refusal { why: format!("the collector answers {status}{hint}"), after }))
+                Err(Answer::Refused(Refusal {
+                    why: format!("the collector answers {status}{hint}"),
+                    after,
+                    is_of_this_one,
+                }))
             }
         }
     }
@@ -104,6 +122,14 @@ enum Answer {
 impl Carrier for Collector {
     fn name(&self) -> String {
         self.target.url.name.clone()
+    }
+
+    fn is_one_by_one(&self) -> bool {
+        self.target.encoding == Encoding::Single
+    }
+
+    fn gives_up_after(&self) -> Option<Duration> {
+        self.target.give_up_after
     }
 
     /// A batch that is too large for the collector is posted in parts.
@@ -126,6 +152,13 @@ impl Carrier for Collector {
 /// Answers after which the same request may succeed.
 fn is_temporary(status: StatusCode) -> bool {
     status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
+}
+
+/// Whether the answer is about what was posted. Others of the kind 4xx are about who posts (401, 403, 407), about where (404, 405,
+/// 410, 421) or about when (408, 423, 425, 429): then everything else would be refused as well.
+fn is_of_this_one(status: StatusCode) -> bool {
+    const OF_ALL: [u16; 13] = [401, 402, 403, 404, 405, 407, 408, 410, 421, 423, 425, 426, 429];
+    status.is_client_error() && !OF_ALL.contains(&status.as_u16())
 }
 
 /// Both of whole lines, the first of at least one.
@@ -191,6 +224,13 @@ mod tests {
         assert_eq!(wish("Fri, 31 Jul 2026 08:16:30 GMT"), Some(60));
         assert_eq!(wish("Fri, 31 Jul 2020 08:16:30 GMT"), Some(0));
         assert_eq!(wish("soon"), None);
+    }
+
+    #[test]
+    fn a_refusal_of_one_is_told_from_a_refusal_of_all() {
+        let of_this_one = |status: u16| is_of_this_one(StatusCode::from_u16(status).unwrap());
+        assert!([400, 406, 409, 411, 413, 415, 422, 451].into_iter().all(of_this_one));
+        assert!(![200, 301, 401, 403, 404, 405, 407, 408, 410, 421, 429, 500, 503].into_iter().any(of_this_one));
     }
 
     #[test]

@@ -3,14 +3,17 @@
 mod address;
 mod authorities;
 mod carrier;
+mod delivery;
 mod file;
 mod filter;
 mod heading;
 mod http;
 pub(super) mod memory;
+mod notify;
 mod ocsf;
 mod old_files;
 mod reach;
+mod redeliver;
 pub(super) mod rotation;
 mod settings;
 mod shape;
@@ -20,6 +23,8 @@ pub(super) mod stdout;
 mod store;
 mod sync;
 mod syslog;
+mod undelivered;
+mod webhook;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -40,14 +45,17 @@ use worker::{Command, Desk, Worker};
 
 pub use address::{CollectorHeader, CollectorUrl, FACILITIES};
 pub use authorities::read_authorities;
-pub use filter::{ACTIVITIES, Filter, UserPatterns};
+pub use filter::{ACTIVITIES, Filter, OPERATIONS, UserPatterns};
+pub use notify::{TEMPORARY_NAMES, TEMPORARY_WITHIN, TemporaryNames};
 pub(super) use old_files::newest_of;
+pub use redeliver::Redelivered;
 pub use settings::{
     ArchivePlace, BatchSettings, DEFAULT_FACILITY, Encoding, FileOptions, Framing, Fsync, HostPort, HttpTarget,
     OnFailure, Rotate, SinkSettings, SinkTarget, SpoolSettings, StoreTarget, SyslogAddress, SyslogTarget,
 };
 pub use shape::{Format, Shape};
 pub use spool::SpoolState;
+pub use webhook::WebhookSecret;
 
 /// What a sink does with bytes. Called from one thread, and may block it.
 pub(super) trait Sink: Send {
@@ -127,9 +135,9 @@ pub(super) fn open(settings: &SinkSettings, around: &Around) -> io::Result<Box<d
     Ok(match &settings.target {
         SinkTarget::Stdout => Box::new(stdout::StdoutSink::open(settings.shape.format == Format::TransferFamily)?),
         SinkTarget::File { path, options } => Box::new(file::FileSink::open(path, options)?),
-        SinkTarget::Store(target) => Box::new(store::open(target, around)?),
+        SinkTarget::Store(target) => Box::new(store::open(target, &settings.shape, around)?),
         SinkTarget::Syslog(target) => Box::new(syslog::SyslogSink::new(target, around)),
-        SinkTarget::Http(target) => Box::new(http::open(target)?),
+        SinkTarget::Http(target) => Box::new(http::open(target, &settings.shape)?),
         SinkTarget::Memory(memory) => Box::new(Arc::clone(memory)),
     })
 }

@@ -23,7 +23,7 @@ impl SinkSettings {
             SinkTarget::Syslog(target) => reach_syslog(target.clone()).await,
             SinkTarget::Http(target) => {
                 let failed = |what| format!("the collector {} cannot be reached: {what}", target.url.name);
-                http::reach(target).await.map_err(failed)?;
+                http::reach(target, self.shape.format).await.map_err(failed)?;
                 reach_spool(&target.spool.folder)
             }
         }

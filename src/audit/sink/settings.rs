@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::address::{CollectorHeader, CollectorUrl};
 use super::memory::MemorySink;
 use super::shape::Shape;
+use super::webhook::WebhookSecret;
 
 /// One sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -221,11 +222,17 @@ pub struct HttpTarget {
     pub timeout: Duration,
     /// Where batches wait.
     pub spool: SpoolSettings,
+    /// The secrets that each request is signed with, as Standard Webhooks has it; none: it is not signed.
+    pub signing: Vec<WebhookSecret>,
+    /// After how long a delivery that is refused for what it is is set aside; `None`: never.
+    pub give_up_after: Option<Duration>,
 }
 
 /// The form of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Encoding {
+    /// One request for each.
+    Single,
     /// One event a line.
     #[default]
     Ndjson,

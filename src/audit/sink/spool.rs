@@ -18,10 +18,11 @@ use tokio::sync::Notify;
 
 use super::heading::Heading;
 use super::settings::{Fsync, SpoolSettings};
+use super::undelivered::Undelivered;
 
 /// Mode of the files: the owner and the operator's group may read, as of a file sink.
-const FILE_MODE: u32 = 0o640;
-const FOLDER_MODE: u32 = 0o750;
+pub(super) const FILE_MODE: u32 = 0o640;
+pub(super) const FOLDER_MODE: u32 = 0o750;
 
 /// How much of a file's end is looked at to find its last whole line.
 const TAIL: u64 = 64 * 1024;
@@ -59,6 +60,8 @@ pub struct SpoolState {
     pub limit: u64,
     /// What keeps them from being delivered.
     pub trouble: Option<String>,
+    /// How many deliveries were refused for good and are set aside.
+    pub undelivered: u64,
 }
 
 /// The batch that is being filled. The file may be longer than `bytes` after a write that failed.
@@ -177,6 +180,11 @@ impl Spool {
         self.hurry.notify_one();
     }
 
+    /// Whether nothing comes any more.
+    pub(super) fn is_ending(&self) -> bool {
+        self.lock().ending
+    }
+
     /// What there is to do next. Reads files: not for a task of the runtime.
     pub(super) fn next(&self) -> io::Result<Next> {
         let first = {
@@ -224,8 +232,10 @@ impl Spool {
 
     /// How it is.
     pub(super) fn state(&self) -> SpoolState {
+        // Cannot be counted: what cannot be read shows when something is set aside.
+        let undelivered = Undelivered::of(&self.settings.folder, self.settings.limit).count().unwrap_or_default();
         let state = self.lock();
-        SpoolState { held: state.held, limit: self.settings.limit, trouble: state.trouble.clone() }
+        SpoolState { held: state.held, limit: self.settings.limit, trouble: state.trouble.clone(), undelivered }
     }
 
     /// Bytes that wait.
@@ -414,7 +424,7 @@ fn read(batch: &Full) -> io::Result<Bytes> {
     Ok(lines.into())
 }
 
-fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 

@@ -1,13 +1,18 @@
 //! A sink over a spool: an event is written when it is in the spool; a task of the runtime brings the batches to where they
 //! belong, one after the other, and tries again until they are taken.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::carrier::{Carrier, Refusal};
-use super::settings::SpoolSettings;
+use super::delivery::{Courier, Outcome, Unit};
+use super::notify::Notifier;
+use super::settings::{Fsync, SpoolSettings};
+use super::shape::Shape;
 use super::spool::{Next, Spool};
+use super::undelivered::Undelivered;
 use super::{Sink, Target, Throttle};
 
 /// How long the end of the gateway is put off for what waits.
@@ -27,14 +32,25 @@ pub(super) struct Spooled {
 }
 
 impl Spooled {
-    /// Opens the spool and starts bringing what is in it to where it belongs. Needs a runtime.
-    pub(super) fn open(settings: &SpoolSettings, carrier: impl Carrier + 'static) -> io::Result<Spooled> {
+    /// Opens the spool and starts bringing what is in it to where it belongs, in the form of `shape` where that is one of
+    /// notifications. Needs a runtime.
+    pub(super) fn open(
+        settings: &SpoolSettings,
+        shape: &Shape,
+        carrier: impl Carrier + 'static,
+    ) -> io::Result<Spooled> {
         let (spool, name) = (Arc::new(Spool::open(settings)?), carrier.name());
         let waiting = spool.held();
         if waiting > 0 {
             tracing::info!(sink = %name, bytes = waiting, "the spool holds events of an earlier run; they are delivered now");
         }
-        tokio::spawn(empty(Arc::clone(&spool), carrier));
+        let notifier = Notifier::open(shape, &settings.folder, settings.fsync != Fsync::Never)?;
+        let undelivered = Undelivered::of(&settings.folder, settings.limit);
+        let set_aside = undelivered.count()?;
+        if set_aside > 0 {
+            tracing::warn!(sink = %name, deliveries = set_aside, "deliveries that were refused are set aside; `lockgate audit redeliver` tries them again");
+        }
+        tokio::spawn(empty(Arc::clone(&spool), Courier::new(carrier, notifier, undelivered)));
         Ok(Spooled { name, spool })
     }
 }
@@ -79,7 +95,7 @@ impl Drop for Spooled {
 }
 
 /// Empties the spool until it ends.
-async fn empty(spool: Arc<Spool>, carrier: impl Carrier) {
+async fn empty(spool: Arc<Spool>, mut courier: Courier<impl Carrier>) {
     let mut failures = Failures::default();
     loop {
         let looking = Arc::clone(&spool);
@@ -88,29 +104,70 @@ async fn empty(spool: Arc<Spool>, carrier: impl Carrier) {
             // The runtime ends.
             Err(_) => return,
         };
-        let outcome = match next {
+        match next {
             Ok(Next::End) => return,
-            Ok(Next::Wait(None)) => {
-                spool.changed().await;
-                continue;
+            Ok(Next::Wait(limit)) => wait(&spool, limit, &mut courier, &mut failures).await,
+            // The runtime ends.
+            Ok(Next::Deliver(batch, lines)) => match courier.units(lines).await {
+                Ok(units) => {
+                    if bring(&spool, units, &mut courier, &mut failures).await {
+                        let spool = Arc::clone(&spool);
+                        let _ = tokio::task::spawn_blocking(move || spool.delivered(&batch)).await;
+                    }
+                }
+                Err(_) => return,
+            },
+            Err(error) => {
+                let refusal = Refusal::of(format!("the spool cannot be read: {error}"));
+                spool.pause(failures.another(&spool, courier.carrier(), refusal)).await;
             }
-            Ok(Next::Wait(Some(limit))) => {
-                let _ = tokio::time::timeout(limit, spool.changed()).await;
-                continue;
-            }
-            Ok(Next::Deliver(batch, lines)) => carrier.deliver(&lines).await.map(|()| batch),
-            Err(error) => Err(Refusal::of(format!("the spool cannot be read: {error}"))),
+        }
+    }
+}
+
+/// Waits until there may be something to do. While nothing is in the spool, uploads whose final names do not come are told.
+async fn wait(spool: &Spool, limit: Option<Duration>, courier: &mut Courier<impl Carrier>, failures: &mut Failures) {
+    let due = courier.due_in().filter(|_| spool.held() == 0);
+    if due.is_some_and(|due| due.is_zero()) {
+        let units = courier.overdue();
+        bring(spool, units, courier, failures).await;
+        return;
+    }
+    match limit.into_iter().chain(due).min() {
+        None => spool.changed().await,
+        Some(limit) => drop(tokio::time::timeout(limit, spool.changed()).await),
+    }
+}
+
+/// Brings all of these, trying again until they are done; `false` when the spool ends before.
+async fn bring(
+    spool: &Spool,
+    mut units: VecDeque<Unit>,
+    courier: &mut Courier<impl Carrier>,
+    failures: &mut Failures,
+) -> bool {
+    loop {
+        let outcome = match units.is_empty() {
+            false => courier.deliver(&mut units).await,
+            true => match courier.keep().await {
+                Ok(()) => return true,
+                Err(error) => Outcome::Refused(Refusal::of(format!("the spool cannot be written: {error}"))),
+            },
         };
         match outcome {
-            Ok(batch) => {
-                failures.over(&spool, &carrier);
-                let spool = Arc::clone(&spool);
-                let _ = tokio::task::spawn_blocking(move || spool.delivered(&batch)).await;
+            Outcome::Done => {
+                failures.over(spool, courier.carrier());
+                // The last one is noted all the same.
+                if units.is_empty() {
+                    continue;
+                }
             }
-            Err(refusal) => {
-                let pause = failures.another(&spool, &carrier, refusal);
-                spool.pause(pause).await;
+            Outcome::Refused(refusal) => {
+                spool.pause(failures.another(spool, courier.carrier(), refusal)).await;
             }
+        }
+        if spool.is_ending() {
+            return false;
         }
     }
 }

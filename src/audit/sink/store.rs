@@ -12,6 +12,7 @@ use super::Around;
 use super::carrier::{Carrier, Refusal, gzip};
 use super::heading::{Heading, lines};
 use super::settings::StoreTarget;
+use super::shape::Shape;
 use super::spooled::Spooled;
 use crate::audit::Archive;
 use crate::audit::chain::Hash;
@@ -20,12 +21,12 @@ use crate::audit::chain::Hash;
 const WITHIN: Duration = Duration::from_secs(120);
 
 /// Opens the sink. Needs a runtime.
-pub(super) fn open(target: &StoreTarget, around: &Around) -> io::Result<Spooled> {
+pub(super) fn open(target: &StoreTarget, shape: &Shape, around: &Around) -> io::Result<Spooled> {
     let archive = around.archives.get(&target.place).cloned();
     let archive = archive.ok_or_else(|| {
         io::Error::new(io::ErrorKind::NotFound, format!("the store {:?} of a sink is not there", target.place.store))
     })?;
-    Spooled::open(&target.spool, StoreCarrier { archive, server: around.server.clone() })
+    Spooled::open(&target.spool, shape, StoreCarrier { archive, server: around.server.clone() })
 }
 
 /// Puts each batch into the folder as one object.

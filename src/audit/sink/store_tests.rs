@@ -88,7 +88,7 @@ async fn sink(shelf: &Arc<Shelf>, target: &StoreTarget) -> Spooled {
     let archive: Arc<dyn Archive> = Arc::clone(shelf) as _;
     let around = Around { server: "edge-1".into(), archives: [(target.place.clone(), archive)].into() };
     for _ in 0..300 {
-        match open(target, &around) {
+        match open(target, &Shape::default(), &around) {
             Err(error) if error.to_string().contains("in use") => tokio::time::sleep(Duration::from_millis(10)).await,
             opened => return opened.unwrap(),
         }

@@ -106,5 +106,9 @@ pub(super) fn state_of(sink: &Value) -> String {
     if let Some(trouble) = sink["spool"]["trouble"].as_str() {
         parts.push(format!("nothing is delivered: {}", shown(trouble)));
     }
+    let set_aside = number(&sink["spool"]["undelivered"]);
+    if set_aside > 0 {
+        parts.push(format!("{set_aside} refused deliveries are set aside (`lockgate audit redeliver`)"));
+    }
     parts.join(", ")
 }

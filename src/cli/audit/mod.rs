@@ -2,6 +2,7 @@
 //! session, a digest is missing, or a source cannot be read, 2 wrong arguments.
 
 mod manifest;
+mod redeliver;
 mod replay;
 mod search;
 mod sessions;
@@ -30,6 +31,8 @@ pub(super) enum Question {
     Manifest(manifest::Arguments),
     /// Show one session from its first event to its last
     Replay(replay::Arguments),
+    /// Send deliveries again that a collector refused and that were set aside
+    Redeliver(redeliver::Arguments),
     /// Print the JSON Schema of the events
     Schema,
 }
@@ -52,6 +55,7 @@ pub(super) fn audit(question: &Question) -> Result<(), Failure> {
         Question::Sessions(arguments) => sessions::sessions(arguments),
         Question::Manifest(arguments) => manifest::manifest(arguments),
         Question::Replay(arguments) => replay::replay(arguments),
+        Question::Redeliver(arguments) => redeliver::redeliver(arguments),
         Question::Schema => Ok(print(&format!("{:#}", schema::schema()))?),
     }
 }

@@ -1,0 +1,203 @@
+//! Brings what a batch has become to where it belongs, one delivery after the other, and sets aside what is refused for good.
+//!
+//! At each moment the process may be killed. What is in the spool then comes again, with the same notifications; what was set
+//! aside is found in its folder and not posted again; nothing is removed from the spool before all of it has arrived or is set
+//! aside.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use chrono::{SecondsFormat, Utc};
+
+use super::carrier::{Carrier, Refusal};
+use super::heading::lines;
+use super::notify::{Notifier, Told};
+use super::undelivered::{Heading, Undelivered};
+
+/// What is delivered with one request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Unit {
+    /// Whole lines.
+    pub(super) lines: Bytes,
+    /// Of each notification the files that it is about; none for lines of the trail.
+    pub(super) paths: Vec<Vec<String>>,
+    /// Part of one that was refused for too long: it is not waited for again.
+    is_over: bool,
+}
+
+impl Unit {
+    fn of_trail(lines: Bytes) -> Unit {
+        Unit { lines, ..Unit::default() }
+    }
+
+    fn of(told: &[Told], is_over: bool) -> Unit {
+        let lines: Vec<u8> = told.iter().flat_map(|told| [told.line.as_slice(), b"\n"].concat()).collect();
+        Unit { lines: lines.into(), paths: told.iter().map(|told| told.paths.clone()).collect(), is_over }
+    }
+
+    /// The notifications that it has; none of the trail.
+    fn told(&self) -> Vec<Told> {
+        let lines = lines(&self.lines).map(<[u8]>::to_vec);
+        lines.zip(&self.paths).map(|(line, paths)| Told { line, paths: paths.clone() }).collect()
+    }
+}
+
+/// What became of a delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It has arrived, or is set aside.
+    Done,
+    /// It has to come again.
+    Refused(Refusal),
+}
+
+/// Brings batches to where they belong.
+pub(super) struct Courier<C> {
+    carrier: C,
+    notifier: Option<Arc<Mutex<Notifier>>>,
+    undelivered: Arc<Mutex<Undelivered>>,
+    /// Since when the first of those that wait is refused for what it is.
+    refused: Option<Instant>,
+}
+
+impl<C: Carrier> Courier<C> {
+    pub(super) fn new(carrier: C, notifier: Option<Notifier>, undelivered: Undelivered) -> Self {
+        let notifier = notifier.map(|notifier| Arc::new(Mutex::new(notifier)));
+        Courier { carrier, notifier, undelivered: Arc::new(Mutex::new(undelivered)), refused: None }
+    }
+
+    pub(super) fn carrier(&self) -> &C {
+        &self.carrier
+    }
+
+    /// What a batch of the spool becomes.
+    pub(super) async fn units(&self, batch: Bytes) -> io::Result<VecDeque<Unit>> {
+        let Some(notifier) = self.notifier.clone() else {
+            return Ok(VecDeque::from([Unit::of_trail(batch)]));
+        };
+        let told = blocking(move || Ok(notifier.lock().unwrap_or_else(PoisonError::into_inner).take(&batch))).await?;
+        Ok(self.packed(told))
+    }
+
+    /// What is to be told because its time is over. Right only when the spool is empty.
+    pub(super) fn overdue(&self) -> VecDeque<Unit> {
+        let told =
+            self.notifier.as_ref().map(|notifier| notifier.lock().unwrap_or_else(PoisonError::into_inner).overdue());
+        self.packed(told.unwrap_or_default())
+    }
+
+    /// When [`Courier::overdue`] has something, if no line comes before.
+    pub(super) fn due_in(&self) -> Option<Duration> {
+        self.notifier.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).due_in()
+    }
+
+    /// Notes that all units of a batch are done.
+    pub(super) async fn keep(&self) -> io::Result<()> {
+        match self.notifier.clone() {
+            Some(notifier) => blocking(move || notifier.lock().unwrap_or_else(PoisonError::into_inner).keep()).await,
+            None => Ok(()),
+        }
+    }
+
+    fn packed(&self, told: Vec<Told>) -> VecDeque<Unit> {
+        let size = if self.carrier.is_one_by_one() { 1 } else { told.len().max(1) };
+        told.chunks(size).map(|told| Unit::of(told, false)).collect()
+    }
+
+    /// Delivers the first unit, once. When its time is over, one of several notifications is halved, so that only those that are
+    /// refused are set aside.
+    pub(super) async fn deliver(&mut self, units: &mut VecDeque<Unit>) -> Outcome {
+        let Some(unit) = units.pop_front() else { return Outcome::Done };
+        let unit = match self.without_held(unit.clone()).await {
+            Ok(Some(left)) => left,
+            Ok(None) => return Outcome::Done,
+            Err(error) => {
+                units.push_front(unit);
+                return Outcome::Refused(Refusal::of(format!("what is set aside cannot be looked at: {error}")));
+            }
+        };
+        let Err(refusal) = self.carrier.deliver(&unit.lines).await else {
+            self.refused = None;
+            return Outcome::Done;
+        };
+        if !self.is_over(&unit, &refusal) {
+            units.push_front(unit);
+            return Outcome::Refused(refusal);
+        }
+        let told = unit.told();
+        if told.len() > 1 {
+            let (first, second) = told.split_at(told.len() / 2);
+            units.push_front(Unit::of(second, true));
+            units.push_front(Unit::of(first, true));
+            return Outcome::Done;
+        }
+        if let Err(error) = self.set_aside(unit.clone(), refusal.why.clone()).await {
+            units.push_front(unit);
+            return Outcome::Refused(Refusal::of(format!("{}; it cannot be set aside: {error}", refusal.why)));
+        }
+        self.refused = None;
+        Outcome::Done
+    }
+
+    /// Whether this refusal is of the delivery itself, and has been for long enough.
+    fn is_over(&mut self, unit: &Unit, refusal: &Refusal) -> bool {
+        if !refusal.is_of_this_one {
+            self.refused = None;
+            return false;
+        }
+        let since = *self.refused.get_or_insert_with(Instant::now);
+        unit.is_over || self.carrier.gives_up_after().is_some_and(|limit| since.elapsed() >= limit)
+    }
+
+    /// What is left of a unit when those are gone that are set aside, or have to wait behind one about the same file that is.
+    async fn without_held(&self, unit: Unit) -> io::Result<Option<Unit>> {
+        let undelivered = Arc::clone(&self.undelivered);
+        blocking(move || {
+            let mut undelivered = undelivered.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(mut locked) = undelivered.lock_unless_empty()? else { return Ok(Some(unit)) };
+            if unit.paths.is_empty() {
+                return Ok((!locked.has(&unit.lines)).then_some(unit));
+            }
+            let mut left = Vec::new();
+            for told in unit.told() {
+                if locked.holds(&told.paths) {
+                    // Does nothing when it is there.
+                    let line = [told.line.as_slice(), b"\n"].concat();
+                    locked.put(&heading("waits behind another one about the same file", told.paths), &line)?;
+                } else {
+                    left.push(told);
+                }
+            }
+            Ok((!left.is_empty()).then(|| Unit::of(&left, unit.is_over)))
+        })
+        .await
+    }
+
+    async fn set_aside(&self, unit: Unit, why: String) -> io::Result<()> {
+        let (undelivered, said) = (Arc::clone(&self.undelivered), why.clone());
+        blocking(move || {
+            let mut undelivered = undelivered.lock().unwrap_or_else(PoisonError::into_inner);
+            undelivered.lock()?.put(&heading(&why, unit.paths.concat()), &unit.lines)
+        })
+        .await?;
+        let sink = self.carrier.name();
+        tracing::error!(%sink, why = %said, "a delivery was refused for too long and is set aside; `lockgate audit redeliver` tries it again");
+        Ok(())
+    }
+}
+
+fn heading(why: &str, paths: Vec<String>) -> Heading {
+    Heading { why: why.to_owned(), since: Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true), paths }
+}
+
+/// Runs what waits for a disk where it holds up nobody.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
+#[cfg(test)]
+#[path = "delivery_tests.rs"]
+mod tests;

@@ -1,0 +1,66 @@
+//! Tries again what a collector refused for good: `lockgate audit redeliver`, beside a gateway that runs or alone.
+
+use std::io;
+
+use super::carrier::Carrier;
+use super::http::Collector;
+use super::settings::{HttpTarget, SinkSettings, SinkTarget};
+use super::undelivered::Undelivered;
+
+/// What became of what was set aside.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Redelivered {
+    /// How messages name the sink.
+    pub sink: String,
+    /// How many have arrived.
+    pub arrived: u64,
+    /// How many are still there.
+    pub left: u64,
+    /// What the collector said last.
+    pub refusal: Option<String>,
+}
+
+impl SinkSettings {
+    /// Posts what was set aside, in its order; `None` for a sink that sets nothing aside. What is refused again stays, and so does
+    /// what is about the same file.
+    ///
+    /// # Errors
+    /// A folder that cannot be read or written.
+    pub async fn redeliver(&self) -> io::Result<Option<Redelivered>> {
+        match &self.target {
+            SinkTarget::Http(target) => {
+                let collector = Collector::new(target, self.shape.format)?;
+                redeliver(target, &collector).await.map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+async fn redeliver(target: &HttpTarget, collector: &impl Carrier) -> io::Result<Redelivered> {
+    let mut undelivered = Undelivered::of(&target.spool.folder, target.spool.limit);
+    let mut done = Redelivered { sink: collector.name(), ..Redelivered::default() };
+    let (mut after, mut refused) = (None, Vec::new());
+    while undelivered.count()? > 0 {
+        // Between two, a gateway that runs may look, or put one more there.
+        let mut locked = tokio::task::block_in_place(|| undelivered.lock())?;
+        let Some((name, heading, lines)) = locked.next(after.as_deref(), &refused)? else { break };
+        match collector.deliver(&lines).await {
+            Ok(()) => {
+                locked.remove(&name)?;
+                done.arrived += 1;
+            }
+            Err(refusal) => {
+                let is_of_this_one = refusal.is_of_this_one;
+                done.refusal = Some(refusal.why);
+                if !is_of_this_one {
+                    break;
+                }
+                refused.extend(heading.paths);
+            }
+        }
+        after = Some(name);
+    }
+    done.left = undelivered.count()?;
+    Ok(done)
+}
