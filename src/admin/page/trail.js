@@ -62,7 +62,8 @@ function showSinks(place, sinks, trail) {
       write(row.querySelector(".chip"), sink.failure ? "✕ fails" : "✓ writes");
       const notes = [sink.failure, more?.backlog_bytes > 0 && `${bytes(more.backlog_bytes)} queued`,
         more?.owed_bytes > 0 && `${bytes(more.owed_bytes)} not yet accepted`,
-        more?.spool && `${bytes(more.spool.bytes)} of ${bytes(more.spool.limit)} in the spool`, more?.spool?.trouble];
+        more?.spool && `${bytes(more.spool.bytes)} of ${bytes(more.spool.limit)} in the spool`, more?.spool?.trouble,
+        more?.spool?.undelivered > 0 && `${more.spool.undelivered} refused deliveries set aside`];
       write(row.querySelector(".what"), [sink.name, ...notes].filter(Boolean).join(" · "));
       write(row.querySelector(".kind"), sink.required ? "required" : "optional");
     });
