@@ -6,10 +6,14 @@
 
 #[path = "sinks/collector.rs"]
 mod collector;
+#[path = "sinks/ecs.rs"]
+mod ecs;
 #[path = "sinks/http.rs"]
 mod http;
 #[path = "sinks/notifications.rs"]
 mod notifications;
+#[path = "sinks/ocsf.rs"]
+mod ocsf;
 #[path = "sinks/shape.rs"]
 mod shape;
 #[path = "sinks/store.rs"]

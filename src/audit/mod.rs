@@ -51,8 +51,8 @@ pub use signing::{NewKey, SigningKey};
 pub use sink::memory::MemorySink;
 pub use sink::{
     ACTIVITIES, ArchivePlace, BatchSettings, CollectorHeader, CollectorUrl, DEFAULT_FACILITY, Encoding, FACILITIES,
-    FileOptions, Filter, Format, Framing, Fsync, HostPort, HttpTarget, OPERATIONS, OnFailure, Redelivered, Rotate,
-    Shape, SinkSettings, SinkTarget, SpoolSettings, SpoolState, StoreTarget, SyslogAddress, SyslogTarget,
+    FileOptions, Filter, Format, Framing, Fsync, HostPort, HttpTarget, OPERATIONS, OcsfVersion, OnFailure, Redelivered,
+    Rotate, Shape, SinkSettings, SinkTarget, SpoolSettings, SpoolState, StoreTarget, SyslogAddress, SyslogTarget,
     TEMPORARY_NAMES, TEMPORARY_WITHIN, TemporaryNames, UserPatterns, WebhookSecret, read_authorities,
 };
 pub use state::Noted;

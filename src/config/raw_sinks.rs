@@ -6,7 +6,7 @@ use super::problem::Problems;
 use super::raw::{read_headers, text};
 use super::raw_audit::read_fsync;
 use super::reader::{At, Item, Section};
-use crate::audit::{BatchSettings, Encoding, Format, Framing, Fsync};
+use crate::audit::{BatchSettings, Encoding, Format, Framing, Fsync, OcsfVersion};
 use crate::secret::Secret;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -170,11 +170,19 @@ pub(super) fn read_shape(section: &mut Section<'_>, problems: &mut Problems) -> 
     let mut shape = section.take("filter").map(|item| read_filter(&item, problems)).unwrap_or_default();
     let formats = [
         ("transfer-family", Format::TransferFamily),
-        ("ocsf", Format::Ocsf),
+        ("ocsf", Format::Ocsf(OcsfVersion::default())),
+        ("ecs", Format::Ecs),
         ("eventbridge", Format::EventBridge),
         ("cloudevents", Format::CloudEvents),
     ];
     shape.format = section.take("format").and_then(|item| Some(item.at(item.choice(&formats, problems)?)));
+    if let Some(version) = section.take("version") {
+        let versions = [("1.4", OcsfVersion::V1_4), ("1.8", OcsfVersion::V1_8)];
+        match shape.format.as_mut().map(|format| &mut format.value) {
+            Some(Format::Ocsf(chosen)) => *chosen = version.choice(&versions, problems).unwrap_or_default(),
+            _ => version.problem(problems, "only `format: ocsf` has a version here; remove it"),
+        }
+    }
     shape.temporary_names = section.take("temporary_names").and_then(|item| item.texts(problems));
     let within = section.take("temporary_within");
     shape.temporary_within = within.and_then(|item| Some(item.at(item.duration(SECOND..=7 * 24 * HOUR, problems)?)));

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::tests::{assert_problems, problems, read_text, with};
-use crate::audit::{BatchSettings, Encoding, Format, Framing, Fsync, SinkSettings, SinkTarget, SyslogAddress};
+use crate::audit::{
+    BatchSettings, Encoding, Format, Framing, Fsync, OcsfVersion, SinkSettings, SinkTarget, SyslogAddress,
+};
 
 fn sinks(events: &str) -> Vec<SinkSettings> {
     let settings = read_text(&with(&format!("users: []\nevents:\n  - {events}\n")));
@@ -66,7 +68,9 @@ fn an_http_sink_has_its_defaults_and_takes_all_keys() {
 fn filters_and_formats_are_of_any_sink() {
     let all = "{ sink: stdout, format: ocsf, filter: { activities: [OPEN, CLOSE], except: [CLOSE], users: ['p-*'], status: [denied] } }";
     let shape = sinks(all).remove(0).shape;
-    assert_eq!(shape.format, Format::Ocsf);
+    assert_eq!(shape.format, Format::Ocsf(OcsfVersion::V1_4));
+    let newer = sinks("{ sink: stdout, format: ocsf, version: '1.8' }").remove(0).shape;
+    assert_eq!(newer.format, Format::Ocsf(OcsfVersion::V1_8));
     assert_eq!(shape.filter.activities.as_deref(), Some(&["OPEN".to_owned(), "CLOSE".to_owned()][..]));
     assert_eq!((shape.filter.except.len(), shape.filter.status.as_deref().map(<[_]>::len)), (1, Some(1)));
     assert!(shape.filter.users.is_some_and(|users| users.is_match("p-7") && !users.is_match("q")));
@@ -187,6 +191,10 @@ fn notifications_have_defaults_of_their_own() {
 
 #[test]
 fn wrong_notifications_are_told_where_and_what_would_be_right() {
+    wrong(
+        "{ sink: stdout, format: ecs, version: '1.8' }, { sink: file, path: /e, format: ocsf, version: '1.5' }",
+        &[("events[0].version", "only `format: ocsf`"), ("events[1].version", "\"1.4\"")],
+    );
     wrong(
         "{ sink: stdout, format: cloudevents }, \
          { sink: http, url: 'http://a/', spool: a, format: cloudevents, encoding: ndjson, filter: { activities: [CLOSE], operations: [uplod], paths: ['[a'] } }, \

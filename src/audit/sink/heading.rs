@@ -30,6 +30,18 @@ struct Plain {
     // A number in OCSF.
     time: serde_json::Value,
     id: Option<String>,
+    event: Option<Ecs>,
+}
+
+/// Where ECS keeps the same.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Ecs {
+    code: Option<String>,
+    created: Option<String>,
+    id: Option<String>,
+    sequence: Option<u64>,
+    outcome: Option<String>,
 }
 
 /// Where the OCSF format keeps the same.
@@ -46,13 +58,16 @@ impl Heading {
     /// Reads a line.
     pub(super) fn of(line: &[u8]) -> Heading {
         let plain: Plain = serde_json::from_slice(line).unwrap_or_default();
-        let ocsf = plain.metadata.unwrap_or_default();
+        let (ocsf, ecs) = (plain.metadata.unwrap_or_default(), plain.event.unwrap_or_default());
+        let time = || plain.time.as_str().map(str::to_owned);
+        // An event that says nothing of an outcome has "unknown" in ECS.
+        let outcome = ecs.outcome.filter(|outcome| outcome != "unknown");
         Heading {
-            activity: plain.activity_type.or(ocsf.event_code),
-            timestamp: plain.timestamp.or(ocsf.original_time).or_else(|| plain.time.as_str().map(str::to_owned)),
-            event_id: plain.event_id.or(ocsf.uid).or(plain.id),
-            sequence: plain.sequence.or(ocsf.sequence),
-            status: plain.status.map(|status| status.to_ascii_lowercase()),
+            activity: plain.activity_type.or(ocsf.event_code).or(ecs.code),
+            timestamp: plain.timestamp.or(ocsf.original_time).or(ecs.created).or_else(time),
+            event_id: plain.event_id.or(ocsf.uid).or(ecs.id).or(plain.id),
+            sequence: plain.sequence.or(ocsf.sequence).or(ecs.sequence),
+            status: plain.status.or(outcome).map(|status| status.to_ascii_lowercase()),
         }
     }
 

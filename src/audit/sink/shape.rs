@@ -5,7 +5,8 @@ use serde::Deserialize;
 
 use super::filter::Filter;
 use super::notify::{TemporaryNames, is_told};
-use super::{heading, ocsf};
+use super::ocsf::OcsfVersion;
+use super::{ecs, heading, ocsf};
 
 /// Which events a sink takes, and in which form.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -25,7 +26,9 @@ pub enum Format {
     #[default]
     TransferFamily,
     /// The Open Cybersecurity Schema Framework.
-    Ocsf,
+    Ocsf(OcsfVersion),
+    /// The Elastic Common Schema.
+    Ecs,
     /// Notifications of finished files, as Transfer Family sends them to EventBridge.
     EventBridge,
     /// Notifications of finished files, as CloudEvents 1.0.
@@ -55,7 +58,8 @@ impl Shape {
         for line in heading::lines(&lines).filter(|line| self.takes(line)) {
             match self.format {
                 Format::TransferFamily | Format::EventBridge | Format::CloudEvents => shaped.extend_from_slice(line),
-                Format::Ocsf => shaped.extend(ocsf::translate(line)),
+                Format::Ocsf(version) => shaped.extend(ocsf::translate(line, version)),
+                Format::Ecs => shaped.extend(ecs::translate(line)),
             }
             shaped.push(b'\n');
             count += 1;
@@ -98,9 +102,13 @@ mod tests {
         let filter = Filter { except: vec!["LIST".into()], ..Filter::default() };
         let no_lists = Shape { filter, ..Shape::default() };
         assert_eq!(no_lists.apply(lines.clone(), 2), (lines.slice(..25), 1));
-        let (ocsf, count) = Shape { format: Format::Ocsf, ..no_lists.clone() }.apply(lines.clone(), 2);
+        let (ocsf, count) =
+            Shape { format: Format::Ocsf(OcsfVersion::V1_4), ..no_lists.clone() }.apply(lines.clone(), 2);
         assert!(count == 1 && ocsf.ends_with(b"}\n") && ocsf.iter().filter(|byte| **byte == b'\n').count() == 1);
         let none = Filter { activities: Some(vec!["CLOSE".into()]), ..Filter::default() };
-        assert_eq!(Shape { filter: none, format: Format::Ocsf, ..Shape::default() }.apply(lines, 2), (Bytes::new(), 0));
+        assert_eq!(
+            Shape { filter: none, format: Format::Ocsf(OcsfVersion::V1_8), ..Shape::default() }.apply(lines, 2),
+            (Bytes::new(), 0)
+        );
     }
 }

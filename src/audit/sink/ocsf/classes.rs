@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Class, Mapped, OTHER, Rest};
+use super::{Class, Mapped, OTHER};
+use crate::audit::sink::rest::Rest;
 
 /// The class of errors, whose message is its own.
 pub(super) const ERROR_CLASS: u32 = 6008;

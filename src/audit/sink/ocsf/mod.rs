@@ -1,20 +1,39 @@
-//! Lines in the form of the Open Cybersecurity Schema Framework, version 1.4.
+//! Lines in the form of the Open Cybersecurity Schema Framework, version 1.4 or 1.8.
 //!
 //! Each event becomes one of OCSF's classes with every field that the class demands. `event-id`, `sequence`, the activity and
 //! the time as it stood are in `metadata`; a field that has no place in the class keeps its name in `unmapped`, so nothing of
 //! an event is lost. What cannot be one of the classes is a base event (class 0), which has no demands of its own.
 
 mod classes;
+mod newer;
 
 use serde::Serialize;
 use serde_json::ser::Serializer;
 use serde_json::{Map, Value, json};
 
 use super::filter::status_of;
+use super::rest::Rest;
 use crate::audit::line::Plain;
+use newer::Beyond;
 
 /// The version of the schema that the lines follow.
-const VERSION: &str = "1.4.0";
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OcsfVersion {
+    /// 1.4.0
+    #[default]
+    V1_4,
+    /// 1.8.0
+    V1_8,
+}
+
+impl OcsfVersion {
+    fn as_str(self) -> &'static str {
+        match self {
+            OcsfVersion::V1_4 => "1.4.0",
+            OcsfVersion::V1_8 => "1.8.0",
+        }
+    }
+}
 
 /// A class of OCSF.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,45 +64,22 @@ struct Mapped {
     own: Value,
 }
 
-/// The fields of an event that have no place yet.
-#[derive(Debug, Clone)]
-struct Rest(Map<String, Value>);
-
-impl Rest {
-    fn take(&mut self, name: &str) -> Option<Value> {
-        self.0.remove(name)
-    }
-
-    fn text(&mut self, name: &str) -> Option<String> {
-        match self.0.remove(name)? {
-            Value::String(text) => Some(text),
-            other => {
-                self.0.insert(name.to_owned(), other);
-                None
-            }
-        }
-    }
-
-    /// A field that stays where it is.
-    fn peek(&self, name: &str) -> Option<&str> {
-        self.0.get(name)?.as_str()
-    }
-}
-
 /// The event of a line, as a line without its newline.
-pub(super) fn translate(line: &[u8]) -> Vec<u8> {
-    let event = match serde_json::from_slice(line) {
-        Ok(Value::Object(fields)) => of_fields(Rest(fields)),
+pub(super) fn translate(line: &[u8], version: OcsfVersion) -> Vec<u8> {
+    let mut event = match serde_json::from_slice(line) {
+        Ok(Value::Object(fields)) => of_fields(Rest(fields), version),
         _ => of_unreadable(line),
     };
+    event["metadata"]["version"] = version.as_str().into();
     let mut translated = Vec::with_capacity(line.len() * 2);
     // Writing to memory does not fail.
     let _ = event.serialize(&mut Serializer::with_formatter(&mut translated, Plain));
     translated
 }
 
-fn of_fields(mut rest: Rest) -> Value {
+fn of_fields(mut rest: Rest, version: OcsfVersion) -> Value {
     let activity = rest.text("activity-type").unwrap_or_default();
+    let beyond = Beyond::of(&activity, &rest);
     let mut candidate = rest.clone();
     let mapped = match classes::map(&activity, &mut candidate) {
         Some(mapped) => {
@@ -99,6 +95,9 @@ fn of_fields(mut rest: Rest) -> Value {
         if !rest.0.is_empty() {
             event.insert("unmapped".into(), Value::Object(rest.0));
         }
+    }
+    if version != OcsfVersion::V1_4 {
+        beyond.add_to(&mut event);
     }
     event
 }
@@ -138,7 +137,6 @@ fn header(mapped: &Mapped, outcome: &Outcome, activity: &str, rest: &mut Rest) -
 
 fn metadata(activity: &str, rest: &mut Rest) -> Value {
     let mut metadata = json!({
-        "version": VERSION,
         "product": { "name": "Lockgate", "vendor_name": "Lockgate", "version": env!("CARGO_PKG_VERSION") },
         "log_name": "lockgate",
         "event_code": activity,

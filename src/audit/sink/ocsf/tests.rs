@@ -47,7 +47,7 @@ const OBJECTS: &[(&str, &[&str], &[&str])] = &[
 ];
 
 fn translated(line: &str) -> Value {
-    serde_json::from_slice(&translate(line.as_bytes())).unwrap()
+    serde_json::from_slice(&translate(line.as_bytes(), OcsfVersion::V1_4)).unwrap()
 }
 
 fn judge(event: &Value) {
@@ -86,7 +86,7 @@ fn each_activity_is_golden() {
     let (samples, golden): (Vec<_>, Vec<_>) = (SAMPLES.lines().collect(), GOLDEN.lines().collect());
     // The golden lines are of no particular version of Lockgate.
     let version = |version: &str| format!("\"vendor_name\":\"Lockgate\",\"version\":\"{version}\"");
-    let made = samples.iter().map(|line| String::from_utf8(translate(line.as_bytes())).unwrap());
+    let made = samples.iter().map(|line| String::from_utf8(translate(line.as_bytes(), OcsfVersion::V1_4)).unwrap());
     let made: Vec<String> = made.map(|line| line.replace(&version(env!("CARGO_PKG_VERSION")), &version("X"))).collect();
     for (index, made) in made.iter().enumerate() {
         assert_eq!(Some(&made.as_str()), golden.get(index), "of {}", samples[index]);
@@ -136,7 +136,35 @@ fn what_has_no_class_is_a_base_event() {
 
 #[test]
 fn a_line_stays_a_line() {
-    let treacherous = translate("{\"activity-type\":\"X\",\"a\":\"\\u202e\\n\\u007f\"}".as_bytes());
+    let treacherous = translate("{\"activity-type\":\"X\",\"a\":\"\\u202e\\n\\u007f\"}".as_bytes(), OcsfVersion::V1_8);
     let text = String::from_utf8(treacherous).unwrap();
     assert!(text.contains("\\u202e\\n\\u007f") && !text.contains('\n'), "{text}");
+}
+
+/// Only what the newer version says beyond differs.
+#[test]
+fn version_1_8_says_which_proofs_there_were_and_what_was_copied() {
+    let newer =
+        |line: &str| -> Value { serde_json::from_slice(&translate(line.as_bytes(), OcsfVersion::V1_8)).unwrap() };
+    for line in SAMPLES.lines().chain(DOCUMENT.lines().filter(|line| line.starts_with("{\"activity"))) {
+        let (mut old, mut new) = (translated(line), newer(line));
+        judge(&new);
+        assert_eq!((&old["metadata"]["version"], &new["metadata"]["version"]), (&json!("1.4.0"), &json!("1.8.0")));
+        old["metadata"]["version"] = "1.8.0".into();
+        new.as_object_mut().unwrap().remove("auth_factors");
+        assert_eq!(old, new);
+    }
+    let both = r#"{"activity-type":"CONNECTED","user":"ann","server":"s","method":"publickey,password","ssh-public-key-type":"ssh-ed25519"}"#;
+    let factors = json!([{ "factor_type_id": 99, "factor_type": "Public Key" }, { "factor_type_id": 11, "factor_type": "Password" }]);
+    assert_eq!((&newer(both)["auth_factors"], &newer(both)["is_mfa"]), (&factors, &json!(true)));
+    assert_eq!(
+        newer(&both.replace("ssh-ed25519", "sk-ssh-ed25519@openssh.com"))["auth_factors"][0]["factor_type_id"],
+        9
+    );
+    assert!(
+        newer(&both.replace(",password", ""))["auth_factors"].is_null() && translated(both)["auth_factors"].is_null()
+    );
+    let copy = r#"{"activity-type":"CLOSE","operation":"write","status":"success","message":"a copy of /a","path":"/lake/b","source-ip":"192.0.2.1","user":"ann"}"#;
+    assert_eq!((&newer(copy)["activity_id"], &newer(copy)["type_uid"]), (&json!(6), &json!(600_606)));
+    assert_eq!(translated(copy)["activity_id"], 1);
 }
