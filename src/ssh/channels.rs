@@ -135,7 +135,8 @@ async fn serve(
                 Ended::Breach
             }
         },
-        Purpose::Scp(session, command) => match scp::serve(session, command, incoming, outgoing).await {
+        // Apart, or each SFTP channel would have room for a copy as well.
+        Purpose::Scp(session, command) => match Box::pin(scp::serve(session, command, incoming, outgoing)).await {
             scp::Ended::Complete => Ended::Orderly(0),
             scp::Ended::Incomplete => Ended::Orderly(1),
             scp::Ended::Flooded => Ended::Breach,
