@@ -62,7 +62,7 @@ fn a_request_wakes_one_thread() {
 fn an_idle_session_takes_little_memory() {
     const SESSIONS: u64 = 96;
     /// Of one. Builds for tests take more than released ones.
-    const MOST: u64 = 64 * KIB;
+    const MOST: u64 = 48 * KIB;
     let (gateway, client) = start();
     let connect = |count: u64| (0..count).map(|_| RawSftp::connect(&client, LIMIT)).collect::<Vec<_>>();
     let first = connect(4);
