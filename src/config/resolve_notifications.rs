@@ -111,7 +111,8 @@ pub(super) fn resolve_signing(raw: &HttpSink, problems: &mut Problems) -> Vec<We
     raw.signing.iter().filter_map(&mut read).collect()
 }
 
-/// When a refused delivery is set aside. Operations that wait for a sink must not go on without it.
+/// When a refused delivery is set aside. A sink that operations wait for holds the trail without a gap, unless it is notifications:
+/// those are kept on this machine, and nothing is recorded by them.
 pub(super) fn resolve_give_up(
     raw: &HttpSink,
     format: Format,
@@ -119,11 +120,11 @@ pub(super) fn resolve_give_up(
     problems: &mut Problems,
 ) -> Option<Duration> {
     match (&raw.give_up_after, on_failure) {
-        (Some(limit), OnFailure::Refuse) => {
+        (Some(limit), OnFailure::Refuse) if !format.is_notification() => {
             limit.problem(problems, "a sink that operations wait for never gives up; write `on_failure: continue` too");
             None
         }
-        (Some(limit), OnFailure::Continue) => Some(limit.value),
+        (Some(limit), _) => Some(limit.value),
         (None, OnFailure::Continue) => format.is_notification().then_some(GIVE_UP_AFTER),
         (None, OnFailure::Refuse) => None,
     }

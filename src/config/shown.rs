@@ -137,6 +137,7 @@ mod tests {
              users: [{ name: ann, password: '$argon2id$hunter2', public_keys: ['ssh-ed25519 AAAA'] }]\n\
              users_from: { http: { url: 'https://u:hunter2@idp.example.org/a?key=hunter2', headers: { x: hunter2, y: '${file:/run/x}', z: 123456789012 } } }\n\
              admin: { tokens: [{ name: n, hash: 'sha256:hunter2' }] }\n\
+             events: [{ url: 'https://u:hunter2@c/', signing: { secret: [hunter2, '${file:/run/y}'] } }]\n\
              limits: { sessions: 7, big: 18446744073709551615 }\n\
              partial: 'x${env:A}y'\n",
         );
@@ -148,6 +149,7 @@ mod tests {
             "users": [{ "name": "ann", "password": MASK, "public_keys": ["ssh-ed25519 AAAA"] }],
             "users_from": { "http": { "url": "https://(masked)@idp.example.org/a?(masked)", "headers": { "x": MASK, "y": "${file:/run/x}", "z": MASK } } },
             "admin": { "tokens": [{ "name": "n", "hash": MASK }] },
+            "events": [{ "url": "https://(masked)@c/", "signing": { "secret": [MASK, "${file:/run/y}"] } }],
             "limits": { "sessions": 7, "big": 18_446_744_073_709_551_615_u64 },
             "partial": "x${env:A}y",
         });

@@ -172,6 +172,10 @@ fn notifications_have_defaults_of_their_own() {
     let required = sinks("{ sink: http, url: 'https://c/', spool: s, format: eventbridge, encoding: array }").remove(0);
     let SinkTarget::Http(http) = &required.target else { panic!() };
     assert_eq!((http.give_up_after, http.encoding), (None, Encoding::Array));
+    let both =
+        "{ sink: http, url: 'https://c/', spool: s, format: eventbridge, on_failure: refuse, give_up_after: 1m }";
+    let SinkTarget::Http(http) = sinks(both).remove(0).target else { panic!() };
+    assert_eq!(http.give_up_after, Some(Duration::from_secs(60)));
 
     let all = "{ sink: http, url: 'https://c/', spool: s, format: eventbridge, on_failure: continue, give_up_after: 5m, \
                batch: { age: 7s }, temporary_names: ['*.x', '/in/.*'], temporary_within: 1m, \

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use flate2::read::GzDecoder;
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use super::Place;
 use super::collector::{Collector, Post};
 use crate::support::gateway::{Gateway, lockgate};
-use crate::support::process::{LIMIT, program, run, run_with, tool, until};
+use crate::support::process::{LIMIT, Running, program, run, run_with, tool, until};
 
 const OLD_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const NEW_SECRET: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBk=";
@@ -118,7 +119,7 @@ fn a_kill_between_an_upload_and_its_rename_leaves_one_arrival() {
     let (mut place, collector) = (Place::new(), Collector::start());
     place.setup.local_store("disk");
     place.setup.config["users"][0]["home"] = json!([{ "entry": "/", "target": "disk:/" }]);
-    place.sinks(sink(&place, &collector, json!({})));
+    place.sinks(sink(&place, &collector, json!({ "on_failure": "refuse" })));
     let gateway = place.setup.start();
     session(&place, &gateway, "put FILE /a.csv.part\nmkdir /d\n");
     until("what comes after the upload", LIMIT, || (!collector.taken().is_empty()).then_some(()));
@@ -226,7 +227,7 @@ fn what_is_refused_for_good_is_set_aside_told_and_redelivered() {
             if is_bad { (422, "") } else { (200, "") }
         }
     };
-    place.sinks(sink(&place, &collector, json!({ "give_up_after": "1s" })));
+    place.sinks(sink(&place, &collector, json!({ "give_up_after": "1s", "on_failure": "refuse" })));
     collector.answer(refuses("/bad.csv"));
     let redeliver =
         |place: &Place| run(lockgate().args(["audit", "redeliver", "--config"]).arg(place.setup.write_config()));
@@ -309,4 +310,62 @@ fn objects(folder: &Path) -> Vec<std::path::PathBuf> {
     }
     files.sort();
     files
+}
+
+/// Killed again and again at work, with a collector that fails now and then: what a client was told of is told, and of each file
+/// nothing before what came before it.
+#[test]
+fn deaths_at_any_moment_lose_no_arrival_and_turn_no_order_around() {
+    let (mut place, collector) = (Place::new(), Collector::start());
+    place.setup.local_store("disk");
+    place.setup.config["users"][0]["home"] = json!([{ "entry": "/", "target": "disk:/" }]);
+    place.sinks(sink(&place, &collector, json!({ "on_failure": "refuse" })));
+    let mut asked = 0_u32;
+    collector.answer(move |_| {
+        asked += 1;
+        if asked % 40 == 0 { (503, "") } else { (200, "") }
+    });
+    let file = place.setup.folder().join("some.csv");
+    fs::write(&file, "a,b\n1,2\n").unwrap();
+    let mut begun = Vec::new();
+    for round in 0..8_u64 {
+        let gateway = place.setup.start();
+        let of_one = |n| format!("put {} /{n}.part\nrename /{n}.part /{n}\nrm /{n}\n", file.display());
+        let script: String = (0..300).map(|n| of_one(format!("r{round}-{n}"))).collect();
+        let mut running = Running::start(&mut gateway.client("alice", &place.key).sftp_command());
+        running.feed(script.as_bytes());
+        until("work under way", LIMIT, || (!gateway.events.of_type("RENAME").is_empty()).then_some(()));
+        std::thread::sleep(Duration::from_millis(100 + round * 137 % 700));
+        gateway.kill();
+        running.close_input();
+        let said = running.finish(LIMIT).stdout;
+        // sftp repeats each command before it runs it: when a removal stands there, the rename before it is done.
+        let removals =
+            said.lines().filter_map(|line| line.split_once("sftp> rm /").map(|(_, name)| name.trim().to_owned()));
+        begun.extend(removals);
+    }
+    assert!(begun.len() > 20, "{}", begun.len());
+    let gateway = place.setup.start();
+    gateway.client("alice", &place.key).sftp("mkdir /last\n").succeeded();
+    let last = ("lockgate.directory.create.completed".to_owned(), "/disk/last".to_owned());
+    until("the last one", LIMIT, || told(&collector).contains(&last).then_some(()));
+    gateway.stop();
+    let told = told(&collector);
+    let first = |kind: &str, name: &str| {
+        told.iter().position(|(is, file)| is.ends_with(kind) && *file == format!("/disk/{name}"))
+    };
+    for name in &begun {
+        let arrived = first("file.upload.completed", name);
+        assert!(arrived.is_some(), "{name} is lost");
+        assert!(
+            first("file.delete.completed", name).is_none_or(|deleted| arrived < Some(deleted)),
+            "{name} in the wrong order"
+        );
+        assert!(first("file.rename.completed", &format!("{name}.part")).is_none(), "{name} is told twice");
+    }
+    // What came twice came with the same id.
+    let ids: std::collections::BTreeSet<String> =
+        events(&collector.taken()).iter().map(|event| event["id"].to_string()).collect();
+    let distinct: std::collections::BTreeSet<_> = told.iter().collect();
+    assert_eq!(ids.len(), distinct.len());
 }

@@ -14,6 +14,8 @@ from eql import parser
 def rules(text):
     for part in text.split("\n# ")[1:]:
         name, _, query = part.partition("\n")
+        # Elasticsearch writes this function in small letters, this engine does not.
+        query = query.replace("cidrmatch(", "cidrMatch(")
         with parser.elasticsearch_syntax, parser.allow_runs:
             yield name.strip(), eql.parse_query(query)
 

@@ -7,13 +7,13 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
-use chrono::{SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::carrier::{Carrier, Refusal};
-use super::heading::lines;
+use super::heading::{Heading as LineHeading, lines};
 use super::notify::{Notifier, Told};
 use super::undelivered::{Heading, Undelivered};
 
@@ -38,6 +38,13 @@ impl Unit {
         Unit { lines: lines.into(), paths: told.iter().map(|told| told.paths.clone()).collect(), is_over }
     }
 
+    /// How long ago its first event was; `None` when that does not say.
+    fn age(&self) -> Option<Duration> {
+        let heading = LineHeading::of(lines(&self.lines).next().unwrap_or_default());
+        let time = DateTime::parse_from_rfc3339(heading.timestamp.as_deref()?).ok()?;
+        Some((Utc::now() - time.to_utc()).to_std().unwrap_or_default())
+    }
+
     /// The notifications that it has; none of the trail.
     fn told(&self) -> Vec<Told> {
         let lines = lines(&self.lines).map(<[u8]>::to_vec);
@@ -59,14 +66,17 @@ pub(super) struct Courier<C> {
     carrier: C,
     notifier: Option<Arc<Mutex<Notifier>>>,
     undelivered: Arc<Mutex<Undelivered>>,
-    /// Since when the first of those that wait is refused for what it is.
-    refused: Option<Instant>,
+    /// How often in a row the first of those that wait was refused for what it is.
+    refused: u32,
 }
+
+/// How often a delivery is refused at least before it is set aside, however old it is: a collector may be wrong for a moment.
+const LEAST_TRIES: u32 = 3;
 
 impl<C: Carrier> Courier<C> {
     pub(super) fn new(carrier: C, notifier: Option<Notifier>, undelivered: Undelivered) -> Self {
         let notifier = notifier.map(|notifier| Arc::new(Mutex::new(notifier)));
-        Courier { carrier, notifier, undelivered: Arc::new(Mutex::new(undelivered)), refused: None }
+        Courier { carrier, notifier, undelivered: Arc::new(Mutex::new(undelivered)), refused: 0 }
     }
 
     pub(super) fn carrier(&self) -> &C {
@@ -120,7 +130,7 @@ impl<C: Carrier> Courier<C> {
             }
         };
         let Err(refusal) = self.carrier.deliver(&unit.lines).await else {
-            self.refused = None;
+            self.refused = 0;
             return Outcome::Done;
         };
         if !self.is_over(&unit, &refusal) {
@@ -138,18 +148,20 @@ impl<C: Carrier> Courier<C> {
             units.push_front(unit);
             return Outcome::Refused(Refusal::of(format!("{}; it cannot be set aside: {error}", refusal.why)));
         }
-        self.refused = None;
+        self.refused = 0;
         Outcome::Done
     }
 
-    /// Whether this refusal is of the delivery itself, and has been for long enough.
+    /// Whether this refusal is of the delivery itself, often enough, and the delivery old enough. Its age is that of its first
+    /// event, so that those that waited behind another one, or over a restart, do not wait as long again.
     fn is_over(&mut self, unit: &Unit, refusal: &Refusal) -> bool {
         if !refusal.is_of_this_one {
-            self.refused = None;
+            self.refused = 0;
             return false;
         }
-        let since = *self.refused.get_or_insert_with(Instant::now);
-        unit.is_over || self.carrier.gives_up_after().is_some_and(|limit| since.elapsed() >= limit)
+        self.refused = self.refused.saturating_add(1);
+        let is_old = |limit| unit.age().is_none_or(|age| age >= limit);
+        unit.is_over || (self.refused >= LEAST_TRIES && self.carrier.gives_up_after().is_some_and(is_old))
     }
 
     /// What is left of a unit when those are gone that are set aside, or have to wait behind one about the same file that is.
