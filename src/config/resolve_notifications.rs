@@ -101,6 +101,10 @@ pub(super) fn resolve_signing(raw: &HttpSink, problems: &mut Problems) -> Vec<We
             "a signed body is not compressed: what a receiver verifies would depend on who unpacks it; remove `gzip`";
         first.problem(problems, what);
     }
+    let signs = |name: &&At<String>| name.value.to_ascii_lowercase().starts_with("webhook-");
+    if let Some(name) = raw.headers.iter().map(|(name, _)| name).find(signs).filter(|_| !raw.signing.is_empty()) {
+        name.problem(problems, "`signing` sets this header; remove it");
+    }
     let mut read = |secret: &At<crate::secret::Secret>| match WebhookSecret::parse(&secret.value) {
         Ok(secret) => Some(secret),
         Err(what) => {

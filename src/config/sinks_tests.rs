@@ -203,7 +203,7 @@ fn wrong_notifications_are_told_where_and_what_would_be_right() {
         "{ sink: stdout, format: cloudevents }, \
          { sink: http, url: 'http://a/', spool: a, format: cloudevents, encoding: ndjson, filter: { activities: [CLOSE], operations: [uplod], paths: ['[a'] } }, \
          { sink: http, url: 'http://b/', spool: b, encoding: single, temporary_names: ['*.x'], temporary_within: 1m }, \
-         { sink: http, url: 'http://c/', spool: c, gzip: true, give_up_after: 1h, signing: { secret: geheim } }, \
+         { sink: http, url: 'http://c/', spool: c, gzip: true, give_up_after: 1h, headers: { Webhook-Id: x }, signing: { secret: geheim } }, \
          { sink: http, url: 'http://d/', spool: d, signing: { secret: [] } }, \
          { sink: http, url: 'http://e/', spool: e, signing: {} }",
         &[
@@ -215,6 +215,7 @@ fn wrong_notifications_are_told_where_and_what_would_be_right() {
             ("events[2].encoding", "for notifications only"),
             ("events[2].temporary_names[0]", "only notifications know"),
             ("events[2].temporary_within", "only notifications know"),
+            ("events[3].headers.Webhook-Id", "`signing` sets this header"),
             ("events[3].give_up_after", "`on_failure: continue` too"),
             ("events[3].signing.secret", "is not compressed"),
             ("events[3].signing.secret", "24 to 64"),

@@ -1,4 +1,4 @@
-//! Signed requests, as Standard Webhooks has it (https://www.standardwebhooks.com): a receiver that knows the secret can tell that a
+//! Signed requests, as Standard Webhooks has it (<https://www.standardwebhooks.com>): a receiver that knows the secret can tell that a
 //! request is the gateway's, is not changed, and is not an old one that somebody sends again.
 
 use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};

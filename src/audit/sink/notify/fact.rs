@@ -92,6 +92,11 @@ impl Fact {
         (is_whole && is_told(&fact.activity_type, fact.operation.as_deref())).then_some(fact)
     }
 
+    /// Whether a line is one of the trail as it was recorded, rather than one in another format.
+    pub(super) fn is_of_trail(line: &[u8]) -> bool {
+        serde_json::from_slice::<Fact>(line).is_ok_and(|fact| !fact.activity_type.is_empty())
+    }
+
     pub(super) fn deed(&self) -> Deed {
         match self.activity_type.as_str() {
             "DELETE" => Deed::Delete,

@@ -106,6 +106,11 @@ impl Notifier {
         if self.batch == Some(hash) {
             return Vec::new();
         }
+        let foreign = super::heading::lines(batch).filter(|line| !Fact::is_of_trail(line)).count();
+        if foreign > 0 {
+            // The sink had another format before: nothing can be told of these.
+            tracing::error!(lines = foreign, "the spool holds lines in another format, which are dropped");
+        }
         let before = self.joiner.changes();
         let notices = super::heading::lines(batch).filter_map(Fact::read).flat_map(|fact| self.joiner.take(fact));
         let notices: Vec<Notice> = notices.collect();
