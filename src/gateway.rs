@@ -1,5 +1,6 @@
 //! Composition: settings in, a running gateway out; start, reload, drain.
 
+mod access;
 pub mod folder;
 mod guard;
 mod memory;
@@ -19,6 +20,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+pub use access::Access;
 pub use guard::HomeGuard;
 pub use reach::{Reached, reach_users};
 use roster::Roster;

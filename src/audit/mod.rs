@@ -23,6 +23,7 @@ pub mod read;
 mod recorder;
 mod recovery;
 pub mod replay;
+pub mod report;
 mod reservation;
 pub mod schema;
 pub mod search;

@@ -204,6 +204,22 @@ impl FromIterator<Permission> for Permissions {
     }
 }
 
+impl fmt::Display for Permissions {
+    /// As the configuration has it: the word for all of them, or the names of each.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Permissions::READ_ONLY => f.write_str("read_only"),
+            Permissions::READ_WRITE => f.write_str("read_write"),
+            Permissions::WRITE_ONLY => f.write_str("write_only"),
+            Permissions::NONE => f.write_str("none"),
+            others => {
+                let names = Permission::ALL.into_iter().filter(|one| others.has(*one)).map(Permission::name);
+                f.write_str(&names.collect::<Vec<_>>().join(", "))
+            }
+        }
+    }
+}
+
 impl fmt::Debug for Permissions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(Permission::ALL.iter().filter(|p| self.has(**p)).map(|p| p.name())).finish()

@@ -41,6 +41,7 @@ mod pipelining;
 mod proofs;
 mod refusals;
 mod reloads;
+mod reports;
 mod scale;
 mod scp;
 mod several_attempts;

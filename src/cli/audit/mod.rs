@@ -1,9 +1,11 @@
 //! `lockgate audit`: reading the trail. Exit codes: 0 done and nothing wrong, 1 something is wrong with the trail, there is no such
 //! session, a digest is missing, or a source cannot be read, 2 wrong arguments.
 
+mod access;
 mod manifest;
 mod redeliver;
 mod replay;
+mod report;
 mod search;
 mod sessions;
 mod sources;
@@ -29,6 +31,10 @@ pub(super) enum Question {
     Sessions(sessions::Arguments),
     /// Print the digests of uploaded or downloaded files, for `sha256sum --check`
     Manifest(manifest::Arguments),
+    /// Report what users did: logins, keys, addresses, files and bytes, failures, silence
+    Report(report::Arguments),
+    /// List who can log in with which keys, and what they reach: for an access review
+    Access(access::Arguments),
     /// Show one session from its first event to its last
     Replay(replay::Arguments),
     /// Send deliveries again that a collector refused and that were set aside
@@ -54,6 +60,8 @@ pub(super) fn audit(question: &Question) -> Result<(), Failure> {
         Question::Search(arguments) => search::search(arguments),
         Question::Sessions(arguments) => sessions::sessions(arguments),
         Question::Manifest(arguments) => manifest::manifest(arguments),
+        Question::Report(arguments) => report::report(arguments),
+        Question::Access(arguments) => access::access(arguments),
         Question::Replay(arguments) => replay::replay(arguments),
         Question::Redeliver(arguments) => redeliver::redeliver(arguments),
         Question::Schema => Ok(print(&format!("{:#}", schema::schema()))?),

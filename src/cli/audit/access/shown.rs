@@ -1,0 +1,134 @@
+//! What `audit access` shows of users and their rights. Nothing of it is secret.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+
+use crate::gateway::Access;
+use crate::users::{AuthMode, AuthorizedKey, User};
+
+/// Everything.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Shown {
+    pub server: String,
+    pub made: String,
+    /// Authorities whose certificates are accepted for every user.
+    pub authorities: Vec<Key>,
+    pub users: Vec<Person>,
+    /// What the list does not show.
+    pub notes: Vec<String>,
+    /// Why it is not complete.
+    pub failures: Vec<String>,
+}
+
+/// A user.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Person {
+    pub name: String,
+    pub source: String,
+    /// `active`, `disabled` or `expired`.
+    pub state: &'static str,
+    pub expires: Option<String>,
+    pub auth: &'static str,
+    pub has_password: bool,
+    pub keys: Vec<Key>,
+    /// The names that certificates may have; the login name if empty.
+    pub principals: Vec<String>,
+    /// From everywhere if empty.
+    pub allow_from: Vec<String>,
+    pub sessions: Option<usize>,
+    pub home: Vec<Entry>,
+}
+
+/// A key.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Key {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub fingerprint: String,
+    pub comment: Option<String>,
+    /// Whether it is the key of an authority.
+    pub authority: bool,
+    /// Whether its `expiry-time=` is over.
+    pub expired: bool,
+}
+
+/// An entry of a home.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Entry {
+    pub entry: String,
+    pub target: String,
+    pub permissions: String,
+}
+
+impl Shown {
+    pub(super) fn of(access: &Access, server: &str, now: DateTime<Utc>) -> Shown {
+        Shown {
+            server: server.to_owned(),
+            made: text_of(now),
+            authorities: access.authorities.iter().map(|key| Key::of(key, now)).collect(),
+            users: access.users.iter().map(|user| Person::of(user, now)).collect(),
+            notes: access.notes.clone(),
+            failures: access.failures.clone(),
+        }
+    }
+}
+
+impl Person {
+    fn of(user: &User, now: DateTime<Utc>) -> Person {
+        let is_over = user.bounds.expires.is_some_and(|expires| expires <= now);
+        let home = user.home.iter().map(|home| Entry {
+            entry: home.entry.to_string(),
+            target: format!("{}:/{}", home.store, home.target),
+            permissions: home.permissions.to_string(),
+        });
+        Person {
+            name: user.name.to_string(),
+            source: user.source.to_string(),
+            state: match (user.enabled, is_over) {
+                (false, _) => "disabled",
+                (true, true) => "expired",
+                (true, false) => "active",
+            },
+            expires: user.bounds.expires.map(text_of),
+            auth: match user.auth {
+                AuthMode::PublicKey => "public_key",
+                AuthMode::Password => "password",
+                AuthMode::PublicKeyOrPassword => "public_key_or_password",
+                AuthMode::PublicKeyAndPassword => "public_key_and_password",
+            },
+            has_password: user.password.is_some(),
+            keys: user.keys.iter().map(|key| Key::of(key, now)).collect(),
+            principals: user.principals.clone(),
+            allow_from: user.bounds.allow_from.iter().map(ToString::to_string).collect(),
+            sessions: user.bounds.sessions,
+            home: home.collect(),
+        }
+    }
+}
+
+impl Key {
+    fn of(key: &AuthorizedKey, now: DateTime<Utc>) -> Key {
+        Key {
+            kind: key.key_type().to_owned(),
+            fingerprint: key.fingerprint(),
+            comment: key.comment().map(str::to_owned),
+            authority: key.is_authority(),
+            expired: key.is_expired(now),
+        }
+    }
+
+    /// In one line.
+    pub(super) fn sentence(&self) -> String {
+        let comment = self.comment.as_ref().map(|comment| format!(" {comment}")).unwrap_or_default();
+        let expired = if self.expired { " (expired)" } else { "" };
+        format!("{}{comment}{expired}", self.fingerprint)
+    }
+}
+
+fn text_of(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
