@@ -155,7 +155,7 @@ fn facts(user: &UserReport) -> Markup {
         dl {
             div { dt { "First seen" } dd { (time(user.first_seen)) } }
             div { dt { "Last seen" } dd { (time(user.last_seen)) } }
-            div { dt { "Silent since" } dd { (silent) } }
+            div { dt { "Silent for" } dd { (silent) } }
             @for (name, count) in counts { div { dt { (name) } dd { (grouped(count)) } } }
         }
     }
@@ -197,7 +197,7 @@ fn refused(user: &UserReport) -> Markup {
                 tbody {
                     @for refused in &user.refused {
                         tr {
-                            td { (time(refused.time)) }
+                            td.time { (time(refused.time)) }
                             td { (shown(&refused.activity)) }
                             td.name { (shown(&refused.path)) }
                             td { (shown(&refused.status)) }
