@@ -456,7 +456,7 @@ fn inside_of(settings: &Settings, stores: &[Arc<dyn Store>], directory: Arc<dyn 
     Inside {
         directory,
         stores: stores.to_vec(),
-        tokens: settings.admin.tokens.clone().into(),
+        trust: settings.admin.trust(),
         written: Arc::new(settings.admin.written.clone()),
     }
 }

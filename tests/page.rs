@@ -16,6 +16,8 @@ mod looks;
 mod many;
 #[path = "page/now.rs"]
 mod now;
+#[path = "page/oidc.rs"]
+mod oidc;
 #[path = "page/place.rs"]
 mod place;
 #[path = "page/session.rs"]

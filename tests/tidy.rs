@@ -89,6 +89,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hyper", &["admin"]),
     ("tower", &["admin"]),
     ("utoipa", &["admin"]),
+    ("jsonwebtoken", &["admin"]),
     ("prometheus_client", &["metrics"]),
     ("globset", &["audit", "config"]),
     ("reqwest", &["audit", "users", "admin"]),

@@ -18,8 +18,8 @@ use utoipa_axum::routes;
 use super::problem::Problem;
 use super::state::State;
 use super::{
-    bans, chain, configuration, connections, control, guard, health, login, now, page, recordings, sessions, stream,
-    trail, users,
+    bans, chain, configuration, connections, control, guard, health, login, now, page, provider_login, recordings,
+    sessions, stream, trail, users,
 };
 
 /// The largest body of a call, in bytes.
@@ -193,7 +193,11 @@ fn routes() -> OpenApiRouter<Arc<State>> {
 
 /// What everybody may try.
 fn logging_in() -> OpenApiRouter<Arc<State>> {
-    OpenApiRouter::new().nest(BASE, OpenApiRouter::new().routes(routes!(login::login)))
+    let api = OpenApiRouter::new()
+        .routes(routes!(login::login))
+        .routes(routes!(provider_login::begin))
+        .routes(routes!(provider_login::finish));
+    OpenApiRouter::new().nest(BASE, api)
 }
 
 fn numbers() -> OpenApiRouter<Arc<State>> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use chrono::{DateTime, Utc};
 
-use super::logins::Grant;
+use super::logins::{Basis, Grant};
 use super::problem::Problem;
 use super::settings::{Role, Token, TokenHash};
 
@@ -33,8 +33,8 @@ impl Peer {
 pub(super) struct Caller {
     pub(super) name: Arc<str>,
     pub(super) role: Role,
-    /// The token that was brought, or that the login of the browser rests on.
-    pub(super) token: Option<TokenHash>,
+    /// What recognised the caller, or what the login of the browser rests on.
+    pub(super) basis: Basis,
     /// The browser that is logged in, by its secret.
     pub(super) browser: Option<TokenHash>,
 }
@@ -42,32 +42,23 @@ pub(super) struct Caller {
 impl Caller {
     /// Somebody who was let in for this.
     pub(super) fn of_grant(grant: Grant) -> Caller {
-        Caller { name: grant.name, role: grant.role, token: grant.token, browser: None }
+        Caller { name: grant.name, role: grant.role, basis: grant.basis, browser: None }
     }
 
     /// What the caller may hand on: to a browser, or to whoever opens a link.
     pub(super) fn grant(&self) -> Grant {
-        Grant { name: self.name.clone(), role: self.role, token: self.token.clone() }
+        Grant { name: self.name.clone(), role: self.role, basis: self.basis.clone() }
     }
 
-    /// Recognises the caller.
-    ///
-    /// # Errors
-    /// 401, with nothing in it that helps to guess.
-    pub(super) fn of(
-        peer: &Peer,
-        headers: &HeaderMap,
-        tokens: &[Token],
-        now: DateTime<Utc>,
-    ) -> Result<Caller, Problem> {
-        if let Peer::Local(name) = peer {
-            return Ok(Caller::of_grant(Grant { name: name.clone(), role: Role::Operator, token: None }));
-        }
-        let given = bearer(headers).ok_or_else(|| {
-            let what = "a token is needed: `Authorization: Bearer lgt_…`; `lockgate admin token` makes one";
-            Problem::new(StatusCode::UNAUTHORIZED, what)
-        })?;
-        Caller::of_token(given, tokens, now)
+    /// A user of this machine who may use the socket.
+    pub(super) fn local(name: &Arc<str>) -> Caller {
+        Caller::of_grant(Grant { name: name.clone(), role: Role::Operator, basis: Basis::Socket })
+    }
+
+    /// 401 for somebody who shows nothing.
+    pub(super) fn unknown() -> Problem {
+        let what = "a token is needed: `Authorization: Bearer lgt_…`; `lockgate admin token` makes one";
+        Problem::new(StatusCode::UNAUTHORIZED, what)
     }
 
     /// Recognises the caller by a token.
@@ -81,8 +72,8 @@ impl Caller {
         if known.expires.is_some_and(|end| now >= end) {
             return Err(refused("the time of this token is over"));
         }
-        let (name, token) = (known.name.as_str().into(), Some(known.hash.clone()));
-        Ok(Caller::of_grant(Grant { name, role: known.role, token }))
+        let (name, basis) = (known.name.as_str().into(), Basis::Token(known.hash.clone()));
+        Ok(Caller::of_grant(Grant { name, role: known.role, basis }))
     }
 
     /// # Errors
@@ -96,7 +87,8 @@ impl Caller {
     }
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+/// The token in the header `Authorization`.
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
@@ -173,8 +165,10 @@ mod tests {
                 expires: Some(at("2027-01-01T00:00:00Z")),
             },
         ];
-        let peer = Peer::Remote("192.0.2.1:9".parse().unwrap());
-        let call = |value: &str, now: &str| Caller::of(&peer, &headers(&[("authorization", value)]), &tokens, at(now));
+        let call = |value: &str, now: &str| {
+            let headers = headers(&[("authorization", value)]);
+            bearer(&headers).map_or_else(|| Err(Caller::unknown()), |given| Caller::of_token(given, &tokens, at(now)))
+        };
         let before = "2026-12-31T23:59:59Z";
         let night = call("Bearer lgt_a", before).unwrap();
         assert_eq!((&*night.name, night.role), ("night", Role::Auditor));
@@ -187,7 +181,7 @@ mod tests {
             assert!(!problem.detail().contains("lgt_c"), "{problem:?}");
         }
         assert!(call("Bearer lgt_b", "2027-01-01T00:00:00Z").unwrap_err().detail().contains("is over"));
-        let local = Caller::of(&Peer::Local("root".into()), &HeaderMap::new(), &tokens, at(before)).unwrap();
+        let local = Caller::local(&"root".into());
         assert_eq!((&*local.name, local.role), ("root", Role::Operator));
     }
 

@@ -55,7 +55,7 @@ pub(super) async fn show(Shared(state): Shared<Arc<State>>) -> Result<Json<Confi
         }
         Err(problem) => (Vec::new(), Vec::new(), Some(problem)),
     };
-    Ok(Json(Configuration { configuration: Value::Object(in_force), waits_for_reload, waits_for_restart, problem }))
+    &place[..end]
 }
 
 /// What was read last, but for the parts that hold from the start on.
@@ -67,23 +67,29 @@ fn in_force(started: &Written, last: &Written) -> Map<String, Value> {
             None => _ = document.remove(*part),
         }
     }
-    // The one part of which a reload changes something: the tokens.
-    let tokens = last.document.get("admin").and_then(|admin| admin.get("tokens"));
-    if let (Some(Value::Object(admin)), Some(tokens)) = (document.get_mut("admin"), tokens) {
-        admin.insert("tokens".into(), tokens.clone());
+    // The one part of which a reload changes something: who is let in.
+    if let Some(Value::Object(admin)) = document.get_mut("admin") {
+        for key in RELOADED {
+            match last.document.get("admin").and_then(|admin| admin.get(*key)) {
+                Some(value) => _ = admin.insert((*key).to_owned(), value.clone()),
+                None => _ = admin.remove(*key),
+            }
+        }
     }
     document
 }
+
+/// The keys of `admin` that a reload changes.
+const RELOADED: &[&str] = &["tokens", "oidc"];
 
 fn differing(now: &Map<String, Value>, then: &Map<String, Value>) -> Vec<String> {
     let mut parts: Vec<String> = now.keys().chain(then.keys()).cloned().collect();
     parts.sort();
     parts.dedup();
-    let tokens = |document: &Map<String, Value>| document.get("admin").and_then(|admin| admin.get("tokens").cloned());
     let mut differing: Vec<String> = parts.into_iter().filter(|part| now.get(part) != then.get(part)).collect();
-    if tokens(now) != tokens(then) {
-        differing.push("admin.tokens".into());
-    }
+    let of = |document: &Map<String, Value>, key: &str| document.get("admin").and_then(|admin| admin.get(key).cloned());
+    let reloaded = RELOADED.iter().filter(|key| of(now, key) != of(then, key));
+    differing.extend(reloaded.map(|key| format!("admin.{key}")));
     differing
 }
 

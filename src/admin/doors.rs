@@ -24,7 +24,7 @@ use tower::ServiceExt;
 
 use super::caller::Peer;
 use super::login::link_url;
-use super::logins::{Grant, Logins};
+use super::logins::{Basis, Grant, Logins};
 use super::settings::{DoorSettings, Role};
 use super::stall::Impatient;
 use super::state::State;
@@ -146,7 +146,7 @@ impl Doors {
     /// When the system gives no randomness.
     pub fn link(&self, name: &str) -> Result<Option<String>, String> {
         let Some(page) = self.page_url() else { return Ok(None) };
-        let grant = Grant { name: name.into(), role: Role::Operator, token: None };
+        let grant = Grant { name: name.into(), role: Role::Operator, basis: Basis::Socket };
         Ok(Some(link_url(&page, &self.logins.make_link(grant)?)))
     }
 

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use axum::extract::{Request, State as Shared};
 use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use chrono::Utc;
 use tokio::time::timeout;
 
 use super::caller::{Caller, Peer, check_host, check_origin};
@@ -71,16 +71,19 @@ pub(super) async fn check_names(Shared(state): Shared<Arc<State>>, request: Requ
 
 /// Lets recognised callers with the role in, without a record: for metrics.
 pub(super) async fn admit(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Response {
-    match judge(&state, &request) {
-        (_, Ok(_)) => next.run(request).await,
+    let (parts, body) = request.into_parts();
+    match judge(&state, &parts).await {
+        (_, Ok(_)) => next.run(Request::from_parts(parts, body)).await,
         (_, Err(problem)) => problem.into_response(),
     }
 }
 
 /// Lets recognised callers with the role in, and records the call.
-pub(super) async fn admit_and_record(Shared(state): Shared<Arc<State>>, mut request: Request, next: Next) -> Response {
+pub(super) async fn admit_and_record(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Response {
     let mut call = Call::of(&request);
-    let (caller, judged) = judge(&state, &request);
+    let (parts, body) = request.into_parts();
+    let (caller, judged) = judge(&state, &parts).await;
+    let mut request = Request::from_parts(parts, body);
     if let Some(caller) = &caller {
         call.event.caller = Some(caller.name.to_string());
         call.event.role = Some(caller.role.as_str());
@@ -124,7 +127,8 @@ pub(super) async fn admit_login(Shared(state): Shared<Arc<State>>, request: Requ
             call.event.caller = Some(caller.name.to_string());
             call.event.role = Some(caller.role.as_str());
         }
-        if !response.status().is_success() {
+        // Who only begins has not succeeded yet.
+        if !response.status().is_success() || call.event.caller.is_none() {
             call.record_if_room(&state, &response);
             return response;
         }
@@ -143,20 +147,19 @@ pub(super) async fn admit_login(Shared(state): Shared<Arc<State>>, request: Requ
 }
 
 /// Who calls, and whether they may.
-fn judge(state: &State, request: &Request) -> (Option<Caller>, Result<(), Problem>) {
-    let Some(peer) = request.extensions().get::<Peer>() else {
+async fn judge(state: &State, parts: &Parts) -> (Option<Caller>, Result<(), Problem>) {
+    let Some(peer) = parts.extensions.get::<Peer>() else {
         return (None, Err(Problem::new(StatusCode::UNAUTHORIZED, "nobody is known to call")));
     };
-    let (tokens, headers) = (state.around.inside.borrow().tokens.clone(), request.headers());
-    let by_cookie = match peer {
-        Peer::Remote(_) if !headers.contains_key(AUTHORIZATION) => {
-            login::of_cookie(state, request.method(), headers, &tokens)
-        }
-        _ => None,
+    let headers = &parts.headers;
+    let recognised = match peer {
+        Peer::Local(name) => Some(Ok(Caller::local(name))),
+        Peer::Remote(_) if headers.contains_key(AUTHORIZATION) => login::of_bearer(state, headers).await,
+        Peer::Remote(_) => login::of_cookie(state, &parts.method, headers, &state.trust()),
     };
-    match by_cookie.unwrap_or_else(|| Caller::of(peer, headers, &tokens, Utc::now())) {
+    match recognised.unwrap_or_else(|| Err(Caller::unknown())) {
         Ok(caller) => {
-            let judged = caller.may(needed(request.method(), request.uri().path()));
+            let judged = caller.may(needed(&parts.method, parts.uri.path()));
             (Some(caller), judged)
         }
         Err(problem) => (None, Err(problem)),

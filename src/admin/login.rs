@@ -1,6 +1,7 @@
 //! How a person logs in to the page: with a token or a link, answered by a cookie that no script can read.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State as Shared;
 use axum::http::header::{COOKIE, HOST, HeaderName, ORIGIN, SET_COOKIE};
@@ -11,15 +12,31 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::caller::Caller;
+use super::caller::{Caller, bearer};
 use super::logins::{Grant, LINK_FOR, LOGGED_IN_FOR};
+use super::oidc;
 use super::problem::{Given, Problem};
-use super::settings::{Role, Token, TokenHash};
+use super::settings::{Role, TokenHash, Trust};
 use super::state::State;
 use crate::secret::Secret;
 
-/// What the name of the cookie begins with; the port follows, for browsers share cookies among all ports of a host.
-const COOKIE_NAME: &str = "lockgate-";
+/// Our cookies. The port follows the name, for browsers share cookies among all ports of a host.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Cookie {
+    /// Who has logged in.
+    Login,
+    /// Who has begun to log in with the identity provider.
+    Attempt,
+}
+
+impl Cookie {
+    fn name(self, port: u16) -> String {
+        match self {
+            Cookie::Login => format!("lockgate-{port}"),
+            Cookie::Attempt => format!("lockgate-login-{port}"),
+        }
+    }
+}
 
 /// Before the name where the page came over TLS: browsers keep others from setting such a cookie.
 const HOST_PREFIX: &str = "__Host-";
@@ -28,7 +45,7 @@ const HOST_PREFIX: &str = "__Host-";
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Credentials {
-    /// A token of `admin.tokens`
+    /// A token of `admin.tokens`, or one of the identity provider's
     token: Option<String>,
     /// The code of a link that `lockgate admin link` or `lockgate demo` made; it can be used once
     code: Option<String>,
@@ -57,20 +74,28 @@ pub(super) async fn login(
     headers: HeaderMap,
     Given(credentials): Given<Credentials>,
 ) -> Result<Response, Problem> {
-    let tokens = state.around.inside.borrow().tokens.clone();
     let refused = |what: &str| Problem::new(StatusCode::UNAUTHORIZED, what);
     let grant = match (credentials.token, credentials.code) {
-        (Some(token), None) => Caller::of_token(token.trim(), &tokens, Utc::now())?.grant(),
+        (Some(token), None) => of_token(&state, token.trim()).await?.grant(),
         (None, Some(code)) => {
-            let grant = state.logins.redeem(&code).and_then(|grant| grant.now(&tokens, Utc::now()));
+            let grant = state.logins.redeem(&code).and_then(|grant| grant.now(&state.trust(), Utc::now()));
             grant.ok_or_else(|| {
                 refused("this link was used already or is too old; `lockgate admin link` makes another one")
             })?
         }
         _ => return Err(Problem::wrong("write either a token or a code")),
     };
+    enter(&state, &headers, grant)
+}
+
+/// Logs a browser in: the answer sets a cookie.
+///
+/// # Errors
+/// 503 when the system gives no randomness.
+pub(super) fn enter(state: &State, headers: &HeaderMap, grant: Grant) -> Result<Response, Problem> {
     let secret = state.logins.begin(grant.clone()).map_err(Problem::unavailable)?;
-    let cookie = set_cookie(&headers, Some(&secret)).ok_or_else(|| Problem::wrong("the header `Host` is odd"))?;
+    let cookie = set_cookie(headers, Cookie::Login, Some((&secret, LOGGED_IN_FOR)));
+    let cookie = cookie.ok_or_else(|| Problem::wrong("the header `Host` is odd"))?;
     let me = Me { name: grant.name.to_string(), role: grant.role.as_str(), until: Some(after(LOGGED_IN_FOR)) };
     let mut response = Json(me).into_response();
     response.headers_mut().insert(SET_COOKIE, cookie);
@@ -90,7 +115,7 @@ pub(super) async fn logout(
         state.logins.end(browser);
     }
     let mut response = StatusCode::NO_CONTENT.into_response();
-    if let Some(cookie) = set_cookie(&headers, None) {
+    if let Some(cookie) = set_cookie(&headers, Cookie::Login, None) {
         response.headers_mut().insert(SET_COOKIE, cookie);
     }
     response
@@ -157,9 +182,9 @@ pub(super) fn of_cookie(
     state: &State,
     method: &Method,
     headers: &HeaderMap,
-    tokens: &[Token],
+    trust: &Trust,
 ) -> Option<Result<Caller, Problem>> {
-    let secret = cookie(headers)?;
+    let secret = cookie(headers, Cookie::Login)?;
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     let is_ours = site.is_none_or(|site| site == b"same-origin" || site == b"none");
     // Whether it is that of the host was looked at before.
@@ -168,23 +193,42 @@ pub(super) fn of_cookie(
         return Some(Err(Problem::new(StatusCode::FORBIDDEN, "with a cookie only the gateway's own page may call")));
     }
     let found = state.logins.of_secret(&secret).and_then(|(hash, grant, _)| {
-        let grant = grant.now(tokens, Utc::now())?;
+        let grant = grant.now(trust, Utc::now())?;
         Some(Caller { browser: Some(hash), ..Caller::of_grant(grant) })
     });
     Some(found.ok_or_else(|| Problem::new(StatusCode::UNAUTHORIZED, "log in again: this login is over")))
 }
 
-/// Whether somebody who was let in would still be: for answers that go on for long.
-pub(super) fn is_still_in(state: &State, caller: &Caller) -> bool {
-    let tokens = state.around.inside.borrow().tokens.clone();
-    let is_logged_in = |browser: &TokenHash| state.logins.of(browser).is_some();
-    caller.browser.as_ref().is_none_or(is_logged_in)
-        && caller.grant().now(&tokens, Utc::now()).is_some_and(|grant| grant.role >= caller.role)
+/// Who calls with a token in a header, of ours or of the identity provider.
+///
+/// # Errors
+/// As [`of_token`].
+pub(super) async fn of_bearer(state: &State, headers: &HeaderMap) -> Option<Result<Caller, Problem>> {
+    Some(of_token(state, bearer(headers)?).await)
 }
 
-/// The secret in the cookie.
-fn cookie(headers: &HeaderMap) -> Option<String> {
-    let plain = format!("{COOKIE_NAME}{}", port(headers)?);
+/// Who has this token, of ours or of the identity provider.
+///
+/// # Errors
+/// 401 with nothing in it that helps to guess; 403 for those who have no role; 503 while the provider's keys cannot be had.
+async fn of_token(state: &State, token: &str) -> Result<Caller, Problem> {
+    let provider = if oidc::is_jwt(token) { state.provider()? } else { None };
+    match provider {
+        Some(provider) => Ok(Caller::of_grant(oidc::grant_of_token(&provider, token).await?)),
+        None => Caller::of_token(token, &state.trust().tokens, Utc::now()),
+    }
+}
+
+/// Whether somebody who was let in would still be: for answers that go on for long.
+pub(super) fn is_still_in(state: &State, caller: &Caller) -> bool {
+    let is_logged_in = |browser: &TokenHash| state.logins.of(browser).is_some();
+    caller.browser.as_ref().is_none_or(is_logged_in)
+        && caller.grant().now(&state.trust(), Utc::now()).is_some_and(|grant| grant.role >= caller.role)
+}
+
+/// The secret in a cookie.
+pub(super) fn cookie(headers: &HeaderMap, which: Cookie) -> Option<String> {
+    let plain = which.name(port(headers)?);
     let safe = format!("{HOST_PREFIX}{plain}");
     let all = || headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok()).flat_map(|all| all.split(';'));
     let named = |wanted: &str| {
@@ -193,13 +237,17 @@ fn cookie(headers: &HeaderMap) -> Option<String> {
     named(&safe).or_else(|| named(&plain)).map(str::to_owned)
 }
 
-/// The header that sets the cookie, or without a secret removes it.
-fn set_cookie(headers: &HeaderMap, secret: Option<&Secret>) -> Option<HeaderValue> {
+/// The header that sets a cookie for a time, or without a secret removes it.
+pub(super) fn set_cookie(
+    headers: &HeaderMap,
+    which: Cookie,
+    secret: Option<(&Secret, Duration)>,
+) -> Option<HeaderValue> {
     let is_tls = headers.get(ORIGIN).is_some_and(|origin| origin.as_bytes().starts_with(b"https://"));
     let (prefix, secure) = if is_tls { (HOST_PREFIX, "; Secure") } else { ("", "") };
-    let (value, age) = secret.map_or(("", 0), |secret| (secret.expose(), LOGGED_IN_FOR.as_secs()));
-    let port = port(headers)?;
-    let text = format!("{prefix}{COOKIE_NAME}{port}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{secure}");
+    let (value, age) = secret.map_or(("", 0), |(secret, lasts)| (secret.expose(), lasts.as_secs()));
+    let name = which.name(port(headers)?);
+    let text = format!("{prefix}{name}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{secure}");
     let mut header = HeaderValue::from_str(&text).ok()?;
     header.set_sensitive(true);
     Some(header)
@@ -218,7 +266,7 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
-fn after(duration: std::time::Duration) -> String {
+fn after(duration: Duration) -> String {
     let time: DateTime<Utc> = (std::time::SystemTime::now() + duration).into();
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
@@ -236,23 +284,25 @@ mod tests {
     fn the_cookie_is_of_one_port_and_safe_where_it_can_be() {
         let secret = Secret::new("lgt_a".into());
         let set = |pairs: &[(&'static str, &str)]| {
-            set_cookie(&headers(pairs), Some(&secret)).map(|value| value.to_str().unwrap().to_owned())
+            set_cookie(&headers(pairs), Cookie::Login, Some((&secret, LOGGED_IN_FOR)))
+                .map(|value| value.to_str().unwrap().to_owned())
         };
         let plain = set(&[("host", "127.0.0.1:8022"), ("origin", "http://127.0.0.1:8022")]).unwrap();
         assert_eq!(plain, "lockgate-8022=lgt_a; Path=/; Max-Age=43200; HttpOnly; SameSite=Strict");
         let safe = set(&[("host", "[::1]"), ("origin", "https://[::1]")]).unwrap();
         assert_eq!(safe, "__Host-lockgate-0=lgt_a; Path=/; Max-Age=43200; HttpOnly; SameSite=Strict; Secure");
         assert_eq!(set(&[]), None);
-        let gone = set_cookie(&headers(&[("host", "a:1")]), None).unwrap();
+        let gone = set_cookie(&headers(&[("host", "a:1")]), Cookie::Login, None).unwrap();
         assert!(gone.to_str().unwrap().starts_with("lockgate-1=; Path=/; Max-Age=0"));
     }
 
     #[test]
     fn the_cookie_is_found_among_others() {
-        let read = |host: &str, cookies: &str| cookie(&headers(&[("host", host), ("cookie", cookies)]));
+        let read = |host: &str, cookies: &str| cookie(&headers(&[("host", host), ("cookie", cookies)]), Cookie::Login);
         assert_eq!(read("a:8022", "x=y; lockgate-8022=lgt_a; lockgate-1=lgt_b").as_deref(), Some("lgt_a"));
         assert_eq!(read("a:1", "lockgate-1=lgt_b; __Host-lockgate-1=lgt_c").as_deref(), Some("lgt_c"));
         assert_eq!(read("a:2", "lockgate-1=lgt_b"), None);
-        assert_eq!(cookie(&headers(&[("host", "a")])), None);
+        assert_eq!(read("a:1", "lockgate-login-1=lgt_b"), None, "who has begun is not in");
+        assert_eq!(cookie(&headers(&[("host", "a")]), Cookie::Login), None);
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-use super::settings::{Role, Token, TokenHash, make_token};
+use super::settings::{Role, Token, TokenHash, Trust, make_token};
 use crate::secret::Secret;
 
 /// How long a browser stays logged in.
@@ -28,17 +28,48 @@ pub(super) struct Grant {
     pub(super) name: Arc<str>,
     /// What the caller may do.
     pub(super) role: Role,
-    /// The token that it rests on; without one it came over the socket.
-    pub(super) token: Option<TokenHash>,
+    /// What it rests on.
+    pub(super) basis: Basis,
+}
+
+/// What a grant rests on: when that is gone, so is the grant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Basis {
+    /// The caller came over the socket.
+    Socket,
+    /// A token of `admin.tokens`.
+    Token(TokenHash),
+    /// The word of the identity provider.
+    Provider(Arc<Identity>),
+}
+
+/// Whom the identity provider knows.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    /// Whose word it is (`OidcSettings::identity`).
+    pub(super) provider: TokenHash,
+    /// The values of the claim that roles are given for.
+    pub(super) values: Vec<String>,
+    /// When the token ends that a program brought.
+    pub(super) until: Option<DateTime<Utc>>,
 }
 
 impl Grant {
-    /// What it is worth now: nothing when its token was removed or its time is over, and never more than the token.
-    pub(super) fn now(&self, tokens: &[Token], now: DateTime<Utc>) -> Option<Grant> {
-        let Some(hash) = &self.token else { return Some(self.clone()) };
-        let token = tokens.iter().find(|token| token.hash == *hash && *token.name == *self.name)?;
-        let role = self.role.min(token.role);
-        token.expires.is_none_or(|end| now < end).then(|| Grant { role, ..self.clone() })
+    /// What it is worth now: nothing when its token or provider was removed or its time is over, and never more than these.
+    pub(super) fn now(&self, trust: &Trust, now: DateTime<Utc>) -> Option<Grant> {
+        let (role, end) = match &self.basis {
+            Basis::Socket => (self.role, None),
+            Basis::Token(hash) => {
+                let is_it = |token: &&Token| token.hash == *hash && *token.name == *self.name;
+                let token = trust.tokens.iter().find(is_it)?;
+                (token.role, token.expires)
+            }
+            Basis::Provider(identity) => {
+                let oidc = trust.oidc.as_ref().filter(|oidc| oidc.identity() == identity.provider)?;
+                (oidc.roles.role_of(&identity.values)?, identity.until)
+            }
+        };
+        end.is_none_or(|end| now < end).then(|| Grant { role: self.role.min(role), ..self.clone() })
     }
 }
 
@@ -138,9 +169,10 @@ impl Kept {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::admin::oidc::{Issuer, OidcSettings, RoleRule};
 
     fn grant(name: &str) -> Grant {
-        Grant { name: name.into(), role: Role::Operator, token: None }
+        Grant { name: name.into(), role: Role::Operator, basis: Basis::Socket }
     }
 
     #[test]
@@ -190,12 +222,44 @@ mod tests {
     fn a_grant_is_worth_no_more_than_its_token() {
         let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
         let token = |role, expires| Token { name: "ann".into(), role, hash: TokenHash::of("lgt_a"), expires };
-        let grant = Grant { token: Some(TokenHash::of("lgt_a")), ..grant("ann") };
+        let grant = Grant { basis: Basis::Token(TokenHash::of("lgt_a")), ..grant("ann") };
         let now = at("2026-07-31T08:00:00Z");
-        assert_eq!(grant.now(&[token(Role::Operator, None)], now), Some(grant.clone()));
-        let less = grant.now(&[token(Role::Viewer, None)], now).unwrap();
+        let trust = |tokens: &[Token]| Trust { tokens: tokens.into(), oidc: None };
+        assert_eq!(grant.now(&trust(&[token(Role::Operator, None)]), now), Some(grant.clone()));
+        let less = grant.now(&trust(&[token(Role::Viewer, None)]), now).unwrap();
         assert_eq!(less.role, Role::Viewer);
-        assert_eq!(grant.now(&[token(Role::Operator, Some(now))], now), None);
-        assert_eq!(grant.now(&[], now), None);
+        assert_eq!(grant.now(&trust(&[token(Role::Operator, Some(now))]), now), None);
+        assert_eq!(grant.now(&trust(&[]), now), None);
+    }
+
+    #[test]
+    fn a_grant_of_a_provider_follows_the_configuration_and_ends_with_the_token() {
+        let now: DateTime<Utc> = "2026-07-31T08:00:00Z".parse().unwrap();
+        let oidc = |issuer: &str, map: &[(&str, Role)]| OidcSettings {
+            issuer: Issuer::parse(issuer).unwrap(),
+            client_id: "gateway".into(),
+            client_secret: Secret::new("s".into()),
+            scopes: Vec::new(),
+            audience: None,
+            name: "sub".into(),
+            roles: RoleRule {
+                claim: "groups".into(),
+                map: map.iter().map(|(value, role)| ((*value).to_owned(), *role)).collect(),
+            },
+        };
+        let trust = |oidc: OidcSettings| Trust { oidc: Some(Arc::new(oidc)), ..Trust::default() };
+        let (issuer, all) = ("https://idp.example.org", [("a", Role::Operator), ("b", Role::Auditor)]);
+        let provider = oidc(issuer, &all).identity();
+        let identity = |until| Identity { provider: provider.clone(), values: vec!["a".into(), "b".into()], until };
+        let of = |until| Grant { basis: Basis::Provider(Arc::new(identity(until))), ..grant("oidc:ann") };
+        let role = |grant: &Grant, trust: &Trust| grant.now(trust, now).map(|grant| grant.role);
+        let (login, second) = (of(None), chrono::TimeDelta::seconds(1));
+        assert_eq!(role(&login, &trust(oidc(issuer, &all))), Some(Role::Operator));
+        assert_eq!(role(&login, &trust(oidc(issuer, &all[1..]))), Some(Role::Auditor));
+        assert_eq!(role(&login, &trust(oidc(issuer, &[]))), None);
+        assert_eq!(role(&login, &trust(oidc("https://other.example.org", &all))), None);
+        assert_eq!(role(&login, &Trust::default()), None);
+        assert_eq!(role(&of(Some(now + second)), &trust(oidc(issuer, &all))), Some(Role::Operator));
+        assert_eq!(role(&of(Some(now)), &trust(oidc(issuer, &all))), None);
     }
 }

@@ -21,9 +21,11 @@ mod health;
 mod login;
 mod logins;
 mod now;
+mod oidc;
 mod page;
 mod passwd;
 mod problem;
+mod provider_login;
 mod proxy_header;
 mod recordings;
 mod sessions;
@@ -52,7 +54,10 @@ use crate::users::Directory;
 
 pub use api::description;
 pub use doors::{Doors, MAX_SOCKET_PATH};
-pub use settings::{DoorSettings, Role, Settings, TOKEN_PREFIX, TlsFiles, Token, TokenHash, Written, make_token};
+pub use oidc::{Issuer, NAME_PREFIX, OidcSettings, RoleRule, reach as reach_provider};
+pub use settings::{
+    DoorSettings, Role, Settings, TOKEN_PREFIX, TlsFiles, Token, TokenHash, Trust, Written, make_token,
+};
 pub use tls::check as check_tls;
 
 /// What the admin door needs of the rest of the gateway.
@@ -91,8 +96,8 @@ pub struct Inside {
     pub directory: Arc<dyn Directory>,
     /// The stores.
     pub stores: Vec<Arc<dyn Store>>,
-    /// The tokens of callers over the network.
-    pub tokens: Arc<[Token]>,
+    /// Callers over the network.
+    pub trust: Trust,
     /// The configuration as it was read last.
     pub written: Arc<Written>,
 }

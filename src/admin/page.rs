@@ -13,6 +13,7 @@ use axum::http::header::{
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
+use super::provider_login::{CALLBACK, ways};
 use super::state::State;
 
 /// Everything comes from here, nothing is written into the page, and no text becomes code or markup.
@@ -79,7 +80,7 @@ static READY: LazyLock<Vec<File>> = LazyLock::new(|| {
 
 /// The routes of the page.
 pub(super) fn router() -> Router<Arc<State>> {
-    let mut router = Router::new();
+    let mut router = Router::new().route("/page/login.json", get(ways));
     for file in READY.iter() {
         let serve = move |headers: HeaderMap| async move { file.answer(&headers) };
         if file.name == "index.html" {

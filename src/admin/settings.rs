@@ -1,14 +1,17 @@
 //! How the admin door is opened, and for whom.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use aws_lc_rs::{constant_time, digest, rand};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 
+use super::oidc::OidcSettings;
 use crate::secret::Secret;
 
 /// What a token begins with, so that scanners for leaked secrets know it.
@@ -24,8 +27,26 @@ pub struct Settings {
     pub doors: DoorSettings,
     /// The tokens of callers over the network; a reload changes them.
     pub tokens: Vec<Token>,
+    /// The identity provider, if there is one; a reload changes it.
+    pub oidc: Option<OidcSettings>,
     /// The whole configuration, as it may be shown.
     pub written: Written,
+}
+
+/// Whom the admin door lets in over the network; a reload replaces it.
+#[derive(Debug, Clone, Default)]
+pub struct Trust {
+    /// Those who have a token.
+    pub tokens: Arc<[Token]>,
+    /// Those whom the provider knows.
+    pub oidc: Option<Arc<OidcSettings>>,
+}
+
+impl Settings {
+    /// Whom these settings let in.
+    pub fn trust(&self) -> Trust {
+        Trust { tokens: self.tokens.clone().into(), oidc: self.oidc.clone().map(Arc::new) }
+    }
 }
 
 /// A configuration as it may be shown: as it was written, with secrets masked.
@@ -157,13 +178,21 @@ pub fn make_token() -> Result<Secret, String> {
     Ok(Secret::new(format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(bits))))
 }
 
-/// A text without the tokens in it, for events and logs.
+/// What every JWT begins with: an object of JSON in base64.
+const JWT_PREFIX: &str = "eyJ";
+
+/// A text without the tokens in it, the provider's too, for events and logs.
 pub(super) fn without_tokens(text: &str) -> String {
-    let mut parts = text.split(TOKEN_PREFIX);
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let safe = without(text, TOKEN_PREFIX, is_word);
+    without(&safe, JWT_PREFIX, |c| is_word(c) || c == '.')
+}
+
+fn without(text: &str, prefix: &str, is_part: impl Fn(char) -> bool) -> String {
+    let mut parts = text.split(prefix);
     let mut safe = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        let rest = part.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_');
-        safe.extend([TOKEN_PREFIX, "…", rest]);
+        safe.extend([prefix, "…", part.trim_start_matches(&is_part)]);
     }
     safe
 }
@@ -200,6 +229,7 @@ mod tests {
             ("/x?token=lgt_aB-_9&b=c", "/x?token=lgt_…&b=c"),
             ("lgt_a lgt_b", "lgt_… lgt_…"),
             ("lgt_", "lgt_…"),
+            ("/x?a=eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.s-_&b=c", "/x?a=eyJ…eyJ…&b=c"),
         ] {
             assert_eq!(without_tokens(text), safe);
         }

@@ -35,6 +35,8 @@ pub(super) struct State {
     pub(super) watchers: Arc<Semaphore>,
     /// Browsers that are logged in.
     pub(super) logins: Arc<Logins>,
+    /// The identity provider, and what it publishes.
+    provider: Current,
     /// The address of the page, without a slash at its end; `None` where no browser can call.
     pub(super) page_url: Option<String>,
     /// Whether the doors close.
@@ -53,9 +55,24 @@ impl State {
             followers: Arc::new(Semaphore::new(FOLLOWERS)),
             watchers: Arc::new(Semaphore::new(WATCHERS)),
             logins: doors.logins(),
+            provider: Current::default(),
             page_url: doors.page_url(),
             stopped,
         }
+    }
+
+    /// Whom it lets in now.
+    pub(super) fn trust(&self) -> Trust {
+        self.around.inside.borrow().trust.clone()
+    }
+
+    /// The identity provider that is configured now.
+    ///
+    /// # Errors
+    /// 503 when it cannot be asked at all.
+    pub(super) fn provider(&self) -> Result<Option<Arc<Provider>>, Problem> {
+        let oidc = self.trust().oidc;
+        Ok(oidc.map(|oidc| self.provider.of(&oidc)).transpose()?)
     }
 }
 

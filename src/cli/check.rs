@@ -1,6 +1,6 @@
 //! `lockgate check`: every problem of a configuration, and with `--online` whether its stores and sinks can be reached.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use rustix::fs::{Access, access};
 
 use super::{Failure, block_on};
+use crate::admin::reach_provider;
 use crate::gateway::{Settings, reach_users};
 use crate::{config, stores};
 
@@ -59,6 +60,10 @@ async fn reach(settings: &Settings) -> anyhow::Result<()> {
             eprintln!("{note}");
         }
         failures.extend(reached.failures);
+    }
+    if let Some(oidc) = &settings.admin.oidc {
+        steps.next("reaching the identity provider of the admin door");
+        failures.extend(reach_provider(oidc).await.err());
     }
     failures.extend(settings.audit.chain.as_ref().and_then(|chain| reach_folder(&chain.folder).err()));
     for sink in &settings.audit.sinks {

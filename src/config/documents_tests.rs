@@ -51,7 +51,7 @@ fn the_example_shows_the_defaults_of_the_limits() {
 #[test]
 fn the_example_shows_every_key() {
     let text = std::fs::read_to_string(document("config.example.yaml")).unwrap();
-    let wrong = "server: { x: }\nstores: { s: { x: } }\nusers: [{ x: , home: [{ x: }] }]\nusers_from: [{ x: }, { http: { x: }, x: }]\nevents: [{ sink: stdout, x: }, { sink: file, rotate: { x: }, x: }, { sink: store, batch: { x: }, x: }, { sink: syslog, x: }, { sink: http, filter: { x: }, signing: { x: }, x: }]\naudit: { x: }\ndefender: { weights: { x: }, x: }\nlimits: { x: }\nadmin: { tls: { x: }, tokens: [{ x: }], x: }\nx:\n";
+    let wrong = "server: { x: }\nstores: { s: { x: } }\nusers: [{ x: , home: [{ x: }] }]\nusers_from: [{ x: }, { http: { x: }, x: }]\nevents: [{ sink: stdout, x: }, { sink: file, rotate: { x: }, x: }, { sink: store, batch: { x: }, x: }, { sink: syslog, x: }, { sink: http, filter: { x: }, signing: { x: }, x: }]\naudit: { x: }\ndefender: { weights: { x: }, x: }\nlimits: { x: }\nadmin: { tls: { x: }, tokens: [{ x: }], oidc: { roles: { x: }, x: }, x: }\nx:\n";
     let around = Surroundings {
         folder: PathBuf::from("/"),
         host_name: "h".into(),
@@ -62,7 +62,7 @@ fn the_example_shows_every_key() {
     let problems = read_from(wrong, &around, &|_| None, Problems::new(Path::new("c"))).unwrap_err();
     let lists: Vec<&str> =
         problems.list().iter().filter_map(|p| p.text.split_once("the keys here are ").map(|(_, list)| list)).collect();
-    assert_eq!(lists.len(), 24, "{problems}");
+    assert_eq!(lists.len(), 26, "{problems}");
     for key in lists.iter().flat_map(|list| list.split(", ")).map(|key| key.trim_matches('"')) {
         assert!(text.contains(&format!("{key}:")), "{key} is not in config.example.yaml");
     }

@@ -137,6 +137,8 @@ fn host_name() -> String {
 }
 
 #[cfg(test)]
+mod admin_tests;
+#[cfg(test)]
 mod audit_tests;
 #[cfg(test)]
 mod documents_tests;

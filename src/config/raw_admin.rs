@@ -4,6 +4,7 @@ use super::problem::Problems;
 use super::raw::{each, text};
 use super::reader::{At, Item, Section};
 use crate::admin::Role;
+use crate::secret::Secret;
 
 /// `admin`
 #[derive(Debug, Default)]
@@ -16,6 +17,27 @@ pub(super) struct Admin {
     /// `plain_http: behind-a-proxy`
     pub plain_http: Option<At<()>>,
     pub tokens: Vec<Token>,
+    pub oidc: Option<At<Oidc>>,
+}
+
+/// `admin.oidc`
+#[derive(Debug)]
+pub(super) struct Oidc {
+    pub issuer: Option<At<String>>,
+    pub client_id: Option<At<String>>,
+    pub client_secret: Option<At<Secret>>,
+    pub scopes: Vec<At<String>>,
+    pub audience: Option<At<String>>,
+    pub name: Option<At<String>>,
+    pub roles: Option<At<Roles>>,
+}
+
+/// `admin.oidc.roles`
+#[derive(Debug)]
+pub(super) struct Roles {
+    pub claim: Option<At<String>>,
+    /// Values of the claim, with their roles; `None` where a role cannot be read.
+    pub map: Vec<(At<String>, Option<Role>)>,
 }
 
 /// `admin.tls`
@@ -54,6 +76,7 @@ pub(super) fn read_admin(item: &Item<'_>, problems: &mut Problems) -> Option<Adm
             .take("plain_http")
             .and_then(|item| Some(item.at(item.choice(&[("behind-a-proxy", ())], problems)?))),
         tokens: each(section.take("tokens"), problems, read_token),
+        oidc: section.take("oidc").and_then(|item| Some(item.at(read_oidc(&item, problems)?))),
     };
     section.close(problems);
     Some(admin)
@@ -69,6 +92,39 @@ fn read_tls(item: &Item<'_>, problems: &mut Problems) -> Option<Tls> {
     };
     section.close(problems);
     Some(tls)
+}
+
+fn read_oidc(item: &Item<'_>, problems: &mut Problems) -> Option<Oidc> {
+    let mut section = item.section(problems)?;
+    let issuer = section.need("issuer", "the provider's URL, exactly as its tokens say it", problems);
+    let client_id = section.need("client_id", "what the gateway is called at the provider", problems);
+    let client_secret = section.need("client_secret", "as in ${file:/run/secrets/lockgate-oidc}", problems);
+    let roles = section.need("roles", "as in { claim: groups, map: { sftp-admins: operator } }", problems);
+    let oidc = Oidc {
+        issuer: issuer.and_then(|item| item.placed_text(problems)),
+        client_id: client_id.and_then(|item| item.placed_text(problems)),
+        client_secret: client_secret.and_then(|item| Some(item.at(item.credential(problems)?))),
+        scopes: section.take("scopes").and_then(|item| item.texts(problems)).unwrap_or_default(),
+        audience: text(&mut section, "audience", problems),
+        name: text(&mut section, "name", problems),
+        roles: roles.and_then(|item| Some(item.at(read_roles(&item, problems)?))),
+    };
+    section.close(problems);
+    Some(oidc)
+}
+
+fn read_roles(item: &Item<'_>, problems: &mut Problems) -> Option<Roles> {
+    let mut section = item.section(problems)?;
+    let claim = section.need("claim", "the claim that says what somebody is, as in groups", problems);
+    let map = section.need("map", "values of the claim and their roles, as in { sftp-admins: operator }", problems);
+    let mut pairs = Vec::new();
+    for (value, role) in map.and_then(|item| item.pairs(problems)).unwrap_or_default() {
+        let role = role.choice(&Role::ALL.map(|role| (role.as_str(), role)), problems);
+        pairs.push((value, role));
+    }
+    let roles = Roles { claim: claim.and_then(|item| item.placed_text(problems)), map: pairs };
+    section.close(problems);
+    Some(roles)
 }
 
 fn read_token(_: &Item<'_>, mut section: Section<'_>, problems: &mut Problems) -> Token {

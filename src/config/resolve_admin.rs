@@ -3,9 +3,12 @@
 use super::out_of_reach::Own;
 use super::problem::Problems;
 use super::raw_admin as raw;
+use super::reader::At;
 use super::resolve::{Surroundings, has_control, is_plain, resolve_listen, resolve_path};
 use super::resolve_users::resolve_expires;
-use crate::admin::{self, DoorSettings, MAX_SOCKET_PATH, TlsFiles, Token, TokenHash};
+use crate::admin::{
+    self, DoorSettings, Issuer, MAX_SOCKET_PATH, NAME_PREFIX, OidcSettings, RoleRule, TlsFiles, Token, TokenHash,
+};
 
 /// The longest name of a token, in bytes.
 const MAX_NAME: usize = 100;
@@ -36,6 +39,7 @@ pub(super) fn resolve_admin(
         raw.tls.iter().for_each(|at| at.problem(problems, right));
         raw.hosts.iter().for_each(|at| at.problem(problems, right));
         raw.plain_http.iter().for_each(|at| at.problem(problems, right));
+        raw.oidc.iter().for_each(|at| at.problem(problems, right));
     }
     let hosts = raw.hosts.iter().flat_map(|hosts| &hosts.value);
     let hosts = hosts.inspect(|host| {
@@ -77,6 +81,44 @@ fn resolve_tls(raw: &raw::Admin, around: &Surroundings, problems: &mut Problems)
     Some(files)
 }
 
+fn resolve_oidc(raw: &raw::Oidc, problems: &mut Problems) -> Option<OidcSettings> {
+    let texts = [&raw.client_id, &raw.audience, &raw.name].into_iter().flatten();
+    for at in texts.chain(raw.roles.as_ref().and_then(|roles| roles.value.claim.as_ref())) {
+        if at.value.is_empty() || has_control(&at.value) {
+            at.problem(problems, "must be text without control characters");
+        }
+    }
+    for at in &raw.scopes {
+        // RFC 6749, 3.3.
+        if at.value.is_empty() || !at.value.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
+        {
+            at.problem(problems, "is not a scope; write one word an element");
+        }
+    }
+    if let Some(at) = raw.client_secret.as_ref().filter(|at| at.value.expose().is_empty()) {
+        at.problem(problems, "is empty");
+    }
+    let roles = raw.roles.as_ref()?;
+    if roles.value.map.is_empty() {
+        roles.problem(problems, "nobody would have a role; write map: { VALUE: viewer|auditor|operator }");
+    }
+    let at = raw.issuer.as_ref()?;
+    let issuer = Issuer::parse(&at.value).map_err(|what| at.problem(problems, what)).ok()?;
+    let text = |at: &Option<At<String>>| at.as_ref().map(|at| at.value.clone());
+    Some(OidcSettings {
+        issuer,
+        client_id: text(&raw.client_id)?,
+        client_secret: raw.client_secret.as_ref()?.value.clone(),
+        scopes: raw.scopes.iter().map(|at| at.value.clone()).filter(|scope| scope != "openid").collect(),
+        audience: text(&raw.audience),
+        name: text(&raw.name).unwrap_or_else(|| "sub".into()),
+        roles: RoleRule {
+            claim: text(&roles.value.claim)?,
+            map: roles.value.map.iter().filter_map(|(value, role)| Some((value.value.clone(), (*role)?))).collect(),
+        },
+    })
+}
+
 fn resolve_tokens(raw: &[raw::Token], problems: &mut Problems) -> Vec<Token> {
     let mut tokens: Vec<Token> = Vec::new();
     for entry in raw {
@@ -84,6 +126,8 @@ fn resolve_tokens(raw: &[raw::Token], problems: &mut Problems) -> Vec<Token> {
         let (Some(name), Some(hash)) = (&entry.name, &entry.hash) else { continue };
         if name.value.is_empty() || name.value.len() > MAX_NAME || has_control(&name.value) {
             name.problem(problems, format!("a name has 1 to {MAX_NAME} bytes and no control characters"));
+        } else if name.value.starts_with(NAME_PREFIX) {
+            name.problem(problems, format!("names that begin with {NAME_PREFIX} are those of the identity provider"));
         } else if tokens.iter().any(|token| token.name == name.value) {
             name.problem(problems, "this name stands twice; events could not tell the two apart");
         }

@@ -69,7 +69,7 @@ fn violations(browser: &Browser, axe: &str) -> Vec<String> {
 
 /// Looks at a view in every size and theme; what is wrong with it, a sentence each.
 #[track_caller]
-fn look(browser: &Browser, axe: &str, name: &str, ready: &dyn Fn(&Browser)) -> Vec<String> {
+pub fn look(browser: &Browser, axe: &str, name: &str, ready: &dyn Fn(&Browser)) -> Vec<String> {
     let mut wrong = Vec::new();
     for (width, height) in SIZES {
         for theme in THEMES {

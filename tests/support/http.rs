@@ -39,6 +39,12 @@ impl Answer {
         pairs.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
+    /// All headers of this name as they came.
+    pub fn raw_headers(&self, name: &str) -> Vec<&str> {
+        let pairs = self.head.lines().filter_map(|line| line.split_once(": "));
+        pairs.filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect()
+    }
+
     #[track_caller]
     pub fn ok(self) -> Value {
         assert_eq!(self.status, 200, "{self:?}");

@@ -23,6 +23,7 @@ pub mod gcs_shim;
 pub mod http;
 pub mod keys;
 pub mod link;
+pub mod oidc;
 pub mod permission_table;
 pub mod plain_proxy;
 pub mod process;

@@ -24,7 +24,7 @@ async function send(method, path, body) {
   }
   if (response.ok) return response;
   const problem = await response.json().catch(() => ({}));
-  if (response.status === 401 && path !== "/login") window.dispatchEvent(new Event("logged-out"));
+  if (response.status === 401 && !path.startsWith("/login")) window.dispatchEvent(new Event("logged-out"));
   throw new Problem(response.status, problem.detail ?? `The gateway answers ${response.status}.`);
 }
 
@@ -32,6 +32,16 @@ async function send(method, path, body) {
 export async function call(method, path, body) {
   const response = await send(method, path, body);
   return response.status === 204 ? null : response.json();
+}
+
+// Whether there is an identity provider to log in with: asked before anybody has logged in.
+export async function ways() {
+  try {
+    const response = await fetch("/page/login.json", { redirect: "error" });
+    return await response.json();
+  } catch {
+    return { provider: null };
+  }
 }
 
 export const get = (path) => call("GET", path);

@@ -55,7 +55,7 @@ async function start() {
   window.addEventListener("popstate", () => render());
   window.addEventListener("logged-out", loggedOut);
   document.addEventListener("click", byLink);
-  if (location.hash.includes("code=")) {
+  if (location.hash.includes("code=") || location.pathname === "/login/callback") {
     render();
     return;
   }

@@ -8,6 +8,8 @@ mod health;
 mod hostile;
 mod login;
 mod monitoring;
+mod oidc;
+mod oidc_tokens;
 mod page;
 mod roles;
 mod sessions;
