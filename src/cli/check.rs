@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use rustix::fs::{Access, access};
 
+use super::progress::Steps;
 use super::{Failure, block_on};
 use crate::admin::reach_provider;
 use crate::gateway::{Settings, reach_users};
@@ -46,19 +47,20 @@ fn summary(settings: &Settings, online: bool) -> String {
 
 /// Reaches every store and every sink, and reports all that fail.
 async fn reach(settings: &Settings) -> anyhow::Result<()> {
-    let mut failures = Vec::new();
+    let (mut failures, mut notes) = (Vec::new(), Vec::new());
+    let sources = usize::from(!settings.users_from.is_empty());
+    let providers = usize::from(settings.admin.oidc.is_some());
+    let mut steps = Steps::new(settings.stores.len() + sources + providers + settings.audit.sinks.len());
     for store in &settings.stores {
-        show_progress(&format!("reaching the store {:?}", store.name));
+        steps.next(&format!("reaching the store {:?}", store.name));
         if let Err(what) = reach_store(store).await {
             failures.push(format!("the store {:?} cannot be used: {what}", store.name));
         }
     }
     if !settings.users_from.is_empty() {
-        show_progress("reaching the sources of users");
+        steps.next("reaching the sources of users");
         let reached = reach_users(settings).await;
-        for note in reached.notes {
-            eprintln!("{note}");
-        }
+        notes = reached.notes;
         failures.extend(reached.failures);
     }
     if let Some(oidc) = &settings.admin.oidc {
@@ -67,20 +69,17 @@ async fn reach(settings: &Settings) -> anyhow::Result<()> {
     }
     failures.extend(settings.audit.chain.as_ref().and_then(|chain| reach_folder(&chain.folder).err()));
     for sink in &settings.audit.sinks {
-        show_progress("reaching the sinks");
+        steps.next("reaching a sink");
         failures.extend(sink.reach().await.err());
+    }
+    drop(steps);
+    for note in notes {
+        eprintln!("{note}");
     }
     match failures.len() {
         0 => Ok(()),
         1 => bail!("{}", failures.join("\n")),
         n => bail!("{n} failures\n  {}", failures.join("\n  ")),
-    }
-}
-
-/// Long work is seen on a terminal only.
-fn show_progress(what: &str) {
-    if std::io::stderr().is_terminal() {
-        eprintln!("{what} …");
     }
 }
 

@@ -12,6 +12,7 @@ mod generate;
 mod hash_password;
 mod init;
 mod logs;
+mod progress;
 mod serve;
 mod starter;
 

@@ -38,6 +38,7 @@ mod odd_attempts;
 mod people;
 mod permissions_on_servers;
 mod pipelining;
+mod progress;
 mod proofs;
 mod refusals;
 mod reloads;

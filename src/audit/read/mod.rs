@@ -20,6 +20,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::runtime::Handle;
 
@@ -50,6 +51,40 @@ pub struct Trail {
     is_batch: bool,
     names: Vec<Arc<str>>,
     bytes: u64,
+    reading: Arc<Reading>,
+}
+
+/// How far the reading of a trail is, for whoever watches it.
+#[derive(Debug, Default)]
+pub struct Reading {
+    taken: AtomicU64,
+    total: Option<u64>,
+}
+
+impl Reading {
+    /// Bytes that were taken from the sources: of files as they are on the disk, compressed or not.
+    pub fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// How many there were at the beginning; `None` where a source does not say.
+    pub fn total(&self) -> Option<u64> {
+        self.total
+    }
+}
+
+/// A stream of which is counted what is taken.
+struct Counted {
+    stream: Box<dyn Read + Send>,
+    reading: Arc<Reading>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.stream.read(buffer)?;
+        self.reading.taken.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
 }
 
 /// A stream, and how messages name it.
@@ -121,8 +156,14 @@ impl Trail {
     /// Reads `sources` one after the other. What by its name holds nothing of `span` is left out. `runtime` is where the
     /// objects of an [`Archive`] are fetched; without one, an archive is an error.
     pub fn new(sources: Vec<Source>, span: Span, runtime: Option<Handle>) -> Self {
+        let reading = Arc::new(Reading { taken: AtomicU64::new(0), total: total(&sources, span) });
         let (waiting, current) = (sources.into_iter(), Current::None);
-        Trail { runtime, span, waiting, current, lines: None, is_batch: false, names: Vec::new(), bytes: 0 }
+        Trail { runtime, span, waiting, current, lines: None, is_batch: false, names: Vec::new(), bytes: 0, reading }
+    }
+
+    /// How far the reading is, now and later.
+    pub fn reading(&self) -> Arc<Reading> {
+        self.reading.clone()
     }
 
     /// How messages name a part.
@@ -200,7 +241,8 @@ impl Trail {
                     }
                 },
             };
-            let reader = LineReader::new(BufReader::with_capacity(BUFFER, stream));
+            let stream = Counted { stream, reading: self.reading.clone() };
+            let reader = LineReader::new(BufReader::with_capacity(BUFFER, Box::new(stream)));
             let reader = reader.map_err(|error| ReadError::new(name.clone(), error))?;
             self.is_batch = span::hour_of(&name).is_some();
             self.names.push(name.into());
@@ -228,6 +270,18 @@ impl Trail {
         }
         Ok(None)
     }
+}
+
+/// The bytes of all files that will be read.
+fn total(sources: &[Source], span: Span) -> Option<u64> {
+    let mut total = 0;
+    for source in sources {
+        let Source::Files(paths) = source else { return None };
+        for path in span.wanted(paths.clone(), |path| path.to_str().unwrap_or_default()) {
+            total += std::fs::metadata(path).ok()?.len();
+        }
+    }
+    Some(total)
 }
 
 /// Whether the content is at fault, not the reading of it.

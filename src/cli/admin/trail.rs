@@ -1,7 +1,7 @@
 //! `lockgate trail`: how the trail of a running gateway is, and whether it is whole.
 
 use std::io::{IsTerminal, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -10,6 +10,7 @@ use super::status::{amount, column, text};
 use crate::admin::client::method::{GET, POST};
 use crate::audit::read::shown;
 use crate::cli::Failure;
+use crate::cli::progress::left;
 
 /// How often it is asked how far a verification is.
 const ASKED_EVERY: Duration = Duration::from_millis(500);
@@ -23,7 +24,7 @@ pub(super) fn show(place: &Where) -> Result<(), Failure> {
 
 /// Begins a verification and waits for its end; a failure when the trail is not whole.
 pub(super) fn verify(place: &Where) -> Result<(), Failure> {
-    let is_watched = std::io::stderr().is_terminal();
+    let (is_watched, asked) = (std::io::stderr().is_terminal(), Instant::now());
     let ended = place.call(async |client| {
         let path = [&TRAIL[..], &["verify"]].concat();
         let mut verification = client.call(POST, &path, &[], None).await?;
@@ -37,17 +38,14 @@ pub(super) fn verify(place: &Where) -> Result<(), Failure> {
             verification = trail["verification"].clone();
             if is_watched {
                 let bytes = amount(verification["bytes"].as_u64().unwrap_or(0));
-                let _ = write!(
-                    std::io::stderr(),
-                    "\r{} file {} of {} …",
-                    column(&bytes, 10),
-                    verification["files"],
-                    verification["files_total"]
-                );
+                let (begun, total) = (&verification["files"], &verification["files_total"]);
+                let number = |value: &Value| value.as_u64().unwrap_or(0);
+                let left = left(number(begun).saturating_sub(1), number(total), asked.elapsed());
+                let _ = write!(std::io::stderr(), "\r\x1b[K{} file {begun} of {total} …{left}", column(&bytes, 10));
             }
         }
         if is_watched {
-            let _ = write!(std::io::stderr(), "\r{:40}\r", "");
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
         }
         Ok(verification)
     })?;

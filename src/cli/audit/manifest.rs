@@ -66,6 +66,7 @@ pub(super) fn manifest(arguments: &Arguments) -> Result<(), Failure> {
         }
         ControlFlow::Continue(())
     });
+    opened.progress.end();
     let summary = summary.map_err(anyhow::Error::from)?;
     if summary.unreadable > 0 {
         eprintln!("{} lines or files cannot be read as events", summary.unreadable);

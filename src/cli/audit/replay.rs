@@ -60,12 +60,12 @@ impl Arguments {
         let query = Query { session: Some(beginning.clone()), ..Query::default() };
         let mut ids = BTreeSet::new();
         let mut opened = self.sources.open(Span::default())?;
-        query
-            .run(&mut opened.trail, |_, event| {
-                ids.insert(event.text("session-id").to_owned());
-                if ids.len() > MOST_MEANT { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            })
-            .map_err(anyhow::Error::from)?;
+        let searched = query.run(&mut opened.trail, |_, event| {
+            ids.insert(event.text("session-id").to_owned());
+            if ids.len() > MOST_MEANT { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        opened.progress.end();
+        searched.map_err(anyhow::Error::from)?;
         let named: Vec<&str> = ids.iter().map(String::as_str).collect();
         match named.as_slice() {
             [] => Err(anyhow!("these sources hold no event of a session {beginning}…").into()),
@@ -87,12 +87,13 @@ pub(super) fn replay(arguments: &Arguments) -> Result<(), Failure> {
         Layout::Asciicast => Format::Asciicast,
     };
     let mut opened = arguments.sources.open(Span::default())?;
-    let mut recording = Recording::new(BufWriter::new(io::stdout().lock()), &session, format);
+    let mut recording = Recording::new(BufWriter::new(opened.progress.beside(io::stdout().lock())), &session, format);
     let mut outcome = Ok(());
     let found = replay::replay(&mut opened.trail, &session, |step| {
         outcome = recording.step(step);
         if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
+    opened.progress.end();
     let (found, summary) = found.map_err(anyhow::Error::from)?;
     if summary.unreadable > 0 {
         eprintln!("{} lines or files cannot be read as events", summary.unreadable);

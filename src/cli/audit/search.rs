@@ -76,7 +76,7 @@ enum Format {
 pub(super) fn search(arguments: &Arguments) -> Result<(), Failure> {
     let query = arguments.query(Utc::now())?;
     let mut opened = arguments.sources.open(query.span)?;
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = BufWriter::new(opened.progress.beside(io::stdout().lock()));
     let table = Table::of_terminal();
     let (mut shown, mut outcome) = (0, Ok(()));
     let summary = query.run(&mut opened.trail, |line, event| {
@@ -94,6 +94,7 @@ pub(super) fn search(arguments: &Arguments) -> Result<(), Failure> {
         if outcome.is_err() || is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     written(outcome.and_then(|()| out.flush()))?;
+    opened.progress.end();
     let summary = summary.map_err(anyhow::Error::from)?;
     if summary.unreadable > 0 {
         eprintln!("{} lines or files cannot be read as events", summary.unreadable);

@@ -73,6 +73,7 @@ pub(super) fn sessions(arguments: &Arguments) -> Result<(), Failure> {
         sessions.note(event);
         ControlFlow::Continue(())
     });
+    opened.progress.end();
     let summary = summary.map_err(anyhow::Error::from)?;
     if summary.unreadable > 0 {
         eprintln!("{} lines or files cannot be read as events", summary.unreadable);

@@ -8,6 +8,7 @@ use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use tokio::runtime::{Handle, Runtime};
 
+use super::super::progress::{Measure, Progress};
 use super::Wrong;
 use crate::audit::Archive;
 use crate::audit::read::{Files, Source, Span, Trail};
@@ -37,6 +38,8 @@ pub(in crate::cli) struct Sources {
 /// A trail, and what fetches its objects.
 pub(super) struct Opened {
     pub(super) trail: Trail,
+    /// How far it is read, on a terminal.
+    pub(super) progress: Progress,
     // Ends after the trail: fields are dropped in order.
     _runtime: Option<Runtime>,
 }
@@ -157,7 +160,10 @@ impl Opening<'_> {
     fn finish(mut self, span: Span) -> Result<Opened, Failure> {
         self.end_files()?;
         let handle = self.runtime.as_ref().map(|runtime| runtime.handle().clone());
-        Ok(Opened { trail: Trail::new(self.opened, span, handle), _runtime: self.runtime })
+        let trail = Trail::new(self.opened, span, handle);
+        let reading = trail.reading();
+        let progress = Progress::start(move || Measure { done: reading.taken(), total: reading.total() });
+        Ok(Opened { trail, progress, _runtime: self.runtime })
     }
 }
 

@@ -1,7 +1,7 @@
 //! `lockgate audit verify`: whether a trail is whole.
 
 use std::fs::File;
-use std::io::{IsTerminal, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::{Sources, Wrong, print};
 use crate::audit::Noted;
-use crate::audit::read::{Span, Trail};
+use crate::audit::read::Span;
 use crate::audit::verify::{self, Options, PublicKey};
 use crate::cli::Failure;
 
@@ -45,16 +45,9 @@ pub(super) fn verify(arguments: &Arguments) -> Result<(), Failure> {
     let noted = arguments.state.as_deref().map(Noted::read).transpose().map_err(anyhow::Error::msg)?;
     let options = Options { keys, whole: arguments.whole, noted, filtered: arguments.filtered };
     let mut opened = arguments.sources.open(Span::default())?;
-    let is_watched = std::io::stderr().is_terminal();
-    let progress = |trail: &Trail| {
-        if is_watched {
-            eprint!("\r{} MB …", trail.bytes() / 1_000_000);
-        }
-    };
-    let report = verify::verify(&mut opened.trail, options, progress).map_err(anyhow::Error::from)?;
-    if is_watched {
-        eprint!("\r{:20}\r", "");
-    }
+    let report = verify::verify(&mut opened.trail, options, |_| ());
+    opened.progress.end();
+    let report = report.map_err(anyhow::Error::from)?;
     if report.lines == 0 {
         return Err(anyhow!("there is no event in these sources").into());
     }
