@@ -32,8 +32,29 @@ const ANSWERS_WITHIN: Duration = Duration::from_millis(2500);
 #[derive(Debug, Default)]
 pub(super) struct Health {
     stores: Mutex<BTreeMap<String, Seen>>,
+    /// What was seen of the spools of sinks.
+    spools: Mutex<Spools>,
     /// When somebody asked last.
     asked: Mutex<Option<Instant>>,
+}
+
+/// What keeps spools from taking lines, by the names of their sinks; and since when a look at them is not answered.
+#[derive(Debug, Clone, Default)]
+struct Spools {
+    faults: Vec<(String, String)>,
+    unanswered: Option<Instant>,
+}
+
+impl Spools {
+    /// Sentences.
+    fn reasons(&self) -> Vec<String> {
+        let mut reasons: Vec<String> =
+            self.faults.iter().map(|(sink, what)| format!("a sink of the events fails: {sink}: {what}")).collect();
+        if let Some(since) = self.unanswered.filter(|since| since.elapsed() >= ANSWERS_WITHIN) {
+            reasons.push(format!("the spools of the events do not answer for {} s", since.elapsed().as_secs()));
+        }
+        reasons
+    }
 }
 
 /// What was seen of one store.
@@ -67,6 +88,10 @@ impl Health {
 
     fn asked(&self) -> MutexGuard<'_, Option<Instant>> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn spools(&self) -> MutexGuard<'_, Spools> {
+        self.spools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn saw(&self, store: &str, failure: Option<String>) {
@@ -113,9 +138,10 @@ impl Drop for Look {
     }
 }
 
-/// Looks at the stores until it is dropped.
+/// Looks at the stores and the spools until it is dropped.
 pub(super) async fn watch(state: Arc<State>) {
     let mut looks: BTreeMap<String, Look> = BTreeMap::new();
+    let mut spools: Option<JoinHandle<()>> = None;
     let mut ticks = interval(Duration::from_millis(250));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last: Option<Instant> = None;
@@ -128,6 +154,10 @@ pub(super) async fn watch(state: Arc<State>) {
             continue;
         }
         last = Some(Instant::now());
+        // One look at a time: a disk that hangs holds one thread.
+        if spools.as_ref().is_none_or(JoinHandle::is_finished) {
+            spools = Some(look_at_spools(state.clone()));
+        }
         let stores = state.around.inside.borrow().stores.clone();
         let names: Vec<String> = stores.iter().map(|store| store.name().to_owned()).collect();
         // After a reload a name may mean another store.
@@ -137,6 +167,19 @@ pub(super) async fn watch(state: Arc<State>) {
             looks.entry(name).or_insert_with(|| Look::begin(store));
         }
     }
+}
+
+fn look_at_spools(state: Arc<State>) -> JoinHandle<()> {
+    state.health.spools().unanswered = Some(Instant::now());
+    tokio::task::spawn_blocking(move || {
+        let looked = state.around.recorder.look_at_spools();
+        let faults = looked.into_iter().filter_map(|(sink, fault)| Some((sink, fault?))).collect();
+        let before = std::mem::replace(&mut *state.health.spools(), Spools { faults, unanswered: None });
+        let now = state.health.spools().clone();
+        for (sink, what) in now.faults.iter().filter(|fault| !before.faults.contains(fault)) {
+            tracing::warn!(sink, what, "a spool takes no events");
+        }
+    })
 }
 
 /// Takes a look's answer, if there is one; one that takes long fails, and is waited for.
@@ -172,7 +215,14 @@ impl Readiness {
             reasons.push("the gateway drains: it takes no new connections".to_owned());
         }
         let sinks = state.around.recorder.sinks().into_iter().filter(|sink| sink.is_required);
-        reasons.extend(sinks.filter_map(|sink| sink.failure).map(|why| format!("a sink of the events fails: {why}")));
+        let failing: Vec<SinkState> = sinks.filter(|sink| sink.failure.is_some()).collect();
+        let mut spools = state.health.spools().clone();
+        // What the sink found out itself is said once.
+        spools.faults.retain(|(name, _)| !failing.iter().any(|sink| sink.name == *name));
+        reasons.extend(
+            failing.into_iter().filter_map(|sink| Some(format!("a sink of the events fails: {}", sink.failure?))),
+        );
+        reasons.extend(spools.reasons());
         if reasons.is_empty()
             && let Err(error) = state.around.recorder.ready()
         {

@@ -198,6 +198,13 @@ impl Recorder {
         self.inner.sinks.iter().map(state).collect()
     }
 
+    /// Looks at the spools of the sinks for which operations wait: what keeps each from taking lines, by the sink's name. Before the next
+    /// event finds out; it may take as long as the disk does, so it is not for a task of the runtime.
+    pub fn look_at_spools(&self) -> Vec<(String, Option<String>)> {
+        let required = self.inner.sinks.iter().filter(|sink| sink.is_required());
+        required.filter_map(|sink| Some((sink.name().to_owned(), sink.spool_itself()?.fault()))).collect()
+    }
+
     /// How the chain is.
     pub fn chain(&self) -> ChainState {
         let Notary { queue, ledger, .. } = &self.inner.notary;

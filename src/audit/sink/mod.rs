@@ -294,6 +294,11 @@ impl SinkHandle {
         self.spool.as_ref().and_then(Weak::upgrade).map(|spool| spool.state())
     }
 
+    /// Its spool, to be looked at.
+    pub(super) fn spool_itself(&self) -> Option<Arc<Spool>> {
+        self.spool.as_ref().and_then(Weak::upgrade)
+    }
+
     /// Whether operations wait for it.
     pub(super) fn is_required(&self) -> bool {
         self.on_failure == OnFailure::Refuse

@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{Access, FlockOperation, StatVfsMountFlags, access, flock, statvfs};
 use tokio::sync::Notify;
 
 use super::heading::Heading;
@@ -239,6 +239,28 @@ impl Spool {
     }
 
     /// Bytes that wait.
+    /// What keeps lines from being taken, as far as a look can tell: no folder, no right, no room. It may take as long as the disk does.
+    pub(in crate::audit) fn fault(&self) -> Option<String> {
+        let folder = &self.settings.folder;
+        let named = |what: String| Some(format!("the spool {}: {what}", folder.display()));
+        if let Err(error) = access(folder, Access::WRITE_OK | Access::EXEC_OK) {
+            return named(io::Error::from(error).to_string());
+        }
+        let room = match statvfs(folder) {
+            Ok(room) => room,
+            Err(error) => return named(io::Error::from(error).to_string()),
+        };
+        if room.f_flag.contains(StatVfsMountFlags::RDONLY) {
+            return named("its file system is read-only".into());
+        }
+        // Not every file system counts its files.
+        if room.f_bavail == 0 || (room.f_files > 0 && room.f_favail == 0) {
+            return named("its disk is full".into());
+        }
+        let state = self.lock();
+        (state.held >= self.settings.limit).then(|| self.is_full(&state))
+    }
+
     pub(super) fn held(&self) -> u64 {
         self.lock().held
     }

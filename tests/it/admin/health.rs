@@ -85,6 +85,58 @@ fn the_health_listener_asks_nobody_and_has_nothing_else() {
 }
 
 #[test]
+fn the_health_listener_names_users_only_where_the_configuration_says_so() {
+    for names_users in [false, true] {
+        let administered = administered_with(|setup| {
+            setup.config["admin"]["health"] = json!("127.0.0.1:0");
+            setup.config["admin"]["health_users"] = json!(names_users);
+        });
+        drop(Sftp::connect(&administered.door.client, LIMIT));
+        administered.door.gateway.events.await_disconnected(1);
+        let health = Place::Tcp(address_of(&administered.door.gateway, "health and metrics are shown on "));
+        let text = health.get("/metrics").body;
+        assert!(text.contains("\nlockgate_logins_total 1\n"), "{text}");
+        assert_eq!(text.contains("alice"), names_users, "{text}");
+        let all = administered.tcp.get_as(&administered.tokens.viewer, "/metrics").body;
+        assert!(all.contains("lockgate_user_logins_total{user=\"alice\"} 1"), "{all}");
+    }
+}
+
+#[test]
+fn strangers_get_no_numbers_of_their_own() {
+    let administered = administered_with(|setup| {
+        // Nobody knows whether this provider has the name.
+        setup.config["users_from"] = json!({ "http": { "url": "http://127.0.0.1:1/", "retries": 0 } });
+    });
+    let stranger = administered.door.gateway.client("stranger", &administered.door.key);
+    stranger.sftp("pwd").failed();
+    administered.door.gateway.events.await_event("AUTH_FAILURE", |event| event["user"] == "stranger");
+    let text = administered.socket.get("/metrics").body;
+    assert!(!text.contains("stranger") && text.contains("lockgate_auth_failures_total"), "{text}");
+}
+
+#[test]
+fn it_is_not_ready_while_a_spool_cannot_take_events_even_if_there_are_none() {
+    let port = crate::support::server::free_port();
+    let administered = administered_with(|setup| {
+        let url = format!("http://127.0.0.1:{port}/");
+        let spool = setup.subfolder("spool");
+        setup.config["events"] = json!([{ "sink": "stdout" }, { "sink": "http", "url": url, "spool": spool }]);
+    });
+    let spool = administered.door.setup.folder().join("spool");
+    let moved = administered.door.setup.folder().join("moved");
+    until("readiness", LIMIT, || (administered.tcp.get("/readyz").status == 200).then_some(()));
+    // Its disk is gone. Nothing is recorded meanwhile that would find it out.
+    fs::rename(&spool, &moved).unwrap();
+    let ready = until("spool that fails", LIMIT, || Some(administered.tcp.get("/readyz")).filter(|r| r.status == 503));
+    assert!(ready.body.contains("the spool") && ready.body.contains("No such file"), "{ready:?}");
+    let status = administered.command(&["status"]).failed();
+    assert!(status.stdout.contains("the spool"), "{status}");
+    fs::rename(&moved, &spool).unwrap();
+    until("spool that is back", LIMIT, || (administered.tcp.get("/readyz").status == 200).then_some(()));
+}
+
+#[test]
 fn ten_thousand_checks_leave_no_event() {
     let administered = administered_with(|setup| setup.config["admin"]["health"] = json!("127.0.0.1:0"));
     let address: SocketAddr = address_of(&administered.door.gateway, "health and metrics are shown on ");
