@@ -49,7 +49,7 @@ pub(super) fn health_router(state: &Arc<State>) -> Router {
     Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
-        .route("/metrics", get(health::metrics))
+        .route("/metrics", get(health::metrics_for_all))
         .fallback(nothing)
         .method_not_allowed_fallback(not_so)
         .layer(map_response(harden))

@@ -60,6 +60,7 @@ pub struct Doors {
     certificate: Option<Arc<Certificate>>,
     addresses: Vec<SocketAddr>,
     hosts: Vec<String>,
+    names_users: bool,
     logins: Arc<Logins>,
 }
 
@@ -100,7 +101,8 @@ impl Doors {
             None => None,
         };
         let (hosts, logins) = (settings.hosts.clone(), Arc::default());
-        Ok(Doors { socket, listeners, health, certificate, addresses, hosts, logins })
+        let names_users = settings.health_users;
+        Ok(Doors { socket, listeners, health, certificate, addresses, hosts, names_users, logins })
     }
 
     /// Whether anybody could come in.
@@ -120,6 +122,10 @@ impl Doors {
 
     pub(super) fn hosts(&self) -> &[String] {
         &self.hosts
+    }
+
+    pub(super) fn names_users(&self) -> bool {
+        self.names_users
     }
 
     pub(super) fn logins(&self) -> Arc<Logins> {

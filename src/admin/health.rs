@@ -254,7 +254,16 @@ pub(super) async fn ready(Shared(state): Shared<Arc<State>>) -> Response {
 /// Numbers for Prometheus, in its text form
 #[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, description = "Text form 0.0.4", body = String, content_type = "text/plain")))]
 pub(super) async fn metrics(Shared(state): Shared<Arc<State>>) -> Response {
-    let text = state.around.metrics.render() + &readings(&state);
+    numbers(&state, true)
+}
+
+/// The same for everybody: without the users, unless the configuration says so
+pub(super) async fn metrics_for_all(Shared(state): Shared<Arc<State>>) -> Response {
+    numbers(&state, state.names_users)
+}
+
+fn numbers(state: &State, names_users: bool) -> Response {
+    let text = state.around.metrics.render(names_users) + &readings(state);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 

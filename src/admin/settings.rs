@@ -74,6 +74,8 @@ pub struct DoorSettings {
     pub listen: Vec<SocketAddr>,
     /// Health and metrics alone, without a token.
     pub health: Option<SocketAddr>,
+    /// Whether the metrics there name users.
+    pub health_users: bool,
     /// Names by which `listen` is called beside addresses and `localhost`.
     pub hosts: Vec<String>,
     /// The certificate of `listen`; without one it speaks plain HTTP.

@@ -19,6 +19,8 @@ use crate::audit::OwnRoom;
 pub(super) struct State {
     /// Names by which it may be called.
     pub(super) hosts: Vec<String>,
+    /// Whether the metrics that everybody may read name users.
+    pub(super) names_users: bool,
     /// When it began to serve.
     pub(super) since: SystemTime,
     /// The rest of the gateway.
@@ -47,6 +49,7 @@ impl State {
     pub(super) fn new(doors: &Doors, since: SystemTime, around: Surroundings, stopped: watch::Receiver<bool>) -> State {
         State {
             hosts: doors.hosts().to_vec(),
+            names_users: doors.names_users(),
             since,
             around,
             health: Health::default(),

@@ -56,7 +56,7 @@ fn count_of_user(users: &Users, user: &Arc<str>, activity: &Activity) {
             Why::UnknownUser => {}
             reason if is_of_a_user(reason) => users.count(user, |numbers| numbers.failures += 1),
             // Whether there is such a user is not known.
-            _ => users.count_perhaps(user, |numbers| numbers.failures += 1),
+            _ => users.count_if_known(user, |numbers| numbers.failures += 1),
         },
         Activity::Close(end) => users.count(user, |numbers| add(numbers, end, true)),
         Activity::PartialClose(end) | Activity::CloseFailed(end) => {

@@ -12,6 +12,7 @@ pub(super) struct Admin {
     pub socket: Option<At<String>>,
     pub listen: Option<At<Vec<At<String>>>>,
     pub health: Option<At<String>>,
+    pub health_users: Option<At<bool>>,
     pub hosts: Option<At<Vec<At<String>>>>,
     pub tls: Option<At<Tls>>,
     /// `plain_http: behind-a-proxy`
@@ -70,6 +71,7 @@ pub(super) fn read_admin(item: &Item<'_>, problems: &mut Problems) -> Option<Adm
         socket: text(&mut section, "socket", problems),
         listen,
         health: text(&mut section, "health", problems),
+        health_users: section.take("health_users").and_then(|item| Some(item.at(item.boolean(problems)?))),
         hosts,
         tls: section.take("tls").and_then(|item| Some(item.at(read_tls(&item, problems)?))),
         plain_http: section

@@ -61,8 +61,15 @@ pub(super) fn resolve_admin(
         }
         Some(path)
     });
-    let doors = DoorSettings { socket, listen, health: health.and_then(|all| all.first().copied()), hosts, tls };
-    admin::Settings { doors, tokens: resolve_tokens(&raw.tokens, problems), ..admin::Settings::default() }
+    if let Some(at) = raw.health_users.as_ref().filter(|_| raw.health.is_none()) {
+        at.problem(problems, "is of no use without admin.health");
+    }
+    let health_users = raw.health_users.as_ref().is_some_and(|at| at.value);
+    let health = health.and_then(|all| all.first().copied());
+    let doors = DoorSettings { socket, listen, health, health_users, hosts, tls };
+    let tokens = resolve_tokens(&raw.tokens, problems);
+    let oidc = raw.oidc.as_ref().and_then(|oidc| resolve_oidc(&oidc.value, problems));
+    admin::Settings { doors, tokens, oidc, ..admin::Settings::default() }
 }
 
 fn resolve_tls(raw: &raw::Admin, around: &Surroundings, problems: &mut Problems) -> Option<TlsFiles> {

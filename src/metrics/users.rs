@@ -9,9 +9,6 @@ use super::Text;
 /// Users whose numbers are kept.
 const MOST: usize = 2000;
 
-/// Names that may be nobody's are kept only while there are fewer than this.
-const MOST_WITH_STRANGERS: usize = 1000;
-
 /// The numbers of all users.
 #[derive(Debug, Default)]
 pub struct Users(Mutex<Table>);
@@ -56,10 +53,10 @@ impl Users {
         table.change(user, change);
     }
 
-    /// The same of a name that may be nobody's: it makes nobody leave.
-    pub fn count_perhaps(&self, user: &Arc<str>, change: impl FnOnce(&mut Numbers)) {
+    /// The same of a name that may be nobody's: whoever invents names gets no numbers of them.
+    pub fn count_if_known(&self, user: &Arc<str>, change: impl FnOnce(&mut Numbers)) {
         let mut table = self.lock();
-        if table.users.contains_key(user) || table.users.len() < MOST_WITH_STRANGERS {
+        if table.users.contains_key(user) {
             table.change(user, change);
         }
     }
@@ -130,8 +127,8 @@ mod tests {
         }
         users.count(&"u0".into(), |numbers| numbers.logins += 1);
         users.count(&"new".into(), |numbers| numbers.logins += 1);
-        users.count_perhaps(&"stranger".into(), |numbers| numbers.failures += 1);
-        users.count_perhaps(&"u0".into(), |numbers| numbers.failures += 1);
+        users.count_if_known(&"stranger".into(), |numbers| numbers.failures += 1);
+        users.count_if_known(&"u0".into(), |numbers| numbers.failures += 1);
         let names = names(&users);
         assert_eq!(names.len(), MOST);
         let is_there = |name: &str| names.iter().any(|known| known == name);
@@ -141,9 +138,18 @@ mod tests {
     }
 
     #[test]
+    fn a_stranger_has_no_numbers_however_much_room_there_is() {
+        let users = Users::default();
+        for number in 0..10 {
+            users.count_if_known(&format!("stranger{number}").into(), |numbers| numbers.failures += 1);
+        }
+        assert_eq!(names(&users), Vec::<String>::new());
+    }
+
+    #[test]
     fn a_name_cannot_break_out_of_its_label() {
         let users = Users::default();
-        users.count_perhaps(&"a\"} 1\n\\".into(), |numbers| {
+        users.count(&"a\"} 1\n\\".into(), |numbers| {
             numbers.failures += 1;
             numbers.last_upload = Some(SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1500));
         });
