@@ -4,6 +4,8 @@
 
 #[path = "page/browser.rs"]
 mod browser;
+#[path = "page/config.rs"]
+mod config;
 #[path = "page/events.rs"]
 mod events;
 #[path = "page/keyboard.rs"]

@@ -24,10 +24,12 @@ pub(super) struct Configuration {
     /// What is in force, as it was written; secrets are `(masked)`
     #[schema(value_type = Object)]
     configuration: Value,
-    /// The parts that the file has otherwise now, and that a reload changes. Masked values are not compared
+    /// The parts that the file has otherwise now, and that a reload changes
     waits_for_reload: Vec<String>,
     /// The parts that the file has otherwise now, and that only a restart changes
     waits_for_restart: Vec<String>,
+    /// Where the file, or what it refers to, has another secret now; up to a hundred places
+    secrets_changed: Vec<String>,
     /// Why the file cannot be used as it is now
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
@@ -46,14 +48,55 @@ pub(super) async fn show(Shared(state): Shared<Arc<State>>) -> Result<Json<Confi
     let read = read.map_err(|_| Problem::unavailable("the configuration takes long to read"))?;
     let read = read.map_err(|_| Problem::unavailable("the gateway is ending"))?;
     // After the file was read: what a reload has brought meanwhile is in force.
-    let in_force = in_force(&state.around.written, &state.around.inside.borrow().written);
-    let (waits_for_reload, waits_for_restart, problem) = match read {
+    let last = state.around.inside.borrow().written.clone();
+    let in_force = in_force(&state.around.written, &last);
+    let mut answer = Configuration {
+        configuration: Value::Null,
+        waits_for_reload: Vec::new(),
+        waits_for_restart: Vec::new(),
+        secrets_changed: Vec::new(),
+        problem: None,
+    };
+    match read {
         Ok(found) => {
-            let differing = differing(&in_force, &found.written.document);
-            let reload = differing.into_iter().filter(|part| !found.written.fixed.contains(&part.as_str())).collect();
-            (reload, found.waits_for_restart, None)
+            answer.secrets_changed = changed(&state.around.written, &last, &found.written);
+            let mut differing = differing(&in_force, &found.written.document);
+            differing.extend(answer.secrets_changed.iter().map(|place| part_of(place).to_owned()));
+            differing.retain(|part| !found.written.fixed.contains(&part.as_str()));
+            differing.sort();
+            differing.dedup();
+            answer.waits_for_reload = differing;
+            answer.waits_for_restart = found.waits_for_restart;
+            answer.secrets_changed.truncate(MOST_SECRETS);
         }
-        Err(problem) => (Vec::new(), Vec::new(), Some(problem)),
+        Err(problem) => answer.problem = Some(problem),
+    }
+    answer.configuration = Value::Object(in_force);
+    Ok(Json(answer))
+}
+
+/// The most places of changed secrets that are shown.
+const MOST_SECRETS: usize = 100;
+
+/// Where a secret is another one than that in force, or is new or gone. What they are is not said.
+fn changed(started: &Written, last: &Written, found: &Written) -> Vec<String> {
+    let in_force = |place: &str| match started.fixed.contains(&part_of(place)) {
+        true => started.hidden.get(place),
+        false => last.hidden.get(place),
+    };
+    let all = [started, last, found].into_iter().flat_map(|written| written.hidden.keys());
+    let mut changed: Vec<String> = all.filter(|place| in_force(place) != found.hidden.get(*place)).cloned().collect();
+    changed.sort();
+    changed.dedup();
+    changed
+}
+
+/// The part of the configuration that a reload or a restart changes as a whole.
+fn part_of(place: &str) -> &str {
+    let key = |text: &str| text.find(['.', '[']).unwrap_or(text.len());
+    let end = match place.strip_prefix("admin.") {
+        Some(rest) if RELOADED.contains(&&rest[..key(rest)]) => "admin.".len() + key(rest),
+        _ => key(place),
     };
     &place[..end]
 }
@@ -101,7 +144,33 @@ mod tests {
 
     fn written(document: Value) -> Written {
         let document = document.as_object().cloned().unwrap_or_default();
-        Written { document, fixed: &["server", "admin"] }
+        Written { document, fixed: &["server", "admin"], ..Written::default() }
+    }
+
+    #[test]
+    fn a_changed_secret_is_told_by_its_place_against_what_is_in_force() {
+        let hidden = |pairs: &[(&str, u8)]| Written {
+            hidden: pairs.iter().map(|(place, value)| ((*place).to_owned(), [*value; 32])).collect(),
+            fixed: &["events", "admin"],
+            ..Written::default()
+        };
+        let (users, sink, oidc) = ("users[0].password_hash", "events[0].headers.x", "admin.oidc.client_secret");
+        let started = hidden(&[(users, 1), (sink, 1), (oidc, 1)]);
+        let last = hidden(&[(users, 2), (sink, 2), (oidc, 2)]);
+        let told = |found: &[(&str, u8)]| changed(&started, &last, &hidden(found));
+        assert_eq!(told(&[(users, 2), (sink, 1), (oidc, 2)]), Vec::<String>::new());
+        assert_eq!(told(&[(users, 1), (sink, 2), (oidc, 1)]), [oidc, sink, users]);
+        assert_eq!(told(&[(users, 2), (sink, 1), (oidc, 2), ("stores.a.url", 1)]), ["stores.a.url"]);
+        assert_eq!(told(&[(sink, 1), (oidc, 2)]), [users]);
+        for (place, part) in [
+            (users, "users"),
+            (sink, "events"),
+            (oidc, "admin.oidc"),
+            ("admin.tokens[0].hash", "admin.tokens"),
+            ("admin.x", "admin"),
+        ] {
+            assert_eq!(part_of(place), part);
+        }
     }
 
     #[test]

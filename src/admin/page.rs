@@ -21,7 +21,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
 /// The addresses of views; each is the same file, which looks at its address.
-const VIEWS: &[&str] = &["/", "/login", "/events", "/sessions/{id}", "/partners", "/partners/{name}", "/trail"];
+const VIEWS: &[&str] =
+    &["/", "/login", CALLBACK, "/events", "/sessions/{id}", "/partners", "/partners/{name}", "/trail", "/config"];
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
@@ -42,6 +43,7 @@ const FILES: &[(&str, &str, &str)] = files![
     "icon.svg": SVG,
     "api.js": JS,
     "app.js": JS,
+    "config.js": JS,
     "describe.js": JS,
     "dom.js": JS,
     "events.js": JS,

@@ -56,6 +56,8 @@ pub struct Written {
     pub document: serde_json::Map<String, serde_json::Value>,
     /// The keys whose values hold from the start on.
     pub fixed: &'static [&'static str],
+    /// What is masked, or was fetched from elsewhere, by its place: its SHA-256, which tells whether it changed and is shown to nobody.
+    pub hidden: BTreeMap<String, [u8; 32]>,
 }
 
 /// Not its content: it is the whole of a file.

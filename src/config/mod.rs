@@ -122,9 +122,10 @@ fn read_from(
     let document = shown::document(&root);
     let sources = Sources { environment, folder: around.folder.clone() };
     fetch::fetch_all(&mut root, &Place::root(), &sources, &mut problems);
+    let hidden = shown::hidden(&root);
     let Some(raw) = raw::read(&Item::root(&root), &mut problems) else { return Err(problems) };
     let mut settings = resolve::resolve(&raw, around, &mut problems);
-    settings.admin.written = Written { document, fixed: FIXED_KEYS };
+    settings.admin.written = Written { document, fixed: FIXED_KEYS, hidden };
     problems.none_or().map(|()| settings)
 }
 

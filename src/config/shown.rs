@@ -1,10 +1,13 @@
 //! A configuration as it may be shown: the document before anything was fetched, with what may be a secret masked.
 
+use std::collections::BTreeMap;
+
 use aws_lc_rs::digest;
 use serde_json::{Map, Value as Json, json};
 
 use super::reader::Place;
 use super::tree::{Node, Value};
+use crate::secret::Secret;
 
 /// What stands for a secret.
 const MASK: &str = "(masked)";
@@ -34,6 +37,43 @@ pub(super) fn document(root: &Node) -> Map<String, Json> {
         Json::Object(document) => document,
         _ => Map::new(),
     }
+}
+
+/// What the document does not show, by its place, as SHA-256: of the values after they were fetched.
+pub(super) fn hidden(root: &Node) -> BTreeMap<String, [u8; 32]> {
+    let mut found = BTreeMap::new();
+    hide(root, &Place::root(), &mut Vec::new(), &mut found);
+    found
+}
+
+fn hide(node: &Node, at: &Place, place: &mut Vec<String>, found: &mut BTreeMap<String, [u8; 32]>) {
+    let value = match &node.value {
+        Value::List(list) => {
+            for (index, element) in list.iter().enumerate() {
+                hide(element, &at.element(index), place, found);
+            }
+            return;
+        }
+        Value::Map(pairs) => {
+            for (key, value) in pairs {
+                let name = Place::name_of(key);
+                place.push(name.clone());
+                hide(value, &at.key(&name), place, found);
+                place.pop();
+            }
+            return;
+        }
+        Value::Text(text) if text.fetched || shown_text(text.text.expose(), place) != text.text.expose() => {
+            text.text.clone()
+        }
+        Value::Bool(value) if is_secret(place) => Secret::new(value.to_string()),
+        Value::Integer(value) if is_secret(place) => Secret::new(value.to_string()),
+        Value::Float(value) if is_secret(place) => Secret::new(value.to_string()),
+        _ => return,
+    };
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest::digest(&digest::SHA256, value.expose().as_bytes()).as_ref());
+    found.insert(at.to_string(), hash);
 }
 
 fn show(node: &Node, place: &mut Vec<String>) -> Json {
@@ -154,6 +194,30 @@ mod tests {
             "partial": "x${env:A}y",
         });
         assert_eq!(document, expected);
+    }
+
+    #[test]
+    fn what_is_not_shown_is_known_by_its_place_and_tells_a_change() {
+        let hidden = |text: &str| {
+            let mut problems = Problems::new(Path::new("config.yaml"));
+            super::hidden(&tree::parse(text, &mut problems).unwrap())
+        };
+        let text = "stores: { lake: { url: 's3://u:hunter2@h/x', options: { aws_region: eu, odd: 12 } } }\n\
+                    users: [{ name: ann, password_hash: a }, { name: bob, password_hash: b }]\n\
+                    admin: { oidc: { client_secret: s, scopes: [groups] } }\n";
+        let one = hidden(text);
+        let places: Vec<&str> = one.keys().map(String::as_str).collect();
+        let expected = [
+            "admin.oidc.client_secret",
+            "stores.lake.options.odd",
+            "stores.lake.url",
+            "users[0].password_hash",
+            "users[1].password_hash",
+        ];
+        assert_eq!(places, expected);
+        let other = hidden(&text.replace("password_hash: b", "password_hash: c").replace("odd: 12", "odd: 13"));
+        let changed: Vec<&String> = one.keys().filter(|place| one.get(*place) != other.get(*place)).collect();
+        assert_eq!(changed, ["stores.lake.options.odd", "users[1].password_hash"]);
     }
 
     #[test]

@@ -143,6 +143,7 @@ fn every_view_fits_each_width_in_both_themes_and_axe_finds_nothing() {
         ("partners", "/partners", ".partners", "acme-invoices"),
         ("partner", "/partners/acme-invoices", ".attempts", "source-not-allowed"),
         ("trail", "/trail", "main", "signed"),
+        ("config", "/config", ".config", "stores"),
         ("nowhere", "/sessions/0049cd844c7536c06a89", ".error", "no event"),
     ] {
         place.open(&browser, path);

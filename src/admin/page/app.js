@@ -3,6 +3,7 @@
 import { call, follow, get } from "./api.js";
 import { h, put, toast, write } from "./dom.js";
 import { showLogin } from "./login.js";
+import * as config from "./config.js";
 import * as events from "./events.js";
 import * as now from "./now.js";
 import * as partner from "./partner.js";
@@ -22,8 +23,9 @@ const views = [
   { at: /^\/partners$/, tab: "Partners", view: partner.showAll },
   { at: /^\/partners\/([^/]+)$/, tab: "Partners", view: partner.show },
   { at: /^\/trail$/, tab: "Trail", view: trail.show, role: "auditor" },
+  { at: /^\/config$/, tab: "Config", view: config.show },
 ];
-const tabs = [["Now", "/"], ["Events", "/events"], ["Partners", "/partners"], ["Trail", "/trail"]];
+const tabs = [["Now", "/"], ["Events", "/events"], ["Partners", "/partners"], ["Trail", "/trail"], ["Config", "/config"]];
 
 // What the views share: who is logged in, the newest state of the gateway, and what was before.
 const shared = {

@@ -176,6 +176,29 @@ fn the_configuration_is_shown_without_secrets_and_with_what_waits() {
     assert_eq!((&shown["waits_for_reload"], &shown["waits_for_restart"]), (&json!([]), &json!(["server", "limits"])));
     assert!(administered.door.gateway.log().contains("server, limits"), "{}", administered.door.gateway.log());
 
+    // Secrets are compared and not shown: one in the file, and one that the file refers to.
+    let secret = administered.door.setup.folder().join("secret");
+    fs::write(&secret, "hunter2").unwrap();
+    fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let port = crate::support::server::free_port();
+    let mut oidc = crate::support::oidc::settings(port);
+    oidc["client_secret"] = json!(format!("${{file:{}}}", secret.display()));
+    setup.config["admin"]["oidc"] = oidc;
+    setup.write_config();
+    administered.command(&["reload"]).succeeded();
+    let shown = get();
+    assert_eq!((&shown["secrets_changed"], &shown["waits_for_reload"]), (&json!([]), &json!([])), "{shown:#}");
+    fs::write(&secret, "hunter3").unwrap();
+    let (_, entry) = super::token("viewer", "viewer");
+    setup.config["admin"]["tokens"][0] = entry;
+    setup.write_config();
+    let shown = get();
+    assert_eq!(shown["secrets_changed"], json!(["admin.oidc.client_secret", "admin.tokens[0].hash"]), "{shown:#}");
+    assert_eq!(shown["waits_for_reload"], json!(["admin.oidc", "admin.tokens"]), "{shown:#}");
+    assert!(!shown.to_string().contains("hunter"), "{shown:#}");
+    administered.command(&["reload"]).succeeded();
+    assert_eq!(get()["secrets_changed"], json!([]));
+
     let file: PathBuf = administered.door.setup.folder().join("config.yaml");
     fs::write(&file, "server: 7\n").unwrap();
     let shown = get();

@@ -1,0 +1,66 @@
+//! The configuration: what is in force, what waits, and a reload.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::place::Place;
+use crate::place::pictures;
+
+#[test]
+fn the_page_shows_what_is_in_force_and_what_waits_and_reloads() {
+    let mut place = Place::start();
+    let browser = place.browser();
+    place.open(&browser, "/config");
+    browser.await_text(".config-said", "The file is in force");
+    let shown = browser.await_text(".config", "public_keys");
+    assert!(shown.contains("(masked)") && !shown.contains("sha256:"), "{shown}");
+    place.setup.config["stores"]["spare"] = json!({ "url": "memory:///" });
+    place.setup.config["limits"]["sessions"] = json!(7);
+    place.setup.write_config();
+    browser.click(".tools button:not(.primary)");
+    browser.await_text(".config-said", "A reload changes stores");
+    browser.await_text(".config-said", "Only a restart changes limits");
+    browser.await_text(".config", "waits for a restart");
+    browser.picture(&pictures().join("config-waits.png"));
+    browser.click(".tools button.primary");
+    browser.await_text("#toasts", "The configuration was reloaded.");
+    browser.await_value(
+        "reload that is done",
+        "!document.querySelector('.config-said').innerText.includes('A reload changes')",
+    );
+    browser.await_text(".config", "spare");
+    fs::write(place.setup.folder().join("config.yaml"), "server: 7\n").unwrap();
+    browser.click(".tools button:not(.primary)");
+    browser.await_text(".config-said", "The file cannot be used as it is now");
+    place.assert_clean(&browser);
+}
+
+/// A trail that cannot be read is said, and asked for once and not without end.
+#[test]
+fn a_trail_that_cannot_be_read_stops_the_live_view_and_says_so() {
+    let place = Place::start();
+    let browser = place.browser();
+    place.open(&browser, "/events");
+    browser.await_text("main", "All ");
+    // As an event stream of the gateway would say it.
+    browser.script(
+        "window.streams = 0;
+         window.EventSource = class extends EventTarget {
+           constructor() { super(); window.streams += 1; this.readyState = 1; this.onopen = this.onerror = null;
+             setTimeout(() => { this.onopen?.();
+               this.dispatchEvent(new MessageEvent('gap', { data: '{\"detail\":\"x\"}' }));
+               this.dispatchEvent(new MessageEvent('failed', { data: '{\"detail\":\"the disk is gone\"}' }));
+               this.readyState = 0; this.onerror?.(); }, 0); }
+           close() { this.readyState = 2; } };",
+    );
+    browser.click(".tools .toggle");
+    browser.click(".tools .toggle");
+    browser.await_text(".error", "The trail cannot be read, so live events have stopped: the disk is gone.");
+    assert_eq!(browser.script("return document.querySelector('.toggle').getAttribute('aria-pressed')"), "false");
+    // Coming back to the page does not begin again by itself; the button does.
+    browser.script("document.dispatchEvent(new Event('visibilitychange'))");
+    assert_eq!(browser.script("return window.streams"), 1);
+    browser.click(".tools .toggle");
+    browser.await_value("another try", "window.streams === 2");
+}
