@@ -12,7 +12,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
 use serde::Serialize;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit};
 use tokio::time::{Instant, sleep_until};
 use utoipa::ToSchema;
 
@@ -30,12 +30,33 @@ pub(super) const WATCHERS: usize = 64;
 /// How often a watcher is told.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// How many sessions are looked at, and how many of them are shown: those that move most.
-const LOOKED_AT: usize = 1000;
+/// How many sessions are shown: those that move most. All are looked at, for the totals.
 const SHOWN: usize = 200;
 
-/// How many open files of each are shown.
+/// How many open files of each count towards its speed, and how many are shown.
+const FILES_COUNTED: usize = 1000;
 const FILES: usize = 5;
+
+/// How long one look serves all who watch.
+const SERVES_FOR: Duration = Duration::from_millis(500);
+
+/// The last look at the gateway. A look goes through all sessions, of which there may be ten thousand: it is made once for all who watch.
+#[derive(Debug, Default)]
+pub(super) struct LastMoment(AsyncMutex<Option<(Instant, Bytes)>>);
+
+impl LastMoment {
+    /// The event that watchers are sent.
+    async fn of(&self, state: &State) -> Option<Bytes> {
+        let mut last = self.0.lock().await;
+        if let Some((_, event)) = last.as_ref().filter(|(when, _)| when.elapsed() < SERVES_FOR) {
+            return Some(event.clone());
+        }
+        let moment = serde_json::to_string(&Moment::of(state)).ok()?;
+        let event = Bytes::from(format!("event: now\ndata: {moment}\n\n"));
+        *last = Some((Instant::now(), event.clone()));
+        Some(event)
+    }
+}
 
 /// The gateway at one moment
 #[derive(Debug, Serialize, ToSchema)]
@@ -60,12 +81,13 @@ impl Moment {
     fn of(state: &State) -> Moment {
         let registry = &state.around.registry;
         let live = registry.list();
-        let looks = live.iter().take(LOOKED_AT).filter_map(|live| registry.look(&live.session_id, FILES));
+        let looks = live.iter().filter_map(|live| registry.look(&live.session_id, FILES_COUNTED));
         let mut sessions: Vec<_> = looks.map(|(live, progress)| SessionShown::of(&live, progress)).collect();
         let sum = |speed: fn(&SessionShown) -> u64| sessions.iter().map(speed).sum();
         let (speed_in, speed_out) = (sum(SessionShown::speed_in), sum(SessionShown::speed_out));
         sessions.sort_by_cached_key(|one| (!one.is_moving(), one.began()));
         sessions.truncate(SHOWN);
+        sessions.iter_mut().for_each(|session| session.keep_files(FILES));
         // A row stays where it is while its session comes to rest and moves again.
         sessions.sort_by_cached_key(SessionShown::began);
         Moment {
@@ -117,7 +139,7 @@ impl Watcher {
         if !is_still_in(&self.state, &self.caller) {
             return None;
         }
-        let moment = serde_json::to_string(&Moment::of(&self.state)).ok()?;
-        Some((Ok(format!("event: now\ndata: {moment}\n\n").into()), self))
+        let event = self.state.last_moment.of(&self.state).await?;
+        Some((Ok(event), self))
     }
 }

@@ -126,6 +126,11 @@ impl SessionShown {
         self.speed_out
     }
 
+    /// Shows no more files than these.
+    pub(super) fn keep_files(&mut self, most: usize) {
+        self.open_files.truncate(most);
+    }
+
     /// Whether a file is open or an operation runs.
     pub(super) fn is_moving(&self) -> bool {
         self.under_way > 0

@@ -10,7 +10,10 @@ use super::chain::Verifier;
 use super::doors::Doors;
 use super::health::Health;
 use super::logins::Logins;
-use super::now::WATCHERS;
+use super::now::{LastMoment, WATCHERS};
+use super::oidc::{Current, Provider};
+use super::problem::Problem;
+use super::settings::Trust;
 use super::stream::FOLLOWERS;
 use crate::audit::OwnRoom;
 
@@ -35,6 +38,8 @@ pub(super) struct State {
     pub(super) followers: Arc<Semaphore>,
     /// Places for those who watch the state of the gateway.
     pub(super) watchers: Arc<Semaphore>,
+    /// What watchers were told last.
+    pub(super) last_moment: LastMoment,
     /// Browsers that are logged in.
     pub(super) logins: Arc<Logins>,
     /// The identity provider, and what it publishes.
@@ -57,6 +62,7 @@ impl State {
             verifier: Verifier::default(),
             followers: Arc::new(Semaphore::new(FOLLOWERS)),
             watchers: Arc::new(Semaphore::new(WATCHERS)),
+            last_moment: LastMoment::default(),
             logins: doors.logins(),
             provider: Current::default(),
             page_url: doors.page_url(),

@@ -160,7 +160,9 @@ impl Follower {
             self = follower;
             match looked {
                 Ok(looked) if !looked.text.is_empty() => return Some((looked.text.into(), Some(self))),
-                Ok(looked) if looked.is_more => continue,
+                // A long trail in which little fits.
+                Ok(looked) if looked.is_more && Instant::now() < quiet => continue,
+                Ok(looked) if looked.is_more => return Some((Bytes::from_static(b": it searches\n\n"), Some(self))),
                 Ok(_) => {}
                 Err(error) => {
                     tracing::error!(%error, "who follows the events cannot read on");

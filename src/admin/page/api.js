@@ -64,29 +64,47 @@ export async function eventLines(query) {
   return { lines: text.split("\n").filter((line) => line !== ""), next };
 }
 
+function detailOf(data) {
+  try {
+    return JSON.parse(data).detail ?? "";
+  } catch {
+    return "";
+  }
+}
+
 // Follows a stream of the API until it is closed; it goes on by itself after the loss of a connection, and rests while nobody
 // looks at the page. `address(last)` gives the path, with what was seen last; `hear` has a listener for each kind of event;
-// `state` hears "live", "lost" or "resting".
+// `state` hears "live", "lost", "resting" or "failed". When the gateway says that it cannot go on (`event: failed`), trying again would
+// give the same again: it stops, and `hear.failed` is told why.
 export function follow(address, hear, state = () => {}) {
   let source = null;
   let last = null;
   let waits = null;
   let pause = 1000;
+  let failed = false;
   const open = () => {
     waits = null;
-    if (source || document.hidden) return;
+    if (source || document.hidden || failed) return;
     source = new EventSource(BASE + address(last));
     source.onopen = () => {
       pause = 1000;
       state("live");
     };
+    source.addEventListener("failed", (event) => {
+      failed = true;
+      shut();
+      state("failed");
+      hear.failed?.(detailOf(event.data));
+    });
     for (const [kind, act] of Object.entries(hear)) {
+      if (kind === "failed") continue;
       source.addEventListener(kind, (event) => {
         if (event.lastEventId) last = event.lastEventId;
         act(event.data);
       });
     }
     source.onerror = () => {
+      if (failed) return;
       state("lost");
       if (source?.readyState === EventSource.CLOSED) {
         shut();

@@ -134,6 +134,10 @@ export function show(main, shared) {
     }, {
       message: (line) => arrived({ line }),
       gap: () => write(trouble, "Events may be missing here: the files that held them were removed."),
+      failed: (why) => {
+        setLive(false);
+        write(trouble, `The trail cannot be read, so live events have stopped: ${why}. Press “Live” to try again.`);
+      },
     }, heard);
   }
 
@@ -172,6 +176,7 @@ export function show(main, shared) {
   function setLive(value) {
     state.live = value;
     live.setAttribute("aria-pressed", String(value));
+    if (value) write(trouble, "");
     // What has come meanwhile comes now.
     state.last ??= state.items[0] && parsed(state.items[0])["event-id"];
     if (value && !wanted.until) listen();

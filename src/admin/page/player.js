@@ -36,9 +36,9 @@ export function player(steps, moved) {
   return {
     element,
     jump: (index) => steps[index] && jump(steps[index].offset, index),
-    // There is one step more. Who is at the end goes along, who is elsewhere stays there.
-    grew() {
-      if (!state.plays && state.index === steps.length - 2) jump(end(), steps.length - 1);
+    // There are more steps than `before`. Who was at the end goes along, who is elsewhere stays there.
+    grew(before) {
+      if (!state.plays && state.index === before - 1) jump(end(), steps.length - 1);
       else show();
     },
     close: () => cancelAnimationFrame(state.frame),

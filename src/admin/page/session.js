@@ -11,6 +11,10 @@ import { player } from "./player.js";
 // The most files in the table; the timeline has all of them.
 const FILES = 500;
 
+// The most steps that a page keeps, as many as a recording has; and how often the table of files is made anew.
+const STEPS = 100000;
+const FILES_EVERY = 1000;
+
 export function show(main, shared, session) {
   const closing = [];
   const head = h("div", { class: "session-head" }, h("h1", { text: `Session ${session}` }));
@@ -94,34 +98,62 @@ function showRecording(head, rest, session, found, ended) {
     if (index >= 0) list.activate(index);
   });
   const table = h("div");
+  const trouble = h("p", { class: "error", role: "alert" });
   put(table, files(steps));
   put(rest, h("section", { class: "card grows timeline", "aria-label": "Timeline" },
-    h("h2", { text: "Timeline" }), controls.element, list.element), h("div", { class: "aside" }, facts, table));
+    h("h2", { text: "Timeline" }), controls.element, trouble, list.element), h("div", { class: "aside" }, facts, table));
   list.show(steps);
-  const more = end ? null : followOn(session, steps, () => {
+  let waits = 0;
+  const more = end ? null : followOn(session, steps, trouble, (before) => {
     list.show(steps);
-    controls.grew();
-    put(table, files(steps));
+    controls.grew(before);
+    waits ||= setTimeout(() => {
+      waits = 0;
+      put(table, files(steps));
+    }, FILES_EVERY);
   }, ended);
   return () => {
+    clearTimeout(waits);
     more?.close();
     controls.close();
     list.close();
   };
 }
 
-// What happens in it from now on.
-function followOn(session, steps, grew, ended) {
+// What happens in it from now on. However fast events come, the page is drawn once a frame, and keeps no more than it can show.
+function followOn(session, steps, trouble, grew, ended) {
   const seen = steps[steps.length - 1].event["event-id"];
   const began = new Date(steps[0].event.timestamp);
-  return follow((last) => `/events/stream?session=${session}&after=${last ?? seen}`, {
+  let frame = 0;
+  let before = steps.length;
+  let isOver = false;
+  const draw = () => {
+    frame = 0;
+    grew(before);
+    before = steps.length;
+    if (isOver) ended();
+  };
+  const stream = follow((last) => `/events/stream?session=${session}&after=${last ?? seen}`, {
     message: (line) => {
       const event = JSON.parse(line);
+      if (steps.length >= STEPS) {
+        write(trouble, `This page shows the first ${count(STEPS)} events of the session. The view Events has all of them.`);
+        stream.close();
+        return;
+      }
       steps.push({ offset: Math.max(0, new Date(event.timestamp) - began), event });
-      grew();
-      if (event["activity-type"] === "DISCONNECTED") ended();
+      isOver ||= event["activity-type"] === "DISCONNECTED";
+      frame ||= requestAnimationFrame(draw);
     },
+    gap: () => write(trouble, "Events may be missing here: the files that held them were removed."),
+    failed: (why) => write(trouble, `The trail cannot be read, so the timeline has stopped: ${why}.`),
   });
+  return {
+    close() {
+      cancelAnimationFrame(frame);
+      stream.close();
+    },
+  };
 }
 
 function stepCells(step) {
