@@ -31,6 +31,7 @@ mod keys;
 mod leftovers;
 mod lifecycle;
 mod links;
+mod log_lines;
 mod logins;
 mod multiplexing;
 mod negotiation;
