@@ -14,6 +14,8 @@ mod http;
 mod notifications;
 #[path = "sinks/ocsf.rs"]
 mod ocsf;
+#[path = "sinks/receiver.rs"]
+mod receiver;
 #[path = "sinks/shape.rs"]
 mod shape;
 #[path = "sinks/store.rs"]
