@@ -57,6 +57,7 @@ pub(super) fn report(arguments: &Arguments) -> Result<(), Failure> {
         collection.note(event);
         ControlFlow::Continue(())
     });
+    opened.progress.end();
     let summary = summary.map_err(anyhow::Error::from)?;
     let report = collection.finish(now, span, summary.unreadable);
     if report.events == 0 {
