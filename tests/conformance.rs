@@ -52,6 +52,8 @@ mod memory_only;
 mod model;
 #[path = "conformance/permanent_faults.rs"]
 mod permanent_faults;
+#[path = "conformance/provenance.rs"]
+mod provenance;
 #[path = "conformance/proxy_itself.rs"]
 mod proxy_itself;
 #[path = "conformance/remembered.rs"]

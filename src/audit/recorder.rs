@@ -231,6 +231,11 @@ impl Recorder {
         &self.inner.notary.identity
     }
 
+    /// The server's name, as events have it.
+    pub fn server(&self) -> &str {
+        &self.identity().server
+    }
+
     /// Where events are counted, and what else the gateway counts.
     pub fn metrics(&self) -> &Metrics {
         &self.inner.metrics

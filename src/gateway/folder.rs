@@ -120,7 +120,13 @@ impl StoreFolder {
     /// # Errors
     /// The store's; [`StoreErrorKind::AlreadyExists`] when there is one of that name.
     pub async fn put_new(&self, name: &str, content: Bytes) -> StoreResult<()> {
-        let options = PutOptions { existing: Existing::Refuse, mtime: None, based_on: None };
+        let options = PutOptions {
+            existing: Existing::Refuse,
+            mtime: None,
+            based_on: None,
+            provenance: None,
+            takes_parts: false,
+        };
         self.store.put(&self.key(name)?, vec![content], &options).await.map(drop)
     }
 

@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 use crate::audit::{Origin, OwnRoom, Person, Protocol, Recorder, Reservation, Unrecorded};
 use crate::metrics::Timings;
 use crate::policy::{Operations, Permission, Rules};
-use crate::stores::{Key, Root, Store};
+use crate::stores::{Key, Provenance, Root, Store};
 use crate::users::User;
 use crate::vfs::{Mount, Transfers, Vfs};
 
@@ -148,8 +148,9 @@ impl Login {
             rules.push((home.entry.clone(), home.permissions));
         }
         let own_room = recorder.room_of_connection(&user.name);
+        let provenance = Provenance::new(&user.name, recorder.server(), &origin.session_id);
         Ok(Arc::new(Login {
-            vfs: Vfs::on_account(&user.name, mounts, backing.transfers.clone()),
+            vfs: Vfs::on_account(&user.name, mounts, backing.transfers.clone()).with_provenance(provenance),
             rules: Rules::new(rules),
             user,
             roots: backing.roots.clone(),

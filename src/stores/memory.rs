@@ -45,6 +45,7 @@ pub(super) fn open(name: &str, prefix: String, size: u64) -> ObjectBacked {
             equal_parts: false,
         },
         mtime_form: MtimeForm::Seconds,
+        provenance: None,
         both: Default::default(),
         kept_times: Some(KeptTimes::default()),
     }
@@ -220,7 +221,7 @@ impl PartUpload for MemoryUpload {
         let done = self.objects.put_taken(&self.wanted.path, std::mem::take(&mut self.parts), how, taken).await;
         let done = done.map_err(at("finish the upload of", &self.wanted.key))?;
         let etag = bare_etag(done.e_tag);
-        Ok(Written { version: etag.clone(), etag, mtime_kept: self.wanted.mtime_kept })
+        Ok(Written { version: etag.clone(), etag, mtime_kept: self.wanted.mtime_kept, provenance: None })
     }
 
     async fn abort(&mut self) -> StoreResult<()> {

@@ -4,6 +4,7 @@
 //! pages, copies over 5 GiB, metadata changes, or files that are written in any order. The cloud stores and the memory store
 //! wrap an `object_store`; the local store is ours, so that symbolic links cannot lead out of an entry's folder.
 
+mod at_once;
 mod azure;
 mod copied;
 mod error;
@@ -14,6 +15,7 @@ mod memory;
 mod object;
 mod open;
 mod place;
+mod provenance;
 mod rest;
 mod s3;
 mod timed;
@@ -30,10 +32,12 @@ use futures_util::future::BoxFuture;
 
 use crate::descriptors::Idle;
 
+pub use at_once::AtOnce;
 pub use copied::CopiedVersions;
 pub use error::{Fault, StoreError, StoreErrorKind};
 pub use key::{Key, KeyError};
 pub use place::{Place, real_path, real_path_below};
+pub use provenance::Provenance;
 pub use timed::timed;
 pub use unfinished::Unfinished;
 
@@ -128,6 +132,10 @@ pub struct PutOptions {
     /// The version ([`Object::version`]) that the new content was made from: the object replaces that one and no other, not even
     /// none; else it fails with [`StoreErrorKind::Changed`]. Only with [`Existing::Replace`].
     pub based_on: Option<String>,
+    /// What its metadata says of where it comes from, where the store keeps metadata and the operator wants that.
+    pub provenance: Option<Provenance>,
+    /// Of an upload: it is to take parts of the object that is there ([`PartUpload::copy_part`]), where the store can.
+    pub takes_parts: bool,
 }
 
 /// What a store says of an object that it has just taken.
@@ -139,6 +147,8 @@ pub struct Written {
     pub mtime_kept: bool,
     /// What names this version, as [`Object::version`], where the store tells it with its answer.
     pub version: Option<String>,
+    /// What its metadata says of where it comes from.
+    pub provenance: Option<Provenance>,
 }
 
 /// What was changed, and what it became: versions as [`Object::version`], where the store tells them without another request.
@@ -169,6 +179,8 @@ pub struct Made {
     pub size: u64,
     /// The modification time that it keeps, if any.
     pub mtime: Option<SystemTime>,
+    /// What its metadata says of where it comes from.
+    pub provenance: Option<Provenance>,
 }
 
 /// The limits of a store's uploads in parts. All sizes are bytes.
@@ -254,6 +266,9 @@ pub trait PartUpload: Send + Sync {
     /// The content was made from this version of the object: [`PartUpload::complete`] then replaces that one and no other, as
     /// [`PutOptions::based_on`].
     fn base_on(&mut self, version: &str);
+
+    /// The digest of the content, known by now, for the object's metadata where the store takes that when it publishes.
+    fn set_sha256(&mut self, _sha256: &str) {}
 
     /// [`PartUpload::complete`] is to replace nothing from now on, as with [`Existing::Refuse`], where the store can still say so.
     fn refuse_existing(&mut self) {}
@@ -478,7 +493,8 @@ pub struct Settings {
     /// `object_store`'s option names and their values (S3 endpoint, region, keys …). Ours are `fsync` for the local store
     /// (`true` by default), `symlinks` for it (`within_entry` by default: links are followed and do not lead out of the folder of a
     /// home's entry; `refuse`: none is), `size` for the memory store (256 MiB by default), and `copy_limit` for S3: the largest object in bytes that the server copies in one request
-    /// (5 GiB by default); larger ones are copied by parts. `conditional_deletes` for S3: whether the server heeds `If-Match` on
+    /// (5 GiB by default); larger ones are copied by parts. `object_metadata` for S3, Google and Azure: `on` by default, so that objects say who put
+    /// them there. `conditional_deletes` for S3: whether the server heeds `If-Match` on
     /// DELETE (`true` by default on AWS, else `false`); otherwise a rename looks again right before. `listing_times` for S3: `kept` (by default) lists the times that
     /// clients set, for one request for each file that is new to the gateway; `stored` lists when objects were stored.
     pub options: Vec<(String, crate::secret::Secret)>,
@@ -489,23 +505,6 @@ pub fn names_a_file(option: &str) -> bool {
     let option = option.to_ascii_lowercase();
     let bare = ["google_", "aws_", "azure_"].iter().find_map(|vendor| option.strip_prefix(vendor));
     open::FILE_OPTIONS.contains(&bare.unwrap_or(&option))
-}
-
-/// How much one store does at once, which bounds the descriptors that it takes for a moment.
-#[derive(Debug, Clone, Copy)]
-pub struct AtOnce {
-    /// Calls of a local store by name; further ones wait.
-    pub calls: usize,
-    /// Listings of a local store that stay open between two pages; others are opened again for the next page.
-    pub listings: usize,
-    /// Requests to an object store; further ones wait.
-    pub requests: usize,
-}
-
-impl Default for AtOnce {
-    fn default() -> Self {
-        AtOnce { calls: 512, listings: 128, requests: 256 }
-    }
 }
 
 /// Checks one store's settings without reaching it: the URL's scheme, the options' names.

@@ -254,6 +254,10 @@ impl PartUpload for TimedParts {
         self.upload.base_on(version);
     }
 
+    fn set_sha256(&mut self, sha256: &str) {
+        self.upload.set_sha256(sha256);
+    }
+
     fn refuse_existing(&mut self) {
         self.upload.refuse_existing();
     }

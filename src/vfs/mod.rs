@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::path::LogicalPath;
-use crate::stores::{Change, Existing, Key, Kind, Stat, Store};
+use crate::stores::{Change, Existing, Key, Kind, Provenance, Stat, Store};
 
 use emptied::Emptied;
 use lookups::Lookups;
@@ -119,6 +119,8 @@ pub struct Committed {
     pub copied: bool,
     /// The version that the file is now, where the store has told it.
     pub version: Option<Version>,
+    /// What its metadata says of where it comes from, where the store has kept that.
+    pub provenance: Option<Provenance>,
     /// What a success has left behind that should be gone, for the event.
     pub left: Option<String>,
 }
@@ -170,6 +172,7 @@ pub struct Vfs {
     transfers: Arc<Transfers>,
     emptied: Emptied,
     lookups: Arc<Lookups>,
+    provenance: Option<Provenance>,
 }
 
 impl Vfs {
@@ -182,7 +185,12 @@ impl Vfs {
     pub fn on_account(account: &str, mounts: Vec<Mount>, transfers: Arc<Transfers>) -> Self {
         let account = transfers.descriptors.account(account);
         let lookups = Arc::new(Lookups::new(Arc::clone(&transfers.changes)));
-        Vfs { mounts: Mounts::new(mounts, account), transfers, emptied: Emptied::default(), lookups }
+        Vfs { mounts: Mounts::new(mounts, account), transfers, emptied: Emptied::default(), lookups, provenance: None }
+    }
+
+    /// New objects say that they come from there, where their stores keep metadata.
+    pub fn with_provenance(self, provenance: Provenance) -> Self {
+        Vfs { provenance: Some(provenance), ..self }
     }
 
     /// Whether what arrived of an upload is published when it is cut off.

@@ -119,7 +119,13 @@ async fn names_that_azure_would_change_are_refused() {
     let many = vec!["c"; 255].join("/");
     for name in ["..\\secret", "a\\b", "dot.", "dots../x", &many] {
         let name = key(name);
-        let options = PutOptions { existing: Existing::Replace, mtime: None, based_on: None };
+        let options = PutOptions {
+            existing: Existing::Replace,
+            mtime: None,
+            based_on: None,
+            provenance: None,
+            takes_parts: false,
+        };
         for error in [
             inner.put(&name, vec![], &REPLACE).await.unwrap_err(),
             inner.begin_upload(&name, &options).await.err().unwrap(),
@@ -181,7 +187,13 @@ async fn times_are_those_that_rclone_writes_and_reads() {
     fixture!(fixture, store, account, prefix);
     let remote = format!(":azureblob:{}/{prefix}d", account.container);
     // Ours by rclone: given with the bytes, with parts, and later.
-    let options = PutOptions { existing: Existing::Replace, mtime: Some(a_time()), based_on: None };
+    let options = PutOptions {
+        existing: Existing::Replace,
+        mtime: Some(a_time()),
+        based_on: None,
+        provenance: None,
+        takes_parts: false,
+    };
     store.put(&key("d/put"), vec![Bytes::from_static(b"x")], &options).await.unwrap();
     let mut upload = store.begin_upload(&key("d/parts"), &options).await.unwrap();
     send(&mut upload, &[Bytes::from_static(b"y")]).await;

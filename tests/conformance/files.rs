@@ -157,7 +157,13 @@ pub async fn mtime_is_kept(fixture: Fixture) {
     let store = &*fixture.store;
     let before_1970 = UNIX_EPOCH - Duration::from_millis(86_400_500);
     for time in [a_time(), UNIX_EPOCH + Duration::from_secs(1), before_1970] {
-        let options = PutOptions { existing: Existing::Replace, mtime: Some(time), based_on: None };
+        let options = PutOptions {
+            existing: Existing::Replace,
+            mtime: Some(time),
+            based_on: None,
+            provenance: None,
+            takes_parts: false,
+        };
         let written = store.put(&key("given"), vec![Bytes::from_static(b"x")], &options).await.unwrap();
         assert!(written.mtime_kept);
         assert_eq!(store.stat(&key("given")).await.unwrap().mtime, Some(time));

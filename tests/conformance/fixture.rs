@@ -172,8 +172,10 @@ pub fn key(text: &str) -> Key {
     Key::parse(text).unwrap()
 }
 
-pub const REPLACE: PutOptions = PutOptions { existing: Existing::Replace, mtime: None, based_on: None };
-pub const REFUSE: PutOptions = PutOptions { existing: Existing::Refuse, mtime: None, based_on: None };
+pub const REPLACE: PutOptions =
+    PutOptions { existing: Existing::Replace, mtime: None, based_on: None, provenance: None, takes_parts: false };
+pub const REFUSE: PutOptions =
+    PutOptions { existing: Existing::Refuse, mtime: None, based_on: None, provenance: None, takes_parts: false };
 
 /// A time with nanoseconds.
 pub fn a_time() -> SystemTime {

@@ -60,10 +60,23 @@ impl Bucket {
         Bucket { endpoint, name, prefix, emulated: self.emulated, token }
     }
 
+    /// The same with further options.
+    pub fn open_with(&self, further: &[(&str, &str)]) -> Arc<dyn Store> {
+        self.open_place(&format!("{}/{}", self.name, self.prefix), further)
+    }
+
     /// The store of `BUCKET/PREFIX`.
     pub fn open_at(&self, place: &str) -> Arc<dyn Store> {
-        let options =
-            [("google_base_url", self.endpoint.as_str()), ("google_bearer_token", &self.token), ("allow_http", "true")];
+        self.open_place(place, &[])
+    }
+
+    fn open_place(&self, place: &str, further: &[(&str, &str)]) -> Arc<dyn Store> {
+        let mut options = vec![
+            ("google_base_url", self.endpoint.as_str()),
+            ("google_bearer_token", &self.token),
+            ("allow_http", "true"),
+        ];
+        options.extend(further);
         open_url(&format!("gs://{place}"), &options)
     }
 

@@ -41,7 +41,13 @@ async fn rclone_and_we_read_each_others_files_and_times() {
         return;
     }
     let store = &*bucket.open();
-    let options = PutOptions { existing: Existing::Replace, mtime: Some(a_time()), based_on: None };
+    let options = PutOptions {
+        existing: Existing::Replace,
+        mtime: Some(a_time()),
+        based_on: None,
+        provenance: None,
+        takes_parts: false,
+    };
     store.put(&key("ours"), vec![Bytes::from_static(b"x")], &options).await.unwrap();
     put(store, "later", "y").await;
     assert!(store.set_mtime(&key("later"), a_time(), None).await.unwrap().is_some());
@@ -236,7 +242,13 @@ async fn an_exclusive_upload_goes_on_after_a_chunk_of_which_half_arrived() {
     }
     let content: Vec<u8> = (0..(8 << 20) + 77).map(|n: u32| (n / 999) as u8).collect();
     let content = Bytes::from(content);
-    let options = PutOptions { existing: Existing::Refuse, mtime: Some(a_time()), based_on: None };
+    let options = PutOptions {
+        existing: Existing::Refuse,
+        mtime: Some(a_time()),
+        based_on: None,
+        provenance: None,
+        takes_parts: false,
+    };
     let mut upload = store.begin_upload(&key("f"), &options).await.unwrap();
     // Pieces that are no multiples of what a request must carry, and one that fills a request by itself.
     let cuts = [0, 5_000_000, 5_000_001, 6 << 20, 8 << 20, content.len()];

@@ -33,7 +33,13 @@ async fn our_markers_are_the_keys_that_other_tools_expect() {
 async fn mtime_is_the_metadata_that_rclone_writes_and_reads() {
     let Some(fixture) = Fixture::s3().await else { return };
     let (store, (server, prefix)) = (&*fixture.store, fixture.server.as_ref().unwrap());
-    let options = PutOptions { existing: Existing::Replace, mtime: Some(a_time()), based_on: None };
+    let options = PutOptions {
+        existing: Existing::Replace,
+        mtime: Some(a_time()),
+        based_on: None,
+        provenance: None,
+        takes_parts: false,
+    };
     store.put(&key("ours"), vec![Bytes::from_static(b"x")], &options).await.unwrap();
     let (_, head) = server.send("HEAD", &format!("{prefix}ours"), &[], b"").await;
     assert!(head.contains("x-amz-meta-mtime: 1700000000.123456789"), "{head}");

@@ -76,7 +76,8 @@ pub async fn an_upload_keeps_its_mtime(fixture: Fixture) {
     let store = &*fixture.store;
     for existing in [Existing::Replace, Existing::Refuse] {
         let name = key(&format!("{existing:?}"));
-        let options = PutOptions { existing, mtime: Some(a_time()), based_on: None };
+        let options =
+            PutOptions { existing, mtime: Some(a_time()), based_on: None, provenance: None, takes_parts: false };
         let mut upload = store.begin_upload(&name, &options).await.unwrap();
         send(&mut upload, &[Bytes::from_static(b"small")]).await;
         assert!(complete(&mut upload).await.unwrap().mtime_kept);

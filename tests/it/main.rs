@@ -41,6 +41,7 @@ mod permissions_on_servers;
 mod pipelining;
 mod progress;
 mod proofs;
+mod provenance;
 mod refusals;
 mod reloads;
 mod reports;

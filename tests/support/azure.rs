@@ -175,6 +175,15 @@ impl AzureStore {
         self.account.options().into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect()
     }
 
+    /// The headers of a blob, past the gateway; `key` is percent-encoded by the caller.
+    #[track_caller]
+    pub fn head(&self, key: &str) -> String {
+        let name = format!("{}/{key}", self.prefix);
+        let account = self.account.clone();
+        let answer = blocking(async move { account.try_send("HEAD", &name, &[], Vec::new()).await });
+        answer.expect("an answer of the server").head
+    }
+
     /// Fetches a blob past the gateway; `key` is percent-encoded by the caller.
     #[track_caller]
     pub fn fetch(&self, key: &str, into: &Path) {

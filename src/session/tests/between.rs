@@ -55,7 +55,13 @@ impl Place {
     fn replace_before(&self, call: &'static str, name: &'static str) {
         let inner = self.inner.clone();
         self.store.before(call, async move {
-            let options = PutOptions { existing: Existing::Replace, mtime: None, based_on: None };
+            let options = PutOptions {
+                existing: Existing::Replace,
+                mtime: None,
+                based_on: None,
+                provenance: None,
+                takes_parts: false,
+            };
             let key = Key::parse(name).unwrap();
             inner.put(&key, vec![Bytes::from_static(b"somebody else's")], &options).await.unwrap();
         });

@@ -115,7 +115,13 @@ struct Place {
 impl Place {
     async fn new(inner: Arc<dyn Store>, deed: Deed) -> Place {
         let key = |name| Key::parse(name).unwrap();
-        let options = PutOptions { existing: Existing::Replace, mtime: None, based_on: None };
+        let options = PutOptions {
+            existing: Existing::Replace,
+            mtime: None,
+            based_on: None,
+            provenance: None,
+            takes_parts: false,
+        };
         for name in ["victim", "folder/inner"] {
             inner.put(&key(name), vec![Bytes::from_static(b"content")], &options).await.unwrap();
         }

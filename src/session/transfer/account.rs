@@ -33,6 +33,8 @@ pub(super) struct Account {
     /// The digest for as long as the file is written, or read, in order from its start. It is the file's if it has seen as much as
     /// the file holds at the end: a client that overwrites in place cuts the file to length after the last write.
     digest: Option<Digest>,
+    /// What the digest came to, once nothing more is written.
+    sha256: Option<String>,
     /// The file that it became a copy of; it may have been changed since.
     pub(super) copied_from: Option<LogicalPath>,
     /// How the transfer ended if nobody gets to say more; `None` once its end is on record.
@@ -69,6 +71,7 @@ impl Account {
             bytes_out: 0,
             bytes_copied: 0,
             digest: has_digest.then(Digest::new),
+            sha256: None,
             copied_from: None,
             otherwise: Some(DROPPED),
             room: None,
@@ -88,6 +91,7 @@ impl Account {
             bytes_out: self.bytes_out,
             bytes_copied: self.bytes_copied,
             digest: None,
+            sha256: None,
             copied_from: None,
             otherwise: self.otherwise.take(),
             room: self.room.take(),
@@ -185,6 +189,14 @@ impl Account {
         }
     }
 
+    /// Nothing more comes: what the digest is, if it is the file's.
+    pub(super) fn settle_digest(&mut self) -> Option<&str> {
+        if let Some(digest) = self.digest.take() {
+            self.sha256 = Some(digest.finish());
+        }
+        self.sha256.as_deref()
+    }
+
     /// The file is cut to `size`: a digest that has seen more is no longer the file's.
     pub(super) fn cut_digest(&mut self, size: u64) {
         if self.digest.as_ref().is_some_and(|digest| digest.length() > size) {
@@ -242,7 +254,10 @@ impl Account {
     /// The end event; `whole`: the file was closed.
     pub(super) fn end(&mut self, outcome: Outcome, etag: Option<String>, whole: bool) -> TransferEnd {
         let whole = whole && matches!(outcome, Outcome::Success | Outcome::SuccessBut(_));
-        let sha256 = self.digest.take().filter(|_| whole).map(Digest::finish);
+        if whole {
+            self.settle_digest();
+        }
+        let sha256 = self.sha256.take().filter(|_| whole);
         TransferEnd {
             path: self.session.vfs().storage_path(&self.path),
             logical_path: self.path.to_string(),

@@ -109,6 +109,10 @@ impl Transfer {
             writer.set_mtime(mtime);
         }
         let has_content = writer.has_content();
+        self.account.judge_digest(writer.size(), upload.is_shared());
+        if let Some(sha256) = self.account.settle_digest() {
+            writer.set_sha256(sha256);
+        }
         self.account.publishing();
         let committed =
             writer.commit().await.map_err(|error| refusal_at_commit(self.account.placed(error), self.account.mode));
@@ -119,7 +123,6 @@ impl Transfer {
                 return Err(error);
             }
         };
-        self.account.judge_digest(committed.size, upload.is_shared());
         if has_content {
             upload.published();
         }

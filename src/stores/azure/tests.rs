@@ -90,6 +90,7 @@ impl Script {
             extras: Arc::new(self.extras()),
             limits,
             mtime_form: MtimeForm::Rfc3339,
+            provenance: None,
             both: Default::default(),
             kept_times: None,
         }
@@ -256,6 +257,8 @@ async fn an_upload_whose_answer_was_lost_is_known_as_published() {
             existing,
             based_on: None,
             mtime_kept: false,
+            provenance: None,
+            takes_parts: false,
         };
         let mut upload = extras.begin_upload(wanted).await.unwrap();
         upload.put_part(vec![Bytes::from_static(b"x")]).await.unwrap();

@@ -12,6 +12,7 @@ use object_store::{Attribute, PutMultipartOptions};
 
 use super::container::{BlobAsk, Container, METADATA};
 use crate::stores::object::{Publish, Replaces, SentParts, exists, replaced};
+use crate::stores::provenance::Names;
 use crate::stores::rest::{Headers, walk};
 use crate::stores::{StoreError, StoreErrorKind, StoreResult};
 
@@ -42,6 +43,8 @@ impl Publisher {
     /// Publishes (Put Block List); the entity tag of the new version.
     async fn put_list(&self, sent: &SentParts<'_>, blocks: &[String]) -> StoreResult<Option<String>> {
         let mut headers = self.metadata.clone();
+        let digest = |sha256: &str| (format!("{METADATA}{}", Names::Underscores.sha256()), sha256.to_owned());
+        headers.extend(sent.sha256.map(digest));
         headers.extend(sent.replaces.header());
         let ask = BlobAsk { method: "PUT", query: &[("comp", "blocklist")], headers, body: block_list(blocks) };
         let answer = self.container.blob(FINISH, sent.path.as_ref(), ask).await?;
@@ -110,6 +113,10 @@ impl Publish for Publisher {
 
     fn needs_a_part(&self) -> bool {
         false
+    }
+
+    fn keeps_sha256(&self) -> bool {
+        true
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use super::{GoogleExtras, json, without_body};
 use crate::stores::object::{WantedUpload, exists};
 use crate::stores::rest::{Answer, Ask, Client, Failure, Headers, Signing, TRIES, pause};
-use crate::stores::{Key, PartUpload, StoreError, StoreErrorKind, StoreResult, Written};
+use crate::stores::{Key, PartUpload, Provenance, StoreError, StoreErrorKind, StoreResult, Written};
 
 /// Every request but the last carries a multiple of this, in bytes.
 const UNIT: u64 = 256 << 10;
@@ -29,7 +29,7 @@ const NO_308: (&str, &str) = ("x-guploader-no-308", "yes");
 
 /// Begins an upload.
 pub(super) async fn begin(extras: &GoogleExtras, wanted: WantedUpload) -> StoreResult<Box<dyn PartUpload>> {
-    let WantedUpload { path, options, key, mtime_kept, .. } = wanted;
+    let WantedUpload { path, options, key, mtime_kept, provenance, .. } = wanted;
     let (headers, body) = json(&serde_json::json!({ "metadata": metadata(&options) }))?;
     let query = [("uploadType", "resumable"), ("name", path.as_ref()), ("ifGenerationMatch", "0")];
     let ask = Ask { method: "POST", path: extras.upload_path(), query: &query, headers, body };
@@ -44,7 +44,7 @@ pub(super) async fn begin(extras: &GoogleExtras, wanted: WantedUpload) -> StoreR
     // Whoever has the address may send: requests to it carry no token.
     let client = Client { address: address.to_owned(), signing: Signing::None, ..extras.client.clone() };
     let session = Session { client, key };
-    Ok(Box::new(Upload { session, mtime_kept, taken: 0, rest: Vec::new(), before: None, settled: false }))
+    Ok(Box::new(Upload { session, mtime_kept, provenance, taken: 0, rest: Vec::new(), before: None, settled: false }))
 }
 
 /// The metadata among the attributes; we give no others.
@@ -60,6 +60,7 @@ fn metadata(options: &PutMultipartOptions) -> BTreeMap<&str, &str> {
 struct Upload {
     session: Session,
     mtime_kept: bool,
+    provenance: Option<Provenance>,
     /// The bytes of all parts so far, without `rest`.
     taken: u64,
     /// The end of the last part, less than [`UNIT`]: it goes with what follows.
@@ -109,7 +110,7 @@ impl PartUpload for Upload {
         self.settled = true;
         let etag = answer.and_then(|answer| etag(&answer.body));
         // The answer does not say the number that reads are held to.
-        Ok(Written { etag, mtime_kept: self.mtime_kept, version: None })
+        Ok(Written { etag, mtime_kept: self.mtime_kept, version: None, provenance: self.provenance.take() })
     }
 
     async fn abort(&mut self) -> StoreResult<()> {

@@ -158,7 +158,7 @@ impl Store for LocalStore {
     }
 
     async fn put(&self, key: &Key, data: Vec<Bytes>, options: &PutOptions) -> StoreResult<Written> {
-        let PutOptions { existing, mtime, based_on } = options.clone();
+        let PutOptions { existing, mtime, based_on, .. } = options.clone();
         let is_brief = data.iter().map(Bytes::len).sum::<usize>() <= BRIEF;
         let put = move |root: &Arc<Root>, key: &Key| {
             let mut file = Unpublished::create(root, key, existing)?;
@@ -170,7 +170,7 @@ impl Store for LocalStore {
     }
 
     async fn begin_upload(&self, key: &Key, options: &PutOptions) -> StoreResult<Upload> {
-        let PutOptions { existing, mtime, based_on } = options.clone();
+        let PutOptions { existing, mtime, based_on, .. } = options.clone();
         self.run(key, move |root, key| {
             let mut file = Unpublished::create(root, key, existing)?;
             file.based_on = based_on;

@@ -86,7 +86,7 @@ impl Unpublished {
         self.root.sync_folder(&folder, &self.target)?;
         // Of the file itself: another may have the name by now.
         let version = Version::of(&self.file).ok().map(|version| version.to_string());
-        Ok(Written { etag: None, mtime_kept: mtime.is_some(), version })
+        Ok(Written { mtime_kept: mtime.is_some(), version, ..Written::default() })
     }
 
     /// Gives the file its name, in place of the version that it is based on where it is based on one.

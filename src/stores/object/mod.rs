@@ -48,9 +48,10 @@ pub(super) use parts::{MultipartBackend, PartCopy, PartedUpload, Publish, SentPa
 
 use super::error::hidden_in;
 use super::place::{Place, Site};
+use super::provenance::Names;
 use super::{
-    Capacity, Change, Deletion, Existing, Key, Kind, Made, Object, Page, PageToken, PartLimits, PutOptions, Stat,
-    Store, StoreError, StoreErrorKind, StoreResult, Upload, Written,
+    Capacity, Change, Deletion, Existing, Key, Kind, Made, Object, Page, PageToken, PartLimits, Provenance, PutOptions,
+    Stat, Store, StoreError, StoreErrorKind, StoreResult, Upload, Written,
 };
 
 /// The longest key that the stores take, in bytes.
@@ -78,6 +79,8 @@ pub(super) struct ObjectBacked {
     pub(super) limits: PartLimits,
     /// How the store's tools write the kept modification time.
     pub(super) mtime_form: MtimeForm,
+    /// Under which names objects say where they come from; `None`: they do not.
+    pub(super) provenance: Option<Names>,
     /// Names that listings showed as files and as directories.
     pub(super) both: BothKinds,
     /// Times that listings look up, where the store does not list metadata; `None`: listings show the store's times.
@@ -142,9 +145,12 @@ impl ObjectBacked {
     }
 
     /// The metadata of a new object.
-    fn attributes(&self, mtime: Option<SystemTime>) -> Attributes {
+    fn attributes(&self, options: &PutOptions) -> Attributes {
         let mut attributes = Attributes::new();
-        if let Some(text) = mtime.and_then(|time| self.mtime_form.write(time)) {
+        if let (Some(provenance), Some(names)) = (&options.provenance, self.provenance) {
+            provenance.add_to(&mut attributes, names);
+        }
+        if let Some(text) = options.mtime.and_then(|time| self.mtime_form.write(time)) {
             attributes.insert(Attribute::Metadata(Cow::Borrowed(MTIME)), text.into());
         }
         attributes
@@ -154,7 +160,12 @@ impl ObjectBacked {
     fn stored(&self, etag: Option<String>, number: Option<String>) -> Written {
         let etag = mtime::bare_etag(etag);
         let version = if self.extras.reads_by_version() { number } else { etag.clone() };
-        Written { etag, mtime_kept: false, version }
+        Written { etag, mtime_kept: false, version, provenance: None }
+    }
+
+    /// What the metadata of a new object says of where it comes from.
+    fn kept_provenance(&self, options: &PutOptions) -> Option<Provenance> {
+        options.provenance.clone().filter(|_| self.provenance.is_some())
     }
 
     fn keeps(&self, mtime: Option<SystemTime>) -> bool {
@@ -220,7 +231,7 @@ impl Store for ObjectBacked {
     async fn put(&self, key: &Key, data: Vec<Bytes>, options: &PutOptions) -> StoreResult<Written> {
         let path = self.path(key)?;
         let payload = PutPayload::from_iter(data);
-        let attributes = self.attributes(options.mtime);
+        let attributes = self.attributes(options);
         let stored = match Replaces::of(options.existing, options.based_on.as_deref()) {
             replaces @ (Replaces::Nothing | Replaces::Version(_)) => {
                 conditional::put(self, key, payload, &attributes, replaces).await?
@@ -231,18 +242,21 @@ impl Store for ObjectBacked {
                 self.stored(done.e_tag, done.version)
             }
         };
-        Ok(Written { mtime_kept: self.keeps(options.mtime), ..stored })
+        Ok(Written { mtime_kept: self.keeps(options.mtime), provenance: self.kept_provenance(options), ..stored })
     }
 
     async fn begin_upload(&self, key: &Key, options: &PutOptions) -> StoreResult<Upload> {
         let path = self.path(key)?;
-        let how = PutMultipartOptions { attributes: self.attributes(options.mtime), ..Default::default() };
+        let how = PutMultipartOptions { attributes: self.attributes(options), ..Default::default() };
         let kept = self.keeps(options.mtime);
         if options.existing == Existing::Refuse {
             self.refuse_existing(key).await?;
         }
         let (existing, based_on) = (options.existing, options.based_on.clone());
-        let wanted = WantedUpload { path, options: how, key: key.clone(), existing, based_on, mtime_kept: kept };
+        let provenance = self.kept_provenance(options);
+        let (key, takes_parts) = (key.clone(), options.takes_parts);
+        let wanted =
+            WantedUpload { path, options: how, key, existing, based_on, mtime_kept: kept, provenance, takes_parts };
         self.extras.begin_upload(wanted).await.map(Upload::Parts)
     }
 
@@ -331,7 +345,7 @@ impl Store for ObjectBacked {
             moves: false,
         };
         let Copied { etag, made, .. } = self.extras.copy(copy).await?;
-        Ok(Written { etag, mtime_kept, version: made })
+        Ok(Written { etag, mtime_kept, version: made, provenance: None })
     }
 
     async fn set_mtime(&self, key: &Key, mtime: SystemTime, only: Option<&str>) -> StoreResult<Option<Change>> {

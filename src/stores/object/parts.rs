@@ -14,7 +14,7 @@ use object_store::{PutMultipartOptions, PutPayload};
 
 use super::{Replaces, at, exists, replaced, was_cut};
 use crate::stores::unfinished::Entry;
-use crate::stores::{Existing, Key, PartUpload, StoreError, StoreErrorKind, StoreResult, Written};
+use crate::stores::{Existing, Key, PartUpload, Provenance, StoreError, StoreErrorKind, StoreResult, Written};
 
 /// `object_store`'s calls for single parts.
 #[derive(Clone)]
@@ -41,6 +41,10 @@ pub(in crate::stores) struct WantedUpload {
     pub(in crate::stores) based_on: Option<String>,
     /// Whether the metadata holds the wanted mtime.
     pub(in crate::stores) mtime_kept: bool,
+    /// What the metadata says of where the object comes from.
+    pub(in crate::stores) provenance: Option<Provenance>,
+    /// Whether it is to take parts of the object that is there.
+    pub(in crate::stores) takes_parts: bool,
 }
 
 /// Publishes what was sent.
@@ -58,6 +62,11 @@ pub(in crate::stores) trait Publish: Send + Sync {
     /// Whether an upload without parts cannot be published.
     fn needs_a_part(&self) -> bool {
         true
+    }
+
+    /// Whether the digest of the object becomes metadata when it is published: other stores take metadata only when an upload begins.
+    fn keeps_sha256(&self) -> bool {
+        false
     }
 
     /// Whether [`Publish::copy_part`] works.
@@ -101,6 +110,8 @@ pub(in crate::stores) struct SentParts<'a> {
     pub(in crate::stores) size: u64,
     /// What of the name it may replace.
     pub(in crate::stores) replaces: Replaces<'a>,
+    /// The digest of the object, if it is known and the metadata is to have it.
+    pub(in crate::stores) sha256: Option<&'a str>,
 }
 
 impl SentParts<'_> {
@@ -124,6 +135,8 @@ pub(in crate::stores) struct PartedUpload {
     existing: Existing,
     based_on: Option<String>,
     mtime_kept: bool,
+    provenance: Option<Provenance>,
+    sha256: Option<String>,
     /// The place of the next part.
     next: usize,
     /// The bytes of all parts so far.
@@ -142,7 +155,7 @@ impl PartedUpload {
         noted: Option<Entry>,
         wanted: WantedUpload,
     ) -> StoreResult<Box<dyn PartUpload>> {
-        let WantedUpload { path, options, key, existing, based_on, mtime_kept } = wanted;
+        let WantedUpload { path, options, key, existing, based_on, mtime_kept, provenance, takes_parts: _ } = wanted;
         let mut begun = backend.0.create_multipart_opts(&path, options.clone()).await;
         if begun.as_ref().is_err_and(was_cut) {
             begun = backend.0.create_multipart_opts(&path, options).await;
@@ -170,6 +183,8 @@ impl PartedUpload {
             existing,
             based_on,
             mtime_kept,
+            provenance,
+            sha256: None,
             next,
             size,
             sent,
@@ -241,6 +256,10 @@ impl PartUpload for PartedUpload {
         self.based_on = Some(version.to_owned());
     }
 
+    fn set_sha256(&mut self, sha256: &str) {
+        self.sha256 = Some(sha256.to_owned());
+    }
+
     fn refuse_existing(&mut self) {
         self.existing = Existing::Refuse;
     }
@@ -256,11 +275,16 @@ impl PartUpload for PartedUpload {
         let parts = self.all_parts()?;
         let (path, key, id) = (&self.path, &self.key, self.id.as_str());
         let replaces = Replaces::of(self.existing, self.based_on.as_deref());
-        let sent = SentParts { path, key, id, parts, size: self.size, replaces };
+        // Of an object that is to say nothing of where it comes from, this does not say anything either.
+        let sha256 = self.sha256.as_deref().filter(|_| self.provenance.is_some() && self.publisher.keeps_sha256());
+        let sent = SentParts { path, key, id, parts, size: self.size, replaces, sha256 };
         let etag = self.publisher.publish(&sent).await?;
+        if let (Some(sha256), Some(provenance)) = (sha256, &mut self.provenance) {
+            provenance.set_sha256(sha256);
+        }
         self.settle();
         let version = etag.clone().filter(|_| self.publisher.names_versions_by_tag());
-        Ok(Written { version, etag, mtime_kept: self.mtime_kept })
+        Ok(Written { version, etag, mtime_kept: self.mtime_kept, provenance: self.provenance.take() })
     }
 
     async fn abort(&mut self) -> StoreResult<()> {

@@ -370,7 +370,13 @@ mod tests {
     }
 
     async fn put(store: &ObjectBacked, name: &str) {
-        let options = PutOptions { existing: Existing::Replace, mtime: None, based_on: None };
+        let options = PutOptions {
+            existing: Existing::Replace,
+            mtime: None,
+            based_on: None,
+            provenance: None,
+            takes_parts: false,
+        };
         store.put(&key(name), vec![Bytes::copy_from_slice(name.as_bytes())], &options).await.unwrap();
     }
 
@@ -392,6 +398,7 @@ mod tests {
             extras: Arc::new(extras),
             limits: plain.limits,
             mtime_form: plain.mtime_form,
+            provenance: plain.provenance,
             kept_times: None,
             both: Default::default(),
             site: plain.site.clone(),

@@ -10,12 +10,13 @@ use super::{bucket_name, cannot_open, check_address, client_defaults, connect, p
 use crate::stores::azure::{AzureExtras, Container, judge};
 use crate::stores::object::{MtimeForm, ObjectBacked};
 use crate::stores::place::Site;
+use crate::stores::provenance::{self, Names};
 use crate::stores::rest::{Client, Signing};
 use crate::stores::{PartLimits, Settings};
 
 /// The options that are wanted most, for messages. All names: the documentation of `object_store` 0.14.
 const OPTIONS: &str = "azure_storage_account_name, azure_storage_account_key, azure_storage_sas_key, azure_client_id, \
-                       azure_client_secret, azure_tenant_id, azure_endpoint, azure_allow_http, timeout";
+                       azure_client_secret, azure_tenant_id, azure_endpoint, azure_allow_http, object_metadata, timeout";
 
 /// A container of Azure Blob Storage. `place` is a container, or as Hadoop writes it `CONTAINER@ACCOUNT.dfs.core.windows.net`.
 pub(super) fn open(
@@ -32,6 +33,9 @@ pub(super) fn open(
     let mut builder = from_environment(settings);
     for (option, value) in &settings.options {
         let option = option.to_ascii_lowercase();
+        if provenance::is_option(&option) {
+            continue;
+        }
         match option.parse::<AzureConfigKey>() {
             Ok(AzureConfigKey::UseEmulator | AzureConfigKey::EncryptionKey) => {
                 return Err(unsupported(settings, &option));
@@ -74,6 +78,7 @@ pub(super) fn open(
             equal_parts: false,
         },
         mtime_form: MtimeForm::Rfc3339,
+        provenance: provenance::names_of(settings, Names::Underscores)?,
         // Azure lists metadata.
         both: Default::default(),
         kept_times: None,

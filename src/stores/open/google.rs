@@ -15,12 +15,13 @@ use crate::stores::Settings;
 use crate::stores::google::GoogleExtras;
 use crate::stores::object::{MtimeForm, MultipartBackend, ObjectBacked};
 use crate::stores::place::Site;
+use crate::stores::provenance::{self, Names};
 use crate::stores::rest::{Client, Signing};
 use crate::stores::unfinished::BucketJournal;
 
 /// The options that are wanted most, for messages. All names: the documentation of `object_store` 0.14.
 const OPTIONS: &str = "google_service_account, google_service_account_key, google_application_credentials, \
-                              google_bearer_token, google_base_url, timeout";
+                              google_bearer_token, google_base_url, object_metadata, timeout";
 
 /// A bucket of Google Cloud Storage.
 pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<(ObjectBacked, Turns), String> {
@@ -30,6 +31,9 @@ pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<(Obj
     let mut builder = GoogleCloudStorageBuilder::from_env();
     for (option, value) in &settings.options {
         let option = option.to_ascii_lowercase();
+        if provenance::is_option(&option) {
+            continue;
+        }
         match option.parse::<GoogleConfigKey>() {
             Ok(GoogleConfigKey::Bucket) | Err(_) => return Err(unknown(settings, &option, "Google", OPTIONS)),
             Ok(GoogleConfigKey::Client(key)) => client = client.with_config(key, value.expose()),
@@ -77,6 +81,7 @@ pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<(Obj
         objects,
         limits: cloud_limits(false),
         mtime_form: MtimeForm::Rfc3339,
+        provenance: provenance::names_of(settings, Names::Dashes)?,
         // Google lists metadata.
         both: Default::default(),
         kept_times: None,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, Checksum};
 use object_store::client::ClientOptions;
 
 use super::turns::Turns;
@@ -13,14 +13,15 @@ use super::{
 use crate::stores::Settings;
 use crate::stores::object::{KeptTimes, MtimeForm, MultipartBackend, ObjectBacked};
 use crate::stores::place::Site;
+use crate::stores::provenance::{self, Names};
 use crate::stores::rest::{Client, Headers, Signing};
 use crate::stores::s3::{BucketClient, BucketExtras, LARGEST_COPY};
 use crate::stores::unfinished::BucketJournal;
 
 /// The options that are wanted most, for messages. All names: the documentation of `object_store` 0.14.
 const OPTIONS: &str = "aws_access_key_id, aws_secret_access_key, aws_session_token, aws_region, aws_endpoint, \
-                          aws_allow_http, aws_virtual_hosted_style_request, aws_server_side_encryption, \
-                          conditional_deletes, copy_limit, listing_times, timeout";
+                          aws_allow_http, aws_virtual_hosted_style_request, aws_server_side_encryption, aws_checksum_algorithm, \
+                          conditional_deletes, copy_limit, listing_times, object_metadata, timeout";
 
 /// A bucket of S3 or of what speaks like it.
 pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<(ObjectBacked, Turns), String> {
@@ -32,6 +33,7 @@ pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<(Obj
     let mut largest_copy = LARGEST_COPY;
     let mut listing_times = true;
     let mut conditional_deletes = None;
+    let mut checksum = None;
     for (option, value) in &settings.options {
         let option = option.to_ascii_lowercase();
         let value = value.expose();
@@ -44,6 +46,11 @@ pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<(Obj
                 conditional_deletes = Some(knows_conditional_deletes(settings, value)?);
                 continue;
             }
+            "checksum_algorithm" | "aws_checksum_algorithm" => {
+                checksum = Some(checksum_of(settings, value)?);
+                continue;
+            }
+            _ if provenance::is_option(&option) => continue,
             "listing_times" => {
                 listing_times = shows_kept_times(settings, value)?;
                 continue;
@@ -83,9 +90,22 @@ pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<(Obj
     let says = |key| builder.get_config_value(&key).is_some_and(|value| value == "true");
     let site = Site::bucket(bucket, says(AmazonS3ConfigKey::VirtualHostedStyleRequest).then_some(address.as_str()));
     let (unsigned, requester_pays) = (says(AmazonS3ConfigKey::SkipSignature), says(AmazonS3ConfigKey::RequestPayer));
-    // A copied part has no checksum to go with those that the library sends with its own.
-    let copies_parts = !equal_parts && builder.get_config_value(&AmazonS3ConfigKey::Checksum).is_none();
+    let copies_parts = !equal_parts;
+    // Other servers than AWS's own may refuse what they do not know.
+    let checksum = checksum.unwrap_or_else(|| is_of_aws(&address).then_some(Checksum::SHA256));
+    let plain = builder.clone();
+    let builder = match checksum {
+        Some(checksum) => builder.with_checksum_algorithm(checksum),
+        None => builder,
+    };
     let objects: AmazonS3 = builder.build().map_err(|error| cannot_open(settings, &error))?;
+    let plain = match checksum.is_some() && copies_parts {
+        true => {
+            let plain = plain.with_credentials(Arc::clone(objects.credentials())).build();
+            Some(MultipartBackend(Arc::new(plain.map_err(|error| cannot_open(settings, &error))?) as _))
+        }
+        false => None,
+    };
     let signing = match unsigned {
         true => Signing::None,
         false => Signing::Aws { credentials: Arc::clone(objects.credentials()), region, requester_pays },
@@ -105,10 +125,18 @@ pub(super) fn open(settings: &Settings, bucket: &str, path: &str) -> Result<(Obj
         bucket: bucket.to_owned(),
         prefix,
         site,
-        extras: Arc::new(BucketExtras { client, largest_copy, multipart, copies_parts, journal }),
+        extras: Arc::new(BucketExtras {
+            client,
+            largest_copy,
+            multipart,
+            multipart_plain: plain,
+            copies_parts,
+            journal,
+        }),
         objects,
         limits: cloud_limits(equal_parts),
         mtime_form: MtimeForm::Seconds,
+        provenance: provenance::names_of(settings, Names::Dashes)?,
         both: Default::default(),
         kept_times: listing_times.then(KeptTimes::default),
     };
@@ -121,6 +149,19 @@ fn copy_limit(settings: &Settings, text: &str) -> Result<u64, String> {
         Ok(bytes @ SMALLEST_PART..=LARGEST_COPY) => Ok(bytes),
         _ => Err(format!(
             "the option \"copy_limit\" of store \"{}\" must be a number of bytes from {SMALLEST_PART} to {LARGEST_COPY}",
+            settings.name
+        )),
+    }
+}
+
+/// The checksum that each put and each part carries, for the server to verify and to keep.
+fn checksum_of(settings: &Settings, text: &str) -> Result<Option<Checksum>, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "none" => Ok(None),
+        "sha256" => Ok(Some(Checksum::SHA256)),
+        "crc64nvme" => Ok(Some(Checksum::CRC64NVME)),
+        _ => Err(format!(
+            "the option \"aws_checksum_algorithm\" of store \"{}\" must be sha256 (on AWS the default), crc64nvme or none",
             settings.name
         )),
     }

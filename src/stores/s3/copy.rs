@@ -8,6 +8,7 @@ use super::upload::completion;
 use crate::stores::object::{
     Copied, IF_MATCH, IF_NONE_MATCH, MtimeForm, ObjectCopy, Replaces, TOKEN, bare_etag, judge_only, read_mtime, token,
 };
+use crate::stores::provenance::Names;
 use crate::stores::rest::{Answer, Ask, Headers, first, key_path};
 use crate::stores::{Change, Made, StoreError, StoreErrorKind, StoreResult};
 
@@ -174,7 +175,11 @@ impl<'a> Source<'a> {
 
     fn made(key: &'a str, made: &Made) -> Self {
         let mtime = made.mtime.and_then(|time| MtimeForm::Seconds.write(time));
-        let metadata = mtime.map(|mtime| (MTIME.to_owned(), mtime)).into_iter().collect();
+        let mut metadata: Headers = mtime.map(|mtime| (MTIME.to_owned(), mtime)).into_iter().collect();
+        if let Some(provenance) = &made.provenance {
+            let own = provenance.metadata(Names::Dashes);
+            metadata.extend(own.map(|(name, value)| (format!("{METADATA}{name}"), value.to_owned())));
+        }
         Source { key, size: made.size, etag: Some(format!("\"{}\"", made.etag)), about: About::Made(metadata) }
     }
 

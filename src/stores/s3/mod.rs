@@ -28,8 +28,10 @@ pub(super) struct BucketExtras {
     pub(super) client: BucketClient,
     /// Objects above this are copied by parts.
     pub(super) largest_copy: u64,
-    /// `object_store`'s calls for single parts.
+    /// `object_store`'s calls for single parts, which carry checksums if the store is to verify them.
     pub(super) multipart: MultipartBackend,
+    /// The same without checksums: a part that the server copies has none to go with the others.
+    pub(super) multipart_plain: Option<MultipartBackend>,
     /// Whether an upload may take parts of the object that it replaces.
     pub(super) copies_parts: bool,
     /// Where uploads in parts are noted until they are settled.
@@ -99,9 +101,12 @@ impl Extras for BucketExtras {
     }
 
     async fn begin_upload(&self, wanted: WantedUpload) -> StoreResult<Box<dyn PartUpload>> {
-        let publisher = upload::Publisher { client: self.client.clone(), copies_parts: self.copies_parts };
+        let plain = self.multipart_plain.as_ref().filter(|_| wanted.takes_parts && self.copies_parts);
+        let copies_parts = self.copies_parts && (plain.is_some() || self.multipart_plain.is_none());
+        let backend = plain.unwrap_or(&self.multipart).clone();
+        let publisher = upload::Publisher { client: self.client.clone(), copies_parts };
         let noted = self.journal.begin(wanted.path.as_ref()).await;
-        PartedUpload::begin(self.multipart.clone(), Arc::new(publisher), noted, wanted).await
+        PartedUpload::begin(backend, Arc::new(publisher), noted, wanted).await
     }
 
     fn note_in(&self, journal: Arc<Unfinished>) {

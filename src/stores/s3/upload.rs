@@ -96,7 +96,8 @@ impl Publisher {
 fn multipart_etag(sent: &SentParts<'_>) -> Option<String> {
     let mut all = Md5::new();
     for part in &sent.parts {
-        let tag = element(&part.content_id, "ETag").unwrap_or(&part.content_id).trim_matches('"');
+        let tag = element(&part.content_id, "e_tag").unwrap_or(&part.content_id).replace("&quot;", "\"");
+        let tag = tag.trim_matches('"');
         let sum: Vec<u8> = (0..16).map_while(|at| u8::from_str_radix(tag.get(2 * at..2 * at + 2)?, 16).ok()).collect();
         if tag.len() != 32 || sum.len() != 16 {
             return None;
@@ -107,18 +108,46 @@ fn multipart_etag(sent: &SentParts<'_>) -> Option<String> {
     Some(format!("{hex}-{}", sent.parts.len()))
 }
 
-/// The body that completes an upload of these parts. With checksums, `object_store` keeps a part's tag and sums as elements.
+/// What `object_store` keeps of a part that was sent with a checksum, as an element of its own, and what S3 calls each of them.
+const KEPT_OF_A_PART: [(&str, &str); 3] =
+    [("e_tag", "ETag"), ("checksum_sha256", "ChecksumSHA256"), ("checksum_crc64nvme", "ChecksumCRC64NVME")];
+
+/// The body that completes an upload of these parts.
 pub(super) fn completion<'p>(parts: impl Iterator<Item = &'p str>) -> Bytes {
     let mut body = String::from("<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
     for (place, part) in parts.enumerate() {
         body.push_str(&format!("<Part><PartNumber>{}</PartNumber>", place + 1));
-        let elements = part.strip_prefix("<PartMetadata>").and_then(|rest| rest.strip_suffix("</PartMetadata>"));
-        match elements {
-            Some(elements) => body.push_str(elements),
-            None => body.push_str(&format!("<ETag>{}</ETag>", quick_xml::escape::escape(part))),
+        match part.starts_with("<PartMetadata>") {
+            true => {
+                for (kept, name) in KEPT_OF_A_PART {
+                    if let Some(value) = element(part, kept) {
+                        body.push_str(&format!("<{name}>{value}</{name}>"));
+                    }
+                }
+            }
+            false => body.push_str(&format!("<ETag>{}</ETag>", quick_xml::escape::escape(part))),
         }
         body.push_str("</Part>");
     }
     body.push_str("</CompleteMultipartUpload>");
     body.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_named_as_s3_names_them() {
+        let plain = completion(["\"a<b\""].into_iter());
+        assert!(
+            plain.ends_with(
+                b"<PartNumber>1</PartNumber><ETag>&quot;a&lt;b&quot;</ETag></Part></CompleteMultipartUpload>"
+            )
+        );
+        let kept = "<PartMetadata><e_tag>\"t\"</e_tag><checksum_sha256>c2Vj+/==</checksum_sha256></PartMetadata>";
+        let summed = completion([kept].into_iter());
+        let expected = b"<ETag>\"t\"</ETag><ChecksumSHA256>c2Vj+/==</ChecksumSHA256></Part></CompleteMultipartUpload>";
+        assert!(summed.ends_with(expected), "{summed:?}");
+    }
 }

@@ -280,7 +280,7 @@ mod tests {
         assert_eq!(one.recall(&name, &spot), Some(Known::Nothing));
         assert_eq!(one.recall_at(&name, &spot, Instant::now() + LOOKS_FOR), None);
         assert_eq!(other.recall(&name, &spot), None, "each connection remembers for itself");
-        let made = Made { etag: "x".to_owned(), size: 3, mtime: None };
+        let made = Made { etag: "x".to_owned(), size: 3, mtime: None, provenance: None };
         let change = other.begin(&spot, Effect::Makes);
         other.made(&name, &spot, change, Some(Known::made(made.clone())));
         assert_eq!(one.recall(&name, &spot), None);

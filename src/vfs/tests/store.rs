@@ -225,7 +225,12 @@ impl TestStore {
         }
         let data = if self.0.forgetful { Bytes::new() } else { Bytes::from(data.concat()) };
         let etag = state.store(key.as_str(), size, data, options.mtime);
-        Ok(Written { version: Some(etag.clone()), etag: Some(etag), mtime_kept: options.mtime.is_some() })
+        Ok(Written {
+            version: Some(etag.clone()),
+            etag: Some(etag),
+            mtime_kept: options.mtime.is_some(),
+            provenance: options.provenance.clone(),
+        })
     }
 }
 

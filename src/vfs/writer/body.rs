@@ -46,6 +46,8 @@ pub(super) struct Body {
     /// The length that was asked for of a stream, where it goes beyond what was written.
     wanted: u64,
     mtime: Option<SystemTime>,
+    /// The digest of the whole file, for its metadata; known when it is about to be published.
+    sha256: Option<String>,
     written: bool,
     /// What was written or taken over.
     covered: Covered,
@@ -87,6 +89,7 @@ impl Body {
             random: None,
             wanted: 0,
             mtime: None,
+            sha256: None,
             written: false,
             covered: Covered::default(),
             moved: None,
@@ -122,6 +125,10 @@ impl Body {
 
     pub(super) fn set_mtime(&mut self, mtime: SystemTime) {
         self.mtime = Some(mtime);
+    }
+
+    pub(super) fn set_sha256(&mut self, sha256: &str) {
+        self.sha256 = Some(sha256.to_owned());
     }
 
     /// Whether publishing it would change what is there under its name.
@@ -220,7 +227,7 @@ impl Body {
     /// Takes bytes at the end of the stream. The upload begins here when the file is too large for one put.
     async fn append(&mut self, position: u64, data: Bytes) -> StoreResult<()> {
         if self.random.is_none() && self.stream.must_begin(data.len()) {
-            self.begin().await?;
+            self.begin(false).await?;
         }
         if self.random.is_some() { self.write_random(position, data).await } else { self.stream.append(data).await }
     }
@@ -238,9 +245,10 @@ impl Body {
         Ok(())
     }
 
-    /// Begins the upload. With a store that writes files, what the stream has goes there.
-    async fn begin(&mut self) -> StoreResult<()> {
-        let options = PutOptions { existing: self.target.existing, mtime: self.mtime, based_on: None };
+    /// Begins the upload, which may be to take parts of the object that is there. With a store that writes files, what the stream has
+    /// goes there.
+    async fn begin(&mut self, takes_parts: bool) -> StoreResult<()> {
+        let options = PutOptions { takes_parts, ..self.target.options(self.mtime) };
         if self.target.store.uploads_are_files() && self.held.is_none() {
             self.held = Some(self.target.account.hold()?);
         }
@@ -272,7 +280,7 @@ impl Body {
         }
         let wanted = self.size();
         if !self.stream.has_begun() {
-            self.begin().await?;
+            self.begin(false).await?;
         }
         if self.random.is_none() {
             self.random = Some(Random::Staged(self.stream.move_to_disk().await?));
@@ -403,7 +411,7 @@ impl Body {
     pub(super) async fn publish(&mut self) -> StoreResult<Option<Written>> {
         if let Some(object) = &self.inherited {
             let (Some(from), Some(version)) = (&self.copied_from, object.version()) else { return Ok(None) };
-            let options = PutOptions { existing: self.target.existing, mtime: self.mtime, based_on: None };
+            let options = self.target.options(self.mtime);
             match self.target.store.copy(from, version, &self.target.key, &options).await {
                 Err(error) if error.kind == StoreErrorKind::Unsupported => self.take_over_copy().await?,
                 done => return done.map(Some),
@@ -424,7 +432,7 @@ impl Body {
             Some(Random::Staged(file)) => self.stream.send_staged(file.flush().await?).await?,
         }
         match self.moved.take() {
-            None => self.stream.finish(self.mtime, based_on).await.map(Some),
+            None => self.stream.finish(self.mtime, based_on, self.sha256.as_deref()).await.map(Some),
             Some(target) => self.finish_elsewhere(target).await.map(Some),
         }
     }

@@ -16,7 +16,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use crate::path::LogicalPath;
-use crate::stores::{Existing, Made, Object, Stat, StoreErrorKind, StoreResult};
+use crate::stores::{Existing, Made, Object, Provenance, Stat, StoreErrorKind, StoreResult};
 
 use super::lookups::{Effect, Known, Lookups};
 use super::mounts::Spot;
@@ -34,6 +34,8 @@ pub struct Writer {
     /// What the connection remembers.
     lookups: Arc<Lookups>,
     existing: Existing,
+    /// What the object says of where it comes from.
+    provenance: Option<Provenance>,
     readable: bool,
     mtime: Option<SystemTime>,
     /// The existing file that is to be changed, until the first call that needs its content. So a handle that is only held open
@@ -65,6 +67,7 @@ impl Vfs {
             transfers: Arc::clone(&self.transfers),
             lookups: Arc::clone(&self.lookups),
             existing: mode.existing,
+            provenance: self.provenance.clone(),
             readable: mode.read,
             mtime: None,
             idle,
@@ -91,7 +94,7 @@ impl Vfs {
             return Err(VfsError::new(to, StoreErrorKind::Unsupported, message));
         }
         if writer.body.is_some() {
-            let target = Target::at(&spot, existing);
+            let target = Target::at(&spot, existing, writer.provenance.clone());
             let result = writer.start()?.move_to(target).await;
             writer.end_or_give_up(result)?;
         }
@@ -131,7 +134,7 @@ impl Writer {
     }
 
     fn new_body(&self, inherited: Option<Arc<dyn Object>>) -> Body {
-        let target = Target::at(&self.spot, self.existing);
+        let target = Target::at(&self.spot, self.existing, self.provenance.clone());
         let mut body = Body::new(target, Arc::clone(&self.transfers), inherited, self.readable);
         if let Some(mtime) = self.mtime {
             body.set_mtime(mtime);
@@ -239,6 +242,13 @@ impl Writer {
         }
     }
 
+    /// The digest (SHA-256 in hex digits) of all that was written, before [`Writer::commit`]: for the object's metadata.
+    pub fn set_sha256(&mut self, sha256: &str) {
+        if let Some(body) = &mut self.body {
+            body.set_sha256(sha256);
+        }
+    }
+
     /// Publishes the file. When this returns, the store has it.
     ///
     /// # Errors
@@ -272,7 +282,8 @@ impl Writer {
     fn known(&self, committed: &Committed) -> Option<Known> {
         let etag = committed.etag.clone().filter(|_| !committed.copied)?;
         let mtime = self.mtime.filter(|_| committed.mtime_kept);
-        Some(Known::made(Made { etag, size: committed.size, mtime }))
+        let provenance = committed.provenance.clone();
+        Some(Known::made(Made { etag, size: committed.size, mtime, provenance }))
     }
 
     /// Publishes nothing and removes what the store has of it.
@@ -319,7 +330,8 @@ impl Writer {
                 let left = body.and_then(|mut body| body.left.take()).map(|why| self.left_behind(&why));
                 let mtime_kept = written.mtime_kept || self.mtime.is_none();
                 let version = written.version.map(Version);
-                Ok(Committed { size, etag: written.etag, mtime_kept, copied, version, left })
+                let (etag, provenance) = (written.etag, written.provenance);
+                Ok(Committed { size, etag, mtime_kept, copied, version, provenance, left })
             }
             Ok(None) => {
                 self.body = None;

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use tokio::task::JoinSet;
 
 use crate::descriptors::Account;
-use crate::stores::{Existing, Key, PartUpload, PutOptions, Store, StoreError, StoreErrorKind, StoreResult, Written};
+use crate::stores::{
+    Existing, Key, PartUpload, Provenance, PutOptions, Store, StoreError, StoreErrorKind, StoreResult, Written,
+};
 
 use super::super::Transfers;
 use super::super::budget::Hold;
@@ -36,13 +38,27 @@ pub(super) struct Target {
     pub(super) store: Arc<dyn Store>,
     pub(super) key: Key,
     pub(super) existing: Existing,
+    /// What the object says of where it comes from.
+    pub(super) provenance: Option<Provenance>,
     /// On whose account files are open.
     pub(super) account: Account,
 }
 
 impl Target {
-    pub(super) fn at(spot: &Spot, existing: Existing) -> Target {
-        Target { store: Arc::clone(&spot.store), key: spot.key.clone(), existing, account: spot.account.clone() }
+    pub(super) fn at(spot: &Spot, existing: Existing, provenance: Option<Provenance>) -> Target {
+        let (store, key, account) = (Arc::clone(&spot.store), spot.key.clone(), spot.account.clone());
+        Target { store, key, existing, provenance, account }
+    }
+
+    /// How its object is made.
+    pub(super) fn options(&self, mtime: Option<SystemTime>) -> PutOptions {
+        PutOptions {
+            existing: self.existing,
+            mtime,
+            based_on: None,
+            provenance: self.provenance.clone(),
+            takes_parts: false,
+        }
     }
 }
 
@@ -282,10 +298,15 @@ impl Stream {
         Ok(())
     }
 
+    /// Whether so many bytes of an object make a part of their own at the beginning.
+    pub(super) fn is_a_part(&self, bytes: u64) -> bool {
+        self.position() == 0 && bytes >= self.target.store.part_limits().smallest_part
+    }
+
     /// Whether the bytes of an object can become parts without passing here: nothing was taken yet, and they make a part.
     pub(super) fn can_copy(&self, bytes: u64) -> bool {
         let copies = self.upload.as_ref().is_some_and(|upload| upload.copies_parts());
-        copies && self.position() == 0 && bytes >= self.target.store.part_limits().smallest_part
+        copies && self.is_a_part(bytes)
     }
 
     /// Makes parts of the first bytes of the object that is there, on the store's side.
@@ -370,15 +391,23 @@ impl Stream {
         Ok(())
     }
 
-    /// Publishes what was taken; with `based_on` only in place of that version.
-    pub(super) async fn finish(&mut self, mtime: Option<SystemTime>, based_on: Option<String>) -> StoreResult<Written> {
+    /// Publishes what was taken; with `based_on` only in place of that version. `sha256`: the digest of all of it, if it is known.
+    pub(super) async fn finish(
+        &mut self,
+        mtime: Option<SystemTime>,
+        based_on: Option<String>,
+        sha256: Option<&str>,
+    ) -> StoreResult<Written> {
+        if let (Some(provenance), Some(sha256)) = (&mut self.target.provenance, sha256) {
+            provenance.set_sha256(sha256);
+        }
         if self.upload.is_some() && self.position() == 0 {
             // No store completes an upload without parts.
             self.abort().await;
         }
         if self.upload.is_none() {
             let (data, _hold) = self.take_filling().await?;
-            let options = PutOptions { existing: self.target.existing, mtime, based_on };
+            let options = PutOptions { based_on, ..self.target.options(mtime) };
             return self.target.store.put(&self.target.key, data, &options).await;
         }
         if self.filling.length() > 0 {
@@ -392,6 +421,9 @@ impl Stream {
         if let Some(version) = &based_on {
             upload.base_on(version);
         }
+        if let Some(sha256) = sha256 {
+            upload.set_sha256(sha256);
+        }
         let mut written = upload.complete().await?;
         self.upload = None;
         match mtime {
@@ -399,7 +431,7 @@ impl Stream {
             Some(mtime) if self.begun_with != Some(mtime) => {
                 // Some stores make another version for that.
                 let (kept, version) = self.set_mtime(mtime, written.version.as_deref()).await;
-                written = Written { etag: None, mtime_kept: kept, version };
+                written = Written { mtime_kept: kept, version, ..Written::default() };
             }
             Some(_) => {}
         }

@@ -77,6 +77,14 @@ impl Connection {
             None => self.forward(&request, &head, body, Answer::Whole).await,
             Some(Fault::LoseAnswer) => self.forward(&request, &head, body, Answer::Lost).await,
             Some(Fault::ResetAnswer(after)) => self.forward(&request, &head, body, Answer::CutAfter(after)).await,
+            Some(Fault::FlipByte) => {
+                let mut changed = Vec::new();
+                self.from.body(body, &mut changed, u64::MAX).await?;
+                if let Some(byte) = changed.last_mut() {
+                    *byte ^= 1;
+                }
+                self.forward_changed(&request, &head, &changed).await
+            }
             Some(Fault::ResetRequest(after)) => {
                 self.from.body(body, &mut sink(), after).await?;
                 Ok(After::Reset)
@@ -138,6 +146,15 @@ impl Connection {
             self.server = Some(server);
         }
         Ok(after)
+    }
+
+    /// Lets the server answer a request whose body is this one instead.
+    async fn forward_changed(&mut self, request: &Request, head: &[u8], body: &[u8]) -> io::Result<After> {
+        let mut server = self.reach().await?;
+        server.to.write_all(head).await?;
+        server.to.write_all(body).await?;
+        let answered = final_head(&mut server.from).await?;
+        self.hand_on(request, &mut server, &answered, Answer::Whole).await
     }
 
     /// Hands an answer on, as much of it as the client is to get.

@@ -13,6 +13,8 @@ pub enum Fault {
     Status(u16, &'static str),
     /// Its connection is closed before it reaches the server.
     Close,
+    /// It reaches the server with one byte of its body changed.
+    FlipByte,
     /// It reaches the server, and its connection is closed instead of an answer.
     LoseAnswer,
     /// It reaches the server; its connection is reset after so many bytes of the answer's body, within the head if there is none.

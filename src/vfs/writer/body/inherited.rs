@@ -46,8 +46,9 @@ impl Body {
         if in_any_order || self.readable {
             self.go_random().await?;
         } else if self.stream.must_begin(usize::try_from(length).unwrap_or(usize::MAX)) {
-            self.begin().await?;
-            let can_copy = self.copied_from.is_none() && self.stream.can_copy(length);
+            let takes_parts = self.copied_from.is_none() && self.stream.is_a_part(length);
+            self.begin(takes_parts).await?;
+            let can_copy = takes_parts && self.stream.can_copy(length);
             if let (None, true, Some(etag)) = (&self.random, can_copy, &object.stat().etag) {
                 self.kept = Some((Arc::clone(&object), length));
                 return self.stream.copy(etag, length).await;

@@ -2,7 +2,7 @@
 
 use super::super::stream::{Stream, Target};
 use super::{Body, Random};
-use crate::stores::{Existing, PutOptions, StoreError, StoreErrorKind, StoreResult, Written};
+use crate::stores::{Existing, StoreError, StoreErrorKind, StoreResult, Written};
 
 impl Body {
     /// From now on the file is published as `target`, in the same store.
@@ -30,7 +30,7 @@ impl Body {
 
     /// All of the file is staged still, so another upload begins under the new name.
     async fn begin_as(&mut self, target: Target) -> StoreResult<()> {
-        let options = PutOptions { existing: target.existing, mtime: self.mtime, based_on: None };
+        let options = target.options(self.mtime);
         let begun = target.store.begin_upload(&target.key, &options).await?;
         let fresh = Stream::new(target.clone(), std::sync::Arc::clone(&self.transfers));
         let mut old = std::mem::replace(&mut self.stream, fresh);
@@ -61,7 +61,7 @@ impl Body {
             Ok(_) => return Err(taken()),
         }
         self.stream.refuse_existing();
-        let finished = self.stream.finish(self.mtime, None).await;
+        let finished = self.stream.finish(self.mtime, None, self.sha256.as_deref()).await;
         let finished =
             finished.map_err(|error| if error.kind == StoreErrorKind::AlreadyExists { taken() } else { error })?;
         let (written, left) = self.copy_from_first(&target, finished).await.map_err(|error| {
@@ -88,7 +88,7 @@ impl Body {
             return Err(StoreError::new(StoreErrorKind::Changed, "somebody else has replaced it"));
         };
         let mtime = self.mtime.or(object.stat().mtime);
-        let options = PutOptions { existing: target.existing, mtime, based_on: None };
+        let options = target.options(mtime);
         let mut written = store.copy(first, version, &target.key, &options).await?;
         written.mtime_kept |= self.mtime.is_none();
         match store.delete_version(first, version).await {
