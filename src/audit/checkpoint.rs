@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::chain::Position;
 use super::encode::Identity;
-use super::line::{Draft, LineWriter};
+use super::line::{Draft, LineWriter, MAX_KEY};
 
 /// The `activity-type`.
 pub(super) const ACTIVITY: &str = "CHECKPOINT";
@@ -67,13 +67,21 @@ impl Reason {
     }
 }
 
-/// The line of a checkpoint, without its time, its place in the chain and its signature. `key` is the fingerprint of the key
-/// that will sign it, and `every` how soon after the next event the next one follows.
+/// Who will sign a checkpoint.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Signer<'a> {
+    /// The fingerprint of the key.
+    pub(super) key: Option<&'a str>,
+    /// The signatures by which earlier keys lead to it.
+    pub(super) endorsements: Option<&'a str>,
+}
+
+/// The line of a checkpoint, without its time, its place in the chain and its signature. `every` is how soon after the next event the next one follows.
 pub(super) fn encode(
     identity: &Identity,
     chain: Uuid,
     reason: Reason,
-    key: Option<&str>,
+    signer: Signer<'_>,
     every: Option<Duration>,
 ) -> Draft {
     let mut line = LineWriter::new();
@@ -88,10 +96,11 @@ pub(super) fn encode(
         line.number("acknowledged", acknowledged.sequence);
         line.text("acknowledged-hash", &acknowledged.hash.to_string());
         line.maybe("state", lost.map(LostState::as_str));
+        line.bounded("key-endorsements", signer.endorsements.unwrap_or_default(), MAX_KEY);
     }
     if let Some(every) = every {
         line.number("checkpoint-every-ms", u64::try_from(every.as_millis()).unwrap_or(u64::MAX));
     }
-    line.maybe("checkpoint-key", key);
+    line.maybe("checkpoint-key", signer.key);
     line.finish_checkpoint()
 }

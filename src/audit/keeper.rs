@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, oneshot};
 
-use super::checkpoint::{Reason, encode};
+use super::checkpoint::{Reason, Signer, encode};
 use super::encode::Identity;
 use super::ledger::Ledger;
 use super::line::Draft;
@@ -50,8 +50,9 @@ impl Notary {
     }
 
     fn draft(&self, reason: Reason) -> Draft {
-        let key = self.queue.key().map(SigningKey::fingerprint);
-        encode(&self.identity, self.ledger.chain(), reason, key, self.ledger.checkpoint_every())
+        let signer =
+            Signer { key: self.queue.key().map(SigningKey::fingerprint), endorsements: self.ledger.endorsements() };
+        encode(&self.identity, self.ledger.chain(), reason, signer, self.ledger.checkpoint_every())
     }
 }
 

@@ -15,6 +15,7 @@ use super::recovery::{End, end_of, holding_events};
 use super::signing::SigningKey;
 use super::sink::newest_of;
 use super::state::{Found, State, StateFile};
+use super::succession::{Succession, heal_public};
 use super::{ChainSettings, Unrecorded};
 
 /// The chain of a process as it begins.
@@ -45,6 +46,10 @@ impl Opening {
         let folder = &settings.folder;
         let key = SigningKey::read(folder).map_err(io::Error::other)?;
         key.judge_public(folder).map_err(io::Error::other)?;
+        let succession = Succession::of_key(folder, &key.raw_public()).map_err(io::Error::other)?;
+        if let Err(error) = heal_public(folder, &key) {
+            tracing::error!(%error, "the public half of the signing key is that of an earlier key, and cannot be written");
+        }
         let (mut file, found) = StateFile::open(folder)?;
         let shown = folder.display();
         let (state, clean, lost) = match found {
@@ -71,7 +76,7 @@ impl Opening {
         let Position { sequence, hash } = last;
         tracing::info!("the event chain {} goes on after event {sequence} ({hash})", state.chain);
         let every = Some(settings.checkpoint_every);
-        let ledger = Ledger { every, ..Ledger::new(Some(file), state) };
+        let ledger = Ledger { every, endorsements: succession.field(), ..Ledger::new(Some(file), state) };
         Ok(Opening { ledger, last, key: Some(key), start: Some(start) })
     }
 }
@@ -137,6 +142,8 @@ pub(super) struct Ledger {
     chain: Uuid,
     /// How soon after an event the next checkpoint follows; none where none is made.
     every: Option<Duration>,
+    /// By which earlier keys the present one is endorsed.
+    endorsements: Option<String>,
     noted: Mutex<Noted>,
     /// The number of the last acknowledged line. Apart from the rest, as the next.
     acknowledged: AtomicU64,
@@ -154,7 +161,7 @@ impl Ledger {
     fn new(file: Option<StateFile>, state: State) -> Ledger {
         let acknowledged = AtomicU64::new(state.acknowledged.sequence);
         let (chain, noted) = (state.chain, Mutex::new(Noted { file, state }));
-        Ledger { chain, every: None, noted, acknowledged, failure: Mutex::default() }
+        Ledger { chain, every: None, endorsements: None, noted, acknowledged, failure: Mutex::default() }
     }
 
     /// Which chain it is of.
@@ -170,6 +177,11 @@ impl Ledger {
     /// How soon after an event the next checkpoint follows.
     pub(super) fn checkpoint_every(&self) -> Option<Duration> {
         self.every
+    }
+
+    /// By which earlier keys the present one is endorsed, as the first checkpoint of the process says.
+    pub(super) fn endorsements(&self) -> Option<&str> {
+        self.endorsements.as_deref()
     }
 
     /// Notes that lines up to `last` are about to go out; `sync` waits for the disk.

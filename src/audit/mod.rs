@@ -32,6 +32,7 @@ mod signing;
 mod sink;
 mod stamp;
 mod state;
+mod succession;
 pub mod table;
 #[cfg(test)]
 mod tests;
@@ -57,6 +58,7 @@ pub use sink::{
     TEMPORARY_NAMES, TEMPORARY_WITHIN, TemporaryNames, UserPatterns, WebhookSecret, read_authorities,
 };
 pub use state::Noted;
+pub use succession::{Rotated, rotate};
 
 use std::path::PathBuf;
 use std::time::Duration;

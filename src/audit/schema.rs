@@ -43,6 +43,9 @@ const TIME: Form = Form::Pattern("^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:
 const SESSION: Form = Form::Pattern("^[0-9a-f]{20}$");
 const ADDRESS: Form = Form::Pattern("^[0-9a-f:.]+$");
 const SIGNATURE: Form = Form::Pattern("^[A-Za-z0-9+/]{86}==$");
+const ENDORSEMENTS: Form = Form::Pattern(
+    "^[A-Za-z0-9+/]{43}=:[A-Za-z0-9+/]{43}=:[A-Za-z0-9+/]{86}==( [A-Za-z0-9+/]{43}=:[A-Za-z0-9+/]{43}=:[A-Za-z0-9+/]{86}==)*$",
+);
 const MODE: Form = Form::Pattern("^[A-Z]+(\\|[A-Z]+)*$");
 const METHODS: Form =
     Form::Pattern("^(publickey|password|keyboard-interactive)(,(publickey|password|keyboard-interactive))?$");
@@ -199,6 +202,7 @@ const CHECKPOINT: &[Field] = &[
     ("acknowledged", Optional, Form::Number),
     ("acknowledged-hash", Optional, HASH),
     ("state", Optional, Form::OneOf(&["missing", "unreadable", "foreign"])),
+    ("key-endorsements", Optional, ENDORSEMENTS),
     ("checkpoint-every-ms", Optional, Form::Number),
     ("checkpoint-key", Optional, FINGERPRINT),
     ("signature", Optional, SIGNATURE),

@@ -13,6 +13,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::state::StateFile;
+use super::succession::{RawKey, Succession};
 use crate::regular_file;
 
 /// The private key in the folder of the chain.
@@ -76,23 +77,40 @@ impl SigningKey {
         StateFile::judge(folder)?;
         let path = SigningKey::private_in(folder);
         let text = read_private(&path)?;
-        let key = from_pem(PRIVATE_LABEL, &text).and_then(|der| Ed25519KeyPair::from_pkcs8(&der).ok());
-        let pair = key.ok_or_else(|| {
-            format!("{} is not an Ed25519 private key in PEM; {}", path.display(), how_to_make(&path))
-        })?;
+        SigningKey::from_private(&text)
+            .ok_or_else(|| format!("{} is not an Ed25519 private key in PEM; {}", path.display(), how_to_make(&path)))
+    }
+
+    /// Reads the text of a private key's file; `None` when it is something else.
+    pub(super) fn from_private(text: &str) -> Option<SigningKey> {
+        let pair = from_pem(PRIVATE_LABEL, text).and_then(|der| Ed25519KeyPair::from_pkcs8(&der).ok())?;
         let fingerprint = fingerprint(pair.public_key().as_ref());
-        Ok(SigningKey { pair, fingerprint })
+        Some(SigningKey { pair, fingerprint })
+    }
+
+    /// The 32 bytes of the public key.
+    pub(super) fn raw_public(&self) -> RawKey {
+        let mut raw = RawKey::default();
+        raw.copy_from_slice(self.pair.public_key().as_ref());
+        raw
     }
 
     /// The same key in every test.
     #[cfg(test)]
     pub(super) fn of_tests() -> SigningKey {
-        let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).expect("32 bytes");
+        SigningKey::of_seed(7)
+    }
+
+    /// One of several keys for tests.
+    #[cfg(test)]
+    pub(super) fn of_seed(seed: u8) -> SigningKey {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).expect("32 bytes");
         let fingerprint = fingerprint(pair.public_key().as_ref());
         SigningKey { pair, fingerprint }
     }
 
-    /// Whether the file with the public half belongs to this key.
+    /// Whether the file with the public half belongs to this key, or to one that this key has just followed: whoever changed the key was
+    /// killed then, and the next start writes the file.
     ///
     /// # Errors
     /// A sentence that says what is wrong with it, and what to do.
@@ -106,7 +124,10 @@ impl SigningKey {
         let read = regular_file::read_known_text(&path, MAX_FILE);
         let (text, found) = read.map_err(|error| format!("{}: {error}; {make}", path.display()))?;
         judge_file(&path, &found)?;
-        match from_pem(PUBLIC_LABEL, &text) == from_pem(PUBLIC_LABEL, &self.public()) {
+        let succession = Succession::of_key(folder, &self.raw_public())?;
+        let (found, own) = (from_pem(PUBLIC_LABEL, &text), self.raw_public());
+        let mut fine = succession.predecessors().chain([&own]).map(|key| from_pem(PUBLIC_LABEL, &pem_of_public(key)));
+        match fine.any(|key| key == found) {
             true => Ok(()),
             false => Err(format!("{} is not the public half of the signing key; {make}", path.display())),
         }
@@ -129,7 +150,12 @@ impl SigningKey {
 
     /// The signature of some bytes in base64.
     pub(super) fn sign(&self, bytes: &[u8]) -> String {
-        STANDARD.encode(self.pair.sign(bytes).as_ref())
+        STANDARD.encode(self.sign_raw(bytes))
+    }
+
+    /// The 64 bytes of the signature of some bytes.
+    pub(super) fn sign_raw(&self, bytes: &[u8]) -> Vec<u8> {
+        self.pair.sign(bytes).as_ref().to_vec()
     }
 }
 
@@ -145,12 +171,18 @@ impl fmt::Debug for NewKey {
     }
 }
 
-fn fingerprint(public: &[u8]) -> String {
+/// `SHA256:` and the base64 of the SHA-256 of a public key, without padding.
+pub(super) fn fingerprint(public: &[u8]) -> String {
     format!("SHA256:{}", STANDARD_NO_PAD.encode(digest(&SHA256, public)))
 }
 
 fn public_pem(pair: &Ed25519KeyPair) -> String {
     pem(PUBLIC_LABEL, &[&SPKI, pair.public_key().as_ref()].concat())
+}
+
+/// The text of a public key's file.
+fn pem_of_public(key: &RawKey) -> String {
+    pem(PUBLIC_LABEL, &[&SPKI[..], key].concat())
 }
 
 /// Anybody who may write in the folder can remove the state of the chain, or put another key there.

@@ -17,6 +17,7 @@ use crate::audit::encode::{Identity, encode};
 use crate::audit::line::Draft;
 use crate::audit::signing::SigningKey;
 use crate::audit::stamp::Stamp;
+use crate::audit::succession::of_tests;
 use crate::audit::{Activity, AuthFailureReason, KeyIdentity, Origin};
 
 const GOLDEN: &str = include_str!("golden.ndjson");
@@ -194,7 +195,11 @@ fn checkpoints() -> impl Iterator<Item = Draft> {
         Reason::Rotation,
         Reason::Shutdown,
     ];
-    reasons.into_iter().map(move |reason| checkpoint::encode(&identity(), chain, reason, Some(key.fingerprint()), None))
+    let endorsements = of_tests();
+    reasons.into_iter().map(move |reason| {
+        let signer = checkpoint::Signer { key: Some(key.fingerprint()), endorsements: Some(&endorsements) };
+        checkpoint::encode(&identity(), chain, reason, signer, None)
+    })
 }
 
 fn message_of(activity: &Activity) -> String {

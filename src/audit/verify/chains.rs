@@ -69,6 +69,8 @@ pub(super) struct Chain {
     stretch: u64,
     /// Up to where a right signature covers the stretch.
     signed_to: Option<u64>,
+    /// The keys of right signatures, and the first checkpoint of each.
+    signers: Vec<(String, u64)>,
     /// How far signatures reach, and what follows.
     pub(super) reach: Reach,
     covered: u64,
@@ -100,6 +102,8 @@ pub struct ChainReport {
     pub checkpoints: u64,
     /// How many signatures were checked and are right.
     pub signatures: u64,
+    /// The keys of right signatures, and the number of the first checkpoint of each; the first hundred.
+    pub signers: Vec<(String, u64)>,
     /// How many lines signatures cover.
     pub covered: u64,
     /// Those that no signature covers, from and to; the first hundred stretches.
@@ -154,6 +158,7 @@ impl Chain {
             last_checkpoint: None,
             stretch: at.sequence,
             signed_to: None,
+            signers: Vec::new(),
             reach: Reach::of_first(line),
             covered: 0,
             uncovered: Vec::new(),
@@ -237,6 +242,10 @@ impl Chain {
             self.signatures += 1;
             self.signed_to = Some(self.at.sequence);
             self.reach.sign(line, checkpoint);
+            let key = checkpoint.checkpoint_key.clone().unwrap_or_default();
+            if self.signers.last().is_none_or(|(last, _)| *last != key) && self.signers.len() < KEPT {
+                self.signers.push((key, self.at.sequence));
+            }
         }
         self.lost_state = checkpoint.state.clone().or(self.lost_state.take());
         self.id.get_or_insert_with(|| checkpoint.chain.clone());
@@ -268,6 +277,7 @@ impl Chain {
             events: self.events,
             checkpoints: self.checkpoints,
             signatures: self.signatures,
+            signers: std::mem::take(&mut self.signers),
             covered: self.covered,
             after_checkpoint: self.at.sequence - checkpoint,
             is_ended: self.is_ended(),

@@ -21,6 +21,8 @@ pub(super) struct Checkpoint {
     /// Of a start: the hash of that line.
     pub(super) acknowledged_hash: Option<String>,
     pub(super) checkpoint_key: Option<String>,
+    /// Of a start: by which earlier keys this one is endorsed, the oldest first.
+    pub(super) key_endorsements: Option<String>,
     /// How soon after an event the next one follows, in milliseconds.
     pub(super) checkpoint_every_ms: Option<u64>,
     /// Of a start: what became of the state of the chain before.

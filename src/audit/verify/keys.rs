@@ -1,4 +1,7 @@
-//! The keys that checkpoints are signed with.
+//! The keys that checkpoints are signed with: those that are given, and those that these lead to. A key that an accepted one endorses is
+//! accepted as well, from the checkpoint on that shows the endorsement; the one before it is not accepted any more from there on.
+
+use std::collections::HashMap;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
@@ -6,6 +9,9 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
 use crate::audit::chain;
+use crate::audit::succession::Endorsement;
+
+use super::checkpoint::Checkpoint;
 
 /// What stands before the 32 bytes of an Ed25519 key in a SubjectPublicKeyInfo (RFC 8410 section 4).
 const ED25519_INFO: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
@@ -35,6 +41,16 @@ impl PublicKey {
         raw.map(|raw| PublicKey { raw }).ok_or_else(|| "it is not an Ed25519 key".into())
     }
 
+    /// Its 32 bytes.
+    pub(super) fn raw(&self) -> &[u8; 32] {
+        &self.raw
+    }
+
+    /// Of 32 bytes.
+    pub(super) fn of_raw(raw: [u8; 32]) -> Self {
+        PublicKey { raw }
+    }
+
     /// `SHA256:` and base64 without padding, as in `checkpoint-key`.
     pub fn fingerprint(&self) -> String {
         format!("SHA256:{}", STANDARD_NO_PAD.encode(digest(&SHA256, &self.raw)))
@@ -50,29 +66,90 @@ pub(super) enum Signature {
     Right,
     /// There is none.
     Absent,
-    /// Its key is none of those given.
+    /// Its key is none of those given, and none of these endorses it.
     OtherKey(String),
+    /// It is right, but its key was followed by another one before.
+    Followed(Follower),
     /// It is of a given key and does not fit the line.
     Wrong,
 }
 
-/// Checks the signature of a checkpoint whose `checkpoint-key` is `named`.
-pub(super) fn check(keys: &[PublicKey], named: Option<&str>, line: &[u8]) -> Signature {
-    if keys.is_empty() {
-        return Signature::NotChecked;
+/// The key that followed another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Follower {
+    /// Its fingerprint.
+    pub(super) key: String,
+    /// The first checkpoint that shows the endorsement: its server, and its number in its chain.
+    pub(super) server: String,
+    pub(super) sequence: u64,
+}
+
+/// The keys that are accepted.
+#[derive(Debug, Default)]
+pub(super) struct Ring {
+    accepted: Vec<PublicKey>,
+    /// What followed a key, by its fingerprint.
+    followed: HashMap<String, Follower>,
+}
+
+impl Ring {
+    pub(super) fn of(given: &[PublicKey]) -> Ring {
+        Ring { accepted: given.to_vec(), followed: HashMap::new() }
     }
-    let Some(signed) = chain::signed_bytes(line) else { return Signature::Absent };
-    let named = named.unwrap_or_default();
-    let Some(key) = keys.iter().find(|key| key.fingerprint() == named) else {
-        return Signature::OtherKey(named.to_owned());
-    };
-    // The closing brace stands in `signed` where the field begins in the line.
-    let encoded = line.get(signed.len() - 1 + FIELD..).and_then(|rest| rest.strip_suffix(b"\"}"));
-    let signature = encoded.and_then(|encoded| STANDARD.decode(encoded).ok()).unwrap_or_default();
-    match UnparsedPublicKey::new(&ED25519, &key.raw).verify(&signed, &signature) {
-        Ok(()) => Signature::Right,
-        Err(_) => Signature::Wrong,
+
+    /// Checks the signature of a checkpoint, and accepts the keys that lead to its own.
+    pub(super) fn check(&mut self, checkpoint: &Checkpoint, line: &[u8], sequence: u64) -> Signature {
+        if self.accepted.is_empty() {
+            return Signature::NotChecked;
+        }
+        let Some(signed) = chain::signed_bytes(line) else { return Signature::Absent };
+        let named = checkpoint.checkpoint_key.as_deref().unwrap_or_default();
+        let endorsements = endorsements(checkpoint);
+        let led = self.led_to(&endorsements);
+        let known = self.accepted.iter().chain(&led);
+        let Some(key) = known.into_iter().find(|key| key.fingerprint() == named).cloned() else {
+            return Signature::OtherKey(named.to_owned());
+        };
+        // The closing brace stands in `signed` where the field begins in the line.
+        let encoded = line.get(signed.len() - 1 + FIELD..).and_then(|rest| rest.strip_suffix(b"\"}"));
+        let signature = encoded.and_then(|encoded| STANDARD.decode(encoded).ok()).unwrap_or_default();
+        if UnparsedPublicKey::new(&ED25519, &key.raw).verify(&signed, &signature).is_err() {
+            return Signature::Wrong;
+        }
+        let server = &checkpoint.server;
+        if let Some(follower) = self.followed.get(named).filter(|follower| follower.server == *server) {
+            return Signature::Followed(follower.clone());
+        }
+        // Only now: nobody else could have signed what shows these endorsements.
+        self.accepted.extend(led);
+        for endorsement in endorsements.iter().filter(|endorsement| endorsement.is_right()) {
+            let [old, new] =
+                [endorsement.old(), endorsement.new_key()].map(|raw| PublicKey::of_raw(*raw).fingerprint());
+            let follower = Follower { key: new, server: server.clone(), sequence };
+            self.followed.entry(old).or_insert(follower);
+        }
+        Signature::Right
     }
+
+    /// The keys to which endorsements lead from the accepted ones.
+    fn led_to(&self, endorsements: &[Endorsement]) -> Vec<PublicKey> {
+        let mut led: Vec<PublicKey> = Vec::new();
+        for endorsement in endorsements {
+            let old = PublicKey::of_raw(*endorsement.old());
+            let is_accepted = self.accepted.contains(&old) || led.contains(&old);
+            let new = PublicKey::of_raw(*endorsement.new_key());
+            let is_new = !self.accepted.contains(&new) && !led.contains(&new);
+            if is_accepted && is_new && endorsement.is_right() {
+                led.push(new);
+            }
+        }
+        led
+    }
+}
+
+fn endorsements(checkpoint: &Checkpoint) -> Vec<Endorsement> {
+    let field = checkpoint.key_endorsements.as_deref().unwrap_or_default();
+    field.split(' ').filter_map(Endorsement::read).collect()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::{Options, PublicKey, Report, verify};
 use crate::audit::Noted;
 use crate::audit::read::{Files, Source, Span, Trail, rotated_of};
+use crate::audit::succession::Succession;
 use crate::regular_file;
 
 /// How often it is tried to open the files between two rotations.
@@ -42,7 +43,10 @@ pub fn verify_live(
         let path = folder.join("signing_key.pub");
         let named = |what: String| format!("the key {}: {what}", path.display());
         let text = regular_file::read_text(&path, MAX_KEY).map_err(|error| named(error.to_string()))?;
-        options.keys.push(PublicKey::from_pem(&text).map_err(named)?);
+        let key = PublicKey::from_pem(&text).map_err(named)?;
+        // Those before it, from which it goes on, and of which a gateway that was not started since still signs.
+        options.keys = predecessors(folder, &key)?;
+        options.keys.push(key);
         // Before the trail is read, which grows meanwhile.
         options.noted = Some(Noted::read(folder)?);
     }
@@ -52,6 +56,15 @@ pub fn verify_live(
     let mut trail = Trail::new(sources, Span::default(), None);
     let report = verify(&mut trail, options, |trail| progress(trail.bytes(), trail.names().len(), total));
     report.map_err(|error| error.to_string())
+}
+
+/// The keys of an audit folder before its present one, which lead to it: of these are the signatures before the key was changed.
+///
+/// # Errors
+/// A sentence that names the file of the endorsements and what is wrong with it.
+pub fn predecessors(folder: &Path, key: &PublicKey) -> Result<Vec<PublicKey>, String> {
+    let succession = Succession::of_key(folder, key.raw())?;
+    Ok(succession.predecessors().map(|raw| PublicKey::of_raw(*raw)).collect())
 }
 
 /// The files in their order, none twice and none left out, although a rotation may come at any moment.

@@ -118,7 +118,15 @@ impl Verifier {
             Signature::NotChecked | Signature::Right => return,
             Signature::Absent => "expected is a signed checkpoint; it has no signature".to_owned(),
             Signature::OtherKey(key) if key.is_empty() => "the checkpoint does not say which key signed it".to_owned(),
-            Signature::OtherKey(key) => format!("the checkpoint is signed by {key}, which is none of the given keys"),
+            Signature::OtherKey(key) => format!(
+                "the checkpoint is signed by {key}, which is none of the given keys, and none of these endorses it: the key was replaced, not \
+                 changed by its owner (or a later key was given only: give the earliest that you trust)"
+            ),
+            Signature::Followed(follower) => format!(
+                "the checkpoint is signed by a key that {} had followed at sequence {}: an older copy of the audit folder was put back, or \
+                 somebody else has the old key",
+                follower.key, follower.sequence
+            ),
             Signature::Wrong => "the checkpoint's signature does not fit the line".to_owned(),
         };
         self.find(Kind::Signature, line.place, number, what);

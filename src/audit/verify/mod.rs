@@ -18,7 +18,7 @@ mod tail;
 pub use chains::{ChainReport, Cut};
 pub use finding::{Finding, Kind};
 pub use keys::PublicKey;
-pub use live::{Upkeep, verify_live};
+pub use live::{Upkeep, predecessors, verify_live};
 pub use report::Report;
 
 use std::collections::{HashMap, HashSet};
@@ -29,7 +29,7 @@ use super::read::{Event, Item, Place, ReadError, Trail};
 use chains::Chain;
 use checkpoint::{Checkpoint, Reason};
 use finding::Findings;
-use keys::Signature;
+use keys::{Ring, Signature};
 use reach::Time;
 use tail::Tail;
 
@@ -79,6 +79,8 @@ pub fn verify(trail: &mut Trail, options: Options, mut progress: impl FnMut(&Tra
 #[derive(Debug)]
 struct Verifier {
     options: Options,
+    /// The keys that are accepted by now.
+    ring: Ring,
     chains: Vec<Chain>,
     /// The chain of the last line.
     current: usize,
@@ -125,6 +127,7 @@ impl Line<'_> {
 impl Verifier {
     fn new(options: Options) -> Self {
         Verifier {
+            ring: Ring::of(&options.keys),
             options,
             chains: Vec::new(),
             current: 0,
@@ -145,7 +148,7 @@ impl Verifier {
         let mut line = Line { bytes, place, is_batch, tail, hash, time, checkpoint: None, signature };
         let checkpoint = Checkpoint::of(bytes);
         if let Some(Ok(checkpoint)) = &checkpoint {
-            line.signature = keys::check(&self.options.keys, checkpoint.checkpoint_key.as_deref(), bytes);
+            line.signature = self.ring.check(checkpoint, bytes, tail.sequence);
         }
         let unreadable = checkpoint.as_ref().and_then(|read| read.as_ref().err().map(ToString::to_string));
         line.checkpoint = checkpoint.and_then(Result::ok);

@@ -171,6 +171,7 @@ impl Report {
             "events": chain.events,
             "checkpoints": chain.checkpoints,
             "signatures": chain.signatures,
+            "keys": chain.signers.iter().map(|(key, from)| json!({ "key": key, "from": from })).collect::<Vec<_>>(),
             "signed-events": chain.covered,
             "not-signed": ranges(&chain.uncovered),
             "after-last-checkpoint": chain.after_checkpoint,
@@ -292,6 +293,12 @@ impl Report {
         }
         let signatures = count(chain.signatures, "signature");
         writeln!(out, "  {signatures} right; they cover {} of {}", chain.covered, count(chain.events, "event"))?;
+        for (key, from) in chain.signers.iter().skip(1).take(SHOWN) {
+            writeln!(
+                out,
+                "  from sequence {from} on signed by {key}, which a key before it endorses, or which was given"
+            )?;
+        }
         if let (Some((sequence, time)), Some(by)) = (&chain.signed_to, &chain.next_signature_by) {
             writeln!(out, "  they reach sequence {sequence} ({}); the next one was to come by {by}", shown(time))?;
         }

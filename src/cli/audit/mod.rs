@@ -6,6 +6,7 @@ mod manifest;
 mod redeliver;
 mod replay;
 mod report;
+mod rotate;
 mod search;
 mod sessions;
 mod sources;
@@ -39,6 +40,8 @@ pub(super) enum Question {
     Replay(replay::Arguments),
     /// Send deliveries again that a collector refused and that were set aside
     Redeliver(redeliver::Arguments),
+    /// Change the key that signs checkpoints; the old key endorses the new one, so that `verify` can follow
+    RotateKey(rotate::Arguments),
     /// Print the JSON Schema of the events
     Schema,
 }
@@ -64,6 +67,7 @@ pub(super) fn audit(question: &Question) -> Result<(), Failure> {
         Question::Access(arguments) => access::access(arguments),
         Question::Replay(arguments) => replay::replay(arguments),
         Question::Redeliver(arguments) => redeliver::redeliver(arguments),
+        Question::RotateKey(arguments) => rotate::rotate(arguments),
         Question::Schema => Ok(print(&format!("{:#}", schema::schema()))?),
     }
 }

@@ -40,7 +40,7 @@ pub(in crate::cli) struct Arguments {
 
 /// Verifies and reports.
 pub(super) fn verify(arguments: &Arguments) -> Result<(), Failure> {
-    let keys = arguments.key.iter().map(|file| read_key(file)).collect::<Result<_, Failure>>()?;
+    let keys = arguments.key.iter().map(|file| read_keys(file)).collect::<Result<Vec<_>, Failure>>()?.concat();
     // Before the trail is read: it may grow meanwhile, and the state does with it.
     let noted = arguments.state.as_deref().map(Noted::read).transpose().map_err(anyhow::Error::msg)?;
     let options = Options { keys, whole: arguments.whole, noted, filtered: arguments.filtered };
@@ -57,6 +57,14 @@ pub(super) fn verify(arguments: &Arguments) -> Result<(), Failure> {
         print(&report.to_string())?
     }
     if report.is_whole() { Ok(()) } else { Err(Failure::Told) }
+}
+
+/// The key of a file; of an audit folder's also those that lead to it.
+fn read_keys(file: &Path) -> Result<Vec<PublicKey>, Failure> {
+    let key = read_key(file)?;
+    let folder = file.parent().filter(|_| file.file_name().is_some_and(|name| name == "signing_key.pub"));
+    let before = folder.map(|folder| verify::predecessors(folder, &key)).transpose().map_err(Wrong)?;
+    Ok(before.into_iter().flatten().chain([key]).collect())
 }
 
 fn read_key(file: &Path) -> Result<PublicKey, Failure> {

@@ -1,0 +1,112 @@
+//! Keys that follow one another, and changes of keys that are cut off.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+
+use tempfile::TempDir;
+
+use super::*;
+
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let new = SigningKey::make().unwrap();
+    let path = SigningKey::private_in(folder.path());
+    fs::write(&path, new.private.as_bytes()).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    fs::write(SigningKey::public_in(folder.path()), &new.public).unwrap();
+    folder
+}
+
+fn key(folder: &Path) -> SigningKey {
+    SigningKey::read(folder).unwrap()
+}
+
+fn succession(folder: &Path) -> Succession {
+    Succession::of_key(folder, &key(folder).raw_public()).unwrap()
+}
+
+#[test]
+fn each_key_endorses_the_next_and_its_public_half_stays() {
+    let folder = folder();
+    let folder = folder.path();
+    assert_eq!(succession(folder).field(), None);
+    let first = key(folder);
+    let mut olds = vec![first.raw_public()];
+    for _ in 0..3 {
+        let rotated = rotate(folder).unwrap();
+        assert_eq!(rotated.new, key(folder).fingerprint());
+        assert!(fs::read_to_string(&rotated.old_public).unwrap().contains("PUBLIC KEY"));
+        key(folder).check_public(folder).unwrap();
+        olds.push(key(folder).raw_public());
+    }
+    olds.pop();
+    let succession = succession(folder);
+    assert_eq!(succession.predecessors().copied().collect::<Vec<_>>(), olds);
+    let field = succession.field().unwrap();
+    let read: Vec<Endorsement> = field.split(' ').map(|one| Endorsement::read(one).unwrap()).collect();
+    assert!(read.iter().all(Endorsement::is_right));
+    assert!(!folder.join(NEXT).exists(), "the private half is in one file only");
+    let mode = fs::metadata(SigningKey::private_in(folder)).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_change_that_is_cut_off_leaves_a_key_that_can_be_followed() {
+    // As killed before the key is renamed: the endorsement is of a key that is not there.
+    let folder = folder();
+    let folder = folder.path();
+    let private = fs::read(SigningKey::private_in(folder)).unwrap();
+    let public = fs::read(SigningKey::public_in(folder)).unwrap();
+    let before = key(folder);
+    rotate(folder).unwrap();
+    let changed = fs::read(SigningKey::private_in(folder)).unwrap();
+    fs::write(SigningKey::private_in(folder), &private).unwrap();
+    fs::write(folder.join(NEXT), b"torn").unwrap();
+    fs::write(SigningKey::public_in(folder), &public).unwrap();
+    assert_eq!(succession(folder), Succession::default(), "nothing leads to the old key");
+    key(folder).check_public(folder).unwrap();
+    rotate(folder).unwrap();
+    assert_eq!(succession(folder).predecessors().count(), 1, "the change that was cut off is forgotten");
+    // As killed before the public half is written.
+    fs::write(SigningKey::private_in(folder), &changed).unwrap();
+    fs::write(folder.join(NAME), format!("{}\n", Endorsement::by(&before, key(folder).raw_public()).unwrap())).unwrap();
+    fs::write(SigningKey::public_in(folder), &public).unwrap();
+    key(folder).judge_public(folder).expect("it is that of the key before");
+    heal_public(folder, &key(folder)).unwrap();
+    assert_eq!(fs::read_to_string(SigningKey::public_in(folder)).unwrap(), key(folder).public());
+    // Any other is somebody else's.
+    fs::write(SigningKey::public_in(folder), SigningKey::make().unwrap().public).unwrap();
+    assert!(key(folder).judge_public(folder).is_err());
+}
+
+#[test]
+fn one_changes_a_key_at_a_time() {
+    let folder = folder();
+    let held = lock_next(folder.path()).unwrap();
+    assert!(rotate(folder.path()).unwrap_err().contains("somebody else"));
+    drop(held);
+    rotate(folder.path()).unwrap();
+}
+
+#[test]
+fn what_somebody_else_wrote_is_refused() {
+    let folder = folder();
+    let folder = folder.path();
+    rotate(folder).unwrap();
+    let path = folder.join(NAME);
+    let text = fs::read_to_string(&path).unwrap();
+    let stranger = SigningKey::from_private(&SigningKey::make().unwrap().private).unwrap();
+    let theirs = Endorsement::by(&stranger, key(folder).raw_public()).unwrap().to_string();
+    let forged = format!("{}:{}", text.trim().rsplit_once(':').unwrap().0, theirs.rsplit_once(':').unwrap().1);
+    for wrong in [forged.as_str(), "no endorsement", &text[1..]] {
+        fs::write(&path, wrong).unwrap();
+        assert!(Succession::of_key(folder, &key(folder).raw_public()).is_err(), "{wrong}");
+    }
+    fs::write(&path, &text).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+    assert!(Succession::of_key(folder, &key(folder).raw_public()).unwrap_err().contains("others may write"));
+    for wrong in ["", ":", "a:b:c", &format!("{theirs}:x"), &theirs.replace(':', ";")] {
+        assert!(Endorsement::read(wrong).is_none(), "{wrong}");
+    }
+}

@@ -1,0 +1,28 @@
+//! `lockgate audit rotate-key`: another key for the checkpoints, which the present one endorses.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::print;
+use crate::audit;
+use crate::cli::Failure;
+
+/// The arguments of `rotate-key`.
+#[derive(Debug, PartialEq, Eq, Args)]
+pub(in crate::cli) struct Arguments {
+    /// Audit folder of the gateway (`audit.folder`)
+    #[arg(value_name = "FOLDER")]
+    folder: PathBuf,
+}
+
+/// Changes the key and says what to do.
+pub(super) fn rotate(arguments: &Arguments) -> Result<(), Failure> {
+    let rotated = audit::rotate(&arguments.folder).map_err(anyhow::Error::msg)?;
+    let audit::Rotated { old, new, old_public } = rotated;
+    Ok(print(&format!(
+        "the key {old} endorses {new}, which signs from the next start of the gateway on\n\
+         keep a copy of the public key before it, {}: a trail is verified with the earliest key that is trusted",
+        old_public.display()
+    ))?)
+}
