@@ -12,6 +12,7 @@ use tokio::sync::{MutexGuard, Notify, OwnedSemaphorePermit, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::auth::{Attempts, Examiner};
+use super::banner;
 use super::channels::ChannelTasks;
 use super::ending::{Cause, Ending};
 use super::exchanges::Computations;
@@ -146,8 +147,11 @@ impl Visit {
         &self.shared.recorder
     }
 
-    pub(super) fn banner(&self) -> Option<String> {
-        self.shared.settings.banner.clone()
+    /// The banner for who calls itself `user`.
+    pub(super) async fn banner(&self, user: &str) -> Option<String> {
+        let text = self.shared.settings.banner.as_ref()?;
+        let session = self.attempts().await.origin().session_id;
+        Some(banner::filled(text, &session, self.recorder().server(), user))
     }
 
     /// The methods on offer.
@@ -255,6 +259,7 @@ impl Visit {
                 return false;
             }
         };
+        self.shared.tell_hassh(&self.line);
         let connected = Connected {
             role: accepted.user.role.clone(),
             method: accepted.method,

@@ -41,6 +41,8 @@ pub(super) struct Door {
     starters: HashMap<ChannelId, oneshot::Sender<Purpose>>,
     rekeys: Rekeys,
     denials: Pace,
+    /// The client was sent the banner, if there is one.
+    has_banner: bool,
 }
 
 impl Door {
@@ -52,6 +54,7 @@ impl Door {
             starters: HashMap::new(),
             rekeys,
             denials: Pace::new(DENIALS, DENIALS_PAUSE),
+            has_banner: false,
         }
     }
 
@@ -161,8 +164,12 @@ fn cut(mut text: String) -> String {
 impl Handler for Door {
     type Error = russh::Error;
 
-    async fn authentication_banner(&mut self) -> Result<Option<String>, Self::Error> {
-        Ok(self.visit.banner())
+    /// The banner goes before the answer to the first request, which names the user; as OpenSSH's server sends it.
+    async fn authentication_requested(&mut self, user: &str) -> Result<Option<String>, Self::Error> {
+        if std::mem::replace(&mut self.has_banner, true) {
+            return Ok(None);
+        }
+        aside(async move { Ok(self.visit.banner(user).await) }).await
     }
 
     async fn auth_refused(&mut self, user: &str, method: &str, refusal: AuthRefusal<'_>) -> Result<(), Self::Error> {

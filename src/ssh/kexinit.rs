@@ -159,10 +159,18 @@ impl KexInit {
 
     /// HASSH: the MD5 of the client's lists, client to server, as text.
     pub fn hassh(&self) -> String {
-        let lists = [&self.kex, &self.ciphers.0, &self.macs.0, &self.compression.0];
-        let text = lists.iter().map(|list| list.join(",")).collect::<Vec<_>>().join(";");
-        hex(&Md5::digest(text.as_bytes()))
+        md5_of_lists([&self.kex, &self.ciphers.0, &self.macs.0, &self.compression.0])
     }
+
+    /// The HASSH of a server: as [`KexInit::hassh`] of its lists, server to client.
+    pub fn hassh_of_server(&self) -> String {
+        md5_of_lists([&self.kex, &self.ciphers.1, &self.macs.1, &self.compression.1])
+    }
+}
+
+fn md5_of_lists(lists: [&Vec<String>; 4]) -> String {
+    let text = lists.map(|list| list.join(",")).join(";");
+    hex(&Md5::digest(text.as_bytes()))
 }
 
 /// Splits a name-list (RFC 4251 section 5) off the front.

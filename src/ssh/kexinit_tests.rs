@@ -152,4 +152,37 @@ fn hassh_is_the_md5_of_the_four_lists() {
     };
     // printf 'a,b;c;e;none' | md5sum
     assert_eq!(kexinit.hassh(), "ae34d4009c27a8a58ac41b58763e1725");
+    // printf 'a,b;d;f;none' | md5sum
+    assert_eq!(kexinit.hassh_of_server(), "70d28de581c8f7ce511421c1e0676070");
+}
+
+/// What these versions are known by wherever HASSH is used.
+#[test]
+fn known_clients_have_the_hassh_that_they_are_known_by() {
+    let list = |names: &str| names.split(',').map(str::to_owned).collect::<Vec<_>>();
+    let client = |kex: &str, ciphers: &str, macs: &str, compression: &str| KexInit {
+        kex: list(kex),
+        host_keys: Vec::new(),
+        ciphers: (list(ciphers), Vec::new()),
+        macs: (list(macs), Vec::new()),
+        compression: (list(compression), Vec::new()),
+    };
+    let openssh_7_7 = client(
+        "curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,ecdh-sha2-nistp384,ecdh-sha2-nistp521,\
+         diffie-hellman-group-exchange-sha256,diffie-hellman-group16-sha512,diffie-hellman-group18-sha512,\
+         diffie-hellman-group-exchange-sha1,diffie-hellman-group14-sha256,diffie-hellman-group14-sha1,ext-info-c",
+        "chacha20-poly1305@openssh.com,aes128-ctr,aes192-ctr,aes256-ctr,aes128-gcm@openssh.com,aes256-gcm@openssh.com",
+        "umac-64-etm@openssh.com,umac-128-etm@openssh.com,hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com,\
+         hmac-sha1-etm@openssh.com,umac-64@openssh.com,umac-128@openssh.com,hmac-sha2-256,hmac-sha2-512,hmac-sha1",
+        "none,zlib@openssh.com,zlib",
+    );
+    assert_eq!(openssh_7_7.hassh(), "06046964c022c6407d15a27b12a6a4fb", "OpenSSH_7.7p1 Ubuntu-4");
+    let paramiko_2_4 = client(
+        "ecdh-sha2-nistp256,ecdh-sha2-nistp384,ecdh-sha2-nistp521,diffie-hellman-group-exchange-sha256,\
+         diffie-hellman-group-exchange-sha1,diffie-hellman-group14-sha1,diffie-hellman-group1-sha1",
+        "aes128-ctr,aes192-ctr,aes256-ctr,aes128-cbc,aes192-cbc,aes256-cbc,blowfish-cbc,3des-cbc",
+        "hmac-sha2-256,hmac-sha2-512,hmac-sha1,hmac-md5,hmac-sha1-96,hmac-md5-96",
+        "none",
+    );
+    assert_eq!(paramiko_2_4.hassh(), "b5752e36ba6c5979a575e43178908adf", "paramiko 2.4.1");
 }

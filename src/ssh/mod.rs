@@ -4,6 +4,7 @@
 
 mod algorithms;
 mod auth;
+mod banner;
 mod channels;
 mod connection;
 mod ending;
@@ -22,7 +23,7 @@ mod waiting;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use russh::keys::PrivateKey;
@@ -188,6 +189,8 @@ struct Shared {
     gate: Arc<Gate>,
     refusals: Refusals,
     computations: Computations,
+    /// The log has the server's own HASSH.
+    has_told_hassh: OnceLock<()>,
 }
 
 impl Shared {
@@ -199,12 +202,23 @@ impl Shared {
             gate: Arc::new(Gate::new(gate_settings(&settings))),
             refusals: Refusals::default(),
             computations: Computations::default(),
+            has_told_hassh: OnceLock::new(),
             settings,
             recorder: surroundings.recorder,
             metrics: surroundings.metrics,
             registry: surroundings.registry,
             verifier: Arc::new(PasswordVerifier::new(PASSWORD_CHECKS, PASSWORD_QUEUE)),
             homes: RwLock::new(Arc::new(surroundings.homes)),
+        }
+    }
+
+    /// Says once in the log by which HASSH scanners know this server. It follows from the algorithms alone.
+    fn tell_hassh(&self, line: &stream::Line) {
+        if self.has_told_hassh.get().is_none()
+            && let Some(hassh) = line.hassh_of_server()
+            && self.has_told_hassh.set(()).is_ok()
+        {
+            tracing::info!("the HASSH of this server is {hassh}");
         }
     }
 

@@ -12,7 +12,7 @@ use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
-use super::kexinit::{self, NoCommon, Reader};
+use super::kexinit::{self, KexInit, NoCommon, Reader};
 use crate::audit::{Algorithms, Rejected};
 use crate::session::gate::{SeatWatch, Shown};
 
@@ -132,6 +132,11 @@ impl Line {
             client_macs: joined(&client.macs.0),
             ..Rejected::default()
         })
+    }
+
+    /// The HASSH of what the server offers; `None` before its KEXINIT has passed.
+    pub(super) fn hassh_of_server(&self) -> Option<String> {
+        self.greeting().server.kexinit().map(KexInit::hassh_of_server)
     }
 
     fn negotiated(&self) -> Option<Result<Algorithms, NoCommon>> {

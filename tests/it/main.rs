@@ -14,6 +14,7 @@ mod audit_cli;
 mod audit_kills;
 mod audit_schema;
 mod audit_verify;
+mod banners;
 mod certificates;
 mod comparison;
 mod configuration;
