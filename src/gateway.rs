@@ -34,7 +34,7 @@ use crate::session::gate::Gate;
 use crate::session::{Backing, Registry};
 use crate::ssh::{Homes, Listeners, Phase, Server, Surroundings};
 use crate::stores::{AtOnce, Key, Store, Unfinished};
-use crate::users::{AuthorizedKey, Directory, PasswordHash, SourceSettings, User};
+use crate::users::{AuthorizedKey, Directory, PasswordHash, Revoked, SourceSettings, User};
 use crate::vfs::Transfers;
 use crate::{audit, ssh, stores, vfs};
 use folder::StoreFolder;
@@ -57,6 +57,8 @@ pub struct Settings {
     pub stores: Vec<stores::Settings>,
     /// Authorities whose certificates are taken for every user.
     pub authorities: Vec<AuthorizedKey>,
+    /// Keys and certificates that let nobody in.
+    pub revoked: Arc<Revoked>,
     /// The users of the configuration; each home entry names one of the stores.
     pub users: Vec<User>,
     /// Where other users come from, in the order in which they are asked.
@@ -486,6 +488,7 @@ fn make_homes(
     let transfers = backed.transfers.clone();
     Homes {
         authorities: settings.authorities.clone().into(),
+        revoked: settings.revoked.clone(),
         directory,
         backing: Backing {
             stores,

@@ -156,6 +156,11 @@ fn kexinit() {
 }
 
 #[test]
+fn revoked_keys() {
+    campaign("revoked_keys", bodies::revoked_keys);
+}
+
+#[test]
 fn proxy_headers() {
     campaign("proxy_headers", bodies::proxy_headers);
 }

@@ -10,6 +10,6 @@ mod scp_channel;
 mod sftp_channel;
 
 pub use events::events;
-pub use readers::{kexinit, paths, proxy_headers, scp_commands, scp_records, sftp_frames};
+pub use readers::{kexinit, paths, proxy_headers, revoked_keys, scp_commands, scp_records, sftp_frames};
 pub use scp_channel::scp_channel;
 pub use sftp_channel::sftp_channel;

@@ -7,6 +7,7 @@ use lockgate::scp::{Command, MAX_NAME, Record};
 use lockgate::sftp::decode_stream;
 use lockgate::ssh::{KexInitReader, ProxyStart};
 use lockgate::stores::Key;
+use lockgate::users::{CertificateFacts, Revoked};
 
 /// SFTP packets: where the bytes are split makes no difference.
 pub fn sftp_frames(data: &[u8]) {
@@ -113,4 +114,23 @@ fn check_key(key: &Key) {
 fn check_component(component: &str) {
     assert!(!component.is_empty() && component != "." && component != ".." && component.len() <= MAX_COMPONENT);
     assert!(!component.contains(|c: char| c.is_ascii_control()));
+}
+
+/// Lists of revoked keys and files of `ssh-keygen -k`: read or refused with a sentence, and then each question has an answer. A key that a
+/// list names by itself is revoked whatever else the list says.
+pub fn revoked_keys(data: &[u8]) {
+    const NAMED: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPUsGt9kYZpqstR//YZc+4wKPWd0rm3aJiUgH6p/x+EI";
+    let read = |files: &[&[u8]]| {
+        let files: Vec<_> = files.iter().map(|bytes| ("list".into(), bytes.to_vec())).collect();
+        Revoked::read(&files)
+    };
+    match read(&[data]) {
+        Err((number, what)) => assert!(number == 0 && what.len() > "list: ".len()),
+        Ok(revoked) => {
+            let facts = CertificateFacts { authority: "SHA256:x", serial: 7, key_id: "id" };
+            let alone = revoked.revokes(b"key", Some(facts));
+            let with = read(&[data, NAMED.as_bytes()]).expect("both are fine");
+            assert!(!with.is_empty() && (!alone || with.revokes(b"key", Some(facts))));
+        }
+    }
 }

@@ -72,6 +72,9 @@ fn is_of_a_user(reason: Why) -> bool {
         reason,
         Why::KeyNotAuthorized
             | Why::KeyExpired
+            | Why::KeyRevoked
+            | Why::TouchMissing
+            | Why::VerificationMissing
             | Why::BadSignature
             | Why::OfferedNotSigned
             | Why::UserDisabled
@@ -85,8 +88,8 @@ fn is_of_a_user(reason: Why) -> bool {
 }
 
 fn add(numbers: &mut Numbers, end: &TransferEnd, closed: bool) {
-    numbers.bytes_in += end.bytes_in.unwrap_or_default();
-    numbers.bytes_out += end.bytes_out.unwrap_or_default();
+    numbers.bytes_in = numbers.bytes_in.saturating_add(end.bytes_in.unwrap_or_default());
+    numbers.bytes_out = numbers.bytes_out.saturating_add(end.bytes_out.unwrap_or_default());
     if closed && matches!(end.outcome, Outcome::Success | Outcome::SuccessBut(_)) {
         if end.write {
             numbers.files_in += 1;

@@ -223,6 +223,12 @@ pub enum AuthFailureReason {
     KeyNotAuthorized,
     /// `key-expired`: the time of its `expiry-time=` is over.
     KeyExpired,
+    /// `key-revoked`: the key, the certificate or its authority is one of `revoked_keys`.
+    KeyRevoked,
+    /// `touch-missing`: a security key signed without a touch.
+    TouchMissing,
+    /// `verification-missing`: a security key signed without verifying its user.
+    VerificationMissing,
     /// `bad-password`
     BadPassword,
     /// `bad-signature`
@@ -282,6 +288,9 @@ impl AuthFailureReason {
             AuthFailureReason::UnknownUser => "unknown-user",
             AuthFailureReason::KeyNotAuthorized => "key-not-authorized",
             AuthFailureReason::KeyExpired => "key-expired",
+            AuthFailureReason::KeyRevoked => "key-revoked",
+            AuthFailureReason::TouchMissing => "touch-missing",
+            AuthFailureReason::VerificationMissing => "verification-missing",
             AuthFailureReason::BadPassword => "bad-password",
             AuthFailureReason::BadSignature => "bad-signature",
             AuthFailureReason::OfferedNotSigned => "offered-not-signed",

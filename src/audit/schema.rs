@@ -140,7 +140,7 @@ const DISCONNECTED: &[Field] = &[
         "reason",
         Required,
         Form::Pattern(
-            "^(client|server|idle|login-grace|error|user-removed|user-disabled|key-removed|address-not-allowed|home-closed|administrator)$",
+            "^(client|server|idle|login-grace|error|user-removed|user-disabled|key-removed|key-revoked|address-not-allowed|home-closed|administrator)$",
         ),
     ),
     ("ended-by", Optional, Form::Text),

@@ -22,6 +22,7 @@ mod resolve_admin;
 mod resolve_audit;
 mod resolve_events;
 mod resolve_notifications;
+mod resolve_revoked;
 mod resolve_sinks;
 mod resolve_users;
 mod resolve_users_from;

@@ -24,6 +24,8 @@ pub(super) struct Config {
     pub server: Server,
     pub stores: Vec<Store>,
     pub trusted_user_ca_keys: At<Vec<At<String>>>,
+    /// Files of keys that let nobody in.
+    pub revoked_keys: Vec<At<String>>,
     pub users: Vec<User>,
     pub users_from: Vec<UsersFrom>,
     /// `None`: the default sink.
@@ -130,6 +132,7 @@ pub(super) fn read(root: &Item<'_>, problems: &mut Problems) -> Option<Config> {
         trusted_user_ca_keys: file
             .take("trusted_user_ca_keys")
             .map_or_else(|| root.at(Vec::new()), |item| item.at(item.texts(problems).unwrap_or_default())),
+        revoked_keys: file.take("revoked_keys").and_then(|item| item.texts(problems)).unwrap_or_default(),
         users: each(users, problems, read_user),
         users_from: file.take("users_from").map(|item| read_users_from(&item, problems)).unwrap_or_default(),
         events: file.take("events").and_then(|item| read_events(&item, problems)),

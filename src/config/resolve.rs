@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::slice;
+use std::sync::Arc;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -15,6 +16,7 @@ use super::resolve_admin::resolve_admin;
 use super::resolve_audit::resolve_chain;
 use super::resolve_events::resolve_sinks;
 use super::resolve_notifications::judge_whole_trail;
+use super::resolve_revoked::resolve_revoked;
 use super::resolve_sinks::Context;
 use super::resolve_users::{resolve_authorities, resolve_users};
 use super::resolve_users_from::resolve_users_from;
@@ -59,6 +61,7 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
     let chain = resolve_chain(raw.audit.as_ref(), around, problems);
     let stores = resolve_stores(&raw.stores, around, problems);
     let authorities = resolve_authorities(&raw.trusted_user_ca_keys, problems);
+    let revoked = Arc::new(resolve_revoked(&raw.revoked_keys, around, problems));
     let users = resolve_users(raw, problems);
     let users_from = resolve_users_from(raw, &server, problems);
     let audit_folder = chain.as_ref().map(|chain| chain.folder.clone());
@@ -74,6 +77,7 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
         ssh,
         stores,
         authorities,
+        revoked,
         users,
         users_from,
         transfers: vfs::Settings {

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::timeout;
 
@@ -18,8 +20,8 @@ use crate::audit::{Activity, Note, Origin, Recorder, UserChange};
 use crate::session::{Farewell, LiveSession, Registry};
 use crate::stores::{Key, Store};
 use crate::users::{
-    AuthorizedKey, CONFIGURATION, Change, ChangeKind, Directory, FixedDirectory, KeysDirectory, KeysSettings, Lapse,
-    ProviderDirectory, Round, SourceSettings, Sources, User,
+    AuthorizedKey, CONFIGURATION, CertificateFacts, Change, ChangeKind, Directory, FixedDirectory, KeysDirectory,
+    KeysSettings, Lapse, ProviderDirectory, Revoked, Round, SourceSettings, Sources, User,
 };
 
 /// How long the first round of a folder may take before logins are taken without it.
@@ -61,6 +63,8 @@ pub(super) struct Opened {
     /// The users of the configuration.
     fixed: Vec<User>,
     authorities: Vec<AuthorizedKey>,
+    /// Keys and certificates that let nobody in.
+    revoked: Arc<Revoked>,
     /// What no home may lead to.
     guard: HomeGuard,
     /// How long a connection that was taken before a reload may still let somebody in.
@@ -150,6 +154,7 @@ impl Roster {
             others: others.into_iter().map(|(_, source, directory)| (source, directory)).collect(),
             fixed: settings.users.clone(),
             authorities: settings.authorities.clone(),
+            revoked: settings.revoked.clone(),
             guard: settings.guard.clone(),
             login_grace: settings.ssh.limits.login_grace,
         })
@@ -158,7 +163,7 @@ impl Roster {
     /// Follows these sources from now on, and no others. Sessions of users that are gone from the configuration, and of
     /// sources that are, end, and so do those whose homes lead to what is guarded by now.
     pub(super) fn follow(self: &Arc<Self>, opened: Opened) {
-        let Opened { folders, providers, others, fixed, authorities, guard, login_grace } = opened;
+        let Opened { folders, providers, others, fixed, authorities, revoked, guard, login_grace } = opened;
         let mut running = Running::default();
         let names = fixed.iter().map(|user| user.name.clone()).collect();
         let beside = Arc::new(Beside { names, authorities: authorities.clone() });
@@ -181,8 +186,10 @@ impl Roster {
         let afterwards = login_grace + Duration::from_secs(1);
         let roster = self.clone();
         running.tasks.spawn(async move {
+            roster.end_revoked(&revoked);
             roster.end_sessions_of_others(&sources, &users, &authorities);
             tokio::time::sleep(afterwards).await;
+            roster.end_revoked(&revoked);
             roster.end_sessions_of_others(&sources, &users, &authorities);
         });
         // Apart, for it may wait for a disk.
@@ -202,6 +209,14 @@ impl Roster {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Running> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the sessions of keys and certificates that are revoked by now.
+    fn end_revoked(&self, revoked: &Revoked) {
+        let ended = self.registry.end(|live| is_revoked(live, revoked).then(|| farewell(Lapse::KeyRevoked)));
+        if ended > 0 {
+            tracing::info!(ended, "ended the sessions of keys that are revoked");
+        }
     }
 
     fn end_sessions_of_others(&self, sources: &[Arc<str>], users: &HashMap<Arc<str>, User>, trusted: &[AuthorizedKey]) {
@@ -359,6 +374,17 @@ fn failed(error: JoinError) -> Round {
 /// Whether a session of `user`, as the user is now, may not go on.
 pub(super) fn lapse_of(live: &LiveSession, user: Option<&User>, trusted: &[AuthorizedKey]) -> Option<Lapse> {
     Lapse::of(user, live.credential.as_deref(), live.source_ip, trusted)
+}
+
+/// Whether the key or the certificate of a session is revoked. Of its authority, the SHA-1 is not known any more.
+fn is_revoked(live: &LiveSession, revoked: &Revoked) -> bool {
+    let Some(key) = &live.key else { return false };
+    let facts = key.certificate.as_ref().map(|certificate| CertificateFacts {
+        authority: &certificate.authority,
+        serial: certificate.serial,
+        key_id: &certificate.key_id,
+    });
+    STANDARD.decode(&key.blob).is_ok_and(|blob| revoked.revokes(&blob, facts))
 }
 
 pub(super) fn farewell(lapse: Lapse) -> Farewell {

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use chrono::Utc;
 
-use crate::audit::{Activity, AuthFailure, AuthFailureReason, KeyIdentity, Origin, Recorder};
+use crate::audit::{Activity, AuthFailure, AuthFailureReason, CertificateIdentity, KeyIdentity, Origin, Recorder};
 use crate::secret::Secret;
 use crate::session::gate::{Fault, Gate, Shown};
 use crate::users::{
-    Attempt, AuthMode, AuthorizedKey, Certificate, CertificateGrant, Checked, Circumstances, Directory, DirectoryError,
-    Knock, PasswordHash, PasswordVerifier, Refusal, User,
+    Absent, Attempt, AuthMode, AuthorizedKey, Certificate, CertificateFacts, CertificateGrant, Checked, Circumstances,
+    Directory, DirectoryError, Knock, PasswordHash, PasswordVerifier, Presence, Refusal, Revoked, User,
 };
 
 use super::proof::{Accepted, Factor, OfferedKey, PasswordMethod, Proof, Refused, Verdict};
@@ -36,6 +36,8 @@ pub(super) struct Examiner {
     pub(super) recorder: Recorder,
     /// Authorities whose certificates are accepted for every user.
     pub(super) authorities: Arc<[AuthorizedKey]>,
+    /// Keys and certificates that let nobody in.
+    pub(super) revoked: Arc<Revoked>,
     /// Who hears of failures.
     pub(super) gate: Arc<Gate>,
 }
@@ -45,6 +47,15 @@ pub(super) struct Examiner {
 struct Unproven {
     user: Arc<str>,
     identity: KeyIdentity,
+}
+
+/// A key that is one of the user's.
+#[derive(Debug)]
+struct Judged {
+    user: Arc<User>,
+    identity: KeyIdentity,
+    /// What its signature has to show.
+    presence: Presence,
 }
 
 /// One of the two proofs that a user needs.
@@ -174,7 +185,7 @@ impl Attempts {
         self.examines("publickey", Some(&key.identity));
         let judged = match &key.certificate {
             Some(certificate) => self.judge_certificate(user, key, certificate).await.map(|_| key.identity.clone()),
-            None => self.judge_key(user, key).await.map(|(_, identity)| identity),
+            None => self.judge_key(user, key).await.map(|judged| judged.identity),
         };
         let judged = judged.and_then(|identity| match self.queries {
             MOST_QUERIES.. => Err(AuthFailureReason::MethodNotAllowed.into()),
@@ -209,13 +220,16 @@ impl Attempts {
         self.fail(refused.method, refused.reason, refused.key);
     }
 
-    /// A key was proven: the signature is good.
-    pub(super) async fn proven(&mut self, user: &str, key: &OfferedKey) -> Verdict {
+    /// A key was proven: the signature is good. `flags` is what a security key says of it.
+    pub(super) async fn proven(&mut self, user: &str, key: &OfferedKey, flags: Option<u8>) -> Verdict {
         self.unproven = None;
         self.next_request(user);
         self.examines("publickey", Some(&key.identity));
-        match self.judge_key(user, key).await {
-            Ok((user, identity)) => self.key_is_good(user, identity, false),
+        let judged = self.judge_key(user, key).await;
+        match judged
+            .and_then(|judged| judged.presence.judge(flags).map(|()| judged).map_err(|absent| absent_of(absent).into()))
+        {
+            Ok(Judged { user, identity, .. }) => self.key_is_good(user, identity, false),
             Err(reason) => self.reject("publickey", reason, Some(key.identity.clone())),
         }
     }
@@ -226,11 +240,14 @@ impl Attempts {
         user: &str,
         identity: KeyIdentity,
         certificate: &Certificate,
+        flags: Option<u8>,
     ) -> Verdict {
         self.unproven = None;
         self.next_request(user);
         self.examines("publickey", Some(&identity));
-        match self.authorize(user, certificate).await {
+        let judged = self.authorize(user, &identity, certificate).await;
+        let shown = |grant: &CertificateGrant| grant.presence.judge(flags).map_err(|absent| absent_of(absent).into());
+        match judged.and_then(|(user, grant)| shown(&grant).map(|()| (user, grant))) {
             Ok((user, grant)) => self.key_is_good(user, identity, grant.only_sftp),
             Err(reason) => self.reject("publickey", reason, Some(identity)),
         }
@@ -392,25 +409,39 @@ impl Attempts {
         }
     }
 
-    async fn judge_key(&self, user: &str, key: &OfferedKey) -> Result<(Arc<User>, KeyIdentity), Why> {
+    async fn judge_key(&self, user: &str, key: &OfferedKey) -> Result<Judged, Why> {
         let user = self.find(user).await?;
         if key.uses_sha1 {
             return Err(AuthFailureReason::AlgorithmNotAllowed.into());
         }
         let known = user.authorize_key(&key.blob, self.circumstances()).map_err(reason_of)?;
+        if self.examiner.revoked.revokes(&key.blob, None) {
+            return Err(AuthFailureReason::KeyRevoked.into());
+        }
         let identity = KeyIdentity { comment: known.comment().map(str::to_owned), ..key.identity.clone() };
-        Ok((user, identity))
+        let presence = known.presence();
+        Ok(Judged { user, identity, presence })
     }
 
     async fn judge_certificate(&self, user: &str, key: &OfferedKey, certificate: &Certificate) -> Result<(), Why> {
-        let granted = self.authorize(user, certificate).await;
+        let granted = self.authorize(user, &key.identity, certificate).await;
         if key.uses_sha1 { Err(AuthFailureReason::AlgorithmNotAllowed.into()) } else { granted.map(|_| ()) }
     }
 
-    async fn authorize(&self, user: &str, certificate: &Certificate) -> Result<(Arc<User>, CertificateGrant), Why> {
+    async fn authorize(
+        &self,
+        user: &str,
+        identity: &KeyIdentity,
+        certificate: &Certificate,
+    ) -> Result<(Arc<User>, CertificateGrant), Why> {
         let user = self.find(user).await?;
         let granted = user.authorize_certificate(certificate, &self.examiner.authorities, self.circumstances());
-        Ok((user, granted.map_err(reason_of)?))
+        let granted = granted.map_err(reason_of)?;
+        let revoked = &self.examiner.revoked;
+        if revoked.revokes(&certificate.key, facts_of(identity)) || revoked.revokes_authority(&certificate.authority) {
+            return Err(AuthFailureReason::KeyRevoked.into());
+        }
+        Ok((user, granted))
     }
 
     fn judge_password(&self, user: Arc<User>, checked: Checked) -> Result<Arc<User>, Why> {
@@ -514,6 +545,19 @@ fn reason_of(refusal: Refusal) -> AuthFailureReason {
         Refusal::PrincipalNotAllowed => AuthFailureReason::PrincipalNotAllowed,
         Refusal::CriticalOption => AuthFailureReason::CertificateOptionRefused,
     }
+}
+
+fn absent_of(absent: Absent) -> AuthFailureReason {
+    match absent {
+        Absent::Touch => AuthFailureReason::TouchMissing,
+        Absent::Verification => AuthFailureReason::VerificationMissing,
+    }
+}
+
+/// What of a certificate may be revoked.
+fn facts_of(identity: &KeyIdentity) -> Option<CertificateFacts<'_>> {
+    let CertificateIdentity { serial, key_id, authority } = identity.certificate.as_ref()?;
+    Some(CertificateFacts { authority, serial: *serial, key_id })
 }
 
 /// A user name cut to [`MAX_USER_NAME`] bytes at a character's end. A longer name is no user's.

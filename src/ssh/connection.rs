@@ -114,6 +114,7 @@ impl Visit {
             decoy: homes.decoy.clone(),
             recorder: shared.recorder.clone(),
             authorities: homes.authorities.clone(),
+            revoked: homes.revoked.clone(),
             gate: shared.gate.clone(),
         };
         line.take_seat(seat.watch());

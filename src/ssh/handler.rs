@@ -43,6 +43,8 @@ pub(super) struct Door {
     denials: Pace,
     /// The client was sent the banner, if there is one.
     has_banner: bool,
+    /// What a security key says of the signature that is judged next.
+    flags: Option<u8>,
 }
 
 impl Door {
@@ -55,6 +57,7 @@ impl Door {
             rekeys,
             denials: Pace::new(DENIALS, DENIALS_PAUSE),
             has_banner: false,
+            flags: None,
         }
     }
 
@@ -224,10 +227,14 @@ impl Handler for Door {
         .await
     }
 
+    fn signature_verified(&mut self, flags: Option<u8>) {
+        self.flags = flags;
+    }
+
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
         aside(async move {
             let key = keys::offered(key.public_key, key.algorithm, None);
-            let verdict = self.visit.attempts().await.proven(user, &key).await;
+            let verdict = self.visit.attempts().await.proven(user, &key, self.flags.take()).await;
             Ok(self.answer(verdict).await)
         })
         .await
@@ -236,7 +243,8 @@ impl Handler for Door {
     async fn auth_openssh_certificate(&mut self, user: &str, certificate: &Certificate) -> Result<Auth, Self::Error> {
         aside(async move {
             let (identity, certificate) = keys::presented(certificate);
-            let verdict = self.visit.attempts().await.certificate(user, identity, &certificate).await;
+            let verdict =
+                self.visit.attempts().await.certificate(user, identity, &certificate, self.flags.take()).await;
             Ok(self.answer(verdict).await)
         })
         .await

@@ -158,6 +158,7 @@ pub(super) fn presented(certificate: &Certificate) -> (KeyIdentity, users::Certi
         principals: certificate.valid_principals().to_vec(),
         valid_after: certificate.valid_after(),
         valid_before: certificate.valid_before(),
+        needs_no_touch: certificate.extensions().iter().any(|(name, _)| name == "no-touch-required"),
         critical_options: options.map(|(name, value)| (name.clone(), value.clone())).collect(),
     };
     (identity, judged)

@@ -34,7 +34,7 @@ use crate::audit::{Origin, Recorder};
 use crate::metrics::Metrics;
 use crate::session::gate::{DefenderSettings, Gate, GateSettings};
 use crate::session::{Backing, Registry};
-use crate::users::{AuthorizedKey, Directory, PasswordHash, PasswordVerifier};
+use crate::users::{AuthorizedKey, Directory, PasswordHash, PasswordVerifier, Revoked};
 use exchanges::Computations;
 use refusals::Refusals;
 
@@ -117,6 +117,8 @@ pub struct Homes {
     pub backing: Backing,
     /// Authorities whose certificates are taken for every user.
     pub authorities: Arc<[AuthorizedKey]>,
+    /// Keys and certificates that let nobody in.
+    pub revoked: Arc<Revoked>,
     /// What is checked when a password is given for whoever has none.
     pub decoy: PasswordHash,
     /// Whether any user may log in with a password, so that the methods are offered.

@@ -6,6 +6,7 @@
 use super::admission::{Circumstances, Refusal};
 use super::key::judge_wire;
 use super::network::Network;
+use super::presence::Presence;
 use super::{AuthorizedKey, User};
 
 /// The one `force-command` that can be obeyed: SFTP and nothing else.
@@ -30,6 +31,8 @@ pub struct Certificate {
     pub valid_after: u64,
     /// The first second after its life.
     pub valid_before: u64,
+    /// Whether it says that a security key need not be touched (the extension `no-touch-required`).
+    pub needs_no_touch: bool,
     /// The critical options.
     pub critical_options: Vec<(String, String)>,
 }
@@ -39,6 +42,8 @@ pub struct Certificate {
 pub struct CertificateGrant {
     /// SFTP and nothing else: `force-command` is `internal-sftp`.
     pub only_sftp: bool,
+    /// What a security key has to show.
+    pub presence: Presence,
 }
 
 impl User {
@@ -74,7 +79,11 @@ impl User {
         if !self.is_named_in(certificate, authority) {
             return Err(Refusal::PrincipalNotAllowed);
         }
-        obey(&certificate.critical_options, at)
+        let own = authority.presence();
+        // An authority that is one user's must say so as well; everybody's says nothing before its certificates.
+        let touch = !certificate.needs_no_touch || (authority.is_authority() && own.touch);
+        let grant = CertificateGrant { only_sftp: false, presence: Presence { touch, verified: own.verified } };
+        obey(certificate, grant, at)
     }
 
     /// A certificate that names nobody is nobody's, whatever OpenSSH's older versions made of it.
@@ -87,9 +96,12 @@ impl User {
     }
 }
 
-fn obey(options: &[(String, String)], at: Circumstances) -> Result<CertificateGrant, Refusal> {
-    let mut grant = CertificateGrant { only_sftp: false };
-    for (name, value) in options {
+fn obey(
+    certificate: &Certificate,
+    mut grant: CertificateGrant,
+    at: Circumstances,
+) -> Result<CertificateGrant, Refusal> {
+    for (name, value) in &certificate.critical_options {
         match name.as_str() {
             "source-address" => {
                 // One that cannot be read makes the whole list say nothing.
@@ -100,6 +112,8 @@ fn obey(options: &[(String, String)], at: Circumstances) -> Result<CertificateGr
                 }
             }
             "force-command" if value == ONLY_SFTP => grant.only_sftp = true,
+            // Any other key cannot show that.
+            "verify-required" if certificate.key_type.starts_with("sk-") => grant.presence.verified = true,
             _ => return Err(Refusal::CriticalOption),
         }
     }
@@ -143,8 +157,13 @@ mod tests {
             principals: vec!["alice".into(), "staff".into()],
             valid_after: u64::try_from(at("2027-01-01T00:00:00Z").now.timestamp()).unwrap(),
             valid_before: u64::try_from(at("2027-01-02T00:00:00Z").now.timestamp()).unwrap(),
+            needs_no_touch: false,
             critical_options: Vec::new(),
         }
+    }
+
+    fn granted(only_sftp: bool) -> CertificateGrant {
+        CertificateGrant { only_sftp, presence: Presence::default() }
     }
 
     fn judge(user: &User, certificate: &Certificate) -> Result<CertificateGrant, Refusal> {
@@ -154,7 +173,7 @@ mod tests {
     #[test]
     fn an_authority_is_trusted_by_everybody_or_by_one_user() {
         let mut alice = user("alice");
-        assert_eq!(judge(&alice, &certificate()), Ok(CertificateGrant { only_sftp: false }));
+        assert_eq!(judge(&alice, &certificate()), Ok(granted(false)));
         let without = alice.authorize_certificate(&certificate(), &[], noon());
         assert_eq!(without, Err(Refusal::AuthorityNotTrusted));
         alice.keys = vec![authority("cert-authority")];
@@ -211,12 +230,12 @@ mod tests {
     #[test]
     fn critical_options_are_obeyed_or_refuse() {
         for (name, value, expected) in [
-            ("source-address", "192.0.2.0/24,2001:db8::/32", Ok(CertificateGrant { only_sftp: false })),
-            ("source-address", "192.0.2.7", Ok(CertificateGrant { only_sftp: false })),
+            ("source-address", "192.0.2.0/24,2001:db8::/32", Ok(granted(false))),
+            ("source-address", "192.0.2.7", Ok(granted(false))),
             ("source-address", "198.51.100.0/24", Err(Refusal::SourceNotAllowed)),
             ("source-address", "192.0.2.0/24,example.org", Err(Refusal::CriticalOption)),
             ("source-address", "", Err(Refusal::CriticalOption)),
-            ("force-command", "internal-sftp", Ok(CertificateGrant { only_sftp: true })),
+            ("force-command", "internal-sftp", Ok(granted(true))),
             ("force-command", "internal-sftp -R", Err(Refusal::CriticalOption)),
             ("force-command", "/bin/true", Err(Refusal::CriticalOption)),
             ("force-command", "", Err(Refusal::CriticalOption)),
@@ -228,6 +247,20 @@ mod tests {
             let judged = judge(&user("alice"), &Certificate { critical_options: options, ..certificate() });
             assert_eq!(judged, expected, "{name}={value}");
         }
+    }
+
+    #[test]
+    fn a_touch_may_be_left_out_where_the_certificate_and_its_authority_say_so() {
+        let untouched = Certificate { needs_no_touch: true, ..certificate() };
+        let presence = |user: &User, certificate: &Certificate| judge(user, certificate).unwrap().presence;
+        let (touch, none) = (Presence::default(), Presence { touch: false, verified: false });
+        assert_eq!(presence(&user("alice"), &certificate()), touch);
+        assert_eq!(presence(&user("alice"), &untouched), none);
+        let mut alice = user("alice");
+        alice.keys = vec![authority("cert-authority")];
+        assert_eq!(presence(&alice, &untouched), touch);
+        alice.keys = vec![authority("cert-authority,no-touch-required,verify-required")];
+        assert_eq!(presence(&alice, &untouched), Presence { touch: false, verified: true });
     }
 
     #[test]

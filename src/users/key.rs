@@ -8,6 +8,7 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, STANDARD_PAD_INDIFFERENT}
 use chrono::{DateTime, Utc};
 
 use super::options::{KeyOptions, first_field};
+use super::presence::Presence;
 
 /// The longest key in wire form, in bytes: an RSA key of 16,384 bits needs about 2,100.
 const MAX_BLOB: usize = 8 * 1024;
@@ -53,6 +54,9 @@ impl AuthorizedKey {
         }
         let blob = decode(encoded)?;
         judge_blob(kind, key_type, &blob)?;
+        if options.presence().verified && !options.is_authority() && !key_type.starts_with("sk-") {
+            return Err(format!("`verify-required` before a {key_type} key: only a security key can verify its user"));
+        }
         Ok(AuthorizedKey { options, key_type: key_type.to_owned(), blob, comment: read_comment(comment)? })
     }
 
@@ -74,6 +78,11 @@ impl AuthorizedKey {
     /// Whether the key signs the certificates of this user, and logs nobody in by itself (`cert-authority`).
     pub fn is_authority(&self) -> bool {
         self.options.is_authority()
+    }
+
+    /// What the key has to show with its signatures, if it is a security key; of an authority, what the keys that it certifies have to.
+    pub fn presence(&self) -> Presence {
+        self.options.presence()
     }
 
     /// Whose certificates the authority signs (`principals=`), when that is said.

@@ -4,10 +4,13 @@ mod admission;
 mod certificate;
 mod key;
 mod keys;
+mod krl;
 mod network;
 mod options;
 mod password;
+mod presence;
 mod provider;
+mod revoked;
 mod sources;
 mod verifier;
 
@@ -31,7 +34,9 @@ pub use keys::{
 };
 pub use network::Network;
 pub use password::PasswordHash;
+pub use presence::{Absent, Presence};
 pub use provider::{Header, OnPolicy, ProviderDirectory, ProviderMethod, ProviderSettings, ProviderUrl, TargetRule};
+pub use revoked::{CertificateFacts, MAX_FILE as MAX_REVOKED_FILE, Revoked};
 pub use sources::{Lapse, Sources};
 pub use verifier::{Checked, PasswordVerifier};
 

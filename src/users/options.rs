@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use chrono::{DateTime, Local, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Utc};
 
 use super::network::Network;
+use super::presence::Presence;
 
 /// The most patterns of one `from=`.
 const MAX_PATTERNS: usize = 200;
@@ -19,6 +20,7 @@ pub(super) struct KeyOptions {
     expiry_time: Option<DateTime<Utc>>,
     authority: bool,
     principals: Option<Vec<String>>,
+    presence: Presence,
 }
 
 impl KeyOptions {
@@ -36,17 +38,24 @@ impl KeyOptions {
 
     fn take(&mut self, name: &str, value: Option<String>) -> Result<(), String> {
         match (name.to_ascii_lowercase().as_str(), value) {
-            // Nothing of this is ever served. A touch of a security key is not looked for either.
+            // Nothing of this is ever served.
             (
                 "restrict"
                 | "no-pty"
                 | "no-port-forwarding"
                 | "no-agent-forwarding"
                 | "no-x11-forwarding"
-                | "no-user-rc"
-                | "no-touch-required",
+                | "no-user-rc",
                 None,
             ) => Ok(()),
+            ("no-touch-required", None) => {
+                self.presence.touch = false;
+                Ok(())
+            }
+            ("verify-required", None) => {
+                self.presence.verified = true;
+                Ok(())
+            }
             ("cert-authority", None) => {
                 self.authority = true;
                 Ok(())
@@ -73,10 +82,15 @@ impl KeyOptions {
             ("from" | "expiry-time", None) => Err(format!("the option `{name}` needs a value, as in {name}=\"…\"")),
             _ => Err(format!(
                 "the option `{name}` before the key is not served; the options are from=\"…\", expiry-time=\"…\", cert-authority \
-                 with principals=\"…\", and, true already, restrict, no-pty, no-port-forwarding, no-agent-forwarding, no-X11-forwarding, no-user-rc and \
-                 no-touch-required"
+                 with principals=\"…\", no-touch-required, verify-required, and, true already, restrict, no-pty, no-port-forwarding, no-agent-forwarding, \
+                 no-X11-forwarding and no-user-rc"
             )),
         }
+    }
+
+    /// What the key has to show with its signatures, if it is a security key.
+    pub(super) fn presence(&self) -> Presence {
+        self.presence
     }
 
     /// Whether the key may be used from `source`.
@@ -316,9 +330,10 @@ mod tests {
 
     #[test]
     fn what_is_never_served_may_be_taken_away() {
-        let all =
-            "restrict,no-pty,no-port-forwarding,no-agent-forwarding,no-X11-forwarding,no-user-rc,no-touch-required";
+        let all = "restrict,no-pty,no-port-forwarding,no-agent-forwarding,no-X11-forwarding,no-user-rc";
         assert_eq!(options(all), KeyOptions::default());
+        assert_eq!(options("no-touch-required").presence(), Presence { touch: false, verified: false });
+        assert_eq!(options("Verify-Required,no-pty").presence(), Presence { touch: true, verified: true });
         assert_eq!(options("NO-PTY,From=\"::1\"").from.map(|patterns| patterns.len()), Some(1));
     }
 
@@ -330,7 +345,7 @@ mod tests {
             ("permitopen=\"h:1\"", "`permitopen`"),
             ("permitlisten=\"1\"", "`permitlisten`"),
             ("tunnel=\"0\"", "`tunnel`"),
-            ("verify-required", "`verify-required`"),
+            ("verify-required=\"x\"", "`verify-required`"),
             ("restrict,pty", "`pty`"),
             ("principals=\"a\"", "belongs to `cert-authority`"),
             ("cert-authority,principals=\"a,,b\"", "list of names"),

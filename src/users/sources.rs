@@ -70,6 +70,8 @@ pub enum Lapse {
     Disabled,
     /// The key, or the authority of the certificate, is not the user's any more.
     KeyRemoved,
+    /// The key, the certificate or its authority is revoked.
+    KeyRevoked,
     /// The user, or the key, may not be used from this address any more.
     AddressNotAllowed,
 }
@@ -107,6 +109,7 @@ impl Lapse {
             Lapse::Removed => "user-removed",
             Lapse::Disabled => "user-disabled",
             Lapse::KeyRemoved => "key-removed",
+            Lapse::KeyRevoked => "key-revoked",
             Lapse::AddressNotAllowed => "address-not-allowed",
         }
     }
@@ -117,6 +120,7 @@ impl Lapse {
             Lapse::Removed => "the user was removed",
             Lapse::Disabled => "the user was disabled",
             Lapse::KeyRemoved => "the key of this session was removed",
+            Lapse::KeyRevoked => "the key of this session was revoked",
             Lapse::AddressNotAllowed => "the user may not come from this address any more",
         }
     }

@@ -8,6 +8,8 @@ A step is one of
     sk-ed25519=TEXT         a signature as a security key makes it, in software; the key is made of TEXT
     sk-ecdsa=TEXT
     sk-wrong=TEXT           as sk-ed25519, with a signature of something else
+    sk-untouched=TEXT       as sk-ed25519, without a touch
+    sk-verified=TEXT        as sk-ed25519, with a touch and its user verified
     password=TEXT
     keyboard=TEXT           keyboard-interactive, with TEXT as the answer to each prompt
     silent-keyboard=        keyboard-interactive, and no answer to its prompts
@@ -42,8 +44,8 @@ class SecurityKey(paramiko.PKey):
 
     application = b"ssh:"
 
-    def __init__(self, kind, text, wrong=False):
-        self.kind, self.wrong = kind, wrong
+    def __init__(self, kind, text, wrong=False, flags=1):
+        self.kind, self.wrong, self.flags = kind, wrong, flags
         seed = hashlib.sha256(text.encode()).digest()
         if kind == "sk-ed25519":
             self.name = "sk-ssh-ed25519@openssh.com"
@@ -72,7 +74,7 @@ class SecurityKey(paramiko.PKey):
         return m.asbytes()
 
     def sign_ssh_data(self, data, algorithm=None):
-        flags_and_counter = b"\x01" + (7).to_bytes(4, "big")
+        flags_and_counter = bytes([self.flags]) + (7).to_bytes(4, "big")
         digest = lambda bytes: hashlib.sha256(bytes).digest()
         signed = digest(self.application) + flags_and_counter + digest(data + (b"!" if self.wrong else b""))
         m = Message()
@@ -172,8 +174,10 @@ def main():
         elif kind == "probe":
             algorithm, blob = open(value).read().split()[:2]
             client.request(user, "publickey", False, algorithm, base64.b64decode(blob))
-        elif kind in ("sk-ed25519", "sk-ecdsa", "sk-wrong"):
-            key = SecurityKey(kind.replace("wrong", "ed25519"), value, wrong=kind == "sk-wrong")
+        elif kind in ("sk-ed25519", "sk-ecdsa", "sk-wrong", "sk-untouched", "sk-verified"):
+            made = "sk-ecdsa" if kind == "sk-ecdsa" else "sk-ed25519"
+            flags = {"sk-untouched": 0, "sk-verified": 5}.get(kind, 1)
+            key = SecurityKey(made, value, wrong=kind == "sk-wrong", flags=flags)
             client.sign(user, key, key.get_name(), key.asbytes())
         elif kind == "password":
             client.request(user, "password", False, value)

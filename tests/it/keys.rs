@@ -117,6 +117,40 @@ fn security_keys_log_in() {
     gateway.stop();
 }
 
+/// As OpenSSH has it: a touch, unless the key's line says otherwise, and verification where it says so.
+#[test]
+fn security_keys_show_a_touch_and_who_touched_them() {
+    let mut setup = Setup::new();
+    let public = run(python("auth_steps.py").args(["public", "sk-ed25519", "one"])).succeeded().stdout;
+    setup.memory_store("main");
+    for (user, options) in [("usual", ""), ("untouched", "no-touch-required "), ("verified", "verify-required ")] {
+        let line = format!("{options}{public}");
+        setup.user(User::new(user).set("public_keys", vec![line]).home("/", "main:/"));
+    }
+    let gateway = setup.start();
+    let cases = [
+        ("usual", "sk-untouched=one", "touch-missing"),
+        ("usual", "sk-ed25519=one", ""),
+        ("untouched", "sk-untouched=one", ""),
+        ("verified", "sk-ed25519=one", "verification-missing"),
+        ("verified", "sk-verified=one", ""),
+    ];
+    for (i, (user, step, reason)) in cases.into_iter().enumerate() {
+        let answers = steps(&gateway, &[&format!("user={user}"), step]);
+        let events = gateway.events.await_disconnected(i + 1);
+        assert_eq!(answers == [SUCCESS], reason.is_empty(), "{user} {step}: {answers:?}");
+        assert_eq!(reasons(&events).first().copied().unwrap_or(""), reason, "{user} {step}");
+    }
+    gateway.stop();
+    let key = setup.key("plain");
+    setup.user(
+        User::new("plain").set("public_keys", vec![format!("verify-required {}", key.public)]).home("/", "main:/"),
+    );
+    let check =
+        run(crate::support::gateway::lockgate().arg("check").arg("--config").arg(setup.write_config())).failed();
+    assert!(check.to_string().contains("only a security key can verify"), "{check}");
+}
+
 #[test]
 fn the_last_of_fifty_keys_logs_in() {
     let mut setup = Setup::new();

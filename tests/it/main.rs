@@ -47,6 +47,7 @@ mod provenance;
 mod refusals;
 mod reloads;
 mod reports;
+mod revoked_keys;
 mod scale;
 mod scp;
 mod several_attempts;

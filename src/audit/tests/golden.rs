@@ -387,6 +387,9 @@ fn the_documentation_names_every_reason_of_a_failed_attempt() {
     for reason in [
         Why::UnknownUser,
         Why::KeyNotAuthorized,
+        Why::KeyRevoked,
+        Why::TouchMissing,
+        Why::VerificationMissing,
         Why::BadPassword,
         Why::BadSignature,
         Why::OfferedNotSigned,
