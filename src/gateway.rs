@@ -27,7 +27,7 @@ use roster::Roster;
 
 use crate::admin::{self, Doors, Inside, Wish, Written};
 use crate::audit::verify::Upkeep;
-use crate::audit::{Archive, ArchivePlace, Recorder, SinkTarget, StoreTarget};
+use crate::audit::{Archive, ArchivePlace, Recorder, SelfCheck, SinkTarget, StoreTarget};
 use crate::descriptors::Descriptors;
 use crate::metrics::{Metrics, Timings};
 use crate::session::gate::Gate;
@@ -146,6 +146,7 @@ struct Admin {
     server: String,
     trail: Option<PathBuf>,
     upkeep: Option<Upkeep>,
+    self_check: Option<SelfCheck>,
     written: Arc<Written>,
 }
 
@@ -230,6 +231,7 @@ impl Gateway {
             server: settings.audit.server.clone(),
             trail: settings.audit.whole_trail().map(Path::to_owned),
             upkeep: settings.audit.chain.as_ref().map(|chain| Upkeep { folder: chain.folder.clone() }),
+            self_check: settings.audit.chain.as_ref().and_then(|chain| chain.self_check),
             written: Arc::new(settings.admin.written.clone()),
         };
         let server = listeners.open(Surroundings { recorder: recorder.clone(), metrics, registry, homes });
@@ -273,7 +275,7 @@ impl Gateway {
         // A store that does not answer must not keep a reload from being replaced, or the gateway from ending.
         let mut reloading = JoinSet::new();
         let (draining, closing) = (watch::Sender::new(false), watch::Sender::new(false));
-        let Admin { doors, metrics, registry, server, trail, upkeep, written } = self.admin;
+        let Admin { doors, metrics, registry, server, trail, upkeep, self_check, written } = self.admin;
         let (gate, sessions) = (self.server.gate(), registry.clone());
         let around = admin::Surroundings {
             server,
@@ -282,6 +284,7 @@ impl Gateway {
             metrics,
             trail,
             upkeep,
+            self_check,
             written,
             registry,
             gate: gate.clone(),

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Serialize;
 use serde_json::Value;
+use tokio::sync::oneshot;
 use utoipa::ToSchema;
 
 use super::caller::Caller;
@@ -113,19 +114,43 @@ pub(super) struct Verification {
     files_total: usize,
     /// Whether nothing is wrong; absent until it is known
     #[serde(skip_serializing_if = "Option::is_none")]
-    whole: Option<bool>,
+    pub(super) whole: Option<bool>,
     /// Whether signatures were checked
     signatures: bool,
     /// The verdict in a sentence
     #[serde(skip_serializing_if = "Option::is_none")]
-    verdict: Option<String>,
+    pub(super) verdict: Option<String>,
     /// Why the trail could not be read
     #[serde(skip_serializing_if = "Option::is_none")]
-    failure: Option<String>,
+    pub(super) failure: Option<String>,
     /// As `lockgate audit verify --json`
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     report: Option<Value>,
+}
+
+impl Verification {
+    /// One that could not begin.
+    pub(super) fn failed(by: &str, what: String) -> Verification {
+        let now = time(SystemTime::now());
+        Verification { finished: Some(now.clone()), failure: Some(what), ..Verification::begun(by, now, false) }
+    }
+
+    fn begun(by: &str, started: String, signatures: bool) -> Verification {
+        Verification {
+            by: by.to_owned(),
+            started,
+            finished: None,
+            bytes: 0,
+            files: 0,
+            files_total: 0,
+            whole: None,
+            signatures,
+            verdict: None,
+            failure: None,
+            report: None,
+        }
+    }
 }
 
 /// The verification that is under way, or the last one.
@@ -149,24 +174,13 @@ impl Verifier {
         if place.as_ref().is_some_and(|verification| verification.finished.is_none()) {
             return None;
         }
-        let verification = Verification {
-            by: by.to_owned(),
-            started: time(SystemTime::now()),
-            finished: None,
-            bytes: 0,
-            files: 0,
-            files_total: 0,
-            whole: None,
-            signatures,
-            verdict: None,
-            failure: None,
-            report: None,
-        };
+        let verification = Verification::begun(by, time(SystemTime::now()), signatures);
         *place = Some(verification.clone());
         Some(verification)
     }
 
-    fn end(&self, outcome: Result<Report, String>) {
+    /// The one that ended.
+    fn end(&self, outcome: Result<Report, String>) -> Option<Verification> {
         self.change(|verification| {
             verification.finished = Some(time(SystemTime::now()));
             match outcome {
@@ -180,6 +194,7 @@ impl Verifier {
                 Err(what) => verification.failure = Some(what),
             }
         });
+        self.lock().clone()
     }
 }
 
@@ -232,15 +247,28 @@ pub(super) async fn verify(
     Shared(state): Shared<Arc<State>>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Response, Problem> {
-    let path = trail::path(&state)?;
-    let upkeep = state.around.upkeep.clone();
-    let Some(begun) = state.verifier.begin(&caller.name, upkeep.is_some()) else {
-        return Err(Problem::new(
+    match begin(&state, &caller.name)? {
+        Some((begun, _)) => Ok((StatusCode::ACCEPTED, Json(begun)).into_response()),
+        None => Err(Problem::new(
             StatusCode::CONFLICT,
             "a verification is under way; GET /api/v1/trail shows how far it is",
-        ));
-    };
+        )),
+    }
+}
+
+/// Begins to verify the trail for `by`; the receiver has the outcome when it ends. `None` when a verification is under way.
+///
+/// # Errors
+/// When no file holds the whole trail, or no thread can be started.
+pub(super) fn begin(
+    state: &Arc<State>,
+    by: &str,
+) -> Result<Option<(Verification, oneshot::Receiver<Verification>)>, Problem> {
+    let path = trail::path(state)?;
+    let upkeep = state.around.upkeep.clone();
+    let Some(begun) = state.verifier.begin(by, upkeep.is_some()) else { return Ok(None) };
     let theirs = state.clone();
+    let (sender, outcome) = oneshot::channel();
     // A thread of its own, which the end of the gateway does not wait for: a long trail takes hours.
     let thread = std::thread::Builder::new().name("trail-verify".into()).spawn(move || {
         let progress = |bytes, files, files_total| {
@@ -251,13 +279,16 @@ pub(super) async fn verify(
         let upkeep: Option<&Upkeep> = upkeep.as_ref();
         let verified = catch_unwind(AssertUnwindSafe(|| verify_live(&path, upkeep, progress)));
         // Whatever happened to it, the next one may begin.
-        theirs.verifier.end(verified.unwrap_or_else(|_| Err("the verification failed; the log says where".into())));
+        let ended =
+            theirs.verifier.end(verified.unwrap_or_else(|_| Err("the verification failed; the log says where".into())));
+        // Nobody may wait for it.
+        ended.map(|ended| sender.send(ended))
     });
     if let Err(error) = thread {
         state.verifier.end(Err(error.to_string()));
         return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("no thread can be started: {error}")));
     }
-    Ok((StatusCode::ACCEPTED, Json(begun)).into_response())
+    Ok(Some((begun, outcome)))
 }
 
 #[cfg(test)]
@@ -270,7 +301,7 @@ mod tests {
         let verifier = Verifier::default();
         assert!(verifier.begin("ann", true).is_some());
         assert!(verifier.begin("ben", true).is_none(), "one is under way");
-        verifier.end(Err("the file is gone".into()));
+        assert!(verifier.end(Err("the file is gone".into())).is_some());
         let ended = verifier.lock().clone().unwrap();
         assert!(ended.finished.is_some() && ended.whole.is_none(), "{ended:?}");
         assert_eq!(ended.failure.as_deref(), Some("the file is gone"));

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use utoipa::ToSchema;
 
+use super::self_check;
 use super::state::{State, time};
 use crate::audit::SinkState;
 use crate::metrics::Text;
@@ -223,6 +224,7 @@ impl Readiness {
             failing.into_iter().filter_map(|sink| Some(format!("a sink of the events fails: {}", sink.failure?))),
         );
         reasons.extend(spools.reasons());
+        reasons.extend(self_check::reason(state));
         if reasons.is_empty()
             && let Err(error) = state.around.recorder.ready()
         {
@@ -284,6 +286,7 @@ fn readings(state: &State) -> String {
     text.gauge("ready", "Whether the gateway takes logins: 1 or 0.", u8::from(readiness.ready));
     text.gauge("draining", "Whether the gateway drains: 1 or 0.", u8::from(*state.around.draining.borrow()));
     text.gauge("bans", "Addresses that are banned now.", state.around.gate.bans().len());
+    self_check::readings(state, &mut text);
     let stores = state.health.seen();
     let stores = stores.iter().map(|(name, seen)| ([("store", name.as_str())], truth(seen.failure.is_some())));
     text.labelled("store_failing", "Whether a store does not answer: 1 or 0.", "gauge", stores);

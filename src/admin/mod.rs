@@ -28,6 +28,7 @@ mod problem;
 mod provider_login;
 mod proxy_header;
 mod recordings;
+mod self_check;
 mod sessions;
 mod settings;
 mod stall;
@@ -44,8 +45,8 @@ use std::time::SystemTime;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::audit::Recorder;
 use crate::audit::verify::Upkeep;
+use crate::audit::{Recorder, SelfCheck};
 use crate::metrics::Metrics;
 use crate::session::Registry;
 use crate::session::gate::Gate;
@@ -75,6 +76,8 @@ pub struct Surroundings {
     pub trail: Option<PathBuf>,
     /// What the trail is verified with.
     pub upkeep: Option<Upkeep>,
+    /// Whether the trail is verified in the background.
+    pub self_check: Option<SelfCheck>,
     /// The configuration as it was at the start.
     pub written: Arc<Written>,
     /// The live sessions.
@@ -127,7 +130,11 @@ pub async fn serve(doors: Doors, surroundings: Surroundings, stopped: watch::Rec
     let state = Arc::new(state::State::new(&doors, SystemTime::now(), surroundings, stopped.clone()));
     // A bucket bills each look at it: none where nobody can ask.
     let watching = doors.is_any_open().then(|| tokio::spawn(health::watch(state.clone())));
+    let checking = state.around.self_check.map(|settings| tokio::spawn(self_check::run(state.clone(), settings)));
     doors.serve(&state, stopped).await;
+    if let Some(checking) = checking {
+        checking.abort();
+    }
     if let Some(watching) = watching {
         watching.abort();
     }

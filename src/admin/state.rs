@@ -1,6 +1,6 @@
 //! What every handler has at hand.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use tokio::sync::{Semaphore, watch};
@@ -13,6 +13,7 @@ use super::logins::Logins;
 use super::now::{LastMoment, WATCHERS};
 use super::oidc::{Current, Provider};
 use super::problem::Problem;
+use super::self_check::Found;
 use super::settings::Trust;
 use super::stream::FOLLOWERS;
 use crate::audit::OwnRoom;
@@ -34,6 +35,8 @@ pub(super) struct State {
     pub(super) own_room: OwnRoom,
     /// The verification of the trail.
     pub(super) verifier: Verifier,
+    /// What the verification in the background found last.
+    pub(super) self_checked: Mutex<Found>,
     /// Places for those who follow the events.
     pub(super) followers: Arc<Semaphore>,
     /// Places for those who watch the state of the gateway.
@@ -60,6 +63,7 @@ impl State {
             health: Health::default(),
             own_room: OwnRoom::default(),
             verifier: Verifier::default(),
+            self_checked: Mutex::default(),
             followers: Arc::new(Semaphore::new(FOLLOWERS)),
             watchers: Arc::new(Semaphore::new(WATCHERS)),
             last_moment: LastMoment::default(),

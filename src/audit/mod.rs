@@ -93,6 +93,17 @@ pub struct ChainSettings {
     pub folder: PathBuf,
     /// How often a checkpoint is made, if anything was recorded since the last one.
     pub checkpoint_every: Duration,
+    /// Whether the trail is verified in the background.
+    pub self_check: Option<SelfCheck>,
+}
+
+/// The verification of the trail in the background.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SelfCheck {
+    /// How often.
+    pub every: Duration,
+    /// Whether a gateway whose trail is not whole is not ready.
+    pub judges_readiness: bool,
 }
 
 /// A required sink cannot take events.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-use crate::audit::{FileOptions, Fsync, SigningKey, SinkTarget};
+use crate::audit::{FileOptions, Fsync, SelfCheck, SigningKey, SinkTarget};
 
 const LEAST: &str = "server: { listen: ['127.0.0.1:0'], host_keys: [k] }\nstores: {}\nusers: []\n";
 
@@ -45,6 +45,18 @@ fn the_chain_has_a_folder_and_a_time() {
         (Path::new("/etc/lockgate/audit"), Duration::from_secs(60))
     );
     assert_eq!(chain("audit: { folder: /a, checkpoint_every: 5s }").checkpoint_every, Duration::from_secs(5));
+    assert_eq!(default.self_check, None);
+    let file = "events: [{ sink: file, path: e }]\n";
+    let check = |text: &str| chain(&format!("{file}audit: {{ folder: a, self_check: {text} }}")).self_check.unwrap();
+    assert_eq!(check("1d"), SelfCheck { every: Duration::from_secs(86_400), judges_readiness: false });
+    assert!(check("{ every: 6h, readiness: true }").judges_readiness);
+    assert_problem(&format!("{file}audit: {{ folder: a, self_check: {{}} }}"), "audit.self_check.every", "is missing");
+    assert_problem(&format!("{file}audit: {{ folder: a, self_check: 10ms }}"), "audit.self_check", "must be from 1s");
+    assert_problem(
+        "audit: { folder: a, self_check: 1d }",
+        "audit.self_check",
+        "verifies a file that holds the whole trail",
+    );
     assert_problem("audit: {}", "audit.folder", "is missing; the folder of the signing key");
     assert_problem("audit: { folder: '' }", "audit.folder", "is not a path");
     assert_problem("audit: { folder: a, checkpoint_every: 10ms }", "audit.checkpoint_every", "must be from 1s to 1d");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::problem::Problems;
 use super::reader::{At, Item, Section};
 use super::units::parse_duration;
-use crate::audit::Fsync;
+use crate::audit::{Fsync, SelfCheck};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -19,6 +19,7 @@ const CHECKPOINT_EVERY: Duration = MINUTE;
 pub(super) struct Audit {
     pub folder: Option<At<String>>,
     pub checkpoint_every: Duration,
+    pub self_check: Option<At<SelfCheck>>,
 }
 
 /// `rotate`, `gzip`, `keep` and `fsync` of a file sink
@@ -43,8 +44,24 @@ pub(super) fn read_audit(item: &Item<'_>, problems: &mut Problems) -> Option<Aud
     let folder = section.need("folder", "the folder of the signing key; `lockgate init` makes one", problems);
     let folder = folder.and_then(|item| item.placed_text(problems));
     let every = section.take("checkpoint_every").and_then(|item| item.duration(SECOND..=DAY, problems));
+    let self_check = section.take("self_check");
+    let self_check = self_check.and_then(|item| Some(item.at(read_self_check(&item, problems)?)));
     section.close(problems);
-    Some(Audit { folder, checkpoint_every: every.unwrap_or(CHECKPOINT_EVERY) })
+    Some(Audit { folder, checkpoint_every: every.unwrap_or(CHECKPOINT_EVERY), self_check })
+}
+
+/// `1d`, or `{ every: 1d, readiness: true }`.
+fn read_self_check(item: &Item<'_>, problems: &mut Problems) -> Option<SelfCheck> {
+    let bounds = SECOND..=366 * DAY;
+    if item.is_text() {
+        return Some(SelfCheck { every: item.duration(bounds, problems)?, judges_readiness: false });
+    }
+    let mut section = item.section(problems)?;
+    let every = section.need("every", "how often the trail is verified, as in 1d", problems);
+    let every = every.and_then(|item| item.duration(bounds, problems));
+    let readiness = section.take("readiness").and_then(|item| item.boolean(problems));
+    section.close(problems);
+    Some(SelfCheck { every: every?, judges_readiness: readiness.unwrap_or(false) })
 }
 
 /// Reads what a sink says of its file.

@@ -73,6 +73,15 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
     let context = Context { stores: &raw.stores, audit_folder, around };
     let sinks = resolve_sinks(raw.events.as_deref(), &context, problems);
     judge_whole_trail(&sinks, raw.audit.as_ref().and_then(|audit| audit.folder.as_ref()), problems);
+    let audit = audit::Settings { server, resource_arn, sinks, chain };
+    if let Some(check) = raw.audit.as_ref().and_then(|audit| audit.self_check.as_ref())
+        && audit.whole_trail().is_none()
+    {
+        check.problem(
+            problems,
+            "verifies a file that holds the whole trail; add { sink: file, path: events.ndjson } to `events`",
+        );
+    }
     let mut settings = gateway::Settings {
         ssh,
         stores,
@@ -83,11 +92,11 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
         transfers: vfs::Settings {
             transfer_memory: raw.limits.transfer_memory,
             staging: raw.limits.staging,
-            staging_folder: staging_folder(&raw.limits, &server, around, problems),
+            staging_folder: staging_folder(&raw.limits, &audit.server, around, problems),
             largest_hole: raw.limits.largest_hole,
             partial_uploads: raw.partial_uploads,
         },
-        audit: audit::Settings { server, resource_arn, sinks, chain },
+        audit,
         strict_setstat: raw.strict_setstat,
         admin,
         guard: HomeGuard::default(),

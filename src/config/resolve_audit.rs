@@ -26,7 +26,8 @@ pub(super) fn resolve_chain(
             at.problem_outside(problems, what);
         }
     }
-    Some(audit::ChainSettings { folder, checkpoint_every: raw.checkpoint_every })
+    let self_check = raw.self_check.as_ref().map(|check| check.value);
+    Some(audit::ChainSettings { folder, checkpoint_every: raw.checkpoint_every, self_check })
 }
 
 /// When a file ends and when it is brought to the disk.

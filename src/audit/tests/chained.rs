@@ -49,7 +49,11 @@ impl Place {
             server: "edge-1".into(),
             resource_arn: "lockgate:server/edge-1".into(),
             sinks: targets.into_iter().map(|target| SinkSettings::of(target, OnFailure::Refuse)).collect(),
-            chain: Some(ChainSettings { folder: self.folder.path().to_owned(), checkpoint_every: self.every }),
+            chain: Some(ChainSettings {
+                folder: self.folder.path().to_owned(),
+                checkpoint_every: self.every,
+                self_check: None,
+            }),
         }
     }
 

@@ -23,6 +23,40 @@ fn signed() -> Administered {
     })
 }
 
+#[test]
+fn the_trail_is_verified_in_the_background_and_a_finding_is_told() {
+    let administered = administered_with(|setup| {
+        let path = setup.subfolder("events").join("e.ndjson");
+        setup.audit_folder();
+        setup.config["audit"]["self_check"] = json!({ "every": "1s", "readiness": true });
+        setup.config["events"] = json!([{ "sink": "stdout" }, { "sink": "file", "path": path }]);
+    });
+    let metric = |name: &str| {
+        let text = administered.socket.get("/metrics").body;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned));
+        line.map(|value| value.parse::<f64>().unwrap())
+    };
+    let verified = || metric("lockgate_trail_verified_timestamp_seconds");
+    assert!(until("first self-check", LIMIT, verified) > 1.7e9);
+    assert_eq!(metric("lockgate_trail_whole"), Some(1.0));
+    assert_eq!(administered.socket.get("/readyz").status, 200);
+    let trail = administered.socket.get("/api/v1/trail").ok();
+    assert_eq!(field(&trail["verification"], "by"), "self-check");
+
+    let mut alice = Sftp::connect(&administered.door.client, LIMIT);
+    alice.put("/paid", b"content");
+    let path = PathBuf::from(field(&trail, "file"));
+    let forged = fs::read_to_string(&path).unwrap().replace("/paid", "/lost");
+    fs::write(&path, forged).unwrap();
+    let told = administered.door.gateway.events.await_event("ERROR", |event| field(event, "operation") == "VERIFY");
+    assert!(field(&told, "message").starts_with("the trail is not whole"), "{told}");
+    until("readiness that says so", LIMIT, || {
+        let answer = administered.socket.get("/readyz");
+        (answer.status == 503 && answer.body.contains("the trail is not whole")).then_some(())
+    });
+    assert_eq!(metric("lockgate_trail_whole"), Some(0.0));
+}
+
 /// The verification, when it has ended.
 #[track_caller]
 fn verified(administered: &Administered) -> Value {
