@@ -91,7 +91,7 @@ fn names(uses: &Uses) -> String {
 
 /// A cell for a spreadsheet. Names come from clients, and what begins with one of these would be computed.
 pub fn harmless(cell: &str) -> String {
-    match cell.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+    match cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) {
         true => format!("'{cell}"),
         false => cell.to_owned(),
     }

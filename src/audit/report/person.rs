@@ -1,6 +1,6 @@
 //! What one user did.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
@@ -25,9 +25,9 @@ pub struct UserReport {
     pub last_seen: Option<DateTime<Utc>>,
     /// Days (UTC) with a session.
     pub active_days: u64,
-    /// Whole days since the last event of a session, up to the end of the report; `None` without any.
+    /// Whole days (UTC) without a session since the last one, up to the end of the report; `None` without any.
     pub silent_days: Option<u64>,
-    /// The longest time without an event of a session, in whole days.
+    /// The most such days in a row.
     pub longest_silence_days: u64,
     /// Logins.
     pub logins: u64,
@@ -100,7 +100,7 @@ pub(super) struct Person {
     /// Sessions that have begun and not ended.
     live: HashSet<String>,
     days: BTreeSet<NaiveDate>,
-    refused: VecDeque<Refused>,
+    refused: Vec<Refused>,
 }
 
 impl Person {
@@ -149,19 +149,19 @@ impl Person {
     }
 
     pub(super) fn finish(self, user: String, end: DateTime<Utc>) -> UserReport {
-        let Person { mut report, identities, keys, addresses, clients, days, refused, .. } = self;
+        let Person { mut report, identities, keys, addresses, clients, days, mut refused, .. } = self;
         report.user = user;
         report.active_days = days.len() as u64;
-        if let Some(last) = report.last_seen {
-            let silent = whole_days(last, end);
-            report.silent_days = Some(silent);
-            report.longest_silence_days = report.longest_silence_days.max(silent);
-        }
+        let between = days.iter().zip(days.iter().skip(1)).map(|(day, next)| days_between(*day, *next));
+        report.silent_days = days.last().map(|last| days_between(*last, end.date_naive()));
+        report.longest_silence_days = between.chain(report.silent_days).max().unwrap_or(0);
         report.identities = identities.finish();
         report.keys = keys.finish();
         report.addresses = addresses.finish();
         report.clients = clients.finish();
-        report.refused = refused.into_iter().rev().collect();
+        keep_newest(&mut refused);
+        refused.reverse();
+        report.refused = refused;
         report
     }
 
@@ -177,9 +177,6 @@ impl Person {
 
     fn seen(&mut self, event: &Event) {
         let Some(time) = event.time() else { return };
-        if let Some(last) = self.report.last_seen {
-            self.report.longest_silence_days = self.report.longest_silence_days.max(whole_days(last, time));
-        }
         self.days.insert(time.date_naive());
         self.report.first_seen = earlier(self.report.first_seen, Some(time));
         self.report.last_seen = self.report.last_seen.max(Some(time));
@@ -195,9 +192,9 @@ impl Person {
             _ => {}
         }
         if matches!(refused.status.as_str(), "denied" | "failure") {
-            self.refused.push_back(refused);
-            if self.refused.len() > REFUSED_SHOWN {
-                self.refused.pop_front();
+            self.refused.push(refused);
+            if self.refused.len() >= 2 * REFUSED_SHOWN {
+                keep_newest(&mut self.refused);
             }
         }
         let number = |name| event.number(name).unwrap_or(0);
@@ -216,6 +213,14 @@ impl Person {
             report.bytes_out = report.bytes_out.saturating_add(number("bytes-out"));
         }
     }
+}
+
+/// Several trails may be read one after the other, so that the last to come is not the newest. Newest last.
+fn keep_newest(refused: &mut Vec<Refused>) {
+    refused.reverse();
+    refused.sort_by_key(|refused| std::cmp::Reverse(refused.time));
+    refused.truncate(REFUSED_SHOWN);
+    refused.reverse();
 }
 
 impl Refused {
@@ -260,6 +265,7 @@ fn has_logged_in(end: &Event) -> bool {
     ["protocol", "identity", "ssh-public-key-fingerprint"].iter().any(|name| !end.text(name).is_empty())
 }
 
-fn whole_days(from: DateTime<Utc>, to: DateTime<Utc>) -> u64 {
-    u64::try_from((to - from).num_days()).unwrap_or(0)
+/// Whole days (UTC) between two.
+fn days_between(day: NaiveDate, next: NaiveDate) -> u64 {
+    u64::try_from((next - day).num_days() - 1).unwrap_or(0)
 }

@@ -64,6 +64,20 @@ fn silence_is_the_time_between_sessions_and_up_to_the_end() {
 }
 
 #[test]
+fn trails_that_are_read_one_after_the_other_make_no_silence() {
+    let mut collection = Collection::of(None);
+    let line = |id: &str, day: &str| LINES[10].replace("a2", id).replace("07-21", day);
+    let denied = |day: &str| LINES[8].replace("07-01", day).replace("/<b>x", day);
+    for line in [line("x1", "07-01"), denied("07-31"), line("x2", "07-31"), line("x3", "07-10"), denied("07-10")] {
+        collection.note(&Event::parse(line.as_bytes()).unwrap());
+    }
+    let report = collection.finish(moment("2026-08-01T00:00:00Z"), Span::default(), 0);
+    let ann = &report.users[0];
+    assert_eq!((ann.longest_silence_days, ann.silent_days, ann.active_days), (20, Some(0), 3));
+    assert_eq!(ann.refused.iter().map(|refused| refused.path.as_str()).collect::<Vec<_>>(), ["07-31", "07-10"]);
+}
+
+#[test]
 fn a_stranger_who_tries_a_name_is_no_sign_of_its_user() {
     let mut collection = Collection::of(None);
     let end = r#"{"session-id":"c9","activity-type":"DISCONNECTED","user":"bob","reason":"client","timestamp":"2026-07-30T08:00:00.000Z"}"#;
