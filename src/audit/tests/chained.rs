@@ -11,6 +11,8 @@ use tempfile::TempDir;
 
 use super::samples;
 use crate::audit::chain::{Hash, Position, signed_bytes};
+use crate::audit::read::{Source, Span, Trail};
+use crate::audit::verify;
 use crate::audit::{
     Activity, ChainSettings, FileOptions, MemorySink, OnFailure, Outcome, Recorder, Settings, SigningKey, SinkSettings,
     SinkTarget,
@@ -146,6 +148,14 @@ async fn a_state_that_was_taken_away_from_its_events_is_told_in_the_chain_that_b
             (&start["reason"], &start["state"], &start["clean"]),
             (&"start".into(), &lost.into(), &false.into())
         );
+        // Each chain ended in order, so that nothing else is wrong with them.
+        let verified = |whole| {
+            let files = Source::Files(vec![place.events()]);
+            let options = verify::Options { whole, ..verify::Options::default() };
+            verify::verify(&mut Trail::new(vec![files], Span::default(), None), options, |_| ()).unwrap()
+        };
+        assert!(verified(false).is_whole());
+        assert!(verified(true).found >= 1 && verified(true).findings[0].what.contains("a new one begins"));
     }
 }
 

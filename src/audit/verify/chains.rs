@@ -62,7 +62,7 @@ pub(super) struct Chain {
     pub(super) cuts: Vec<Cut>,
     pub(super) cut_events: u64,
     /// What became of the state of the chain before it.
-    lost_state: Option<String>,
+    pub(super) lost_state: Option<String>,
     /// The reason, the number and the time of the last checkpoint.
     pub(super) last_checkpoint: Option<(Reason, u64, String)>,
     /// The first line of the stretch in which each line follows the one before.

@@ -71,6 +71,14 @@ impl Verifier {
             let what = format!("expected is sequence 1, it is {}: the beginning is missing", chain.first);
             self.find(Kind::Beginning, chain.first_place, Some(1), what);
         }
+        if let Some(lost) = &chain.lost_state {
+            let what = format!(
+                "expected is the chain before it, which goes on; a new one begins although there were events, because the state of that one was \
+                 {}: what it lost at its end is not known",
+                shown(lost)
+            );
+            self.find(Kind::Beginning, chain.first_place, Some(chain.first), what);
+        }
         // How far a chain that is being written goes, its state says.
         let noted = self.options.noted.as_ref().is_some_and(|noted| chain.id.as_ref() == Some(&noted.chain));
         if !chain.is_ended() && !noted {
