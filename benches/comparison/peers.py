@@ -72,9 +72,9 @@ def version(name):
 
 def lockgate_program():
     if "LOCKGATE" not in os.environ:
-        subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=ROOT, check=True)
+        subprocess.run(["cargo", "build", "--profile", "dist", "--quiet"], cwd=ROOT, check=True)
         target = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
-        os.environ["LOCKGATE"] = os.path.join(target, "release/lockgate")
+        os.environ["LOCKGATE"] = os.path.join(target, "dist/lockgate")
     return program("lockgate", variable="LOCKGATE")
 
 
