@@ -94,6 +94,7 @@ fn certificates_are_revoked_by_number_by_name_by_key_and_with_their_authority() 
         reload(&gateway);
         shows(&eight).failed();
     }
+    gateway.events.await_disconnected(8);
     let failures = gateway.events.of_type("AUTH_FAILURE");
     // The client offers the plain key after the certificate.
     let revoked = reasons(&failures).into_iter().filter(|reason| *reason == "key-revoked").count();
