@@ -145,6 +145,7 @@ pub(super) async fn watch(state: Arc<State>) {
     let mut spools: Option<JoinHandle<()>> = None;
     let mut ticks = interval(Duration::from_millis(250));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut counts: Option<JoinHandle<()>> = None;
     let mut last: Option<Instant> = None;
     loop {
         ticks.tick().await;
@@ -158,6 +159,11 @@ pub(super) async fn watch(state: Arc<State>) {
         // One look at a time: a disk that hangs holds one thread.
         if spools.as_ref().is_none_or(JoinHandle::is_finished) {
             spools = Some(look_at_spools(state.clone()));
+        }
+        // By itself: a disk of a sink for which nothing waits is nobody's failure.
+        if counts.as_ref().is_none_or(JoinHandle::is_finished) {
+            let state = state.clone();
+            counts = Some(tokio::task::spawn_blocking(move || state.around.recorder.count_set_aside()));
         }
         let stores = state.around.inside.borrow().stores.clone();
         let names: Vec<String> = stores.iter().map(|store| store.name().to_owned()).collect();

@@ -198,6 +198,11 @@ impl Recorder {
         self.inner.sinks.iter().map(state).collect()
     }
 
+    /// Counts again what the spools have set aside: other processes change it. It may take as long as the disk does.
+    pub fn count_set_aside(&self) {
+        self.inner.sinks.iter().filter_map(|sink| sink.spool_itself()).for_each(|spool| spool.count_set_aside());
+    }
+
     /// Looks at the spools of the sinks for which operations wait: what keeps each from taking lines, by the sink's name. Before the next
     /// event finds out; it may take as long as the disk does, so it is not for a task of the runtime.
     pub fn look_at_spools(&self) -> Vec<(String, Option<String>)> {

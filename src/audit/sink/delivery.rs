@@ -55,8 +55,10 @@ impl Unit {
 /// What became of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// It has arrived, or is set aside.
-    Done,
+    /// It has arrived.
+    Arrived,
+    /// It is set aside, or divided: nothing has arrived, and what follows may be refused as well.
+    SetAside,
     /// It has to come again.
     Refused(Refusal),
 }
@@ -120,10 +122,10 @@ impl<C: Carrier> Courier<C> {
     /// Delivers the first unit, once. When its time is over, one of several notifications is halved, so that only those that are
     /// refused are set aside.
     pub(super) async fn deliver(&mut self, units: &mut VecDeque<Unit>) -> Outcome {
-        let Some(unit) = units.pop_front() else { return Outcome::Done };
+        let Some(unit) = units.pop_front() else { return Outcome::Arrived };
         let unit = match self.without_held(unit.clone()).await {
             Ok(Some(left)) => left,
-            Ok(None) => return Outcome::Done,
+            Ok(None) => return Outcome::SetAside,
             Err(error) => {
                 units.push_front(unit);
                 return Outcome::Refused(Refusal::of(format!("what is set aside cannot be looked at: {error}")));
@@ -131,7 +133,7 @@ impl<C: Carrier> Courier<C> {
         };
         let Err(refusal) = self.carrier.deliver(&unit.lines).await else {
             self.refused = 0;
-            return Outcome::Done;
+            return Outcome::Arrived;
         };
         if !self.is_over(&unit, &refusal) {
             units.push_front(unit);
@@ -142,14 +144,14 @@ impl<C: Carrier> Courier<C> {
             let (first, second) = told.split_at(told.len() / 2);
             units.push_front(Unit::of(second, true));
             units.push_front(Unit::of(first, true));
-            return Outcome::Done;
+            return Outcome::SetAside;
         }
         if let Err(error) = self.set_aside(unit.clone(), refusal.why.clone()).await {
             units.push_front(unit);
             return Outcome::Refused(Refusal::of(format!("{}; it cannot be set aside: {error}", refusal.why)));
         }
         self.refused = 0;
-        Outcome::Done
+        Outcome::SetAside
     }
 
     /// Whether this refusal is of the delivery itself, often enough, and the delivery old enough. Its age is that of its first
@@ -164,7 +166,8 @@ impl<C: Carrier> Courier<C> {
         unit.is_over || (self.refused >= LEAST_TRIES && self.carrier.gives_up_after().is_some_and(is_old))
     }
 
-    /// What is left of a unit when those are gone that are set aside, or have to wait behind one about the same file that is.
+    /// What is left of a unit when those are gone that are set aside, or have to wait behind one about the same file, about
+    /// something in it, or about a folder around it.
     async fn without_held(&self, unit: Unit) -> io::Result<Option<Unit>> {
         let undelivered = Arc::clone(&self.undelivered);
         blocking(move || {
@@ -178,7 +181,8 @@ impl<C: Carrier> Courier<C> {
                 if locked.holds(&told.paths) {
                     // Does nothing when it is there.
                     let line = [told.line.as_slice(), b"\n"].concat();
-                    locked.put(&heading("waits behind another one about the same file", told.paths), &line)?;
+                    locked
+                        .put(&heading("waits behind another one about the same file or folder", told.paths), &line)?;
                 } else {
                     left.push(told);
                 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use async_trait::async_trait;
 
+use super::super::held_paths::HeldPaths;
 use super::*;
 
 /// Takes what it does not refuse.
@@ -70,7 +71,7 @@ async fn all(courier: &mut Courier<Place>, units: &mut VecDeque<Unit>) {
     let mut refused = 0;
     while !units.is_empty() {
         match courier.deliver(units).await {
-            Outcome::Done => refused = 0,
+            Outcome::Arrived | Outcome::SetAside => refused = 0,
             Outcome::Refused(_) => refused += 1,
         }
         assert!(refused < LEAST_TRIES, "it is not set aside");
@@ -79,9 +80,9 @@ async fn all(courier: &mut Courier<Place>, units: &mut VecDeque<Unit>) {
 
 fn set_aside(folder: &Path) -> Vec<String> {
     let mut undelivered = Undelivered::of(folder, 1 << 20);
-    let locked = undelivered.lock().unwrap();
+    let mut locked = undelivered.lock().unwrap();
     let (mut after, mut all) = (None, Vec::new());
-    while let Some((name, _, lines)) = locked.next(after.as_deref(), &[]).unwrap() {
+    while let Some((name, _, lines)) = locked.next(after.as_deref(), &mut HeldPaths::default()).unwrap() {
         all.push(String::from_utf8(lines.to_vec()).unwrap().trim_end().to_owned());
         after = Some(name);
     }
@@ -193,4 +194,43 @@ async fn a_batch_of_the_trail_is_set_aside_whole() {
         all(&mut courier, &mut units).await;
     }
     assert_eq!((place.arrived(), set_aside(folder.path())), (vec!["y".into()], vec!["x\nbad".into()]));
+}
+
+/// Neither the rename of its folder nor what is told under the new name overtakes what is refused of a file.
+#[tokio::test]
+async fn a_folder_waits_behind_its_files() {
+    for one_by_one in [true, false] {
+        let place = Place { one_by_one, gives_up_after: Some(Duration::ZERO), ..Place::default() };
+        let folder = tempfile::tempdir().unwrap();
+        let mut courier = courier(&place, folder.path());
+        place.refuses.lock().unwrap().push("bad");
+        let paths = vec!["/lake/in".to_owned(), "/lake/out".into()];
+        let renamed = Told { line: b"folder".to_vec(), paths };
+        let told = [told("bad", "/lake/in/a"), renamed, told("file", "/lake/out/a"), told("other", "/lake/b")];
+        let mut units = courier.packed(told.to_vec());
+        all(&mut courier, &mut units).await;
+        assert_eq!(
+            (place.arrived(), set_aside(folder.path())),
+            (vec!["other".to_owned()], ["bad", "folder", "file"].map(String::from).to_vec())
+        );
+    }
+}
+
+/// What is set aside has not arrived: nobody is told that the collector is well again.
+#[tokio::test]
+async fn nothing_that_is_set_aside_counts_as_arrived() {
+    let place = Place { one_by_one: true, gives_up_after: Some(Duration::ZERO), ..Place::default() };
+    let folder = tempfile::tempdir().unwrap();
+    let mut courier = courier(&place, folder.path());
+    place.refuses.lock().unwrap().push("bad");
+    let mut units = courier.packed(vec![told("bad", "/a"), told("behind", "/a"), told("good", "/b")]);
+    let mut outcomes = Vec::new();
+    while !units.is_empty() && outcomes.len() < 9 {
+        outcomes.push(match courier.deliver(&mut units).await {
+            Outcome::Arrived => "arrived",
+            Outcome::SetAside => "set aside",
+            Outcome::Refused(_) => "refused",
+        });
+    }
+    assert_eq!(outcomes, ["refused", "refused", "set aside", "set aside", "arrived"]);
 }

@@ -8,6 +8,7 @@ mod ecs;
 mod file;
 mod filter;
 mod heading;
+mod held_paths;
 mod http;
 pub(super) mod memory;
 mod notify;

@@ -1,10 +1,12 @@
 //! Tries again what a collector refused for good: `lockgate audit redeliver`, beside a gateway that runs or alone.
 
 use std::io;
+use std::path::Path;
 
 use super::carrier::Carrier;
+use super::held_paths::HeldPaths;
 use super::http::Collector;
-use super::settings::{HttpTarget, SinkSettings, SinkTarget};
+use super::settings::{SinkSettings, SinkTarget};
 use super::undelivered::Undelivered;
 
 /// What became of what was set aside.
@@ -30,25 +32,27 @@ impl SinkSettings {
         match &self.target {
             SinkTarget::Http(target) => {
                 let collector = Collector::new(target, self.shape.format)?;
-                redeliver(target, &collector).await.map(Some)
+                redeliver(&target.spool.folder, target.spool.limit, &collector).await.map(Some)
             }
             _ => Ok(None),
         }
     }
 }
 
-async fn redeliver(target: &HttpTarget, collector: &impl Carrier) -> io::Result<Redelivered> {
-    let mut undelivered = Undelivered::of(&target.spool.folder, target.spool.limit);
+async fn redeliver(spool: &Path, limit: u64, collector: &impl Carrier) -> io::Result<Redelivered> {
+    let mut undelivered = Undelivered::of(spool, limit);
     let mut done = Redelivered { sink: collector.name(), ..Redelivered::default() };
-    let (mut after, mut refused) = (None, Vec::new());
-    while undelivered.count()? > 0 {
-        // Between two, a gateway that runs may look, or put one more there.
-        let mut locked = tokio::task::block_in_place(|| undelivered.lock())?;
-        let Some((name, heading, lines)) = locked.next(after.as_deref(), &refused)? else { break };
+    let (mut after, mut refused) = (None, HeldPaths::default());
+    // Between two, a gateway that runs may look, or put one more there.
+    while let Some(mut locked) = tokio::task::block_in_place(|| undelivered.lock_unless_empty())? {
+        let next = tokio::task::block_in_place(|| locked.next(after.as_deref(), &mut refused))?;
+        done.left = locked.count();
+        let Some((name, heading, lines)) = next else { break };
         match collector.deliver(&lines).await {
             Ok(()) => {
                 locked.remove(&name)?;
                 done.arrived += 1;
+                done.left = locked.count();
             }
             Err(refusal) => {
                 let is_of_this_one = refusal.is_of_this_one;
@@ -56,11 +60,14 @@ async fn redeliver(target: &HttpTarget, collector: &impl Carrier) -> io::Result<
                 if !is_of_this_one {
                     break;
                 }
-                refused.extend(heading.paths);
+                refused.add(&heading.paths);
             }
         }
         after = Some(name);
     }
-    done.left = undelivered.count()?;
     Ok(done)
 }
+
+#[cfg(test)]
+#[path = "redeliver_tests.rs"]
+mod tests;

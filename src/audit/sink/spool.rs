@@ -9,6 +9,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use tokio::sync::Notify;
 
 use super::heading::Heading;
 use super::settings::{Fsync, SpoolSettings};
-use super::undelivered::Undelivered;
+use super::undelivered;
 
 /// Mode of the files: the owner and the operator's group may read, as of a file sink.
 pub(super) const FILE_MODE: u32 = 0o640;
@@ -35,6 +36,8 @@ pub(in crate::audit) struct Spool {
     changed: Notify,
     hurry: Notify,
     emptied: Condvar,
+    /// How many deliveries are set aside, as far as anybody has seen.
+    set_aside: Arc<AtomicU64>,
     /// Held as long as the spool is used.
     _lock: File,
 }
@@ -105,9 +108,10 @@ impl Spool {
         };
         let lock = claim(&settings.folder).map_err(named)?;
         let state = take_over(&settings.folder).map_err(named)?;
+        let set_aside = Arc::new(AtomicU64::new(undelivered::count(&settings.folder).map_err(named)?));
         let (settings, state) = (settings.clone(), Mutex::new(state));
         let (changed, hurry, emptied) = (Notify::new(), Notify::new(), Condvar::new());
-        Ok(Spool { settings, state, changed, hurry, emptied, _lock: lock })
+        Ok(Spool { settings, state, changed, hurry, emptied, set_aside, _lock: lock })
     }
 
     /// Takes lines from the front of `lines`, as many as the batch that is being filled has room for; how many bytes.
@@ -230,15 +234,27 @@ impl Spool {
         self.lock().trouble = trouble;
     }
 
-    /// How it is.
+    /// Where it is kept how many deliveries are set aside.
+    pub(super) fn set_aside(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.set_aside)
+    }
+
+    /// How it is. Asks no disk.
     pub(super) fn state(&self) -> SpoolState {
-        // Cannot be counted: what cannot be read shows when something is set aside.
-        let undelivered = Undelivered::of(&self.settings.folder, self.settings.limit).count().unwrap_or_default();
+        let undelivered = self.set_aside.load(Ordering::Relaxed);
         let state = self.lock();
         SpoolState { held: state.held, limit: self.settings.limit, trouble: state.trouble.clone(), undelivered }
     }
 
     /// Bytes that wait.
+    /// Counts again what is set aside, for `lockgate audit redeliver` and people change it, too. It may take as long as the disk does.
+    pub(in crate::audit) fn count_set_aside(&self) {
+        // What cannot be read shows when something is set aside.
+        if let Ok(count) = undelivered::count(&self.settings.folder) {
+            self.set_aside.store(count, Ordering::Relaxed);
+        }
+    }
+
     /// What keeps lines from being taken, as far as a look can tell: no folder, no right, no room. It may take as long as the disk does.
     pub(in crate::audit) fn fault(&self) -> Option<String> {
         let folder = &self.settings.folder;

@@ -45,8 +45,8 @@ impl Spooled {
             tracing::info!(sink = %name, bytes = waiting, "the spool holds events of an earlier run; they are delivered now");
         }
         let notifier = Notifier::open(shape, &settings.folder, settings.fsync != Fsync::Never)?;
-        let undelivered = Undelivered::of(&settings.folder, settings.limit);
-        let set_aside = undelivered.count()?;
+        let undelivered = Undelivered::of(&settings.folder, settings.limit).counting(spool.set_aside());
+        let set_aside = spool.state().undelivered;
         if set_aside > 0 {
             tracing::warn!(sink = %name, deliveries = set_aside, "deliveries that were refused are set aside; `lockgate audit redeliver` tries them again");
         }
@@ -154,19 +154,17 @@ async fn bring(
                 Err(error) => Outcome::Refused(Refusal::of(format!("the spool cannot be written: {error}"))),
             },
         };
+        let was_done = !matches!(outcome, Outcome::Refused(_));
         match outcome {
-            Outcome::Done => {
-                failures.over(spool, courier.carrier());
-                // The last one is noted all the same.
-                if units.is_empty() {
-                    continue;
-                }
-            }
+            Outcome::Arrived => failures.over(spool, courier.carrier()),
+            // The place has not taken it, so the next failure is no first one. But it is stuck no more.
+            Outcome::SetAside => spool.set_trouble(None),
             Outcome::Refused(refusal) => {
                 spool.pause(failures.another(spool, courier.carrier(), refusal)).await;
             }
         }
-        if spool.is_ending() {
+        // What is done is noted also at the end.
+        if spool.is_ending() && !(was_done && units.is_empty()) {
             return false;
         }
     }
@@ -203,3 +201,7 @@ impl Failures {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "spooled_tests.rs"]
+mod tests;
