@@ -273,6 +273,9 @@ impl Encoder<'_> {
         self.outcome(&end.outcome, end.duration_ms);
         self.line.maybe("sha256", end.sha256.as_deref());
         self.line.maybe("etag", end.etag.as_deref());
+        if end.unchanged {
+            self.line.boolean("unchanged", true);
+        }
     }
 
     fn own_file(&mut self, file: &FileOperation) {

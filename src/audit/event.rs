@@ -488,6 +488,8 @@ pub struct TransferEnd {
 }
 
 impl TransferEnd {
+    /// Whether the file is as it was: it was opened to be written, and nothing was.
+    pub unchanged: bool,
     /// Whether the file was opened to be read, and all that was read went into other files.
     pub(super) fn is_copy(&self) -> bool {
         !self.write && self.bytes_copied.is_some() && self.bytes_out.unwrap_or_default() == 0

@@ -169,6 +169,7 @@ const CLOSE: &[Field] = &[
     ("bytes-copied", Optional, Form::Number),
     ("sha256", Optional, HASH),
     ("etag", Optional, Form::Text),
+    ("unchanged", Optional, Form::Truth),
 ];
 
 const NAMES: &[Field] = &[

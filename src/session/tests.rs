@@ -305,6 +305,32 @@ async fn an_upload_whose_end_cannot_be_recorded_is_not_published() {
     assert_eq!(names(&home.events()), ["OPEN", "CLOSE", "OPEN", "MKDIR", "ERROR"]);
 }
 
+/// `touch`, and clients that open a file to see whether they may write it.
+#[tokio::test]
+async fn a_close_says_that_nothing_was_written() {
+    let home = Home::new(&[("/", "", Permissions::READ_WRITE)]).await;
+    let session = home.session();
+    let as_it_is = OpenMode { truncate: false, ..PUT };
+    put(&session, "/old", b"old").await.unwrap();
+    for (name, mode, data) in [
+        ("/old", as_it_is, ""),
+        ("/new", as_it_is, ""),
+        ("/old", as_it_is, "x"),
+        ("/old", PUT, ""),
+        ("/old", as_it_is, ""),
+    ] {
+        let mut transfer = session.open(&path(name), mode, &NOTHING).await.unwrap();
+        if !data.is_empty() {
+            transfer.write_at(0, Bytes::from_static(data.as_bytes())).await.unwrap();
+        }
+        transfer.close().await.unwrap();
+    }
+    let events = home.events();
+    let closes = events.iter().filter(|event| event["activity-type"] == "CLOSE");
+    let unchanged: Vec<bool> = closes.map(|event| event.get("unchanged").is_some_and(|is| is == true)).collect();
+    assert_eq!(unchanged, [false, true, false, false, false, true]);
+}
+
 #[tokio::test]
 async fn a_close_that_fails_is_an_error_and_no_close() {
     let home = Home::new(&[("/", "", Permissions::READ_WRITE)]).await;

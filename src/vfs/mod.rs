@@ -117,6 +117,8 @@ pub struct Committed {
     pub mtime_kept: bool,
     /// Whether the store made it, of another object.
     pub copied: bool,
+    /// Whether the file is as it was: it was opened to be written, and nothing was.
+    pub unchanged: bool,
     /// The version that the file is now, where the store has told it.
     pub version: Option<Version>,
     /// What its metadata says of where it comes from, where the store has kept that.

@@ -246,6 +246,7 @@ fn operations() -> Vec<Activity> {
         duration_ms: 48,
         sha256: Some("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".into()),
         etag: Some("098f6bcd4621d373cade4e832627b4f6".into()),
+        unchanged: false,
     };
     let download = TransferEnd {
         path: read.path.clone(),

@@ -37,6 +37,8 @@ pub(super) struct Account {
     sha256: Option<String>,
     /// The file that it became a copy of; it may have been changed since.
     pub(super) copied_from: Option<LogicalPath>,
+    /// It was closed as it had been opened, with nothing written.
+    pub(super) unchanged: bool,
     /// How the transfer ended if nobody gets to say more; `None` once its end is on record.
     otherwise: Option<&'static str>,
     /// Room for the end event.
@@ -73,6 +75,7 @@ impl Account {
             digest: has_digest.then(Digest::new),
             sha256: None,
             copied_from: None,
+            unchanged: false,
             otherwise: Some(DROPPED),
             room: None,
             shown: Arc::new(session.login.open_files().add(path, mode.write, size)),
@@ -93,6 +96,7 @@ impl Account {
             digest: None,
             sha256: None,
             copied_from: None,
+            unchanged: self.unchanged,
             otherwise: self.otherwise.take(),
             room: self.room.take(),
             shown: self.shown.clone(),
@@ -269,6 +273,7 @@ impl Account {
             duration_ms: milliseconds(self.started),
             sha256,
             etag,
+            unchanged: whole && self.unchanged,
         }
     }
 }

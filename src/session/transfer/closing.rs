@@ -40,6 +40,7 @@ impl Transfer {
             Some(File::Write(_)) => match self.publish().await {
                 Ok(Some(done)) => {
                     let (note, etag) = (self.account.note(&done.committed), done.committed.etag.clone());
+                    self.account.unchanged = done.committed.unchanged;
                     published = Some(done);
                     (Ok(note), etag)
                 }

@@ -257,7 +257,7 @@ impl Writer {
     pub async fn commit(mut self) -> VfsResult<Committed> {
         if let Some(found) = self.idle.take_if(|_| self.spoilt.is_none()) {
             let mtime_kept = self.touch().await.map_err(VfsError::at(&self.path))?;
-            return Ok(Committed { size: found.size, mtime_kept, ..Committed::default() });
+            return Ok(Committed { size: found.size, mtime_kept, unchanged: true, ..Committed::default() });
         }
         self.start()?;
         self.publish().await
@@ -331,12 +331,12 @@ impl Writer {
                 let mtime_kept = written.mtime_kept || self.mtime.is_none();
                 let version = written.version.map(Version);
                 let (etag, provenance) = (written.etag, written.provenance);
-                Ok(Committed { size, etag, mtime_kept, copied, version, provenance, left })
+                Ok(Committed { size, etag, mtime_kept, copied, unchanged: false, version, provenance, left })
             }
             Ok(None) => {
                 self.body = None;
                 let mtime_kept = self.touch().await.map_err(VfsError::at(&self.path))?;
-                Ok(Committed { size, mtime_kept, ..Committed::default() })
+                Ok(Committed { size, mtime_kept, unchanged: true, ..Committed::default() })
             }
             Err(error) => {
                 self.remove().await;
