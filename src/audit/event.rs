@@ -462,6 +462,9 @@ pub struct TransferStart {
     pub duration_ms: u64,
 }
 
+/// How the `message` of an upload ends that failed and left its name as it was.
+pub const NOTHING_WAS_PUBLISHED: &str = "nothing was published";
+
 /// The fields of `CLOSE` and `PARTIAL_CLOSE`, and of the `ERROR` of a failed close.
 #[derive(Debug, Clone)]
 pub struct TransferEnd {
@@ -485,11 +488,11 @@ pub struct TransferEnd {
     pub sha256: Option<String>,
     /// The store's entity tag of an upload that was published, or of the version that was read.
     pub etag: Option<String>,
+    /// Whether the file is as it was: it was opened to be written, and nothing was.
+    pub unchanged: bool,
 }
 
 impl TransferEnd {
-    /// Whether the file is as it was: it was opened to be written, and nothing was.
-    pub unchanged: bool,
     /// Whether the file was opened to be read, and all that was read went into other files.
     pub(super) fn is_copy(&self) -> bool {
         !self.write && self.bytes_copied.is_some() && self.bytes_out.unwrap_or_default() == 0

@@ -42,8 +42,8 @@ mod writer;
 pub use archive::Archive;
 pub use event::{
     Activity, AdminCall, Algorithms, AuthFailure, AuthFailureReason, CertificateIdentity, Connected, Denied,
-    Disconnected, FileOperation, KeyIdentity, Note, Origin, Outcome, Protocol, Rejected, RenameOperation, TransferEnd,
-    TransferStart, UserChange,
+    Disconnected, FileOperation, KeyIdentity, NOTHING_WAS_PUBLISHED, Note, Origin, Outcome, Protocol, Rejected,
+    RenameOperation, TransferEnd, TransferStart, UserChange,
 };
 pub use person::Person;
 pub use queue::OwnRoom;

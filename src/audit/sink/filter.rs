@@ -134,7 +134,7 @@ impl Filter {
     pub(super) fn takes_notice(&self, notice: &Notice) -> bool {
         self.users.as_ref().is_none_or(|users| users.is_match(notice.user()))
             && self.takes_status(Some(notice.status()))
-            && self.takes_operation(Some(notice.operation()))
+            && notice.operations().any(|operation| self.takes_operation(Some(operation)))
             && self.takes_paths(notice.names())
     }
 

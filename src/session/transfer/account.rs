@@ -12,7 +12,7 @@ use super::super::open_files::Opened;
 use super::super::operations::ignored_note;
 use super::super::{ErrorKind, Session, SessionError, milliseconds};
 use super::OpenMode;
-use crate::audit::{Activity, Outcome, Recorded, Reservation, TransferEnd, Unrecorded};
+use crate::audit::{Activity, NOTHING_WAS_PUBLISHED, Outcome, Recorded, Reservation, TransferEnd, Unrecorded};
 use crate::path::LogicalPath;
 use crate::stores::StoreErrorKind;
 use crate::vfs::{Committed, Reader, VfsError};
@@ -231,7 +231,7 @@ impl Account {
     /// Records, without waiting, an upload that was closed after its file was removed: the client is answered with success, as on a
     /// disk, and no file has arrived.
     pub(super) fn removed(&mut self) -> Recorded {
-        self.cut_off_now("the file was removed or replaced while it was written; nothing was published")
+        self.cut_off_now(&format!("the file was removed or replaced while it was written; {NOTHING_WAS_PUBLISHED}"))
     }
 
     /// Records that a download was not closed, without waiting.

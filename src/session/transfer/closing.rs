@@ -5,7 +5,7 @@ use tokio::sync::OwnedMutexGuard;
 use super::super::uploads::Upload;
 use super::super::{SessionError, SessionResult, outcome_of};
 use super::{File, NOT_STORED, OpenMode, Transfer};
-use crate::audit::Outcome;
+use crate::audit::{NOTHING_WAS_PUBLISHED, Outcome};
 use crate::path::LogicalPath;
 use crate::stores::StoreErrorKind;
 use crate::vfs::{self, Committed, Writer};
@@ -133,7 +133,7 @@ impl Transfer {
     /// Gives an upload up at its CLOSE. The event waits for the trail; the client does not.
     fn refuse_to_publish(&mut self, error: SessionError) -> SessionError {
         self.file = None;
-        drop(self.account.closed(Outcome::Failure(format!("{}; nothing was published", error.chain())), None));
+        drop(self.account.closed(Outcome::Failure(format!("{}; {NOTHING_WAS_PUBLISHED}", error.chain())), None));
         error
     }
 }

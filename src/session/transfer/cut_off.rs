@@ -6,7 +6,7 @@ use super::super::SessionError;
 use super::super::uploads::Upload;
 use super::File;
 use super::account::Account;
-use crate::audit::{Outcome, Recorded};
+use crate::audit::{NOTHING_WAS_PUBLISHED, Outcome, Recorded};
 use crate::vfs::Writer;
 
 impl Account {
@@ -32,14 +32,14 @@ impl Account {
         };
         let mut content = upload.lock().await;
         let Some((writer, is_wanted)) = self.take_content(&upload, &mut content) else {
-            return self.cut_off_now(&format!("{why}; nothing was published"));
+            return self.cut_off_now(&format!("{why}; {NOTHING_WAS_PUBLISHED}"));
         };
         let would_publish = is_wanted && writer.is_published_when_cut_off();
         if unrecorded.is_some() || !would_publish {
             let refusal =
                 unrecorded.filter(|_| would_publish).map(|error| format!("; {}", SessionError::from(error).chain()));
             // Before the store is asked to remove what it has: that may take its time, and nobody waits for it.
-            let message = format!("{why}{}; nothing was published", refusal.unwrap_or_default());
+            let message = format!("{why}{}; {NOTHING_WAS_PUBLISHED}", refusal.unwrap_or_default());
             let recorded = self.cut_off_now(&message).sent();
             drop((content, upload));
             writer.discard().await;
@@ -47,7 +47,7 @@ impl Account {
         }
         self.publishing();
         let (what, etag) = match writer.cut_off().await {
-            Ok(None) => ("nothing was published".into(), None),
+            Ok(None) => (NOTHING_WAS_PUBLISHED.into(), None),
             Ok(Some(committed)) => {
                 upload.published();
                 ("what had arrived was published".into(), committed.etag)

@@ -1,7 +1,11 @@
 //! What a line of the trail says of one file, and what is told of it.
 
+use std::iter;
+
 use chrono::{DateTime, Duration, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
+
+use crate::audit::NOTHING_WAS_PUBLISHED;
 
 /// The fields of a line that notifications are made of, by the names that they have there.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +33,7 @@ pub(super) struct Fact {
     pub(super) message: Option<String>,
     pub(super) sha256: Option<String>,
     pub(super) etag: Option<String>,
+    pub(super) unchanged: bool,
 }
 
 /// What was done.
@@ -119,6 +124,15 @@ impl Fact {
         }
     }
 
+    /// Whether an upload may have left another file under its name. One that failed says so when it has not.
+    pub(super) fn may_have_published(&self) -> bool {
+        let says_no = self.message.as_ref().is_some_and(|message| message.ends_with(NOTHING_WAS_PUBLISHED));
+        match self.failure() {
+            None => true,
+            Some(_) => !says_no && self.status.as_deref() != Some("denied"),
+        }
+    }
+
     pub(super) fn time(&self) -> Option<DateTime<Utc>> {
         DateTime::parse_from_rfc3339(&self.timestamp).ok().map(|time| time.to_utc())
     }
@@ -146,11 +160,13 @@ pub(in crate::audit::sink) struct Notice {
     pub(super) ended: String,
     /// The name under which it was uploaded, if that was another.
     pub(super) uploaded_as: Option<String>,
+    /// A rename from a temporary name to another one of which nothing more is known: for filters it is an upload as well.
+    pub(super) is_arrival: bool,
 }
 
 impl From<Fact> for Notice {
     fn from(fact: Fact) -> Self {
-        Notice { id: fact.event_id.clone(), ended: fact.timestamp.clone(), uploaded_as: None, fact }
+        Notice { id: fact.event_id.clone(), ended: fact.timestamp.clone(), uploaded_as: None, is_arrival: false, fact }
     }
 }
 
@@ -178,6 +194,11 @@ impl Notice {
 
     pub(in crate::audit::sink) fn operation(&self) -> &'static str {
         self.fact.deed().operation()
+    }
+
+    /// What it is for filters.
+    pub(in crate::audit::sink) fn operations(&self) -> impl Iterator<Item = &'static str> {
+        iter::once(self.operation()).chain(self.is_arrival.then_some(Deed::Upload.operation()))
     }
 
     pub(super) fn ended(&self) -> DateTime<Utc> {

@@ -5,7 +5,7 @@ use super::*;
 use crate::audit::sink::notify::TEMPORARY_WITHIN;
 
 fn joiner() -> Joiner {
-    Joiner::new(TemporaryNames::default(), Vec::new())
+    Joiner::new(TemporaryNames::default(), Clock::default(), Vec::new())
 }
 
 /// A line at so many seconds after eight o'clock; its id is its number.
@@ -80,13 +80,122 @@ fn after_a_time_an_upload_is_told_under_the_name_that_it_has() {
     let within = u32::try_from(TEMPORARY_WITHIN.as_secs()).unwrap();
     joiner.take(line(0, 1, &upload("a.part")));
     joiner.take(line(1, 2, &upload("b.part")));
-    let notices = joiner.take(line(within, 3, &upload("c.csv")));
-    assert_eq!(told(&notices), [("upload", "/lake/a.part", "e1"), ("upload", "/lake/c.csv", "e3")]);
-    let due = joiner.due().unwrap();
-    assert!(joiner.overdue(due - 1).is_empty());
-    assert_eq!(told(&joiner.overdue(due)), [("upload", "/lake/b.part", "e2")]);
-    // By now it is a file like others.
-    assert_eq!(told(&joiner.take(line(within + 9, 4, &rename("b.part", "b")))), [("rename", "/lake/b.part", "e4")]);
+    assert_eq!(told(&joiner.take(line(within / 2, 3, &upload("c.csv")))), [("upload", "/lake/c.csv", "e3")]);
+    let notices = joiner.take(line(within, 4, &upload("d.csv")));
+    assert_eq!(told(&notices), [("upload", "/lake/a.part", "e1"), ("upload", "/lake/d.csv", "e4")]);
+    // No line comes any more.
+    assert_eq!(joiner.due_in(0), Some(1000));
+    assert!(joiner.overdue(999).is_empty());
+    assert_eq!(told(&joiner.overdue(1000)), [("upload", "/lake/b.part", "e2")]);
+    // By now it is a file like others, and has its final name only now.
+    let notices = joiner.take(line(within + 9, 5, &rename("b.part", "b")));
+    assert_eq!(told(&notices), [("rename", "/lake/b.part", "e5")]);
+    assert_eq!(notices[0].operations().collect::<Vec<_>>(), ["rename", "upload"]);
+}
+
+/// Whoever filters uploads hears of the final name; what is no final name, or was none before, is no arrival.
+#[test]
+fn a_rename_to_a_final_name_is_an_upload_for_filters() {
+    let cases = [("a.part", "a", true), ("a.part", "b.part", false), ("a", "b", false), ("a", "a.part", false)];
+    for (old, new, is_arrival) in cases {
+        let notices = joiner().take(line(0, 1, &rename(old, new)));
+        assert_eq!(told(&notices), [("rename", &*format!("/lake/{old}"), "e1")]);
+        let operations = ["upload"].map(String::from).to_vec();
+        let filter = crate::audit::sink::filter::Filter { operations: Some(operations), ..Default::default() };
+        assert_eq!(filter.takes_notice(&notices[0]), is_arrival, "{old} {new}");
+    }
+    let mut failed = line(0, 1, &rename("a.part", "a"));
+    failed.status = Some("failure".into());
+    assert_eq!(joiner().take(failed)[0].operations().collect::<Vec<_>>(), ["rename"]);
+}
+
+/// A clock that is set ends nobody's waiting, and prolongs none.
+#[test]
+fn a_clock_that_is_set_does_not_expire_what_waits() {
+    let within = i64::try_from(TEMPORARY_WITHIN.as_millis()).unwrap();
+    let at = |second, number, rest: &str, years: &str| {
+        let mut fact = line(second, number, rest);
+        fact.timestamp = fact.timestamp.replace("2026", years);
+        fact
+    };
+    for years in ["2030", "2020"] {
+        let mut joiner = joiner();
+        joiner.take(line(0, 1, &upload("a.part")));
+        let told_of = joiner.take(at(1, 2, &upload("b.csv"), years));
+        assert_eq!(told(&told_of), [("upload", "/lake/b.csv", "e2")], "{years}");
+        let left = if years == "2030" { within / 2 } else { within };
+        assert_eq!(joiner.due_in(0), Some(left), "{years}");
+        joiner.take(at(2, 3, &upload("c.csv"), years));
+        assert_eq!(joiner.due_in(0), Some(left - 1000), "{years}");
+        let arrival = joiner.take(at(3, 4, &rename("a.part", "a"), years));
+        assert_eq!(told(&arrival), [("upload", "/lake/a", "e4")], "{years}");
+    }
+}
+
+/// What is under the name is not what waits, so that the arrival must not have its digest.
+#[test]
+fn a_failed_upload_ends_the_waiting_of_what_it_may_have_replaced() {
+    let end = |activity: &str, status: &str, message: &str| {
+        let operation = if activity == "ERROR" { "CLOSE" } else { "write" };
+        let rest = format!(
+            r#""activity-type":"{activity}","operation":"{operation}","path":"/lake/a.part","logical-path":"/a.part","bytes-in":"3","message":"{message}""#
+        );
+        let mut fact = line(1, 2, &rest);
+        fact.status = Some(status.into());
+        fact
+    };
+    for (failed, replaced) in [
+        (end("PARTIAL_CLOSE", "failure", "the client went away; what had arrived was published"), true),
+        (end("PARTIAL_CLOSE", "failure", "whether the file was published is not known"), true),
+        (end("ERROR", "failure", "/a.part: the store does not answer; try again later"), true),
+        (end("PARTIAL_CLOSE", "failure", "the client went away; nothing was published"), false),
+        (end("ERROR", "failure", "no space; nothing was published"), false),
+        (end("ERROR", "denied", "/a.part: it exists already and may not be replaced"), false),
+    ] {
+        let mut joiner = joiner();
+        joiner.take(line(0, 1, &upload("a.part")));
+        assert_eq!(told(&joiner.take(failed.clone())), [("upload", "/lake/a.part", "e2")]);
+        let notices = joiner.take(line(2, 3, &rename("a.part", "a")));
+        let wanted = if replaced { ("rename", "/lake/a.part", "e3") } else { ("upload", "/lake/a", "e3") };
+        assert_eq!(told(&notices), [wanted], "{failed:?}");
+    }
+}
+
+/// It was opened to be written, and nothing was.
+#[test]
+fn a_close_that_changed_nothing_is_no_upload() {
+    let unchanged = |second, number, path: &str| Fact { unchanged: true, ..line(second, number, &upload(path)) };
+    let mut joiner = joiner();
+    assert!(joiner.take(unchanged(0, 1, "a")).is_empty());
+    joiner.take(line(1, 2, &upload("a.part")));
+    assert!(joiner.take(unchanged(2, 3, "a.part")).is_empty());
+    let notices = joiner.take(line(3, 4, &rename("a.part", "a")));
+    assert_eq!(told(&notices), [("upload", "/lake/a", "e4")]);
+    assert_eq!(notices[0].fact.timestamp, "2026-07-31T08:00:01.000Z");
+}
+
+/// A folder with a name of its own until all is there.
+#[test]
+fn what_comes_to_its_final_place_with_its_folder_has_arrived() {
+    let names = TemporaryNames {
+        patterns: vec![crate::audit::search::PathPattern::parse("/staging/**").unwrap()],
+        ..TemporaryNames::default()
+    };
+    let mut joiner = Joiner::new(names, Clock::default(), Vec::new());
+    for (number, name) in [(1, "staging/x/a"), (2, "staging/x/d/b"), (3, "staging/xy")] {
+        assert!(joiner.take(line(number, number, &upload(name))).is_empty());
+    }
+    let kept: Vec<Upload> = joiner.uploads().cloned().collect();
+    let mut again = Joiner::new(joiner.names.clone(), joiner.clock(), kept);
+    let renamed = line(4, 4, &rename("staging/x", "in/x"));
+    let notices = joiner.take(renamed.clone());
+    let wanted =
+        [("rename", "/lake/staging/x", "e4"), ("upload", "/lake/in/x/a", "e1"), ("upload", "/lake/in/x/d/b", "e2")];
+    assert_eq!(told(&notices), wanted);
+    assert_eq!(notices[1].uploaded_as.as_deref(), Some("/lake/staging/x/a"));
+    assert_eq!((&*notices[1].fact.logical_path, &*notices[1].ended), ("/in/x/a", "2026-07-31T08:00:04.000Z"));
+    assert_eq!(again.take(renamed), notices);
+    assert_eq!(joiner.uploads().map(|upload| &*upload.fact.path).collect::<Vec<_>>(), ["/lake/staging/xy"]);
 }
 
 #[test]
@@ -139,6 +248,21 @@ fn what_waits_is_bounded() {
     assert_eq!(joiner.uploads().count(), 2);
 }
 
+#[test]
+fn who_has_many_waiting_makes_room() {
+    let mut joiner = joiner();
+    joiner.most = 3;
+    let of = |user: &str, number, rest: &str| Fact { user: user.into(), ..line(number, number, rest) };
+    joiner.take(of("bob", 1, &upload("bob.part")));
+    joiner.take(of("ann", 2, &upload("a.part")));
+    joiner.take(of("ann", 3, &upload("b.part")));
+    assert_eq!(told(&joiner.take(of("ann", 4, &upload("c.part")))), [("upload", "/lake/a.part", "e2")]);
+    assert_eq!(told(&joiner.take(of("eve", 5, &upload("d.part")))), [("upload", "/lake/b.part", "e3")]);
+    // Of those with as many, the oldest.
+    assert_eq!(told(&joiner.take(of("eve", 6, &upload("e.part")))), [("upload", "/lake/d.part", "e5")]);
+    assert_eq!(told(&joiner.take(of("bob", 7, &rename("bob.part", "bob")))), [("upload", "/lake/bob", "e7")]);
+}
+
 /// However the lines are cut into processes, the same comes out.
 #[test]
 fn what_waits_survives_as_it_is() {
@@ -157,7 +281,7 @@ fn what_waits_survives_as_it_is() {
         let mut notices: Vec<Notice> = lines[..cut].iter().flat_map(|fact| first.take(fact.clone())).collect();
         let kept = first.uploads().map(|upload| serde_json::to_string(upload).unwrap());
         let kept = kept.map(|text| serde_json::from_str(&text).unwrap()).collect();
-        let mut second = Joiner::new(TemporaryNames::default(), kept);
+        let mut second = Joiner::new(TemporaryNames::default(), first.clock(), kept);
         notices.extend(lines[cut..].iter().flat_map(|fact| second.take(fact.clone())));
         assert_eq!(notices, wanted, "cut after {cut}");
     }

@@ -14,10 +14,9 @@ mod pending;
 
 use std::io;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use chrono::Utc;
 
 use super::filter::Filter;
 use super::shape::{Format, Shape};
@@ -75,6 +74,8 @@ pub(super) struct Notifier {
     file: File,
     /// The last batch that was taken.
     batch: Option<Hash>,
+    /// When that was, or when this process began. Monotonic: no clock that is set ends what waits.
+    since: Instant,
     /// Whether `pending` is no longer what the file says.
     changed: bool,
 }
@@ -95,9 +96,9 @@ impl Notifier {
             return Ok(None);
         }
         let (file, kept) = File::open(spool, syncs)?;
-        let joiner = Joiner::new(shape.temporary.clone(), kept.uploads);
+        let joiner = Joiner::new(shape.temporary.clone(), kept.clock, kept.uploads);
         let (filter, format) = (shape.filter.clone(), shape.format);
-        Ok(Some(Notifier { joiner, filter, format, file, batch: kept.batch, changed: false }))
+        Ok(Some(Notifier { joiner, filter, format, file, batch: kept.batch, since: Instant::now(), changed: false }))
     }
 
     /// The notifications of a batch. A batch that was done before a kill gives none.
@@ -114,28 +115,33 @@ impl Notifier {
         let before = self.joiner.changes();
         let notices = super::heading::lines(batch).filter_map(Fact::read).flat_map(|fact| self.joiner.take(fact));
         let notices: Vec<Notice> = notices.collect();
-        self.batch = Some(hash);
+        (self.batch, self.since) = (Some(hash), Instant::now());
         self.changed |= self.joiner.changes() != before;
         self.shaped(notices)
     }
 
     /// The notifications of uploads whose final name did not come in time. Right only when no line waits.
     pub(super) fn overdue(&mut self) -> Vec<Told> {
-        let notices = self.joiner.overdue(Utc::now().timestamp_millis());
+        let notices = self.joiner.overdue(self.idle());
         self.changed |= !notices.is_empty();
         self.shaped(notices)
     }
 
     /// When [`Notifier::overdue`] has something, if nothing comes before.
     pub(super) fn due_in(&self) -> Option<Duration> {
-        let left = self.joiner.due()?.saturating_sub(Utc::now().timestamp_millis());
+        let left = self.joiner.due_in(self.idle())?;
         Some(Duration::from_millis(u64::try_from(left).unwrap_or_default()))
+    }
+
+    /// How long no line has come, in milliseconds.
+    fn idle(&self) -> i64 {
+        i64::try_from(self.since.elapsed().as_millis()).unwrap_or(i64::MAX)
     }
 
     /// Keeps what waits, after all notifications that were given have arrived.
     pub(super) fn keep(&mut self) -> io::Result<()> {
         if self.changed {
-            self.file.write(self.batch, self.joiner.uploads())?;
+            self.file.write(self.batch, self.joiner.clock(), self.joiner.uploads())?;
             self.changed = false;
         }
         Ok(())

@@ -149,14 +149,25 @@ fn a_batch_that_comes_again_gives_the_same_or_nothing() {
     assert!(notifier(folder.path(), Format::CloudEvents).take(&second).is_empty());
 }
 
+/// The gateway starts all the same, and the operator finds what was there.
 #[test]
-fn a_file_that_is_not_ours_is_not_guessed_at() {
-    let folder = tempfile::tempdir().unwrap();
-    for text in ["", "{}", "{\"batch\":\"x\"}\n", "{\"batch\":null}\n{torn"] {
+fn a_file_that_cannot_be_read_is_moved_aside() {
+    for text in [&b""[..], b"{\"batch\":\"x\"}\n", b"{\"batch\":null}\n{torn", b"\xff\xfe"] {
+        let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("pending"), text).unwrap();
-        let opened = Notifier::open(&Shape { format: Format::CloudEvents, ..Shape::default() }, folder.path(), true);
-        // A heading without a batch is what an empty memory looks like.
-        assert_eq!(opened.is_ok(), text == "{}", "{text:?}");
+        let mut opened = notifier(folder.path(), Format::CloudEvents);
+        let names = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        let names: Vec<_> = names.collect();
+        assert_eq!(names.len(), 1, "{names:?}");
+        assert!(
+            names[0].to_string_lossy().contains("pending.unreadable-") && std::fs::read(&names[0]).unwrap() == text
+        );
+        // And works from there on.
+        let mut close = documented("CLOSE", 0);
+        close["logical-path"] = "/a.part".into();
+        assert!(opened.take(&batch(&[close])).is_empty());
+        opened.keep().unwrap();
+        assert!(folder.path().join("pending").is_file());
     }
 }
 
