@@ -199,6 +199,7 @@ fn end(cursor: &mut Cursor<'_>) -> TransferEnd {
         duration_ms: cursor.number(),
         sha256: cursor.maybe(),
         etag: cursor.maybe(),
+        unchanged: cursor.byte() & 1 == 1,
     }
 }
 
