@@ -35,6 +35,8 @@ pub(super) struct Caller {
     pub(super) role: Role,
     /// What recognised the caller, or what the login of the browser rests on.
     pub(super) basis: Basis,
+    /// When that ends at the latest.
+    pub(super) until: Option<DateTime<Utc>>,
     /// The browser that is logged in, by its secret.
     pub(super) browser: Option<TokenHash>,
 }
@@ -42,17 +44,17 @@ pub(super) struct Caller {
 impl Caller {
     /// Somebody who was let in for this.
     pub(super) fn of_grant(grant: Grant) -> Caller {
-        Caller { name: grant.name, role: grant.role, basis: grant.basis, browser: None }
+        Caller { name: grant.name, role: grant.role, basis: grant.basis, until: grant.until, browser: None }
     }
 
     /// What the caller may hand on: to a browser, or to whoever opens a link.
     pub(super) fn grant(&self) -> Grant {
-        Grant { name: self.name.clone(), role: self.role, basis: self.basis.clone() }
+        Grant { name: self.name.clone(), role: self.role, basis: self.basis.clone(), until: self.until }
     }
 
     /// A user of this machine who may use the socket.
     pub(super) fn local(name: &Arc<str>) -> Caller {
-        Caller::of_grant(Grant { name: name.clone(), role: Role::Operator, basis: Basis::Socket })
+        Caller::of_grant(Grant { name: name.clone(), role: Role::Operator, basis: Basis::Socket, until: None })
     }
 
     /// 401 for somebody who shows nothing.
@@ -73,7 +75,7 @@ impl Caller {
             return Err(refused("the time of this token is over"));
         }
         let (name, basis) = (known.name.as_str().into(), Basis::Token(known.hash.clone()));
-        Ok(Caller::of_grant(Grant { name, role: known.role, basis }))
+        Ok(Caller::of_grant(Grant { name, role: known.role, basis, until: known.expires }))
     }
 
     /// # Errors

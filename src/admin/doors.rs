@@ -152,7 +152,7 @@ impl Doors {
     /// When the system gives no randomness.
     pub fn link(&self, name: &str) -> Result<Option<String>, String> {
         let Some(page) = self.page_url() else { return Ok(None) };
-        let grant = Grant { name: name.into(), role: Role::Operator, basis: Basis::Socket };
+        let grant = Grant { name: name.into(), role: Role::Operator, basis: Basis::Socket, until: None };
         Ok(Some(link_url(&page, &self.logins.make_link(grant)?)))
     }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::caller::{Caller, bearer};
-use super::logins::{Grant, LINK_FOR, LOGGED_IN_FOR};
+use super::logins::{Entered, Grant, LINK_FOR};
 use super::oidc;
 use super::problem::{Given, Problem};
 use super::settings::{Role, TokenHash, Trust};
@@ -58,7 +58,7 @@ pub(super) struct Me {
     name: String,
     /// `viewer`, `auditor` or `operator`
     role: &'static str,
-    /// Until when; absent for callers who bring their token or use the socket
+    /// Until when, whatever links are made meanwhile; absent for callers who bring their token or use the socket
     #[serde(skip_serializing_if = "Option::is_none")]
     until: Option<String>,
 }
@@ -91,12 +91,15 @@ pub(super) async fn login(
 /// Logs a browser in: the answer sets a cookie.
 ///
 /// # Errors
-/// 503 when the system gives no randomness.
+/// 401 when what the login rests on is over already, 503 when the system gives no randomness.
 pub(super) fn enter(state: &State, headers: &HeaderMap, grant: Grant) -> Result<Response, Problem> {
-    let secret = state.logins.begin(grant.clone()).map_err(Problem::unavailable)?;
-    let cookie = set_cookie(headers, Cookie::Login, Some((&secret, LOGGED_IN_FOR)));
+    let Entered { secret, grant, lasts } = state.logins.begin(grant).map_err(Problem::unavailable)?;
+    if lasts.is_zero() {
+        return Err(Problem::new(StatusCode::UNAUTHORIZED, "the time of this token is over"));
+    }
+    let cookie = set_cookie(headers, Cookie::Login, Some((&secret, lasts)));
     let cookie = cookie.ok_or_else(|| Problem::wrong("the header `Host` is odd"))?;
-    let me = Me { name: grant.name.to_string(), role: grant.role.as_str(), until: Some(after(LOGGED_IN_FOR)) };
+    let me = Me { name: grant.name.to_string(), role: grant.role.as_str(), until: grant.until.map(shown) };
     let mut response = Json(me).into_response();
     response.headers_mut().insert(SET_COOKIE, cookie);
     // For the event.
@@ -123,9 +126,8 @@ pub(super) async fn logout(
 
 /// Who calls
 #[utoipa::path(get, path = "/me", tag = "page", responses((status = 200, description = "Who is logged in", body = Me)))]
-pub(super) async fn me(Shared(state): Shared<Arc<State>>, Extension(caller): Extension<Caller>) -> Json<Me> {
-    let left = caller.browser.as_ref().and_then(|browser| state.logins.of(browser));
-    let until = left.map(|(_, left)| after(left));
+pub(super) async fn me(Extension(caller): Extension<Caller>) -> Json<Me> {
+    let until = caller.browser.as_ref().and(caller.until).map(shown);
     Json(Me { name: caller.name.to_string(), role: caller.role.as_str(), until })
 }
 
@@ -165,7 +167,7 @@ pub(super) async fn link(
         return Err(Problem::new(StatusCode::CONFLICT, what));
     };
     let code = state.logins.make_link(grant).map_err(Problem::unavailable)?;
-    Ok(Json(LinkMade { url: link_url(page, &code), until: after(LINK_FOR) }))
+    Ok(Json(LinkMade { url: link_url(page, &code), until: shown(Utc::now() + LINK_FOR) }))
 }
 
 /// The code is behind `#`: browsers send that part to nobody.
@@ -192,7 +194,7 @@ pub(super) fn of_cookie(
     if !is_ours || !says_origin {
         return Some(Err(Problem::new(StatusCode::FORBIDDEN, "with a cookie only the gateway's own page may call")));
     }
-    let found = state.logins.of_secret(&secret).and_then(|(hash, grant, _)| {
+    let found = state.logins.of_secret(&secret).and_then(|(hash, grant)| {
         let grant = grant.now(trust, Utc::now())?;
         Some(Caller { browser: Some(hash), ..Caller::of_grant(grant) })
     });
@@ -266,8 +268,7 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
-fn after(duration: Duration) -> String {
-    let time: DateTime<Utc> = (std::time::SystemTime::now() + duration).into();
+fn shown(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
@@ -275,6 +276,7 @@ fn after(duration: Duration) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::admin::logins::LOGGED_IN_FOR;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()

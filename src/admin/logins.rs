@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use super::settings::{Role, Token, TokenHash, Trust, make_token};
 use crate::secret::Secret;
 
-/// How long a browser stays logged in.
+/// How long a browser stays logged in at most: it, and every browser that is logged in by a link of it, and so on.
 pub(super) const LOGGED_IN_FOR: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// How long a link can be used.
@@ -30,6 +30,9 @@ pub(super) struct Grant {
     pub(super) role: Role,
     /// What it rests on.
     pub(super) basis: Basis,
+    /// When it ends at the latest: with the token that was shown, or [`LOGGED_IN_FOR`] after the first login. Links, and logins made from
+    /// it, inherit it, so that nobody renews a login.
+    pub(super) until: Option<DateTime<Utc>>,
 }
 
 /// What a grant rests on: when that is gone, so is the grant.
@@ -50,8 +53,6 @@ pub(super) struct Identity {
     pub(super) provider: TokenHash,
     /// The values of the claim that roles are given for.
     pub(super) values: Vec<String>,
-    /// When the token ends that a program brought.
-    pub(super) until: Option<DateTime<Utc>>,
 }
 
 impl Grant {
@@ -66,11 +67,34 @@ impl Grant {
             }
             Basis::Provider(identity) => {
                 let oidc = trust.oidc.as_ref().filter(|oidc| oidc.identity() == identity.provider)?;
-                (oidc.roles.role_of(&identity.values)?, identity.until)
+                (oidc.roles.role_of(&identity.values)?, None)
             }
         };
-        end.is_none_or(|end| now < end).then(|| Grant { role: self.role.min(role), ..self.clone() })
+        let is_over = [end, self.until].into_iter().flatten().any(|end| end <= now);
+        (!is_over).then(|| Grant { role: self.role.min(role), ..self.clone() })
     }
+
+    /// The same for a browser that logs in now.
+    fn of_login(self, now: DateTime<Utc>) -> Grant {
+        let end = now + LOGGED_IN_FOR;
+        Grant { until: Some(self.until.map_or(end, |until| until.min(end))), ..self }
+    }
+
+    /// How long it lasts at most.
+    fn left(&self, now: DateTime<Utc>) -> Duration {
+        self.until.map_or(LOGGED_IN_FOR, |until| (until - now).to_std().unwrap_or_default())
+    }
+}
+
+/// A browser that has logged in.
+#[derive(Debug)]
+pub(super) struct Entered {
+    /// It is known by this from now on.
+    pub(super) secret: Secret,
+    /// With its end.
+    pub(super) grant: Grant,
+    /// Until that end; zero when it is over.
+    pub(super) lasts: Duration,
 }
 
 /// A grant under a secret of which only the hash is kept.
@@ -113,12 +137,15 @@ impl Logins {
         Some(inner.links.remove(at).grant)
     }
 
-    /// Logs a browser in: the secret that it is known by from now on.
+    /// Logs a browser in.
     ///
     /// # Errors
     /// When the system gives no randomness.
-    pub(super) fn begin(&self, grant: Grant) -> Result<Secret, String> {
+    pub(super) fn begin(&self, grant: Grant) -> Result<Entered, String> {
         let secret = make_token()?;
+        let now = Utc::now();
+        let grant = grant.of_login(now);
+        let lasts = grant.left(now);
         let mut inner = self.lock();
         let same = inner.browsers.iter().filter(|browser| browser.grant.name == grant.name).count();
         if same >= BROWSERS_OF_ONE
@@ -128,20 +155,20 @@ impl Logins {
         } else if inner.browsers.len() >= BROWSERS {
             inner.browsers.remove(0);
         }
-        inner.browsers.push(Kept::new(&secret, grant, LOGGED_IN_FOR));
-        Ok(secret)
+        inner.browsers.push(Kept::new(&secret, grant.clone(), lasts));
+        Ok(Entered { secret, grant, lasts })
     }
 
-    /// Who logged in with the browser that knows this secret, and for how long it holds.
-    pub(super) fn of_secret(&self, secret: &str) -> Option<(TokenHash, Grant, Duration)> {
-        self.of(&TokenHash::of(secret)).map(|(grant, left)| (TokenHash::of(secret), grant, left))
+    /// Who logged in with the browser that knows this secret.
+    pub(super) fn of_secret(&self, secret: &str) -> Option<(TokenHash, Grant)> {
+        let hash = TokenHash::of(secret);
+        self.of(&hash).map(|grant| (hash, grant))
     }
 
     /// The same by the hash of the secret.
-    pub(super) fn of(&self, hash: &TokenHash) -> Option<(Grant, Duration)> {
+    pub(super) fn of(&self, hash: &TokenHash) -> Option<Grant> {
         let inner = self.lock();
-        let browser = inner.browsers.iter().find(|browser| browser.hash == *hash)?;
-        Some((browser.grant.clone(), browser.until.saturating_duration_since(Instant::now())))
+        inner.browsers.iter().find(|browser| browser.hash == *hash).map(|browser| browser.grant.clone())
     }
 
     /// Logs a browser out.
@@ -172,7 +199,7 @@ mod tests {
     use crate::admin::oidc::{Issuer, OidcSettings, RoleRule};
 
     fn grant(name: &str) -> Grant {
-        Grant { name: name.into(), role: Role::Operator, basis: Basis::Socket }
+        Grant { name: name.into(), role: Role::Operator, basis: Basis::Socket, until: None }
     }
 
     #[test]
@@ -190,15 +217,38 @@ mod tests {
     #[test]
     fn a_browser_is_known_until_it_logs_out_or_its_time_is_over() {
         let logins = Logins::default();
-        let secret = logins.begin(grant("root")).unwrap();
-        let (hash, found, left) = logins.of_secret(secret.expose()).unwrap();
-        assert!(found == grant("root") && left > LOGGED_IN_FOR / 2);
+        let Entered { secret, grant: begun, lasts } = logins.begin(grant("root")).unwrap();
+        let (hash, found) = logins.of_secret(secret.expose()).unwrap();
+        assert_eq!((found, lasts), (begun, LOGGED_IN_FOR));
         assert!(logins.of_secret("lgt_other").is_none());
         logins.end(&hash);
         assert!(logins.of(&hash).is_none());
-        let secret = logins.begin(grant("root")).unwrap();
+        let Entered { secret, .. } = logins.begin(grant("root")).unwrap();
         logins.0.lock().unwrap().browsers[0].until = Instant::now();
         assert!(logins.of_secret(secret.expose()).is_none());
+    }
+
+    #[test]
+    fn a_login_is_not_renewed_by_links() {
+        let logins = Logins::default();
+        let first = logins.begin(grant("root")).unwrap().grant;
+        let end = first.until.unwrap();
+        let mut last = Grant { role: Role::Auditor, ..first };
+        for _ in 0..3 {
+            let code = logins.make_link(last).unwrap();
+            last = logins.begin(logins.redeem(code.expose()).unwrap()).unwrap().grant;
+            assert_eq!(last.until, Some(end));
+        }
+        let (trust, second) = (Trust::default(), chrono::TimeDelta::seconds(1));
+        assert!(last.now(&trust, end - second).is_some());
+        assert_eq!(last.now(&trust, end), None);
+        // What ends sooner of itself is not prolonged by a login.
+        let soon = Utc::now() + chrono::TimeDelta::minutes(1);
+        let entered = logins.begin(Grant { until: Some(soon), ..grant("root") }).unwrap();
+        assert!(entered.grant.until == Some(soon) && entered.lasts <= Duration::from_secs(60));
+        let over = logins.begin(Grant { until: Some(soon - chrono::TimeDelta::hours(1)), ..grant("root") }).unwrap();
+        assert_eq!(over.lasts, Duration::ZERO);
+        assert!(logins.of_secret(over.secret.expose()).is_none());
     }
 
     #[test]
@@ -209,7 +259,7 @@ mod tests {
         for _ in 0..BROWSERS_OF_ONE {
             logins.begin(grant("root")).unwrap();
         }
-        assert!(logins.of_secret(other.expose()).is_some() && logins.of_secret(first.expose()).is_none());
+        assert!(logins.of_secret(other.secret.expose()).is_some() && logins.of_secret(first.secret.expose()).is_none());
         for number in 0..2 * BROWSERS {
             logins.begin(grant(&number.to_string())).unwrap();
             logins.make_link(grant("root")).unwrap();
@@ -250,8 +300,8 @@ mod tests {
         let trust = |oidc: OidcSettings| Trust { oidc: Some(Arc::new(oidc)), ..Trust::default() };
         let (issuer, all) = ("https://idp.example.org", [("a", Role::Operator), ("b", Role::Auditor)]);
         let provider = oidc(issuer, &all).identity();
-        let identity = |until| Identity { provider: provider.clone(), values: vec!["a".into(), "b".into()], until };
-        let of = |until| Grant { basis: Basis::Provider(Arc::new(identity(until))), ..grant("oidc:ann") };
+        let identity = Arc::new(Identity { provider, values: vec!["a".into(), "b".into()] });
+        let of = |until| Grant { basis: Basis::Provider(identity.clone()), until, ..grant("oidc:ann") };
         let role = |grant: &Grant, trust: &Trust| grant.now(trust, now).map(|grant| grant.role);
         let (login, second) = (of(None), chrono::TimeDelta::seconds(1));
         assert_eq!(role(&login, &trust(oidc(issuer, &all))), Some(Role::Operator));

@@ -78,8 +78,8 @@ fn grant(settings: &OidcSettings, claims: &claims::Claims, until: Option<DateTim
             false => format!("no value of {name}'s claim {claim:?} has a role here (admin.oidc.roles.map)"),
         })
     })?;
-    let identity = Identity { provider: settings.identity(), values, until };
-    Ok(Grant { name: name.into(), role, basis: Basis::Provider(Arc::new(identity)) })
+    let identity = Identity { provider: settings.identity(), values };
+    Ok(Grant { name: name.into(), role, basis: Basis::Provider(Arc::new(identity)), until })
 }
 
 /// Asks the provider for its description and its keys, for `check --online`.

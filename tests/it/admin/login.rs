@@ -91,6 +91,26 @@ fn a_link_logs_in_once_and_no_higher_than_its_role() {
 }
 
 #[test]
+fn a_link_of_a_login_does_not_renew_it() {
+    let administered = administered();
+    let first = log_in(&administered, &json!({ "code": link(&administered, "operator") }));
+    let end = first.json()["until"].clone();
+    let mut cookie = cookie(&first);
+    for _ in 0..2 {
+        // The end is told in seconds.
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+        let made = administered.call("POST", "/api/v1/links", &cookie, &OURS, r#"{"role":"operator"}"#).ok();
+        let code = made["url"].as_str().unwrap().split_once("#code=").unwrap().1.to_owned();
+        let next = log_in(&administered, &json!({ "code": code }));
+        assert_eq!(next.json()["until"], end, "{next:?}");
+        let set = next.raw_header("set-cookie").unwrap().to_owned();
+        assert!(!set.contains("Max-Age=43200"), "{set}");
+        cookie = set.split(';').next().unwrap().to_owned();
+        assert_eq!(administered.call("GET", "/api/v1/me", &cookie, &[], "").ok()["until"], end);
+    }
+}
+
+#[test]
 fn with_a_cookie_only_the_page_itself_changes_anything() {
     let administered = administered();
     let cookie = cookie(&log_in(&administered, &json!({ "token": administered.tokens.operator })));

@@ -128,6 +128,26 @@ fn what_a_token_opened_ends_with_it() {
 }
 
 #[test]
+fn a_browser_that_logs_in_with_a_token_is_logged_out_when_it_ends() {
+    let (administered, oidc) = with_provider();
+    let log_in = |exp: u64| {
+        let token = oidc.sign("own", &json!({}), &with(good(&oidc), "exp", json!(exp)));
+        let headers = [("Origin", "http://localhost"), ("Content-Type", "application/json")];
+        administered.tcp.request("POST", "/api/v1/login", &headers, &json!({ "token": token }).to_string())
+    };
+    let end = now() + 3600;
+    let answer = log_in(end);
+    let until = answer.ok()["until"].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+    assert_eq!(u64::try_from(until.timestamp()).unwrap(), end);
+    let set = log_in(end).raw_header("set-cookie").unwrap().to_owned();
+    let age = set.split_once("Max-Age=").and_then(|(_, rest)| rest.split(';').next()).unwrap().parse::<u64>().unwrap();
+    assert!(age <= 3600, "{set}");
+    // Within the leeway for clocks: a call passes, a login would be over before it began.
+    let answer = log_in(now() - 5);
+    assert!(answer.status == 401 && answer.raw_header("set-cookie").is_none(), "{answer:?}");
+}
+
+#[test]
 fn a_new_key_is_fetched_and_strangers_cannot_make_the_gateway_ask_without_end() {
     let port = crate::support::server::free_port();
     let administered =
