@@ -23,7 +23,7 @@ use tokio::time::timeout;
 use tower::ServiceExt;
 
 use super::caller::Peer;
-use super::login::link_url;
+use super::login::{CookieNames, link_url};
 use super::logins::{Basis, Grant, Logins};
 use super::settings::{DoorSettings, Role};
 use super::stall::Impatient;
@@ -62,6 +62,7 @@ pub struct Doors {
     hosts: Vec<String>,
     names_users: bool,
     logins: Arc<Logins>,
+    cookies: CookieNames,
 }
 
 /// A Unix socket; its file goes with it.
@@ -101,8 +102,8 @@ impl Doors {
             None => None,
         };
         let (hosts, logins) = (settings.hosts.clone(), Arc::default());
-        let names_users = settings.health_users;
-        Ok(Doors { socket, listeners, health, certificate, addresses, hosts, names_users, logins })
+        let (names_users, cookies) = (settings.health_users, CookieNames::of(settings));
+        Ok(Doors { socket, listeners, health, certificate, addresses, hosts, names_users, logins, cookies })
     }
 
     /// Whether anybody could come in.
@@ -130,6 +131,10 @@ impl Doors {
 
     pub(super) fn logins(&self) -> Arc<Logins> {
         self.logins.clone()
+    }
+
+    pub(super) fn cookies(&self) -> CookieNames {
+        self.cookies
     }
 
     /// Where a browser finds the page, without a slash at the end; `None` where there is no listener.

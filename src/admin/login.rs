@@ -16,7 +16,7 @@ use super::caller::{Caller, bearer};
 use super::logins::{Entered, Grant, LINK_FOR};
 use super::oidc;
 use super::problem::{Given, Problem};
-use super::settings::{Role, TokenHash, Trust};
+use super::settings::{DoorSettings, Role, TokenHash, Trust};
 use super::state::State;
 use crate::secret::Secret;
 
@@ -38,8 +38,35 @@ impl Cookie {
     }
 }
 
-/// Before the name where the page came over TLS: browsers keep others from setting such a cookie.
+/// Before the name where the page comes over TLS: browsers keep others from setting such a cookie.
 const HOST_PREFIX: &str = "__Host-";
+
+/// Under which names cookies are set and found, decided once by how the page is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CookieNames {
+    /// The page comes over TLS, the gateway's or that of what stands before it: only the name that browsers protect. Any host of the same
+    /// site could set one of the plain name, and so log somebody in as somebody else.
+    Prefixed,
+    /// The page comes in clear from this machine, where browsers accept no prefix.
+    Plain,
+}
+
+impl CookieNames {
+    /// Of the door with these settings.
+    pub(super) fn of(settings: &DoorSettings) -> CookieNames {
+        match settings.tls.is_some() || settings.behind_proxy {
+            true => CookieNames::Prefixed,
+            false => CookieNames::Plain,
+        }
+    }
+
+    fn prefix(self) -> &'static str {
+        match self {
+            CookieNames::Prefixed => HOST_PREFIX,
+            CookieNames::Plain => "",
+        }
+    }
+}
 
 /// One of the two
 #[derive(Deserialize, ToSchema)]
@@ -97,7 +124,7 @@ pub(super) fn enter(state: &State, headers: &HeaderMap, grant: Grant) -> Result<
     if lasts.is_zero() {
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "the time of this token is over"));
     }
-    let cookie = set_cookie(headers, Cookie::Login, Some((&secret, lasts)));
+    let cookie = set_cookie(state.cookies, headers, Cookie::Login, Some((&secret, lasts)));
     let cookie = cookie.ok_or_else(|| Problem::wrong("the header `Host` is odd"))?;
     let me = Me { name: grant.name.to_string(), role: grant.role.as_str(), until: grant.until.map(shown) };
     let mut response = Json(me).into_response();
@@ -118,7 +145,7 @@ pub(super) async fn logout(
         state.logins.end(browser);
     }
     let mut response = StatusCode::NO_CONTENT.into_response();
-    if let Some(cookie) = set_cookie(&headers, Cookie::Login, None) {
+    if let Some(cookie) = set_cookie(state.cookies, &headers, Cookie::Login, None) {
         response.headers_mut().insert(SET_COOKIE, cookie);
     }
     response
@@ -186,7 +213,7 @@ pub(super) fn of_cookie(
     headers: &HeaderMap,
     trust: &Trust,
 ) -> Option<Result<Caller, Problem>> {
-    let secret = cookie(headers, Cookie::Login)?;
+    let secret = cookie(state.cookies, headers, Cookie::Login)?;
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     let is_ours = site.is_none_or(|site| site == b"same-origin" || site == b"none");
     // Whether it is that of the host was looked at before.
@@ -229,24 +256,22 @@ pub(super) fn is_still_in(state: &State, caller: &Caller) -> bool {
 }
 
 /// The secret in a cookie.
-pub(super) fn cookie(headers: &HeaderMap, which: Cookie) -> Option<String> {
-    let plain = which.name(port(headers)?);
-    let safe = format!("{HOST_PREFIX}{plain}");
-    let all = || headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok()).flat_map(|all| all.split(';'));
-    let named = |wanted: &str| {
-        all().find_map(|pair| pair.trim().split_once('=').filter(|(name, _)| *name == wanted).map(|(_, value)| value))
-    };
-    named(&safe).or_else(|| named(&plain)).map(str::to_owned)
+pub(super) fn cookie(names: CookieNames, headers: &HeaderMap, which: Cookie) -> Option<String> {
+    let wanted = format!("{}{}", names.prefix(), which.name(port(headers)?));
+    let mut all = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok()).flat_map(|all| all.split(';'));
+    all.find_map(|pair| {
+        pair.trim().split_once('=').filter(|(name, _)| *name == wanted).map(|(_, value)| value.to_owned())
+    })
 }
 
 /// The header that sets a cookie for a time, or without a secret removes it.
 pub(super) fn set_cookie(
+    names: CookieNames,
     headers: &HeaderMap,
     which: Cookie,
     secret: Option<(&Secret, Duration)>,
 ) -> Option<HeaderValue> {
-    let is_tls = headers.get(ORIGIN).is_some_and(|origin| origin.as_bytes().starts_with(b"https://"));
-    let (prefix, secure) = if is_tls { (HOST_PREFIX, "; Secure") } else { ("", "") };
+    let (prefix, secure) = (names.prefix(), if names == CookieNames::Prefixed { "; Secure" } else { "" });
     let (value, age) = secret.map_or(("", 0), |(secret, lasts)| (secret.expose(), lasts.as_secs()));
     let name = which.name(port(headers)?);
     let text = format!("{prefix}{name}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{secure}");
@@ -277,6 +302,7 @@ fn shown(time: DateTime<Utc>) -> String {
 mod tests {
     use super::*;
     use crate::admin::logins::LOGGED_IN_FOR;
+    use crate::admin::settings::TlsFiles;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
@@ -285,26 +311,41 @@ mod tests {
     #[test]
     fn the_cookie_is_of_one_port_and_safe_where_it_can_be() {
         let secret = Secret::new("lgt_a".into());
-        let set = |pairs: &[(&'static str, &str)]| {
-            set_cookie(&headers(pairs), Cookie::Login, Some((&secret, LOGGED_IN_FOR)))
+        let set = |names, pairs: &[(&'static str, &str)]| {
+            set_cookie(names, &headers(pairs), Cookie::Login, Some((&secret, LOGGED_IN_FOR)))
                 .map(|value| value.to_str().unwrap().to_owned())
         };
-        let plain = set(&[("host", "127.0.0.1:8022"), ("origin", "http://127.0.0.1:8022")]).unwrap();
+        let plain = set(CookieNames::Plain, &[("host", "127.0.0.1:8022")]).unwrap();
         assert_eq!(plain, "lockgate-8022=lgt_a; Path=/; Max-Age=43200; HttpOnly; SameSite=Strict");
-        let safe = set(&[("host", "[::1]"), ("origin", "https://[::1]")]).unwrap();
+        let safe = set(CookieNames::Prefixed, &[("host", "[::1]")]).unwrap();
         assert_eq!(safe, "__Host-lockgate-0=lgt_a; Path=/; Max-Age=43200; HttpOnly; SameSite=Strict; Secure");
-        assert_eq!(set(&[]), None);
-        let gone = set_cookie(&headers(&[("host", "a:1")]), Cookie::Login, None).unwrap();
+        assert_eq!(set(CookieNames::Plain, &[]), None);
+        let gone = set_cookie(CookieNames::Plain, &headers(&[("host", "a:1")]), Cookie::Login, None).unwrap();
         assert!(gone.to_str().unwrap().starts_with("lockgate-1=; Path=/; Max-Age=0"));
     }
 
     #[test]
+    fn cookies_are_plain_only_where_the_page_is() {
+        let plain = DoorSettings::default();
+        let tls = TlsFiles { certificate: "a.pem".into(), key: "a.key".into() };
+        assert_eq!(CookieNames::of(&plain), CookieNames::Plain);
+        assert_eq!(CookieNames::of(&DoorSettings { tls: Some(tls), ..plain.clone() }), CookieNames::Prefixed);
+        assert_eq!(CookieNames::of(&DoorSettings { behind_proxy: true, ..plain }), CookieNames::Prefixed);
+    }
+
+    #[test]
     fn the_cookie_is_found_among_others() {
-        let read = |host: &str, cookies: &str| cookie(&headers(&[("host", host), ("cookie", cookies)]), Cookie::Login);
+        let find = |names, host: &str, cookies: &str| {
+            cookie(names, &headers(&[("host", host), ("cookie", cookies)]), Cookie::Login)
+        };
+        let read = |host: &str, cookies: &str| find(CookieNames::Plain, host, cookies);
         assert_eq!(read("a:8022", "x=y; lockgate-8022=lgt_a; lockgate-1=lgt_b").as_deref(), Some("lgt_a"));
-        assert_eq!(read("a:1", "lockgate-1=lgt_b; __Host-lockgate-1=lgt_c").as_deref(), Some("lgt_c"));
+        let both = "lockgate-1=lgt_b; __Host-lockgate-1=lgt_c";
+        assert_eq!(find(CookieNames::Prefixed, "a:1", both).as_deref(), Some("lgt_c"));
+        assert_eq!(read("a:1", both).as_deref(), Some("lgt_b"));
+        assert_eq!(find(CookieNames::Prefixed, "a:1", "lockgate-1=lgt_b"), None, "any host of the site could set it");
         assert_eq!(read("a:2", "lockgate-1=lgt_b"), None);
         assert_eq!(read("a:1", "lockgate-login-1=lgt_b"), None, "who has begun is not in");
-        assert_eq!(cookie(&headers(&[("host", "a")]), Cookie::Login), None);
+        assert_eq!(cookie(CookieNames::Plain, &headers(&[("host", "a")]), Cookie::Login), None);
     }
 }

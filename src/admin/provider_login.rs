@@ -36,7 +36,7 @@ pub(super) struct Begin {
 pub(super) async fn begin(Shared(state): Shared<Arc<State>>, headers: HeaderMap) -> Result<Response, Problem> {
     let provider = provider(&state)?;
     let begun = provider.begin(&redirect_uri(&headers)?).await?;
-    let cookie = login::set_cookie(&headers, Cookie::Attempt, Some((&begun.attempt, ATTEMPT_FOR)));
+    let cookie = login::set_cookie(state.cookies, &headers, Cookie::Attempt, Some((&begun.attempt, ATTEMPT_FOR)));
     let cookie = cookie.ok_or_else(|| Problem::wrong("the header `Host` is odd"))?;
     Ok(([(SET_COOKIE, cookie)], Json(Begin { url: begun.url })).into_response())
 }
@@ -68,7 +68,7 @@ pub(super) async fn finish(
 ) -> Result<Response, Problem> {
     let provider = provider(&state)?;
     let redirect_uri = redirect_uri(&headers)?;
-    let attempt = login::cookie(&headers, Cookie::Attempt).unwrap_or_default();
+    let attempt = login::cookie(state.cookies, &headers, Cookie::Attempt).unwrap_or_default();
     let finish = Finish {
         attempt: &attempt,
         state: &sent.state,
@@ -83,7 +83,8 @@ pub(super) async fn finish(
         grant.ok_or_else(|| Problem::new(StatusCode::UNAUTHORIZED, "the configuration changed; log in again"))?;
     let mut response = login::enter(&state, &headers, grant)?;
     // The attempt is over.
-    response.headers_mut().extend(login::set_cookie(&headers, Cookie::Attempt, None).map(|gone| (SET_COOKIE, gone)));
+    let gone = login::set_cookie(state.cookies, &headers, Cookie::Attempt, None);
+    response.headers_mut().extend(gone.map(|gone| (SET_COOKIE, gone)));
     Ok(response)
 }
 

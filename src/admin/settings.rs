@@ -82,6 +82,8 @@ pub struct DoorSettings {
     pub hosts: Vec<String>,
     /// The certificate of `listen`; without one it speaks plain HTTP.
     pub tls: Option<TlsFiles>,
+    /// Whether a proxy before it speaks TLS (`plain_http: behind-a-proxy`).
+    pub behind_proxy: bool,
 }
 
 /// The files of a certificate; they are read again when they change.

@@ -9,6 +9,7 @@ use super::Surroundings;
 use super::chain::Verifier;
 use super::doors::Doors;
 use super::health::Health;
+use super::login::CookieNames;
 use super::logins::Logins;
 use super::now::{LastMoment, WATCHERS};
 use super::oidc::{Current, Provider};
@@ -45,6 +46,8 @@ pub(super) struct State {
     pub(super) last_moment: LastMoment,
     /// Browsers that are logged in.
     pub(super) logins: Arc<Logins>,
+    /// How its cookies are named.
+    pub(super) cookies: CookieNames,
     /// The identity provider, and what it publishes.
     provider: Current,
     /// The address of the page, without a slash at its end; `None` where no browser can call.
@@ -68,6 +71,7 @@ impl State {
             watchers: Arc::new(Semaphore::new(WATCHERS)),
             last_moment: LastMoment::default(),
             logins: doors.logins(),
+            cookies: doors.cookies(),
             provider: Current::default(),
             page_url: doors.page_url(),
             stopped,

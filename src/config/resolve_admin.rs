@@ -66,7 +66,8 @@ pub(super) fn resolve_admin(
     }
     let health_users = raw.health_users.as_ref().is_some_and(|at| at.value);
     let health = health.and_then(|all| all.first().copied());
-    let doors = DoorSettings { socket, listen, health, health_users, hosts, tls };
+    let behind_proxy = raw.plain_http.is_some();
+    let doors = DoorSettings { socket, listen, health, health_users, hosts, tls, behind_proxy };
     let tokens = resolve_tokens(&raw.tokens, problems);
     let oidc = raw.oidc.as_ref().and_then(|oidc| resolve_oidc(&oidc.value, problems));
     admin::Settings { doors, tokens, oidc, ..admin::Settings::default() }
