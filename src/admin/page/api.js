@@ -82,9 +82,10 @@ export function follow(address, hear, state = () => {}) {
   let waits = null;
   let pause = 1000;
   let failed = false;
+  let closed = false;
   const open = () => {
     waits = null;
-    if (source || document.hidden || failed) return;
+    if (source || document.hidden || failed || closed) return;
     source = new EventSource(BASE + address(last));
     source.onopen = () => {
       pause = 1000;
@@ -113,9 +114,9 @@ export function follow(address, hear, state = () => {}) {
       }
     };
   };
-  // A stream does not say why it was refused; another call does.
+  // A stream does not say why it was refused; another call does. It may be closed before that is answered.
   const retry = () => get("/me").then(open, (problem) => {
-    if (problem.status !== 401) waits = setTimeout(retry, pause);
+    if (!closed && problem.status !== 401) waits = setTimeout(retry, pause);
   });
   const shut = () => {
     source?.close();
@@ -131,6 +132,7 @@ export function follow(address, hear, state = () => {}) {
   open();
   return {
     close() {
+      closed = true;
       document.removeEventListener("visibilitychange", look);
       clearTimeout(waits);
       shut();
