@@ -23,11 +23,10 @@ const MAX_ANSWER: usize = 1 << 20;
 /// The most keys that are kept.
 const MAX_KEYS: usize = 100;
 
-/// How long what was fetched is used without asking again; a key that the provider withdraws is accepted no longer than that while the
-/// provider answers.
+/// How long what was fetched is used without asking again. The first call after that still uses it, while the provider is asked.
 const FRESH_FOR: Duration = Duration::from_secs(10 * 60);
 
-/// How long it is used at most, while the provider does not answer.
+/// How long it is used at most; a key that the provider withdraws is accepted no longer than that.
 const KEPT_FOR: Duration = Duration::from_secs(60 * 60);
 
 /// The shortest time between two fetches.
@@ -104,20 +103,27 @@ impl Provider {
         &self.settings
     }
 
-    /// What the provider publishes.
+    /// What the provider publishes. Nobody waits for it while something of use is kept.
     ///
     /// # Errors
     /// [`Refusal::Provider`] when it does not answer, and did not for [`KEPT_FOR`].
     pub(super) async fn known(self: &Arc<Self>) -> Result<Arc<Known>, Refusal> {
-        let kept = self.kept();
-        if let Some(known) = kept.as_ref().filter(|known| known.fetched.elapsed() < FRESH_FOR) {
-            return Ok(known.clone());
+        let Some(known) = self.kept() else { return self.fetch_after(None).await.map_err(Refusal::Provider) };
+        match known.fetched.elapsed() {
+            age if age < FRESH_FOR => Ok(known),
+            age if age < KEPT_FOR => {
+                self.refresh();
+                Ok(known)
+            }
+            _ => self.fetch_after(Some(known.fetched)).await.map_err(Refusal::Provider),
         }
-        let since = kept.as_ref().map(|known| known.fetched);
-        match (self.fetch_after(since).await, kept) {
-            (Ok(known), _) => Ok(known),
-            (Err(_), Some(known)) if known.fetched.elapsed() < KEPT_FOR => Ok(known),
-            (Err(what), _) => Err(Refusal::Provider(what)),
+    }
+
+    /// Fetches in a task, unless that is under way or was tried a moment ago.
+    fn refresh(self: &Arc<Self>) {
+        let Ok(asked) = self.asked.clone().try_lock_owned() else { return };
+        if asked.when.is_none_or(|when| when.elapsed() >= BETWEEN) {
+            tokio::spawn(fetch_and_keep(self.clone(), asked));
         }
     }
 
@@ -255,10 +261,55 @@ fn describe(error: &reqwest::Error) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use serde_json::json;
 
     use super::*;
+    use crate::admin::oidc::{Issuer, RoleRule};
+    use crate::secret::Secret;
+
+    /// A provider that accepts connections and never answers, of which something this old is kept.
+    async fn stalled(age: Duration) -> (tokio::net::TcpListener, Arc<Provider>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let issuer = format!("http://{}", listener.local_addr().unwrap());
+        let url = Url::parse(&issuer).unwrap();
+        let settings = OidcSettings {
+            issuer: Issuer::parse(&issuer).unwrap(),
+            client_id: "gateway".into(),
+            client_secret: Secret::new("hunter2".into()),
+            scopes: Vec::new(),
+            audience: None,
+            name: "sub".into(),
+            roles: RoleRule { claim: "groups".into(), map: BTreeMap::new() },
+        };
+        let provider = Arc::new(Provider::new(Arc::new(settings)).unwrap());
+        let known = Known {
+            authorization_endpoint: url.clone(),
+            token_endpoint: url,
+            takes_basic: true,
+            keys: Vec::new(),
+            fetched: Instant::now().checked_sub(age).unwrap(),
+        };
+        *provider.known.lock().unwrap() = Some(Arc::new(known));
+        (listener, provider)
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_the_provider_while_its_keys_can_be_used() {
+        let (_listener, provider) = stalled(FRESH_FOR).await;
+        for _ in 0..3 {
+            assert!(provider.known().await.is_ok());
+            assert!(provider.asked.try_lock().is_err(), "one fetch is under way, and goes on");
+        }
+        let (_listener, provider) = stalled(FRESH_FOR / 2).await;
+        assert!(provider.known().await.is_ok());
+        assert!(provider.asked.try_lock().is_ok(), "there is no reason to ask");
+        let (_listener, provider) = stalled(KEPT_FOR).await;
+        assert!(provider.known().await.is_err(), "too old to be used");
+    }
 
     #[test]
     fn only_public_keys_that_sign_are_kept() {
