@@ -282,7 +282,7 @@ pub(super) fn begin(
         let ended =
             theirs.verifier.end(verified.unwrap_or_else(|_| Err("the verification failed; the log says where".into())));
         // Nobody may wait for it.
-        ended.map(|ended| sender.send(ended))
+        let _ = ended.map(|ended| sender.send(ended).is_ok());
     });
     if let Err(error) = thread {
         state.verifier.end(Err(error.to_string()));
