@@ -36,41 +36,6 @@ fn the_page_shows_what_is_in_force_and_what_waits_and_reloads() {
     place.assert_clean(&browser);
 }
 
-/// A stream that is closed while the page asks why it was refused stays closed.
-#[test]
-fn a_stream_that_is_closed_while_it_is_tried_again_stays_closed() {
-    let place = Place::start();
-    let browser = place.browser();
-    place.open(&browser, "/events");
-    browser.await_text("main", "All ");
-    // A stream that is refused, and a gateway that is slow to say why.
-    browser.script(
-        "window.streams = 0; window.asked = [];
-         window.EventSource = class extends EventTarget {
-           constructor() { super(); window.streams += 1; this.readyState = 1; this.onopen = this.onerror = null;
-             setTimeout(() => { this.readyState = 2; this.onerror?.(); }, 0); }
-           close() { this.readyState = 2; } };
-         window.EventSource.CLOSED = 2;
-         const fetched = window.fetch;
-         window.fetch = (path, options) => path.endsWith('/me')
-           ? new Promise((resolve, reject) => window.asked.push({ resolve, reject })) : fetched(path, options);",
-    );
-    let answer = |how: &str| {
-        browser.click(".tools .toggle");
-        browser.await_value("question why", "window.asked.length > 0");
-        browser.click(".tools .toggle");
-        let streams = browser.script("return window.streams");
-        browser.script(how);
-        // Whatever the page makes of the answer, it has done after the next turn and the first pause.
-        browser.script("window.later = false; setTimeout(() => { window.later = true; }, 4500)");
-        browser.await_value("moment later", "window.later");
-        assert_eq!(browser.script("return window.streams"), streams, "{how}");
-        assert_eq!(browser.script("return window.asked.length"), 0, "{how}");
-    };
-    answer("window.asked.shift().resolve(new Response('{}', { status: 200 }))");
-    answer("window.asked.shift().reject(new TypeError('gone'))");
-}
-
 /// A trail that cannot be read is said, and asked for once and not without end.
 #[test]
 fn a_trail_that_cannot_be_read_stops_the_live_view_and_says_so() {
