@@ -234,7 +234,9 @@ impl Gateway {
             self_check: settings.audit.chain.as_ref().and_then(|chain| chain.self_check),
             written: Arc::new(settings.admin.written.clone()),
         };
-        let server = listeners.open(Surroundings { recorder: recorder.clone(), metrics, registry, homes });
+        let state_folder = settings.transfers.staging_folder.clone();
+        let server =
+            listeners.open(Surroundings { recorder: recorder.clone(), metrics, registry, homes, state_folder });
         backed.roster.follow(opened);
         Ok(Some(Gateway { server, recorder, backed, admin }))
     }

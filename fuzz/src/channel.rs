@@ -89,6 +89,7 @@ pub fn login() -> Arc<Login> {
         principals: Vec::new(),
         password: None,
         auth: AuthMode::PublicKey,
+        totp: Default::default(),
         enabled: true,
         bounds: Bounds::default(),
         home: vec![

@@ -58,6 +58,7 @@ fn activity(kind: u8, cursor: &mut Cursor<'_>) -> Activity {
         0 => Activity::Connected(Box::new(Connected {
             role: cursor.maybe(),
             method: "publickey",
+            second_factor: cursor.byte().is_multiple_of(2).then_some("totp"),
             algorithms: algorithms(cursor),
             key: key(cursor),
             proxy_header: None,

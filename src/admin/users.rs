@@ -13,7 +13,7 @@ use super::problem::{Asked, Problem};
 use super::state::State;
 use super::trail;
 use crate::audit::read::Event;
-use crate::users::{Attempt, AuthMode, Circumstances, Refusal, User};
+use crate::users::{Attempt, AuthMode, Circumstances, Refusal, Totp, User};
 
 /// The most users of one answer, and how many there are if nothing is said.
 const MOST: usize = 1000;
@@ -137,6 +137,9 @@ pub(super) struct Configured {
     most_sessions: Option<usize>,
     /// Whether a password is set
     has_password: bool,
+    /// `totp` when a one-time code is needed after them
+    #[serde(skip_serializing_if = "Option::is_none")]
+    second_factor: Option<&'static str>,
     keys: Vec<KeyShown>,
     home: Vec<HomeShown>,
 }
@@ -257,6 +260,9 @@ fn obstacles_of(user: &User, address: Option<IpAddr>, sessions: usize) -> Vec<St
             let since = user.bounds.expires.map(shown).unwrap_or_default();
             obstacles.push(format!("the user's time is over since {since} (expires)"));
         }
+        Err(Refusal::SecondFactorNotSet) => {
+            obstacles.push("a one-time code is demanded, and the user has no secret for it (require_totp)".to_owned());
+        }
         Err(Refusal::SourceNotAllowed) if address.is_some() => {
             obstacles.push(format!("{source} is not in the networks of allow_from"));
         }
@@ -302,6 +308,7 @@ impl Configured {
             allow_from: user.bounds.allow_from.iter().map(ToString::to_string).collect(),
             most_sessions: user.bounds.sessions,
             has_password: user.password.is_some(),
+            second_factor: (!matches!(user.totp, Totp::NotNeeded)).then_some("totp"),
             keys: keys.collect(),
             home: home.collect(),
         }

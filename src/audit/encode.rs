@@ -169,6 +169,7 @@ impl Encoder<'_> {
         match activity {
             Activity::Connected(connected) => {
                 self.line.text("method", connected.method);
+                self.line.maybe("second-factor", connected.second_factor);
                 self.credentials(connected.algorithms.as_ref(), connected.key.as_ref());
             }
             Activity::AuthFailure(failure) => {

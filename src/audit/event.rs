@@ -204,8 +204,10 @@ impl Activity {
 pub struct Connected {
     /// The user's `role`, free text.
     pub role: Option<String>,
-    /// `publickey`, `password`, `keyboard-interactive`, or two of them joined by a comma.
+    /// `publickey`, `password`, `keyboard-interactive`, or up to three of them joined by commas.
     pub method: &'static str,
+    /// `totp` when the last of them was a one-time code.
+    pub second_factor: Option<&'static str>,
     /// What was negotiated.
     pub algorithms: Option<Algorithms>,
     /// The key that was verified; none for a password.
@@ -231,6 +233,12 @@ pub enum AuthFailureReason {
     VerificationMissing,
     /// `bad-password`
     BadPassword,
+    /// `bad-code`: a one-time code that is not the user's, or not now.
+    BadCode,
+    /// `code-used`: a one-time code that had been used, or that came after a later one.
+    CodeUsed,
+    /// `too-many-codes`: there were too many wrong codes of the user; this one was not examined.
+    TooManyCodes,
     /// `bad-signature`
     BadSignature,
     /// `offered-not-signed`: a key of the user was offered, and no signature came. Told once for each key of a connection.
@@ -265,8 +273,10 @@ pub enum AuthFailureReason {
     PrincipalNotAllowed,
     /// `certificate-option-refused`: a critical option that is not known or cannot be obeyed.
     CertificateOptionRefused,
-    /// `second-factor-missing`: one of two proofs was given, the other was not.
+    /// `second-factor-missing`: a proof was given, and another one that is needed was not.
     SecondFactorMissing,
+    /// `second-factor-not-set`: the user's source demands one-time codes, and the user has no secret.
+    SecondFactorNotSet,
     /// `too-many-password-checks`: too many others waited for the check of a password.
     TooManyPasswordChecks,
     /// `not-examined`: what was sent could not be checked.
@@ -292,6 +302,9 @@ impl AuthFailureReason {
             AuthFailureReason::TouchMissing => "touch-missing",
             AuthFailureReason::VerificationMissing => "verification-missing",
             AuthFailureReason::BadPassword => "bad-password",
+            AuthFailureReason::BadCode => "bad-code",
+            AuthFailureReason::CodeUsed => "code-used",
+            AuthFailureReason::TooManyCodes => "too-many-codes",
             AuthFailureReason::BadSignature => "bad-signature",
             AuthFailureReason::OfferedNotSigned => "offered-not-signed",
             AuthFailureReason::MethodNotAllowed => "method-not-allowed",
@@ -310,6 +323,7 @@ impl AuthFailureReason {
             AuthFailureReason::PrincipalNotAllowed => "principal-not-allowed",
             AuthFailureReason::CertificateOptionRefused => "certificate-option-refused",
             AuthFailureReason::SecondFactorMissing => "second-factor-missing",
+            AuthFailureReason::SecondFactorNotSet => "second-factor-not-set",
             AuthFailureReason::TooManyPasswordChecks => "too-many-password-checks",
             AuthFailureReason::NotExamined => "not-examined",
             AuthFailureReason::DirectoryUnavailable => "directory-unavailable",

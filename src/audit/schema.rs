@@ -48,7 +48,7 @@ const ENDORSEMENTS: Form = Form::Pattern(
 );
 const MODE: Form = Form::Pattern("^[A-Z]+(\\|[A-Z]+)*$");
 const METHODS: Form =
-    Form::Pattern("^(publickey|password|keyboard-interactive)(,(publickey|password|keyboard-interactive))?$");
+    Form::Pattern("^(publickey|password|keyboard-interactive)(,(publickey|password|keyboard-interactive)){0,2}$");
 
 /// In every event, besides `activity-type`.
 const EVERY: &[Field] = &[
@@ -105,6 +105,7 @@ const CONNECTED: &[Field] = &[
     ("role", Optional, Form::Text),
     ("home-dir", Required, Form::OneOf(&["LOGICAL"])),
     ("method", Required, METHODS),
+    ("second-factor", Optional, Form::OneOf(&["totp"])),
     ("ssh-public-key", Optional, Form::Pattern("^[A-Za-z0-9+/]+=*…?$")),
     ("proxy-protocol-v2-header", Optional, Form::OneOf(&["applied", "ignored"])),
 ];

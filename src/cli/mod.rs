@@ -15,6 +15,7 @@ mod logs;
 mod progress;
 mod serve;
 mod starter;
+mod totp;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -140,6 +141,8 @@ enum Command {
     Generate(generate::Question),
     /// Read a password (twice without echo, or one line of standard input) and print its argon2id hash
     HashPassword,
+    /// Create a secret for one-time codes (TOTP): the link and the QR code for an authenticator app, and the line for the configuration
+    Totp(totp::Arguments),
 }
 
 /// Why the program ends without success.
@@ -217,6 +220,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Admin(question) => admin::door(&question),
         Command::Generate(question) => Ok(generate::generate(&question)?),
         Command::HashPassword => Ok(hash_password::hash_password()?),
+        Command::Totp(arguments) => Ok(totp::totp(&arguments)?),
     }
 }
 
@@ -283,6 +287,8 @@ mod tests {
             "lockgate check --online",
             "lockgate hash-password secret",
             "lockgate init a b",
+            "lockgate totp",
+            "lockgate totp a:b",
         ] {
             assert_eq!(parse(line).expect_err(line).exit_code(), 2, "{line}");
         }

@@ -29,6 +29,7 @@ pub(super) struct User {
     /// Whether a hash stands in the file, right or wrong.
     pub has_password: bool,
     pub auth: Option<AuthMode>,
+    pub totp: Option<At<Secret>>,
     pub enabled: bool,
     pub bounds: Bounds,
     pub home: Option<At<Vec<HomeEntry>>>,
@@ -76,6 +77,7 @@ pub(super) fn read_user(item: &Item<'_>, mut section: Section<'_>, problems: &mu
             None => Some(AuthMode::default()),
             Some(item) => item.choice(&AUTH_MODES, problems),
         },
+        totp: section.take("totp").and_then(|item| Some(item.at(item.credential(problems)?))),
         enabled: section.take("enabled").and_then(|item| item.boolean(problems)).unwrap_or(true),
         bounds: read_bounds(&mut section, problems),
         home: home.map(|item| read_home(&item, problems)),

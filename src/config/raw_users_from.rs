@@ -39,6 +39,7 @@ pub(super) struct Http {
     pub recheck: Duration,
     pub allow_http: bool,
     pub auth: AuthMode,
+    pub require_totp: bool,
     pub permissions: Permissions,
     pub targets: Option<At<Vec<Target>>>,
     pub policy: OnPolicy,
@@ -60,6 +61,8 @@ pub(super) struct Keys {
     pub role: Option<At<String>>,
     pub bounds: Bounds,
     pub home: Option<At<Vec<HomeEntry>>>,
+    pub totp: Vec<(At<String>, At<Secret>)>,
+    pub require_totp: bool,
 }
 
 /// Reads `users_from`: one source, or a list of them.
@@ -109,6 +112,7 @@ fn read_http(item: &Item<'_>, mut around: Section<'_>, problems: &mut Problems) 
             .take("auth")
             .and_then(|item| item.choice(&AUTH_MODES, problems))
             .unwrap_or(AuthMode::PublicKeyOrPassword),
+        require_totp: around.take("require_totp").and_then(|item| item.boolean(problems)).unwrap_or(false),
         permissions: permissions.unwrap_or(Permissions::READ_WRITE),
         targets: around.take("targets").map(|item| item.at(read_targets(&item, problems))),
         policy: choice(around.take("policy"), &[("refuse", OnPolicy::Refuse), ("ignore", OnPolicy::Ignore)], problems),
@@ -127,6 +131,11 @@ fn read_targets(item: &Item<'_>, problems: &mut Problems) -> Vec<Target> {
         .collect()
 }
 
+fn read_totp(item: &Item<'_>, problems: &mut Problems) -> Vec<(At<String>, At<Secret>)> {
+    let pairs = item.pairs(problems).unwrap_or_default();
+    pairs.into_iter().filter_map(|(name, item)| Some((name, item.at(item.credential(problems)?)))).collect()
+}
+
 fn read_keys(mut section: Section<'_>, problems: &mut Problems) -> Keys {
     let folder =
         section.need("keys", "the store and the folder of the NAME.pub files, as in lake:/public-keys", problems);
@@ -140,6 +149,8 @@ fn read_keys(mut section: Section<'_>, problems: &mut Problems) -> Keys {
         role: text(&mut section, "role", problems),
         bounds: read_bounds(&mut section, problems),
         home: home.map(|item| read_home(&item, problems)),
+        totp: section.take("totp").map(|item| read_totp(&item, problems)).unwrap_or_default(),
+        require_totp: section.take("require_totp").and_then(|item| item.boolean(problems)).unwrap_or(false),
     };
     section.close(problems);
     keys

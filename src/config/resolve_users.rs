@@ -9,8 +9,11 @@ use super::reader::At;
 use super::resolve::resolve_networks;
 use super::{raw, raw_users};
 use crate::path::LogicalPath;
+use crate::secret::Secret;
 use crate::stores::Key;
-use crate::users::{AuthMode, AuthorizedKey, Bounds, CONFIGURATION, HomeEntry, MAX_KEYS, PasswordHash, User};
+use crate::users::{
+    AuthMode, AuthorizedKey, Bounds, CONFIGURATION, HomeEntry, MAX_KEYS, PasswordHash, Totp, TotpSecret, User,
+};
 
 /// As many mappings as AWS Transfer Family takes for one user.
 const MAX_ENTRIES: usize = 2000;
@@ -38,6 +41,7 @@ pub(super) fn resolve_users(config: &raw::Config, problems: &mut Problems) -> Ve
         let password = user.password_hash.as_ref().and_then(|hash| {
             PasswordHash::parse(hash.value.expose()).map_err(|what| hash.problem(problems, what)).ok()
         });
+        let totp = user.totp.as_ref().and_then(|secret| resolve_totp(secret, problems));
         judge_credentials(user, any_authority, problems);
         judge_role(user.role.as_ref(), problems);
         let bounds = resolve_bounds(&user.bounds, problems);
@@ -52,6 +56,7 @@ pub(super) fn resolve_users(config: &raw::Config, problems: &mut Problems) -> Ve
                 principals,
                 password,
                 auth,
+                totp: totp.map_or(Totp::NotNeeded, Totp::Needed),
                 enabled: user.enabled,
                 bounds,
                 home,
@@ -66,6 +71,11 @@ pub(super) fn judge_role(role: Option<&At<String>>, problems: &mut Problems) {
     if let Some(role) = role.filter(|role| role.value.len() > MAX_ROLE || has_control(&role.value)) {
         role.problem(problems, format!("is longer than {MAX_ROLE} bytes or holds a control character"));
     }
+}
+
+/// The secret of one-time codes.
+pub(super) fn resolve_totp(secret: &At<Secret>, problems: &mut Problems) -> Option<TotpSecret> {
+    TotpSecret::parse(secret.value.expose()).map_err(|what| secret.problem(problems, what)).ok()
 }
 
 fn has_control(text: &str) -> bool {

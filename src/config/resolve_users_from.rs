@@ -1,14 +1,17 @@
 //! What `users_from` means.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use super::out_of_reach::Own;
 use super::problem::Problems;
 use super::raw_users_from::{Http, Keys, Target, UsersFrom};
-use super::resolve_users::{judge_role, resolve_bounds, resolve_home, resolve_target, resolve_template};
+use super::resolve_users::{judge_role, resolve_bounds, resolve_home, resolve_target, resolve_template, resolve_totp};
 use super::{raw, reader::At};
 use crate::path::LogicalPath;
-use crate::users::{Header, KeysSettings, ProviderSettings, ProviderUrl, SourceSettings, TargetRule, Template};
+use crate::users::{
+    Header, KeysSettings, ProviderSettings, ProviderUrl, SourceSettings, TargetRule, Template, TotpSecret,
+    is_name_of_file,
+};
 
 /// Resolves the sources of users; `server` is the server's name. One with a problem is left out.
 pub(super) fn resolve_users_from(config: &raw::Config, server: &str, problems: &mut Problems) -> Vec<SourceSettings> {
@@ -21,7 +24,7 @@ pub(super) fn resolve_users_from(config: &raw::Config, server: &str, problems: &
                 if let Some(at) = keys.folder.as_ref().filter(|_| !taken.insert(settings.source())) {
                     at.problem(problems, "this folder stands twice");
                 }
-                sources.push(SourceSettings::Keys(settings));
+                sources.push(SourceSettings::Keys(Box::new(settings)));
             }
             UsersFrom::Http(http) => {
                 let Some(settings) = resolve_http(http, config, server, problems) else { continue };
@@ -41,6 +44,8 @@ fn resolve_keys(raw: &Keys, stores: &[raw::Store], problems: &mut Problems) -> O
         role: raw.role.as_ref().map(|role| role.value.clone()),
         bounds: resolve_bounds(&raw.bounds, problems),
         home: resolve_home(raw.home.as_ref(), |target| resolve_template(target, stores), problems),
+        totp: resolve_secrets(raw, problems),
+        require_totp: raw.require_totp,
     };
     let at = raw.folder.as_ref()?;
     if at.value.contains("${") {
@@ -54,6 +59,17 @@ fn resolve_keys(raw: &Keys, stores: &[raw::Store], problems: &mut Problems) -> O
     // Anybody who can write a file there can log in as any user.
     problems.note_own(Own::folder(at, &store, &key, ", and so let anybody log in"));
     Some(KeysSettings { folder: format!("{store}:/{key}"), store, key, every: raw.every, template })
+}
+
+fn resolve_secrets(raw: &Keys, problems: &mut Problems) -> BTreeMap<String, TotpSecret> {
+    let mut secrets = BTreeMap::new();
+    for (name, secret) in &raw.totp {
+        if !is_name_of_file(&name.value) {
+            name.problem(problems, "no file NAME.pub has such a user: a-z, 0-9, '-' and '_', the first a letter");
+        }
+        secrets.extend(resolve_totp(secret, problems).map(|secret| (name.value.clone(), secret)));
+    }
+    secrets
 }
 
 fn resolve_http(raw: &Http, config: &raw::Config, server: &str, problems: &mut Problems) -> Option<ProviderSettings> {
@@ -85,6 +101,7 @@ fn resolve_http(raw: &Http, config: &raw::Config, server: &str, problems: &mut P
         cache: raw.cache,
         recheck: raw.recheck,
         auth: raw.auth,
+        require_totp: raw.require_totp,
         bounds,
         permissions: raw.permissions,
         targets,

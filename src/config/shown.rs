@@ -139,7 +139,8 @@ fn is_secret(place: &[String]) -> bool {
     let name = place.last().map(|name| name.to_ascii_lowercase()).unwrap_or_default();
     match place {
         [store, _, options, _] if store == "stores" && options == "options" => !SHOWN_OPTIONS.contains(&name.as_str()),
-        [.., above, _] if above == "headers" => true,
+        [.., above, _] if above == "headers" || above == "totp" => true,
+        [.., last] if last == "totp" => true,
         _ => ["password", "secret", "token", "hash", "credential"].iter().any(|word| name.contains(word)),
     }
 }
@@ -174,8 +175,8 @@ mod tests {
             "server: { name: edge-1, listen: ['0.0.0.0:2022'] }\n\
              stores:\n\
              \x20 lake: { url: 's3://bucket/x', options: { aws_region: eu-west-1, aws_secret_access_key: hunter2, aws_access_key_id: '${env:ID}', odd: hunter2 } }\n\
-             users: [{ name: ann, password: '$argon2id$hunter2', public_keys: ['ssh-ed25519 AAAA'] }]\n\
-             users_from: { http: { url: 'https://u:hunter2@idp.example.org/a?key=hunter2', headers: { x: hunter2, y: '${file:/run/x}', z: 123456789012 } } }\n\
+             users: [{ name: ann, password: '$argon2id$hunter2', totp: hunter2, public_keys: ['ssh-ed25519 AAAA'] }]\n\
+             users_from: { http: { url: 'https://u:hunter2@idp.example.org/a?key=hunter2', headers: { x: hunter2, y: '${file:/run/x}', z: 123456789012 } }, totp: { ann: hunter2, ben: '${file:/run/t}' }, require_totp: true }\n\
              admin: { tokens: [{ name: n, hash: 'sha256:hunter2' }] }\n\
              events: [{ url: 'https://u:hunter2@c/', signing: { secret: [hunter2, '${file:/run/y}'] } }]\n\
              limits: { sessions: 7, big: 18446744073709551615 }\n\
@@ -186,8 +187,9 @@ mod tests {
             "server": { "name": "edge-1", "listen": ["0.0.0.0:2022"] },
             "stores": { "lake": { "url": "s3://bucket/x", "options": {
                 "aws_region": "eu-west-1", "aws_secret_access_key": MASK, "aws_access_key_id": "${env:ID}", "odd": MASK } } },
-            "users": [{ "name": "ann", "password": MASK, "public_keys": ["ssh-ed25519 AAAA"] }],
-            "users_from": { "http": { "url": "https://(masked)@idp.example.org/a?(masked)", "headers": { "x": MASK, "y": "${file:/run/x}", "z": MASK } } },
+            "users": [{ "name": "ann", "password": MASK, "totp": MASK, "public_keys": ["ssh-ed25519 AAAA"] }],
+            "users_from": { "http": { "url": "https://(masked)@idp.example.org/a?(masked)", "headers": { "x": MASK, "y": "${file:/run/x}", "z": MASK } },
+                "totp": { "ann": MASK, "ben": "${file:/run/t}" }, "require_totp": true },
             "admin": { "tokens": [{ "name": "n", "hash": MASK }] },
             "events": [{ "url": "https://(masked)@c/", "signing": { "secret": [MASK, "${file:/run/y}"] } }],
             "limits": { "sessions": 7, "big": 18_446_744_073_709_551_615_u64 },

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use super::tests::{KEY, assert_problems, read_text, with, with_user};
+use crate::users::SourceSettings;
 
 #[test]
 fn the_bounds_of_a_user_are_read() {
@@ -76,4 +77,28 @@ fn a_folder_of_keys_lies_in_no_home_that_may_write() {
     let with_keys =
         format!("{user}users_from: {{ keys: local:/keys, home: [{{ entry: /, target: \"local:/h/${{user}}\" }}] }}\n");
     assert_problems(&with_keys, &mistake);
+}
+
+#[test]
+fn secrets_of_one_time_codes_are_read_and_not_shown() {
+    const SECRET: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+    let home = "home: [{ entry: /, target: local:/ }]";
+    let user = |totp: &str| with_user(&format!("{{ name: a, public_keys: [\"{KEY}\"], totp: {totp}, {home} }}"));
+    assert!(read_text(&user(SECRET)).unwrap().users[0].totp.secret().is_some());
+    assert!(read_text(&user("null")).unwrap().users[0].totp.secret().is_none());
+    for (wrong, why) in [("hunter2hunter2hunter2hunter2", "base32"), ("hunter2", "base32"), ("22222222", "bits")] {
+        assert_problems(&user(wrong), &[("users[0].totp", why)]);
+        assert!(!read_text(&user(wrong)).unwrap_err().to_string().contains(wrong), "{wrong}");
+    }
+    let folder = |more: &str| {
+        let home = "home: [{ entry: /, target: \"local:/home/${user}\" }]";
+        with(&format!("users: []\nusers_from: {{ keys: local:/keys, {more}, {home} }}\n"))
+    };
+    let settings = read_text(&folder(&format!("totp: {{ ann: {SECRET} }}, require_totp: true"))).unwrap();
+    let SourceSettings::Keys(keys) = &settings.users_from[0] else { panic!("a folder") };
+    assert!(keys.template.totp.contains_key("ann") && keys.template.require_totp);
+    assert_problems(
+        &folder(&format!("totp: {{ Ann: {SECRET}, ben: AAAA }}")),
+        &[("users_from.totp.Ann", "no file NAME.pub"), ("users_from.totp.ben", "bits")],
+    );
 }

@@ -129,8 +129,8 @@ impl Roster {
             let before = self.lock().folders.iter().find(|old| old.settings().source() == keys.source()).cloned();
             opening.spawn(async move {
                 let directory = match before {
-                    Some(before) => before.replaced(keys, folder).await,
-                    None => KeysDirectory::new(keys, folder, told),
+                    Some(before) => before.replaced(*keys, folder).await,
+                    None => KeysDirectory::new(*keys, folder, told),
                 };
                 let directory = Arc::new(directory);
                 let reader = directory.clone();

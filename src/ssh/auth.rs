@@ -3,6 +3,8 @@
 //! Only a verified key, a certificate or a password that matches lets anybody in. An unknown user, a wrong key and a user who
 //! may not log in get the same answer.
 
+mod code;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -12,11 +14,12 @@ use crate::audit::{Activity, AuthFailure, AuthFailureReason, CertificateIdentity
 use crate::secret::Secret;
 use crate::session::gate::{Fault, Gate, Shown};
 use crate::users::{
-    Absent, Attempt, AuthMode, AuthorizedKey, Certificate, CertificateFacts, CertificateGrant, Checked, Circumstances,
-    Directory, DirectoryError, Knock, PasswordHash, PasswordVerifier, Presence, Refusal, Revoked, User,
+    Absent, Attempt, AuthorizedKey, Certificate, CertificateFacts, CertificateGrant, Checked, Circumstances, Directory,
+    DirectoryError, Knock, PasswordHash, PasswordVerifier, Presence, Refusal, Revoked, User,
 };
 
-use super::proof::{Accepted, Factor, OfferedKey, PasswordMethod, Proof, Refused, Verdict};
+use super::codes::Codes;
+use super::proof::{Accepted, Factor, Given, OfferedKey, PasswordMethod, Proof, Question, Refused, Verdict};
 use super::stream::Line;
 use super::waiting::Waiting;
 
@@ -38,6 +41,8 @@ pub(super) struct Examiner {
     pub(super) authorities: Arc<[AuthorizedKey]>,
     /// Keys and certificates that let nobody in.
     pub(super) revoked: Arc<Revoked>,
+    /// Which one-time codes were used, and how many were wrong.
+    pub(super) codes: Arc<Codes>,
     /// Who hears of failures.
     pub(super) gate: Arc<Gate>,
 }
@@ -56,13 +61,6 @@ struct Judged {
     identity: KeyIdentity,
     /// What its signature has to show.
     presence: Presence,
-}
-
-/// One of the two proofs that a user needs.
-#[derive(Debug)]
-struct Half {
-    user: Arc<str>,
-    proof: Proof,
 }
 
 /// An attempt that is being examined.
@@ -109,9 +107,10 @@ pub(super) struct Attempts {
     queries: u32,
     /// The keys of which it is on record that they were offered and not signed with, and whose.
     told: HashSet<(Arc<str>, String)>,
-    /// Who was asked for a password and has not answered.
-    asked: Option<Arc<str>>,
-    half: Option<Half>,
+    /// Who was asked for what and has not answered.
+    asked: Option<(Arc<str>, Question)>,
+    /// The proofs of a user who owes another one.
+    given: Option<Given>,
     let_in: bool,
 }
 
@@ -131,7 +130,7 @@ impl Attempts {
             queries: 0,
             told: HashSet::new(),
             asked: None,
-            half: None,
+            given: None,
             let_in: false,
         }
     }
@@ -168,9 +167,9 @@ impl Attempts {
         self.excused
     }
 
-    /// The proof that the user still owes, when the other one is given.
+    /// The proof that the user still owes, when another one is given.
     pub(super) fn owed(&self) -> Option<Factor> {
-        self.half.as_ref().map(|half| half.proof.other())
+        self.given.as_ref().and_then(Given::owed)
     }
 
     /// The method `none`: every OpenSSH client begins with it, to hear which methods there are. Not an attempt.
@@ -253,25 +252,33 @@ impl Attempts {
         }
     }
 
-    /// A password is asked for.
-    pub(super) fn ask_password(&mut self, user: &str) {
+    /// Something is to be asked for: a code, of whoever owes one, or else a password. `None` where nobody has one.
+    pub(super) async fn ask(&mut self, user: &str, with_passwords: bool) -> Option<Question> {
         self.next_request(user);
-        self.asked = Some(Arc::from(shortened(user)));
+        let question = match self.owed() {
+            Some(Factor::Code) => Question::Code,
+            _ if with_passwords => Question::Password,
+            _ => {
+                self.cannot_ask(user).await;
+                return None;
+            }
+        };
+        self.asked = Some((Arc::from(shortened(user)), question));
+        Some(question)
     }
 
-    /// A password should be asked for, where nobody has one.
-    pub(super) async fn cannot_ask(&mut self, user: &str) {
-        self.next_request(user);
+    async fn cannot_ask(&mut self, user: &str) {
         self.examines(PasswordMethod::KeyboardInteractive.name(), None);
         let reason = self.find(user).await.err().unwrap_or(AuthFailureReason::MethodNotAllowed.into());
         self.fail(PasswordMethod::KeyboardInteractive.name(), reason, None);
     }
 
-    /// The answer to [`Attempts::ask_password`]. `None` when it was not one answer.
+    /// The answer to [`Attempts::ask`]. `None` when it was not one answer.
     pub(super) async fn answered(&mut self, user: &str, answer: Option<Secret>) -> Verdict {
-        let expected = self.asked.take().is_some_and(|asked| *asked == *shortened(user));
-        match answer {
-            Some(password) if expected => self.password(user, password, PasswordMethod::KeyboardInteractive).await,
+        let asked = self.asked.take().filter(|(asked, _)| **asked == *shortened(user));
+        match (answer, asked) {
+            (Some(code), Some((_, Question::Code))) => self.code(user, code).await,
+            (Some(password), Some(_)) => self.password(user, password, PasswordMethod::KeyboardInteractive).await,
             _ => {
                 self.next_request(user);
                 self.reject("keyboard-interactive", AuthFailureReason::NotExamined, None)
@@ -315,7 +322,7 @@ impl Attempts {
     pub(super) fn succeeded(&mut self) {
         self.let_in = true;
         self.unproven = None;
-        self.half = None;
+        self.given = None;
     }
 
     /// The connection is over. Records what the client left open: a key that it was asked to prove and did not, a second proof
@@ -328,7 +335,7 @@ impl Attempts {
             self.fail(method, if_late, key);
         }
         self.settle();
-        self.drop_half();
+        self.drop_given();
         if self.count == 0 && !self.excused {
             self.fail("none", why, None);
         }
@@ -347,7 +354,7 @@ impl Attempts {
         self.settle();
         let name: Arc<str> = Arc::from(shortened(user));
         if self.origin.user.as_ref() != Some(&name) {
-            self.drop_half();
+            self.drop_given();
             self.asked = None;
         }
         self.origin.user = Some(name);
@@ -364,14 +371,10 @@ impl Attempts {
         self.origin.user = user;
     }
 
-    fn drop_half(&mut self) {
-        let Some(half) = self.half.take() else { return };
-        let user = self.origin.user.replace(half.user);
-        let (method, key) = match half.proof {
-            Proof::Key { identity, .. } => ("publickey", Some(identity)),
-            Proof::Password(method) => (method.name(), None),
-        };
-        self.fail(method, AuthFailureReason::SecondFactorMissing, key);
+    fn drop_given(&mut self) {
+        let Some(given) = self.given.take() else { return };
+        let user = self.origin.user.replace(given.user().name.clone());
+        self.fail(given.method(), AuthFailureReason::SecondFactorMissing, given.key().cloned());
         self.origin.user = user;
     }
 
@@ -460,19 +463,17 @@ impl Attempts {
         self.one_is_good(user, Proof::Key { identity: key, only_sftp })
     }
 
-    /// Lets the user in when nothing else is needed; remembers the proof when the other one is.
+    /// Lets the user in when nothing else is needed; remembers the proof when another one is.
     fn one_is_good(&mut self, user: Arc<User>, proof: Proof) -> Verdict {
         self.examined = None;
-        if user.auth != AuthMode::PublicKeyAndPassword {
-            return Verdict::Accept(proof.alone(user));
+        let given = Given::with(self.given.take(), user, proof);
+        match given.owed() {
+            None => Verdict::Accept(given.accepted()),
+            Some(owed) => {
+                self.given = Some(given);
+                Verdict::Continue(owed)
+            }
         }
-        let earlier = self.half.take().filter(|half| half.user == user.name).map(|half| half.proof);
-        if let Some(accepted) = earlier.and_then(|earlier| earlier.and(&proof, &user)) {
-            return Verdict::Accept(accepted);
-        }
-        let owed = proof.other();
-        self.half = Some(Half { user: user.name.clone(), proof });
-        Verdict::Continue(owed)
     }
 
     fn reject(&mut self, method: &'static str, why: impl Into<Why>, key: Option<KeyIdentity>) -> Verdict {
@@ -534,6 +535,7 @@ fn reason_of(refusal: Refusal) -> AuthFailureReason {
     match refusal {
         Refusal::Disabled => AuthFailureReason::UserDisabled,
         Refusal::UserExpired => AuthFailureReason::UserExpired,
+        Refusal::SecondFactorNotSet => AuthFailureReason::SecondFactorNotSet,
         Refusal::SourceNotAllowed => AuthFailureReason::SourceNotAllowed,
         Refusal::MethodNotAllowed => AuthFailureReason::MethodNotAllowed,
         Refusal::KeyNotAuthorized => AuthFailureReason::KeyNotAuthorized,

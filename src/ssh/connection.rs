@@ -115,6 +115,7 @@ impl Visit {
             recorder: shared.recorder.clone(),
             authorities: homes.authorities.clone(),
             revoked: homes.revoked.clone(),
+            codes: shared.codes.clone(),
             gate: shared.gate.clone(),
         };
         line.take_seat(seat.watch());
@@ -264,6 +265,7 @@ impl Visit {
         let connected = Connected {
             role: accepted.user.role.clone(),
             method: accepted.method,
+            second_factor: accepted.second_factor,
             algorithms: self.line.algorithms(),
             key: accepted.key.clone(),
             proxy_header: self.proxy_header,

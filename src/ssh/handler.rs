@@ -18,7 +18,7 @@ use super::connection::Visit;
 use super::exchanges::Rekeys;
 use super::keys;
 use super::pace::Pace;
-use super::proof::{Accepted, Factor, PasswordMethod, Verdict};
+use super::proof::{Accepted, Factor, PasswordMethod, Question, Verdict};
 use super::{MAX_CHANNELS, MAX_HALF_CLOSED, WINDOW};
 use crate::audit::{Activity, Denied};
 use crate::scp;
@@ -148,6 +148,7 @@ fn proving(factor: Factor) -> MethodSet {
     MethodSet::from(match factor {
         Factor::Key => &[MethodKind::PublicKey][..],
         Factor::Password => &[MethodKind::Password, MethodKind::KeyboardInteractive][..],
+        Factor::Code => &[MethodKind::KeyboardInteractive][..],
     })
 }
 
@@ -259,7 +260,7 @@ impl Handler for Door {
         .await
     }
 
-    /// One question, and the password is its answer. `Auth::UnsupportedMethod` would end the connection.
+    /// One question, and the password or the code is its answer. `Auth::UnsupportedMethod` would end the connection.
     async fn auth_keyboard_interactive<'a>(
         &'a mut self,
         user: &str,
@@ -268,12 +269,9 @@ impl Handler for Door {
     ) -> Result<Auth, Self::Error> {
         aside(async move {
             let Some(mut answers) = response else {
-                if !self.visit.takes_passwords() {
-                    self.visit.attempts().await.cannot_ask(user).await;
-                    return Ok(self.rejected().await);
-                }
-                self.visit.attempts().await.ask_password(user);
-                let prompts = vec![("Password: ".into(), false)];
+                let question = self.visit.attempts().await.ask(user, self.visit.takes_passwords()).await;
+                let Some((prompt, echo)) = question.map(Question::prompt) else { return Ok(self.rejected().await) };
+                let prompts = vec![(prompt.into(), echo)];
                 return Ok(Auth::Partial { name: "".into(), instructions: "".into(), prompts: prompts.into() });
             };
             let text = |bytes: Option<bytes::Bytes>| Some(Secret::new(String::from_utf8(bytes?.to_vec()).ok()?));

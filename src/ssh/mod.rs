@@ -6,6 +6,7 @@ mod algorithms;
 mod auth;
 mod banner;
 mod channels;
+mod codes;
 mod connection;
 mod ending;
 mod exchanges;
@@ -35,6 +36,7 @@ use crate::metrics::Metrics;
 use crate::session::gate::{DefenderSettings, Gate, GateSettings};
 use crate::session::{Backing, Registry};
 use crate::users::{AuthorizedKey, Directory, PasswordHash, PasswordVerifier, Revoked};
+use codes::Codes;
 use exchanges::Computations;
 use refusals::Refusals;
 
@@ -136,6 +138,8 @@ pub struct Surroundings {
     pub registry: Registry,
     /// Users and stores.
     pub homes: Homes,
+    /// Where it is kept which one-time codes were used; for one gateway only.
+    pub state_folder: PathBuf,
 }
 
 /// Where the gateway is on its way out.
@@ -186,6 +190,7 @@ struct Shared {
     metrics: Arc<Metrics>,
     registry: Registry,
     verifier: Arc<PasswordVerifier>,
+    codes: Arc<Codes>,
     homes: RwLock<Arc<Homes>>,
     sessions: Arc<Semaphore>,
     gate: Arc<Gate>,
@@ -210,6 +215,7 @@ impl Shared {
             metrics: surroundings.metrics,
             registry: surroundings.registry,
             verifier: Arc::new(PasswordVerifier::new(PASSWORD_CHECKS, PASSWORD_QUEUE)),
+            codes: Arc::new(Codes::read(&surroundings.state_folder)),
             homes: RwLock::new(Arc::new(surroundings.homes)),
         }
     }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 
-use super::{AuthorizedKey, User};
+use super::{AuthorizedKey, Totp, User};
 
 /// When and from where an attempt is made.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +22,8 @@ pub enum Refusal {
     Disabled,
     /// The user's time is over.
     UserExpired,
+    /// A one-time code is demanded of the user, who has no secret for it.
+    SecondFactorNotSet,
     /// Not from this address: the user's `allow_from`, the key's `from=` or a certificate's `source-address`.
     SourceNotAllowed,
     /// The user's `auth` does not take a key.
@@ -56,6 +58,8 @@ impl User {
             Err(Refusal::UserExpired)
         } else if !self.bounds.allows_from(at.source) {
             Err(Refusal::SourceNotAllowed)
+        } else if matches!(self.totp, Totp::NotSet) {
+            Err(Refusal::SecondFactorNotSet)
         } else {
             Ok(())
         }
@@ -121,6 +125,8 @@ mod tests {
             assert_eq!(ann.admits(at(time, source)), expected, "{time} {source}");
         }
         assert_eq!(user("ben").admits(at(after, "198.51.100.1")), Ok(()), "without bounds");
+        ann.totp = Totp::NotSet;
+        assert_eq!(ann.admits(at(before, "192.0.2.9")), Err(Refusal::SecondFactorNotSet));
         ann.enabled = false;
         assert_eq!(ann.admits(at(before, "192.0.2.9")), Err(Refusal::Disabled));
     }

@@ -12,6 +12,7 @@ mod presence;
 mod provider;
 mod revoked;
 mod sources;
+mod totp;
 mod verifier;
 
 use std::collections::HashMap;
@@ -31,6 +32,7 @@ pub use certificate::{Certificate, CertificateGrant};
 pub use key::AuthorizedKey;
 pub use keys::{
     Change, ChangeKind, KeyFile, KeyFileError, KeyFolder, KeysDirectory, KeysSettings, Round, Template, Told, Version,
+    is_name_of_file,
 };
 pub use network::Network;
 pub use password::PasswordHash;
@@ -38,6 +40,7 @@ pub use presence::{Absent, Presence};
 pub use provider::{Header, OnPolicy, ProviderDirectory, ProviderMethod, ProviderSettings, ProviderUrl, TargetRule};
 pub use revoked::{CertificateFacts, MAX_FILE as MAX_REVOKED_FILE, Revoked};
 pub use sources::{Lapse, Sources};
+pub use totp::{Totp, TotpSecret, step_at, totp_uri};
 pub use verifier::{Checked, PasswordVerifier};
 
 /// As many keys as AWS Transfer Family takes for one user.
@@ -60,6 +63,8 @@ pub struct User {
     pub password: Option<PasswordHash>,
     /// Which methods are needed.
     pub auth: AuthMode,
+    /// Whether a one-time code is needed after them.
+    pub totp: Totp,
     /// Whether the user may log in at all.
     pub enabled: bool,
     /// When, and from where, and how often.
@@ -77,7 +82,7 @@ pub const CONFIGURATION: &str = "configuration";
 #[derive(Debug, Clone)]
 pub enum SourceSettings {
     /// A folder of keys.
-    Keys(KeysSettings),
+    Keys(Box<KeysSettings>),
     /// An identity provider over HTTP.
     Provider(Box<ProviderSettings>),
 }

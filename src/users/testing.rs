@@ -1,6 +1,6 @@
 //! A user for tests.
 
-use super::{AuthMode, Bounds, CONFIGURATION, User};
+use super::{AuthMode, Bounds, CONFIGURATION, Totp, User};
 
 /// A user who may log in with nothing and sees nothing.
 pub(crate) fn user(name: &str) -> User {
@@ -12,6 +12,7 @@ pub(crate) fn user(name: &str) -> User {
         principals: Vec::new(),
         password: None,
         auth: AuthMode::default(),
+        totp: Totp::default(),
         enabled: true,
         bounds: Bounds::default(),
         home: Vec::new(),

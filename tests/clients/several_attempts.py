@@ -2,6 +2,8 @@
 
     paramiko-password   SSHClient with a key that is not the user's, and the password
     paramiko-key        SSHClient with a key that is not the user's, and one that is
+    paramiko-key-and-code, paramiko-password-and-code
+                        the one, and then a one-time code, each as the server asks for it
     asyncssh-ed448      an Ed448 key, which the gateway does not know, and then one that is the user's
     exchange-early      a key exchange beside the first one, before any login: prints whether the server ended the connection
     exchange-often      PASSWORD COUNT: so many key exchanges after the login, without data between them
@@ -70,12 +72,35 @@ def exchange_often(begun, user, password, count):
         begun.renegotiate_keys()
 
 
+def with_code(begun, user, first, code):
+    owed = first()
+    if owed != ["keyboard-interactive"]:
+        raise SystemExit(f"what is owed is {owed}")
+    asked = []
+
+    def answer(title, instructions, prompts):
+        asked.extend(prompts)
+        return [code for _ in prompts]
+
+    left = begun.auth_interactive(user, answer)
+    if left or not begun.is_authenticated() or [prompt.strip() for prompt, _ in asked] != ["Verification code:"]:
+        raise SystemExit(f"asked for {asked}, left {left}")
+    print(sorted(paramiko.SFTPClient.from_transport(begun).listdir("/")))
+    begun.close()
+
+
 how, port, user, *rest = sys.argv[1:]
 port = int(port)
 if how == "paramiko-password":
     client(port, user, key_filename=rest[0], password=rest[1])
 elif how == "paramiko-key":
     client(port, user, key_filename=rest)
+elif how == "paramiko-key-and-code":
+    begun = transport(port)
+    with_code(begun, user, lambda: begun.auth_publickey(user, paramiko.PKey.from_path(rest[0])), rest[1])
+elif how == "paramiko-password-and-code":
+    begun = transport(port)
+    with_code(begun, user, lambda: begun.auth_password(user, rest[0], fallback=False), rest[1])
 elif how == "asyncssh-ed448":
     asyncio.run(with_ed448(port, user, rest[0]))
 elif how == "exchange-early":

@@ -50,6 +50,7 @@ mod reports;
 mod revoked_keys;
 mod scale;
 mod scp;
+mod second_factor;
 mod several_attempts;
 mod siege;
 mod stalled_trail;

@@ -8,6 +8,12 @@ use std::time::Duration;
 
 use super::process::{Finished, LIMIT, program, run_with};
 
+const ASKPASS: &str = "#!/bin/sh\n\
+    case \"$1\" in\n\
+    *'Verification code: ') printf '%s\\n' \"$LOCKGATE_TEST_CODE\" ;;\n\
+    *) printf '%s\\n' \"$LOCKGATE_TEST_PASSWORD\" ;;\n\
+    esac\n";
+
 /// How one user connects.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -16,6 +22,7 @@ pub struct Client {
     known_hosts: PathBuf,
     identities: Vec<PathBuf>,
     password: Option<String>,
+    code: Option<String>,
     options: Vec<String>,
     limit: Duration,
 }
@@ -28,6 +35,7 @@ impl Client {
             known_hosts: known_hosts.into(),
             identities: Vec::new(),
             password: None,
+            code: None,
             options: Vec::new(),
             limit: LIMIT,
         }
@@ -42,6 +50,12 @@ impl Client {
     /// Answers the question for a password.
     pub fn password(mut self, password: &str) -> Client {
         self.password = Some(password.into());
+        self
+    }
+
+    /// Answers the question for a one-time code; needs a password as well, if only to be asked anything.
+    pub fn code(mut self, code: &str) -> Client {
+        self.code = Some(code.into());
         self
     }
 
@@ -103,19 +117,20 @@ impl Client {
             Some(password) => {
                 let ask = self.askpass();
                 command.args(["-o", "BatchMode=no"]).env("SSH_ASKPASS", ask).env("SSH_ASKPASS_REQUIRE", "force");
+                command.env("LOCKGATE_TEST_CODE", self.code.as_deref().unwrap_or_default());
                 command.env("LOCKGATE_TEST_PASSWORD", password)
             }
         };
         command
     }
 
-    /// A program that prints the password, as SSH_ASKPASS wants it.
+    /// A program that prints the password, or the code where that is asked for, as SSH_ASKPASS wants it.
     fn askpass(&self) -> PathBuf {
         let path = self.known_hosts.with_file_name("askpass");
         if !path.exists() {
             // Written beside and renamed: another thread may be about to run it.
             let fresh = path.with_extension(format!("{:?}", std::thread::current().id()));
-            fs::write(&fresh, "#!/bin/sh\nprintf '%s\\n' \"$LOCKGATE_TEST_PASSWORD\"\n").expect("room for a file");
+            fs::write(&fresh, ASKPASS).expect("room for a file");
             fs::set_permissions(&fresh, fs::Permissions::from_mode(0o700)).expect("a file of ours");
             fs::rename(&fresh, &path).expect("a file of ours");
         }

@@ -190,6 +190,7 @@ fn connections() -> Vec<(Origin, Activity)> {
     let connected = Connected {
         role: Some("partners".into()),
         method: "publickey",
+        second_factor: None,
         algorithms: Some(algorithms()),
         key: Some(key()),
         proxy_header: Some("applied"),

@@ -47,6 +47,7 @@ fn describe(user: &Value) -> String {
     if let Some(configured) = user.get("configured") {
         lines.push(("source", text(configured, "source")));
         lines.push(("auth", text(configured, "auth")));
+        lines.push(("and", text(configured, "second_factor")));
         lines.push(("until", text(configured, "expires")));
         lines.push(("from", list(&configured["allow_from"]).join(", ")));
         for key in configured["keys"].as_array().into_iter().flatten() {

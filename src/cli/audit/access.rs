@@ -68,13 +68,14 @@ pub(super) fn access(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-const COLUMNS: [&str; 13] = [
+const COLUMNS: [&str; 14] = [
     "user",
     "source",
     "state",
     "expires",
     "auth",
     "password",
+    "second-factor",
     "keys",
     "authorities",
     "allow-from",
@@ -101,6 +102,7 @@ fn write_csv(shown: &Shown, out: impl Write) -> io::Result<()> {
                 user.expires.clone().unwrap_or_default(),
                 user.auth.to_owned(),
                 if user.has_password { "yes" } else { "no" }.to_owned(),
+                user.second_factor.unwrap_or_default().to_owned(),
                 keys(false),
                 keys(true),
                 user.allow_from.join(" "),

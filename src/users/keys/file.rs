@@ -68,10 +68,14 @@ impl Content {
 
 /// The user of a file; `None` when its name is not a user's: `^[a-z][-_a-z0-9]*$` and `.pub`.
 pub(super) fn user_of(file: &str) -> Option<&str> {
-    let name = file.strip_suffix(SUFFIX)?;
+    file.strip_suffix(SUFFIX).filter(|name| is_name_of_file(name))
+}
+
+/// Whether a file of keys can be this user's.
+pub fn is_name_of_file(name: &str) -> bool {
     let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
     let right = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase()) && name.bytes().all(inner);
-    (right && name.len() <= MAX_NAME).then_some(name)
+    right && name.len() <= MAX_NAME
 }
 
 fn summary(wrong: &[String]) -> String {

@@ -17,9 +17,10 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use tokio::sync::Mutex;
 
-use super::{Attempt, AuthMode, Bounds, Directory, DirectoryError, HomeEntry, User};
+use super::{Attempt, AuthMode, Bounds, Directory, DirectoryError, HomeEntry, Totp, TotpSecret, User};
 use file::{Content, user_of};
 
+pub use file::is_name_of_file;
 pub use told::{Change, ChangeKind, Told};
 
 /// The largest file, in bytes.
@@ -57,7 +58,7 @@ impl KeysSettings {
 }
 
 /// What users of one source have in common.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Template {
     /// As [`User::role`].
     pub role: Option<String>,
@@ -65,6 +66,10 @@ pub struct Template {
     pub bounds: Bounds,
     /// The home; `${user}` in a target stands for the name.
     pub home: Vec<HomeEntry>,
+    /// The secrets of those who give a one-time code as well, by their names.
+    pub totp: BTreeMap<String, TotpSecret>,
+    /// Whether all have to.
+    pub require_totp: bool,
 }
 
 impl Template {
@@ -297,6 +302,7 @@ impl KeysDirectory {
             principals: Vec::new(),
             password: None,
             auth: AuthMode::PublicKey,
+            totp: Totp::of(template.totp.get(name).cloned(), template.require_totp),
             enabled: true,
             bounds: template.bounds.clone(),
             home: template.home_of(name),

@@ -82,7 +82,12 @@ fn settings() -> KeysSettings {
         store: "lake".into(),
         key: "keys".into(),
         every: Duration::from_secs(60),
-        template: Template { role: Some("partner".into()), bounds: Bounds::default(), home: vec![entry] },
+        template: Template {
+            role: Some("partner".into()),
+            bounds: Bounds::default(),
+            home: vec![entry],
+            ..Template::default()
+        },
     }
 }
 

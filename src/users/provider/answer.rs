@@ -5,9 +5,10 @@ use std::collections::HashSet;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::super::{AuthorizedKey, HomeEntry, MAX_KEYS, User};
+use super::super::{AuthorizedKey, HomeEntry, MAX_KEYS, Totp, TotpSecret, User};
 use super::{Flaw, OnPolicy, ProviderSettings, TargetRule};
 use crate::path::LogicalPath;
+use crate::secret::Secret;
 
 /// As many mappings as Transfer Family takes for one user.
 const MAX_ENTRIES: usize = 2000;
@@ -27,6 +28,8 @@ pub(super) struct Answer {
     role: String,
     /// The person behind the user's name; not one of Transfer Family's fields.
     identity: Option<String>,
+    /// The secret of the user's one-time codes; not one of Transfer Family's fields either.
+    totp: Option<Secret>,
     public_keys: Vec<String>,
     policy: Value,
     home_directory_type: Option<String>,
@@ -64,6 +67,7 @@ pub(super) fn read(body: &[u8]) -> Result<Option<Answer>, Flaw> {
     Ok(Some(Answer {
         role,
         identity: text(&object, IDENTITY)?.filter(|identity| !identity.trim().is_empty()),
+        totp: text(&object, TOTP)?.map(Secret::new).filter(|secret| !secret.expose().trim().is_empty()),
         public_keys,
         policy: object.remove("Policy").unwrap_or_default(),
         home_directory_type: text(&object, HOME_TYPE)?,
@@ -73,6 +77,7 @@ pub(super) fn read(body: &[u8]) -> Result<Option<Answer>, Flaw> {
 }
 
 const IDENTITY: &str = "Identity";
+const TOTP: &str = "TotpSecret";
 const HOME: &str = "HomeDirectory";
 const HOME_TYPE: &str = "HomeDirectoryType";
 const HOME_DETAILS: &str = "HomeDirectoryDetails";
@@ -111,6 +116,8 @@ impl Answer {
             }
         }
         let home = self.home(name, settings)?;
+        let secret = self.totp.as_ref().map(|secret| TotpSecret::parse(secret.expose()));
+        let secret = secret.transpose().map_err(|what| Flaw::new(TOTP, what))?;
         Ok(User {
             name: name.into(),
             role: Some(self.role),
@@ -119,6 +126,7 @@ impl Answer {
             principals: Vec::new(),
             password: None,
             auth: settings.auth,
+            totp: Totp::of(secret, settings.require_totp),
             enabled: true,
             bounds: settings.bounds.clone(),
             home,

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::{Attempt, AuthMode, Bounds, Directory, DirectoryError, Knock, User};
+use super::{Attempt, AuthMode, Bounds, Directory, DirectoryError, Knock, Totp, User};
 use crate::path::LogicalPath;
 use crate::policy::Permissions;
 use crate::secret::Secret;
@@ -51,6 +51,8 @@ pub struct ProviderSettings {
     pub recheck: Duration,
     /// Which methods its users need.
     pub auth: AuthMode,
+    /// Whether all have to give a one-time code as well.
+    pub require_totp: bool,
     /// When, and from where, and how often.
     pub bounds: Bounds,
     /// What is allowed in every home.
@@ -185,6 +187,7 @@ impl ProviderDirectory {
             principals: Vec::new(),
             password: None,
             auth: self.settings.auth,
+            totp: Totp::default(),
             enabled: true,
             bounds: self.settings.bounds.clone(),
             home: Vec::new(),

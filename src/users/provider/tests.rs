@@ -22,6 +22,7 @@ fn settings() -> ProviderSettings {
         timeout: Duration::from_secs(60),
         retries: 0,
         cache: Duration::ZERO,
+        require_totp: false,
         recheck: Duration::from_secs(300),
         auth: AuthMode::PublicKeyOrPassword,
         bounds: Bounds::default(),

@@ -21,6 +21,7 @@ impl Beyond {
             ("CONNECTED", 2..) => proofs.iter().map(|proof| factor(proof, key_type)).collect(),
             _ => Vec::new(),
         };
+        let factors = with_code(factors, rest.peek("second-factor"));
         let is_written = activity == "CLOSE" && rest.peek("operation") == Some("write");
         let is_copied = is_written && rest.peek("message").is_some_and(|message| message.starts_with("a copy of "));
         Beyond { factors, is_copied }
@@ -38,6 +39,14 @@ impl Beyond {
             event["type_name"] = format!("{}: Copy", event["class_name"].as_str().unwrap_or_default()).into();
         }
     }
+}
+
+/// The last of them, if it was a one-time code: its method is that of a password.
+fn with_code(mut factors: Vec<Value>, second: Option<&str>) -> Vec<Value> {
+    if let (Some("totp"), Some(last)) = (second, factors.last_mut()) {
+        *last = json!({ "factor_type_id": 7, "factor_type": "OTP" });
+    }
+    factors
 }
 
 /// The schema has no word for a key; a key that somebody touched is one.

@@ -161,6 +161,9 @@ fn version_1_8_says_which_proofs_there_were_and_what_was_copied() {
         newer(&both.replace("ssh-ed25519", "sk-ssh-ed25519@openssh.com"))["auth_factors"][0]["factor_type_id"],
         9
     );
+    let coded = both.replace("password", "keyboard-interactive").replace('}', ",\"second-factor\":\"totp\"}");
+    let otp = json!({ "factor_type_id": 7, "factor_type": "OTP" });
+    assert_eq!((&newer(&coded)["auth_factors"][1], &translated(&coded)["is_mfa"]), (&otp, &json!(true)));
     assert!(
         newer(&both.replace(",password", ""))["auth_factors"].is_null() && translated(both)["auth_factors"].is_null()
     );

@@ -88,6 +88,7 @@ fn section(user: &Person) -> Markup {
                 div { dt { "Source" } dd { (plain(&user.source)) } }
                 div { dt { "Logs in by" } dd { (user.auth) } }
                 div { dt { "Password" } dd { @if user.has_password { "set" } @else { "none" } } }
+                div { dt { "Second factor" } dd { (user.second_factor.unwrap_or("none")) } }
                 div { dt { "Expires" } dd { (user.expires.as_deref().unwrap_or("never")) } }
                 div { dt { "From" } dd { (or(user.allow_from.join(", "), "everywhere")) } }
                 div { dt { "Certificates for" } dd { (plain(&or(user.principals.join(", "), &user.name))) } }

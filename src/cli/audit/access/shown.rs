@@ -4,7 +4,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 use crate::gateway::Access;
-use crate::users::{AuthMode, AuthorizedKey, User};
+use crate::users::{AuthMode, AuthorizedKey, Totp, User};
 
 /// Everything.
 #[derive(Debug, Serialize)]
@@ -32,6 +32,8 @@ pub(super) struct Person {
     pub expires: Option<String>,
     pub auth: &'static str,
     pub has_password: bool,
+    /// `totp` when a one-time code is needed as well.
+    pub second_factor: Option<&'static str>,
     pub keys: Vec<Key>,
     /// The names that certificates may have; the login name if empty.
     pub principals: Vec<String>,
@@ -101,6 +103,7 @@ impl Person {
                 AuthMode::PublicKeyAndPassword => "public_key_and_password",
             },
             has_password: user.password.is_some(),
+            second_factor: (!matches!(user.totp, Totp::NotNeeded)).then_some("totp"),
             keys: user.keys.iter().map(|key| Key::of(key, now)).collect(),
             principals: user.principals.clone(),
             allow_from: user.bounds.allow_from.iter().map(ToString::to_string).collect(),
