@@ -11,6 +11,7 @@ mod error;
 mod google;
 mod key;
 mod local;
+mod locks;
 mod memory;
 mod object;
 mod open;
@@ -36,6 +37,7 @@ pub use at_once::AtOnce;
 pub use copied::CopiedVersions;
 pub use error::{Fault, StoreError, StoreErrorKind};
 pub use key::{Key, KeyError};
+pub use locks::{Lock, LockMode, LockRule, Locks, StoredVersion, can_lock};
 pub use place::{Place, real_path, real_path_below};
 pub use provenance::Provenance;
 pub use timed::timed;
@@ -458,6 +460,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Sets the modification time of a directory that exists; says whether the store keeps it.
     async fn set_directory_mtime(&self, _key: &Key, _mtime: SystemTime) -> StoreResult<bool> {
         Ok(false)
+    }
+
+    /// Locks of objects, where the store has them.
+    fn locks(&self) -> Option<Arc<dyn Locks>> {
+        None
     }
 
     /// Free and total bytes, where the store knows them.

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::{
-    Capacity, Change, Deletion, Existing, Idle, Key, Made, Object, Page, PageToken, PartLimits, PartUpload, Place,
-    PutOptions, Stat, Store, StoreResult, Upload, Written,
+    Capacity, Change, Deletion, Existing, Idle, Key, Locks, Made, Object, Page, PageToken, PartLimits, PartUpload,
+    Place, PutOptions, Stat, Store, StoreResult, Upload, Written,
 };
 use crate::metrics::StoreTimings;
 
@@ -175,6 +175,10 @@ impl Store for Timed<dyn Store> {
     async fn set_directory_mtime(&self, key: &Key, mtime: SystemTime) -> StoreResult<bool> {
         let _running = self.timings.call("set_mtime").start();
         self.store.set_directory_mtime(key, mtime).await
+    }
+
+    fn locks(&self) -> Option<Arc<dyn Locks>> {
+        self.store.locks()
     }
 
     async fn capacity(&self) -> StoreResult<Option<Capacity>> {

@@ -10,7 +10,7 @@ use object_store::UpdateVersion;
 use super::{WantedUpload, replaced};
 use crate::stores::unfinished::Unfinished;
 use crate::stores::{
-    Capacity, Change, Deletion, Existing, Made, PartUpload, Skipped, StoreError, StoreErrorKind, StoreResult,
+    Capacity, Change, Deletion, Existing, Locks, Made, PartUpload, Skipped, StoreError, StoreErrorKind, StoreResult,
 };
 
 /// The metadata by which who makes an object on a condition knows it again: an answer may be lost, and the next try then meets the
@@ -96,6 +96,12 @@ pub(in crate::stores) trait Extras: Send + Sync + fmt::Debug {
 
     /// Begins an upload in parts. With [`Existing::Refuse`] the store itself does not publish it over an object.
     async fn begin_upload(&self, wanted: WantedUpload) -> StoreResult<Box<dyn PartUpload>>;
+
+    /// Locks of the objects whose keys begin so, where the store has them.
+    fn locks(&self, prefix: &str) -> Option<Arc<dyn Locks>> {
+        let _ = prefix;
+        None
+    }
 
     /// Free and total bytes, where the store has a size.
     fn capacity(&self) -> Option<Capacity> {

@@ -50,8 +50,8 @@ use super::error::hidden_in;
 use super::place::{Place, Site};
 use super::provenance::Names;
 use super::{
-    Capacity, Change, Deletion, Existing, Key, Kind, Made, Object, Page, PageToken, PartLimits, Provenance, PutOptions,
-    Stat, Store, StoreError, StoreErrorKind, StoreResult, Upload, Written,
+    Capacity, Change, Deletion, Existing, Key, Kind, Locks, Made, Object, Page, PageToken, PartLimits, Provenance,
+    PutOptions, Stat, Store, StoreError, StoreErrorKind, StoreResult, Upload, Written,
 };
 
 /// The longest key that the stores take, in bytes.
@@ -389,6 +389,10 @@ impl Store for ObjectBacked {
         let done = again_if_changed(|| self.extras.set_directory_mtime(&prefix, &text)).await;
         self.forget_times(&prefix);
         done
+    }
+
+    fn locks(&self) -> Option<Arc<dyn Locks>> {
+        self.extras.locks(&self.prefix)
     }
 
     async fn capacity(&self) -> StoreResult<Option<Capacity>> {

@@ -143,6 +143,26 @@ impl Client {
         }
     }
 
+    /// The body of a success, whatever it looks like: of an object, it may look like a failure.
+    pub(in crate::stores) async fn content_of(&self, doing: &str, key: &str, ask: Ask<'_>) -> StoreResult<Bytes> {
+        let started = Instant::now();
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let failure = match self.send(&ask, doing, key).await? {
+                Ok(answer) if (200..300).contains(&answer.status) => return Ok(answer.body),
+                Ok(answer) => answer.failure(),
+                Err(failure) => Some(failure),
+            };
+            let passes = failure.as_ref().is_some_and(|failure| failure.passing);
+            if !passes || tried == TRIES || started.elapsed() > PATIENCE {
+                let (kind, reason) = failure.map_or((StoreErrorKind::Other, String::new()), |f| (f.kind, f.reason));
+                return Err(StoreError::cannot(kind, doing, key, &reason));
+            }
+            pause(tried).await;
+        }
+    }
+
     /// Sends a request once. The outer error is for good; the inner one says whether another try may help.
     async fn send(&self, ask: &Ask<'_>, doing: &str, key: &str) -> StoreResult<Result<Answer, Failure>> {
         let mut request = self.request(ask)?;

@@ -3,6 +3,7 @@
 
 mod client;
 mod copy;
+mod locks;
 mod unfinished;
 mod upload;
 mod xml;
@@ -15,8 +16,9 @@ use super::object::{
     Copied, Extras, ListRequest, MarkerTime, MultipartBackend, ObjectCopy, PartedUpload, RawPage, WantedUpload,
 };
 use super::unfinished::BucketJournal;
-use super::{Change, Deletion, Made, PartUpload, StoreErrorKind, StoreResult, Unfinished};
+use super::{Change, Deletion, Locks, Made, PartUpload, StoreErrorKind, StoreResult, Unfinished};
 pub(super) use client::BucketClient;
+use locks::BucketLocks;
 
 /// The largest object that one copy request takes, in bytes.
 pub(super) const LARGEST_COPY: u64 = 5 << 30;
@@ -107,6 +109,10 @@ impl Extras for BucketExtras {
         let publisher = upload::Publisher { client: self.client.clone(), copies_parts };
         let noted = self.journal.begin(wanted.path.as_ref()).await;
         PartedUpload::begin(backend, Arc::new(publisher), noted, wanted).await
+    }
+
+    fn locks(&self, prefix: &str) -> Option<Arc<dyn Locks>> {
+        Some(Arc::new(BucketLocks { client: self.client.clone(), prefix: prefix.to_owned() }))
     }
 
     fn note_in(&self, journal: Arc<Unfinished>) {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use chrono::DateTime;
 
 use crate::stores::StoreResult;
+use crate::stores::locks::StoredVersion;
 use crate::stores::object::{RawObject, RawPage};
 use crate::stores::rest::walk_listing;
 
@@ -12,6 +13,48 @@ pub(super) fn listing(answer: &Bytes, prefix: &str) -> StoreResult<RawPage> {
     let mut found = Found::default();
     walk_listing(answer, prefix, "ListBucketResult", |path, text| found.take(path, text))?;
     Ok(found.into_page(prefix))
+}
+
+/// A page of the versions of a bucket's objects.
+#[derive(Debug, Default)]
+pub(super) struct VersionPage {
+    /// Their names are what follows the prefix.
+    pub(super) versions: Vec<StoredVersion>,
+    /// The key and the version after which the next page begins; `None` after the last.
+    pub(super) next: Option<(String, String)>,
+}
+
+/// Reads a listing of versions (ListObjectVersions). Keys that are not under `prefix`, or cannot be decoded, are left out, as are
+/// the marks of deletions.
+pub(super) fn versions(answer: &Bytes, prefix: &str) -> StoreResult<VersionPage> {
+    let mut fields: Vec<(String, String)> = Vec::new();
+    let (mut raw, mut page) = (Vec::new(), Vec::new());
+    walk_listing(answer, prefix, "ListVersionsResult", |path, text| {
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        match path.as_slice() {
+            ["ListVersionsResult", "Version"] => raw.push(std::mem::take(&mut fields)),
+            ["ListVersionsResult", "Version", field] => fields.push(((*field).to_owned(), text.to_owned())),
+            ["ListVersionsResult", field] => page.push(((*field).to_owned(), text.to_owned())),
+            _ => {}
+        }
+    })?;
+    let of = |fields: &[(String, String)], name: &str| {
+        fields.iter().find(|(field, _)| field == name).map(|(_, text)| text.clone())
+    };
+    let encoded = of(&page, "EncodingType").as_deref() == Some("url");
+    let version = |fields: Vec<(String, String)>| {
+        let key = decode(&of(&fields, "Key")?, encoded)?;
+        Some(StoredVersion {
+            name: key.strip_prefix(prefix)?.to_owned(),
+            version: of(&fields, "VersionId")?,
+            size: of(&fields, "Size")?.parse().ok()?,
+            is_present: of(&fields, "IsLatest").as_deref() == Some("true"),
+        })
+    };
+    let goes_on = of(&page, "IsTruncated").as_deref() == Some("true");
+    let next = of(&page, "NextKeyMarker").and_then(|key| decode(&key, encoded));
+    let next = next.map(|key| (key, of(&page, "NextVersionIdMarker").unwrap_or_default()));
+    Ok(VersionPage { versions: raw.into_iter().filter_map(version).collect(), next: next.filter(|_| goes_on) })
 }
 
 /// What a listing holds, before its keys are decoded: `EncodingType` may come after them.
@@ -114,6 +157,28 @@ mod tests {
         let page = page("<Contents><Key>d/a+b%2B&lt;&#x41;</Key></Contents><IsTruncated>false</IsTruncated>");
         assert_eq!(page.objects[0].key, "d/a+b%2B<A");
         assert_eq!(page.next, None);
+    }
+
+    #[test]
+    fn versions_are_read_also_those_that_a_deletion_hides() {
+        let text = "<ListVersionsResult><IsTruncated>true</IsTruncated><NextKeyMarker>d/a%2Fb</NextKeyMarker>\
+             <NextVersionIdMarker>v2</NextVersionIdMarker><EncodingType>url</EncodingType>\
+             <DeleteMarker><Key>d/a%2Fb</Key><VersionId>v3</VersionId><IsLatest>true</IsLatest></DeleteMarker>\
+             <Version><Key>d/a%2Fb</Key><VersionId>v2</VersionId><IsLatest>false</IsLatest><Size>9</Size>\
+             <Owner><ID>o</ID></Owner></Version>\
+             <Version><Size>3</Size><IsLatest>true</IsLatest><VersionId>null</VersionId><Key>d/c</Key></Version>\
+             <Version><Key>elsewhere</Key><VersionId>v</VersionId><IsLatest>true</IsLatest><Size>1</Size></Version>\
+             </ListVersionsResult>";
+        let page = versions(&Bytes::from(text), "d/").unwrap();
+        let version = |name: &str, version: &str, size, is_present| StoredVersion {
+            name: name.into(),
+            version: version.into(),
+            size,
+            is_present,
+        };
+        assert_eq!(page.versions, [version("a/b", "v2", 9, false), version("c", "null", 3, true)]);
+        assert_eq!(page.next, Some(("d/a/b".into(), "v2".into())));
+        assert!(versions(&Bytes::from_static(b"<ListBucketResult/>"), "").is_err());
     }
 
     #[test]
