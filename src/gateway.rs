@@ -27,7 +27,7 @@ use roster::Roster;
 
 use crate::admin::{self, Doors, Inside, Wish, Written};
 use crate::audit::verify::Upkeep;
-use crate::audit::{Archive, ArchivePlace, Recorder, SelfCheck, SinkTarget, StoreTarget};
+use crate::audit::{Archive, ArchivePlace, Recorder, SelfCheck};
 use crate::descriptors::Descriptors;
 use crate::metrics::{Metrics, Timings};
 use crate::session::gate::Gate;
@@ -507,20 +507,22 @@ fn make_homes(
     }
 }
 
-/// The folders of stores that sinks write to.
+/// The folders of stores that sinks and the witness write to.
 fn open_archives(
     settings: &audit::Settings,
     stores: &[Arc<dyn Store>],
 ) -> Result<BTreeMap<ArchivePlace, Arc<dyn Archive>>, StartError> {
     let mut archives = BTreeMap::<_, Arc<dyn Archive>>::new();
-    for sink in &settings.sinks {
-        let SinkTarget::Store(StoreTarget { place, .. }) = &sink.target else { continue };
+    for place in settings.archives() {
         let store = stores.iter().find(|store| store.name() == place.store);
         let key = Key::parse(&place.folder).ok();
         let (Some(store), Some(key)) = (store, key) else {
-            return Err(StartError(format!("a sink writes to {}:/{}, which is not there", place.store, place.folder)));
+            return Err(StartError(format!(
+                "the trail is written to {}:/{}, which is not there",
+                place.store, place.folder
+            )));
         };
-        archives.insert(place.clone(), Arc::new(StoreFolder::new(store.clone(), key)));
+        archives.insert(place.clone(), Arc::new(StoreFolder::new(store.clone(), key).locking(place.lock)));
     }
     Ok(archives)
 }

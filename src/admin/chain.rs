@@ -17,8 +17,8 @@ use super::caller::Caller;
 use super::problem::Problem;
 use super::state::{State, time};
 use super::trail;
-use crate::audit::SinkState;
 use crate::audit::verify::{Report, Upkeep, verify_live};
+use crate::audit::{SinkState, WitnessState};
 
 /// The trail
 #[derive(Debug, Serialize, ToSchema)]
@@ -49,6 +49,9 @@ pub(super) struct TrailShown {
     file: Option<String>,
     /// The sinks
     sinks: Vec<TrailSink>,
+    /// The witness of its checkpoints; absent when there is none
+    #[serde(skip_serializing_if = "Option::is_none")]
+    witness: Option<WitnessShown>,
     /// The verification that is under way, or the last one of this process
     #[serde(skip_serializing_if = "Option::is_none")]
     verification: Option<Verification>,
@@ -61,6 +64,36 @@ pub(super) struct CheckpointShown {
     sequence: u64,
     /// When it was made
     time: String,
+}
+
+/// The folder of a store that keeps checkpoints
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct WitnessShown {
+    /// Where it is
+    name: String,
+    /// The newest checkpoint there that this process wrote
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checkpoint: Option<CheckpointShown>,
+    /// Whether a newer one waits
+    behind: bool,
+    /// Why nothing can be written
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<String>,
+    /// Since when nothing can be written
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failing_since: Option<String>,
+}
+
+impl WitnessShown {
+    fn of(witness: WitnessState) -> WitnessShown {
+        WitnessShown {
+            name: witness.name,
+            checkpoint: witness.written.map(|(sequence, at)| CheckpointShown { sequence, time: time(at) }),
+            behind: witness.is_behind,
+            failure: witness.failure,
+            failing_since: witness.failing_since.map(time),
+        }
+    }
 }
 
 /// A sink, and how far it is behind
@@ -215,6 +248,7 @@ pub(super) async fn show(Shared(state): Shared<Arc<State>>) -> Json<TrailShown> 
         checkpoint_every_seconds: chain.checkpoint_every.map(|every| every.as_secs()),
         file: around.trail.as_ref().map(|path| path.display().to_string()),
         sinks: around.recorder.sinks().into_iter().map(TrailSink::of).collect(),
+        witness: around.recorder.witness().map(WitnessShown::of),
         verification: state.verifier.lock().clone(),
     })
 }

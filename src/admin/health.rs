@@ -231,6 +231,7 @@ impl Readiness {
         );
         reasons.extend(spools.reasons());
         reasons.extend(self_check::reason(state));
+        reasons.extend(witness_reason(state));
         if reasons.is_empty()
             && let Err(error) = state.around.recorder.ready()
         {
@@ -240,6 +241,12 @@ impl Readiness {
         reasons.extend(stores.filter_map(|(name, seen)| Some(format!("the store {name} fails: {}", seen.failure?))));
         Readiness { ready: reasons.is_empty(), reasons }
     }
+}
+
+/// Why the gateway is not ready, if a witness that fails is to be a reason.
+fn witness_reason(state: &State) -> Option<String> {
+    let witness = state.around.recorder.witness().filter(|witness| witness.judges_readiness)?;
+    Some(format!("the witness of the trail fails: {}", witness.failure?))
 }
 
 /// Whether the process answers at all
@@ -284,6 +291,20 @@ fn amount(bytes: u64) -> f64 {
     bytes as f64
 }
 
+/// The metrics of the witness, where there is one.
+fn witness_readings(state: &State, text: &mut Text) {
+    let Some(witness) = state.around.recorder.witness() else { return };
+    text.gauge(
+        "witness_failing",
+        "Whether the witness takes no checkpoint: 1 or 0.",
+        u8::from(witness.failure.is_some()),
+    );
+    let at = witness.written.and_then(|(_, at)| at.duration_since(SystemTime::UNIX_EPOCH).ok());
+    if let Some(at) = at {
+        text.gauge("witness_written_timestamp_seconds", "When the witness last took a checkpoint.", at.as_secs());
+    }
+}
+
 /// What is not counted but looked at.
 fn readings(state: &State) -> String {
     let mut text = Text::default();
@@ -293,6 +314,7 @@ fn readings(state: &State) -> String {
     text.gauge("draining", "Whether the gateway drains: 1 or 0.", u8::from(*state.around.draining.borrow()));
     text.gauge("bans", "Addresses that are banned now.", state.around.gate.bans().len());
     self_check::readings(state, &mut text);
+    witness_readings(state, &mut text);
     let stores = state.health.seen();
     let stores = stores.iter().map(|(name, seen)| ([("store", name.as_str())], truth(seen.failure.is_some())));
     text.labelled("store_failing", "Whether a store does not answer: 1 or 0.", "gauge", stores);

@@ -37,9 +37,10 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 pub mod verify;
+mod witness;
 mod writer;
 
-pub use archive::Archive;
+pub use archive::{Archive, Kept, LockMode, Locking, ObjectLock};
 pub use event::{
     Activity, AdminCall, Algorithms, AuthFailure, AuthFailureReason, CertificateIdentity, Connected, Denied,
     Disconnected, FileOperation, KeyIdentity, NOTHING_WAS_PUBLISHED, Note, Origin, Outcome, Protocol, Rejected,
@@ -59,6 +60,7 @@ pub use sink::{
 };
 pub use state::Noted;
 pub use succession::{Rotated, rotate};
+pub use witness::{WitnessSettings, WitnessState};
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -77,6 +79,16 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The folders of stores that sinks and the witness write to.
+    pub fn archives(&self) -> impl Iterator<Item = &ArchivePlace> {
+        let of_sinks = self.sinks.iter().filter_map(|sink| match &sink.target {
+            SinkTarget::Store(store) => Some(&store.place),
+            _ => None,
+        });
+        let witness = self.chain.iter().filter_map(|chain| chain.witness.as_ref());
+        of_sinks.chain(witness.map(|witness| &witness.place))
+    }
+
     /// The live file of the first sink that holds every line as it is.
     pub fn whole_trail(&self) -> Option<&std::path::Path> {
         self.sinks.iter().find_map(|sink| match &sink.target {
@@ -95,6 +107,8 @@ pub struct ChainSettings {
     pub checkpoint_every: Duration,
     /// Whether the trail is verified in the background.
     pub self_check: Option<SelfCheck>,
+    /// Where the newest checkpoints are witnessed.
+    pub witness: Option<WitnessSettings>,
 }
 
 /// The verification of the trail in the background.

@@ -105,8 +105,8 @@ pub(super) struct Batch {
     pub(super) queued: Vec<Instant>,
     /// The place of the last line in the chain.
     pub(super) last: Position,
-    /// Whether there is a checkpoint among the lines.
-    pub(super) has_checkpoint: bool,
+    /// The checkpoints among the lines.
+    pub(super) checkpoints: Vec<Vec<u8>>,
     /// The sink that begins a new file after the last line, by its number.
     pub(super) rotates: Option<usize>,
     /// What its lines take of each share.
@@ -252,7 +252,7 @@ impl Queue {
     /// As [`Queue::take`], unless the batch has a checkpoint or ends a file: that takes its time.
     pub(super) fn take_plain(&self) -> Option<Batch> {
         let mut waiting = self.lock();
-        let is_plain = waiting.closed.is_empty() && waiting.has_lines() && !waiting.batch.has_checkpoint;
+        let is_plain = waiting.closed.is_empty() && waiting.has_lines() && waiting.batch.checkpoints.is_empty();
         is_plain.then(|| std::mem::take(&mut waiting.batch))
     }
 
@@ -415,6 +415,7 @@ impl Room {
             }
             let stamp = waiting.stamper.next(SystemTime::now());
             let (batch, is_checkpoint) = (&mut waiting.batch, draft.is_checkpoint());
+            let begin = batch.lines.len();
             waiting.last = draft.seal_into(&mut batch.lines, &stamp, waiting.last, queue.key());
             batch.waiters.push(waiter);
             batch.queued.push(Instant::now());
@@ -422,7 +423,7 @@ impl Room {
             batch.parts.extend(self.part.take());
             batch.last = waiting.last;
             if is_checkpoint {
-                batch.has_checkpoint = true;
+                batch.checkpoints.push(batch.lines[begin..].to_vec());
                 waiting.checkpoint = Some((waiting.last.sequence, SystemTime::now()));
             }
             if rotates.is_some() {

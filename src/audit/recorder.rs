@@ -18,8 +18,9 @@ use super::ledger::Opening;
 use super::queue::{Answer, MIN_COST, OwnRoom, Queue, Room, Share, Users, cost};
 use super::reservation::Reservation;
 use super::sink::{self, Around, Manner, Sink, SinkHandle, SpoolState};
+use super::witness::{Witness, WitnessState};
 use super::writer::Writer;
-use super::{Activity, Archive, ArchivePlace, Origin, Recorded, Settings, SinkTarget, Unrecorded};
+use super::{Activity, Archive, ArchivePlace, Origin, Recorded, Settings, SinkTarget, Unrecorded, WitnessSettings};
 use crate::metrics::Metrics;
 
 /// How long the start waits until its checkpoint is written. A sink that takes longer shows in the log, and in [`Recorder::ready`].
@@ -85,6 +86,7 @@ struct Inner {
     writer: Arc<Writer>,
     metrics: Arc<Metrics>,
     users: Users,
+    witness: Option<Arc<Witness>>,
     closing: AtomicBool,
     closed: Mutex<bool>,
 }
@@ -118,6 +120,8 @@ impl Recorder {
     ) -> io::Result<Recorder> {
         // First of all: where another process writes the chain, its files are not touched.
         let opening = open_chain(&settings)?;
+        let witness = settings.chain.as_ref().and_then(|chain| chain.witness.as_ref());
+        let witness = witness.map(|settings| start_witness(settings, &archives)).transpose()?;
         let around = Around { server: settings.server.clone(), archives };
         let mut sinks = Vec::with_capacity(settings.sinks.len());
         for sink in &settings.sinks {
@@ -125,7 +129,7 @@ impl Recorder {
         }
         let every = settings.chain.map(|chain| chain.checkpoint_every);
         let identity = Identity { server: settings.server, resource_arn: settings.resource_arn };
-        let (recorder, start) = Recorder::begin(identity, sinks, metrics, opening, every)?;
+        let (recorder, start) = Recorder::begin(identity, sinks, metrics, opening, every, witness)?;
         if let Some(start) = start {
             let _ = tokio::time::timeout(START_WAIT, start).await;
         }
@@ -139,7 +143,7 @@ impl Recorder {
         sinks: Vec<(Box<dyn Sink>, impl Into<Manner>)>,
         metrics: Arc<Metrics>,
     ) -> io::Result<Recorder> {
-        Recorder::begin(identity, sinks, metrics, Opening::fleeting(), None).map(|(recorder, _)| recorder)
+        Recorder::begin(identity, sinks, metrics, Opening::fleeting(), None, None).map(|(recorder, _)| recorder)
     }
 
     /// The recorder, and the answer for its first checkpoint.
@@ -149,6 +153,7 @@ impl Recorder {
         metrics: Arc<Metrics>,
         opening: Opening,
         every: Option<Duration>,
+        witness: Option<Arc<Witness>>,
     ) -> io::Result<(Recorder, Option<oneshot::Receiver<Answer>>)> {
         let sinks: Arc<[SinkHandle]> = sinks
             .into_iter()
@@ -159,8 +164,8 @@ impl Recorder {
         // Before anything else can be recorded.
         let first = start.and_then(|reason| notary.record_now(reason));
         let wake = Arc::<Notify>::default();
-        let writer = Writer::new(&notary, Arc::clone(&sinks), Arc::clone(&metrics), Arc::clone(&wake));
-        let writer = Arc::new(writer);
+        let (theirs, metered, troubled) = (Arc::clone(&sinks), Arc::clone(&metrics), Arc::clone(&wake));
+        let writer = Arc::new(Writer::new(&notary, theirs, metered, troubled, witness.clone()));
         let runtime = Handle::current();
         // A thread of its own, for it writes the state of the chain, and a disk may take its time.
         let theirs = Arc::clone(&writer);
@@ -170,7 +175,7 @@ impl Recorder {
         let (closing, closed) = (AtomicBool::new(false), Mutex::new(false));
         let is_kept = start.is_some();
         let users = Users::default();
-        let inner = Inner { notary, is_kept, keeper, sinks, writer, metrics, users, closing, closed };
+        let inner = Inner { notary, is_kept, keeper, sinks, writer, metrics, users, witness, closing, closed };
         Ok((Recorder { inner: Arc::new(inner) }, first))
     }
 
@@ -196,6 +201,11 @@ impl Recorder {
             spool: sink.spool(),
         };
         self.inner.sinks.iter().map(state).collect()
+    }
+
+    /// The witness, and how it is; `None` where there is none.
+    pub fn witness(&self) -> Option<WitnessState> {
+        self.inner.witness.as_ref().map(|witness| witness.state())
     }
 
     /// Counts again what the spools have set aside: other processes change it. It may take as long as the disk does.
@@ -347,7 +357,14 @@ impl Recorder {
             return;
         }
         inner.end_chain().await;
-        for sink in inner.sinks.iter() {
+        tokio::join!(inner.close_sinks(), inner.end_witness());
+        *closed = true;
+    }
+}
+
+impl Inner {
+    async fn close_sinks(&self) {
+        for sink in self.sinks.iter() {
             if sink.is_required() {
                 sink.close().await;
             } else {
@@ -355,11 +372,16 @@ impl Recorder {
                 let _ = tokio::time::timeout(CLOSE_WAIT, sink.close()).await;
             }
         }
-        *closed = true;
     }
-}
 
-impl Inner {
+    /// Lets the last checkpoint be witnessed.
+    async fn end_witness(&self) {
+        let Some(witness) = &self.witness else { return };
+        if tokio::time::timeout(CLOSE_WAIT, witness.finish()).await.is_err() {
+            witness.give_up();
+        }
+    }
+
     /// Lets what waits be written, then the last line of the chain.
     async fn end_chain(&self) {
         let Notary { queue, ledger, .. } = &self.notary;
@@ -384,6 +406,19 @@ impl Drop for Inner {
 
 fn closed() -> Unrecorded {
     Unrecorded("it is closed".into())
+}
+
+fn start_witness(
+    settings: &WitnessSettings,
+    archives: &BTreeMap<ArchivePlace, Arc<dyn Archive>>,
+) -> io::Result<Arc<Witness>> {
+    let archive = archives.get(&settings.place).cloned().ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("the store {:?} of the witness is not there", settings.place.store),
+        )
+    })?;
+    Ok(Arc::new(Witness::start(settings, archive)))
 }
 
 /// The chain of the settings' folder; without one, a chain of this process.

@@ -15,6 +15,7 @@ use super::keeper::Notary;
 use super::ledger::Ledger;
 use super::queue::{Answer, Batch, Queue};
 use super::sink::{SinkHandle, SinkHere};
+use super::witness::Witness;
 use crate::in_place::InPlace;
 use crate::metrics::Metrics;
 
@@ -30,6 +31,8 @@ pub(super) struct Writer {
     metrics: Arc<Metrics>,
     /// Wakes who tries the state again.
     troubled: Arc<Notify>,
+    /// Who keeps signed checkpoints elsewhere.
+    witness: Option<Arc<Witness>>,
     turn: Mutex<()>,
     place: InPlace,
 }
@@ -41,6 +44,7 @@ impl Writer {
         sinks: Arc<[SinkHandle]>,
         metrics: Arc<Metrics>,
         troubled: Arc<Notify>,
+        witness: Option<Arc<Witness>>,
     ) -> Writer {
         Writer {
             queue: Arc::clone(&notary.queue),
@@ -48,6 +52,7 @@ impl Writer {
             sinks,
             metrics,
             troubled,
+            witness,
             turn: Mutex::default(),
             place: InPlace::default(),
         }
@@ -61,7 +66,7 @@ impl Writer {
             while let Some(mut batch) = self.queue.take() {
                 let answer = match self.sinks_here() {
                     // What waits for the disk says nothing of what does not.
-                    Some(mut sinks) if batch.has_checkpoint => self.write(&mut batch, &mut sinks),
+                    Some(mut sinks) if !batch.checkpoints.is_empty() => self.write(&mut batch, &mut sinks),
                     Some(mut sinks) => self.place.measure(|| self.write(&mut batch, &mut sinks)),
                     None => self.hand_over(&mut batch).await,
                 };
@@ -143,7 +148,7 @@ impl Writer {
     /// Before anything of the batch can be seen, so that no line ever has a number that a next process takes again. With a
     /// checkpoint it waits for the disk: after a power cut, what is noted leads at least to the file that was written last.
     fn note_issue(&self, batch: &Batch) -> Answer {
-        self.ledger.issue(batch.last, batch.has_checkpoint)
+        self.ledger.issue(batch.last, !batch.checkpoints.is_empty())
     }
 
     /// Lines that are numbered went out even when that could not be noted: without them there would be a gap.
@@ -159,6 +164,9 @@ impl Writer {
 
     fn answer(&self, batch: Batch, answer: &Answer) {
         let events = batch.waiters.len() as u64;
+        if let (Ok(()), Some(witness)) = (answer, &self.witness) {
+            batch.checkpoints.iter().for_each(|line| witness.offer(line));
+        }
         match answer {
             Ok(()) => self.metrics.events_recorded.add(events),
             Err(_) => self.metrics.events_refused.add(events),

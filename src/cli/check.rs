@@ -10,7 +10,9 @@ use rustix::fs::{Access, access};
 use super::progress::Steps;
 use super::{Failure, block_on};
 use crate::admin::reach_provider;
+use crate::audit::ArchivePlace;
 use crate::gateway::{Settings, reach_users};
+use crate::stores::LockRule;
 use crate::{config, stores};
 
 /// How long one store may take to answer.
@@ -50,7 +52,8 @@ async fn reach(settings: &Settings) -> anyhow::Result<()> {
     let (mut failures, mut notes) = (Vec::new(), Vec::new());
     let sources = usize::from(!settings.users_from.is_empty());
     let providers = usize::from(settings.admin.oidc.is_some());
-    let mut steps = Steps::new(settings.stores.len() + sources + providers + settings.audit.sinks.len());
+    let archives = settings.audit.archives().count();
+    let mut steps = Steps::new(settings.stores.len() + sources + providers + archives + settings.audit.sinks.len());
     for store in &settings.stores {
         steps.next(&format!("reaching the store {:?}", store.name));
         if let Err(what) = reach_store(store).await {
@@ -68,6 +71,13 @@ async fn reach(settings: &Settings) -> anyhow::Result<()> {
         failures.extend(reach_provider(oidc).await.err());
     }
     failures.extend(settings.audit.chain.as_ref().and_then(|chain| reach_folder(&chain.folder).err()));
+    for place in settings.audit.archives() {
+        steps.next("looking for Object Lock");
+        match reach_lock(place, &settings.stores).await {
+            Ok(note) => notes.extend(note),
+            Err(what) => failures.push(what),
+        }
+    }
     for sink in &settings.audit.sinks {
         steps.next("reaching a sink");
         failures.extend(sink.reach().await.err());
@@ -88,6 +98,36 @@ async fn reach_store(settings: &stores::Settings) -> Result<(), String> {
     match tokio::time::timeout(STORE_ANSWERS_WITHIN, reaching).await {
         Ok(answer) => answer.map_err(|error| error.to_string()),
         Err(_) => Err(format!("it does not answer within {} s", STORE_ANSWERS_WITHIN.as_secs())),
+    }
+}
+
+/// Whether the bucket of a folder of the trail has Object Lock where the configuration wants it; otherwise a note of what it has.
+async fn reach_lock(place: &ArchivePlace, settings: &[stores::Settings]) -> Result<Option<String>, String> {
+    // A store that cannot be opened is reported as such.
+    let Some(settings) = settings.iter().find(|store| store.name == place.store) else { return Ok(None) };
+    let Ok(store) = stores::open_aside(settings, None).await else { return Ok(None) };
+    let name = &place.store;
+    let rule = match (store.locks(), place.lock) {
+        (None, None) => return Ok(None),
+        (None, Some(_)) => return Err(format!("the store {name:?} has no locks of objects")),
+        (Some(locks), _) => tokio::time::timeout(STORE_ANSWERS_WITHIN, locks.rule()).await,
+    };
+    let folder = format!("{name}:/{}", place.folder);
+    match (rule, place.lock) {
+        (Ok(Ok(LockRule::On(_))), Some(_)) => Ok(None),
+        (Ok(Ok(LockRule::On(rule))), None) => {
+            let rule = rule.unwrap_or_else(|| "none: objects of the trail are not locked".to_owned());
+            Ok(Some(format!("{folder} is in a bucket with Object Lock; its default retention is {rule}")))
+        }
+        (Ok(Ok(LockRule::Off)), Some(_)) => Err(format!(
+            "{folder} is to be locked (`object_lock`), and its bucket was made without Object Lock: make one with it"
+        )),
+        // Who may write objects may not always read how the bucket is.
+        (Ok(Ok(LockRule::Off)), None) | (Err(_), None) | (Ok(Err(_)), None) => Ok(None),
+        (Ok(Err(error)), Some(_)) => {
+            Ok(Some(format!("{folder}: whether its bucket has Object Lock is not known: {error}")))
+        }
+        (Err(_), Some(_)) => Err(format!("{folder} does not answer within {} s", STORE_ANSWERS_WITHIN.as_secs())),
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-use crate::audit::{FileOptions, Fsync, SelfCheck, SigningKey, SinkTarget};
+use crate::audit::{ArchivePlace, FileOptions, Fsync, LockMode, ObjectLock, SelfCheck, SigningKey, SinkTarget};
 
 const LEAST: &str = "server: { listen: ['127.0.0.1:0'], host_keys: [k] }\nstores: {}\nusers: []\n";
 
@@ -118,4 +118,63 @@ fn a_check_looks_at_the_key() {
     fs::write(audit.join("signing_key.pub"), &key.public).unwrap();
     let problems = read("audit: { folder: audit }", folder.path(), true).unwrap_err();
     assert!(problems.list().iter().all(|problem| problem.place != "audit.folder"), "{problems}");
+}
+
+/// A configuration with stores, whose places the witness may have in common with others.
+fn with_stores(more: &str) -> Result<gateway::Settings, Problems> {
+    let around = Surroundings {
+        folder: "/etc/lockgate".into(),
+        host_name: "h".into(),
+        look_at_files: false,
+        others_read: false,
+        in_force: InForce::default(),
+    };
+    let text = format!(
+        "server: {{ listen: ['127.0.0.1:0'], host_keys: [k] }}\n\
+         stores:\n  vault: {{ url: 's3://vault/x' }}\n  same: {{ url: 's3://vault' }}\n  disk: {{ url: 'file:///srv' }}\n\
+         users: [{{ name: ann, public_keys: ['ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl'], home: [{{ entry: /, target: 'disk:/home/ann' }}] }}]\n{more}"
+    );
+    read_from(&text, &around, &|_| None, Problems::new(Path::new("c")))
+}
+
+#[test]
+fn the_witness_is_in_a_place_of_its_own() {
+    let witness = |more: &str| with_stores(&format!("audit: {{ folder: a, witness: {{ {more} }} }}"));
+    let settings = witness("store: vault").unwrap().audit.chain.unwrap().witness.unwrap();
+    let place = ArchivePlace { store: "vault".into(), folder: "witness".into(), lock: None };
+    assert_eq!((settings.place, settings.every, settings.judges_readiness), (place, Duration::from_secs(300), false));
+    let locked =
+        "store: vault, prefix: /w/, every: 1m, readiness: true, object_lock: { mode: compliance, retain: 30d }";
+    let settings = witness(locked).unwrap().audit.chain.unwrap().witness.unwrap();
+    let lock = ObjectLock { mode: LockMode::Compliance, retain: Duration::from_secs(30 * 86_400) };
+    assert_eq!(settings.place, ArchivePlace { store: "vault".into(), folder: "w".into(), lock: Some(lock) });
+    assert!(settings.judges_readiness && settings.every == Duration::from_secs(60));
+
+    let sink = "events: [{ sink: file, path: e }, { sink: store, target: 'same:/x/audit', object_lock: { mode: governance, retain: 1d } }]\n";
+    let with_sink = |more: &str| with_stores(&format!("{sink}audit: {{ folder: a, witness: {{ {more} }} }}"));
+    let SinkTarget::Store(target) = &with_sink("store: vault").unwrap().audit.sinks[1].target.clone() else { panic!() };
+    assert_eq!(target.place.lock.unwrap().mode, LockMode::Governance);
+
+    for (outcome, place, words) in [
+        (witness("prefix: w"), "audit.witness.store", "is missing"),
+        (witness("store: valt"), "audit.witness.store", "did you mean \"vault\"?"),
+        (witness("store: 'vault:/w'"), "audit.witness.store", "write the folder as `prefix`"),
+        (witness("store: vault, prefix: '${user}'"), "audit.witness.prefix", "is not replaced here"),
+        (witness("store: disk, prefix: home/ann/w"), "audit.witness.store", "could remove what the witness saw"),
+        (
+            witness("store: disk, prefix: w, object_lock: { mode: compliance, retain: 1d }"),
+            "audit.witness.object_lock",
+            "only a store on S3",
+        ),
+        (witness("store: vault, object_lock: { mode: compliance }"), "audit.witness.object_lock.retain", "is missing"),
+        // By another name it is the bucket and the folder of the sink.
+        (with_sink("store: vault, prefix: audit/w"), "audit.witness.store", "in one place with a sink"),
+        (with_sink("store: same, prefix: x"), "audit.witness.store", "in one place with a sink"),
+    ] {
+        let problems = outcome.unwrap_err();
+        let list: Vec<_> =
+            problems.list().iter().map(|problem| (problem.place.as_str(), problem.text.as_str())).collect();
+        assert!(list.iter().any(|(at, text)| *at == place && text.contains(words)), "{place}: {problems}");
+        assert_eq!(list.len(), 1, "{problems}");
+    }
 }

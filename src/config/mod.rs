@@ -26,6 +26,7 @@ mod resolve_revoked;
 mod resolve_sinks;
 mod resolve_users;
 mod resolve_users_from;
+mod resolve_witness;
 mod shown;
 mod tree;
 mod units;

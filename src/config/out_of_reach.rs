@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use super::guarded::Homes;
 use super::problem::Problems;
 use super::reader::At;
+use super::resolve_witness::place_of;
 use crate::audit::{SinkTarget, SyslogAddress};
+use crate::gateway;
 use crate::stores::Place;
-use crate::{gateway, stores};
 
 /// Something of the operator's, with where the configuration names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,18 +167,14 @@ impl Held {
     }
 }
 
-/// The folders of stores that sinks write to, where those stores are now.
+/// The folders of stores that sinks and the witness write to, where those stores are now.
 fn archives(settings: &gateway::Settings) -> Vec<Held> {
-    let targets = settings.audit.sinks.iter().filter_map(|sink| match &sink.target {
-        SinkTarget::Store(store) => Some(&store.place),
-        _ => None,
-    });
-    let held = targets.filter_map(|target| {
-        let store = settings.stores.iter().find(|store| store.name == target.store)?;
-        let root = stores::place(store)?;
-        let place =
-            root.path().map_or_else(|| root.below(&target.folder), |path| Place::of_path(&path.join(&target.folder)));
-        Some(Held { what: "the folder of a sink".into(), place, is_shared: true })
+    let held = settings.audit.archives().filter_map(|target| {
+        let place = place_of(target, &settings.stores)?;
+        let witness = settings.audit.chain.as_ref().and_then(|chain| chain.witness.as_ref());
+        let is_witness = witness.is_some_and(|witness| witness.place == *target);
+        let what = if is_witness { "the folder of the witness" } else { "the folder of a sink" };
+        Some(Held { what: what.into(), place, is_shared: true })
     });
     held.collect()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::problem::Problems;
 use super::reader::{At, Item, Section};
 use super::units::parse_duration;
-use crate::audit::{Fsync, SelfCheck};
+use crate::audit::{Fsync, LockMode, ObjectLock, SelfCheck};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -14,12 +14,29 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often a checkpoint is made if `checkpoint_every` is left out.
 const CHECKPOINT_EVERY: Duration = MINUTE;
 
+/// How often the newest checkpoint is witnessed if `every` is left out.
+const WITNESS_EVERY: Duration = Duration::from_secs(5 * 60);
+
+/// The longest that an object is locked.
+const LONGEST_LOCK: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
+
 /// `audit`
 #[derive(Debug)]
 pub(super) struct Audit {
     pub folder: Option<At<String>>,
     pub checkpoint_every: Duration,
     pub self_check: Option<At<SelfCheck>>,
+    pub witness: Option<Witness>,
+}
+
+/// `audit.witness`
+#[derive(Debug)]
+pub(super) struct Witness {
+    pub store: Option<At<String>>,
+    pub prefix: Option<At<String>>,
+    pub every: Duration,
+    pub readiness: bool,
+    pub lock: Option<At<ObjectLock>>,
 }
 
 /// `rotate`, `gzip`, `keep` and `fsync` of a file sink
@@ -46,8 +63,9 @@ pub(super) fn read_audit(item: &Item<'_>, problems: &mut Problems) -> Option<Aud
     let every = section.take("checkpoint_every").and_then(|item| item.duration(SECOND..=DAY, problems));
     let self_check = section.take("self_check");
     let self_check = self_check.and_then(|item| Some(item.at(read_self_check(&item, problems)?)));
+    let witness = section.take("witness").and_then(|item| read_witness(&item, problems));
     section.close(problems);
-    Some(Audit { folder, checkpoint_every: every.unwrap_or(CHECKPOINT_EVERY), self_check })
+    Some(Audit { folder, checkpoint_every: every.unwrap_or(CHECKPOINT_EVERY), self_check, witness })
 }
 
 /// `1d`, or `{ every: 1d, readiness: true }`.
@@ -62,6 +80,33 @@ fn read_self_check(item: &Item<'_>, problems: &mut Problems) -> Option<SelfCheck
     let readiness = section.take("readiness").and_then(|item| item.boolean(problems));
     section.close(problems);
     Some(SelfCheck { every: every?, judges_readiness: readiness.unwrap_or(false) })
+}
+
+fn read_witness(item: &Item<'_>, problems: &mut Problems) -> Option<Witness> {
+    let mut section = item.section(problems)?;
+    let store = section.need("store", "the name of a store that whoever can change the events cannot change", problems);
+    let witness = Witness {
+        store: store.and_then(|item| item.placed_text(problems)),
+        prefix: section.take("prefix").and_then(|item| item.placed_text(problems)),
+        every: section.take("every").and_then(|item| item.duration(SECOND..=DAY, problems)).unwrap_or(WITNESS_EVERY),
+        readiness: section.take("readiness").and_then(|item| item.boolean(problems)).unwrap_or(false),
+        lock: read_object_lock(&mut section, problems),
+    };
+    section.close(problems);
+    Some(witness)
+}
+
+/// Reads `object_lock: { mode: compliance, retain: 365d }`.
+pub(super) fn read_object_lock(section: &mut Section<'_>, problems: &mut Problems) -> Option<At<ObjectLock>> {
+    let item = section.take("object_lock")?;
+    let mut lock = item.section(problems)?;
+    let modes = [("governance", LockMode::Governance), ("compliance", LockMode::Compliance)];
+    let mode = lock.need("mode", "governance (a permission can shorten a lock) or compliance (nobody can)", problems);
+    let mode = mode.and_then(|item| item.choice(&modes, problems));
+    let retain = lock.need("retain", "for how long each object is locked, as in 365d", problems);
+    let retain = retain.and_then(|item| item.duration(MINUTE..=LONGEST_LOCK, problems));
+    lock.close(problems);
+    Some(item.at(ObjectLock { mode: mode?, retain: retain? }))
 }
 
 /// Reads what a sink says of its file.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::problem::Problems;
 use super::raw::{read_headers, text};
-use super::raw_audit::read_fsync;
+use super::raw_audit::{read_fsync, read_object_lock};
 use super::reader::{At, Item, Section};
-use crate::audit::{BatchSettings, Encoding, Format, Framing, Fsync, OcsfVersion};
+use crate::audit::{BatchSettings, Encoding, Format, Framing, Fsync, ObjectLock, OcsfVersion};
 use crate::secret::Secret;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -16,6 +16,7 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 #[derive(Debug)]
 pub(super) struct StoreSink {
     pub target: Option<At<String>>,
+    pub lock: Option<At<ObjectLock>>,
     pub spool: Spool,
 }
 
@@ -74,7 +75,8 @@ pub(super) fn read_store(at: At<()>, section: &mut Section<'_>, problems: &mut P
     let target = section.need("target", "the store and the folder for the objects, as in \"lake:/audit\"", problems);
     let target = target.and_then(|item| item.placed_text(problems));
     let batch = BatchSettings { events: 10_000, size: 8 << 20, age: Duration::from_secs(60) };
-    StoreSink { target, spool: read_spool(at, section, batch, problems) }
+    let lock = read_object_lock(section, problems);
+    StoreSink { target, lock, spool: read_spool(at, section, batch, problems) }
 }
 
 /// Reads what a syslog sink has.

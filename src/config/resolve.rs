@@ -20,6 +20,7 @@ use super::resolve_revoked::resolve_revoked;
 use super::resolve_sinks::Context;
 use super::resolve_users::{resolve_authorities, resolve_users};
 use super::resolve_users_from::resolve_users_from;
+use super::resolve_witness::judge_witness;
 use crate::gateway::HomeGuard;
 use crate::secret::Secret;
 use crate::ssh::{AlgorithmLists, ProxyProtocol};
@@ -58,7 +59,7 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
         Some(arn) => arn.value.clone(),
         None => format!("lockgate:server/{server}"),
     };
-    let chain = resolve_chain(raw.audit.as_ref(), around, problems);
+    let chain = resolve_chain(raw.audit.as_ref(), &raw.stores, around, problems);
     let stores = resolve_stores(&raw.stores, around, problems);
     let authorities = resolve_authorities(&raw.trusted_user_ca_keys, problems);
     let revoked = Arc::new(resolve_revoked(&raw.revoked_keys, around, problems));
@@ -82,6 +83,8 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
             "verifies a file that holds the whole trail; add { sink: file, path: events.ndjson } to `events`",
         );
     }
+    let witness = raw.audit.as_ref().and_then(|audit| audit.witness.as_ref()).and_then(|at| at.store.as_ref());
+    judge_witness(witness, &audit, &stores, problems);
     let mut settings = gateway::Settings {
         ssh,
         stores,

@@ -4,13 +4,16 @@ use std::num::NonZeroUsize;
 
 use super::out_of_reach::Own;
 use super::problem::Problems;
+use super::raw::Store;
 use super::raw_audit as raw;
 use super::resolve::{Surroundings, resolve_path};
+use super::resolve_witness::resolve_witness;
 use crate::audit;
 
 /// The chain of the events; none without `audit`.
 pub(super) fn resolve_chain(
     raw: Option<&raw::Audit>,
+    stores: &[Store],
     around: &Surroundings,
     problems: &mut Problems,
 ) -> Option<audit::ChainSettings> {
@@ -27,7 +30,8 @@ pub(super) fn resolve_chain(
         }
     }
     let self_check = raw.self_check.as_ref().map(|check| check.value);
-    Some(audit::ChainSettings { folder, checkpoint_every: raw.checkpoint_every, self_check })
+    let witness = raw.witness.as_ref().and_then(|witness| resolve_witness(witness, stores, problems));
+    Some(audit::ChainSettings { folder, checkpoint_every: raw.checkpoint_every, self_check, witness })
 }
 
 /// When a file ends and when it is brought to the disk.

@@ -15,6 +15,7 @@ use super::resolve_notifications::{
 };
 use super::resolve_users::resolve_target;
 use crate::audit::{self, CollectorHeader, CollectorUrl, Filter, Format, SyslogAddress, UserPatterns};
+use crate::stores;
 
 /// The longest APP-NAME of RFC 5424.
 const MAX_APP_NAME: usize = 48;
@@ -40,15 +41,33 @@ pub(super) fn resolve_store(
             target.problem(problems, "`${…}` is not replaced here; write the folder as it is");
             return None;
         }
-        Ok((store, folder)) => audit::ArchivePlace { store, folder },
+        Ok((store, folder)) => audit::ArchivePlace { store, folder, lock: raw.lock.as_ref().map(|lock| lock.value) },
         Err(what) => {
             target.problem(problems, what.replace("local:/home/${user}", "lake:/audit"));
             return None;
         }
     };
     problems.note_own(Own::folder(target, &place.store, &place.folder, ""));
+    judge_lock(raw.lock.as_ref(), &place.store, context.stores, problems);
     let name = format!("store-{}-{}", place.store, place.folder);
     Some(audit::StoreTarget { spool: resolve_spool(&raw.spool, &name, format, context, problems)?, place })
+}
+
+/// Only some stores lock objects.
+pub(super) fn judge_lock(
+    lock: Option<&At<audit::ObjectLock>>,
+    store: &str,
+    stores: &[raw::Store],
+    problems: &mut Problems,
+) {
+    let Some(lock) = lock else { return };
+    let url = stores.iter().find(|known| known.name.value == store).and_then(|store| store.url.as_ref());
+    if url.is_some_and(|url| !stores::can_lock(url.value.expose())) {
+        lock.problem(
+            problems,
+            "only a store on S3 (s3://) locks objects; remove it, and let the bucket's own policy retain them",
+        );
+    }
 }
 
 /// `sink: syslog`

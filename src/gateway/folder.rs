@@ -2,13 +2,16 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::audit::Archive;
-use crate::stores::{Existing, Key, Kind, PutOptions, Stat, Store, StoreError, StoreErrorKind, StoreResult};
+use crate::audit::{self, Archive, Kept, Locking, ObjectLock};
+use crate::stores::{
+    Existing, Key, Kind, Lock, LockMode, LockRule, Locks, PutOptions, Stat, Store, StoreError, StoreErrorKind,
+    StoreResult,
+};
 use crate::users::{KeyFile, KeyFileError, KeyFolder, Version};
 
 /// How deep folders are followed; deeper ones are not ours.
@@ -26,6 +29,7 @@ const PIECE: usize = 8 << 20;
 pub struct StoreFolder {
     store: Arc<dyn Store>,
     root: Key,
+    lock: Option<ObjectLock>,
 }
 
 /// One object of a folder.
@@ -40,7 +44,13 @@ pub struct StoredObject {
 impl StoreFolder {
     /// The folder `root` of a store; it need not exist.
     pub fn new(store: Arc<dyn Store>, root: Key) -> Self {
-        StoreFolder { store, root }
+        StoreFolder { store, root, lock: None }
+    }
+
+    /// The same, whose new objects are locked.
+    #[must_use]
+    pub fn locking(self, lock: Option<ObjectLock>) -> Self {
+        StoreFolder { lock, ..self }
     }
 
     /// How messages name it.
@@ -120,6 +130,10 @@ impl StoreFolder {
     /// # Errors
     /// The store's; [`StoreErrorKind::AlreadyExists`] when there is one of that name.
     pub async fn put_new(&self, name: &str, content: Bytes) -> StoreResult<()> {
+        if let Some(ObjectLock { mode, retain }) = self.lock {
+            let lock = Lock { mode: mode_of(mode), until: SystemTime::now() + retain };
+            return self.locks()?.put_locked(&self.key(name)?, content, lock).await;
+        }
         let options = PutOptions {
             existing: Existing::Refuse,
             mtime: None,
@@ -128,6 +142,13 @@ impl StoreFolder {
             takes_parts: false,
         };
         self.store.put(&self.key(name)?, vec![content], &options).await.map(drop)
+    }
+
+    fn locks(&self) -> StoreResult<Arc<dyn Locks>> {
+        self.store.locks().ok_or_else(|| {
+            let message = format!("the store {:?} has no locks of objects", self.store.name());
+            StoreError::new(StoreErrorKind::Unsupported, message)
+        })
     }
 
     fn key(&self, name: &str) -> StoreResult<Key> {
@@ -155,6 +176,56 @@ impl Archive for StoreFolder {
 
     async fn get(&self, name: &str, most: u64) -> io::Result<Bytes> {
         StoreFolder::get(self, name, most).await.map_err(into_io)
+    }
+
+    async fn locking(&self) -> io::Result<Locking> {
+        let Some(locks) = self.store.locks() else { return Ok(Locking::Never) };
+        Ok(match locks.rule().await.map_err(into_io)? {
+            LockRule::Off => Locking::Off,
+            LockRule::On(rule) => Locking::On(rule),
+        })
+    }
+
+    async fn versions(&self) -> io::Result<Vec<Kept>> {
+        let plain = |(name, size)| Kept { name, version: None, size, is_hidden: false };
+        let Some(locks) = self.store.locks() else {
+            return Ok(Archive::list(self).await?.into_iter().map(plain).collect());
+        };
+        let versions = locks.versions(&self.root).await.map_err(into_io)?;
+        let kept = versions.into_iter().map(|found| Kept {
+            name: found.name,
+            version: Some(found.version),
+            size: found.size,
+            is_hidden: !found.is_present,
+        });
+        Ok(kept.collect())
+    }
+
+    async fn get_version(&self, kept: &Kept, most: u64) -> io::Result<Bytes> {
+        let Some(version) = &kept.version else { return Archive::get(self, &kept.name, most).await };
+        if kept.size > most {
+            let what = format!("{} has {} bytes; at most {most} are read", kept.name, kept.size);
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
+        }
+        let key = self.key(&kept.name).map_err(into_io)?;
+        self.locks().map_err(into_io)?.get_version(&key, version).await.map_err(into_io)
+    }
+
+    async fn lock_of(&self, kept: &Kept) -> io::Result<Option<(audit::LockMode, SystemTime)>> {
+        let (Some(version), Some(locks)) = (&kept.version, self.store.locks()) else { return Ok(None) };
+        let key = self.key(&kept.name).map_err(into_io)?;
+        let lock = locks.lock_of(&key, version).await.map_err(into_io)?;
+        Ok(lock.map(|lock| match lock.mode {
+            LockMode::Governance => (audit::LockMode::Governance, lock.until),
+            LockMode::Compliance => (audit::LockMode::Compliance, lock.until),
+        }))
+    }
+}
+
+fn mode_of(mode: audit::LockMode) -> LockMode {
+    match mode {
+        audit::LockMode::Governance => LockMode::Governance,
+        audit::LockMode::Compliance => LockMode::Compliance,
     }
 }
 

@@ -61,3 +61,6 @@ mod users_from_http;
 mod users_from_keys;
 mod users_rechecked;
 mod verify_by_hand;
+mod verify_range;
+mod witness;
+mod witness_attacks;

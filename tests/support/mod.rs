@@ -32,6 +32,7 @@ pub mod proxy;
 pub mod raw_sftp;
 pub mod relay;
 pub mod s3;
+pub mod s3_locked;
 pub mod schema;
 pub mod server;
 pub mod setup;

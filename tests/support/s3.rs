@@ -88,7 +88,7 @@ fn start() -> S3Server {
 }
 
 /// curl with the server's keys; it fails on an HTTP error.
-fn curl() -> Command {
+pub(super) fn curl() -> Command {
     let mut command = program("curl");
     command.args(["-sS", "--fail", "--noproxy", "*", "--aws-sigv4", "aws:amz:us-east-1:s3"]);
     command.args(["--user", &format!("{ACCESS_KEY}:{SECRET_KEY}")]);

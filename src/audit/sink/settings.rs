@@ -10,6 +10,7 @@ use super::address::{CollectorHeader, CollectorUrl};
 use super::memory::MemorySink;
 use super::shape::Shape;
 use super::webhook::WebhookSecret;
+use crate::audit::ObjectLock;
 
 /// One sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,6 +133,8 @@ pub struct ArchivePlace {
     pub store: String,
     /// The key of the folder; empty for the whole store.
     pub folder: String,
+    /// What new objects are locked with.
+    pub lock: Option<ObjectLock>,
 }
 
 /// Compressed batches in a folder of a store.

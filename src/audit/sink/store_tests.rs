@@ -73,7 +73,7 @@ fn line(sequence: u64, id: &str) -> String {
 
 fn target(folder: &std::path::Path, events: u64) -> StoreTarget {
     StoreTarget {
-        place: ArchivePlace { store: "lake".into(), folder: "audit".into() },
+        place: ArchivePlace { store: "lake".into(), folder: "audit".into(), lock: None },
         spool: SpoolSettings {
             folder: folder.join("spool"),
             limit: 1 << 20,

@@ -55,6 +55,7 @@ impl Place {
                 folder: self.folder.path().to_owned(),
                 checkpoint_every: self.every,
                 self_check: None,
+                witness: None,
             }),
         }
     }

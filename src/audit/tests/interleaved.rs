@@ -176,7 +176,7 @@ impl World {
             };
             while let Some(mut batch) = queue.next().await {
                 pause(1).await;
-                ledger.issue(batch.last, batch.has_checkpoint).unwrap();
+                ledger.issue(batch.last, !batch.checkpoints.is_empty()).unwrap();
                 pause(2).await;
                 seen.borrow_mut().written.extend(std::mem::take(&mut batch.lines));
                 number += 1;

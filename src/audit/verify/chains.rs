@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 
-use chrono::SecondsFormat;
+use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::Line;
 use super::checkpoint::{Checkpoint, Reason};
 use super::finding::{Doubt, Finding};
 use super::keys::Signature;
+use super::range::Extent;
 use super::reach::Reach;
 use crate::audit::chain::{Hash, Position};
 use crate::audit::read::{Event, Place};
@@ -75,6 +76,10 @@ pub(super) struct Chain {
     pub(super) reach: Reach,
     covered: u64,
     uncovered: Vec<(u64, u64)>,
+    /// Whether its first line here is of a store's batch.
+    pub(super) is_batch: bool,
+    /// Where the range of time is that is asked about.
+    pub(super) extent: Extent,
 }
 
 /// What is said of one chain.
@@ -128,6 +133,8 @@ pub struct ChainReport {
     pub signed_to: Option<(u64, String)>,
     /// When the next signature ought to have come at the latest, if lines follow the last one.
     pub next_signature_by: Option<String>,
+    /// Where the range of time is that is asked about.
+    pub extent: Extent,
 }
 
 impl Chain {
@@ -162,6 +169,8 @@ impl Chain {
             reach: Reach::of_first(line),
             covered: 0,
             uncovered: Vec::new(),
+            is_batch: line.is_batch,
+            extent: Extent::default(),
         }
     }
 
@@ -252,6 +261,11 @@ impl Chain {
         self.last_checkpoint = Some((checkpoint.reason, self.at.sequence, checkpoint.timestamp.clone()));
     }
 
+    /// Whether its first line here is later than a moment.
+    pub(super) fn begins_after(&self, moment: DateTime<Utc>) -> bool {
+        DateTime::parse_from_rfc3339(&self.first_time).is_ok_and(|first| first > moment)
+    }
+
     /// What is wrong with where the signatures end.
     pub(super) fn judge_reach(&self) -> Vec<Finding> {
         self.reach.findings(self.at.sequence, self.place)
@@ -267,6 +281,7 @@ impl Chain {
         let checkpoint = self.last_checkpoint.as_ref().map_or(self.first - 1, |(_, at, _)| *at);
         ChainReport {
             lost_state: self.lost_state.take(),
+            extent: std::mem::take(&mut self.extent),
             signed_to: self.reach.signed_to(),
             next_signature_by: self.reach.next_by().map(|by| by.to_rfc3339_opts(SecondsFormat::Secs, true)),
             first: self.first,

@@ -75,8 +75,10 @@ pub struct Finding {
 /// The findings so far.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
-    kept: Vec<Finding>,
+    kept: Vec<(u64, Finding)>,
     count: u64,
+    /// How many lines were read before the one that is being read.
+    pub(super) at: u64,
 }
 
 impl Findings {
@@ -84,21 +86,21 @@ impl Findings {
     pub(super) fn add(&mut self, finding: Finding) -> Option<usize> {
         self.count += 1;
         (self.kept.len() < KEPT).then(|| {
-            self.kept.push(finding);
+            self.kept.push((self.at, finding));
             self.kept.len() - 1
         })
     }
 
     /// One more line belongs to a finding.
     pub(super) fn extend(&mut self, at: Option<usize>) {
-        if let Some(finding) = at.and_then(|at| self.kept.get_mut(at)) {
+        if let Some((_, finding)) = at.and_then(|at| self.kept.get_mut(at)) {
             finding.lines += 1;
         }
     }
 
     /// What seemed to be missing or changed before a line was not: the line itself does not belong where it stands.
     pub(super) fn rewrite(&mut self, doubt: Doubt) {
-        if let Some(finding) = doubt.finding.and_then(|at| self.kept.get_mut(at)) {
+        if let Some((_, finding)) = doubt.finding.and_then(|at| self.kept.get_mut(at)) {
             let what =
                 format!("sequence {} stands between {} and the line that follows that", doubt.sequence, doubt.before);
             let sequence = Some(doubt.sequence);
@@ -106,9 +108,13 @@ impl Findings {
         }
     }
 
-    /// Those that were kept, and how many there were.
-    pub(super) fn into_parts(self) -> (Vec<Finding>, u64) {
-        (self.kept, self.count)
+    /// Those that were kept of the lines from the one to the other, by the order of their reading; how many there were, with those that
+    /// were not kept; and how many are of other lines.
+    pub(super) fn into_parts(self, (from, to): (u64, u64)) -> (Vec<Finding>, u64, u64) {
+        let all = self.kept.len();
+        let kept: Vec<_> = self.kept.into_iter().filter(|(at, _)| (from..=to).contains(at)).map(|(_, it)| it).collect();
+        let outside = (all - kept.len()) as u64;
+        (kept, self.count - outside, outside)
     }
 }
 

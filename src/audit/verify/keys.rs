@@ -99,23 +99,11 @@ impl Ring {
 
     /// Checks the signature of a checkpoint, and accepts the keys that lead to its own.
     pub(super) fn check(&mut self, checkpoint: &Checkpoint, line: &[u8], sequence: u64) -> Signature {
-        if self.accepted.is_empty() {
-            return Signature::NotChecked;
-        }
-        let Some(signed) = chain::signed_bytes(line) else { return Signature::Absent };
-        let named = checkpoint.checkpoint_key.as_deref().unwrap_or_default();
         let endorsements = endorsements(checkpoint);
-        let led = self.led_to(&endorsements);
-        let known = self.accepted.iter().chain(&led);
-        let Some(key) = known.into_iter().find(|key| key.fingerprint() == named).cloned() else {
-            return Signature::OtherKey(named.to_owned());
+        let (named, led) = match self.judge(checkpoint, &endorsements, line) {
+            Ok(judged) => judged,
+            Err(signature) => return signature,
         };
-        // The closing brace stands in `signed` where the field begins in the line.
-        let encoded = line.get(signed.len() - 1 + FIELD..).and_then(|rest| rest.strip_suffix(b"\"}"));
-        let signature = encoded.and_then(|encoded| STANDARD.decode(encoded).ok()).unwrap_or_default();
-        if UnparsedPublicKey::new(&ED25519, &key.raw).verify(&signed, &signature).is_err() {
-            return Signature::Wrong;
-        }
         let server = &checkpoint.server;
         if let Some(follower) = self.followed.get(named).filter(|follower| follower.server == *server) {
             return Signature::Followed(follower.clone());
@@ -129,6 +117,49 @@ impl Ring {
             self.followed.entry(old).or_insert(follower);
         }
         Signature::Right
+    }
+
+    /// As [`Ring::check`], of a checkpoint that stands outside of the trail, in no order with its lines: an earlier key may have signed it
+    /// rightly.
+    pub(super) fn check_aside(&mut self, checkpoint: &Checkpoint, line: &[u8]) -> Signature {
+        match self.judge(checkpoint, &endorsements(checkpoint), line) {
+            Ok((_, led)) => {
+                self.accepted.extend(led);
+                Signature::Right
+            }
+            Err(signature) => signature,
+        }
+    }
+
+    /// How many keys are accepted.
+    pub(super) fn keys(&self) -> usize {
+        self.accepted.len()
+    }
+
+    /// The key that a right signature is of, and the keys that lead to it; otherwise what is wrong.
+    fn judge<'c>(
+        &self,
+        checkpoint: &'c Checkpoint,
+        endorsements: &[Endorsement],
+        line: &[u8],
+    ) -> Result<(&'c str, Vec<PublicKey>), Signature> {
+        if self.accepted.is_empty() {
+            return Err(Signature::NotChecked);
+        }
+        let signed = chain::signed_bytes(line).ok_or(Signature::Absent)?;
+        let named = checkpoint.checkpoint_key.as_deref().unwrap_or_default();
+        let led = self.led_to(endorsements);
+        let mut known = self.accepted.iter().chain(&led);
+        let Some(key) = known.find(|key| key.fingerprint() == named) else {
+            return Err(Signature::OtherKey(named.to_owned()));
+        };
+        // The closing brace stands in `signed` where the field begins in the line.
+        let encoded = line.get(signed.len() - 1 + FIELD..).and_then(|rest| rest.strip_suffix(b"\"}"));
+        let signature = encoded.and_then(|encoded| STANDARD.decode(encoded).ok()).unwrap_or_default();
+        match UnparsedPublicKey::new(&ED25519, &key.raw).verify(&signed, &signature) {
+            Ok(()) => Ok((named, led)),
+            Err(_) => Err(Signature::Wrong),
+        }
     }
 
     /// The keys to which endorsements lead from the accepted ones.

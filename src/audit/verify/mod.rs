@@ -10,28 +10,40 @@ mod checkpoint;
 mod finding;
 mod keys;
 mod live;
+mod locks;
 mod misfits;
+mod range;
 mod reach;
 mod report;
+mod seal;
 mod tail;
+mod witness;
+mod witness_report;
+mod witnessed;
 
 pub use chains::{ChainReport, Cut};
 pub use finding::{Finding, Kind};
 pub use keys::PublicKey;
 pub use live::{Upkeep, predecessors, verify_live};
+pub use locks::{LockReport, look_at_locks};
+pub use range::{Anchor, Extent};
 pub use report::Report;
+pub(super) use seal::Seal;
+pub use witness_report::{Newest, WitnessFinding, WitnessKind, WitnessReport};
+pub use witnessed::Witnessed;
 
 use std::collections::{HashMap, HashSet};
 
 use super::Noted;
 use super::chain::{Hash, Position};
-use super::read::{Event, Item, Place, ReadError, Trail};
+use super::read::{Event, Item, Place, ReadError, Span, Trail};
 use chains::Chain;
 use checkpoint::{Checkpoint, Reason};
 use finding::Findings;
 use keys::{Ring, Signature};
 use reach::Time;
 use tail::Tail;
+use witness::Witnesses;
 
 /// How many chains one reading follows.
 const MAX_CHAINS: usize = 10_000;
@@ -50,6 +62,12 @@ pub struct Options {
     pub noted: Option<Noted>,
     /// The sink had a filter: lines may be missing, not changed, moved or added.
     pub filtered: bool,
+    /// The range of time that is asked about; findings beside it do not count.
+    pub span: Span,
+    /// What the witness holds, read before the trail.
+    pub witness: Option<Witnessed>,
+    /// Gateways of which there ought to be lines; with a witness, that there are none is a finding.
+    pub servers: Vec<String>,
 }
 
 /// Reads a trail to its end and judges it. `progress` is called now and then.
@@ -60,6 +78,7 @@ pub fn verify(trail: &mut Trail, options: Options, mut progress: impl FnMut(&Tra
     let mut verifier = Verifier::new(options);
     let mut lines = 0_u64;
     while let Some(item) = trail.advance()? {
+        verifier.findings.at = lines;
         match item {
             Item::Line { bytes, place, is_batch } => verifier.line(bytes, place, is_batch),
             Item::TooLong { place } => {
@@ -97,6 +116,7 @@ struct Verifier {
     findings: Findings,
     /// The line that [`Options::noted`] names was read.
     reached: bool,
+    witnesses: Option<Witnesses>,
 }
 
 /// A line that breaks off.
@@ -125,7 +145,8 @@ impl Line<'_> {
 }
 
 impl Verifier {
-    fn new(options: Options) -> Self {
+    fn new(mut options: Options) -> Self {
+        let witnesses = options.witness.take().map(Witnesses::of);
         Verifier {
             ring: Ring::of(&options.keys),
             options,
@@ -138,6 +159,7 @@ impl Verifier {
             stray: None,
             findings: Findings::default(),
             reached: false,
+            witnesses,
         }
     }
 
@@ -153,17 +175,7 @@ impl Verifier {
         let unreadable = checkpoint.as_ref().and_then(|read| read.as_ref().err().map(ToString::to_string));
         line.checkpoint = checkpoint.and_then(Result::ok);
         self.reached |= self.options.noted.as_ref().is_some_and(|noted| noted.acknowledged == line.at());
-        let before = self.chain_before(tail.previous);
-        if before.is_none() && self.is_cut(&line) {
-            return;
-        }
-        self.take_written_again(&line);
-        self.report_torn();
-        match before {
-            Some(chain) => self.follow(chain, &line),
-            None if tail.sequence == 1 && tail.previous == Hash::START => self.begin_first(&line),
-            None => self.misfit(&line),
-        }
+        self.take_line(&line);
         if time.is_none() {
             let what = "its time cannot be read; every line of a gateway has one".to_owned();
             self.find(Kind::Time, place, Some(tail.sequence), what);
@@ -175,6 +187,26 @@ impl Verifier {
                 Some(tail.sequence),
                 format!("a checkpoint that cannot be read: {error}"),
             );
+        }
+    }
+
+    /// Puts a line into its chain.
+    fn take_line(&mut self, line: &Line<'_>) {
+        let before = self.chain_before(line.tail.previous);
+        if before.is_some() || !self.is_cut(line) {
+            self.take_written_again(line);
+            self.report_torn();
+            match before {
+                Some(chain) => self.follow(chain, line),
+                None if line.tail.sequence == 1 && line.tail.previous == Hash::START => self.begin_first(line),
+                None => self.misfit(line),
+            }
+        }
+        let taken = self.chains.get_mut(self.current).filter(|chain| chain.at.hash == line.hash);
+        let (Some(chain), ordinal) = (taken, self.findings.at) else { return };
+        chain.extent.follow(self.options.span, line, ordinal);
+        if let (Some(witnesses), Some(_)) = (&mut self.witnesses, &line.checkpoint) {
+            witnesses.meet(line.hash);
         }
     }
 

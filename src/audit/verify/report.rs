@@ -3,13 +3,17 @@
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
+use chrono::SecondsFormat;
 use serde_json::{Value, json};
 
 use super::chains::ChainReport;
 use super::finding::{Finding, Kind};
-use super::{Chain, Verifier};
+use super::range::{Anchor, Extent, missing_before, window};
+use super::witness::Judged;
+use super::witness_report::WitnessReport;
+use super::{Chain, Options, Verifier};
 use crate::audit::chain::Position;
-use crate::audit::read::{Place, Trail, shown};
+use crate::audit::read::{Place, Span, Trail, shown};
 
 /// How many findings, cuts and stretches are shown to people one by one.
 const SHOWN: usize = 20;
@@ -33,12 +37,18 @@ pub struct Report {
     pub bytes: u64,
     /// Whether signatures were checked.
     pub checked: bool,
+    /// How much is wrong beside the range of time that was asked about.
+    pub outside: u64,
+    /// What the witness says.
+    pub witness: Option<WitnessReport>,
+    span: Span,
     names: Vec<Arc<str>>,
 }
 
 impl Verifier {
     /// Says what was found; nothing follows.
     pub(super) fn finish(mut self, lines: u64, trail: &Trail) -> Report {
+        self.findings.at = lines;
         let torn = if self.options.whole { Vec::new() } else { std::mem::take(&mut self.torn) };
         self.report_torn();
         if self.options.whole {
@@ -51,8 +61,12 @@ impl Verifier {
             chains.iter().for_each(|chain| self.report_signatures(chain));
         }
         self.report_noted(&chains);
+        self.report_range(&chains);
+        let witness = self.report_witness(&chains);
         self.chains = chains;
-        let (findings, found) = self.findings.into_parts();
+        let span = self.options.span;
+        let window = if span == Span::default() { (0, u64::MAX) } else { window(&self.chains) };
+        let (findings, found, outside) = self.findings.into_parts(window);
         Report {
             chains: self.chains.into_iter().map(Chain::report).collect(),
             findings,
@@ -62,8 +76,27 @@ impl Verifier {
             lines,
             bytes: trail.bytes(),
             checked: !self.options.keys.is_empty(),
+            outside,
+            witness,
+            span,
             names: trail.names().to_vec(),
         }
+    }
+
+    /// Lines of the range that these sources do not begin with.
+    fn report_range(&mut self, chains: &[Chain]) {
+        for chain in chains {
+            if let Some(what) = missing_before(chain, self.options.span) {
+                self.findings.at = chain.extent.before.as_ref().map_or(0, |anchor| anchor.ordinal);
+                self.find(Kind::Beginning, chain.first_place, Some(chain.first), what);
+            }
+        }
+    }
+
+    fn report_witness(&mut self, chains: &[Chain]) -> Option<WitnessReport> {
+        let Options { servers, span, filtered, .. } = &self.options;
+        let judged = Judged { chains, servers, span: *span, filtered: *filtered };
+        Some(self.witnesses.take()?.judge(&mut self.ring, &judged))
     }
 
     fn report_ends(&mut self, chain: &Chain) {
@@ -115,17 +148,23 @@ impl Verifier {
 impl Report {
     /// Whether nothing is wrong.
     pub fn is_whole(&self) -> bool {
-        self.found == 0
+        self.count() == 0
+    }
+
+    /// How much is wrong, with what the witness says.
+    pub fn count(&self) -> u64 {
+        self.found + self.witness.as_ref().map_or(0, |witness| witness.found)
     }
 
     /// The verdict in a sentence.
     pub fn verdict(&self) -> String {
         let (lines, files) = (count(self.lines, "line"), count(self.names.len() as u64, "file"));
         let read = format!("{lines} of {files}, {} bytes", self.bytes);
+        let range = if self.span == Span::default() { "" } else { " IN THE RANGE" };
         if self.is_whole() {
-            format!("WHOLE: each line follows the one before it, but where it is said otherwise above; {read}")
+            format!("WHOLE{range}: each line follows the one before it, but where it is said otherwise above; {read}")
         } else {
-            format!("NOT WHOLE: {} in {read}", count(self.found, "finding"))
+            format!("NOT WHOLE{range}: {} in {read}", count(self.count(), "finding"))
         }
     }
 
@@ -138,6 +177,10 @@ impl Report {
             "files": self.names.len(),
             "signatures-checked": self.checked,
             "finding-count": self.found,
+            "findings-outside-range": self.outside,
+            "since": self.span.since.map(|since| since.to_rfc3339_opts(SecondsFormat::Secs, true)),
+            "until": self.span.until.map(|until| until.to_rfc3339_opts(SecondsFormat::Secs, true)),
+            "witness": self.witness.as_ref().map(WitnessReport::to_json),
             "findings": self.findings.iter().map(|finding| self.finding_json(finding)).collect::<Vec<_>>(),
             "chains": self.chains.iter().map(|chain| self.chain_json(chain)).collect::<Vec<_>>(),
             "written-again": self.written_again,
@@ -192,6 +235,7 @@ impl Report {
             "signed-to-timestamp": chain.signed_to.as_ref().map(|(_, time)| time),
             "next-signature-by": chain.next_signature_by,
             "lost-state": chain.lost_state,
+            "range": (self.span != Span::default()).then(|| chain.extent.to_json()),
         })
     }
 
@@ -252,6 +296,7 @@ impl Report {
         if let Some(lost) = &chain.lost_state {
             writeln!(out, "  A NEW CHAIN although there were events: the state of the one before was {}", shown(lost))?;
         }
+        self.write_range(chain, out)?;
         self.write_cuts(chain, out)?;
         if chain.left_out > 0 {
             writeln!(out, "  {} left out by a filter", count(chain.left_out, "event"))?;
@@ -269,6 +314,28 @@ impl Report {
             ),
             None => writeln!(out, "  the end is open, and there is no checkpoint"),
         }
+    }
+
+    fn write_range(&self, chain: &ChainReport, out: &mut impl Write) -> fmt::Result {
+        if self.span == Span::default() {
+            return Ok(());
+        }
+        let Extent { before, after, lines, events, .. } = &chain.extent;
+        match lines {
+            Some((first, last)) => {
+                writeln!(out, "  in the range: sequence {first} to {last}, {}", count(*events, "event"))?;
+            }
+            None => writeln!(out, "  nothing in the range")?,
+        }
+        for (anchor, side) in [(before, "before"), (after, "after")] {
+            match anchor {
+                Some(Anchor { sequence, time, .. }) => {
+                    writeln!(out, "  {side} it: the checkpoint sequence {sequence} ({})", shown(time))?;
+                }
+                None => writeln!(out, "  {side} it: no checkpoint in these sources")?,
+            }
+        }
+        Ok(())
     }
 
     fn write_cuts(&self, chain: &ChainReport, out: &mut impl Write) -> fmt::Result {
@@ -334,6 +401,12 @@ impl fmt::Display for Report {
                 "at the end, a line that breaks off: {}. It is being written, or the process was killed",
                 self.place(*place)
             )?;
+        }
+        if self.outside > 0 {
+            writeln!(f, "outside of the range, not judged: {}", count(self.outside, "finding"))?;
+        }
+        if let Some(witness) = &self.witness {
+            witness.fmt(f)?;
         }
         f.write_str(&self.verdict())
     }

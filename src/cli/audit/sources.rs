@@ -35,13 +35,37 @@ pub(in crate::cli) struct Sources {
     options: Vec<String>,
 }
 
+/// A folder of a store, and what its requests run on.
+pub(super) struct Folder {
+    pub(super) archive: Arc<dyn Archive>,
+    /// The gateway whose configuration names it.
+    pub(super) server: Option<String>,
+    runtime: Runtime,
+}
+
+impl Folder {
+    /// Waits for what is asked of it.
+    pub(super) fn wait<T>(&self, answer: impl Future<Output = T>) -> T {
+        self.runtime.block_on(answer)
+    }
+}
+
 /// A trail, and what fetches its objects.
 pub(super) struct Opened {
     pub(super) trail: Trail,
     /// How far it is read, on a terminal.
     pub(super) progress: Progress,
+    /// Those of its sources that are folders of stores.
+    pub(super) archives: Vec<Arc<dyn Archive>>,
     // Ends after the trail: fields are dropped in order.
-    _runtime: Option<Runtime>,
+    runtime: Option<Runtime>,
+}
+
+impl Opened {
+    /// Waits for what is asked of a folder of a store.
+    pub(super) fn wait<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
+        self.runtime.as_ref().map(|runtime| runtime.block_on(answer))
+    }
 }
 
 impl Sources {
@@ -50,9 +74,40 @@ impl Sources {
         self.sources.iter().any(|source| source == "-")
     }
 
+    /// The folder of the witness: `STORE:/PREFIX`, a URL, or when nothing is said the one of the configuration.
+    pub(super) fn witness(&self, named: &str) -> Result<Folder, Failure> {
+        let mut opening = self.opening();
+        let (archive, server) = if named.is_empty() {
+            let file = self.config.as_ref().ok_or_else(|| {
+                Wrong("--witness: name the configuration with --config FILE, or write --witness=STORE:/PREFIX".into())
+            })?;
+            let settings = config::load(file)?;
+            let witness = settings.audit.chain.as_ref().and_then(|chain| chain.witness.as_ref());
+            let place = &witness.ok_or_else(|| Wrong(format!("{} has no audit.witness", file.display())))?.place;
+            opening.config = Some(settings.stores);
+            let store = opening.settings(&place.store)?;
+            (opening.archive(&store, &place.folder)?, Some(settings.audit.server))
+        } else if named.contains("://") {
+            (opening.url(named)?, None)
+        } else {
+            let (store, prefix) = named.split_once(':').ok_or_else(|| {
+                Wrong(format!("--witness: {named} is neither STORE:/PREFIX nor a URL such as s3://bucket/prefix"))
+            })?;
+            let settings = opening.settings(store)?;
+            (opening.archive(&settings, prefix)?, None)
+        };
+        opening.runtime()?;
+        let runtime = opening.runtime.ok_or_else(|| anyhow!("the threads cannot be started"))?;
+        Ok(Folder { archive, server, runtime })
+    }
+
+    fn opening(&self) -> Opening<'_> {
+        Opening { sources: self, files: Vec::new(), opened: Vec::new(), runtime: None, config: None }
+    }
+
     /// Opens the sources; nothing of them is read yet but the names of files.
     pub(super) fn open(&self, span: Span) -> Result<Opened, Failure> {
-        let mut opening = Opening { sources: self, files: Vec::new(), opened: Vec::new(), runtime: None, config: None };
+        let mut opening = self.opening();
         for source in &self.sources {
             opening.add(source)?;
         }
@@ -78,7 +133,7 @@ impl Opening<'_> {
             }
             Source::Stream("standard input".into(), Box::new(std::io::stdin()))
         } else if source.contains("://") {
-            self.url(source)?
+            Source::Archive(self.url(source)?)
         } else if let Some((store, prefix)) = self.of_store(source) {
             let settings = self.settings(store)?;
             Source::Archive(self.archive(&settings, prefix)?)
@@ -113,7 +168,7 @@ impl Opening<'_> {
         })
     }
 
-    fn url(&mut self, url: &str) -> Result<Source, Failure> {
+    fn url(&mut self, url: &str) -> Result<Arc<dyn Archive>, Failure> {
         let mut options = Vec::new();
         for option in &self.sources.options {
             let (name, value) = option.split_once('=').ok_or_else(|| Wrong("--option is NAME=VALUE".into()))?;
@@ -122,7 +177,7 @@ impl Opening<'_> {
         options.extend(options_of_environment(url, &options));
         let settings = stores::Settings { name: NAMELESS.into(), url: url.to_owned(), options };
         stores::validate(&settings).map_err(Wrong)?;
-        Ok(Source::Archive(self.archive(&settings, "")?))
+        self.archive(&settings, "")
     }
 
     fn archive(&mut self, settings: &stores::Settings, prefix: &str) -> Result<Arc<dyn Archive>, Failure> {
@@ -160,10 +215,15 @@ impl Opening<'_> {
     fn finish(mut self, span: Span) -> Result<Opened, Failure> {
         self.end_files()?;
         let handle = self.runtime.as_ref().map(|runtime| runtime.handle().clone());
+        let archives = self.opened.iter().filter_map(|source| match source {
+            Source::Archive(archive) => Some(archive.clone()),
+            _ => None,
+        });
+        let archives = archives.collect();
         let trail = Trail::new(self.opened, span, handle);
         let reading = trail.reading();
         let progress = Progress::start(move || Measure { done: reading.taken(), total: reading.total() });
-        Ok(Opened { trail, progress, _runtime: self.runtime })
+        Ok(Opened { trail, progress, archives, runtime: self.runtime })
     }
 }
 

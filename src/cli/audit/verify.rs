@@ -5,12 +5,15 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
+use chrono::Utc;
 use clap::Args;
 
+use super::search::span;
+use super::sources::Opened;
 use super::{Sources, Wrong, print};
 use crate::audit::Noted;
-use crate::audit::read::Span;
-use crate::audit::verify::{self, Options, PublicKey};
+use crate::audit::read::Trail;
+use crate::audit::verify::{self, LockReport, Options, PublicKey, Report, Witnessed, look_at_locks};
 use crate::cli::Failure;
 
 /// Bytes of the largest key file that is read.
@@ -33,6 +36,19 @@ pub(in crate::cli) struct Arguments {
     /// Allow missing lines, for a sink with a filter; the existing ones must be in order and unchanged
     #[arg(long)]
     filtered: bool,
+    /// Compare with the witness, which keeps checkpoints in a store of its own: `STORE:/PREFIX` of the configuration, or a URL; without
+    /// a value, `audit.witness` of --config. Detects a trail that was cut off, put back to an older copy, removed or begun anew
+    #[arg(long, value_name = "WHERE", num_args = 0..=1, require_equals = true, default_missing_value = "", requires = "key")]
+    witness: Option<String>,
+    /// Start time of the range to judge, inclusive: RFC 3339, a day, or a time ago as in 2h or 7d
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["whole", "state"])]
+    since: Option<String>,
+    /// End time of the range to judge, exclusive; same formats as --since
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["whole", "state"])]
+    until: Option<String>,
+    /// List which objects of the sources are locked (S3 Object Lock) until when, and which are not; one request for each object
+    #[arg(long)]
+    locks: bool,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
@@ -43,20 +59,62 @@ pub(super) fn verify(arguments: &Arguments) -> Result<(), Failure> {
     let keys = arguments.key.iter().map(|file| read_keys(file)).collect::<Result<Vec<_>, Failure>>()?.concat();
     // Before the trail is read: it may grow meanwhile, and the state does with it.
     let noted = arguments.state.as_deref().map(Noted::read).transpose().map_err(anyhow::Error::msg)?;
-    let options = Options { keys, whole: arguments.whole, noted, filtered: arguments.filtered };
-    let mut opened = arguments.sources.open(Span::default())?;
+    let span = span(arguments.since.as_deref(), arguments.until.as_deref(), Utc::now())?;
+    // Before the trail is read, too: what it knows now, the trail had already.
+    let (witness, servers) =
+        arguments.witness.as_deref().map(|named| read_witness(arguments, named)).transpose()?.unzip();
+    let is_witnessed = witness.is_some();
+    let servers = servers.into_iter().flatten().collect();
+    let options = Options { keys, whole: arguments.whole, noted, filtered: arguments.filtered, span, witness, servers };
+    let (report, locks) = match arguments.sources.open(span) {
+        Ok(opened) => read(opened, options, arguments.locks)?,
+        // That they are not there is what the witness has to be asked about.
+        Err(Failure::Run(error)) if is_witnessed => {
+            eprintln!("{error:#}");
+            let mut nothing = Trail::new(Vec::new(), span, None);
+            (verify::verify(&mut nothing, options, |_| ()).map_err(anyhow::Error::from)?, Vec::new())
+        }
+        Err(failure) => return Err(failure),
+    };
+    if report.lines == 0 && !is_witnessed {
+        return Err(anyhow!("there is no event in these sources").into());
+    }
+    tell(&report, &locks, arguments.json)?;
+    if report.is_whole() { Ok(()) } else { Err(Failure::Told) }
+}
+
+/// The report, and what is locked.
+fn tell(report: &Report, locks: &[LockReport], is_json: bool) -> Result<(), Failure> {
+    if is_json {
+        let mut json = report.to_json();
+        json["locks"] = locks.iter().map(LockReport::to_json).collect::<Vec<_>>().into();
+        return Ok(print(&json.to_string())?);
+    }
+    for locked in locks {
+        print(&locked.to_string())?;
+    }
+    Ok(print(&report.to_string())?)
+}
+
+/// Reads the trail, and looks at its locks.
+fn read(mut opened: Opened, options: Options, wants_locks: bool) -> Result<(Report, Vec<LockReport>), Failure> {
     let report = verify::verify(&mut opened.trail, options, |_| ());
     opened.progress.end();
     let report = report.map_err(anyhow::Error::from)?;
-    if report.lines == 0 {
-        return Err(anyhow!("there is no event in these sources").into());
+    let mut locks = Vec::new();
+    for archive in opened.archives.iter().filter(|_| wants_locks) {
+        let named = |error| anyhow!("the locks of {} cannot be read: {error}", archive.describe());
+        locks.extend(opened.wait(look_at_locks(archive)).transpose().map_err(named)?);
     }
-    if arguments.json {
-        print(&report.to_json().to_string())?
-    } else {
-        print(&report.to_string())?
-    }
-    if report.is_whole() { Ok(()) } else { Err(Failure::Told) }
+    Ok((report, locks))
+}
+
+/// What the witness holds, and the gateway whose configuration names it.
+fn read_witness(arguments: &Arguments, named: &str) -> Result<(Witnessed, Option<String>), Failure> {
+    let folder = arguments.sources.witness(named)?;
+    let read = folder.wait(Witnessed::read(&folder.archive));
+    let read = read.map_err(|error| anyhow!("the witness {} cannot be read: {error}", folder.archive.describe()))?;
+    Ok((read, folder.server.clone()))
 }
 
 /// The key of a file; of an audit folder's also those that lead to it.

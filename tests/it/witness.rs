@@ -1,0 +1,224 @@
+//! A gateway with a witness, on a folder and on a bucket with Object Lock; what is done to its trail, and what `audit verify` says.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::admin::address_of;
+use crate::support::events::field;
+use crate::support::gateway::{Gateway, lockgate};
+use crate::support::http::Place;
+use crate::support::keys::Key;
+use crate::support::process::{LIMIT, run, until};
+use crate::support::s3_locked;
+use crate::support::setup::{Setup, User};
+
+/// A gateway with a signed trail in a file and a witness in `vault`; the first public key, as an auditor keeps it.
+struct Office {
+    setup: Setup,
+    folder: PathBuf,
+    trail: PathBuf,
+    first: PathBuf,
+    key: Key,
+}
+
+fn office(witness: Value) -> Office {
+    let mut setup = Setup::new();
+    setup.memory_store("main");
+    let folder = setup.audit_folder();
+    setup.config["audit"]["checkpoint_every"] = json!("1s");
+    setup.config["audit"]["witness"] = witness;
+    let trail = setup.folder().join("events.ndjson");
+    setup.config["events"] = json!([{ "sink": "stdout" }, { "sink": "file", "path": trail }]);
+    let key = setup.key("alice");
+    setup.user(User::new("alice").home("/", "main:/").key(&key));
+    let first = setup.folder().join("first.pub");
+    fs::copy(folder.join("signing_key.pub"), &first).unwrap();
+    Office { setup, folder, trail, first, key }
+}
+
+impl Office {
+    fn on_disk() -> (Office, PathBuf) {
+        let mut office = office(json!({ "store": "vault", "prefix": "w", "every": "1s" }));
+        let root = office.setup.local_store("vault");
+        (office, root.join("w"))
+    }
+
+    fn work(&self, gateway: &Gateway, name: &str) {
+        gateway.client("alice", &self.key).sftp(&format!("mkdir /{name}\n")).succeeded();
+        gateway.events.await_event("DISCONNECTED", |_| true);
+    }
+
+    /// A gateway from its start to its orderly end.
+    fn day(&self, name: &str) {
+        let gateway = self.setup.start();
+        self.work(&gateway, name);
+        gateway.stop();
+    }
+
+    fn verify_with(&self, more: &[&str]) -> (bool, Value) {
+        let config = self.setup.write_config();
+        let mut command = lockgate();
+        command.args(["audit", "verify", "--json", "--witness", "--config"]).arg(config).arg("--key").arg(&self.first);
+        let done = run(command.args(more).arg(&self.trail));
+        (done.status.success(), serde_json::from_str(&done.stdout).unwrap_or_else(|_| panic!("{done:?}")))
+    }
+
+    #[track_caller]
+    fn finds(&self, kinds: &[&str]) -> Value {
+        let (whole, report) = self.verify_with(&[]);
+        let found = report["witness"]["findings"].as_array().unwrap();
+        let found: Vec<_> = found.iter().map(|finding| field(finding, "kind")).collect();
+        assert_eq!((found, whole), (kinds.to_vec(), kinds.is_empty()), "{report:#}");
+        report
+    }
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(|entry| entry.unwrap()) {
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+/// All files below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut all = Vec::new();
+    for path in entries.map(|entry| entry.unwrap().path()) {
+        if path.is_dir() { all.extend(files(&path)) } else { all.push(path) }
+    }
+    all.sort();
+    all
+}
+
+#[test]
+fn an_honest_trail_fits_its_witness_over_days_kills_and_changed_keys() {
+    let (office, vault) = Office::on_disk();
+    office.day("one");
+    let report = office.finds(&[]);
+    let newest = &report["witness"]["newest"][0];
+    assert_eq!((&newest["server"], &newest["events-after"]), (&"edge-1".into(), &0.into()), "{report:#}");
+    run(lockgate().args(["audit", "rotate-key"]).arg(&office.folder)).succeeded();
+    let gateway = office.setup.start();
+    office.work(&gateway, "two");
+    gateway.kill();
+    office.day("three");
+    let report = office.finds(&[]);
+    let (seen, met) = (report["witness"]["checkpoints"].as_u64().unwrap(), &report["witness"]["in-trail"]);
+    assert!(seen >= 5 && *met == seen, "{report:#}");
+    let names: Vec<_> = files(&vault).iter().map(|path| path.strip_prefix(&vault).unwrap().to_owned()).collect();
+    assert!(names.iter().all(|name| name.starts_with("edge-1") && name.iter().count() == 3), "{names:?}");
+    let (whole, report) = office.verify_with(&["--since", "1h"]);
+    assert!(whole && report["chains"][0]["range"]["events"].as_u64() > Some(0), "{report:#}");
+}
+
+#[test]
+fn a_rollback_of_everything_on_the_machine_shows() {
+    let (office, vault) = Office::on_disk();
+    office.day("one");
+    let copy = office.setup.folder().join("copy");
+    copy_all(&office.folder, &copy.join("folder"));
+    fs::copy(&office.trail, copy.join("events.ndjson")).unwrap();
+    office.day("two");
+    office.finds(&[]);
+
+    copy_all(&copy.join("folder"), &office.folder);
+    fs::copy(copy.join("events.ndjson"), &office.trail).unwrap();
+    // With the state beside it, everything on the machine fits.
+    let state = ["--whole", "--state"];
+    let mut alone = lockgate();
+    alone.args(["audit", "verify"]).args(state).arg(&office.folder).arg("--key").arg(&office.first).arg(&office.trail);
+    run(&mut alone).succeeded();
+    office.finds(&["cut-off"]);
+    // It goes on, and gets longer than what was seen.
+    for name in ["other", "third", "fourth"] {
+        office.day(name);
+    }
+    office.finds(&["replaced"]);
+
+    // Begun anew, with the same key: a new installation.
+    for name in ["chain", "chain.begun"] {
+        fs::remove_file(office.folder.join(name)).unwrap();
+    }
+    fs::remove_file(&office.trail).unwrap();
+    office.finds(&["removed"]);
+    office.day("five");
+    office.finds(&["begun-anew"]);
+
+    // Somebody with another key writes into the witness.
+    let (stranger, root) = Office::on_disk();
+    stranger.day("strange");
+    let forged = files(&root).pop().unwrap();
+    fs::copy(&forged, vault.join("edge-1").join("forged.json")).unwrap();
+    let (whole, report) = office.verify_with(&[]);
+    let kinds: Vec<_> =
+        report["witness"]["findings"].as_array().unwrap().iter().map(|finding| field(finding, "kind")).collect();
+    assert!(!whole && kinds.contains(&"foreign-key"), "{report:#}");
+}
+
+#[test]
+fn a_witness_that_fails_is_told_and_holds_nobody_up() {
+    let (mut office, vault) = Office::on_disk();
+    office.setup.config["audit"]["witness"]["readiness"] = json!(true);
+    office.setup.config["admin"] = json!({ "health": "127.0.0.1:0" });
+    // A file where the folder ought to be.
+    fs::write(&vault, "in the way").unwrap();
+    let gateway = office.setup.start();
+    let health = Place::Tcp(address_of(&gateway, "health and metrics are shown on "));
+    until("the failure in /readyz", LIMIT, || {
+        let answer = health.get("/readyz");
+        (answer.status == 503 && answer.body.contains("the witness of the trail fails")).then_some(())
+    });
+    assert!(health.get("/metrics").body.contains("lockgate_witness_failing 1"));
+    office.work(&gateway, "one");
+    fs::remove_file(&vault).unwrap();
+    until("the recovery", LIMIT, || {
+        let answer = health.get("/metrics");
+        (answer.body.contains("lockgate_witness_failing 0") && !files(&vault).is_empty()).then_some(())
+    });
+    gateway.stop();
+    office.finds(&[]);
+}
+
+#[test]
+fn what_a_bucket_locks_can_be_hidden_and_not_silenced() {
+    let lock = json!({ "mode": "governance", "retain": "1d" });
+    let mut office = office(json!({ "store": "vault", "every": "1s", "object_lock": lock }));
+    let options = office.setup.s3_store("plain").options();
+    let prefix = "witnessed";
+    office.setup.store("vault", json!({ "url": s3_locked::url(prefix), "options": options }));
+    let sink = json!({ "sink": "store", "target": "vault:/audit", "object_lock": lock, "spool": office.setup.folder().join("spool") });
+    office.setup.config["events"].as_array_mut().unwrap().push(sink);
+    let check =
+        |office: &Office| run(lockgate().args(["check", "--online", "--config"]).arg(office.setup.write_config()));
+    check(&office).succeeded();
+    office.day("one");
+
+    let report = office.finds(&[]);
+    let locks = &report["witness"]["locks"];
+    assert!(locks["locked"].as_u64() >= Some(2) && locks["not-locked"] == 0, "{report:#}");
+    assert_eq!(locks["locked"], locks["versions"], "{report:#}");
+    let config = office.setup.write_config();
+    let mut batches = lockgate();
+    batches.args(["audit", "verify", "--json", "--locks", "--config"]).arg(&config).arg("--key").arg(&office.first);
+    let done = run(batches.arg("vault:/audit")).succeeded();
+    let batches: Value = serde_json::from_str(&done.stdout).unwrap();
+    assert!(batches["locks"][0]["locked"].as_u64() >= Some(1) && batches["locks"][0]["not-locked"] == 0, "{batches:#}");
+
+    // Who may delete removes the newest, and rolls the trail back.
+    let newest = s3_locked::keys(&format!("{prefix}/witness/")).pop().unwrap();
+    s3_locked::delete(&newest);
+    assert!(!s3_locked::keys(&format!("{prefix}/witness/")).contains(&newest));
+    office.finds(&["hidden"]);
+    let lines = fs::read_to_string(&office.trail).unwrap();
+    let lines: Vec<_> = lines.lines().collect();
+    fs::write(&office.trail, lines[..lines.len() - 1].join("\n") + "\n").unwrap();
+    office.finds(&["hidden", "cut-off"]);
+
+    // A bucket without Object Lock.
+    office.setup.config["audit"]["witness"]["store"] = json!("plain");
+    let refused = check(&office);
+    assert!(!refused.status.success() && refused.stderr.contains("was made without Object Lock"), "{refused:?}");
+}
