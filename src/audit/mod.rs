@@ -56,7 +56,7 @@ pub use sink::{
     ACTIVITIES, ArchivePlace, BatchSettings, CollectorHeader, CollectorUrl, DEFAULT_FACILITY, Encoding, FACILITIES,
     FileOptions, Filter, Format, Framing, Fsync, HostPort, HttpTarget, OPERATIONS, OcsfVersion, OnFailure, Redelivered,
     Rotate, Shape, SinkSettings, SinkTarget, SpoolSettings, SpoolState, StoreTarget, SyslogAddress, SyslogTarget,
-    TEMPORARY_NAMES, TEMPORARY_WITHIN, TemporaryNames, UserPatterns, WebhookSecret, read_authorities,
+    TEMPORARY_NAMES, TEMPORARY_WITHIN, TemporaryNames, UserPatterns, WebhookSecret, read_authorities, tell_apart,
 };
 pub use state::Noted;
 pub use succession::{Rotated, rotate};

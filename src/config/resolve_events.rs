@@ -41,6 +41,7 @@ pub(super) fn resolve_sinks(
         }
         sinks.push(audit::SinkSettings { target, shape, on_failure: sink.on_failure });
     }
+    audit::tell_apart(&mut sinks);
     sinks
 }
 

@@ -124,7 +124,11 @@ fn shown_text(text: &str, place: &[String]) -> String {
         // It says where the secret is, and not what it is.
         return text.to_owned();
     }
-    if is_secret(place) { MASK.to_owned() } else { without_credentials(text) }
+    match place {
+        _ if is_secret(place) => MASK.to_owned(),
+        [list, url] if list == "events" && url == "url" => without_path(&without_credentials(text)),
+        _ => without_credentials(text),
+    }
 }
 
 /// `${env:NAME}` or `${file:PATH}`, and nothing beside it.
@@ -145,13 +149,25 @@ fn is_secret(place: &[String]) -> bool {
     }
 }
 
-/// A URL without the user, the password and the query in it.
+/// The URL of a sink without its path, which is the credential of many webhooks.
+fn without_path(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return MASK.to_owned() };
+    match rest.split_once('/') {
+        Some((authority, path)) if !path.is_empty() => format!("{scheme}://{authority}/…"),
+        _ => text.to_owned(),
+    }
+}
+
+/// A URL without the user, the password, the query and the fragment in it.
 fn without_credentials(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
     let authority = authority.rsplit_once('@').map_or(authority.to_owned(), |(_, host)| format!("{MASK}@{host}"));
-    let path = path.split_once('?').map_or(path.to_owned(), |(path, _)| format!("{path}?{MASK}"));
+    let path = match path.find(['?', '#']) {
+        Some(end) => format!("{}{MASK}", &path[..=end]),
+        None => path.to_owned(),
+    };
     format!("{scheme}://{authority}{path}")
 }
 
@@ -178,7 +194,9 @@ mod tests {
              users: [{ name: ann, password: '$argon2id$hunter2', totp: hunter2, public_keys: ['ssh-ed25519 AAAA'] }]\n\
              users_from: { http: { url: 'https://u:hunter2@idp.example.org/a?key=hunter2', headers: { x: hunter2, y: '${file:/run/x}', z: 123456789012 } }, totp: { ann: hunter2, ben: '${file:/run/t}' }, require_totp: true }\n\
              admin: { tokens: [{ name: n, hash: 'sha256:hunter2' }] }\n\
-             events: [{ url: 'https://u:hunter2@c/', signing: { secret: [hunter2, '${file:/run/y}'] } }]\n\
+             events: [{ url: 'https://u:hunter2@c/services/hunter2?a#hunter2', signing: { secret: [hunter2, '${file:/run/y}'] } },\n\
+             \x20 { url: 'http://c/' }, { url: 'http://c/?hunter2' }, { url: hunter2 }, { url: '${env:HOOK}' }]\n\
+             server_url: 'http://c/a#hunter2'\n\
              limits: { sessions: 7, big: 18446744073709551615 }\n\
              partial: 'x${env:A}y'\n",
         );
@@ -191,7 +209,11 @@ mod tests {
             "users_from": { "http": { "url": "https://(masked)@idp.example.org/a?(masked)", "headers": { "x": MASK, "y": "${file:/run/x}", "z": MASK } },
                 "totp": { "ann": MASK, "ben": "${file:/run/t}" }, "require_totp": true },
             "admin": { "tokens": [{ "name": "n", "hash": MASK }] },
-            "events": [{ "url": "https://(masked)@c/", "signing": { "secret": [MASK, "${file:/run/y}"] } }],
+            "events": [
+                { "url": "https://(masked)@c/…", "signing": { "secret": [MASK, "${file:/run/y}"] } },
+                { "url": "http://c/" }, { "url": "http://c/…" }, { "url": MASK }, { "url": "${env:HOOK}" },
+            ],
+            "server_url": "http://c/a#(masked)",
             "limits": { "sessions": 7, "big": 18_446_744_073_709_551_615_u64 },
             "partial": "x${env:A}y",
         });

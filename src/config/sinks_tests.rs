@@ -65,6 +65,25 @@ fn an_http_sink_has_its_defaults_and_takes_all_keys() {
 }
 
 #[test]
+fn collectors_of_one_host_have_names_of_their_own() {
+    let names = |urls: &[&str]| {
+        let one = |(number, url): (usize, &&str)| format!("{{ sink: http, url: '{url}', spool: s{number} }}");
+        let all: Vec<String> = urls.iter().enumerate().map(one).collect();
+        let name = |sink: &SinkSettings| match &sink.target {
+            SinkTarget::Http(http) => http.url.name.clone(),
+            other => panic!("{other:?}"),
+        };
+        sinks(&all.join("\n  - ")).iter().map(name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&["https://c/geheim/a", "https://d/b"]), ["https://c/…", "https://d/…"]);
+    let both = names(&["https://c/geheim/a", "https://c/geheim/b", "https://d/b", "https://c/geheim/a"]);
+    assert!(both.iter().all(|name| !name.contains("geheim")), "{both:?}");
+    assert!(both[0].starts_with("https://c/… (") && both[0] != both[1], "{both:?}");
+    assert_eq!((&both[2], &both[3]), (&"https://d/…".to_owned(), &both[0]), "the same as long as the URL is");
+    assert_eq!(names(&["https://c/geheim/b", "https://c/geheim/a"]), [both[1].clone(), both[0].clone()]);
+}
+
+#[test]
 fn filters_and_formats_are_of_any_sink() {
     let all = "{ sink: stdout, format: ocsf, filter: { activities: [OPEN, CLOSE], except: [CLOSE], users: ['p-*'], status: [denied] } }";
     let shape = sinks(all).remove(0).shape;

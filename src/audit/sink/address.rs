@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use aws_lc_rs::digest;
 use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
 
@@ -57,11 +58,14 @@ impl HostPort {
     }
 }
 
+/// Bytes of a hash that tell two URLs of one host apart.
+const MARK: usize = 3;
+
 /// The URL of a collector, which may hold a credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CollectorUrl {
     whole: Secret,
-    /// Without a user and a query: how messages name it.
+    /// Scheme, host and port, and `…` in place of a path: how messages name it.
     pub name: String,
     /// The host, and the port where it is not the scheme's.
     pub host: String,
@@ -74,17 +78,24 @@ impl CollectorUrl {
     /// What would be right; the text itself is not repeated.
     pub fn parse(text: &Secret) -> Result<CollectorUrl, String> {
         let wrong = "is not a collector's URL; write https://HOST/PATH";
-        let mut url = Url::parse(text.expose()).map_err(|_| wrong.to_owned())?;
+        let url = Url::parse(text.expose()).map_err(|_| wrong.to_owned())?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(wrong.to_owned());
         }
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| wrong.to_owned())?;
         let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-        let _ = url.set_username("");
-        let _ = url.set_password(None);
-        url.set_query(None);
-        url.set_fragment(None);
-        Ok(CollectorUrl { whole: text.clone(), name: url.to_string(), host })
+        // Of many webhooks the path is the credential.
+        let path = if url.path() == "/" { "" } else { "…" };
+        let name = format!("{}://{host}/{path}", url.scheme());
+        Ok(CollectorUrl { whole: text.clone(), name, host })
+    }
+
+    /// Gives it a name that another URL of the same host does not have: a few digits of a hash, which stay as long as the URL does and
+    /// are too few to guess the URL from.
+    pub(super) fn add_mark(&mut self) {
+        let hash = digest::digest(&digest::SHA256, self.whole.expose().as_bytes());
+        let mark: String = hash.as_ref().iter().take(MARK).map(|byte| format!("{byte:02x}")).collect();
+        self.name = format!("{} ({mark})", self.name);
     }
 
     /// Whether it is `https`.
@@ -159,9 +170,16 @@ mod tests {
         let collector = url("https://anna:geheim@logs.example.org:8443/v1/in?token=geheim#geheim").unwrap();
         assert_eq!(
             (collector.name.as_str(), collector.host.as_str()),
-            ("https://logs.example.org:8443/v1/in", "logs.example.org:8443")
+            ("https://logs.example.org:8443/…", "logs.example.org:8443")
         );
         assert!(!format!("{collector:?}").contains("geheim"));
+        // What many webhooks have instead of a token.
+        let hook = url("https://hooks.example.org/services/T0/B0/geheim").unwrap();
+        assert_eq!(hook.name, "https://hooks.example.org/…");
+        for root in ["http://c", "http://c/", "http://c:80/?k=geheim", "http://c/#geheim"] {
+            assert_eq!(url(root).unwrap().name, "http://c/", "{root}");
+        }
+        assert_eq!(url("http://[::1]:8080/a").unwrap().name, "http://[::1]:8080/…");
         for wrong in ["", "ftp://a/", "https://", "logs.example.org/geheim"] {
             assert!(!url(wrong).unwrap_err().contains("geheim"), "{wrong}");
         }

@@ -55,7 +55,7 @@ pub(super) use old_files::newest_of;
 pub use redeliver::Redelivered;
 pub use settings::{
     ArchivePlace, BatchSettings, DEFAULT_FACILITY, Encoding, FileOptions, Framing, Fsync, HostPort, HttpTarget,
-    OnFailure, Rotate, SinkSettings, SinkTarget, SpoolSettings, StoreTarget, SyslogAddress, SyslogTarget,
+    OnFailure, Rotate, SinkSettings, SinkTarget, SpoolSettings, StoreTarget, SyslogAddress, SyslogTarget, tell_apart,
 };
 pub use shape::{Format, Shape};
 pub use spool::SpoolState;

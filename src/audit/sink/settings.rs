@@ -1,5 +1,6 @@
 //! What a sink is told by the configuration.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -28,6 +29,17 @@ impl SinkSettings {
     pub fn of(target: SinkTarget, on_failure: OnFailure) -> Self {
         SinkSettings { target, shape: Shape::default(), on_failure }
     }
+}
+
+/// Gives collectors that would be named alike, being URLs of one host, names of their own: metrics and messages tell them apart by these.
+pub fn tell_apart(sinks: &mut [SinkSettings]) {
+    let mut alike: BTreeMap<String, Vec<&mut CollectorUrl>> = BTreeMap::new();
+    for sink in sinks {
+        if let SinkTarget::Http(http) = &mut sink.target {
+            alike.entry(http.url.name.clone()).or_default().push(&mut http.url);
+        }
+    }
+    alike.into_values().filter(|urls| urls.len() > 1).flatten().for_each(CollectorUrl::add_mark);
 }
 
 /// Where a sink writes.

@@ -12,6 +12,7 @@ use crate::support::http::{Place, answer};
 use crate::support::process::{LIMIT, until};
 use crate::support::proxy::Proxy;
 use crate::support::s3;
+use crate::support::server::free_port;
 use crate::support::sftp::Sftp;
 
 #[test]
@@ -35,6 +36,50 @@ fn it_is_ready_until_a_store_fails_and_again_after() {
     let status = administered.command(&["status"]).failed();
     assert!(status.stdout.contains("the store lake fails"), "{status}");
     proxy.delay(Duration::ZERO);
+}
+
+/// Of many webhooks the path is the credential.
+#[test]
+fn the_path_of_a_webhook_is_shown_nowhere() {
+    let port = free_port();
+    let administered = administered_with(|setup| {
+        let hook = |name: &str, path: &str| {
+            let url = format!("http://u:hunter2@127.0.0.1:{port}/services/{path}");
+            let spool = setup.folder().join(name);
+            json!({ "sink": "http", "url": url, "spool": spool, "on_failure": "continue", "batch": { "age": "1s" } })
+        };
+        let hooks = [hook("one", "T0/B0/hunter2"), hook("two", "T0/B1/hunter2?a=hunter2#hunter2")];
+        setup.config["events"] = json!([{ "sink": "stdout" }, hooks[0], hooks[1]]);
+    });
+    let start = format!("http://127.0.0.1:{port}/…");
+    let status = administered.socket.get("/api/v1/status").ok();
+    let names = status["sinks"].as_array().unwrap().iter().map(|sink| sink["name"].as_str().unwrap());
+    let names: Vec<&str> = names.filter(|name| name.starts_with(&start)).collect();
+    assert!(names.len() == 2 && names[0] != names[1], "two of one host are told apart: {names:?}");
+    until("what is said of a collector that is not there", LIMIT, || {
+        administered.door.gateway.log().contains(names[0]).then_some(())
+    });
+    let metrics = administered.socket.get("/metrics").body;
+    assert!(
+        names.iter().all(|name| metrics.contains(&format!("lockgate_spool_bytes{{sink=\"{name}\"}}"))),
+        "{metrics}"
+    );
+    let config = administered.socket.get("/api/v1/config").ok();
+    let shown = format!("http://(masked)@127.0.0.1:{port}/…");
+    assert_eq!(config["configuration"]["events"][1]["url"], shown, "{config:#}");
+    let ready = administered.tcp.get("/readyz").body;
+    for told in [&status.to_string(), &metrics, &config.to_string(), &ready, &administered.door.gateway.log()] {
+        assert!(!told.contains("hunter2") && !told.contains("/services/"), "{told}");
+    }
+    // That one was changed shows nevertheless.
+    let mut setup = administered.door.setup.clone();
+    setup.config["events"][1]["url"] = json!(format!("http://127.0.0.1:{port}/services/another"));
+    setup.write_config();
+    let config = administered.socket.get("/api/v1/config").ok();
+    assert_eq!(
+        (&config["secrets_changed"], &config["waits_for_restart"]),
+        (&json!(["events[1].url"]), &json!(["events"]))
+    );
 }
 
 #[test]
