@@ -10,11 +10,12 @@ use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::caller::{Caller, Peer, check_host, check_origin};
 use super::login;
-use super::problem::{Detail, Problem};
+use super::problem::{Detail, Problem, Recognised};
 use super::settings::{Role, without_tokens};
 use super::state::State;
 use crate::audit::{Activity, AdminCall, Origin, Outcome, Reservation};
@@ -29,12 +30,22 @@ const RECORDED_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub(super) struct GivenReason(pub(super) String);
 
+/// The answer of a call of which those who record calls know.
+#[derive(Debug, Clone, Copy)]
+struct Recorded;
+
+/// Where calls go.
+const CALLS: &str = "/api/v1/";
+
+/// Calls that are being answered at once, of the machine's own users and of the network; without their streams.
+pub(super) const AT_ONCE: usize = 512;
+
 /// What a call needs. What is not known here is for operators: a path that was forgotten here is closed, not open.
 pub(super) fn needed(method: &Method, path: &str) -> Role {
     if path == "/metrics" && method.is_safe() {
         return Role::Viewer;
     }
-    let Some(path) = path.strip_prefix("/api/v1/") else { return Role::Operator };
+    let Some(path) = path.strip_prefix(CALLS) else { return Role::Operator };
     let place = path.split('/').next().unwrap_or_default();
     match (method.is_safe(), place) {
         (true, "me" | "status" | "sessions" | "stores" | "users" | "bans" | "config" | "connections") => Role::Viewer,
@@ -54,19 +65,27 @@ fn needs_record(method: &Method, path: &str) -> bool {
         || path == "/api/v1/connections"
 }
 
-/// Turns away what comes under a name that is not ours, or from a page of somebody else.
+/// Turns away what comes under a name that is not ours, or from a page of somebody else. What is refused before it has reached those who
+/// record calls, here or for want of a handler, is recorded here.
 pub(super) async fn check_names(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Response {
     let is_remote = matches!(request.extensions().get::<Peer>(), Some(Peer::Remote(_)));
+    let call = request.uri().path().starts_with(CALLS).then(|| Call::of(&request));
     let judged = match is_remote {
         true => {
             check_host(request.headers(), &state.hosts).and_then(|()| check_origin(request.method(), request.headers()))
         }
         false => Ok(()),
     };
-    match judged {
+    let response = match judged {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
+    };
+    if let Some(call) = call
+        && response.extensions().get::<Recorded>().is_none()
+    {
+        call.record_if_room(&state, &response);
     }
+    response
 }
 
 /// Lets recognised callers with the role in, without a record: for metrics.
@@ -80,9 +99,15 @@ pub(super) async fn admit(Shared(state): Shared<Arc<State>>, request: Request, n
 
 /// Lets recognised callers with the role in, and records the call.
 pub(super) async fn admit_and_record(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Response {
-    let mut call = Call::of(&request);
+    let call = Call::of(&request);
+    let places = places_of(&state, &request);
+    in_a_task(places, async move { judge_and_run(&state, call, request, next).await }).await
+}
+
+async fn judge_and_run(state: &State, mut call: Call, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    let (caller, judged) = judge(&state, &parts).await;
+    let judging = timeout(ANSWERED_WITHIN, judge(state, &parts)).await;
+    let (caller, judged) = judging.unwrap_or_else(|_| (None, Err(took_too_long())));
     let mut request = Request::from_parts(parts, body);
     if let Some(caller) = &caller {
         call.event.caller = Some(caller.name.to_string());
@@ -90,11 +115,11 @@ pub(super) async fn admit_and_record(Shared(state): Shared<Arc<State>>, request:
     }
     if let Err(problem) = judged {
         let response = problem.into_response();
-        call.record_if_room(&state, &response);
+        call.record_if_room(state, &response);
         return response;
     }
     let room = match needs_record(request.method(), request.uri().path()) {
-        true => match call.room(&state).await {
+        true => match call.room(state).await {
             Ok(room) => Some(room),
             Err(problem) => return problem.into_response(),
         },
@@ -103,47 +128,67 @@ pub(super) async fn admit_and_record(Shared(state): Shared<Arc<State>>, request:
     if let Some(caller) = caller {
         request.extensions_mut().insert(caller);
     }
-    // In a task of its own: a caller who goes away half-way neither stops what was begun nor takes its record along.
-    let served = tokio::spawn(async move {
-        let response = match timeout(ANSWERED_WITHIN, next.run(request)).await {
-            Ok(response) => response,
-            Err(_) => Problem::new(StatusCode::REQUEST_TIMEOUT, "the call took too long").into_response(),
-        };
-        call.record(&state, room, response).await
-    });
-    served.await.unwrap_or_else(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the call failed").into_response())
+    let response = timeout(ANSWERED_WITHIN, next.run(request)).await;
+    call.record(state, room, response.unwrap_or_else(|_| took_too_long().into_response())).await
 }
 
 /// Lets everybody try to log in. Who does not succeed takes no room of others in the trail. Who does is let in even while the trail
 /// fails, as somebody who brings a token is: to see that it fails. What shows or changes more is refused then.
 pub(super) async fn admit_login(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Response {
-    let mut call = Call::of(&request);
-    let served = tokio::spawn(async move {
-        let response = match timeout(ANSWERED_WITHIN, next.run(request)).await {
-            Ok(response) => response,
-            Err(_) => Problem::new(StatusCode::REQUEST_TIMEOUT, "the call took too long").into_response(),
-        };
-        if let Some(caller) = response.extensions().get::<Caller>() {
-            call.event.caller = Some(caller.name.to_string());
-            call.event.role = Some(caller.role.as_str());
+    let call = Call::of(&request);
+    let places = places_of(&state, &request);
+    in_a_task(places, async move { log_in(&state, call, request, next).await }).await
+}
+
+async fn log_in(state: &State, mut call: Call, request: Request, next: Next) -> Response {
+    let response = timeout(ANSWERED_WITHIN, next.run(request)).await;
+    let response = response.unwrap_or_else(|_| took_too_long().into_response());
+    if let Some(caller) = response.extensions().get::<Caller>() {
+        call.event.caller = Some(caller.name.to_string());
+        call.event.role = Some(caller.role.as_str());
+    }
+    // Who only begins has not succeeded yet.
+    if !response.status().is_success() || call.event.caller.is_none() {
+        call.record_if_room(state, &response);
+        return response;
+    }
+    match call.room(state).await {
+        Ok(room) => call.record(state, Some(room), response).await,
+        Err(_) => {
+            tracing::warn!(caller = call.event.caller, "somebody logged in to the page, and it could not be recorded");
+            response
         }
-        // Who only begins has not succeeded yet.
-        if !response.status().is_success() || call.event.caller.is_none() {
-            call.record_if_room(&state, &response);
-            return response;
-        }
-        match call.room(&state).await {
-            Ok(room) => call.record(&state, Some(room), response).await,
-            Err(_) => {
-                tracing::warn!(
-                    caller = call.event.caller,
-                    "somebody logged in to the page, and it could not be recorded"
-                );
-                response
-            }
-        }
+    }
+}
+
+fn places_of(state: &State, request: &Request) -> Arc<Semaphore> {
+    match request.extensions().get::<Peer>() {
+        Some(Peer::Local(_)) => state.calls_of_machine.clone(),
+        _ => state.calls_of_network.clone(),
+    }
+}
+
+/// Answers a call in a task of its own: a caller who goes away half-way neither stops what was begun nor takes its record along. What
+/// such callers leave behind is bounded.
+async fn in_a_task(places: Arc<Semaphore>, answer: impl Future<Output = Response> + Send + 'static) -> Response {
+    let Ok(place) = places.try_acquire_owned() else {
+        return Problem::unavailable("too many calls are under way; try again in a few seconds").into_response();
+    };
+    let answering = tokio::spawn(async move {
+        let _place = place;
+        answer.await
     });
-    served.await.unwrap_or_else(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the call failed").into_response())
+    match answering.await {
+        Ok(mut response) => {
+            response.extensions_mut().insert(Recorded);
+            response
+        }
+        Err(_) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the call failed").into_response(),
+    }
+}
+
+fn took_too_long() -> Problem {
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "the call took too long")
 }
 
 /// Who calls, and whether they may.
@@ -207,6 +252,9 @@ impl Call {
     /// The event, now that the answer is known.
     fn answered(mut self, response: &Response) -> Activity {
         let status = response.status();
+        if self.event.caller.is_none() {
+            self.event.caller = response.extensions().get::<Recognised>().map(|Recognised(name)| name.to_string());
+        }
         let detail = response.extensions().get::<Detail>().map(|Detail(detail)| detail.clone());
         let detail = || detail.unwrap_or_else(|| status.canonical_reason().unwrap_or("failed").to_owned());
         self.event.http_status = status.as_u16();

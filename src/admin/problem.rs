@@ -1,5 +1,7 @@
 //! What is answered when a call is refused or fails: `application/problem+json` (RFC 9457).
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
@@ -21,16 +23,28 @@ pub(super) struct Problem {
     status: u16,
     /// A sentence: what is wrong, and what would be right
     detail: String,
+    /// Who was recognised and refused nevertheless.
+    #[serde(skip)]
+    caller: Option<Arc<str>>,
 }
 
 /// The sentence of a problem, for the event of the call.
 #[derive(Debug, Clone)]
 pub(super) struct Detail(pub(super) String);
 
+/// Who was recognised and refused nevertheless, for the event of the call.
+#[derive(Debug, Clone)]
+pub(super) struct Recognised(pub(super) Arc<str>);
+
 impl Problem {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Problem {
         let title = status.canonical_reason().unwrap_or("Error");
-        Problem { kind: "about:blank", title, status: status.as_u16(), detail: detail.into() }
+        Problem { kind: "about:blank", title, status: status.as_u16(), detail: detail.into(), caller: None }
+    }
+
+    /// The same for somebody who was recognised.
+    pub(super) fn of_caller(self, name: Arc<str>) -> Problem {
+        Problem { caller: Some(name), ..self }
     }
 
     pub(super) fn not_found(detail: impl Into<String>) -> Problem {
@@ -64,7 +78,7 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let detail = Detail(self.detail.clone());
+        let (detail, caller) = (Detail(self.detail.clone()), self.caller.clone());
         let mut response = (status, Json(self)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -72,6 +86,9 @@ impl IntoResponse for Problem {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"lockgate\""));
         }
         response.extensions_mut().insert(detail);
+        if let Some(name) = caller {
+            response.extensions_mut().insert(Recognised(name));
+        }
         response
     }
 }

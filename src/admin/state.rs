@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, watch};
 use super::Surroundings;
 use super::chain::Verifier;
 use super::doors::Doors;
+use super::guard::AT_ONCE;
 use super::health::Health;
 use super::login::CookieNames;
 use super::logins::Logins;
@@ -38,6 +39,10 @@ pub(super) struct State {
     pub(super) verifier: Verifier,
     /// What the verification in the background found last.
     pub(super) self_checked: Mutex<Found>,
+    /// Places for calls of this machine's own users, whatever comes over the network.
+    pub(super) calls_of_machine: Arc<Semaphore>,
+    /// Places for calls over the network.
+    pub(super) calls_of_network: Arc<Semaphore>,
     /// Places for those who follow the events.
     pub(super) followers: Arc<Semaphore>,
     /// Places for those who watch the state of the gateway.
@@ -67,6 +72,8 @@ impl State {
             own_room: OwnRoom::default(),
             verifier: Verifier::default(),
             self_checked: Mutex::default(),
+            calls_of_machine: Arc::new(Semaphore::new(AT_ONCE)),
+            calls_of_network: Arc::new(Semaphore::new(AT_ONCE)),
             followers: Arc::new(Semaphore::new(FOLLOWERS)),
             watchers: Arc::new(Semaphore::new(WATCHERS)),
             last_moment: LastMoment::default(),

@@ -26,7 +26,12 @@ pub(super) enum Refusal {
     /// What the caller brought is wrong.
     Caller(String),
     /// The caller is known, and has no role here.
-    NoRole(String),
+    NoRole {
+        /// The name in the events.
+        name: Arc<str>,
+        /// Why.
+        what: String,
+    },
     /// The provider does not answer, or not as the standards say, or refuses the gateway itself.
     Provider(String),
 }
@@ -35,7 +40,7 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Problem {
         match refusal {
             Refusal::Caller(what) => Problem::new(StatusCode::UNAUTHORIZED, what),
-            Refusal::NoRole(what) => Problem::new(StatusCode::FORBIDDEN, what),
+            Refusal::NoRole { name, what } => Problem::new(StatusCode::FORBIDDEN, what).of_caller(name),
             Refusal::Provider(what) => Problem::unavailable(what),
         }
     }
@@ -73,10 +78,11 @@ fn grant(settings: &OidcSettings, claims: &claims::Claims, until: Option<DateTim
     let values = claims.values(&settings.roles.claim);
     let role = settings.roles.role_of(&values).ok_or_else(|| {
         let claim = &settings.roles.claim;
-        Refusal::NoRole(match values.is_empty() {
+        let what = match values.is_empty() {
             true => format!("{name} has no claim {claim:?} in the provider's token, and so no role here"),
             false => format!("no value of {name}'s claim {claim:?} has a role here (admin.oidc.roles.map)"),
-        })
+        };
+        Refusal::NoRole { name: name.as_str().into(), what }
     })?;
     let identity = Identity { provider: settings.identity(), values };
     Ok(Grant { name: name.into(), role, basis: Basis::Provider(Arc::new(identity)), until })

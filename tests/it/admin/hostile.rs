@@ -1,13 +1,17 @@
 //! Callers who mean no good: refused within bounds, while logins over SSH go on.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use super::administered;
+use serde_json::json;
+
+use super::{Administered, administered, administered_with};
+use crate::support::events::field;
 use crate::support::http::{Place, answer};
-use crate::support::process::LIMIT;
+use crate::support::oidc;
+use crate::support::process::{LIMIT, until};
 use crate::support::sftp::Sftp;
 
 #[test]
@@ -28,6 +32,85 @@ fn names_and_pages_that_are_not_ours_are_turned_away() {
     let own = administered.tcp.request("POST", "/api/v1/reload", &[authorization, ("Origin", "http://localhost")], "");
     assert_eq!(own.status, 200, "{own:?}");
     assert!(own.headers.contains("x-content-type-options: nosniff") && own.headers.contains("no-store"), "{own:?}");
+}
+
+/// What is refused before anybody is asked who they are is a call too.
+#[test]
+fn calls_under_foreign_names_and_to_nowhere_are_on_record() {
+    let administered = administered();
+    let bearer = format!("Bearer {}", administered.tokens.operator);
+    let authorization = ("Authorization", bearer.as_str());
+    let get = |path: &str, header| administered.tcp.request("GET", path, &[authorization, header], "").status;
+    let post = |path: &str, header| administered.tcp.request("POST", path, &[authorization, header], "").status;
+    let (foreign, here) = (("Host", "evil.example.org"), ("Host", "localhost"));
+    assert_eq!(get("/api/v1/sessions?a=1", foreign), 421);
+    assert_eq!(get("/readyz", foreign), 421);
+    assert_eq!(post("/api/v1/reload", ("Origin", "https://evil.example.org")), 403);
+    assert_eq!(post("/api/v1/login", ("Origin", "https://evil.example.org")), 403);
+    assert_eq!(get("/api/v1/nothing", here), 404);
+    assert_eq!(post("/api/v1/sessions", here), 405);
+    assert_eq!(get("/api/v1/me", here), 200);
+    let calls = administered.door.gateway.events.until("a record of each", |events| {
+        let calls: Vec<_> = events.iter().filter(|event| field(event, "activity-type") == "ADMIN_CALL").collect();
+        let last = calls.iter().any(|call| field(call, "path") == "/api/v1/me");
+        last.then(|| calls.into_iter().cloned().collect::<Vec<_>>())
+    });
+    let said: Vec<_> = calls.iter().map(|call| (field(call, "path"), call["http-status"].as_u64().unwrap())).collect();
+    let expected = [
+        ("/api/v1/sessions?a=1", 421),
+        ("/api/v1/reload", 403),
+        ("/api/v1/login", 403),
+        ("/api/v1/nothing", 404),
+        ("/api/v1/sessions", 405),
+        ("/api/v1/me", 200),
+    ];
+    assert_eq!(said, expected, "each once, and those of monitoring not at all");
+    assert!(calls.iter().all(|call| field(call, "source-ip") == "127.0.0.1"), "{calls:#?}");
+    let statuses: Vec<_> = calls.iter().map(|call| field(call, "status")).collect();
+    assert_eq!(statuses, ["failure", "denied", "denied", "failure", "failure", "success"]);
+}
+
+/// A gateway whose identity provider accepts connections and never answers, and a token that it has to be asked about.
+fn with_stalled_provider() -> (Administered, TcpListener, &'static str) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let administered = administered_with(|setup| setup.config["admin"]["oidc"] = oidc::settings(port));
+    (administered, listener, "eyJhbGciOiJSUzI1NiIsImtpZCI6ImsxIn0.e30.c2ln")
+}
+
+/// Calls and hangs up.
+fn call_and_hang_up(administered: &Administered, token: &str, path: &str) {
+    let mut stream = administered.tcp.connect();
+    let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+}
+
+#[test]
+fn whoever_hangs_up_while_the_provider_is_asked_is_on_record() {
+    let (administered, listener, token) = with_stalled_provider();
+    call_and_hang_up(&administered, token, "/api/v1/sessions?hangs=up");
+    // It is asked.
+    drop(listener.accept().unwrap());
+    let call = administered.call_event(|event| field(event, "path") == "/api/v1/sessions?hangs=up");
+    assert_eq!((&call["http-status"], call.get("caller")), (&json!(503), None), "{call}");
+}
+
+#[test]
+fn those_who_hang_up_leave_no_more_behind_than_there_is_room_for() {
+    let (administered, _listener, token) = with_stalled_provider();
+    // Nobody waits for it but those who hang up.
+    let told = (0..5000).find_map(|_| {
+        call_and_hang_up(&administered, token, "/api/v1/sessions");
+        let answer = administered.tcp.get_as(&administered.tokens.viewer, "/api/v1/me");
+        (answer.status != 200).then_some(answer)
+    });
+    let told = told.expect("a call for which there is no room");
+    assert!(told.status == 503 && told.body.contains("too many calls are under way"), "{told:?}");
+    assert_eq!(administered.socket.get("/api/v1/sessions").status, 200, "the machine's own users have theirs");
+    until("room again", LIMIT, || {
+        let answer = administered.tcp.get_as(&administered.tokens.viewer, "/api/v1/me");
+        (answer.status == 200).then_some(())
+    });
 }
 
 #[test]

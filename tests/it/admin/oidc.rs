@@ -157,7 +157,8 @@ fn whoever_has_no_role_stays_outside() {
         assert!(!answer.headers.contains("set-cookie: lockgate-0="), "{answer:?}");
     }
     let event = administered.call_event(|event| event["http-status"] == 403);
-    assert_eq!((field(&event, "status"), event.get("caller")), ("denied", None), "{event}");
+    assert_eq!((field(&event, "status"), field(&event, "caller")), ("denied", "oidc:bob"), "{event}");
+    assert_eq!(event.get("role"), None, "{event}");
     // Who may not at the provider comes back with the word why.
     let begun = administered.begin();
     let back = oidc.log_in(&begun.url, "");
@@ -205,4 +206,22 @@ fn a_provider_that_does_not_answer_lets_nobody_in_until_it_does() {
     let _oidc = Oidc::start(port, "k1", &[CALLBACK.to_owned()]);
     until("provider that is asked again", LIMIT, || (begin().status == 200).then_some(()));
     assert_eq!(administered.tcp.get_as(unknown, "/api/v1/me").status, 401);
+}
+
+/// The name of somebody who was recognised is on record, however the provider's word came.
+#[test]
+fn whoever_is_recognised_and_refused_is_on_record_by_name() {
+    let (administered, oidc) = with_provider();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let claims = json!({ "iss": oidc.issuer(), "aud": "gateway", "sub": "robot", "iat": now, "exp": now + 3600 });
+    let token = oidc.sign("own", &json!({}), &claims);
+    assert_eq!(administered.tcp.get_as(&token, "/api/v1/sessions").status, 403);
+    let headers = [OURS[0], OURS[1], ("Content-Type", "application/json")];
+    let login = administered.tcp.request("POST", "/api/v1/login", &headers, &json!({ "token": token }).to_string());
+    assert_eq!(login.status, 403, "{login:?}");
+    for path in ["/api/v1/sessions", "/api/v1/login"] {
+        let event = administered.call_event(|event| field(event, "path") == path);
+        let said = (field(&event, "caller"), field(&event, "status"), event.get("role"));
+        assert_eq!(said, ("oidc:robot", "denied", None), "{event}");
+    }
 }
