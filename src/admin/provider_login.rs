@@ -3,15 +3,16 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State as Shared;
 use axum::http::header::{HeaderMap, ORIGIN, SET_COOKIE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use super::caller::Peer;
 use super::login::{self, Cookie, Me};
 use super::oidc::{self, ATTEMPT_FOR, Finish, Provider};
 use super::problem::{Given, Problem};
@@ -60,9 +61,11 @@ pub(super) struct SentBack {
     (status = 401, description = "The login was not begun in this browser, took too long, or the code was used", body = Problem, content_type = "application/problem+json"),
     (status = 403, description = "The provider knows the person, who has no role here", body = Problem, content_type = "application/problem+json"),
     (status = 404, description = "No identity provider is configured", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "The provider does not answer, or many logins fail at the moment", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn finish(
     Shared(state): Shared<Arc<State>>,
+    Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     Given(sent): Given<SentBack>,
 ) -> Result<Response, Problem> {
@@ -75,6 +78,7 @@ pub(super) async fn finish(
         code: &sent.code,
         issuer: sent.issuer.as_deref(),
         redirect_uri: &redirect_uri,
+        from: peer.address().map(|address| address.ip()),
     };
     let grant = oidc::grant_of_login(&provider, finish).await?;
     // What was in force when the provider was asked may not be any more.

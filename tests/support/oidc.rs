@@ -81,6 +81,12 @@ impl Oidc {
         self.place.get("/fetches").body.parse().expect("a number")
     }
 
+    /// How many codes were brought to it.
+    #[track_caller]
+    pub fn redemptions(&self) -> u64 {
+        self.place.get("/redemptions").body.parse().expect("a number")
+    }
+
     /// Goes where the gateway sent the browser, says a name, and gives the address that the provider sends it back to.
     #[track_caller]
     pub fn log_in(&self, url: &str, name: &str) -> String {

@@ -90,11 +90,14 @@ async function sign(request, response) {
 }
 
 let fetches = 0;
+let redemptions = 0;
 const handle = provider.callback();
 createServer((request, response) => {
   if (request.url === "/jwks") fetches += 1;
-  if (request.url === "/fetches") {
-    response.end(String(fetches));
+  if (request.url === "/token") redemptions += 1;
+  const count = { "/fetches": fetches, "/redemptions": redemptions }[request.url];
+  if (count !== undefined) {
+    response.end(String(count));
     return;
   }
   const serve = request.url.startsWith("/interaction/") ? interact : request.url === "/sign" ? sign : handle;

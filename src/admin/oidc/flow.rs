@@ -1,12 +1,14 @@
 //! How a person logs in with the provider: the browser goes there with a challenge, and comes back with a code that the gateway
 //! redeems (authorization code, PKCE with S256).
 //!
-//! Nothing is kept here meanwhile, so that strangers who begin logins without end take no room from others. What belongs to a login is
+//! Nothing is kept here meanwhile, so that strangers who begin logins without end take no room from others; how many they finish is
+//! counted in `redemptions`. What belongs to a login is
 //! derived from the secret of its cookie: `state`, which only this browser can have been sent with; `nonce`, which the ID token has to
 //! repeat; and the verifier, without which the code is of no use.
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::{constant_time, digest, hmac, rand};
 use base64::Engine;
@@ -47,6 +49,8 @@ pub(in crate::admin) struct Finish<'a> {
     pub(in crate::admin) issuer: Option<&'a str>,
     /// Where it came back to.
     pub(in crate::admin) redirect_uri: &'a str,
+    /// Who brings it, over the network.
+    pub(in crate::admin) from: Option<IpAddr>,
 }
 
 impl Provider {
@@ -82,7 +86,7 @@ impl Provider {
     /// [`Refusal`].
     pub(super) async fn finish(self: &Arc<Self>, finish: Finish<'_>) -> Result<Claims, Refusal> {
         let again = |what: &str| Refusal::Caller(format!("{what}; log in again"));
-        let Finish { attempt, state, code, issuer, redirect_uri } = finish;
+        let Finish { attempt, state, code, issuer, redirect_uri, from } = finish;
         let words = [attempt, state, code, issuer.unwrap_or_default()];
         if code.is_empty() || words.iter().any(|word| word.len() > MAX_WORD) {
             return Err(again("the provider sent no code"));
@@ -101,7 +105,10 @@ impl Provider {
             return Err(again("another provider sent this code"));
         }
         let known = self.known().await?;
-        let token = self.redeem(&known, code, redirect_uri, &self.derived("verifier", attempt)).await?;
+        let turn = self.redemptions.begin(attempt, from, Instant::now())?;
+        let redeemed = self.redeem(&known, code, redirect_uri, &self.derived("verifier", attempt)).await;
+        turn.ended(&redeemed);
+        let token = redeemed?;
         let client = &self.settings().client_id;
         let claims = verify(self, token.expose(), client, Kind::Id).await.map_err(|refusal| match refusal {
             // It came from the provider itself, over a connection of ours.
@@ -219,7 +226,7 @@ mod tests {
             (&fresh, state(&fresh), "c", Some("https://evil.example.org"), "another provider"),
         ] {
             let redirect_uri = "http://127.0.0.1/login/callback";
-            let finish = Finish { attempt, state: &state, code, issuer, redirect_uri };
+            let finish = Finish { attempt, state: &state, code, issuer, redirect_uri, from: None };
             let refusal = provider.finish(finish).await.map(drop).unwrap_err();
             let Refusal::Caller(said) = &refusal else { panic!("{refusal:?}") };
             assert!(said.contains(what), "{said} instead of {what}");

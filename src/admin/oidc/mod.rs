@@ -1,12 +1,14 @@
 //! Identity providers at the admin door (OpenID Connect Core and Discovery 1.0): people log in to the page with their provider, programs
 //! call with the tokens that it signs.
 //!
-//! `provider` fetches and keeps what the provider publishes, `claims` judges a token, `flow` logs a browser in. None of them knows HTTP
+//! `provider` fetches and keeps what the provider publishes, `claims` judges a token, `flow` logs a browser in, `redemptions` counts
+//! what strangers ask for. None of them knows HTTP
 //! as the door serves it: `provider_login` does.
 
 mod claims;
 mod flow;
 mod provider;
+mod redemptions;
 mod settings;
 
 use std::sync::Arc;
@@ -32,6 +34,8 @@ pub(super) enum Refusal {
         /// Why.
         what: String,
     },
+    /// Too much is asked of the provider at the moment.
+    Busy(String),
     /// The provider does not answer, or not as the standards say, or refuses the gateway itself.
     Provider(String),
 }
@@ -41,7 +45,7 @@ impl From<Refusal> for Problem {
         match refusal {
             Refusal::Caller(what) => Problem::new(StatusCode::UNAUTHORIZED, what),
             Refusal::NoRole { name, what } => Problem::new(StatusCode::FORBIDDEN, what).of_caller(name),
-            Refusal::Provider(what) => Problem::unavailable(what),
+            Refusal::Busy(what) | Refusal::Provider(what) => Problem::unavailable(what),
         }
     }
 }

@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 use super::Refusal;
+use super::redemptions::Redemptions;
 use super::settings::{OidcSettings, is_safe};
 
 /// How long one answer of the provider may take.
@@ -60,6 +61,8 @@ pub(in crate::admin) struct Provider {
     asked: Arc<AsyncMutex<Asked>>,
     /// What the secrets of logins under way are derived with: known to this process alone, until it ends.
     pub(super) key: hmac::Key,
+    /// What logins under way ask of the provider.
+    pub(super) redemptions: Redemptions,
 }
 
 /// The provider of the configuration that is in force.
@@ -96,7 +99,14 @@ impl Provider {
             .map_err(|error| error.to_string())?;
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &rand::SystemRandom::new());
         let key = key.map_err(|_| "the system gives no randomness".to_owned())?;
-        Ok(Provider { settings, http, known: Mutex::default(), asked: Arc::default(), key })
+        Ok(Provider {
+            settings,
+            http,
+            known: Mutex::default(),
+            asked: Arc::default(),
+            key,
+            redemptions: Redemptions::default(),
+        })
     }
 
     pub(in crate::admin) fn settings(&self) -> &OidcSettings {

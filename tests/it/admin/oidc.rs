@@ -124,10 +124,24 @@ fn a_login_is_finished_only_where_it_was_begun() {
     refused(&mine.cookie, &|sent| sent["state"] = json!(word(&other.url, "state")), "not begun in this browser");
     refused(&mine.cookie, &|sent| sent["issuer"] = json!("https://evil.example.org"), "another provider");
     refused(&mine.cookie, &|sent| sent["code"] = json!(""), "no code");
-    refused(&mine.cookie, &|sent| sent["code"] = json!("nonsense"), "used already");
+    // Once a code of it was refused, a login is over: nobody tries one code after the other.
+    let third = administered.begin();
+    let of_third = |code: &Value| {
+        let sent = json!({ "code": code, "state": word(&third.url, "state"), "issuer": oidc.issuer() });
+        administered.finish(&third.cookie, &sent)
+    };
+    let asked = oidc.redemptions();
+    for code in [json!("nonsense"), back["code"].clone(), json!("nonsense")] {
+        let answer = of_third(&code);
+        assert!(answer.status == 401 && answer.body.contains("used already"), "{answer:?}");
+    }
+    assert_eq!(oidc.redemptions(), asked + 1);
     // A code that belongs to another login of the same person: the verifier does not fit.
-    let others = sent(&oidc.log_in(&other.url, "ann-operators"));
-    refused(&mine.cookie, &|sent| sent["code"] = others["code"].clone(), "used already");
+    let (fourth, fifth) = (administered.begin(), administered.begin());
+    let mut others = sent(&oidc.log_in(&fourth.url, "ann-operators"));
+    others["state"] = json!(word(&fifth.url, "state"));
+    let answer = administered.finish(&fifth.cookie, &others);
+    assert!(answer.status == 401 && answer.body.contains("used already"), "{answer:?}");
     // Nothing comes from a page of somebody else.
     let foreign = [("Origin", "http://evil.example.org"), ("Cookie", mine.cookie.as_str())];
     for path in ["/api/v1/login/oidc", "/api/v1/login/oidc/finish"] {
@@ -206,6 +220,29 @@ fn a_provider_that_does_not_answer_lets_nobody_in_until_it_does() {
     let _oidc = Oidc::start(port, "k1", &[CALLBACK.to_owned()]);
     until("provider that is asked again", LIMIT, || (begin().status == 200).then_some(()));
     assert_eq!(administered.tcp.get_as(unknown, "/api/v1/me").status, 401);
+}
+
+#[test]
+fn strangers_cannot_make_the_gateway_redeem_codes_without_end() {
+    let (administered, oidc) = with_provider();
+    let mut refused = Vec::new();
+    for number in 0..200 {
+        let begun = administered.begin();
+        let sent = json!({ "code": format!("made-up-{number}"), "state": word(&begun.url, "state"), "issuer": null });
+        let answer = administered.finish(&begun.cookie, &sent);
+        match answer.status {
+            401 => {}
+            503 => refused.push(answer),
+            _ => panic!("{answer:?}"),
+        }
+    }
+    let asked = oidc.redemptions();
+    assert!((10..100).contains(&asked), "{asked} codes were redeemed for 200 tries");
+    let told = refused.first().expect("some that were not tried").body.contains("from this address");
+    assert!(told && refused.iter().all(|answer| answer.raw_header("set-cookie").is_none()), "{refused:#?}");
+    // Others are let in, by what the provider signed too.
+    assert_eq!(administered.tcp.get_as(&oidc.token_of_program(), "/api/v1/me").status, 200);
+    assert_eq!(administered.tcp.get_as(&administered.tokens.viewer, "/api/v1/me").status, 200);
 }
 
 /// The name of somebody who was recognised is on record, however the provider's word came.
