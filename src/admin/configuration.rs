@@ -13,9 +13,9 @@ use utoipa::ToSchema;
 
 use super::problem::Problem;
 use super::state::State;
-use super::{Wish, Written};
+use super::{Unread, Wish, Written};
 
-/// How long reading the file may take.
+/// How long reading the file may take, those before included who read it at the moment.
 const READ_WITHIN: Duration = Duration::from_secs(20);
 
 /// The configuration
@@ -30,6 +30,8 @@ pub(super) struct Configuration {
     waits_for_restart: Vec<String>,
     /// Where the file, or what it refers to, has another secret now; up to a hundred places
     secrets_changed: Vec<String>,
+    /// Whether a reload reads a file; a demo has none
+    has_file: bool,
     /// Why the file cannot be used as it is now
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
@@ -55,6 +57,7 @@ pub(super) async fn show(Shared(state): Shared<Arc<State>>) -> Result<Json<Confi
         waits_for_reload: Vec::new(),
         waits_for_restart: Vec::new(),
         secrets_changed: Vec::new(),
+        has_file: !matches!(read, Err(Unread::NoFile)),
         problem: None,
     };
     match read {
@@ -69,7 +72,8 @@ pub(super) async fn show(Shared(state): Shared<Arc<State>>) -> Result<Json<Confi
             answer.waits_for_restart = found.waits_for_restart;
             answer.secrets_changed.truncate(MOST_SECRETS);
         }
-        Err(problem) => answer.problem = Some(problem),
+        Err(Unread::NoFile) => {}
+        Err(Unread::Wrong(problem)) => answer.problem = Some(problem),
     }
     answer.configuration = Value::Object(in_force);
     Ok(Json(answer))

@@ -112,8 +112,17 @@ pub enum Wish {
     Reload(oneshot::Sender<Result<(), String>>),
     /// Take no new connections, let transfers finish, end.
     Drain,
-    /// Read the configuration again and change nothing; the answer is what stands there, or what is wrong with it.
-    Read(oneshot::Sender<Result<Found, String>>),
+    /// Read the configuration again and change nothing; the answer is what stands there. Whoever drops the other end waits no more.
+    Read(oneshot::Sender<Result<Found, Unread>>),
+}
+
+/// Why nothing was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unread {
+    /// There is no file that a reload would read.
+    NoFile,
+    /// What stands there cannot be used: what is wrong.
+    Wrong(String),
 }
 
 /// What stands in the configuration now.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::{Failure, block_on};
-use crate::admin::{Found, Wish};
+use crate::admin::{Found, Unread, Wish};
 use crate::config;
 use crate::gateway::{Control, FIXED_PARTS, Fixed, Gateway, Settings, Told};
 use crate::users::SourceSettings;
@@ -29,16 +29,6 @@ pub(super) enum Hangup {
     Reload(PathBuf),
     /// End as SIGTERM does: the terminal was closed.
     Drain,
-}
-
-impl Hangup {
-    /// The file that is read again.
-    fn file(&self) -> Option<PathBuf> {
-        match self {
-            Hangup::Reload(file) => Some(file.clone()),
-            Hangup::Drain => None,
-        }
-    }
 }
 
 /// Runs a gateway until a signal ends it. `listening` is shown the gateway once it listens, before the first connection is taken.
@@ -91,7 +81,10 @@ impl Summary {
             SourceSettings::Provider(provider) => provider.source().to_string(),
         };
         Summary {
-            configuration: hangup.file().map_or_else(|| "the demo's".into(), |file| file.display().to_string()),
+            configuration: match hangup {
+                Hangup::Reload(file) => file.display().to_string(),
+                Hangup::Drain => "the demo's".into(),
+            },
             server: settings.audit.server.clone(),
             users: settings.users.len(),
             sources: settings.users_from.iter().map(source).collect(),
@@ -155,7 +148,7 @@ enum Impulse {
     /// SIGHUP, whatever it means.
     Hangup,
     /// Read the configuration and change nothing.
-    Read(oneshot::Sender<Result<Found, String>>),
+    Read(oneshot::Sender<Result<Found, Unread>>),
     /// Drain.
     Drain,
     /// SIGTERM or SIGINT: drain, or when that was wanted before, stop.
@@ -209,11 +202,12 @@ async fn forward(
                 reloading.spawn(read_and_reload(file.clone(), started.clone(), controls.clone(), told));
                 continue;
             }
-            (Impulse::Read(told), _) => {
-                match reading.clone().try_acquire_owned() {
-                    Ok(turn) => drop(tokio::spawn(read(hangup.file(), started.clone(), turn, told))),
-                    Err(_) => drop(told.send(Err("the configuration is being read already; ask again".into()))),
-                }
+            (Impulse::Read(told), Hangup::Drain) => {
+                let _ = told.send(Err(Unread::NoFile));
+                continue;
+            }
+            (Impulse::Read(told), Hangup::Reload(file)) => {
+                tokio::spawn(read(file.clone(), started.clone(), reading.clone(), told));
                 continue;
             }
             (Impulse::Drain, _) if draining => continue,
@@ -235,22 +229,27 @@ async fn forward(
     }
 }
 
-/// Tells what stands in the configuration now.
+/// Tells what stands in the configuration now, once those before have been told: a disk that does not answer holds up one thread.
 async fn read(
-    file: Option<PathBuf>,
+    file: PathBuf,
     started: Arc<(Fixed, config::InForce)>,
-    turn: OwnedSemaphorePermit,
-    told: oneshot::Sender<Result<Found, String>>,
+    turns: Arc<Semaphore>,
+    mut told: oneshot::Sender<Result<Found, Unread>>,
 ) {
+    let turn = tokio::select! {
+        Ok(turn) = turns.acquire_owned() => turn,
+        () = told.closed() => return,
+        else => return,
+    };
     let reading = tokio::task::spawn_blocking(move || {
         let _turn = turn;
-        let Some(file) = file else { return Err("a demo does not reload; start it again".to_owned()) };
         let (fixed, in_force) = &*started;
         let settings = config::reload(&file, in_force.clone()).map_err(|problems| problems.to_string())?;
         let waits_for_restart = fixed.unlike(&settings.fixed()).into_iter().map(str::to_owned).collect();
         Ok(Found { written: settings.admin.written, waits_for_restart })
     });
-    let _ = told.send(reading.await.unwrap_or_else(|error| Err(error.to_string())));
+    let found = reading.await.unwrap_or_else(|error| Err(error.to_string()));
+    let _ = told.send(found.map_err(Unread::Wrong));
 }
 
 /// Reads the configuration, and has the gateway change to it.

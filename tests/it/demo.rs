@@ -70,7 +70,7 @@ fn the_printed_commands_work_as_printed() {
 #[test]
 fn the_printed_link_logs_a_browser_in_and_another_one_can_be_had() {
     let place = Arc::new(folder());
-    let gateway = demo(&place, &[]);
+    let gateway = demo(&place, &["--dir", "here"]);
     let log = gateway.log();
     let first = log.lines().map(str::trim).find(|line| line.contains("/login#code=")).expect("a link").to_owned();
     let command = printed(&gateway, "lockgate")[0].replacen("lockgate", env!("CARGO_BIN_EXE_lockgate"), 1);
@@ -85,6 +85,9 @@ fn the_printed_link_logs_a_browser_in_and_another_one_can_be_had() {
         let me = page.request("POST", "/api/v1/login", &headers, &body).ok();
         assert_eq!(me["role"], "operator");
     }
+    // There is no file to read again, and nothing is wrong with it.
+    let config = Place::unix(&place.path().join("here/admin.sock")).get("/api/v1/config").ok();
+    assert_eq!((&config["has_file"], config.get("problem")), (&false.into(), None), "{config:#}");
     gateway.stop();
 }
 

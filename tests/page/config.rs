@@ -36,6 +36,35 @@ fn the_page_shows_what_is_in_force_and_what_waits_and_reloads() {
     place.assert_clean(&browser);
 }
 
+/// What has no file that could be read again says so.
+#[test]
+fn a_gateway_without_a_file_has_nothing_to_reload() {
+    let place = Place::start();
+    let browser = place.browser();
+    place.open(&browser, "/config");
+    browser.await_text(".config-said", "The file is in force");
+    // As a demo answers.
+    browser.script(
+        "const fetched = window.fetch;
+         window.fetch = async (path, options) => {
+           const answer = await fetched(path, options);
+           if (!path.endsWith('/config')) return answer;
+           return new Response(JSON.stringify({ ...await answer.json(), has_file: false }), { status: 200 });
+         };",
+    );
+    browser.click(".tools button:not(.primary)");
+    browser.await_text(".config-said", "reads no file again");
+    assert_eq!(browser.script("return document.querySelector('.tools button.primary').checkVisibility()"), false);
+    assert!(!browser.await_text(".config", "stores").is_empty(), "what is in force is shown");
+    // Not now, is no word about the file.
+    browser.script(
+        "window.fetch = async () => new Response(JSON.stringify({ detail: 'the configuration takes long to read' }), { status: 503 });",
+    );
+    browser.click(".tools button:not(.primary)");
+    browser.await_text(".config-said", "takes long to read");
+    assert!(!browser.await_text("main", "Configuration").contains("cannot be used"));
+}
+
 /// A trail that cannot be read is said, and asked for once and not without end.
 #[test]
 fn a_trail_that_cannot_be_read_stops_the_live_view_and_says_so() {

@@ -22,6 +22,7 @@ export function show(main, shared) {
       const found = await get("/config");
       if (gone) return;
       put(said, sentences(found));
+      if (reload) reload.hidden = !found.has_file;
       put(parts, Object.entries(found.configuration).map(([name, value]) => part(name, value, found)));
     } catch (problem) {
       if (!gone) put(said, h("p", { class: "error", role: "alert", text: problem.message }));
@@ -45,9 +46,10 @@ export function show(main, shared) {
 }
 
 function sentences(found) {
-  const { waits_for_reload: reload, waits_for_restart: restart, secrets_changed: secrets, problem } = found;
+  const { waits_for_reload: reload, waits_for_restart: restart, secrets_changed: secrets, has_file: hasFile, problem } = found;
   const line = (kind, shape, title, text) => h("div", { class: `card verdict ${kind}` },
     h("span", { class: "shape", "aria-hidden": "true", text: shape }), h("div", {}, h("h2", { text: title }), h("p", { class: "soft", text })));
+  if (!hasFile) return [line("good", "✓", "In force until the end", "This gateway reads no file again: a demo is changed by starting another one.")];
   return [
     problem && line("bad", "✕", "The file cannot be used as it is now", `What is shown below stays in force. ${problem}`),
     reload.length > 0 && line("waits", "▲", `A reload changes ${reload.join(", ")}`, "The file differs from what is in force."),

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::thread;
 
 use serde_json::{Value, json};
 
@@ -232,6 +233,13 @@ fn the_configuration_is_shown_without_secrets_and_with_what_waits() {
     assert!(!shown.to_string().contains("hunter"), "{shown:#}");
     administered.command(&["reload"]).succeeded();
     assert_eq!(get()["secrets_changed"], json!([]));
+
+    // Many at once wait for each other.
+    let all: Vec<Value> = thread::scope(|scope| {
+        let asking: Vec<_> = (0..16).map(|_| scope.spawn(get)).collect();
+        asking.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    assert!(all.iter().all(|shown| shown.get("problem").is_none() && shown["has_file"] == true), "{all:#?}");
 
     let file: PathBuf = administered.door.setup.folder().join("config.yaml");
     fs::write(&file, "server: 7\n").unwrap();
