@@ -36,6 +36,56 @@ fn the_page_shows_what_is_in_force_and_what_waits_and_reloads() {
     place.assert_clean(&browser);
 }
 
+/// A stream that is closed while the page asks why it was refused stays closed.
+#[test]
+fn a_stream_that_is_closed_while_it_is_tried_again_stays_closed() {
+    let place = Place::start();
+    let browser = place.browser();
+    place.open(&browser, "/events");
+    browser.await_text("main", "All ");
+    // Streams of events that are refused, and a gateway that is slow to say why.
+    browser.script(
+        "window.streams = 0; window.asked = [];
+         window.EventSource = class extends EventTarget {
+           constructor(address) { super(); if (address.includes('/events/')) window.streams += 1;
+             this.readyState = 1; this.onopen = this.onerror = null;
+             setTimeout(() => { this.readyState = 2; this.onerror?.(); }, 0); }
+           close() { this.readyState = 2; } };
+         window.EventSource.CLOSED = 2;
+         const fetched = window.fetch;
+         window.fetch = (path, options) => path.endsWith('/me')
+           ? new Promise((resolve, reject) => window.asked.push({ resolve, reject })) : fetched(path, options);",
+    );
+    let stays_closed = |answer: &str| {
+        let streams = browser.script("return window.streams");
+        browser.script(answer);
+        // Longer than the pauses before the next tries.
+        browser.script("window.later = false; setTimeout(() => { window.later = true; }, 5000)");
+        browser.await_value("moment later", "window.later");
+        assert_eq!(browser.script("return [window.streams, window.asked.length]"), json!([streams, 0]), "{answer}");
+    };
+    // It follows from the start on: not, and again.
+    browser.click(".tools .toggle");
+    browser.click(".tools .toggle");
+    browser.await_value("question why", "window.asked.length > 0");
+    assert_eq!(browser.script("return window.streams"), 1);
+    // Another view.
+    browser.click("#bar nav a[href='/partners']");
+    browser.await_text("main", "Login name");
+    stays_closed("window.asked.shift().resolve(new Response('{}', { status: 200 }))");
+    // Back, where the view follows by itself; and then no more.
+    browser.click("#bar nav a[href='/events']");
+    browser.await_value("question why", "window.asked.length > 0");
+    browser.click(".tools .toggle");
+    stays_closed("window.asked.shift().reject(new TypeError('gone'))");
+    // An open one is tried again.
+    browser.click(".tools .toggle");
+    browser.await_value("question why", "window.asked.length > 0");
+    let streams = browser.script("return window.streams").as_u64().unwrap();
+    browser.script("window.asked.shift().resolve(new Response('{}', { status: 200 }))");
+    browser.await_value("another try", &format!("window.streams > {streams}"));
+}
+
 /// What has no file that could be read again says so.
 #[test]
 fn a_gateway_without_a_file_has_nothing_to_reload() {
