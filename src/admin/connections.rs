@@ -51,6 +51,9 @@ pub(super) struct Connection {
     /// The user, also one who did not get in; absent when none was named
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<String>,
+    /// The person behind the login name, as in the events
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identity: Option<String>,
     /// From where
     address: String,
     /// The client's port
@@ -167,6 +170,7 @@ impl Connection {
             id: live.session_id.to_string(),
             status: "open",
             user: Some(live.user.to_string()),
+            identity: live.identity.as_deref().map(str::to_owned),
             address: live.source_ip.to_canonical().to_string(),
             port: live.source_port,
             target: server.to_owned(),
@@ -193,6 +197,7 @@ impl Connection {
             id: event.text("session-id").to_owned(),
             status: "closed",
             user: text("user"),
+            identity: text("identity"),
             address: event.text("source-ip").to_owned(),
             port: u16::try_from(number("source-port")).unwrap_or(0),
             target: event.text("server").to_owned(),
@@ -221,10 +226,10 @@ mod tests {
 
     #[test]
     fn a_closed_connection_is_what_its_end_says() {
-        let line = br#"{"activity-type":"DISCONNECTED","session-id":"0049cd844c7536c06a89","timestamp":"2026-07-31T08:16:00.042Z","server":"edge-1","user":"ann","source-ip":"192.0.2.1","source-port":50022,"reason":"administrator","ended-by":"night-shift","message":"key reported stolen","duration-ms":61250,"bytes-in":"121","bytes-out":"0","files-in":1,"files-out":0}"#;
+        let line = br#"{"activity-type":"DISCONNECTED","session-id":"0049cd844c7536c06a89","timestamp":"2026-07-31T08:16:00.042Z","server":"edge-1","user":"ann","identity":"ann@laptop","source-ip":"192.0.2.1","source-port":50022,"reason":"administrator","ended-by":"night-shift","message":"key reported stolen","duration-ms":61250,"bytes-in":"121","bytes-out":"0","files-in":1,"files-out":0}"#;
         let shown = serde_json::to_value(Connection::closed(&Event::parse(line).unwrap())).unwrap();
         let expected = serde_json::json!({
-            "id": "0049cd844c7536c06a89", "status": "closed", "user": "ann", "address": "192.0.2.1", "port": 50022,
+            "id": "0049cd844c7536c06a89", "status": "closed", "user": "ann", "identity": "ann@laptop", "address": "192.0.2.1", "port": 50022,
             "target": "edge-1", "start": "2026-07-31T08:14:58.792Z", "end": "2026-07-31T08:16:00.042Z",
             "reason": "administrator", "ended_by": "night-shift", "message": "key reported stolen",
             "bytes_in": 121, "bytes_out": 0, "files_in": 1, "files_out": 0,

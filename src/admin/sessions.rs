@@ -33,6 +33,9 @@ pub(super) struct SessionShown {
     id: String,
     /// Who
     user: String,
+    /// The person behind the login name: a certificate's key id, a key's comment, or what the identity provider says
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identity: Option<String>,
     /// Where the user comes from: `configuration`, or a source of `users_from`
     source: String,
     /// From where
@@ -146,6 +149,7 @@ impl SessionShown {
         SessionShown {
             id: session.session_id.to_string(),
             user: session.user.to_string(),
+            identity: session.identity.as_deref().map(str::to_owned),
             source: session.source.to_string(),
             address: session.source_ip.to_canonical().to_string(),
             port: session.source_port,

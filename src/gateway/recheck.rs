@@ -211,6 +211,7 @@ mod tests {
         LiveSession {
             session_id: id.into(),
             user: "ann".into(),
+            identity: None,
             source_ip: [192, 0, 2, 1].into(),
             source_port: 50022,
             client: None,

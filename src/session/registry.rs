@@ -25,6 +25,8 @@ pub struct LiveSession {
     pub session_id: Arc<str>,
     /// Who.
     pub user: Arc<str>,
+    /// The person behind the login name, as in the events.
+    pub identity: Option<Arc<str>>,
     /// From where.
     pub source_ip: IpAddr,
     /// The client's port.
@@ -197,6 +199,7 @@ mod tests {
         LiveSession {
             session_id: id.into(),
             user: user.into(),
+            identity: None,
             source_ip: [192, 0, 2, 1].into(),
             source_port: 50022,
             client: None,

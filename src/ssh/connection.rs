@@ -219,9 +219,11 @@ impl Visit {
             return false;
         };
         let origin = self.origin().await;
+        let person = Person::of(accepted.key.as_ref(), accepted.user.identity.as_deref());
         let live = LiveSession {
             session_id: origin.session_id.clone(),
             user: accepted.user.name.clone(),
+            identity: person.identity().map(Arc::from),
             source_ip: origin.source_ip,
             source_port: origin.source_port,
             client: origin.client.clone(),
@@ -241,8 +243,7 @@ impl Visit {
             return false;
         };
         let protocols = if accepted.only_sftp { &[Protocol::Sftp][..] } else { &Protocol::ALL };
-        let person = Some(Person::of(accepted.key.as_ref(), accepted.user.identity.as_deref()));
-        let origin = Origin { person, ..origin };
+        let origin = Origin { person: Some(person), ..origin };
         let (user, recorder) = (accepted.user.clone(), self.recorder().clone());
         let built = Login::for_protocols(protocols, user, origin.clone(), &self.homes.backing, recorder);
         let login = match built {

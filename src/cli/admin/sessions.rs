@@ -7,9 +7,10 @@ use super::status::{address_of, amount, column, text};
 use crate::admin::client::method::{DELETE, GET};
 use crate::cli::Failure;
 
-/// The widths of the columns, and their heads.
-const HEADS: [(&str, usize); 7] =
-    [("SESSION", 20), ("USER", 16), ("ADDRESS", 21), ("SINCE", 19), ("IN", 9), ("OUT", 9), ("SPEED", 9)];
+/// The widths of the columns, and their heads. Whom a login name stands for has a column where somebody says it.
+const HEADS: [(&str, usize); 8] =
+    [("SESSION", 20), ("USER", 16), (PERSON, 20), ("ADDRESS", 21), ("SINCE", 19), ("IN", 9), ("OUT", 9), ("SPEED", 9)];
+const PERSON: &str = "PERSON";
 
 pub(super) fn list(place: &Where, user: Option<&str>) -> Result<(), Failure> {
     let answer = place.call(async |client| {
@@ -19,24 +20,37 @@ pub(super) fn list(place: &Where, user: Option<&str>) -> Result<(), Failure> {
     })?;
     place.print(&answer, |answer| {
         let sessions = answer["sessions"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let mut table = HEADS.map(|(head, width)| column(head, width)).join(" ") + " DOES\n";
-        for session in sessions {
-            let speed = session["speed_in"].as_u64().unwrap_or(0) + session["speed_out"].as_u64().unwrap_or(0);
-            let since = text(session, "since").replace('T', " ");
-            let cells = [
-                text(session, "id"),
-                text(session, "user"),
-                address_of(session),
-                since.get(..19).unwrap_or(&since).to_owned(),
-                amount(session["bytes_in"].as_u64().unwrap_or(0)),
-                amount(session["bytes_out"].as_u64().unwrap_or(0)),
-                if speed == 0 { String::new() } else { format!("{}/s", amount(speed)) },
-            ];
-            let row: Vec<String> = cells.iter().zip(HEADS).map(|(cell, (_, width))| column(cell, width)).collect();
-            table += &format!("{} {}\n", row.join(" "), does(session));
+        if sessions.is_empty() {
+            return "nobody is connected".to_owned();
         }
-        if sessions.is_empty() { "nobody is connected".to_owned() } else { table }
+        table(sessions)
     })
+}
+
+fn table(sessions: &[Value]) -> String {
+    let has_persons = sessions.iter().any(|session| session.get("identity").is_some());
+    let row = |cells: [String; HEADS.len()], last: &str| {
+        let shown = cells.iter().zip(HEADS).filter(|(_, (head, _))| has_persons || *head != PERSON);
+        let columns: Vec<String> = shown.map(|(cell, (_, width))| column(cell, width)).collect();
+        format!("{} {last}\n", columns.join(" "))
+    };
+    let mut table = row(HEADS.map(|(head, _)| head.to_owned()), "DOES");
+    for session in sessions {
+        let speed = session["speed_in"].as_u64().unwrap_or(0) + session["speed_out"].as_u64().unwrap_or(0);
+        let since = text(session, "since").replace('T', " ");
+        let cells = [
+            text(session, "id"),
+            text(session, "user"),
+            text(session, "identity"),
+            address_of(session),
+            since.get(..19).unwrap_or(&since).to_owned(),
+            amount(session["bytes_in"].as_u64().unwrap_or(0)),
+            amount(session["bytes_out"].as_u64().unwrap_or(0)),
+            if speed == 0 { String::new() } else { format!("{}/s", amount(speed)) },
+        ];
+        table += &row(cells, &does(session));
+    }
+    table
 }
 
 /// What a session does now, in a few words.
@@ -78,6 +92,7 @@ fn describe(session: &Value) -> String {
     let mut lines = vec![
         ("session", text(session, "id")),
         ("user", format!("{} ({})", text(session, "user"), text(session, "source"))),
+        ("person", text(session, "identity")),
         ("from", address_of(session)),
         ("client", text(session, "client")),
         ("by", text(session, "method")),

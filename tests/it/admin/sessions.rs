@@ -51,6 +51,8 @@ fn a_session_shows_who_it_is_and_how_far_its_files_are() {
     }
     let connected = administered.door.gateway.events.of_type("CONNECTED");
     assert_eq!(shown["key"]["fingerprint"], connected[0]["ssh-public-key-fingerprint"]);
+    let person = field(&connected[0], "identity");
+    assert_eq!((shown["identity"].as_str(), person), (Some("alice@tests"), "alice@tests"), "{shown}");
     assert!(shown["client"].as_str().unwrap().starts_with("SSH-2.0-OpenSSH"), "{shown}");
     let file = &shown["open_files"][0];
     assert_eq!((&file["path"], &file["operation"]), (&json!("/big"), &json!("write")));
@@ -70,8 +72,15 @@ fn a_session_shows_who_it_is_and_how_far_its_files_are() {
     // A person sees the same.
     let list = administered.command(&["sessions", "list"]).succeeded().stdout;
     assert!(list.contains(&id) && list.contains("alice") && list.contains("sends /big"), "{list}");
+    assert!(list.contains("PERSON") && list.contains("alice@tests"), "{list}");
     let show = administered.command(&["sessions", "show", &id]).succeeded().stdout;
-    assert!(show.contains("publickey") && show.contains("64 KiB in 1 files") && show.contains("sends /big"), "{show}");
+    assert!(
+        show.contains("alice@tests")
+            && show.contains("publickey")
+            && show.contains("64 KiB in 1 files")
+            && show.contains("sends /big"),
+        "{show}"
+    );
     drop(alice);
     administered.door.gateway.events.await_disconnected(1);
     until("end of the session", LIMIT, || (administered.socket.get(&path).status == 404).then_some(()));
