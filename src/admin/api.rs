@@ -116,7 +116,7 @@ fn describe_refusals(described: &mut Value) {
 
 /// What a parameter may be, where its type does not say: the path, the name, the words or the pattern or the format.
 const PARAMETERS: &[(&str, &str, Shape)] = &[
-    ("/events", "format", Shape::Words(&["json", "ndjson"])),
+    ("/events", "format", Shape::Words(&["json", "ndjson", "csv"])),
     ("/events", "status", Shape::Words(&["success", "denied", "failure"])),
     ("/events", "before", Shape::Pattern("^[0-9A-Fa-f-]{36}$")),
     ("/events", "since", Shape::Format("date-time")),

@@ -31,6 +31,7 @@ mod recordings;
 mod self_check;
 mod sessions;
 mod settings;
+mod spreadsheet;
 mod stall;
 mod state;
 mod stream;

@@ -15,6 +15,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::problem::{Asked, Problem};
+use super::spreadsheet;
 use super::state::State;
 use crate::audit::read::Span;
 use crate::audit::read::newest::{Newest, Page, Reader, newest};
@@ -62,7 +63,8 @@ pub(super) struct Which {
     pub(super) limit: Option<usize>,
     /// Older than this: the `next` of the page before, an `event-id`
     pub(super) before: Option<String>,
-    /// `json` (a page, the default) or `ndjson` (the lines as they are; the next page is in the header `Link`)
+    /// `json` (a page, the default), `ndjson` (the lines as they are) or `csv` (a table for spreadsheets); with these the next page is in
+    /// the header `Link`
     pub(super) format: Option<String>,
 }
 
@@ -78,30 +80,44 @@ pub(super) struct Events {
     next: Option<String>,
 }
 
+/// How they come.
+enum Format {
+    Json,
+    Lines,
+    Table,
+}
+
 /// The newest events that fit
 #[utoipa::path(get, path = "/events", tag = "events", params(Which), responses(
-    (status = 200, description = "A page of them, newest first", content((Events = "application/json"), (String = "application/x-ndjson"))),
+    (status = 200, description = "A page of them, newest first", content((Events = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"))),
     (status = 400, description = "A wrong parameter", body = Problem, content_type = "application/problem+json"),
     (status = 409, description = "No sink keeps the whole trail in a file of this machine", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn events(Shared(state): Shared<Arc<State>>, Asked(which): Asked<Which>) -> Result<Response, Problem> {
-    let is_plain = match which.format.as_deref() {
-        None | Some("json") => false,
-        Some("ndjson") => true,
-        Some(_) => return Err(Problem::wrong("format is json or ndjson")),
+    let format = match which.format.as_deref() {
+        None | Some("json") => Format::Json,
+        Some("ndjson") => Format::Lines,
+        Some("csv") => Format::Table,
+        Some(_) => return Err(Problem::wrong("format is json, ndjson or csv")),
     };
     let page = which.page()?;
     let judge = which.query()?.judge();
     let found = look(&state, page, move |line: &[u8]| judge.fits(line).map(|_| line.to_vec())).await?;
-    if !is_plain {
-        let events = found.found.iter().filter_map(|line| serde_json::from_slice(line).ok()).collect();
-        return Ok(Json(Events { events, next: found.next }).into_response());
-    }
-    let mut lines: Vec<u8> = found.found.join(&b'\n');
-    if !lines.is_empty() {
-        lines.push(b'\n');
-    }
-    let mut response = ([(CONTENT_TYPE, "application/x-ndjson")], lines).into_response();
+    let mut response = match format {
+        Format::Json => {
+            let events = found.found.iter().filter_map(|line| serde_json::from_slice(line).ok()).collect();
+            return Ok(Json(Events { events, next: found.next }).into_response());
+        }
+        Format::Lines => {
+            let lines: Vec<u8> = found.found.into_iter().flat_map(|line| [line, b"\n".to_vec()].concat()).collect();
+            ([(CONTENT_TYPE, "application/x-ndjson")], lines).into_response()
+        }
+        Format::Table => {
+            let table = spreadsheet::table(&found.found);
+            let table = table.map_err(|what| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, what))?;
+            ([(CONTENT_TYPE, "text/csv; charset=utf-8; header=present")], table).into_response()
+        }
+    };
     if let Some(link) = found.next.and_then(|next| format!("<?before={next}>; rel=\"next\"").parse().ok()) {
         response.headers_mut().insert(LINK, link);
     }

@@ -105,4 +105,7 @@ fn what_is_filtered_is_exported() {
     assert_eq!(table.lines().count(), 5, "{table}");
     assert!(table.starts_with("timestamp,activity-type,"), "{table}");
     assert!(table.contains("\"/=1+1,\"\"x\"\".csv\""), "{table}");
+    // The API gives the same table.
+    let query = "return fetch('/api/v1/events?activity=open,close&format=csv').then((answer) => answer.text())";
+    assert_eq!(browser.script(query), table);
 }

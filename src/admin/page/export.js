@@ -7,6 +7,7 @@ import { count } from "./format.js";
 const PAGE = 10000;
 const MOST = 100000;
 
+// As `format=csv` of the API has them.
 const COLUMNS = [
   "timestamp", "activity-type", "status", "user", "caller", "source-ip", "session-id", "protocol", "operation", "logical-path",
   "new-logical-path", "path", "bytes-in", "bytes-out", "sha256", "reason", "message", "event-id",
@@ -47,6 +48,6 @@ function row(event) {
 // A spreadsheet must not compute what a client named its file.
 function cell(value) {
   let text = value === undefined ? "" : String(value);
-  if (/^[=+\-@\t\r]/.test(text)) text = `'${text}`;
+  if (/^[=+\-@\t\r\n]/.test(text)) text = `'${text}`;
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
