@@ -15,6 +15,7 @@ mod roles;
 mod sessions;
 mod stream;
 mod trail;
+mod vast;
 
 use std::net::SocketAddr;
 

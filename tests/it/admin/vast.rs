@@ -1,0 +1,92 @@
+//! The newest events of a trail that is much larger than memory: what a page costs does not depend on what is behind it.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::{Administered, administered_with};
+use crate::support::campaign::{alone, report, short_or_long};
+use crate::support::data::{GIB, MIB};
+use crate::support::events::field;
+
+/// What one page may read of the trail, and of everything else, in bytes.
+const READ_FOR_A_PAGE: u64 = 4 * MIB;
+
+/// What all pages may add to the most memory that the gateway ever had, in bytes.
+const MEMORY: u64 = 32 * MIB;
+
+/// Pages that are looked at.
+const PAGES: u64 = 20;
+
+/// Writes events with ascending ids until the file has this length; the number of the next one.
+fn write_events(path: &Path, length: u64, mut number: u64) -> u64 {
+    let mut file = BufWriter::with_capacity(1 << 20, File::create(path).unwrap());
+    let mut written = 0;
+    while written < length {
+        let line = format!(
+            "{{\"activity-type\":\"CLOSE\",\"logical-path\":\"/incoming/orders-{number}.csv\",\"path\":\"/main/alice/incoming/orders-{number}.csv\",\
+             \"timestamp\":\"2026-01-01T00:00:00.000Z\",\"event-id\":\"019b0000-{:04x}-7000-8000-{:012x}\",\"user\":\"old\",\"status\":\"success\",\
+             \"bytes-in\":\"4096\",\"bytes-out\":\"0\",\"session-id\":\"0049cd844c7536c06a89\",\"source-ip\":\"192.0.2.7\",\"server\":\"edge-1\"}}\n",
+            number >> 48,
+            number & 0xffff_ffff_ffff,
+        );
+        file.write_all(line.as_bytes()).unwrap();
+        written += line.len() as u64;
+        number += 1;
+    }
+    file.flush().unwrap();
+    number
+}
+
+/// Bytes that the gateway has read until now, of files and of connections.
+fn bytes_read(administered: &Administered) -> u64 {
+    let io = fs::read_to_string(format!("/proc/{}/io", administered.door.gateway.pid())).unwrap();
+    let count = io.lines().find_map(|line| line.strip_prefix("rchar: ")?.parse().ok());
+    count.expect("rchar")
+}
+
+#[test]
+fn the_newest_events_of_a_vast_trail_cost_as_little_as_of_a_short_one() {
+    let _alone = alone();
+    let (rotated, each, live) = short_or_long((4_u64, 25 * MIB, 100 * MIB), (8, GIB, 2 * GIB));
+    let mut events = 0;
+    let administered = administered_with(|setup| {
+        let path = setup.subfolder("events").join("e.ndjson");
+        for file in 0..rotated {
+            let name = format!("e.ndjson.2026010{}T000000Z-{}", file + 1, file + 1);
+            events = write_events(&path.with_file_name(name), each, events);
+        }
+        events = write_events(&path, live, events);
+        setup.config["events"] = json!([{ "sink": "stdout" }, { "sink": "file", "path": path }]);
+    });
+    let (read_before, memory_before) = (bytes_read(&administered), administered.door.gateway.peak_memory());
+    let mut times = Vec::new();
+    let (mut before, mut expected) = (String::new(), events);
+    for _ in 0..PAGES {
+        let (read, started) = (bytes_read(&administered), Instant::now());
+        let page = administered.socket.get(&format!("/api/v1/events?user=old&limit=100{before}")).ok();
+        times.push(started.elapsed());
+        let read = bytes_read(&administered) - read;
+        assert!(read < READ_FOR_A_PAGE, "{read} bytes were read for a page");
+        let paths: Vec<&str> =
+            page["events"].as_array().unwrap().iter().map(|event| field(event, "logical-path")).collect();
+        let wanted: Vec<String> = (1..=100).map(|back| format!("/incoming/orders-{}.csv", expected - back)).collect();
+        assert_eq!(paths, wanted);
+        expected -= 100;
+        before = format!("&before={}", page["next"].as_str().expect("older ones"));
+    }
+    let memory = administered.door.gateway.peak_memory().saturating_sub(memory_before);
+    assert!(memory < MEMORY, "{memory} bytes more at the peak");
+    let size = (rotated * each + live) / MIB;
+    times.sort();
+    report(&format!(
+        "the newest {PAGES} times 100 of {events} events ({size} MiB): {} ms a page in the middle, {} ms at most, {} KiB read for each, {} KiB more memory",
+        times[times.len() / 2].as_millis(),
+        times[times.len() - 1].as_millis(),
+        (bytes_read(&administered) - read_before) / PAGES / 1024,
+        memory / 1024,
+    ));
+}
