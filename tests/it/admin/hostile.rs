@@ -1,5 +1,7 @@
 //! Callers who mean no good: refused within bounds, while logins over SSH go on.
 
+use std::collections::VecDeque;
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
@@ -9,7 +11,7 @@ use serde_json::json;
 
 use super::{Administered, administered, administered_with};
 use crate::support::events::field;
-use crate::support::http::{Place, answer};
+use crate::support::http::{Place, Stream, answer};
 use crate::support::oidc;
 use crate::support::process::{LIMIT, until};
 use crate::support::sftp::Sftp;
@@ -78,19 +80,24 @@ fn with_stalled_provider() -> (Administered, TcpListener, &'static str) {
     (administered, listener, "eyJhbGciOiJSUzI1NiIsImtpZCI6ImsxIn0.e30.c2ln")
 }
 
-/// Calls and hangs up.
-fn call_and_hang_up(administered: &Administered, token: &str, path: &str) {
+/// Calls, and hangs up when what is given back is dropped.
+fn call(administered: &Administered, token: &str, path: &str) -> Box<dyn Stream> {
     let mut stream = administered.tcp.connect();
     let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n");
     stream.write_all(head.as_bytes()).unwrap();
+    stream
 }
 
 #[test]
 fn whoever_hangs_up_while_the_provider_is_asked_is_on_record() {
     let (administered, listener, token) = with_stalled_provider();
-    call_and_hang_up(&administered, token, "/api/v1/sessions?hangs=up");
-    // It is asked.
-    drop(listener.accept().unwrap());
+    let stream = call(&administered, token, "/api/v1/sessions?hangs=up");
+    // It is asked; the caller goes before it fails.
+    let asked = listener.accept().unwrap();
+    drop(stream);
+    // A call that comes later is answered: the gateway has seen that the other one is gone.
+    assert_eq!(administered.tcp.get_as(&administered.tokens.viewer, "/api/v1/me").status, 200);
+    drop(asked);
     let call = administered.call_event(|event| field(event, "path") == "/api/v1/sessions?hangs=up");
     assert_eq!((&call["http-status"], call.get("caller")), (&json!(503), None), "{call}");
 }
@@ -100,7 +107,7 @@ fn those_who_hang_up_leave_no_more_behind_than_there_is_room_for() {
     let (administered, _listener, token) = with_stalled_provider();
     // Nobody waits for it but those who hang up.
     let told = (0..5000).find_map(|_| {
-        call_and_hang_up(&administered, token, "/api/v1/sessions");
+        drop(call(&administered, token, "/api/v1/sessions"));
         let answer = administered.tcp.get_as(&administered.tokens.viewer, "/api/v1/me");
         (answer.status != 200).then_some(answer)
     });
@@ -174,14 +181,19 @@ fn a_body_without_end_ends() {
 fn slow_connections_keep_neither_users_nor_the_socket_out() {
     let administered = administered();
     let Place::Tcp(address) = &administered.tcp else { panic!("a TCP listener") };
-    // More than there are places, each with a head that does not come to its end.
-    let slow: Vec<TcpStream> = (0..600)
-        .filter_map(|_| {
-            let mut stream = TcpStream::connect(address).ok()?;
-            stream.write_all(b"GET /api/v1/sessions HTTP/1.1\r\nX-Slow: ").ok()?;
-            Some(stream)
-        })
-        .collect();
+    // Ten thousand, and at any time more than there are places, each with a head that does not come to its end.
+    let mut slow = VecDeque::new();
+    for _ in 0..10_000 {
+        let Ok(mut stream) = TcpStream::connect(address) else { continue };
+        if stream.write_all(b"GET /api/v1/sessions HTTP/1.1\r\nX-Slow: ").is_ok() {
+            slow.push_back(stream);
+        }
+        if slow.len() > 600 {
+            slow.pop_front();
+        }
+    }
+    let descriptors = fs::read_dir(format!("/proc/{}/fd", administered.door.gateway.pid())).unwrap().count();
+    assert!(descriptors < 600, "{descriptors} descriptors are held for them");
     assert_eq!(administered.socket.get("/api/v1/sessions").status, 200);
     let mut alice = Sftp::connect(&administered.door.client, LIMIT);
     alice.put("/a", b"content");
