@@ -23,7 +23,7 @@ use tokio::time::timeout;
 pub use access::Access;
 pub use guard::HomeGuard;
 pub use reach::{Reached, reach_users};
-use roster::Roster;
+use roster::{Opened, Roster};
 
 use crate::admin::{self, Doors, Inside, Wish, Written};
 use crate::audit::verify::Upkeep;
@@ -34,7 +34,7 @@ use crate::session::gate::Gate;
 use crate::session::{Backing, Registry};
 use crate::ssh::{Homes, Listeners, Phase, Server, Surroundings};
 use crate::stores::{AtOnce, Key, Store, Unfinished};
-use crate::users::{AuthorizedKey, Directory, PasswordHash, Revoked, SourceSettings, User};
+use crate::users::{AuthorizedKey, Directory, PasswordHash, Revoked, SourceSettings, Target, User};
 use crate::vfs::Transfers;
 use crate::{audit, ssh, stores, vfs};
 use folder::StoreFolder;
@@ -63,6 +63,8 @@ pub struct Settings {
     pub users: Vec<User>,
     /// Where other users come from, in the order in which they are asked.
     pub users_from: Vec<SourceSettings>,
+    /// Where users may jump to.
+    pub targets: Vec<Target>,
     /// The audit trail.
     pub audit: audit::Settings,
     /// Memory and staging of transfers.
@@ -223,7 +225,7 @@ impl Gateway {
         let inside = inside_of(&settings, &stores, opened.directory());
         let drain = settings.ssh.limits.drain;
         let backed = Backed { transfers, unfinished, at_once, roster, drain, inside: watch::Sender::new(inside) };
-        let homes = make_homes(&settings, stores, opened.directory(), &backed);
+        let homes = make_homes(&settings, stores, &opened, &backed);
         let admin = Admin {
             doors,
             metrics: metrics.clone(),
@@ -440,7 +442,7 @@ async fn reload(
     let outcome = match opened.await {
         Ok((stores, opened)) => {
             backed.inside.send_replace(inside_of(&settings, &stores, opened.directory()));
-            homes.send_replace(Some(make_homes(&settings, stores, opened.directory(), &backed)));
+            homes.send_replace(Some(make_homes(&settings, stores, &opened, &backed)));
             backed.roster.follow(opened);
             gate.set_defender(settings.ssh.defender.clone());
             tracing::info!("reloaded: users, stores, permissions and `defender` hold for new connections");
@@ -484,17 +486,13 @@ async fn open_stores(
     Ok(opened)
 }
 
-fn make_homes(
-    settings: &Settings,
-    stores: Vec<Arc<dyn Store>>,
-    directory: Arc<dyn Directory>,
-    backed: &Backed,
-) -> Homes {
+fn make_homes(settings: &Settings, stores: Vec<Arc<dyn Store>>, opened: &Opened, backed: &Backed) -> Homes {
     let transfers = backed.transfers.clone();
     Homes {
         authorities: settings.authorities.clone().into(),
         revoked: settings.revoked.clone(),
-        directory,
+        directory: opened.directory(),
+        targets: opened.targets().clone(),
         backing: Backing {
             stores,
             roots: settings.guard.roots().clone(),

@@ -65,6 +65,7 @@ pub fn origin() -> Origin {
         protocol: None,
         client: None,
         person: None,
+        jump: None,
     }
 }
 
@@ -97,6 +98,7 @@ pub fn login() -> Arc<Login> {
             entry("/two", "two", Permissions::READ_WRITE),
             entry("/ro", "one", Permissions::READ_ONLY),
         ],
+        targets: Vec::new(),
         source: CONFIGURATION.into(),
     };
     let stores = vec![store("one"), store("two")];

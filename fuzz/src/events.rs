@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use lockgate::audit::{
     Activity, AdminCall, Algorithms, AuthFailure, AuthFailureReason, CertificateIdentity, Connected, Denied,
-    Disconnected, FileOperation, KeyIdentity, Note, Origin, Outcome, Person, Protocol, Rejected, RenameOperation,
+    Disconnected, FileOperation, Jump, KeyIdentity, Note, Origin, Outcome, Person, Protocol, Rejected, RenameOperation,
     TransferEnd, TransferStart, UserChange,
 };
 
@@ -50,6 +50,10 @@ fn origin(cursor: &mut Cursor<'_>) -> Origin {
         protocol: [None, Some(Protocol::Sftp), Some(Protocol::Scp), None][usize::from(flags >> 6)],
         client: cursor.maybe().map(Into::into),
         person: cursor.maybe().map(|name| Person::of(None, Some(&name))),
+        jump: (flags & 2 == 2).then(|| {
+            let account = cursor.maybe().map(Into::into);
+            Jump::new(cursor.text().into(), account, cursor.text().into())
+        }),
     }
 }
 
@@ -100,7 +104,9 @@ fn activity(kind: u8, cursor: &mut Cursor<'_>) -> Activity {
         12 => Activity::Setstat(file(cursor)),
         13 => Activity::CreateSymlink(rename(cursor)),
         14 => Activity::List(file(cursor)),
-        15 => Activity::RequestDenied(Denied { request: cursor.text(), message: cursor.text() }),
+        15 => {
+            Activity::RequestDenied(Denied { request: cursor.text(), message: cursor.text(), target: cursor.maybe() })
+        }
         16 => Activity::Error(note(cursor)),
         17 => Activity::UserAdded(change(cursor)),
         18 => Activity::UserChanged(change(cursor)),

@@ -15,8 +15,8 @@ use super::state::State;
 use super::trail;
 use crate::audit::read::Event;
 use crate::audit::read::newest::{Page, Reader, id_of};
-use crate::audit::replay::{Format, Recording, Session};
-use crate::audit::search::{Judge, Query};
+use crate::audit::replay::{self, Format, Recording, Session};
+use crate::audit::search::Judge;
 
 /// The most events of one answer, and the most bytes of them.
 const MOST: usize = 100_000;
@@ -60,9 +60,9 @@ pub(super) async fn show(
         return Err(Problem::wrong("a session's id has 20 hex digits"));
     }
     let page = Page { limit: MOST, before: None, within: LOOKED_FOR };
-    let query = Query { session: Some(session.clone()), ..Query::default() };
+    let query = replay::query(&session);
     let is_live = state.around.registry.look(&session, 0).is_some();
-    let seeker = Seeker { judge: query.judge(), began_ms: None, bytes: 0 };
+    let seeker = Seeker { session: session.clone(), judge: query.judge(), began_ms: None, bytes: 0 };
     let found = trail::look(&state, page, seeker).await?;
     if found.found.len() == MOST || found.found.iter().map(Vec::len).sum::<usize>() >= MOST_BYTES {
         let what = format!("the session has more events than one answer holds; run `lockgate audit replay {session}`");
@@ -86,7 +86,7 @@ pub(super) async fn show(
 
 /// Writes lines that came newest first; `None` when there are none.
 fn write(lines: &[Vec<u8>], id: &str, format: Format) -> std::io::Result<Option<Vec<u8>>> {
-    let (mut out, mut session) = (Vec::new(), Session::default());
+    let (mut out, mut session) = (Vec::new(), Session::of(id));
     let mut recording = Recording::new(&mut out, id, format);
     for line in lines.iter().rev() {
         if let Some(event) = Event::parse(line) {
@@ -102,6 +102,7 @@ fn write(lines: &[Vec<u8>], id: &str, format: Format) -> std::io::Result<Option<
 
 /// Takes the lines of one session, and knows when there are no more of them further back.
 struct Seeker {
+    session: String,
     judge: Judge,
     /// Before this time the session had not begun, in milliseconds since 1970; as far as it is known.
     began_ms: Option<u64>,
@@ -119,6 +120,8 @@ impl Reader for Seeker {
             "DISCONNECTED" => event.number("duration-ms").map(|lasted| lasted.saturating_add(LOGIN_MS)),
             _ => None,
         };
+        // Those that came through it began later.
+        let before = before.filter(|_| event.text("session-id") == self.session);
         if let (Some(now), Some(before)) = (now, before) {
             let began = now.saturating_sub(before);
             self.began_ms = Some(self.began_ms.map_or(began, |known| known.max(began)));
@@ -152,8 +155,8 @@ mod tests {
 
     #[test]
     fn a_session_is_sought_no_further_back_than_it_can_have_begun() {
-        let query = Query { session: Some("a".to_owned()), ..Query::default() };
-        let mut seeker = Seeker { judge: query.judge(), began_ms: None, bytes: 0 };
+        let judge = replay::query("a").judge();
+        let mut seeker = Seeker { session: "a".into(), judge, began_ms: None, bytes: 0 };
         let id = |ms: u64| format!("{:08x}-{:04x}-7b3d-8f21-000000000000", ms >> 16, ms & 0xffff);
         let line = |ms, activity: &str, rest: &str| {
             format!(r#"{{"event-id":"{}","session-id":"a","activity-type":"{activity}"{rest}}}"#, id(ms)).into_bytes()
@@ -165,5 +168,11 @@ mod tests {
         seeker.take(&line(98 * hour, "CONNECTED", "")).unwrap();
         assert!(seeker.has_enough(&id(97 * hour - 1)) && !seeker.has_enough(&id(97 * hour)));
         assert!(seeker.take(br#"{"session-id":"b"}"#).is_none());
+        // A session at a target, which came through it.
+        let inner = line(98 * hour, "CONNECTED", r#","jump-session-id":"a""#);
+        let inner =
+            String::from_utf8(inner).unwrap().replace(r#""session-id":"a","activity"#, r#""session-id":"c","activity"#);
+        assert!(seeker.take(inner.replace("98", "99").as_bytes()).is_some());
+        assert!(seeker.has_enough(&id(97 * hour - 1)) && !seeker.has_enough(&id(97 * hour)));
     }
 }

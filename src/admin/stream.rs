@@ -60,6 +60,10 @@ pub(super) struct Which {
     address: Option<String>,
     /// The session's id
     session: Option<String>,
+    /// The target that was jumped to
+    target: Option<String>,
+    /// The account at a target
+    account: Option<String>,
     /// The fingerprint of a key or an authority
     #[serde(alias = "key")]
     fingerprint: Option<String>,
@@ -110,7 +114,20 @@ pub(super) async fn stream(
 
 impl Which {
     fn judge(self) -> Result<Judge, Problem> {
-        let Which { user, identity, path, activity, address, session, fingerprint, status, text, after: _ } = self;
+        let Which {
+            user,
+            identity,
+            path,
+            activity,
+            address,
+            session,
+            target,
+            account,
+            fingerprint,
+            status,
+            text,
+            after: _,
+        } = self;
         let which = trail::Which {
             user,
             identity,
@@ -118,6 +135,8 @@ impl Which {
             activity,
             address,
             session,
+            target,
+            account,
             fingerprint,
             status,
             text,

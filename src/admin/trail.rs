@@ -51,6 +51,10 @@ pub(super) struct Which {
     pub(super) address: Option<String>,
     /// The session's id
     pub(super) session: Option<String>,
+    /// The target that was jumped to
+    pub(super) target: Option<String>,
+    /// The account at a target
+    pub(super) account: Option<String>,
     /// The fingerprint of a key or an authority
     #[serde(alias = "key")]
     pub(super) fingerprint: Option<String>,
@@ -193,6 +197,9 @@ impl Which {
             activities,
             address: address.map(|network| -> AddressTest { Box::new(move |ip| network.contains(ip)) }),
             session: self.session.as_deref().map(session_prefix).transpose().map_err(wrong("session"))?,
+            with_jumps: false,
+            target: self.target.clone(),
+            account: self.account.clone(),
             fingerprint: self.fingerprint.as_deref().map(Fingerprint::new),
             status: self.status.clone(),
             server: None,

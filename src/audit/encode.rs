@@ -162,6 +162,11 @@ impl Encoder<'_> {
             self.line.ready("identity", person.identity_field.as_ref());
             self.line.ready("ssh-public-key-fingerprint", person.key_field.as_ref());
         }
+        if let Some(jump) = &self.origin.jump {
+            self.line.ready("account", jump.account_field.as_ref());
+            self.line.ready("target", Some(&jump.target_field));
+            self.line.ready("jump-session-id", Some(&jump.session_field));
+        }
     }
 
     /// What only we have.
@@ -192,6 +197,7 @@ impl Encoder<'_> {
             Activity::RequestDenied(denied) => {
                 self.line.text("request", &denied.request);
                 self.line.text("message", &denied.message);
+                self.line.maybe("target", denied.target.as_deref());
             }
             Activity::Error(note) | Activity::ExitReason(note) => {
                 self.path("logical-path", note.logical_path.as_deref());

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::jump::Jump;
 use super::person::Person;
 
 /// Which protocol a session speaks.
@@ -45,6 +46,8 @@ pub struct Origin {
     pub client: Option<Arc<str>>,
     /// Who is behind the user's name, once logged in.
     pub person: Option<Arc<Person>>,
+    /// Where it leads, if it came through another session.
+    pub jump: Option<Arc<Jump>>,
 }
 
 impl Origin {
@@ -59,6 +62,7 @@ impl Origin {
             protocol: None,
             client: None,
             person: None,
+            jump: None,
         }
     }
 
@@ -221,6 +225,8 @@ pub struct Connected {
 pub enum AuthFailureReason {
     /// `unknown-user`
     UnknownUser,
+    /// `account-not-allowed`: the target has no account of that name, or not for this user.
+    AccountNotAllowed,
     /// `key-not-authorized`
     KeyNotAuthorized,
     /// `key-expired`: the time of its `expiry-time=` is over.
@@ -296,6 +302,7 @@ impl AuthFailureReason {
     pub fn as_str(self) -> &'static str {
         match self {
             AuthFailureReason::UnknownUser => "unknown-user",
+            AuthFailureReason::AccountNotAllowed => "account-not-allowed",
             AuthFailureReason::KeyNotAuthorized => "key-not-authorized",
             AuthFailureReason::KeyExpired => "key-expired",
             AuthFailureReason::KeyRevoked => "key-revoked",
@@ -521,6 +528,8 @@ pub struct Denied {
     pub request: String,
     /// What the client was told.
     pub message: String,
+    /// The target that was asked for, where the request names a declared one.
+    pub target: Option<String>,
 }
 
 /// The fields of `ERROR` and `EXIT_REASON`.

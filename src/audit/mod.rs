@@ -13,6 +13,7 @@ mod checkpoint;
 mod count;
 mod encode;
 mod event;
+mod jump;
 mod keeper;
 mod ledger;
 mod line;
@@ -46,6 +47,7 @@ pub use event::{
     Disconnected, FileOperation, KeyIdentity, NOTHING_WAS_PUBLISHED, Note, Origin, Outcome, Protocol, Rejected,
     RenameOperation, TransferEnd, TransferStart, UserChange,
 };
+pub use jump::Jump;
 pub use person::Person;
 pub use queue::OwnRoom;
 pub use recorder::{ChainState, Recorder, SinkState};

@@ -1,4 +1,4 @@
-//! One session of a trail, event by event, with the time since its first.
+//! One session of a trail, event by event, with the time since its first; the sessions at targets that came through it as well.
 
 mod recording;
 mod timeline;
@@ -27,6 +27,8 @@ pub struct Step<'a> {
 /// What is known of a session when all of it was read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Session {
+    /// Its id.
+    id: String,
     /// Its first event's time.
     pub began: Option<DateTime<Utc>>,
     /// Its last event's time.
@@ -52,13 +54,23 @@ pub fn replay(
     session: &str,
     mut take: impl FnMut(&Step<'_>) -> ControlFlow<()>,
 ) -> Result<(Session, Summary), ReadError> {
-    let query = Query { session: Some(session.to_owned()), ..Query::default() };
-    let mut found = Session::default();
+    let query = query(session);
+    let mut found = Session::of(session);
     let summary = query.run(trail, |line, event| take(&found.step(line, event)))?;
     Ok((found, summary))
 }
 
+/// Which events a replay of a session has.
+pub fn query(session: &str) -> Query {
+    Query { session: Some(session.to_owned()), with_jumps: true, ..Query::default() }
+}
+
 impl Session {
+    /// The session of this id, of which no event has come.
+    pub fn of(id: &str) -> Session {
+        Session { id: id.to_owned(), ..Session::default() }
+    }
+
     /// Takes its next event.
     pub fn step<'a>(&mut self, line: &'a [u8], event: &'a Event) -> Step<'a> {
         let offset_ms = self.note(event).num_milliseconds();
@@ -75,6 +87,10 @@ impl Session {
         if !server.is_empty() {
             server.clone_into(&mut self.server);
         }
+        let elapsed = time.zip(self.began).map_or(TimeDelta::zero(), |(time, began)| time - began);
+        if event.text("session-id") != self.id {
+            return elapsed;
+        }
         if !self.is_logged_in && !event.text("user").is_empty() {
             event.text("user").clone_into(&mut self.user);
         }
@@ -83,7 +99,7 @@ impl Session {
             "DISCONNECTED" => self.end = Some(event.text("reason").to_owned()),
             _ => {}
         }
-        time.zip(self.began).map_or(TimeDelta::zero(), |(time, began)| time - began)
+        elapsed
     }
 }
 
@@ -125,6 +141,6 @@ mod tests {
         assert_eq!((session.end.as_deref(), session.is_logged_in), (Some("client"), true));
         let (session, _) = read(&lines[..1]);
         assert_eq!((session.end, session.is_logged_in, session.user.as_str()), (None, false, "root"));
-        assert_eq!(read(&[]).0, Session::default());
+        assert_eq!(read(&[]).0, Session::of("a"));
     }
 }

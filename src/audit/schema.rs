@@ -47,8 +47,9 @@ const ENDORSEMENTS: Form = Form::Pattern(
     "^[A-Za-z0-9+/]{43}=:[A-Za-z0-9+/]{43}=:[A-Za-z0-9+/]{86}==( [A-Za-z0-9+/]{43}=:[A-Za-z0-9+/]{43}=:[A-Za-z0-9+/]{86}==)*$",
 );
 const MODE: Form = Form::Pattern("^[A-Z]+(\\|[A-Z]+)*$");
-const METHODS: Form =
-    Form::Pattern("^(publickey|password|keyboard-interactive)(,(publickey|password|keyboard-interactive)){0,2}$");
+const METHODS: Form = Form::Pattern(
+    "^(inherited|(publickey|password|keyboard-interactive)(,(publickey|password|keyboard-interactive)){0,2})$",
+);
 
 /// In every event, besides `activity-type`.
 const EVERY: &[Field] = &[
@@ -68,6 +69,9 @@ const CONNECTION: &[Field] = &[
     ("user", Optional, Form::Text),
     ("protocol", Optional, Form::OneOf(&["sftp", "scp"])),
     ("client", Optional, Form::Text),
+    ("account", Optional, Form::Text),
+    ("target", Optional, Form::Text),
+    ("jump-session-id", Optional, SESSION),
 ];
 
 /// In every event of a session: who is behind the user's name.
@@ -81,6 +85,9 @@ const PERHAPS_CONNECTION: &[Field] = &[
     ("user", Optional, Form::Text),
     ("protocol", Optional, Form::OneOf(&["sftp", "scp"])),
     ("client", Optional, Form::Text),
+    ("account", Optional, Form::Text),
+    ("target", Optional, Form::Text),
+    ("jump-session-id", Optional, SESSION),
 ];
 
 const ALGORITHMS: &[Field] = &[
@@ -141,7 +148,7 @@ const DISCONNECTED: &[Field] = &[
         "reason",
         Required,
         Form::Pattern(
-            "^(client|server|idle|login-grace|error|user-removed|user-disabled|key-removed|key-revoked|address-not-allowed|home-closed|administrator)$",
+            "^(client|server|idle|login-grace|error|user-removed|user-disabled|key-removed|key-revoked|address-not-allowed|target-removed|home-closed|jump-ended|administrator)$",
         ),
     ),
     ("ended-by", Optional, Form::Text),

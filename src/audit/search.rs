@@ -40,6 +40,12 @@ pub struct Query {
     pub address: Option<AddressTest>,
     /// The `session-id`, or its beginning; see [`session_prefix`].
     pub session: Option<String>,
+    /// With the sessions that came through that one (`jump-session-id`).
+    pub with_jumps: bool,
+    /// The `target`.
+    pub target: Option<String>,
+    /// The `account` at a target.
+    pub account: Option<String>,
     /// A key's or an authority's fingerprint.
     pub fingerprint: Option<Fingerprint>,
     /// The `status`.
@@ -156,7 +162,8 @@ impl Query {
     /// Texts that a line must hold as they are, so that most lines need not be parsed.
     fn needles(&self) -> Vec<String> {
         let fingerprint = self.fingerprint.as_ref().map(|fingerprint| &fingerprint.0);
-        let user = self.user.iter().chain(&self.identity).map(|name| format!("\"{name}\""));
+        let names = self.user.iter().chain(&self.identity).chain(&self.target).chain(&self.account);
+        let user = names.map(|name| format!("\"{name}\""));
         let quoted = user.chain(self.session.iter().map(|beginning| format!("\"{beginning}")));
         // The writer escapes nothing in such a text.
         let is_plain =
@@ -168,7 +175,9 @@ impl Query {
         let is = |wanted: &Option<String>, name| wanted.as_deref().is_none_or(|wanted| event.text(name) == wanted);
         is(&self.user, "user")
             && is(&self.identity, "identity")
-            && self.session.as_ref().is_none_or(|beginning| event.text("session-id").starts_with(beginning))
+            && is(&self.target, "target")
+            && is(&self.account, "account")
+            && self.session.as_ref().is_none_or(|beginning| self.is_of_session(event, beginning))
             && is(&self.status, "status")
             && is(&self.server, "server")
             && self.text.as_deref().is_none_or(|text| event.holds(text))
@@ -177,6 +186,13 @@ impl Query {
             && self.address.as_ref().is_none_or(|test| event.address().is_some_and(test))
             && self.path.as_ref().is_none_or(|path| path.fits_event(event))
             && self.fingerprint.as_ref().is_none_or(|key| FINGERPRINTS.iter().any(|name| key.fits(event.text(name))))
+    }
+}
+
+impl Query {
+    fn is_of_session(&self, event: &Event, beginning: &str) -> bool {
+        let is_it = |name| event.text(name).starts_with(beginning);
+        is_it("session-id") || (self.with_jumps && is_it("jump-session-id"))
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::resolve_users::is_name;
 use crate::policy::Permissions;
 use crate::stores::{self, Place, Root};
-use crate::users::{HomeEntry, SourceSettings, User};
+use crate::users::{HomeEntry, SourceSettings, Target, User};
 
 /// Stands in a target for the login name.
 const USER: &str = "${user}";
@@ -22,6 +22,7 @@ const RESERVED: &str = ".lockgate";
 pub(super) struct Homes<'a> {
     users: &'a [User],
     sources: &'a [SourceSettings],
+    targets: &'a [Target],
     roots: Vec<Root>,
     leads: Vec<Lead>,
 }
@@ -42,23 +43,39 @@ struct Lead {
 enum Whose {
     User(usize),
     Source(usize),
+    Account(usize, usize),
 }
 
 impl<'a> Homes<'a> {
-    /// The homes of these users, and of those whom a source gives a home that is known.
-    pub(super) fn new(users: &'a [User], sources: &'a [SourceSettings], stores: &'a [stores::Settings]) -> Homes<'a> {
-        Homes::on(users, sources, stores::roots(stores))
+    /// The homes of these users, of those whom a source gives a home that is known, and of the accounts of targets.
+    pub(super) fn new(
+        users: &'a [User],
+        sources: &'a [SourceSettings],
+        targets: &'a [Target],
+        stores: &'a [stores::Settings],
+    ) -> Homes<'a> {
+        Homes::on(users, sources, targets, stores::roots(stores))
     }
 
     /// As [`Homes::new`], on roots that are known.
-    pub(super) fn on(users: &'a [User], sources: &'a [SourceSettings], roots: Vec<Root>) -> Homes<'a> {
-        let mut homes = Homes { users, sources, roots, leads: Vec::new() };
+    pub(super) fn on(
+        users: &'a [User],
+        sources: &'a [SourceSettings],
+        targets: &'a [Target],
+        roots: Vec<Root>,
+    ) -> Homes<'a> {
+        let mut homes = Homes { users, sources, targets, roots, leads: Vec::new() };
         for (number, user) in users.iter().enumerate() {
             homes.add(Whose::User(number), &user.home);
         }
         for (number, source) in sources.iter().enumerate() {
             if let SourceSettings::Keys(keys) = source {
                 homes.add(Whose::Source(number), &keys.template.home);
+            }
+        }
+        for (number, target) in targets.iter().enumerate() {
+            for (place, account) in target.accounts.iter().enumerate() {
+                homes.add(Whose::Account(number, place), &account.home);
             }
         }
         homes
@@ -109,6 +126,14 @@ impl<'a> Homes<'a> {
                 SourceSettings::Keys(keys) => format!("the home that a user of {} has or could have", keys.folder),
                 SourceSettings::Provider(_) => return None,
             },
+            Whose::Account(number, place) => {
+                let target = self.targets.get(number)?;
+                format!(
+                    "the home of the account {:?} of the target {:?}",
+                    target.accounts.get(place)?.name,
+                    target.name
+                )
+            }
         })
     }
 
@@ -208,7 +233,7 @@ mod tests {
                 ("other", Permissions::READ_WRITE, false, false),
             ] {
                 let users = [user_with_home(name, target, permissions)];
-                let homes = Homes::new(&users, &[], &stores);
+                let homes = Homes::new(&users, &[], &[], &stores);
                 let place = homes.place("lake", folder).unwrap();
                 assert_eq!(homes.reaching(&place).is_some(), meets && may_change, "{target} {folder} {name}");
                 assert_eq!(homes.showing(&place).is_some(), meets && sees, "{target} {folder} {name}");
@@ -233,7 +258,7 @@ mod tests {
             ("d", "keys", "keys", false),
         ] {
             let users = [user_with_home(name, target, Permissions::READ_WRITE)];
-            let homes = Homes::new(&users, &[], &stores);
+            let homes = Homes::new(&users, &[], &[], &stores);
             let place = homes.place("a", folder).unwrap();
             assert_eq!(homes.reaching(&place).is_some(), meets, "{name} {target} {folder}");
         }
@@ -264,7 +289,7 @@ mod tests {
             ("again", "ann", "home/bob", false),
         ] {
             let users = [user_with_home(name, target, Permissions::READ_WRITE)];
-            let homes = Homes::new(&users, &[], &stores);
+            let homes = Homes::new(&users, &[], &[], &stores);
             let place = homes.place("disk", guarded).unwrap();
             assert_eq!(homes.reaching(&place).is_some(), meets, "{name} {target} {guarded}");
         }

@@ -9,6 +9,7 @@ use super::raw_admin::{Admin, read_admin};
 use super::raw_audit::{Audit, read_audit};
 use super::raw_defender::{Defender, read_defender};
 use super::raw_events::{Sink, read_events};
+use super::raw_targets::{Target, read_target};
 use super::raw_users::{User, read_user};
 use super::raw_users_from::{UsersFrom, read_users_from};
 use super::reader::{At, Item, Section};
@@ -28,6 +29,8 @@ pub(super) struct Config {
     pub revoked_keys: Vec<At<String>>,
     pub users: Vec<User>,
     pub users_from: Vec<UsersFrom>,
+    /// Where users may jump to.
+    pub targets: Vec<Target>,
     /// `None`: the default sink.
     pub events: Option<Vec<Sink>>,
     pub audit: Option<Audit>,
@@ -135,6 +138,7 @@ pub(super) fn read(root: &Item<'_>, problems: &mut Problems) -> Option<Config> {
         revoked_keys: file.take("revoked_keys").and_then(|item| item.texts(problems)).unwrap_or_default(),
         users: each(users, problems, read_user),
         users_from: file.take("users_from").map(|item| read_users_from(&item, problems)).unwrap_or_default(),
+        targets: each(file.take("targets"), problems, read_target),
         events: file.take("events").and_then(|item| read_events(&item, problems)),
         audit: file.take("audit").and_then(|item| read_audit(&item, problems)),
         admin: file.take("admin").and_then(|item| read_admin(&item, problems)),

@@ -2,6 +2,7 @@
 
 use super::problem::{Problems, near, quoted};
 use super::raw::{each, text};
+use super::raw_targets::{Grant, read_grants};
 use super::reader::{At, Item, Section};
 use crate::policy::{Permission, Permissions};
 use crate::secret::Secret;
@@ -33,6 +34,7 @@ pub(super) struct User {
     pub enabled: bool,
     pub bounds: Bounds,
     pub home: Option<At<Vec<HomeEntry>>>,
+    pub targets: Vec<Grant>,
 }
 
 /// `expires`, `allow_from` and `sessions` of one user, or of all users of a source.
@@ -57,7 +59,12 @@ pub(super) fn read_user(item: &Item<'_>, mut section: Section<'_>, problems: &mu
     let keys = section.take("public_keys");
     let password = section.take("password_hash");
     let auth = section.take("auth");
-    let home = section.need("home", "what the user sees, as in [{ entry: /, target: \"STORE:/FOLDER\" }]", problems);
+    let targets = section.take("targets");
+    // Who only jumps needs none.
+    let home = match targets {
+        Some(_) => section.take("home"),
+        None => section.need("home", "what the user sees, as in [{ entry: /, target: \"STORE:/FOLDER\" }]", problems),
+    };
     let user = User {
         at: item.at(()),
         name: name.and_then(|item| item.placed_text(problems)),
@@ -81,6 +88,7 @@ pub(super) fn read_user(item: &Item<'_>, mut section: Section<'_>, problems: &mu
         enabled: section.take("enabled").and_then(|item| item.boolean(problems)).unwrap_or(true),
         bounds: read_bounds(&mut section, problems),
         home: home.map(|item| read_home(&item, problems)),
+        targets: read_grants(targets, problems),
     };
     section.close(problems);
     user
@@ -98,18 +106,23 @@ pub(super) fn read_bounds(section: &mut Section<'_>, problems: &mut Problems) ->
 }
 
 pub(super) fn read_home(item: &Item<'_>, problems: &mut Problems) -> At<Vec<HomeEntry>> {
-    item.filled("write at least one entry, as in [{ entry: /, target: \"STORE:/FOLDER\" }]", problems);
-    item.at(each(Some(item.clone()), problems, read_home_entry))
+    read_home_with(item, Permissions::READ_WRITE, problems)
 }
 
-fn read_home_entry(_: &Item<'_>, mut section: Section<'_>, problems: &mut Problems) -> HomeEntry {
+/// As [`read_home`]; `otherwise` holds where an entry says nothing of permissions.
+pub(super) fn read_home_with(item: &Item<'_>, otherwise: Permissions, problems: &mut Problems) -> At<Vec<HomeEntry>> {
+    item.filled("write at least one entry, as in [{ entry: /, target: \"STORE:/FOLDER\" }]", problems);
+    item.at(each(Some(item.clone()), problems, |_, section, problems| read_home_entry(section, otherwise, problems)))
+}
+
+fn read_home_entry(mut section: Section<'_>, otherwise: Permissions, problems: &mut Problems) -> HomeEntry {
     let entry = section.need("entry", "the path that the user sees, as in /incoming", problems);
     let target = section.need("target", "the store and the folder behind it, as in lake:/in/${user}", problems);
     let permissions = section.take("permissions");
     let entry = HomeEntry {
         entry: entry.and_then(|item| item.placed_text(problems)),
         target: target.and_then(|item| item.placed_text(problems)),
-        permissions: permissions.map_or(Permissions::READ_WRITE, |item| read_permissions(&item, problems)),
+        permissions: permissions.map_or(otherwise, |item| read_permissions(&item, problems)),
     };
     section.close(problems);
     entry

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::problem::Problems;
 use super::raw::{choice, read_headers, text};
+use super::raw_targets::{Grant, read_grants};
 use super::raw_users::{AUTH_MODES, Bounds, HomeEntry, read_bounds, read_home, read_permissions};
 use super::reader::{At, Item, Section};
 use crate::policy::Permissions;
@@ -61,6 +62,7 @@ pub(super) struct Keys {
     pub role: Option<At<String>>,
     pub bounds: Bounds,
     pub home: Option<At<Vec<HomeEntry>>>,
+    pub targets: Vec<Grant>,
     pub totp: Vec<(At<String>, At<Secret>)>,
     pub require_totp: bool,
 }
@@ -140,8 +142,13 @@ fn read_keys(mut section: Section<'_>, problems: &mut Problems) -> Keys {
     let folder =
         section.need("keys", "the store and the folder of the NAME.pub files, as in lake:/public-keys", problems);
     let every = section.take("every");
-    let home =
-        section.need("home", "what each user sees, as in [{ entry: /, target: \"STORE:/home/${user}\" }]", problems);
+    let targets = section.take("targets");
+    let home = match targets {
+        Some(_) => section.take("home"),
+        None => {
+            section.need("home", "what each user sees, as in [{ entry: /, target: \"STORE:/home/${user}\" }]", problems)
+        }
+    };
     let bounds = Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60);
     let keys = Keys {
         folder: folder.and_then(|item| item.placed_text(problems)),
@@ -149,6 +156,7 @@ fn read_keys(mut section: Section<'_>, problems: &mut Problems) -> Keys {
         role: text(&mut section, "role", problems),
         bounds: read_bounds(&mut section, problems),
         home: home.map(|item| read_home(&item, problems)),
+        targets: read_grants(targets, problems),
         totp: section.take("totp").map(|item| read_totp(&item, problems)).unwrap_or_default(),
         require_totp: section.take("require_totp").and_then(|item| item.boolean(problems)).unwrap_or(false),
     };

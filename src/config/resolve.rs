@@ -18,6 +18,7 @@ use super::resolve_events::resolve_sinks;
 use super::resolve_notifications::judge_whole_trail;
 use super::resolve_revoked::resolve_revoked;
 use super::resolve_sinks::Context;
+use super::resolve_targets::resolve_targets;
 use super::resolve_users::{resolve_authorities, resolve_users};
 use super::resolve_users_from::resolve_users_from;
 use super::resolve_witness::judge_witness;
@@ -63,6 +64,7 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
     let stores = resolve_stores(&raw.stores, around, problems);
     let authorities = resolve_authorities(&raw.trusted_user_ca_keys, problems);
     let revoked = Arc::new(resolve_revoked(&raw.revoked_keys, around, problems));
+    let targets = resolve_targets(raw, around, problems);
     let users = resolve_users(raw, problems);
     let users_from = resolve_users_from(raw, &server, problems);
     let audit_folder = chain.as_ref().map(|chain| chain.folder.clone());
@@ -92,6 +94,7 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
         revoked,
         users,
         users_from,
+        targets,
         transfers: vfs::Settings {
             transfer_memory: raw.limits.transfer_memory,
             staging: raw.limits.staging,
@@ -106,12 +109,12 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
     };
     let this_file = Own::unnamed("", "this file", problems.file());
     problems.note_own(this_file);
-    let homes = Homes::new(&settings.users, &settings.users_from, &settings.stores);
+    let homes = Homes::new(&settings.users, &settings.users_from, &settings.targets, &settings.stores);
     let own = problems.take_own();
     judge_own(&own, &homes, problems);
     around.in_force.judge(&settings, &homes, problems);
     let held = hold_own(&own, &homes).and(&around.in_force);
-    let judge = move |user: &_, roots: &[_]| held.lies_in(&Homes::on(slice::from_ref(user), &[], roots.to_vec()));
+    let judge = move |user: &_, roots: &[_]| held.lies_in(&Homes::on(slice::from_ref(user), &[], &[], roots.to_vec()));
     settings.guard = HomeGuard::new(judge, stores::roots(&settings.stores));
     settings
 }
@@ -224,7 +227,7 @@ pub(super) fn resolve_listen(raw: &[At<String>], problems: &mut Problems) -> Vec
     listen
 }
 
-fn resolve_host_keys(raw: &[At<String>], around: &Surroundings, problems: &mut Problems) -> Vec<PathBuf> {
+pub(super) fn resolve_host_keys(raw: &[At<String>], around: &Surroundings, problems: &mut Problems) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for text in raw {
         let Some(path) = resolve_path(text, around, problems) else { continue };

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use super::out_of_reach::Own;
 use super::problem::Problems;
 use super::raw_users_from::{Http, Keys, Target, UsersFrom};
+use super::resolve_targets::resolve_grants;
 use super::resolve_users::{judge_role, resolve_bounds, resolve_home, resolve_target, resolve_template, resolve_totp};
 use super::{raw, reader::At};
 use crate::path::LogicalPath;
@@ -20,7 +21,7 @@ pub(super) fn resolve_users_from(config: &raw::Config, server: &str, problems: &
     for source in &config.users_from {
         match source {
             UsersFrom::Keys(keys) => {
-                let Some(settings) = resolve_keys(keys, &config.stores, problems) else { continue };
+                let Some(settings) = resolve_keys(keys, config, problems) else { continue };
                 if let Some(at) = keys.folder.as_ref().filter(|_| !taken.insert(settings.source())) {
                     at.problem(problems, "this folder stands twice");
                 }
@@ -38,7 +39,8 @@ pub(super) fn resolve_users_from(config: &raw::Config, server: &str, problems: &
     sources
 }
 
-fn resolve_keys(raw: &Keys, stores: &[raw::Store], problems: &mut Problems) -> Option<KeysSettings> {
+fn resolve_keys(raw: &Keys, config: &raw::Config, problems: &mut Problems) -> Option<KeysSettings> {
+    let stores = &config.stores;
     judge_role(raw.role.as_ref(), problems);
     let template = Template {
         role: raw.role.as_ref().map(|role| role.value.clone()),
@@ -46,6 +48,7 @@ fn resolve_keys(raw: &Keys, stores: &[raw::Store], problems: &mut Problems) -> O
         home: resolve_home(raw.home.as_ref(), |target| resolve_template(target, stores), problems),
         totp: resolve_secrets(raw, problems),
         require_totp: raw.require_totp,
+        targets: resolve_grants(&raw.targets, &config.targets, problems),
     };
     let at = raw.folder.as_ref()?;
     if at.value.contains("${") {

@@ -220,6 +220,7 @@ mod tests {
             since: SystemTime::UNIX_EPOCH,
             source: source.into(),
             credential: by_key.then(|| "SHA256:x".into()),
+            jump: None,
         }
     }
 

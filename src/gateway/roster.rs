@@ -18,10 +18,11 @@ use super::recheck::{self, Rechecked};
 use super::{Settings, StartError};
 use crate::audit::{Activity, Note, Origin, Recorder, UserChange};
 use crate::session::{Farewell, LiveSession, Registry};
+use crate::ssh::TargetDoors;
 use crate::stores::{Key, Store};
 use crate::users::{
     AuthorizedKey, CONFIGURATION, CertificateFacts, Change, ChangeKind, Directory, FixedDirectory, KeysDirectory,
-    KeysSettings, Lapse, ProviderDirectory, Revoked, Round, SourceSettings, Sources, User,
+    KeysSettings, Lapse, ProviderDirectory, Revoked, Round, SourceSettings, Sources, Targets, User,
 };
 
 /// How long the first round of a folder may take before logins are taken without it.
@@ -62,6 +63,8 @@ pub(super) struct Opened {
     others: Vec<(Arc<str>, Arc<dyn Directory>)>,
     /// The users of the configuration.
     fixed: Vec<User>,
+    /// Where users may jump to.
+    targets: Arc<TargetDoors>,
     authorities: Vec<AuthorizedKey>,
     /// Keys and certificates that let nobody in.
     revoked: Arc<Revoked>,
@@ -86,9 +89,16 @@ struct Beside {
     names: Vec<Arc<str>>,
     /// Authorities of all users.
     authorities: Vec<AuthorizedKey>,
+    /// Where they may jump to.
+    targets: Arc<TargetDoors>,
 }
 
 impl Opened {
+    /// Where users may jump to.
+    pub(super) fn targets(&self) -> &Arc<TargetDoors> {
+        &self.targets
+    }
+
     /// All sources as one: the users of the configuration, then the others in their order.
     pub(super) fn directory(&self) -> Arc<dyn Directory> {
         let mut all: Vec<Arc<dyn Directory>> = vec![Arc::new(FixedDirectory::new(self.fixed.clone()))];
@@ -148,7 +158,9 @@ impl Roster {
             folders.push((folder, first));
         }
         others.sort_by_key(|(place, ..)| *place);
+        let targets = TargetDoors::open(settings.targets.clone(), &settings.ssh).map_err(StartError)?;
         Ok(Opened {
+            targets: Arc::new(targets),
             folders,
             providers,
             others: others.into_iter().map(|(_, source, directory)| (source, directory)).collect(),
@@ -163,10 +175,10 @@ impl Roster {
     /// Follows these sources from now on, and no others. Sessions of users that are gone from the configuration, and of
     /// sources that are, end, and so do those whose homes lead to what is guarded by now.
     pub(super) fn follow(self: &Arc<Self>, opened: Opened) {
-        let Opened { folders, providers, others, fixed, authorities, revoked, guard, login_grace } = opened;
+        let Opened { folders, providers, others, fixed, targets, authorities, revoked, guard, login_grace } = opened;
         let mut running = Running::default();
         let names = fixed.iter().map(|user| user.name.clone()).collect();
-        let beside = Arc::new(Beside { names, authorities: authorities.clone() });
+        let beside = Arc::new(Beside { names, authorities: authorities.clone(), targets: targets.clone() });
         for (folder, first) in folders {
             running.folders.push(folder.clone());
             running.tasks.spawn(self.clone().follow_folder(folder, first, beside.clone()));
@@ -187,10 +199,10 @@ impl Roster {
         let roster = self.clone();
         running.tasks.spawn(async move {
             roster.end_revoked(&revoked);
-            roster.end_sessions_of_others(&sources, &users, &authorities);
+            roster.end_sessions_of_others(&sources, &users, &authorities, targets.targets());
             tokio::time::sleep(afterwards).await;
             roster.end_revoked(&revoked);
-            roster.end_sessions_of_others(&sources, &users, &authorities);
+            roster.end_sessions_of_others(&sources, &users, &authorities, targets.targets());
         });
         // Apart, for it may wait for a disk.
         let roster = self.clone();
@@ -219,10 +231,19 @@ impl Roster {
         }
     }
 
-    fn end_sessions_of_others(&self, sources: &[Arc<str>], users: &HashMap<Arc<str>, User>, trusted: &[AuthorizedKey]) {
+    fn end_sessions_of_others(
+        &self,
+        sources: &[Arc<str>],
+        users: &HashMap<Arc<str>, User>,
+        trusted: &[AuthorizedKey],
+        targets: &Targets,
+    ) {
         let ended = self.registry.end(|live| {
             let lapse = match &*live.source {
-                CONFIGURATION => lapse_of(live, users.get(&live.user), trusted),
+                CONFIGURATION => {
+                    let user = users.get(&live.user);
+                    lapse_of(live, user, trusted).or_else(|| lapse_at_target(live, user, targets))
+                }
                 _ => (!sources.contains(&live.source)).then_some(Lapse::Removed),
             };
             lapse.map(farewell)
@@ -252,7 +273,7 @@ impl Roster {
     /// What a round found becomes true for sessions, and known to the trail and in the log.
     async fn settle(&self, folder: &KeysDirectory, round: Round, outage: &mut Option<Instant>, beside: &Beside) {
         let source = folder.settings().source();
-        self.end_sessions_of(folder, &source, &beside.authorities);
+        self.end_sessions_of(folder, &source, beside);
         self.tell_outage(&source, round.outage, outage).await;
         let more = round.passed_over.len().saturating_sub(MOST_PASSED_OVER);
         for what in round.passed_over.into_iter().take(MOST_PASSED_OVER) {
@@ -271,7 +292,7 @@ impl Roster {
         self.tell_changes(folder, &source, &round.changes).await;
     }
 
-    fn end_sessions_of(&self, folder: &KeysDirectory, source: &Arc<str>, trusted: &[AuthorizedKey]) {
+    fn end_sessions_of(&self, folder: &KeysDirectory, source: &Arc<str>, beside: &Beside) {
         if !folder.is_known() {
             return;
         }
@@ -280,7 +301,9 @@ impl Roster {
                 return None;
             }
             let user = folder.user(&live.user);
-            lapse_of(live, user.as_deref(), trusted).map(farewell)
+            let lapse = lapse_of(live, user.as_deref(), &beside.authorities);
+            let at_target = || lapse_at_target(live, user.as_deref(), beside.targets.targets());
+            lapse.or_else(at_target).map(farewell)
         });
         if ended > 0 {
             tracing::info!(%source, ended, "ended the sessions of users or keys that were removed");
@@ -374,6 +397,14 @@ fn failed(error: JoinError) -> Round {
 /// Whether a session of `user`, as the user is now, may not go on.
 pub(super) fn lapse_of(live: &LiveSession, user: Option<&User>, trusted: &[AuthorizedKey]) -> Option<Lapse> {
     Lapse::of(user, live.credential.as_deref(), live.source_ip, trusted)
+}
+
+/// Whether a session at a target may not go on, because the target or its account is not its user's any more.
+fn lapse_at_target(live: &LiveSession, user: Option<&User>, targets: &Targets) -> Option<Lapse> {
+    let (jump, user) = (live.jump.as_ref()?, user?);
+    let account = jump.account().map_or("", |account| account);
+    let may = targets.named(jump.target()).is_some_and(|target| target.account_for(&user.targets, account).is_some());
+    (!may).then_some(Lapse::TargetRemoved)
 }
 
 /// Whether the key or the certificate of a session is revoked. Of its authority, the SHA-1 is not known any more.

@@ -219,7 +219,7 @@ impl Login {
     }
 
     /// The user as of the login.
-    pub(super) fn user(&self) -> &Arc<User> {
+    pub fn user(&self) -> &Arc<User> {
         &self.user
     }
 

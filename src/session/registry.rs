@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::open_files::OpenFile;
 use super::{Login, Protocol};
-use crate::audit::KeyIdentity;
+use crate::audit::{Jump, KeyIdentity};
 use crate::stores::Root;
 use crate::users::User;
 
@@ -43,6 +43,8 @@ pub struct LiveSession {
     pub source: Arc<str>,
     /// The fingerprint of the key that was proven, of a certificate its authority's; `None` after a password alone.
     pub credential: Option<String>,
+    /// Where it leads, if it came through another session.
+    pub jump: Option<Arc<Jump>>,
 }
 
 /// Why a session is ended by somebody who does not hold its connection; the `reason` and `message` of DISCONNECTED.
@@ -93,11 +95,14 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Adds a session until the returned token is dropped; `None` when its user has `limit` sessions already.
+    /// Adds a session until the returned token is dropped; `None` when its user has `limit` sessions already. Those that came
+    /// through others are counted apart from those, so that somebody with one session can jump from it.
     pub fn enter(&self, session: LiveSession, limit: Option<usize>) -> Option<Entered> {
         let id = session.session_id.clone();
         let mut live = self.lock();
-        let is_full = |limit| live.values().filter(|other| other.session.user == session.user).count() >= limit;
+        let is_alike =
+            |other: &LiveSession| other.user == session.user && other.jump.is_some() == session.jump.is_some();
+        let is_full = |limit| live.values().filter(|other| is_alike(&other.session)).count() >= limit;
         if limit.is_some_and(is_full) {
             return None;
         }
@@ -132,6 +137,11 @@ impl Registry {
     /// The sessions that are live now.
     pub fn list(&self) -> Vec<LiveSession> {
         self.lock().values().map(|live| live.session.clone()).collect()
+    }
+
+    /// The session of this id.
+    pub fn get(&self, id: &str) -> Option<LiveSession> {
+        self.lock().get(id).map(|live| live.session.clone())
     }
 
     /// A session and what it does, with its first `files` open files; `None` when there is none of that id.
@@ -208,6 +218,7 @@ mod tests {
             since: SystemTime::UNIX_EPOCH,
             source: "configuration".into(),
             credential: None,
+            jump: None,
         }
     }
 

@@ -92,6 +92,7 @@ impl Home {
             protocol: None,
             client: None,
             person: None,
+            jump: None,
         };
         let backing = Backing { stores, roots: Arc::default(), transfers, strict_setstat: false };
         let user = Arc::new(user);

@@ -10,21 +10,26 @@ use std::sync::Arc;
 
 use chrono::Utc;
 
-use crate::audit::{Activity, AuthFailure, AuthFailureReason, CertificateIdentity, KeyIdentity, Origin, Recorder};
+use crate::audit::{Activity, AuthFailure, AuthFailureReason, KeyIdentity, Origin, Recorder};
 use crate::secret::Secret;
 use crate::session::gate::{Fault, Gate, Shown};
 use crate::users::{
-    Absent, Attempt, AuthorizedKey, Certificate, CertificateFacts, CertificateGrant, Checked, Circumstances, Directory,
-    DirectoryError, Knock, PasswordHash, PasswordVerifier, Presence, Refusal, Revoked, User,
+    Attempt, AuthorizedKey, Certificate, CertificateGrant, Checked, Circumstances, Directory, DirectoryError, Knock,
+    PasswordHash, PasswordVerifier, Presence, Revoked, User,
 };
 
 use super::codes::Codes;
+use super::faults::{absent_of, facts_of, fault_of, is_ours, reason_of};
 use super::proof::{Accepted, Factor, Given, OfferedKey, PasswordMethod, Proof, Question, Refused, Verdict};
 use super::stream::Line;
 use super::waiting::Waiting;
+use super::{Homes, Shared};
 
 /// How many keys one connection may ask about with success without signing. Agents hold a few that are the user's.
 const MOST_QUERIES: u32 = 20;
+
+/// The `method` of a login whose proof is that of the connection that it came through.
+const INHERITED: &str = "inherited";
 
 /// The longest user name that is looked up or shown, in bytes.
 const MAX_USER_NAME: usize = 255;
@@ -45,6 +50,22 @@ pub(super) struct Examiner {
     pub(super) codes: Arc<Codes>,
     /// Who hears of failures.
     pub(super) gate: Arc<Gate>,
+}
+
+impl Examiner {
+    /// Judges those whom `directory` knows; the rest is as `homes` has it.
+    pub(super) fn new(shared: &Shared, homes: &Homes, directory: Arc<dyn Directory>) -> Examiner {
+        Examiner {
+            directory,
+            verifier: shared.verifier.clone(),
+            decoy: homes.decoy.clone(),
+            recorder: shared.recorder.clone(),
+            authorities: homes.authorities.clone(),
+            revoked: homes.revoked.clone(),
+            codes: shared.codes.clone(),
+            gate: shared.gate.clone(),
+        }
+    }
 }
 
 /// A key that was asked for a signature, which has not come yet.
@@ -91,6 +112,8 @@ impl From<AuthFailureReason> for Why {
 pub(super) struct Attempts {
     examiner: Examiner,
     origin: Origin,
+    /// The name that the client gave last: its user's, or at a target the account's.
+    named: Option<Arc<str>>,
     line: Arc<Line>,
     count: u32,
     /// How often the client asked which methods there are.
@@ -119,6 +142,7 @@ impl Attempts {
         Attempts {
             examiner,
             origin,
+            named: None,
             line,
             count: 0,
             questions: 0,
@@ -201,6 +225,20 @@ impl Attempts {
                 self.fail("publickey", reason, Some(key.identity.clone()));
                 false
             }
+        }
+    }
+
+    /// Somebody asks, by whatever method, to be let in whose earlier login is proof enough, with what was shown there.
+    pub(super) async fn inherited(
+        &mut self,
+        account: &str,
+        method: &'static str,
+        (key, only_sftp): (Option<KeyIdentity>, bool),
+    ) -> Verdict {
+        self.next_request(account);
+        match self.find(account).await {
+            Ok(user) => Verdict::Accept(Accepted { user, method: INHERITED, second_factor: None, key, only_sftp }),
+            Err(why) => self.reject(method, why, None),
         }
     }
 
@@ -353,11 +391,21 @@ impl Attempts {
         self.line.shows(Shown::Attempt);
         self.settle();
         let name: Arc<str> = Arc::from(shortened(user));
-        if self.origin.user.as_ref() != Some(&name) {
+        if self.named.as_ref() != Some(&name) {
             self.drop_given();
             self.asked = None;
+            self.name(Some(name));
         }
-        self.origin.user = Some(name);
+    }
+
+    /// From now on events name this one; who was named before.
+    fn name(&mut self, name: Option<Arc<str>>) -> Option<Arc<str>> {
+        match (&self.origin.jump, &name) {
+            (Some(jump), Some(account)) => self.origin.jump = Some(jump.as_account(account.clone())),
+            (Some(_), None) => {}
+            (None, _) => self.origin.user.clone_from(&name),
+        }
+        std::mem::replace(&mut self.named, name)
     }
 
     /// Records, once, a key that was asked for a signature which did not come.
@@ -366,16 +414,16 @@ impl Attempts {
         if !self.told.insert((open.user.clone(), open.identity.fingerprint.clone())) {
             return;
         }
-        let user = self.origin.user.replace(open.user);
+        let named = self.name(Some(open.user));
         self.fail("publickey", AuthFailureReason::OfferedNotSigned, Some(open.identity));
-        self.origin.user = user;
+        self.name(named);
     }
 
     fn drop_given(&mut self) {
         let Some(given) = self.given.take() else { return };
-        let user = self.origin.user.replace(given.user().name.clone());
+        let named = self.name(Some(given.user().name.clone()));
         self.fail(given.method(), AuthFailureReason::SecondFactorMissing, given.key().cloned());
-        self.origin.user = user;
+        self.name(named);
     }
 
     fn circumstances(&self) -> Circumstances {
@@ -385,7 +433,15 @@ impl Attempts {
     async fn find(&self, name: &str) -> Result<Arc<User>, Why> {
         let attempt = Attempt { source_ip: self.origin.source_ip };
         let found = self.waiting.during(self.examiner.directory.find(name, &attempt)).await;
-        found.map_err(|error| self.unavailable(&error))?.ok_or(AuthFailureReason::UnknownUser.into())
+        found.map_err(|error| self.unavailable(&error))?.ok_or(self.unknown().into())
+    }
+
+    /// Why nobody of the name that was given may log in.
+    fn unknown(&self) -> AuthFailureReason {
+        match self.origin.jump {
+            Some(_) => AuthFailureReason::AccountNotAllowed,
+            None => AuthFailureReason::UnknownUser,
+        }
     }
 
     /// The users' source does not do its part.
@@ -408,7 +464,7 @@ impl Attempts {
             Knock::Known(user) => Ok((user, false)),
             Knock::Proven(user) => Ok((user, true)),
             Knock::Refused => Err(AuthFailureReason::BadPassword.into()),
-            Knock::Unknown => Err(AuthFailureReason::UnknownUser.into()),
+            Knock::Unknown => Err(self.unknown().into()),
         }
     }
 
@@ -507,59 +563,6 @@ impl Attempts {
         // The attempt is refused whatever becomes of its event, so nobody waits for that.
         drop(self.examiner.recorder.record_stranger(&self.origin(), &activity));
     }
-}
-
-/// What a refused attempt counts for. The method alone says, and not the reason, so that no ban tells who exists.
-fn fault_of(method: &str, reason: AuthFailureReason) -> Option<Fault> {
-    use AuthFailureReason::{Banned, LoginGraceExceeded, NoCredentialsOffered};
-    // The end of a connection counts by itself.
-    if is_ours(reason) || matches!(reason, Banned | LoginGraceExceeded | NoCredentialsOffered) {
-        return None;
-    }
-    match method {
-        "password" | "keyboard-interactive" => Some(Fault::WrongPassword),
-        _ => Some(Fault::WrongKey),
-    }
-}
-
-/// Whether the gateway could not do its part.
-fn is_ours(reason: AuthFailureReason) -> bool {
-    use AuthFailureReason::{
-        DirectoryAnswerUnusable, DirectoryUnavailable, TooManyPasswordChecks, TooManySessions, TrailUnavailable,
-    };
-    let of_directory = matches!(reason, DirectoryUnavailable | DirectoryAnswerUnusable);
-    of_directory || matches!(reason, TooManyPasswordChecks | TooManySessions | TrailUnavailable)
-}
-
-fn reason_of(refusal: Refusal) -> AuthFailureReason {
-    match refusal {
-        Refusal::Disabled => AuthFailureReason::UserDisabled,
-        Refusal::UserExpired => AuthFailureReason::UserExpired,
-        Refusal::SecondFactorNotSet => AuthFailureReason::SecondFactorNotSet,
-        Refusal::SourceNotAllowed => AuthFailureReason::SourceNotAllowed,
-        Refusal::MethodNotAllowed => AuthFailureReason::MethodNotAllowed,
-        Refusal::KeyNotAuthorized => AuthFailureReason::KeyNotAuthorized,
-        Refusal::KeyExpired => AuthFailureReason::KeyExpired,
-        Refusal::AlgorithmNotAllowed => AuthFailureReason::AlgorithmNotAllowed,
-        Refusal::AuthorityNotTrusted => AuthFailureReason::CertificateNotTrusted,
-        Refusal::NotAUserCertificate => AuthFailureReason::CertificateNotForUsers,
-        Refusal::OutsideOfValidity => AuthFailureReason::CertificateNotValidNow,
-        Refusal::PrincipalNotAllowed => AuthFailureReason::PrincipalNotAllowed,
-        Refusal::CriticalOption => AuthFailureReason::CertificateOptionRefused,
-    }
-}
-
-fn absent_of(absent: Absent) -> AuthFailureReason {
-    match absent {
-        Absent::Touch => AuthFailureReason::TouchMissing,
-        Absent::Verification => AuthFailureReason::VerificationMissing,
-    }
-}
-
-/// What of a certificate may be revoked.
-fn facts_of(identity: &KeyIdentity) -> Option<CertificateFacts<'_>> {
-    let CertificateIdentity { serial, key_id, authority } = identity.certificate.as_ref()?;
-    Some(CertificateFacts { authority, serial: *serial, key_id })
 }
 
 /// A user name cut to [`MAX_USER_NAME`] bytes at a character's end. A longer name is no user's.

@@ -41,7 +41,7 @@ pub(super) struct ChannelTasks {
 
 /// Since when the data that a channel was given last has kept it from taking more; `None` while it waits for data.
 #[derive(Debug, Default)]
-struct Intake(Mutex<Option<Instant>>);
+pub(super) struct Intake(Mutex<Option<Instant>>);
 
 impl Intake {
     fn set(&self, busy_since: Option<Instant>) {
@@ -65,10 +65,16 @@ impl ChannelTasks {
     /// Starts to serve a channel; what it is for comes through the sender. Dropping that ends the channel.
     pub(super) fn start(&self, channel: Channel<Msg>) -> oneshot::Sender<Purpose> {
         let (sender, purpose) = oneshot::channel();
-        let intake = Arc::new(Intake::default());
-        self.intakes().push(Arc::downgrade(&intake));
+        let intake = self.intake();
         self.lock().spawn(serve(channel, purpose, intake, Arc::clone(&self.abandoned)));
         sender
+    }
+
+    /// Watches over what a channel is given.
+    pub(super) fn intake(&self) -> Arc<Intake> {
+        let intake = Arc::new(Intake::default());
+        self.intakes().push(Arc::downgrade(&intake));
+        intake
     }
 
     /// Returns when there are several channels and one of them has taken no data for `limit`. What it does not take holds up
@@ -124,8 +130,7 @@ async fn serve(
         return;
     };
     let write = Arc::new(write);
-    let (closed_sender, closed) = watch::channel(false);
-    let incoming = ChannelIncoming { read: Some(read), closed: closed_sender, intake };
+    let (incoming, closed) = ChannelIncoming::new(read, intake);
     let outgoing = ChannelOutgoing { write: write.clone(), closed: closed.clone() };
     let ended = match purpose {
         Purpose::Sftp(session) => match sftp::serve(session, incoming, outgoing).await {
@@ -163,6 +168,15 @@ enum Ended {
     Breach,
 }
 
+/// Ends a channel that was the socket of another connection.
+pub(super) async fn hang_up(write: &ChannelWriteHalf<Msg>) {
+    let told = async {
+        let _ = write.eof().await;
+        let _ = write.close().await;
+    };
+    let _ = tokio::time::timeout(CLOSE_WAIT, told).await;
+}
+
 /// Keeps the channel drained until its purpose is known: what is not read stalls the whole connection.
 async fn await_purpose(read: &mut ChannelReadHalf, mut purpose: oneshot::Receiver<Purpose>) -> Option<Purpose> {
     loop {
@@ -196,10 +210,18 @@ async fn end(write: &ChannelWriteHalf<Msg>, mut closed: watch::Receiver<bool>, e
 }
 
 /// The reading half. When it is dropped before the client closed the channel, a task goes on draining it to the channel's end.
-struct ChannelIncoming {
+pub(super) struct ChannelIncoming {
     read: Option<ChannelReadHalf>,
     closed: watch::Sender<bool>,
     intake: Arc<Intake>,
+}
+
+impl ChannelIncoming {
+    /// What comes over a channel, and whether the client has closed it. `intake` hears for how long what came is not taken.
+    pub(super) fn new(read: ChannelReadHalf, intake: Arc<Intake>) -> (ChannelIncoming, watch::Receiver<bool>) {
+        let (sender, closed) = watch::channel(false);
+        (ChannelIncoming { read: Some(read), closed: sender, intake }, closed)
+    }
 }
 
 impl Incoming for ChannelIncoming {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::session::gate::{Evicted, Fault, Shown};
 
 /// How a connection ended; the `reason` and `message` of DISCONNECTED, and whose fault it is before a login.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Ending {
     pub(super) reason: Cow<'static, str>,
     pub(super) message: Option<String>,
@@ -71,6 +71,14 @@ impl Ending {
             }
             russh::Error::Version => failed(Cause::Protocol, "the client does not speak SSH".into()),
             other => failed(Cause::Protocol, other.to_string()),
+        }
+    }
+
+    /// How a connection ends that came through the one that ends so.
+    pub(super) fn below(&self) -> Ending {
+        match &*self.reason {
+            "error" => Ending::of_gateway("jump-ended", "the connection that it came through failed"),
+            _ => self.clone(),
         }
     }
 

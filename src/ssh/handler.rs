@@ -14,8 +14,9 @@ use russh::{Channel, ChannelId, ChannelOpenFailure, MethodKind, MethodSet, Pty, 
 use tokio::sync::oneshot;
 
 use super::channels::Purpose;
-use super::connection::Visit;
+use super::connection::{Refused, Visit};
 use super::exchanges::Rekeys;
+use super::jump::JumpStream;
 use super::keys;
 use super::pace::Pace;
 use super::proof::{Accepted, Factor, PasswordMethod, Question, Verdict};
@@ -26,7 +27,7 @@ use crate::secret::Secret;
 use crate::session::{Login, Protocol};
 
 /// What a person reads who asks for anything else.
-const ONLY_FILES: &str = "This server serves only SFTP and SCP.";
+pub(super) const ONLY_FILES: &str = "This server serves only SFTP and SCP.";
 
 /// So many refused requests of a connection are answered one after the other; then the client waits for each, so that it cannot
 /// fill the trail.
@@ -67,8 +68,15 @@ impl Door {
 
     /// Records a refusal, and waits until it is written: the client can cause one at a time.
     async fn deny(&mut self, request: String, message: &str) {
+        self.deny_at(request, message, None).await;
+    }
+
+    /// As [`Door::deny`], of a request that names a target.
+    async fn deny_at(&mut self, request: String, message: &str, target: Option<&str>) {
         aside(async move {
-            let denied = Activity::RequestDenied(Denied { request: cut(request), message: message.to_owned() });
+            let target = target.map(str::to_owned);
+            let denied = Denied { request: cut(request), message: message.to_owned(), target };
+            let denied = Activity::RequestDenied(denied);
             let origin = self.visit.origin().await;
             // Before anything that the client's going away could cut off.
             let recorded = self.visit.recorder().record_late(&origin, &denied).sent();
@@ -83,8 +91,14 @@ impl Door {
     /// Refuses a channel that is not a session.
     async fn refuse(&mut self, request: String, reply: ChannelOpenHandle) -> Result<(), russh::Error> {
         self.deny(request, ONLY_FILES).await;
-        reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+        reply.reject(prohibited(ONLY_FILES)).await;
         Ok(())
+    }
+
+    /// Where the login of the connection that was jumped through is proof enough, what becomes of a request to be let in.
+    async fn inherited(&mut self, user: &str, method: &'static str) -> Option<Verdict> {
+        let proof = self.visit.inherited_proof()?;
+        Some(self.visit.attempts().await.inherited(user, method, proof).await)
     }
 
     /// A refusal. Who owes a second proof hears which.
@@ -152,6 +166,12 @@ fn proving(factor: Factor) -> MethodSet {
     })
 }
 
+/// A refusal of a channel that clients show with this sentence.
+fn prohibited(message: &str) -> ChannelOpenFailure {
+    // SSH_OPEN_ADMINISTRATIVELY_PROHIBITED (RFC 4254 section 5.1), with our own words.
+    ChannelOpenFailure::Other { code: 1, reason: message.to_owned() }
+}
+
 /// What a client asked for, short enough for an event.
 fn cut(mut text: String) -> String {
     const LONGEST: usize = 256;
@@ -213,6 +233,9 @@ impl Handler for Door {
 
     async fn auth_none(&mut self, user: &str) -> Result<Auth, Self::Error> {
         aside(async move {
+            if let Some(verdict) = self.inherited(user, "none").await {
+                return Ok(self.answer(verdict).await);
+            }
             self.visit.attempts().await.asked_for_methods(user);
             Ok(self.rejected().await)
         })
@@ -221,6 +244,9 @@ impl Handler for Door {
 
     async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Self::Error> {
         aside(async move {
+            if let Some(verdict) = self.inherited(user, "publickey").await {
+                return Ok(if matches!(verdict, Verdict::Accept(_)) { Auth::Accept } else { self.rejected().await });
+            }
             let key = keys::offered(offer.public_key, offer.algorithm, offer.certificate);
             let wanted = self.visit.attempts().await.offered(user, &key).await;
             Ok(if wanted { Auth::Accept } else { self.rejected().await })
@@ -234,6 +260,9 @@ impl Handler for Door {
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
         aside(async move {
+            if let Some(verdict) = self.inherited(user, "publickey").await {
+                return Ok(self.answer(verdict).await);
+            }
             let key = keys::offered(key.public_key, key.algorithm, None);
             let verdict = self.visit.attempts().await.proven(user, &key, self.flags.take()).await;
             Ok(self.answer(verdict).await)
@@ -243,6 +272,9 @@ impl Handler for Door {
 
     async fn auth_openssh_certificate(&mut self, user: &str, certificate: &Certificate) -> Result<Auth, Self::Error> {
         aside(async move {
+            if let Some(verdict) = self.inherited(user, "publickey").await {
+                return Ok(self.answer(verdict).await);
+            }
             let (identity, certificate) = keys::presented(certificate);
             let verdict =
                 self.visit.attempts().await.certificate(user, identity, &certificate, self.flags.take()).await;
@@ -253,6 +285,9 @@ impl Handler for Door {
 
     async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Self::Error> {
         aside(async move {
+            if let Some(verdict) = self.inherited(user, "password").await {
+                return Ok(self.answer(verdict).await);
+            }
             let password = Secret::new(password.to_owned());
             let verdict = self.visit.attempts().await.password(user, password, PasswordMethod::Plain).await;
             Ok(self.answer(verdict).await)
@@ -268,6 +303,9 @@ impl Handler for Door {
         response: Option<Response<'a>>,
     ) -> Result<Auth, Self::Error> {
         aside(async move {
+            if let Some(verdict) = self.inherited(user, "keyboard-interactive").await {
+                return Ok(self.answer(verdict).await);
+            }
             let Some(mut answers) = response else {
                 let question = self.visit.attempts().await.ask(user, self.visit.takes_passwords()).await;
                 let Some((prompt, echo)) = question.map(Question::prompt) else { return Ok(self.rejected().await) };
@@ -292,7 +330,7 @@ impl Handler for Door {
         aside(async move {
             if self.login().is_none() {
                 reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
-            } else if self.visit.channels().open() >= MAX_CHANNELS as usize || self.open.len() >= MAX_HALF_CLOSED {
+            } else if self.visit.open_channels() >= MAX_CHANNELS as usize || self.open.len() >= MAX_HALF_CLOSED {
                 self.deny("session".into(), "too many channels on one connection").await;
                 reply.reject(ChannelOpenFailure::ResourceShortage).await;
             } else {
@@ -448,9 +486,10 @@ impl Handler for Door {
         self.refuse(format!("x11: {originator}:{port}"), reply).await
     }
 
+    /// A jump. No socket is opened: what is asked for is a declared target, or nothing.
     async fn channel_open_direct_tcpip(
         &mut self,
-        _: Channel<Msg>,
+        channel: Channel<Msg>,
         host: &str,
         port: u32,
         _originator: &str,
@@ -458,7 +497,26 @@ impl Handler for Door {
         reply: ChannelOpenHandle,
         _: &mut SshSession,
     ) -> Result<(), Self::Error> {
-        self.refuse(format!("direct-tcpip: {host}:{port}"), reply).await
+        aside(async move {
+            let may_jump = match self.visit.may_jump(host, port).await {
+                Ok(jumped) if self.open.len() >= MAX_HALF_CLOSED => Err(Refused::too_many_channels(&jumped.target)),
+                judged => judged,
+            };
+            match may_jump {
+                Ok(jumped) => {
+                    self.open.insert(channel.id());
+                    let (stream, write) = JumpStream::new(channel, self.visit.channels().intake());
+                    self.visit.jump(jumped, stream, write);
+                    reply.accept().await;
+                }
+                Err(Refused { message, target }) => {
+                    self.deny_at(format!("direct-tcpip: {host}:{port}"), message, target.as_deref()).await;
+                    reply.reject(prohibited(message)).await;
+                }
+            }
+            Ok(())
+        })
+        .await
     }
 
     async fn channel_open_forwarded_tcpip(

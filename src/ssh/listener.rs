@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::audit::Origin;
 
-use super::connection::{self, Arrived, rejection};
+use super::connection::{self, Arrival, Arrived, rejection};
 use super::proxy::{Opening, Unopened};
 use super::{Homes, Limits, Phase, Settings, Shared, Surroundings, keys, origin_of};
 use crate::session::gate::{Evicted, Fault, Gate, Refused, Seat};
@@ -299,7 +299,7 @@ async fn welcome(
         let settled = shared.gate.settle(&seat, source.ip());
         settled.map_err(|refused| Some(Rejection::of(source, refused, limits)))?;
     }
-    Ok(Arrived { socket, read: rest, source, proxy_header: header, seat })
+    Ok(Arrived { socket, read: rest, arrived: Arrival { source, proxy_header: header, seat } })
 }
 
 /// Small packets go at once, and a client whose host is gone is noticed. Neither is worth refusing a connection for.

@@ -10,7 +10,9 @@ mod codes;
 mod connection;
 mod ending;
 mod exchanges;
+mod faults;
 mod handler;
+mod jump;
 mod kexinit;
 mod keys;
 mod listener;
@@ -20,6 +22,7 @@ mod proxy;
 mod refusals;
 mod short_number;
 mod stream;
+mod targets;
 mod waiting;
 
 use std::net::SocketAddr;
@@ -45,6 +48,7 @@ pub use kexinit::{KexInit, Reader as KexInitReader};
 pub use keys::{KeyKind, NewKey, make_key, read_host_key_public};
 pub use listener::{Listeners, Server};
 pub use proxy::{ProxyProtocol, ProxyStart};
+pub use targets::TargetDoors;
 
 /// How the SSH door listens and whom it lets in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,6 +129,8 @@ pub struct Homes {
     pub decoy: PasswordHash,
     /// Whether any user may log in with a password, so that the methods are offered.
     pub offers_password: bool,
+    /// Where users may jump to.
+    pub targets: Arc<TargetDoors>,
 }
 
 /// What the door needs from the rest of the gateway.
@@ -291,5 +297,6 @@ fn origin_of(peer: SocketAddr) -> Origin {
         protocol: None,
         client: None,
         person: None,
+        jump: None,
     }
 }

@@ -12,6 +12,7 @@ mod presence;
 mod provider;
 mod revoked;
 mod sources;
+mod target;
 mod totp;
 mod verifier;
 
@@ -40,6 +41,9 @@ pub use presence::{Absent, Presence};
 pub use provider::{Header, OnPolicy, ProviderDirectory, ProviderMethod, ProviderSettings, ProviderUrl, TargetRule};
 pub use revoked::{CertificateFacts, MAX_FILE as MAX_REVOKED_FILE, Revoked};
 pub use sources::{Lapse, Sources};
+pub use target::{
+    Account, AccountDirectory, Granted, GrantedAccounts, InnerLogin, Target, TargetAddress, TargetGrant, Targets,
+};
 pub use totp::{Totp, TotpSecret, step_at, totp_uri};
 pub use verifier::{Checked, PasswordVerifier};
 
@@ -71,6 +75,8 @@ pub struct User {
     pub bounds: Bounds,
     /// The home.
     pub home: Vec<HomeEntry>,
+    /// Where the user may jump to.
+    pub targets: Vec<TargetGrant>,
     /// Where the user comes from: [`CONFIGURATION`], or a source of `users_from` by its label.
     pub source: Arc<str>,
 }

@@ -74,6 +74,8 @@ pub enum Lapse {
     KeyRevoked,
     /// The user, or the key, may not be used from this address any more.
     AddressNotAllowed,
+    /// The target, or its account, is not the user's any more.
+    TargetRemoved,
 }
 
 impl Lapse {
@@ -111,6 +113,7 @@ impl Lapse {
             Lapse::KeyRemoved => "key-removed",
             Lapse::KeyRevoked => "key-revoked",
             Lapse::AddressNotAllowed => "address-not-allowed",
+            Lapse::TargetRemoved => "target-removed",
         }
     }
 
@@ -122,6 +125,7 @@ impl Lapse {
             Lapse::KeyRemoved => "the key of this session was removed",
             Lapse::KeyRevoked => "the key of this session was revoked",
             Lapse::AddressNotAllowed => "the user may not come from this address any more",
+            Lapse::TargetRemoved => "the user may not use this account of the target any more",
         }
     }
 }

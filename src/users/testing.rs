@@ -16,6 +16,7 @@ pub(crate) fn user(name: &str) -> User {
         enabled: true,
         bounds: Bounds::default(),
         home: Vec::new(),
+        targets: Vec::new(),
         source: CONFIGURATION.into(),
     }
 }

@@ -15,6 +15,7 @@ mod audit_kills;
 mod audit_schema;
 mod audit_verify;
 mod banners;
+mod bastion;
 mod certificates;
 mod comparison;
 mod configuration;

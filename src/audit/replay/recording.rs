@@ -142,7 +142,7 @@ mod tests {
             r#"{"session-id":"a","timestamp":"2026-07-31T08:00:00.000Z","activity-type":"MKDIR","user":"ann","logical-path":"/\u001b[31mred"}"#,
             r#"{"session-id":"a","timestamp":"2026-07-31T08:00:04.750Z","activity-type":"DISCONNECTED","user":"ann","reason":"client"}"#,
         ];
-        let (mut out, mut session) = (Vec::new(), Session::default());
+        let (mut out, mut session) = (Vec::new(), Session::of("a"));
         let mut recording = Recording::new(&mut out, "a", format);
         for line in lines {
             let event = Event::parse(line.as_bytes()).unwrap();

@@ -18,6 +18,9 @@ pub(super) fn write_step(out: &mut impl Write, step: &Step<'_>) -> io::Result<()
     let (event, offset) = (step.event, seconds(step.offset_ms));
     let mut facts = Vec::new();
     let mut fact = |text: String| facts.push(text);
+    if !event.text("jump-session-id").is_empty() {
+        fact(format!("at {}", [event.text("target"), event.text("account")].join(" as ").trim_end_matches(" as ")));
+    }
     let status = event.text("status");
     if !status.is_empty() {
         fact(status.to_owned());

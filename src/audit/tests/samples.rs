@@ -24,6 +24,7 @@ pub(super) fn stranger() -> Origin {
         protocol: None,
         client: None,
         person: None,
+        jump: None,
     }
 }
 
@@ -295,7 +296,8 @@ fn operations() -> Vec<Activity> {
         logical_path: Some("/reports/2026".into()),
     };
     let end = Note { message: "the connection failed".into(), operation: None, path: None, logical_path: None };
-    let denied = Denied { request: "shell".into(), message: "this server offers SFTP and SCP only".into() };
+    let denied =
+        Denied { request: "shell".into(), message: "this server offers SFTP and SCP only".into(), target: None };
     vec![
         Activity::Open(write),
         Activity::Open(read),

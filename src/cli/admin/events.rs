@@ -40,6 +40,12 @@ pub(in crate::cli) struct Filters {
     /// Session id, or its first digits
     #[arg(long, value_name = "ID")]
     session: Option<String>,
+    /// Target that was jumped to
+    #[arg(long, value_name = "NAME")]
+    target: Option<String>,
+    /// Account at a target
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
     /// Fingerprint of a key or an authority
     #[arg(long, visible_alias = "key")]
     fingerprint: Option<String>,
@@ -110,6 +116,8 @@ impl Filters {
             ("activity", activities),
             ("address", self.address.clone()),
             ("session", self.session.clone()),
+            ("target", self.target.clone()),
+            ("account", self.account.clone()),
             ("fingerprint", self.fingerprint.clone()),
             ("status", self.status.clone()),
             ("text", self.text.clone()),

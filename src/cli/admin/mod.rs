@@ -76,7 +76,7 @@ pub(super) enum Sessions {
 #[derive(Debug, PartialEq, Eq, Subcommand)]
 pub(super) enum Events {
     /// Show events live; reconnects after a lost connection
-    Follow(events::Filters),
+    Follow(Box<events::Filters>),
 }
 
 /// What is asked of the bans.

@@ -43,6 +43,12 @@ pub(in crate::cli) struct Arguments {
     /// Session id, or its first digits
     #[arg(long, value_name = "ID")]
     session: Option<String>,
+    /// Target that was jumped to
+    #[arg(long, value_name = "NAME")]
+    target: Option<String>,
+    /// Account at a target
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
     /// Fingerprint of a key or an authority, with or without `SHA256:`
     #[arg(long, visible_alias = "key")]
     fingerprint: Option<String>,
@@ -116,6 +122,9 @@ impl Arguments {
             activities: self.activity.iter().map(|name| activity(name)).collect::<Result<_, _>>()?,
             address: self.address.as_deref().map(address).transpose()?,
             session: self.session.as_deref().map(session).transpose()?,
+            with_jumps: false,
+            target: self.target.clone(),
+            account: self.account.clone(),
             fingerprint: self.fingerprint.as_deref().map(Fingerprint::new),
             status: self.status.as_deref().map(status).transpose()?,
             server: self.server.clone(),

@@ -205,6 +205,7 @@ fn log_in(
         protocol: None,
         client: None,
         person: None,
+        jump: None,
     };
     let stores = vec![store.clone() as Arc<dyn Store>];
     let backing = Backing { stores, roots: Arc::default(), transfers: transfers.clone(), strict_setstat: false };

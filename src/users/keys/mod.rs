@@ -17,7 +17,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use tokio::sync::Mutex;
 
-use super::{Attempt, AuthMode, Bounds, Directory, DirectoryError, HomeEntry, Totp, TotpSecret, User};
+use super::{Attempt, AuthMode, Bounds, Directory, DirectoryError, HomeEntry, TargetGrant, Totp, TotpSecret, User};
 use file::{Content, user_of};
 
 pub use file::is_name_of_file;
@@ -70,6 +70,8 @@ pub struct Template {
     pub totp: BTreeMap<String, TotpSecret>,
     /// Whether all have to.
     pub require_totp: bool,
+    /// As [`User::targets`].
+    pub targets: Vec<TargetGrant>,
 }
 
 impl Template {
@@ -306,6 +308,7 @@ impl KeysDirectory {
             enabled: true,
             bounds: template.bounds.clone(),
             home: template.home_of(name),
+            targets: template.targets.clone(),
             source: self.settings.source(),
         }
     }

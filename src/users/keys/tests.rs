@@ -86,6 +86,7 @@ fn settings() -> KeysSettings {
             role: Some("partner".into()),
             bounds: Bounds::default(),
             home: vec![entry],
+            targets: Vec::new(),
             ..Template::default()
         },
     }

@@ -130,6 +130,7 @@ impl Answer {
             enabled: true,
             bounds: settings.bounds.clone(),
             home,
+            targets: Vec::new(),
             source: settings.source(),
         })
     }

@@ -191,6 +191,7 @@ impl ProviderDirectory {
             enabled: true,
             bounds: self.settings.bounds.clone(),
             home: Vec::new(),
+            targets: Vec::new(),
             source: self.settings.source(),
         }
     }

@@ -50,6 +50,7 @@ fn of_fields(mut rest: Rest) -> Value {
         fields.maybe("error", fields.get("message").map(|message| json!({ "message": message })));
     }
     fields.maybe("source", source(&mut rest));
+    fields.maybe("destination", destination(&mut rest));
     fields.maybe("user", user(&activity, &mut rest));
     fields.maybe("user_agent", rest.text("client").map(|client| json!({ "original": client })));
     fields.maybe("network", network(&mut rest));
@@ -150,6 +151,14 @@ fn source(rest: &mut Rest) -> Option<Value> {
     source.maybe("port", rest.take("source-port"));
     source.maybe("user", rest.text("identity").map(|identity| json!({ "name": identity })));
     source.into_value()
+}
+
+/// The target that was jumped to, and the account there.
+fn destination(rest: &mut Rest) -> Option<Value> {
+    let mut destination = Fields::default();
+    destination.maybe("address", rest.text("target").map(Value::from));
+    destination.maybe("user", rest.text("account").map(|account| json!({ "name": account })));
+    destination.into_value()
 }
 
 /// The account; of a call of the admin door, who called.

@@ -250,7 +250,11 @@ fn source(rest: &mut Rest) -> Option<Value> {
 fn destination(rest: &mut Rest) -> Option<Value> {
     let server = rest.text("server")?;
     let service = rest.text("protocol").unwrap_or_else(|| "ssh".into());
-    Some(json!({ "hostname": server, "svc_name": service }))
+    let mut destination = json!({ "hostname": server, "svc_name": service });
+    if let Some(target) = rest.text("target") {
+        destination["name"] = target.into();
+    }
+    Some(destination)
 }
 
 fn connection(rest: &mut Rest) -> Value {
