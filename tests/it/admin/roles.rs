@@ -10,6 +10,7 @@ use crate::support::process::{LIMIT, until};
 const ROUTES: &[(&str, &str, [bool; 3])] = &[
     ("GET", "/api/v1/status", [true, true, true]),
     ("GET", "/api/v1/sessions", [true, true, true]),
+    ("GET", "/api/v1/sessions/0049cd844c7536c06a89", [true, true, true]),
     ("GET", "/api/v1/stores", [true, true, true]),
     ("GET", "/api/v1/bans", [true, true, true]),
     ("GET", "/api/v1/users", [true, true, true]),
@@ -29,6 +30,55 @@ const ROUTES: &[(&str, &str, [bool; 3])] = &[
     ("DELETE", "/api/v1/bans/192.0.2.1", [false, false, true]),
     ("POST", "/api/v1/reload", [false, false, true]),
 ];
+
+/// Those that need no role, never end, or end the gateway.
+const OTHERS: [&str; 7] = [
+    "POST /api/v1/login",
+    "POST /api/v1/login/oidc",
+    "POST /api/v1/login/oidc/finish",
+    "GET /api/v1/status/stream",
+    "POST /api/v1/drain",
+    "GET /healthz",
+    "GET /readyz",
+];
+
+/// What is described is what is looked at here: nobody adds a route and forgets to say for whom it is.
+#[test]
+fn every_route_is_among_those_whose_roles_are_tested() {
+    let administered = administered();
+    let described = administered.tcp.get("/openapi.json").ok();
+    let paths = described["paths"].as_object().unwrap().iter();
+    let all = paths.flat_map(|(path, methods)| {
+        methods.as_object().unwrap().keys().map(move |method| format!("{} {path}", method.to_uppercase()))
+    });
+    let is_shape_of = |shape: &str, path: &str| {
+        let (shape, path): (Vec<&str>, Vec<&str>) = (shape.split('/').collect(), path.split('/').collect());
+        shape.len() == path.len() && shape.iter().zip(&path).all(|(part, given)| part == given || part.starts_with('{'))
+    };
+    let is_tested = |route: &String| {
+        let (method, shape) = route.split_once(' ').unwrap();
+        let path = |path: &&str| path.split('?').next().unwrap().to_owned();
+        ROUTES.iter().any(|(tested, given, _)| *tested == method && is_shape_of(shape, &path(given)))
+    };
+    let (tested, others): (Vec<String>, Vec<String>) = all.partition(|route| is_tested(route));
+    let mut expected = OTHERS.map(str::to_owned).to_vec();
+    expected.sort();
+    let mut others = others;
+    others.sort();
+    assert_eq!(others, expected);
+    assert_eq!(tested.len(), ROUTES.len());
+    // Those that end something are for operators too, and the stream for everybody who is known.
+    for (method, path, lets_viewers_in) in [("POST", "/api/v1/drain", false), ("GET", "/api/v1/status/stream", true)] {
+        assert_eq!(administered.tcp.request(method, path, &[], "").status, 401, "{path}");
+        if !lets_viewers_in {
+            for token in [&administered.tokens.viewer, &administered.tokens.auditor] {
+                let bearer = format!("Bearer {token}");
+                let answer = administered.tcp.request(method, path, &[("Authorization", &bearer)], "");
+                assert_eq!(answer.status, 403, "{path}: {answer:?}");
+            }
+        }
+    }
+}
 
 #[test]
 fn each_route_lets_its_roles_in_and_records_every_call_but_those_of_monitoring() {
@@ -52,7 +102,7 @@ fn each_route_lets_its_roles_in_and_records_every_call_but_those_of_monitoring()
     });
     assert_eq!(calls.len(), recorded);
     let denied = calls.iter().filter(|call| field(call, "status") == "denied").count();
-    assert_eq!(denied, 19 + 13, "nineteen without a token, thirteen without the role");
+    assert_eq!(denied, 20 + 13, "twenty without a token, thirteen without the role");
     for call in &calls {
         let is_known = call["http-status"] != 401;
         assert_eq!(call.get("caller").is_some(), is_known, "{call}");
