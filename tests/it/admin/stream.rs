@@ -82,6 +82,42 @@ fn a_stream_goes_on_where_it_was_lost_over_a_rotation() {
     administered.door.gateway.stop();
 }
 
+/// Who reads slowly misses nothing as long as the files are there, and is told when they are not.
+#[test]
+fn a_slow_reader_misses_nothing_and_is_told_of_what_was_removed() {
+    const RENAMES: usize = 3000;
+    let administered = with_trail();
+    let mut alice = Sftp::connect(&administered.door.client, LIMIT);
+    alice.put("/0", b"content");
+    let mut follower = Follower::start(&administered, "?user=alice&activity=rename", None);
+    administered.call_event(|call| field(call, "path").contains("activity=rename"));
+    // More than any buffer on the way holds, while nobody reads.
+    for number in 0..RENAMES {
+        alice.rename(&format!("/{number}"), &format!("/{}", number + 1)).unwrap();
+    }
+    let mut id = String::new();
+    for number in 0..RENAMES {
+        let event;
+        (id, event) = follower.event();
+        assert_eq!(field(&event, "logical-path"), format!("/{number}"));
+    }
+    drop(follower);
+    let file = administered.door.setup.folder().join("events/e.ndjson");
+    let rotated = file.with_file_name("e.ndjson.20260731T081530Z-9");
+    fs::rename(&file, &rotated).unwrap();
+    administered.door.gateway.signal(Signal::HUP);
+    until("new file", LIMIT, || file.exists().then_some(()));
+    fs::remove_file(rotated).unwrap();
+    alice.rename(&format!("/{RENAMES}"), "/last").unwrap();
+    let mut follower = Follower::start(&administered, "?user=alice&activity=rename", Some(&id));
+    let told = (0..20).map(|_| follower.line()).find(|line| line.starts_with("event: ") || line.starts_with("id: "));
+    assert_eq!(told.as_deref(), Some("event: gap"));
+    until("what is there", LIMIT, || {
+        let line = follower.line();
+        line.contains("\"/last\"").then_some(())
+    });
+}
+
 #[test]
 fn the_command_follows_and_prints_lines_in_a_pipe() {
     let administered = with_trail();
