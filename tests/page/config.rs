@@ -22,6 +22,8 @@ fn the_page_shows_what_is_in_force_and_what_waits_and_reloads() {
     browser.await_text(".config-said", "A reload changes stores");
     browser.await_text(".config-said", "Only a restart changes limits");
     browser.await_text(".config", "waits for a restart");
+    // As large as the others in the README.
+    browser.size(1160, 660);
     browser.picture(&pictures().join("config-waits.png"));
     browser.click(".tools button.primary");
     browser.await_text("#toasts", "The configuration was reloaded.");

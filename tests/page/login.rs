@@ -22,7 +22,7 @@ fn a_link_logs_in_once() {
     browser.await_text("main", "Log in with a token");
     browser.open("about:blank");
     browser.open(&link);
-    browser.await_text(".error", "this link was used already");
+    browser.await_text(".error", "This link was used already");
 }
 
 #[test]

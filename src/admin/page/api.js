@@ -2,10 +2,16 @@
 
 const BASE = "/api/v1";
 
+// As people write it; what begins with a name stays as it is.
+function sentence(text) {
+  const begun = /^[a-z]+[ ,']/.test(text) ? `${text[0].toUpperCase()}${text.slice(1)}` : text;
+  return /[.?!…]$/.test(begun) ? begun : `${begun}.`;
+}
+
 // A call that was refused or failed; `message` is a sentence.
 export class Problem extends Error {
   constructor(status, detail) {
-    super(detail);
+    super(sentence(detail));
     this.status = status;
   }
 }

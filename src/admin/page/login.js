@@ -44,7 +44,7 @@ async function comeBack(main, done) {
     if (to?.startsWith("/")) history.replaceState(null, "", to);
     done(me);
   } catch (problem) {
-    form(main, done, sentence(problem.message));
+    form(main, done, problem.message);
   }
 }
 
@@ -74,7 +74,7 @@ function form(main, done, trouble = "") {
       input.value = "";
       done(me);
     } catch (problem) {
-      said.textContent = sentence(problem.message);
+      said.textContent = problem.message;
       input.select();
     } finally {
       button.disabled = false;
@@ -107,15 +107,11 @@ async function offerProvider(place, said) {
       if (!location.pathname.startsWith("/login")) sessionStorage.setItem(TO, location.pathname + location.search);
       location.assign(url);
     } catch (problem) {
-      said.textContent = sentence(problem.message);
+      said.textContent = problem.message;
       button.disabled = false;
     }
   };
   const button = h("button", { class: "primary", type: "button", text: `Log in with ${provider}`, on: { click: go } });
   put(place, button, h("p", { class: "or soft", text: "or" }));
   place.hidden = false;
-}
-
-function sentence(text) {
-  return `${text[0].toUpperCase()}${text.slice(1)}.`.replace(/\.\.$/, ".");
 }

@@ -21,7 +21,7 @@ export function showAll(main, shared) {
   put(main, h("h1", { text: "Partners" }),
     h("form", { class: "find", role: "search", on: { submit: go } },
       h("label", { for: field, text: "Login name" }), input, h("button", { type: "submit", class: "primary", text: "Look up" })),
-    h("section", { class: "card grows" }, note, h("div", { class: "wide" }, h("table", { class: "partners" },
+    h("section", { class: "card" }, note, h("div", { class: "wide" }, h("table", { class: "partners" },
       h("thead", {}, h("tr", {}, ["User", "State", "From", "Keys", "Sessions"].map((name) => h("th", { scope: "col", text: name })))), rows))));
   let users = [];
   let total = 0;

@@ -178,7 +178,7 @@ function definitions(first, connected, end, summary) {
     ["Duration", end ? duration(end["duration-ms"]) : "not ended yet"],
     ["Ended by", end ? [end["ended-by"] ?? end.reason, end.message].filter(Boolean).join(": ") : "–"],
     ["Logged in with", connected ? [connected.method, connected["ssh-public-key-comment"]].filter(Boolean).join(", ") : "nothing"],
-    ["Key", event["ssh-public-key-fingerprint"]], ["Client", event.client], ["Key exchange", event.kex], ["Ciphers", event.ciphers],
+    ["Key", event["ssh-public-key-fingerprint"]], ["Client", event.client], ["Key exchange", event.kex], ["Ciphers", event.ciphers && [...new Set(event.ciphers.split(","))].join(", ")],
     ["Host key", event["host-key-algorithm"]],
     ["Received", end?.["bytes-in"] && `${bytes(end["bytes-in"])} in ${count(end["files-in"])} files`],
     ["Sent", end?.["bytes-out"] && `${bytes(end["bytes-out"])} in ${count(end["files-out"])} files`],
