@@ -19,29 +19,36 @@ pub struct Column {
     width: usize,
     /// Numbers stand at its right edge.
     is_number: bool,
+    /// The narrowest terminal that shows it.
+    from: usize,
 }
 
 impl Column {
     /// Of texts.
     pub const fn text(head: &'static str, width: usize) -> Column {
-        Column { head, width, is_number: false }
+        Column { head, width, is_number: false, from: 0 }
     }
 
     /// Of numbers.
     pub const fn number(head: &'static str, width: usize) -> Column {
-        Column { head, width, is_number: true }
+        Column { head, width, is_number: true, from: 0 }
+    }
+
+    /// The same, left out on terminals that are narrower than this.
+    pub const fn from(self, from: usize) -> Column {
+        Column { from, ..self }
     }
 }
 
 /// The columns of events before the last one.
 const OF_EVENTS: &[Column] = &[
     Column::text("TIME (UTC)", 19),
-    Column::text("SESSION", SHORT_ID),
+    Column::text("SESSION", SHORT_ID).from(110),
     Column::text("ACTIVITY", 14),
     Column::text("USER", 12),
-    Column::text("ADDRESS", 15),
+    Column::text("ADDRESS", 15).from(100),
     Column::text("STATUS", 7),
-    Column::number("BYTES", 11),
+    Column::number("BYTES", 11).from(120),
 ];
 
 /// How many digits of a session's id are shown.
@@ -50,7 +57,8 @@ pub const SHORT_ID: usize = 8;
 /// How rows are laid out.
 #[derive(Debug, Clone)]
 pub struct Table {
-    columns: &'static [Column],
+    /// Each with whether it is shown.
+    columns: Vec<(Column, bool)>,
     /// What stands above the last column.
     last_head: &'static str,
     /// The width of the last column; `None`: as wide as it needs.
@@ -70,13 +78,25 @@ impl Table {
     }
 
     fn of_width(columns: &'static [Column], last_head: &'static str, width: Option<usize>) -> Self {
-        let before: usize = columns.iter().map(|column| column.width + 1).sum();
+        let is_shown = |column: &Column| width.is_none_or(|width| column.from <= width);
+        let columns: Vec<_> = columns.iter().map(|column| (*column, is_shown(column))).collect();
+        let before: usize = columns.iter().filter(|(_, is_shown)| *is_shown).map(|(column, _)| column.width + 1).sum();
         Table { columns, last_head, last: width.map(|width| width.saturating_sub(before).max(NARROWEST)) }
+    }
+
+    /// The same without a column that would be empty.
+    pub fn without(mut self, head: &str) -> Self {
+        for (column, is_shown) in self.columns.iter_mut().filter(|(column, is_shown)| *is_shown && column.head == head)
+        {
+            self.last = self.last.map(|last| last + column.width + 1);
+            *is_shown = false;
+        }
+        self
     }
 
     /// The row above the others.
     pub fn head(&self) -> String {
-        let heads: Vec<Cow<'_, str>> = self.columns.iter().map(|column| column.head.into()).collect();
+        let heads: Vec<Cow<'_, str>> = self.columns.iter().map(|(column, _)| column.head.into()).collect();
         self.lay_out(&heads, self.last_head)
     }
 
@@ -113,7 +133,8 @@ impl Table {
     /// A row of these cells, as many as there are columns before the last one.
     pub fn lay_out(&self, cells: &[Cow<'_, str>], last: &str) -> String {
         let mut row = String::new();
-        for (cell, column) in cells.iter().zip(self.columns) {
+        let shown_cells = cells.iter().zip(&self.columns).filter(|(_, (_, is_shown))| *is_shown);
+        for (cell, (column, _)) in shown_cells {
             let cell = shown(cell);
             let cell = if self.last.is_some() { cut(&cell, column.width) } else { cell };
             let fill = " ".repeat(column.width.saturating_sub(columns(&cell)));
@@ -176,13 +197,28 @@ mod tests {
             row,
             "2026-07-31 08:15:40 0049cd84 CLOSE          a-very-long-user-name 192.0.2.1       success         121 write /日本語/data.csv"
         );
-        for width in [80, 113, 129, 200] {
+        for width in [80, 99, 100, 110, 120, 200] {
             let table = of_width(Some(width));
             for row in [table.row(&event(CLOSE)), table.head()] {
-                assert!(columns(&row) <= width.max(113), "{width}: {row}");
+                assert!(columns(&row) <= width, "{width}: {row}");
             }
-            assert!(table.row(&event(CLOSE)).contains("a-very-long… 192.0.2.1"), "{width}");
+            let row = table.row(&event(CLOSE));
+            assert!(row.contains("CLOSE          a-very-long… "), "{width}: {row}");
+            assert_eq!(
+                (row.contains("192.0.2.1"), row.contains("0049cd84"), row.contains(" 121 ")),
+                (width >= 100, width >= 110, width >= 120)
+            );
         }
+    }
+
+    #[test]
+    fn a_column_that_nothing_stands_in_gives_its_room_to_the_last_one() {
+        const COLUMNS: &[Column] = &[Column::text("A", 4), Column::text("B", 6)];
+        let table = |width| Table::of_width(COLUMNS, "LAST", width).without("B");
+        let cells = ["a".into(), "b".into()];
+        assert_eq!(table(None).lay_out(&cells, "rest"), "a    rest");
+        assert_eq!(table(Some(30)).head(), "A    LAST");
+        assert_eq!(table(Some(32)).lay_out(&cells, &"x".repeat(40)), format!("a    {}…", "x".repeat(26)));
     }
 
     #[test]

@@ -5,9 +5,12 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use super::Where;
-use super::status::{column, text};
+use super::status::text;
 use crate::admin::client::method::DELETE;
+use crate::audit::table::{Column, Table};
 use crate::cli::Failure;
+
+const COLUMNS: &[Column] = &[Column::text("ADDRESS", 34), Column::text("UNTIL (UTC)", 24)];
 
 pub(super) fn list(place: &Where) -> Result<(), Failure> {
     let answer = place.call(async |client| {
@@ -19,12 +22,12 @@ pub(super) fn list(place: &Where) -> Result<(), Failure> {
         if bans.is_empty() {
             return "nobody is banned".to_owned();
         }
+        let table = Table::with(COLUMNS, "NUMBER");
         let row = |ban: &Value| {
-            let (address, until) = (column(&text(ban, "address"), 40), column(&text(ban, "until"), 24));
-            format!("{address} {until} {:>6}\n", ban["number"])
+            let cells = [text(ban, "address").into(), text(ban, "until").into()];
+            table.lay_out(&cells, &ban["number"].to_string())
         };
-        let head = format!("{} {} NUMBER\n", column("ADDRESS", 40), column("UNTIL (UTC)", 24));
-        head + &bans.iter().map(row).collect::<String>()
+        std::iter::once(table.head()).chain(bans.iter().map(row)).collect::<Vec<_>>().join("\n")
     })
 }
 

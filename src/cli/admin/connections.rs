@@ -4,8 +4,9 @@ use clap::Args;
 use serde_json::Value;
 
 use super::Where;
-use super::status::{address_of, amount, column, text};
+use super::status::{address_of, amount, text};
 use crate::admin::client::method::GET;
+use crate::audit::table::{Column, Table};
 use crate::cli::Failure;
 
 /// Which connections.
@@ -25,9 +26,15 @@ pub(in crate::cli) struct Which {
     limit: u16,
 }
 
-/// The widths of the columns, and their heads.
-const HEADS: [(&str, usize); 7] =
-    [("SESSION", 20), ("USER", 16), ("ADDRESS", 21), ("START", 19), ("END", 19), ("IN", 9), ("OUT", 9)];
+const COLUMNS: &[Column] = &[
+    Column::text("SESSION", 20).from(140),
+    Column::text("USER", 16),
+    Column::text("ADDRESS", 21).from(100),
+    Column::text("START", 19),
+    Column::text("END", 19).from(80),
+    Column::number("IN", 9).from(160),
+    Column::number("OUT", 9).from(160),
+];
 
 /// Lists connections.
 pub(in crate::cli) fn connections(place: &Where, which: &Which) -> Result<(), Failure> {
@@ -40,12 +47,13 @@ pub(in crate::cli) fn connections(place: &Where, which: &Which) -> Result<(), Fa
         if connections.is_empty() {
             return "nobody was connected".to_owned();
         }
-        let head = HEADS.map(|(head, width)| column(head, width)).join(" ") + " ENDED BY\n";
-        head + &connections.iter().map(row).collect::<String>()
+        let table = Table::with(COLUMNS, "ENDED BY");
+        let rows = connections.iter().map(|connection| row(&table, connection));
+        std::iter::once(table.head()).chain(rows).collect::<Vec<_>>().join("\n")
     })
 }
 
-fn row(connection: &Value) -> String {
+fn row(table: &Table, connection: &Value) -> String {
     let moment = |name: &str| {
         let shown = text(connection, name).replace('T', " ");
         shown.get(..19).unwrap_or(&shown).to_owned()
@@ -60,10 +68,9 @@ fn row(connection: &Value) -> String {
         amount(connection["bytes_in"].as_u64().unwrap_or(0)),
         amount(connection["bytes_out"].as_u64().unwrap_or(0)),
     ];
-    let row: Vec<String> = cells.iter().zip(HEADS).map(|(cell, (_, width))| column(cell, width)).collect();
     let by = match connection["ended_by"].as_str() {
         Some(_) => format!("{}: {}", text(connection, "ended_by"), text(connection, "message")),
         None => text(connection, "reason"),
     };
-    format!("{} {by}\n", row.join(" "))
+    table.lay_out(&cells.map(Into::into), &by)
 }

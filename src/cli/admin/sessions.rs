@@ -3,13 +3,22 @@
 use serde_json::{Value, json};
 
 use super::Where;
-use super::status::{address_of, amount, column, text};
+use super::status::{address_of, amount, text};
 use crate::admin::client::method::{DELETE, GET};
+use crate::audit::table::{Column, Table};
 use crate::cli::Failure;
 
-/// The widths of the columns, and their heads. Whom a login name stands for has a column where somebody says it.
-const HEADS: [(&str, usize); 8] =
-    [("SESSION", 20), ("USER", 16), (PERSON, 20), ("ADDRESS", 21), ("SINCE", 19), ("IN", 9), ("OUT", 9), ("SPEED", 9)];
+/// Whom a login name stands for has a column where somebody says it.
+const COLUMNS: &[Column] = &[
+    Column::text("SESSION", 20),
+    Column::text("USER", 16),
+    Column::text(PERSON, 20).from(160),
+    Column::text("ADDRESS", 21).from(100),
+    Column::text("SINCE", 19).from(120),
+    Column::number("IN", 9).from(140),
+    Column::number("OUT", 9).from(140),
+    Column::number("SPEED", 11),
+];
 const PERSON: &str = "PERSON";
 
 pub(super) fn list(place: &Where, user: Option<&str>) -> Result<(), Failure> {
@@ -29,28 +38,25 @@ pub(super) fn list(place: &Where, user: Option<&str>) -> Result<(), Failure> {
 
 fn table(sessions: &[Value]) -> String {
     let has_persons = sessions.iter().any(|session| session.get("identity").is_some());
-    let row = |cells: [String; HEADS.len()], last: &str| {
-        let shown = cells.iter().zip(HEADS).filter(|(_, (head, _))| has_persons || *head != PERSON);
-        let columns: Vec<String> = shown.map(|(cell, (_, width))| column(cell, width)).collect();
-        format!("{} {last}\n", columns.join(" "))
-    };
-    let mut table = row(HEADS.map(|(head, _)| head.to_owned()), "DOES");
+    let table = Table::with(COLUMNS, "DOES");
+    let table = if has_persons { table } else { table.without(PERSON) };
+    let mut rows = vec![table.head()];
     for session in sessions {
         let speed = session["speed_in"].as_u64().unwrap_or(0) + session["speed_out"].as_u64().unwrap_or(0);
         let since = text(session, "since").replace('T', " ");
         let cells = [
-            text(session, "id"),
-            text(session, "user"),
-            text(session, "identity"),
-            address_of(session),
-            since.get(..19).unwrap_or(&since).to_owned(),
-            amount(session["bytes_in"].as_u64().unwrap_or(0)),
-            amount(session["bytes_out"].as_u64().unwrap_or(0)),
-            if speed == 0 { String::new() } else { format!("{}/s", amount(speed)) },
+            text(session, "id").into(),
+            text(session, "user").into(),
+            text(session, "identity").into(),
+            address_of(session).into(),
+            since.get(..19).unwrap_or(&since).into(),
+            amount(session["bytes_in"].as_u64().unwrap_or(0)).into(),
+            amount(session["bytes_out"].as_u64().unwrap_or(0)).into(),
+            if speed == 0 { "".into() } else { format!("{}/s", amount(speed)).into() },
         ];
-        table += &row(cells, &does(session));
+        rows.push(table.lay_out(&cells, &does(session)));
     }
-    table
+    rows.join("\n")
 }
 
 /// What a session does now, in a few words.

@@ -3,10 +3,18 @@
 use serde_json::{Value, json};
 
 use super::Where;
-use super::status::{column, text};
+use super::status::text;
 use crate::admin::client::method::GET;
 use crate::audit::read::shown;
+use crate::audit::table::{Column, Table};
 use crate::cli::Failure;
+
+const COLUMNS: &[Column] = &[
+    Column::text("USER", 24),
+    Column::text("SOURCE", 28).from(100),
+    Column::number("KEYS", 4),
+    Column::number("SESSIONS", 8),
+];
 
 pub(super) fn list(place: &Where) -> Result<(), Failure> {
     let answer = place.call(async |client| {
@@ -14,17 +22,23 @@ pub(super) fn list(place: &Where) -> Result<(), Failure> {
         Ok(json!({ "total": all.len(), "users": all }))
     })?;
     place.print(&answer, |answer| {
-        let mut table = format!("{} {} KEYS SESSIONS STATE\n", column("USER", 24), column("SOURCE", 28));
+        let table = Table::with(COLUMNS, "STATE");
+        let mut rows = vec![table.head()];
         for user in answer["users"].as_array().into_iter().flatten() {
             let state = match (user["enabled"] == true, user["expires"].as_str()) {
                 (false, _) => "disabled".to_owned(),
                 (true, Some(expires)) => format!("until {expires}"),
                 (true, None) => "enabled".to_owned(),
             };
-            let (name, source) = (column(&text(user, "name"), 24), column(&text(user, "source"), 28));
-            table += &format!("{name} {source} {:>4} {:>8} {state}\n", user["keys"], user["sessions"]);
+            let cells = [
+                text(user, "name").into(),
+                text(user, "source").into(),
+                user["keys"].to_string().into(),
+                user["sessions"].to_string().into(),
+            ];
+            rows.push(table.lay_out(&cells, &state));
         }
-        table
+        rows.join("\n")
     })
 }
 

@@ -19,13 +19,13 @@ const COLUMNS: &[Column] = &[
     Column::text("BEGAN (UTC)", 19),
     Column::text("SESSION", SHORT_ID),
     Column::text("USER", 12),
-    Column::text("ADDRESS", 15),
+    Column::text("ADDRESS", 15).from(100),
     Column::number("LENGTH", 9),
-    Column::number("FILES IN", 8),
-    Column::number("BYTES IN", 11),
-    Column::number("FILES OUT", 9),
-    Column::number("BYTES OUT", 11),
-    Column::text("ENDED BY", 12),
+    Column::number("FILES IN", 8).from(150),
+    Column::number("BYTES IN", 11).from(130),
+    Column::number("FILES OUT", 9).from(150),
+    Column::number("BYTES OUT", 11).from(130),
+    Column::text("ENDED BY", 12).from(110),
 ];
 
 /// The arguments of `sessions`.
