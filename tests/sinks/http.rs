@@ -140,6 +140,6 @@ fn check_online_reaches_each_sink_and_sends_nothing() {
     sinks.as_array_mut().unwrap().push(json!({ "sink": "syslog", "address": "tcp://127.0.0.1:1" }));
     sinks.as_array_mut().unwrap().push(json!({ "sink": "syslog", "address": "unix:/nowhere/log" }));
     place.sinks(sinks);
-    let outcome = check(&place).failed().says("http://127.0.0.1:1/in").says("tcp://127.0.0.1:1").says("/nowhere/log");
+    let outcome = check(&place).failed().says("http://127.0.0.1:1/…").says("tcp://127.0.0.1:1").says("/nowhere/log");
     assert!(!outcome.stderr.contains(TOKEN), "{outcome}");
 }
