@@ -169,6 +169,13 @@ impl Verification {
         Verification { finished: Some(now.clone()), failure: Some(what), ..Verification::begun(by, now, false) }
     }
 
+    /// What a verification that found nothing wrong has read.
+    pub(super) fn extent(&self) -> String {
+        let lines = self.report.as_ref().and_then(|report| report["lines"].as_u64()).unwrap_or_default();
+        let signed = if self.signatures { "" } else { "; signatures were not checked" };
+        format!("the trail is whole: {lines} lines of {} files, {} bytes{signed}", self.files, self.bytes)
+    }
+
     fn begun(by: &str, started: String, signatures: bool) -> Verification {
         Verification {
             by: by.to_owned(),

@@ -1,4 +1,5 @@
-//! The verification of the trail in the background: its verdict in the log, the metrics and the readiness, a finding in the trail.
+//! The verification of the trail in the background: its verdict in the log, the metrics, the readiness and the trail. A good one is in the
+//! trail as well, so that whoever reads the events can miss it.
 
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -63,21 +64,27 @@ fn settle(state: &State, verified: &Verification) {
         (None, Some(false)) => Some(format!("the trail is not whole: {verdict}")),
         (None, _) => None,
     };
-    match &finding {
-        None => tracing::info!(verdict, "the trail was verified"),
+    let activity = match &finding {
+        None => {
+            tracing::info!(verdict, "the trail was verified");
+            Activity::TrailVerified(note(verified.extent(), None))
+        }
         Some(message) => {
             tracing::error!("{message}");
-            let note =
-                Note { message: message.clone(), operation: Some("VERIFY".into()), path: None, logical_path: None };
-            // It is in the log as well, and nobody could do anything about a sink that fails just now.
-            drop(state.around.recorder.record_late(&Origin::of_gateway(None), &Activity::Error(note)));
+            Activity::Error(note(message.clone(), Some("VERIFY")))
         }
-    }
+    };
+    // It is in the log as well, and nobody could do anything about a sink that fails just now.
+    drop(state.around.recorder.record_late(&Origin::of_gateway(None), &activity));
     let mut found = state.self_checked.lock().unwrap_or_else(PoisonError::into_inner);
     if verified.failure.is_none() {
         found.verified = Some(SystemTime::now());
     }
     found.finding = finding;
+}
+
+fn note(message: String, operation: Option<&str>) -> Note {
+    Note { message, operation: operation.map(str::to_owned), path: None, logical_path: None }
 }
 
 /// Why the gateway is not ready, if a finding is to be a reason.

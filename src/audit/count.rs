@@ -39,7 +39,7 @@ pub(super) fn count(metrics: &Metrics, origin: &Origin, activity: &Activity) {
         Activity::Rename(names) | Activity::CreateSymlink(names) => {
             operation(metrics, activity, names.outcome.status());
         }
-        Activity::UserAdded(_) | Activity::UserChanged(_) | Activity::UserRemoved(_) => {
+        Activity::UserAdded(_) | Activity::UserChanged(_) | Activity::UserRemoved(_) | Activity::TrailVerified(_) => {
             operation(metrics, activity, "success");
         }
         Activity::AdminCall(call) => operation(metrics, activity, call.outcome.status()),

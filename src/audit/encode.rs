@@ -69,7 +69,9 @@ impl Encoder<'_> {
             | Activity::Setstat(file)
             | Activity::List(file) => self.anchor_file(file.path.as_deref()),
             Activity::Rename(names) | Activity::CreateSymlink(names) => self.anchor_file(names.path.as_deref()),
-            Activity::Error(note) | Activity::ExitReason(note) => self.anchor_note(note),
+            Activity::Error(note) | Activity::ExitReason(note) | Activity::TrailVerified(note) => {
+                self.anchor_note(note)
+            }
             Activity::UserAdded(change) | Activity::UserChanged(change) | Activity::UserRemoved(change) => {
                 self.activity();
                 self.resource_arn();
@@ -199,7 +201,7 @@ impl Encoder<'_> {
                 self.line.text("message", &denied.message);
                 self.line.maybe("target", denied.target.as_deref());
             }
-            Activity::Error(note) | Activity::ExitReason(note) => {
+            Activity::Error(note) | Activity::ExitReason(note) | Activity::TrailVerified(note) => {
                 self.path("logical-path", note.logical_path.as_deref());
             }
             Activity::UserAdded(change) | Activity::UserChanged(change) | Activity::UserRemoved(change) => {

@@ -171,6 +171,8 @@ pub enum Activity {
     UserRemoved(UserChange),
     /// `ADMIN_CALL`: somebody asked the admin door for something.
     AdminCall(Box<AdminCall>),
+    /// `TRAIL_VERIFIED`: a self-check read the trail to its end and found it whole.
+    TrailVerified(Note),
 }
 
 impl Activity {
@@ -199,6 +201,7 @@ impl Activity {
             Activity::UserChanged(_) => "USER_CHANGED",
             Activity::UserRemoved(_) => "USER_REMOVED",
             Activity::AdminCall(_) => "ADMIN_CALL",
+            Activity::TrailVerified(_) => "TRAIL_VERIFIED",
         }
     }
 }
@@ -532,7 +535,7 @@ pub struct Denied {
     pub target: Option<String>,
 }
 
-/// The fields of `ERROR` and `EXIT_REASON`.
+/// The fields of `ERROR` and `EXIT_REASON`; the message is all of `TRAIL_VERIFIED`.
 #[derive(Debug, Clone)]
 pub struct Note {
     /// What happened.

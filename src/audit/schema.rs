@@ -281,6 +281,11 @@ const ACTIVITIES: &[ActivitySchema] = &[
     ("USER_CHANGED", "A user changed in a source of users.", &[USER]),
     ("USER_REMOVED", "A user went from a source of users.", &[USER]),
     ("ADMIN_CALL", "Somebody asked the admin door for something.", &[ADMIN_CALL, OUTCOME]),
+    (
+        "TRAIL_VERIFIED",
+        "A self-check read the trail to its end and found it whole.",
+        &[&[("message", Required, Form::Text)]],
+    ),
 ];
 
 /// The schema of all events.

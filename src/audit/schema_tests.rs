@@ -74,6 +74,7 @@ fn every_activity_is_in_it() {
             Activity::UserChanged(_) => "USER_CHANGED",
             Activity::UserRemoved(_) => "USER_REMOVED",
             Activity::AdminCall(_) => "ADMIN_CALL",
+            Activity::TrailVerified(_) => "TRAIL_VERIFIED",
         }
     }
     let samples = crate::audit::tests::samples::all();

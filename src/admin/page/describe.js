@@ -19,7 +19,7 @@ export const WORDS = {
   PARTIAL_CLOSE: "Cut off", DELETE: "Deleted", RENAME: "Renamed", MKDIR: "Folder created", RMDIR: "Folder removed",
   SETSTAT: "Attributes set", LIST: "Listed", CREATE_SYMLINK: "Link", ERROR: "Error", REQUEST_DENIED: "Request denied",
   USER_ADDED: "User added", USER_CHANGED: "User changed", USER_REMOVED: "User removed", ADMIN_CALL: "Admin call",
-  CHECKPOINT: "Checkpoint",
+  CHECKPOINT: "Checkpoint", TRAIL_VERIFIED: "Trail verified",
 };
 
 // What did not come about has another name than what did.

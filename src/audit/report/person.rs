@@ -140,7 +140,13 @@ impl Person {
                 }
             }
             // What others did to the user, and what was refused before a login.
-            "USER_ADDED" | "USER_CHANGED" | "USER_REMOVED" | "ADMIN_CALL" | "CONNECTION_REJECTED" | "KEX_FAILURE" => {}
+            "USER_ADDED"
+            | "USER_CHANGED"
+            | "USER_REMOVED"
+            | "ADMIN_CALL"
+            | "TRAIL_VERIFIED"
+            | "CONNECTION_REJECTED"
+            | "KEX_FAILURE" => {}
             _ => {
                 self.seen(event);
                 self.operation(event);

@@ -31,6 +31,7 @@ pub const ACTIVITIES: &[&str] = &[
     "USER_CHANGED",
     "USER_REMOVED",
     "ADMIN_CALL",
+    "TRAIL_VERIFIED",
 ];
 
 /// Which events a sink takes: those that pass every part that is given.
@@ -42,7 +43,7 @@ pub struct Filter {
     pub except: Vec<String>,
     /// Of users whose names fit only; events without a user do not pass.
     pub users: Option<UserPatterns>,
-    /// With one of these words in `status` only. CONNECTED counts as `success`, AUTH_FAILURE, KEX_FAILURE and
+    /// With one of these words in `status` only. CONNECTED and TRAIL_VERIFIED count as `success`, AUTH_FAILURE, KEX_FAILURE and
     /// CONNECTION_REJECTED as `failure`, REQUEST_DENIED as `denied`; other events without the field do not pass.
     pub status: Option<Vec<String>>,
     /// About a path that fits one of these only, old or new, as clients or as stores have it; events without a path do not pass.
@@ -173,7 +174,7 @@ impl Filter {
 /// How an event went that has no `status` because its name says it.
 pub(super) fn status_of(activity: &str) -> Option<&'static str> {
     match activity {
-        "CONNECTED" => Some("success"),
+        "CONNECTED" | "TRAIL_VERIFIED" => Some("success"),
         "AUTH_FAILURE" | "KEX_FAILURE" | "CONNECTION_REJECTED" | "ERROR" | "EXIT_REASON" => Some("failure"),
         "REQUEST_DENIED" => Some("denied"),
         _ => None,

@@ -89,7 +89,14 @@ pub(in crate::audit) fn all() -> Vec<(Origin, Activity)> {
     }
     all.extend(users());
     all.extend(admin_calls());
+    all.push((Origin::of_gateway(None), verified()));
     all
+}
+
+/// What a self-check found.
+fn verified() -> Activity {
+    let message = "the trail is whole: 4711 lines of 2 files, 2210035 bytes";
+    Activity::TrailVerified(Note { message: message.into(), operation: None, path: None, logical_path: None })
 }
 
 /// What the admin door was asked for: over the network, over the socket, and by nobody known.

@@ -43,6 +43,8 @@ fn the_trail_is_verified_in_the_background_and_a_finding_is_told() {
     assert_eq!(administered.socket.get("/readyz").status, 200);
     let trail = administered.socket.get("/api/v1/trail").ok();
     assert_eq!(field(&trail["verification"], "by"), "self-check");
+    let told = administered.door.gateway.events.await_event("TRAIL_VERIFIED", |_| true);
+    assert!(field(&told, "message").starts_with("the trail is whole: "), "{told}");
 
     let mut alice = Sftp::connect(&administered.door.client, LIMIT);
     alice.put("/paid", b"content");

@@ -52,6 +52,7 @@ impl Action {
             ("USER_CHANGED", _) => other("user_change", &["iam"], &["user", "change"]),
             ("USER_REMOVED", _) => other("user_remove", &["iam"], &["user", "deletion"]),
             ("ADMIN_CALL", _) => other("admin_call", &["api"], &["access"]),
+            ("TRAIL_VERIFIED", _) => other("audit_verify", &[], &["info"]),
             ("CHECKPOINT", _) => other("audit_checkpoint", &[], &["info"]),
             ("ERROR" | "EXIT_REASON", _) => other("error", &[], &["error"]),
             _ => other("other", &[], &["info"]),

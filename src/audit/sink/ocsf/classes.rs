@@ -53,6 +53,7 @@ pub(super) fn map(activity: &str, rest: &mut Rest) -> Option<Mapped> {
         "USER_CHANGED" => account(OTHER, "Update", rest),
         "USER_REMOVED" => account(6, "Delete", rest),
         "CHECKPOINT" => Some(checkpoint(rest)),
+        "TRAIL_VERIFIED" => Some(event_log(OTHER, "Trail Verified", rest)),
         "ADMIN_CALL" => Some(admin_call(rest)),
         _ => None,
     }
@@ -205,6 +206,11 @@ fn checkpoint(rest: &mut Rest) -> Mapped {
         Some("shutdown") => (7, "Stop"),
         _ => (OTHER, "Checkpoint"),
     };
+    event_log(activity, name, rest)
+}
+
+/// What happened to the trail itself.
+fn event_log(activity: u32, name: &str, rest: &mut Rest) -> Mapped {
     let server = rest.text("server").unwrap_or_else(|| "lockgate".into());
     let own = json!({
         "log_name": "lockgate",
