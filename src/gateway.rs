@@ -65,6 +65,8 @@ pub struct Settings {
     pub users_from: Vec<SourceSettings>,
     /// Where users may jump to.
     pub targets: Vec<Target>,
+    /// The key file that signs the host keys of targets.
+    pub host_ca: Option<PathBuf>,
     /// The audit trail.
     pub audit: audit::Settings,
     /// Memory and staging of transfers.

@@ -36,6 +36,15 @@ pub(super) struct SessionShown {
     /// The person behind the login name: a certificate's key id, a key's comment, or what the identity provider says
     #[serde(skip_serializing_if = "Option::is_none")]
     identity: Option<String>,
+    /// In a session at a target of a jump: the target
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<String>,
+    /// The account there
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<String>,
+    /// The session that was jumped through
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jump_session: Option<String>,
     /// Where the user comes from: `configuration`, or a source of `users_from`
     source: String,
     /// From where
@@ -150,6 +159,9 @@ impl SessionShown {
             id: session.session_id.to_string(),
             user: session.user.to_string(),
             identity: session.identity.as_deref().map(str::to_owned),
+            target: session.jump.as_ref().map(|jump| jump.target().to_string()),
+            account: session.jump.as_ref().and_then(|jump| jump.account()).map(ToString::to_string),
+            jump_session: session.jump.as_ref().map(|jump| jump.through().to_string()),
             source: session.source.to_string(),
             address: session.source_ip.to_canonical().to_string(),
             port: session.source_port,

@@ -142,6 +142,8 @@ pub(super) struct Configured {
     second_factor: Option<&'static str>,
     keys: Vec<KeyShown>,
     home: Vec<HomeShown>,
+    /// Where the user may jump to, and as whom
+    targets: Vec<String>,
 }
 
 /// A key of a user
@@ -311,6 +313,7 @@ impl Configured {
             second_factor: (!matches!(user.totp, Totp::NotNeeded)).then_some("totp"),
             keys: keys.collect(),
             home: home.collect(),
+            targets: user.targets.iter().map(ToString::to_string).collect(),
         }
     }
 }

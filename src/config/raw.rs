@@ -31,6 +31,8 @@ pub(super) struct Config {
     pub users_from: Vec<UsersFrom>,
     /// Where users may jump to.
     pub targets: Vec<Target>,
+    /// The key file that signs the host keys of targets.
+    pub host_ca: Option<At<String>>,
     /// `None`: the default sink.
     pub events: Option<Vec<Sink>>,
     pub audit: Option<Audit>,
@@ -139,6 +141,7 @@ pub(super) fn read(root: &Item<'_>, problems: &mut Problems) -> Option<Config> {
         users: each(users, problems, read_user),
         users_from: file.take("users_from").map(|item| read_users_from(&item, problems)).unwrap_or_default(),
         targets: each(file.take("targets"), problems, read_target),
+        host_ca: text(&mut file, "host_ca", problems),
         events: file.take("events").and_then(|item| read_events(&item, problems)),
         audit: file.take("audit").and_then(|item| read_audit(&item, problems)),
         admin: file.take("admin").and_then(|item| read_admin(&item, problems)),

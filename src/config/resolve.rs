@@ -65,6 +65,7 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
     let authorities = resolve_authorities(&raw.trusted_user_ca_keys, problems);
     let revoked = Arc::new(resolve_revoked(&raw.revoked_keys, around, problems));
     let targets = resolve_targets(raw, around, problems);
+    let host_ca = raw.host_ca.as_ref().and_then(|ca| resolve_host_keys(slice::from_ref(ca), around, problems).pop());
     let users = resolve_users(raw, problems);
     let users_from = resolve_users_from(raw, &server, problems);
     let audit_folder = chain.as_ref().map(|chain| chain.folder.clone());
@@ -95,6 +96,7 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
         users,
         users_from,
         targets,
+        host_ca,
         transfers: vfs::Settings {
             transfer_memory: raw.limits.transfer_memory,
             staging: raw.limits.staging,

@@ -10,7 +10,7 @@ use super::{STORE_ANSWERS_WITHIN, Settings};
 use crate::stores;
 use crate::users::{
     Attempt, AuthorizedKey, Directory, KeysDirectory, KeysSettings, ProviderDirectory, ProviderSettings,
-    SourceSettings, Told, User,
+    SourceSettings, Target, Told, User,
 };
 
 /// The users that a gateway with these settings would let in now.
@@ -20,6 +20,8 @@ pub struct Access {
     pub users: Vec<Arc<User>>,
     /// Authorities whose certificates are accepted for every user.
     pub authorities: Vec<AuthorizedKey>,
+    /// Where users may jump to.
+    pub targets: Vec<Target>,
     /// What the list does not show, a sentence each.
     pub notes: Vec<String>,
     /// Sources that could not be read: the list is not complete.
@@ -30,7 +32,11 @@ impl Access {
     /// Reads the configuration's users and every folder of keys. An identity provider knows its users alone; it is asked about `name`
     /// if there is one. `name`: nobody else is wanted.
     pub async fn of(settings: &Settings, name: Option<&str>) -> Access {
-        let mut access = Access { authorities: settings.authorities.clone(), ..Access::default() };
+        let mut access = Access {
+            authorities: settings.authorities.clone(),
+            targets: settings.targets.clone(),
+            ..Access::default()
+        };
         let mut found: Vec<Arc<User>> = settings.users.iter().cloned().map(Arc::new).collect();
         for source in &settings.users_from {
             match source {

@@ -158,7 +158,8 @@ impl Roster {
             folders.push((folder, first));
         }
         others.sort_by_key(|(place, ..)| *place);
-        let targets = TargetDoors::open(settings.targets.clone(), &settings.ssh).map_err(StartError)?;
+        let targets = TargetDoors::open(settings.targets.clone(), settings.host_ca.as_deref(), &settings.ssh)
+            .map_err(StartError)?;
         Ok(Opened {
             targets: Arc::new(targets),
             folders,

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -9,6 +10,7 @@ use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use russh::keys::ssh_key::LineEnding;
+use russh::keys::ssh_key::certificate::{Builder, CertType};
 use russh::keys::{Algorithm, Certificate, EcdsaCurve, HashAlg, PrivateKey, PublicKey, key::safe_rng};
 use russh::server::AuthRefusal;
 
@@ -75,6 +77,26 @@ pub fn read_host_key_public(path: &Path) -> Result<String, String> {
     let key = read_host_key(path)?;
     let public = PublicKey::new(key.public_key().key_data().clone(), "");
     public.to_openssh().map_err(|error| format!("the host key {} cannot be shown: {error}", path.display()))
+}
+
+/// A certificate of a host key for the host's names, valid in these seconds since 1970 (PROTOCOL.certkeys).
+pub(super) fn host_certificate(
+    key: &PrivateKey,
+    authority: &PrivateKey,
+    key_id: &str,
+    hosts: &[String],
+    valid: Range<u64>,
+) -> Result<Certificate, String> {
+    let make = || {
+        let public = key.public_key().key_data().clone();
+        let mut builder = Builder::new_with_random_nonce(&mut safe_rng(), public, valid.start, valid.end)?;
+        builder.serial(valid.start)?.key_id(key_id)?.cert_type(CertType::Host)?;
+        for host in hosts {
+            builder.valid_principal(host.as_str())?;
+        }
+        builder.sign(authority)
+    };
+    make().map_err(|error| format!("the host key of {key_id} cannot be signed by host_ca: {error}"))
 }
 
 /// Reads a host key file.

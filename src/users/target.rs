@@ -135,6 +135,27 @@ pub enum GrantedAccounts {
     Named(Vec<Arc<str>>),
 }
 
+impl fmt::Display for TargetGrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.accounts {
+            GrantedAccounts::All => write!(f, "every account")?,
+            GrantedAccounts::Named(names) => write!(f, "{}", names.join(", "))?,
+        }
+        match &self.to {
+            Granted::Target(name) => write!(f, " on {name}"),
+            Granted::Group(group) => write!(f, " on the targets of {group}"),
+        }
+    }
+}
+
+impl Account {
+    /// What the account sees when the person of this name uses it.
+    pub fn home_of(&self, person: &str) -> Vec<HomeEntry> {
+        let fill = |entry: &HomeEntry| HomeEntry { target: entry.target.replace(PERSON, person), ..entry.clone() };
+        self.home.iter().map(fill).collect()
+    }
+}
+
 impl TargetGrant {
     fn covers(&self, target: &Target) -> bool {
         match &self.to {
@@ -154,7 +175,12 @@ impl TargetGrant {
 impl Target {
     /// Whether somebody with these grants may use any account of it.
     pub fn admits(&self, grants: &[TargetGrant]) -> bool {
-        self.accounts.iter().any(|account| self.account_for(grants, &account.name).is_some())
+        self.accounts_for(grants).next().is_some()
+    }
+
+    /// The accounts that somebody with these grants may use.
+    pub fn accounts_for(&self, grants: &[TargetGrant]) -> impl Iterator<Item = &Account> {
+        self.accounts.iter().filter(|account| self.account_for(grants, &account.name).is_some())
     }
 
     /// The account of this name, if it is there and somebody with these grants may use it.
@@ -223,11 +249,9 @@ impl Directory for AccountDirectory {
     /// The person with the home of the account of this name.
     async fn find(&self, name: &str, _: &Attempt) -> Result<Option<Arc<User>>, DirectoryError> {
         let Some(account) = self.target.account_for(&self.person.targets, name) else { return Ok(None) };
-        let fill =
-            |entry: &HomeEntry| HomeEntry { target: entry.target.replace(PERSON, &self.person.name), ..entry.clone() };
         // What a person has to prove was proven before the jump; here it is a key or nothing.
         let (auth, totp) = (AuthMode::PublicKey, Totp::default());
-        let home = account.home.iter().map(fill).collect();
+        let home = account.home_of(&self.person.name);
         Ok(Some(Arc::new(User { home, auth, totp, ..(*self.person).clone() })))
     }
 }

@@ -54,7 +54,7 @@ export const OUTCOMES = {
 
 // What it was about, in one line.
 export function about(event) {
-  const parts = [];
+  const parts = event["jump-session-id"] ? [`${event.account ?? "?"}@${event.target}`] : [];
   switch (event["activity-type"]) {
     case "CONNECTED":
       parts.push(event.method, event["ssh-public-key-comment"], event.client);

@@ -11,8 +11,8 @@ const TEXTS = [
 // What an address asks for.
 export function read(search) {
   const given = new URLSearchParams(search);
-  const wanted = { view: "all", activity: "", status: "", since: "", until: "", session: "", fingerprint: "" };
-  for (const name of ["view", "activity", "status", "since", "until", "session", "fingerprint", ...TEXTS.map(([name]) => name)]) {
+  const wanted = { view: "all", activity: "", status: "", since: "", until: "", session: "", fingerprint: "", target: "", account: "" };
+  for (const name of ["view", "activity", "status", "since", "until", "session", "fingerprint", "target", "account", ...TEXTS.map(([name]) => name)]) {
     wanted[name] = given.get(name) ?? wanted[name] ?? "";
   }
   if (!VIEWS.some(([name]) => name === wanted.view)) wanted.view = "all";
@@ -34,7 +34,7 @@ export function toQuery(wanted, isStream = false) {
   const activities = VIEWS.find(([name]) => name === wanted.view)[2];
   if (wanted.activity) query.set("activity", wanted.activity);
   else if (activities.length) query.set("activity", activities.join(","));
-  for (const name of ["user", "identity", "address", "path", "text", "status", "session", "fingerprint"]) {
+  for (const name of ["user", "identity", "address", "path", "text", "status", "session", "fingerprint", "target", "account"]) {
     if (wanted[name]) query.set(name, wanted[name]);
   }
   if (!isStream) {

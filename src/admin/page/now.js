@@ -117,7 +117,7 @@ function updateSession(row, one) {
   const user = part(".user");
   write(user, one.user);
   user.setAttribute("href", `/partners/${encodeURIComponent(one.user)}`);
-  write(part(".from"), [one.address, one.identity ?? one.method, one.protocols.join(", ")].filter(Boolean).join(" · "));
+  write(part(".from"), [one.address, one.target && `${one.account ?? "?"}@${one.target}`, one.identity ?? one.method, one.protocols.join(", ")].filter(Boolean).join(" · "));
   write(part(".in"), `↓ ${bytes(one.bytes_in)}`);
   write(part(".out"), `↑ ${bytes(one.bytes_out)}`);
   part(".in").title = `${some(one.files_in, "file")} received`;

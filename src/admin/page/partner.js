@@ -128,7 +128,8 @@ function configured(user) {
   return h("section", { class: "card" }, h("h2", { text: "Configured" }),
     h("dl", {}, facts.map(([name, value]) => [h("dt", { text: name }), h("dd", {}, value)])),
     h("h3", { text: "Home" }), h("ul", { class: "homes" }, found.home.map((entry) => h("li", {},
-      h("span", { class: "mono", text: entry.entry }), h("span", { class: "soft", text: " → " }), h("span", { class: "mono", text: entry.target })))));
+      h("span", { class: "mono", text: entry.entry }), h("span", { class: "soft", text: " → " }), h("span", { class: "mono", text: entry.target })))),
+    found.targets.length > 0 && [h("h3", { text: "Jumps as" }), h("ul", { class: "homes" }, found.targets.map((grant) => h("li", { text: grant })))]);
 }
 
 async function showFiles(section, name) {

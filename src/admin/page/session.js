@@ -75,8 +75,10 @@ function watchLive(place, id, shared) {
 function showRecording(head, rest, session, found, ended) {
   const steps = found.events.map((step) => ({ offset: Math.max(0, step["offset-ms"]), event: step.event }));
   const first = steps[0].event;
-  const connected = steps.find((step) => step.event["activity-type"] === "CONNECTED")?.event;
-  const end = steps.findLast((step) => step.event["activity-type"] === "DISCONNECTED")?.event;
+  // Sessions at targets that came through this one are in it as well.
+  const own = steps.filter((step) => step.event["session-id"] === session);
+  const connected = own.find((step) => step.event["activity-type"] === "CONNECTED")?.event;
+  const end = own.findLast((step) => step.event["activity-type"] === "DISCONNECTED")?.event;
   const user = found.summary.user || "nobody";
   const download = (format, label, extension) => h("a", {
     class: "button", href: `/api/v1/recordings/${session}?format=${format}`, download: `session-${session}.${extension}`, text: label,
@@ -173,6 +175,8 @@ function definitions(first, connected, end, summary) {
   const facts = [
     ["User", summary.user || "–"],
     ["Person", event.identity],
+    ["At target", event.target && `${event.account ?? "?"}@${event.target}`],
+    ["Came through", event["jump-session-id"] && h("a", { class: "mono", href: `/sessions/${event["jump-session-id"]}`, text: event["jump-session-id"] })],
     ["From", `${event["source-ip"] ?? "–"}${event["source-port"] ? ` port ${event["source-port"]}` : ""}`],
     ["Started", summary.began ? when(summary.began) : "–"],
     ["Duration", end ? duration(end["duration-ms"]) : "not ended yet"],

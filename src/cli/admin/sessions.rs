@@ -46,7 +46,7 @@ fn table(sessions: &[Value]) -> String {
         let since = text(session, "since").replace('T', " ");
         let cells = [
             text(session, "id").into(),
-            text(session, "user").into(),
+            user_of(session).into(),
             text(session, "identity").into(),
             address_of(session).into(),
             since.get(..19).unwrap_or(&since).into(),
@@ -57,6 +57,22 @@ fn table(sessions: &[Value]) -> String {
         rows.push(table.lay_out(&cells, &does(session)));
     }
     rows.join("\n")
+}
+
+/// The user, and where a jump led.
+fn user_of(session: &Value) -> String {
+    match at_target(session) {
+        place if place.is_empty() => text(session, "user"),
+        place => format!("{} → {place}", text(session, "user")),
+    }
+}
+
+/// The account at the target of a jump; empty where there is none.
+fn at_target(session: &Value) -> String {
+    match text(session, "target") {
+        target if target.is_empty() => target,
+        target => format!("{}@{target}", text(session, "account")),
+    }
 }
 
 /// What a session does now, in a few words.
@@ -98,6 +114,8 @@ fn describe(session: &Value) -> String {
     let mut lines = vec![
         ("session", text(session, "id")),
         ("user", format!("{} ({})", text(session, "user"), text(session, "source"))),
+        ("target", at_target(session)),
+        ("through", text(session, "jump_session")),
         ("person", text(session, "identity")),
         ("from", address_of(session)),
         ("client", text(session, "client")),

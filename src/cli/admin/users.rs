@@ -74,6 +74,9 @@ fn describe(user: &Value) -> String {
             lines.push(("home", format!("{} → {target} ({})", text(entry, "entry"), text(entry, "permissions"))));
         }
     }
+    for grant in user["configured"]["targets"].as_array().into_iter().flatten() {
+        lines.push(("jumps as", grant.as_str().unwrap_or_default().to_owned()));
+    }
     lines.push(("sessions", user["sessions"].to_string()));
     match user.get("last_success") {
         Some(success) => lines.push(("last", attempt(success))),

@@ -68,7 +68,7 @@ pub(super) fn access(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-const COLUMNS: [&str; 14] = [
+const COLUMNS: [&str; 16] = [
     "user",
     "source",
     "state",
@@ -83,6 +83,8 @@ const COLUMNS: [&str; 14] = [
     "entry",
     "target",
     "permissions",
+    "jump-target",
+    "account",
 ];
 
 /// A row for each user and entry of the home.
@@ -110,6 +112,8 @@ fn write_csv(shown: &Shown, out: impl Write) -> io::Result<()> {
                 home.entry.clone(),
                 home.target.clone(),
                 home.permissions.clone(),
+                home.jump_target.clone().unwrap_or_default(),
+                home.account.clone().unwrap_or_default(),
             ];
             writer.write_record(row.map(|cell| harmless(&cell)))?;
         }

@@ -180,3 +180,36 @@ fn who_only_jumps_needs_no_home() {
     door.sftp("bastion", "mkdir /here\n").failed();
     door.gateway.stop();
 }
+
+#[test]
+fn an_access_review_and_the_admin_door_show_who_may_jump_where_and_who_is_there() {
+    let door = bastion_with(|setup, alice| {
+        setup.config["admin"] = json!({ "socket": setup.folder().join("admin.sock") });
+        alice
+    });
+    let config = door.setup.write_config();
+    let asked = |words: &[&str]| run(lockgate().args(words).arg("--config").arg(&config)).succeeded().stdout;
+    let access: serde_json::Value = serde_json::from_str(&asked(&["audit", "access", "--format", "json"])).unwrap();
+    let home = access["users"][0]["home"].as_array().unwrap();
+    let there = json!({
+        "jump-target": "target-host-A",
+        "account": "deploy",
+        "entry": "/",
+        "target": "main:/web",
+        "permissions": home[0]["permissions"],
+    });
+    assert_eq!(home[1..], [there], "{access:#}");
+    let sheet = asked(&["audit", "access", "--format", "csv"]);
+    assert!(sheet.lines().any(|line| line.ends_with(",target-host-A,deploy")), "{sheet}");
+
+    let user = asked(&["users", "show", "alice"]);
+    assert!(user.contains("deploy on the targets of web"), "{user}");
+    let session = door.session("target-host-A");
+    let list = asked(&["sessions", "list"]);
+    assert!(list.contains("alice → deploy@"), "{list}");
+    let found = door.gateway.events.of_type("CONNECTED").into_iter().find(is_at_target).unwrap();
+    let shown = asked(&["sessions", "show", field(&found, "session-id")]);
+    assert!(shown.contains("deploy@target-host-A") && shown.contains(field(&found, "jump-session-id")), "{shown}");
+    drop(session);
+    door.gateway.stop();
+}

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Bastion, bastion, bastion_with, is_at_target};
 use crate::support::events::field;
-use crate::support::process::{python, run};
+use crate::support::process::run;
 
 const NO_TARGET: &str = "there is no target of this address for this user";
 
@@ -111,18 +111,5 @@ fn a_target_that_wants_a_proof_of_its_own_gets_one_of_the_users_keys_and_nothing
     let failure = door.gateway.events.await_event("AUTH_FAILURE", |event| field(event, "method") == "publickey");
     let facts = ["user", "account", "target", "reason"].map(|name| field(&failure, name));
     assert_eq!(facts, ["alice", "deploy", "target-host-A", "key-not-authorized"], "{failure}");
-    door.gateway.stop();
-}
-
-#[test]
-fn clients_that_show_something_before_they_ask_get_in_as_well() {
-    let door = bastion();
-    for how in ["key", "password", "interactive", "asyncssh"] {
-        let mut command = python("jump_client.py");
-        command.arg(door.gateway.port.to_string()).arg(&door.key.private).arg(door.host_key.blob()).arg(how);
-        run(&mut command).succeeded();
-        assert_eq!(std::fs::metadata(door.root.join("web").join(how)).unwrap().len(), 100_000);
-    }
-    assert!(!door.gateway.log().contains("whatever"), "{}", door.gateway.log());
     door.gateway.stop();
 }

@@ -101,7 +101,7 @@ fn section(user: &Person) -> Markup {
                 tbody {
                     @for home in &user.home {
                         tr {
-                            td.name { (plain(&home.entry)) }
+                            td.name { (plain(&home.place())) }
                             td.name { (plain(&home.target)) }
                             td { (home.permissions) }
                         }

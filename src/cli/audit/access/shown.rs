@@ -4,7 +4,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 use crate::gateway::Access;
-use crate::users::{AuthMode, AuthorizedKey, Totp, User};
+use crate::users::{AuthMode, AuthorizedKey, HomeEntry, Target, Totp, User};
 
 /// Everything.
 #[derive(Debug, Serialize)]
@@ -61,6 +61,11 @@ pub(super) struct Key {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Entry {
+    /// The target that the user jumps to, and the account there; in the user's own home neither.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jump_target: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
     pub entry: String,
     pub target: String,
     pub permissions: String,
@@ -72,7 +77,7 @@ impl Shown {
             server: server.to_owned(),
             made: text_of(now),
             authorities: access.authorities.iter().map(|key| Key::of(key, now)).collect(),
-            users: access.users.iter().map(|user| Person::of(user, now)).collect(),
+            users: access.users.iter().map(|user| Person::of(user, &access.targets, now)).collect(),
             notes: access.notes.clone(),
             failures: access.failures.clone(),
         }
@@ -80,12 +85,13 @@ impl Shown {
 }
 
 impl Person {
-    fn of(user: &User, now: DateTime<Utc>) -> Person {
+    fn of(user: &User, targets: &[Target], now: DateTime<Utc>) -> Person {
         let is_over = user.bounds.expires.is_some_and(|expires| expires <= now);
-        let home = user.home.iter().map(|home| Entry {
-            entry: home.entry.to_string(),
-            target: format!("{}:/{}", home.store, home.target),
-            permissions: home.permissions.to_string(),
+        let own = user.home.iter().map(|home| Entry::of(home, None));
+        let accounts = targets.iter().flat_map(|target| target.accounts_for(&user.targets).map(move |of| (target, of)));
+        let jumps = accounts.flat_map(|(target, account)| {
+            let home = account.home_of(&user.name);
+            home.into_iter().map(move |home| Entry::of(&home, Some((&target.name, &account.name))))
         });
         Person {
             name: user.name.to_string(),
@@ -108,7 +114,27 @@ impl Person {
             principals: user.principals.clone(),
             allow_from: user.bounds.allow_from.iter().map(ToString::to_string).collect(),
             sessions: user.bounds.sessions,
-            home: home.collect(),
+            home: own.chain(jumps).collect(),
+        }
+    }
+}
+
+impl Entry {
+    fn of(home: &HomeEntry, jump: Option<(&str, &str)>) -> Entry {
+        Entry {
+            jump_target: jump.map(|(target, _)| target.to_owned()),
+            account: jump.map(|(_, account)| account.to_owned()),
+            entry: home.entry.to_string(),
+            target: format!("{}:/{}", home.store, home.target),
+            permissions: home.permissions.to_string(),
+        }
+    }
+
+    /// The path, with the target and the account before it.
+    pub(super) fn place(&self) -> String {
+        match (&self.jump_target, &self.account) {
+            (Some(target), Some(account)) => format!("{account}@{target}:{}", self.entry),
+            _ => self.entry.clone(),
         }
     }
 }

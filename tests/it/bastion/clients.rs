@@ -1,0 +1,106 @@
+//! Jumps with other clients than OpenSSH's, and many at once.
+
+use std::fs;
+use std::path::Path;
+
+use super::{bastion, bastion_with, is_at_target};
+use crate::support::data::{MIB, assert_same_bytes, write_noise};
+use crate::support::events::field;
+use crate::support::process::{program, python, run, tool};
+
+#[test]
+fn clients_that_show_something_before_they_ask_get_in_as_well() {
+    let door = bastion();
+    for how in ["key", "password", "interactive", "asyncssh"] {
+        let mut command = python("jump_client.py");
+        command.arg(door.gateway.port.to_string()).arg(&door.key.private).arg(door.host_key.blob()).arg(how);
+        run(&mut command).succeeded();
+        assert_eq!(fs::metadata(door.root.join("web").join(how)).unwrap().len(), 100_000);
+    }
+    assert!(!door.gateway.log().contains("whatever"), "{}", door.gateway.log());
+    door.gateway.stop();
+}
+
+#[test]
+fn puttys_psftp_jumps_by_a_proxy_command() {
+    let door = bastion();
+    let folder = door.setup.folder();
+    let key = folder.join("alice.ppk");
+    run(program("puttygen").arg(&door.key.private).args(["-O", "private", "-o"]).arg(&key)).succeeded();
+    let file = folder.join("file");
+    write_noise(&file, MIB, 1);
+    let script = folder.join("script");
+    fs::write(&script, format!("put {} /by-psftp\n", file.display())).unwrap();
+    let host_keys: Vec<String> =
+        door.setup.host_keys().iter().map(|key| format!("-hostkey {}", key.fingerprint().0)).collect();
+    let proxy = format!(
+        "plink -batch -P {} -i {} {} alice@127.0.0.1 -nc %host:%port",
+        door.gateway.port,
+        key.display(),
+        host_keys.join(" ")
+    );
+    let mut command = program("psftp");
+    command.env("HOME", folder).args(["-batch", "-proxycmd", &proxy, "-i"]).arg(&key);
+    command.args(["-hostkey", &door.host_key.fingerprint().0, "-b"]).arg(&script).arg("deploy@192.168.1.10");
+    run(&mut command).succeeded();
+    assert_same_bytes(&door.root.join("web/by-psftp"), &file);
+    door.gateway.stop();
+}
+
+#[test]
+fn jsch_jumps_through_a_forwarded_port() {
+    let door = bastion();
+    let file = door.setup.folder().join("file");
+    write_noise(&file, MIB, 1);
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/JschJump.java");
+    let mut command = program("java");
+    command.arg("-cp").arg(tool("java/jsch.jar")).arg(source);
+    command.arg(door.gateway.port.to_string()).arg(&door.key.private).arg(door.setup.folder().join("known"));
+    run(command.arg(&file).arg("/by-jsch")).succeeded();
+    assert_same_bytes(&door.root.join("web/by-jsch"), &file);
+    door.gateway.stop();
+}
+
+#[test]
+fn two_hundred_sessions_at_targets_run_side_by_side_over_twenty_connections() {
+    let door = bastion();
+    let mut command = python("jump_many.py");
+    run(command.arg(door.gateway.port.to_string()).arg(&door.key.private).args(["20", "10"])).succeeded();
+    assert_eq!(fs::read_dir(door.root.join("web")).unwrap().count(), 200);
+    let ends = door.ends(220);
+    assert_eq!(ends.iter().filter(|event| is_at_target(event)).count(), 200);
+    assert!(ends.iter().all(|event| field(event, "reason") == "client"), "{ends:#?}");
+    door.gateway.stop();
+}
+
+#[test]
+fn one_line_of_known_hosts_is_enough_for_all_targets_with_a_host_authority() {
+    let mut authority = None;
+    let door = bastion_with(|setup, alice| {
+        let key = setup.key("host_ca");
+        setup.config["host_ca"] = key.private.to_str().unwrap().into();
+        authority = Some(key);
+        alice.set(
+            "targets",
+            serde_json::json!([
+                { "group": "web", "accounts": ["deploy"] },
+                { "target": "target-host-B", "accounts": ["deploy"] },
+            ]),
+        )
+    });
+    let authority = authority.unwrap();
+    let known = door.setup.folder().join("known");
+    let trust = |of: &str| {
+        let line = format!("@cert-authority {of} {} {}\n", authority.kind(), authority.blob());
+        fs::write(&known, fs::read_to_string(door.gateway.known_hosts()).unwrap() + &line).unwrap();
+    };
+    trust("192.168.1.*");
+    door.sftp("target-host-A", "ls\n").succeeded();
+    door.sftp("target-host-B", "ls\n").succeeded();
+    // The certificate is of the target's own names.
+    let alias = ["-o", "HostKeyAlias=192.168.1.11", "-b", "/dev/null", "target-host-A"];
+    run(door.command("sftp").args(alias)).failed();
+    trust("10.*");
+    door.sftp("target-host-A", "ls\n").failed();
+    door.gateway.stop();
+}
