@@ -6,6 +6,8 @@
 //! Cloud Storage against an emulator, or the bucket that `LOCKGATE_TEST_GCS_BUCKET` names (an access token in
 //! `LOCKGATE_TEST_GCS_TOKEN`).
 //!
+//! An upstream SFTP server: OpenSSH's sshd, started by the tests.
+//!
 //! Without a server the tests with one fail, so that a run never passes without them by accident; `LOCKGATE_TEST_SKIP_SERVERS=1`
 //! skips them where `CI` is not set.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -34,6 +36,8 @@ mod fixture;
 mod fixture_azure;
 #[path = "conformance/fixture_gcs.rs"]
 mod fixture_gcs;
+#[path = "conformance/fixture_sftp.rs"]
+mod fixture_sftp;
 #[path = "conformance/gcs_only.rs"]
 mod gcs_only;
 #[path = "conformance/ground.rs"]
@@ -68,6 +72,8 @@ mod schedules;
 mod seams;
 #[path = "conformance/seams_stage.rs"]
 mod seams_stage;
+#[path = "conformance/sftp_only.rs"]
+mod sftp_only;
 #[path = "support/mod.rs"]
 mod support;
 #[path = "conformance/uploads.rs"]
@@ -104,6 +110,12 @@ macro_rules! conformance {
         mod s3s {
             $(#[tokio::test] async fn $check() {
                 crate::in_process_s3::run(stringify!($check), crate::$module::$check).await;
+            })*
+        }
+        mod sftp { $(#[tokio::test] async fn $check() { crate::$module::$check(crate::fixture::Fixture::sftp()).await })* }
+        mod sftp_behind_latency {
+            $(#[tokio::test] async fn $check() {
+                crate::fixture_sftp::behind_latency(crate::$module::$check).await;
             })*
         }
         mod memory_behind_latency {

@@ -80,7 +80,7 @@ const LAYERS: &[(u8, &str, &[&str])] = &[
 
 /// Crates that only some modules may name.
 const CRATES: &[(&str, &[&str])] = &[
-    ("russh", &["ssh"]),
+    ("russh", &["ssh", "stores"]),
     ("ppp", &["ssh"]),
     ("flate2", &["audit"]),
     ("rustls", &["audit", "admin"]),

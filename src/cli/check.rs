@@ -56,14 +56,15 @@ async fn reach(settings: &Settings) -> anyhow::Result<()> {
     let mut steps = Steps::new(settings.stores.len() + sources + providers + archives + settings.audit.sinks.len());
     for store in &settings.stores {
         steps.next(&format!("reaching the store {:?}", store.name));
-        if let Err(what) = reach_store(store).await {
-            failures.push(format!("the store {:?} cannot be used: {what}", store.name));
+        match reach_store(store).await {
+            Ok(found) => notes.extend(found.map(|found| format!("the store {:?}: {found}", store.name))),
+            Err(what) => failures.push(format!("the store {:?} cannot be used: {what}", store.name)),
         }
     }
     if !settings.users_from.is_empty() {
         steps.next("reaching the sources of users");
         let reached = reach_users(settings).await;
-        notes = reached.notes;
+        notes.extend(reached.notes);
         failures.extend(reached.failures);
     }
     if let Some(oidc) = &settings.admin.oidc {
@@ -93,8 +94,12 @@ async fn reach(settings: &Settings) -> anyhow::Result<()> {
     }
 }
 
-async fn reach_store(settings: &stores::Settings) -> Result<(), String> {
-    let reaching = async { stores::open_aside(settings, None).await?.check().await };
+/// Reaches a store; gives what there is to tell of it.
+async fn reach_store(settings: &stores::Settings) -> Result<Option<String>, String> {
+    let reaching = async {
+        let store = stores::open_aside(settings, None).await?;
+        store.check().await.map(|()| store.found())
+    };
     match tokio::time::timeout(STORE_ANSWERS_WITHIN, reaching).await {
         Ok(answer) => answer.map_err(|error| error.to_string()),
         Err(_) => Err(format!("it does not answer within {} s", STORE_ANSWERS_WITHIN.as_secs())),

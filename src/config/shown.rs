@@ -23,11 +23,15 @@ const SHOWN_OPTIONS: &[&str] = &[
     "aws_region",
     "aws_virtual_hosted_style_request",
     "azure_storage_account_name",
+    "connect_timeout",
+    "connections",
     "endpoint",
     "google_service_account",
+    "host_key",
     "region",
     "size",
     "symlinks",
+    "timeout",
     "virtual_hosted_style_request",
 ];
 

@@ -19,6 +19,8 @@ mod place;
 mod provenance;
 mod rest;
 mod s3;
+mod sftp;
+mod skipped;
 mod timed;
 mod unfinished;
 
@@ -40,6 +42,7 @@ pub use key::{Key, KeyError};
 pub use locks::{Lock, LockMode, LockRule, Locks, StoredVersion, can_lock};
 pub use place::{Place, real_path, real_path_below};
 pub use provenance::Provenance;
+pub use skipped::Skipped;
 pub use timed::timed;
 pub use unfinished::Unfinished;
 
@@ -90,25 +93,6 @@ pub struct Page {
     pub changed: Option<SystemTime>,
     /// The directory's own marker was found, so that it is one even without entries.
     pub is_marked: bool,
-}
-
-/// Keys that a listing left out.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Skipped {
-    /// How many.
-    pub count: u64,
-    /// The first of them, escaped for printing.
-    pub first: Option<String>,
-}
-
-impl Skipped {
-    /// Counts a raw name or key that cannot be shown.
-    fn add(&mut self, raw: &[u8]) {
-        self.count += 1;
-        if self.first.is_none() {
-            self.first = Some(raw.escape_ascii().to_string());
-        }
-    }
 }
 
 /// A place in a listing. Opaque; good for the store that gave it and the same directory.
@@ -478,6 +462,11 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Reaches the store once, without changing it: for `check --online` and the start of the gateway.
     async fn check(&self) -> StoreResult<()>;
+
+    /// What the last [`Store::check`] has found, where there is something to tell.
+    fn found(&self) -> Option<String> {
+        None
+    }
 }
 
 /// How much a store holds, in bytes.
@@ -489,8 +478,8 @@ pub struct Capacity {
     pub free: u64,
 }
 
-/// One store of the configuration, resolved. URLs: `file:///PATH`, `memory:///`, `s3://BUCKET/PREFIX`, `gs://…`, `az://…`, and
-/// the other forms that `object_store` reads.
+/// One store of the configuration, resolved. URLs: `file:///PATH`, `memory:///`, `s3://BUCKET/PREFIX`, `gs://…`, `az://…`,
+/// `sftp://USER@HOST/PATH`, and the other forms that `object_store` reads.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The name in the configuration.

@@ -194,6 +194,10 @@ impl Store for Timed<dyn Store> {
         let _running = self.timings.call("check").start();
         self.store.check().await
     }
+
+    fn found(&self) -> Option<String> {
+        self.store.found()
+    }
 }
 
 #[async_trait]

@@ -141,6 +141,10 @@ impl Store for Behind<Arc<dyn Store>> {
         self.before.call("check").await;
         self.inner.check().await
     }
+
+    fn found(&self) -> Option<String> {
+        self.inner.found()
+    }
 }
 
 #[async_trait]

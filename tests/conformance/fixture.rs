@@ -23,17 +23,19 @@ pub struct Fixture {
     pub server: Option<(Server, String)>,
     /// The Azure store's container and the prefix of its keys.
     pub azure: Option<(azure::Account, String)>,
+    /// The folder is behind an SFTP server.
+    pub is_upstream: bool,
 }
 
 impl Fixture {
     pub fn memory() -> Self {
-        Fixture { store: open_url("memory:///", &[]), folder: None, server: None, azure: None }
+        Fixture { store: open_url("memory:///", &[]), folder: None, server: None, azure: None, is_upstream: false }
     }
 
     pub fn local() -> Self {
         let folder = TempDir::new().unwrap();
         let store = open_url(&format!("file://{}", folder.path().display()), &[("fsync", "false")]);
-        Fixture { store, folder: Some(folder), server: None, azure: None }
+        Fixture { store, folder: Some(folder), server: None, azure: None, is_upstream: false }
     }
 
     /// `None` when tests with servers are to be skipped.
@@ -49,13 +51,18 @@ impl Fixture {
         let prefix = format!("conformance/{}", uuid::Uuid::now_v7().simple());
         let through = Server { endpoint: endpoint.to_owned(), ..server.clone() };
         let store = through.open_with(&format!("{}/{prefix}", server.bucket), options);
-        Fixture { store, folder: None, server: Some((server, format!("{prefix}/"))), azure: None }
+        Fixture { store, folder: None, server: Some((server, format!("{prefix}/"))), azure: None, is_upstream: false }
     }
 
     /// What stands before every key of the store.
     pub fn prefix(&self) -> &str {
         let s3 = self.server.as_ref().map(|(_, prefix)| prefix);
         s3.or(self.azure.as_ref().map(|(_, prefix)| prefix)).map_or("", String::as_str)
+    }
+
+    /// Whether reads are requests over a network.
+    pub fn is_remote(&self) -> bool {
+        self.folder.is_none() || self.is_upstream
     }
 
     /// Whether the store keeps whole objects only.

@@ -13,7 +13,13 @@ impl Fixture {
         let account = from_environment()?;
         let prefix = format!("conformance/{}", uuid::Uuid::now_v7().simple());
         let store = open_prefix(&account, &prefix);
-        Some(Fixture { store, folder: None, server: None, azure: Some((account, format!("{prefix}/"))) })
+        Some(Fixture {
+            store,
+            folder: None,
+            server: None,
+            azure: Some((account, format!("{prefix}/"))),
+            is_upstream: false,
+        })
     }
 
     /// Whether the store cannot hold this name and says so. Azure would keep these under other names.

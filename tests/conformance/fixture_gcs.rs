@@ -25,7 +25,7 @@ impl Fixture {
     /// `None` when tests with servers are to be skipped.
     pub async fn gcs() -> Option<Self> {
         let bucket = Bucket::new("")?;
-        Some(Fixture { store: bucket.open(), folder: None, server: None, azure: None })
+        Some(Fixture { store: bucket.open(), folder: None, server: None, azure: None, is_upstream: false })
     }
 }
 

@@ -37,4 +37,5 @@ pub mod schema;
 pub mod server;
 pub mod setup;
 pub mod sftp;
+pub mod sshd;
 pub mod trail;

@@ -15,6 +15,7 @@ use percent_encoding::percent_decode_str;
 
 use super::local::LocalStore;
 use super::object::{ObjectBacked, describe};
+use super::sftp::{self, SftpStore, Upstream};
 use turns::Turns;
 
 use super::{AtOnce, Key, PartLimits, Place, Settings, Store, StoreResult, Unfinished, memory};
@@ -36,7 +37,8 @@ pub(super) const FILE_OPTIONS: [&str; 6] = [
 ];
 
 /// The schemes of URLs, for messages.
-const SCHEMES: &str = "file:///PATH, memory:///, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX";
+const SCHEMES: &str =
+    "file:///PATH, memory:///, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX or sftp://USER@HOST/PATH";
 
 /// A store whose settings were found right.
 pub(super) enum Plan {
@@ -53,6 +55,8 @@ pub(super) enum Plan {
     },
     /// A store of objects, which is not reached before it is used, and the turns of its requests if it is on a server.
     Objects(Box<ObjectBacked>, Option<Turns>),
+    /// An SFTP server, which is not reached before it is used.
+    Upstream(Box<Upstream>),
 }
 
 impl Plan {
@@ -85,6 +89,7 @@ impl Plan {
                 let (container, path) = rest.split_once('/').unwrap_or((rest, ""));
                 azure::open(settings, scheme, container, path).map(Plan::on_server)
             }
+            "sftp" => Upstream::read(settings, rest).map(|upstream| Plan::Upstream(Box::new(upstream))),
             _ => Err(wrong()),
         }
     }
@@ -95,7 +100,7 @@ impl Plan {
 
     /// Whether each request to the store has a connection.
     pub(super) fn is_on_server(&self) -> bool {
-        matches!(self, Plan::Objects(_, Some(_)))
+        matches!(self, Plan::Objects(_, Some(_)) | Plan::Upstream(_))
     }
 
     /// Where the root of the store is.
@@ -103,6 +108,7 @@ impl Plan {
         match self {
             Plan::Local { folder, .. } => Place::of_path(folder),
             Plan::Objects(store, _) => store.place(),
+            Plan::Upstream(upstream) => sftp::place(upstream),
         }
     }
 
@@ -121,6 +127,7 @@ impl Plan {
                 }
                 Arc::new(*store)
             }
+            Plan::Upstream(upstream) => Arc::new(SftpStore::new(*upstream, unfinished, at_once)),
         })
     }
 }
@@ -272,7 +279,7 @@ mod tests {
     fn bucket_of(url: &str, options: &[(&str, &str)]) -> ObjectBacked {
         match read(url, options) {
             Ok(Plan::Objects(store, _)) => *store,
-            Ok(Plan::Local { .. }) => panic!("a local store"),
+            Ok(Plan::Local { .. } | Plan::Upstream(_)) => panic!("no store of objects"),
             Err(message) => panic!("{message}"),
         }
     }
@@ -290,6 +297,10 @@ mod tests {
         let account = [("azure_storage_account_name", "acc"), ("azure_storage_account_key", "aHVudGVyMg==")];
         assert_eq!(bucket_of("az://container/p", &account).bucket, "container");
         assert_eq!(bucket_of("abfss://fs@acc.dfs.core.windows.net/p", &account[1..]).bucket, "fs");
+        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
+        let upstream = read("sftp://u@host/in", &[("host_key", key), ("password", "hunter2")]);
+        assert!(upstream.is_ok_and(|plan| plan.is_on_server() && plan.place().way() == ["in"]));
+        assert!(refused("sftp://host/in", &[("password", "hunter2")]).contains("sftp://USER@HOST"));
         assert!(matches!(read("file:///srv/x%201", &[("fsync", "false")]),
             Ok(Plan::Local { folder, fsync: false, .. }) if folder == std::path::Path::new("/srv/x 1")));
         for wrong in

@@ -1,0 +1,398 @@
+//! One connection to an upstream server: its host key is one of those that the operator names, the account logs in, and the subsystem
+//! `sftp` runs on its one channel.
+
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use russh::client::{self, Config, KeyboardInteractiveAuthResponse};
+use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate};
+use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Preferred, SshId, cipher, compression};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+use super::exchange::{Exchange, Failure};
+use super::settings::Upstream;
+use super::wire::{self, Frames};
+
+/// What a read or a write may have at least, in bytes, on every server.
+const SMALLEST_PIECE: u64 = 32 << 10;
+
+/// What a read or a write has at most, in bytes, whatever the server allows: OpenSSH's allows 255 KiB.
+const LARGEST_PIECE: u64 = 255 << 10;
+
+/// How many handles a server has at least.
+const FEW_HANDLES: u64 = 64;
+
+const CIPHERS: &[cipher::Name] = &[
+    cipher::AES_256_GCM,
+    cipher::AES_128_GCM,
+    cipher::CHACHA20_POLY1305,
+    cipher::AES_256_CTR,
+    cipher::AES_192_CTR,
+    cipher::AES_128_CTR,
+];
+
+const HOST_KEY_ALGORITHMS: [Algorithm; 6] = [
+    Algorithm::Ed25519,
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 },
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 },
+    Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
+    Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
+];
+
+/// What a server can do beyond the protocol, and how much.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Abilities {
+    pub(super) posix_rename: bool,
+    pub(super) hard_link: bool,
+    pub(super) fsync: bool,
+    pub(super) capacity: bool,
+    pub(super) copy_data: bool,
+    /// The most bytes of one read.
+    pub(super) read: usize,
+    /// The most bytes of one write.
+    pub(super) write: usize,
+    /// How many files may be open.
+    pub(super) handles: usize,
+}
+
+/// A connection that is ready for requests. It ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) exchange: Arc<Exchange>,
+    pub(super) abilities: Abilities,
+    /// The fingerprint of the server's key.
+    pub(super) host_key: String,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.exchange.end("it is not needed any more");
+    }
+}
+
+/// Why a connection cannot be had.
+#[derive(Debug, Clone)]
+pub(super) struct ConnectError {
+    /// A sentence without secrets.
+    pub(super) message: String,
+    /// Another try would not help, and might get us banned.
+    pub(super) is_final: bool,
+    /// The account is not let in.
+    pub(super) denied: bool,
+}
+
+impl ConnectError {
+    pub(super) fn for_now(message: impl Into<String>) -> Self {
+        ConnectError { message: message.into(), is_final: false, denied: false }
+    }
+}
+
+impl From<russh::Error> for ConnectError {
+    fn from(error: russh::Error) -> Self {
+        ConnectError::for_now(error.to_string())
+    }
+}
+
+impl From<Failure> for ConnectError {
+    fn from(failure: Failure) -> Self {
+        ConnectError::for_now(match failure {
+            Failure::Refused { message, .. } | Failure::Unreachable { message, .. } => message,
+            Failure::NotSent(why) | Failure::Lost(why) => why,
+        })
+    }
+}
+
+/// Connects, and returns when requests can be sent.
+pub(super) async fn connect(upstream: &Upstream) -> Result<Connection, ConnectError> {
+    let socket = TcpStream::connect((upstream.host.as_str(), upstream.port)).await;
+    let socket = socket.map_err(|error| ConnectError::for_now(error.to_string()))?;
+    let (socket, other) = doubled(socket).map_err(|error| ConnectError::for_now(error.to_string()))?;
+    let shown = Arc::new(Mutex::new(Shown::Nothing));
+    let verifier = Verifier { pinned: upstream.host_keys.clone(), shown: Arc::clone(&shown) };
+    let connected = client::connect_stream(Arc::new(config(&upstream.host_keys)), socket, verifier).await;
+    let shown = shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let (mut session, host_key) = match (connected, shown) {
+        (_, Shown::Other(fingerprint)) => return Err(wrong_host_key(upstream, &fingerprint)),
+        (Ok(session), Shown::Pinned(fingerprint)) => (session, fingerprint),
+        (Ok(_), Shown::Nothing) => return Err(ConnectError::for_now("the server shows no host key")),
+        (Err(error), _) => return Err(ConnectError::from(error)),
+    };
+    log_in(&mut session, upstream).await?;
+    let channel = session.channel_open_session().await?;
+    let (mut incoming, outgoing) = channel.split();
+    outgoing.request_subsystem(true, "sftp").await?;
+    until_accepted(&mut incoming).await?;
+    let mut frames = Frames::default();
+    let extensions = greet(&mut incoming, &outgoing, &mut frames).await?;
+    let (exchange, packets) = Exchange::new(other, upstream.timeout);
+    tokio::spawn(send_all(Arc::clone(&exchange), packets, session, outgoing));
+    tokio::spawn(receive_all(Arc::clone(&exchange), incoming, frames, upstream.timeout));
+    let mut connection = Connection { exchange, abilities: abilities(&extensions), host_key };
+    if extensions.iter().any(|name| name == wire::LIMITS) {
+        let answer = connection.exchange.extended(wire::limits()).await?;
+        if let Ok(limits) = wire::read_limits(answer) {
+            connection.abilities.heed(limits);
+        }
+    }
+    Ok(connection)
+}
+
+/// The socket, and a second descriptor of it by which it can be shut down.
+fn doubled(socket: TcpStream) -> std::io::Result<(TcpStream, std::net::TcpStream)> {
+    socket.set_nodelay(true)?;
+    let socket = socket.into_std()?;
+    let other = socket.try_clone()?;
+    Ok((TcpStream::from_std(socket)?, other))
+}
+
+fn config(host_keys: &[PublicKey]) -> Config {
+    // The server shows a key of the first of these kinds that it has: one that is pinned, if it can.
+    let is_pinned = |algorithm: &Algorithm| {
+        let same = |key: &PublicKey| match (algorithm, key.algorithm()) {
+            (Algorithm::Rsa { .. }, Algorithm::Rsa { .. }) => true,
+            (wanted, found) => *wanted == found,
+        };
+        host_keys.iter().any(same)
+    };
+    let (mut algorithms, others): (Vec<_>, Vec<_>) = HOST_KEY_ALGORITHMS.into_iter().partition(is_pinned);
+    algorithms.extend(others);
+    let preferred = Preferred {
+        key: Cow::Owned(algorithms),
+        cipher: Cow::Borrowed(CIPHERS),
+        compression: Cow::Borrowed(&[compression::NONE]),
+        ..Preferred::default()
+    };
+    Config {
+        client_id: SshId::Standard(Cow::Borrowed(concat!("SSH-2.0-Lockgate_", env!("CARGO_PKG_VERSION")))),
+        window_size: 4 << 20,
+        keepalive_interval: Some(Duration::from_secs(15)),
+        keepalive_max: 3,
+        preferred,
+        ..Config::default()
+    }
+}
+
+fn wrong_host_key(upstream: &Upstream, shown: &str) -> ConnectError {
+    let pinned: Vec<String> =
+        upstream.host_keys.iter().map(|key| key.fingerprint(HashAlg::Sha256).to_string()).collect();
+    let message = format!(
+        "the server shows the host key {shown}, and the option \"host_key\" says {}; nothing was sent to it. Either the server has a new \
+         key, or this is not the server",
+        pinned.join(" or "),
+    );
+    tracing::error!(store = upstream.name, upstream = upstream.address(), "{message}");
+    ConnectError { message, is_final: true, denied: false }
+}
+
+/// Judges the server's key.
+struct Verifier {
+    pinned: Vec<PublicKey>,
+    shown: Arc<Mutex<Shown>>,
+}
+
+/// The key that a server has shown: its fingerprint and its kind.
+#[derive(Debug, Clone)]
+enum Shown {
+    Nothing,
+    Pinned(String),
+    Other(String),
+}
+
+impl client::Handler for Verifier {
+    type Error = russh::Error;
+
+    async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, Self::Error> {
+        let (is_pinned, shown) = match shown {
+            PublicKeyOrCertificate::PublicKey { key, .. } => {
+                let fingerprint = format!("{} ({})", key.fingerprint(HashAlg::Sha256), key.algorithm());
+                match self.pinned.iter().any(|pinned| pinned.key_data() == key.key_data()) {
+                    true => (true, Shown::Pinned(fingerprint)),
+                    false => (false, Shown::Other(fingerprint)),
+                }
+            }
+            PublicKeyOrCertificate::Certificate(_) => {
+                (false, Shown::Other("in a certificate, which was not asked for".to_owned()))
+            }
+        };
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = shown;
+        Ok(is_pinned)
+    }
+}
+
+type Session = client::Handle<Verifier>;
+
+async fn log_in(session: &mut Session, upstream: &Upstream) -> Result<(), ConnectError> {
+    if let Some(key) = &upstream.private_key {
+        let result = match &upstream.certificate {
+            Some(certificate) => {
+                session.authenticate_openssh_cert(&upstream.user, Arc::clone(key), certificate.clone()).await?
+            }
+            None => {
+                // Never SHA-1: a server that says nothing has at least SHA-2 (RFC 8332) or is too old.
+                let hash = match key.algorithm().is_rsa() {
+                    true => session.best_supported_rsa_hash().await?.flatten().or(Some(HashAlg::Sha256)),
+                    false => None,
+                };
+                let key = PrivateKeyWithHashAlg::new(Arc::clone(key), hash);
+                session.authenticate_publickey(&upstream.user, key).await?
+            }
+        };
+        if result.success() {
+            return Ok(());
+        }
+    }
+    if let Some(password) = &upstream.password {
+        let by_password = session.authenticate_password(&upstream.user, password.expose()).await?;
+        if by_password.success() || answer_questions(session, upstream, password.expose()).await? {
+            return Ok(());
+        }
+    }
+    let message = format!("the server does not let the account {:?} in with what the options have", upstream.user);
+    Err(ConnectError { message, is_final: true, denied: true })
+}
+
+/// Answers one question whose answer does not show with the password: how many servers ask for passwords.
+async fn answer_questions(session: &mut Session, upstream: &Upstream, password: &str) -> Result<bool, ConnectError> {
+    let mut step = session.authenticate_keyboard_interactive_start(&upstream.user, None).await?;
+    for _ in 0..3 {
+        step = match step {
+            KeyboardInteractiveAuthResponse::Success => return Ok(true),
+            KeyboardInteractiveAuthResponse::Failure { .. } => return Ok(false),
+            KeyboardInteractiveAuthResponse::InfoRequest { prompts, .. } => {
+                let answers = match prompts.as_slice() {
+                    [] => Vec::new(),
+                    [question] if !question.echo => vec![password.to_owned()],
+                    _ => return Ok(false),
+                };
+                session.authenticate_keyboard_interactive_respond(answers).await?
+            }
+        };
+    }
+    Ok(false)
+}
+
+async fn until_accepted(incoming: &mut ChannelReadHalf) -> Result<(), ConnectError> {
+    loop {
+        match incoming.wait().await {
+            Some(ChannelMsg::Success) => return Ok(()),
+            Some(ChannelMsg::Failure) => {
+                return Err(ConnectError::for_now("the server has no SFTP (it refuses the subsystem)"));
+            }
+            Some(ChannelMsg::WindowAdjusted { .. } | ChannelMsg::ExtendedData { .. }) => {}
+            _ => return Err(ConnectError::for_now("the server closed the channel")),
+        }
+    }
+}
+
+/// Sends the first packet and reads the names of the extensions.
+async fn greet(
+    incoming: &mut ChannelReadHalf,
+    outgoing: &ChannelWriteHalf<client::Msg>,
+    frames: &mut Frames,
+) -> Result<Vec<String>, ConnectError> {
+    outgoing.data_bytes(wire::init()).await?;
+    let wrong = || ConnectError::for_now("what the server sends is not SFTP of version 3");
+    loop {
+        match incoming.wait().await {
+            Some(ChannelMsg::Data { data }) => frames.push(&data),
+            Some(ChannelMsg::WindowAdjusted { .. } | ChannelMsg::ExtendedData { .. }) => {}
+            _ => return Err(ConnectError::for_now("the server closed the channel")),
+        }
+        if let Some(packet) = frames.next().map_err(|_| wrong())? {
+            return wire::version(packet).map_err(|_| wrong());
+        }
+    }
+}
+
+fn abilities(extensions: &[String]) -> Abilities {
+    let has = |wanted: &str| extensions.iter().any(|name| name == wanted);
+    let piece = usize::try_from(SMALLEST_PIECE).unwrap_or(usize::MAX);
+    Abilities {
+        posix_rename: has(wire::POSIX_RENAME),
+        hard_link: has(wire::HARD_LINK),
+        fsync: has(wire::FSYNC),
+        capacity: has(wire::STATVFS),
+        copy_data: has(wire::COPY_DATA),
+        read: piece,
+        write: piece,
+        handles: usize::try_from(FEW_HANDLES).unwrap_or(usize::MAX),
+    }
+}
+
+impl Abilities {
+    /// The extensions that a store would use and that are missing.
+    pub(super) fn lacks(&self) -> Vec<&'static str> {
+        let all = [
+            (self.posix_rename, wire::POSIX_RENAME),
+            (self.hard_link, wire::HARD_LINK),
+            (self.fsync, wire::FSYNC),
+            (self.capacity, wire::STATVFS),
+            (self.copy_data, wire::COPY_DATA),
+        ];
+        all.into_iter().filter(|(has, _)| !has).map(|(_, name)| name).collect()
+    }
+
+    fn heed(&mut self, [_, read, write, handles]: [u64; 4]) {
+        let piece = |told: u64| match told {
+            0 => self.read,
+            told => usize::try_from(told.clamp(1, LARGEST_PIECE)).unwrap_or(usize::MAX),
+        };
+        (self.read, self.write) = (piece(read), piece(write));
+        if handles > 0 {
+            self.handles = usize::try_from(handles).unwrap_or(usize::MAX);
+        }
+    }
+}
+
+/// Sends packets until the channel ends; the session lasts as long.
+async fn send_all(
+    exchange: Arc<Exchange>,
+    mut packets: mpsc::UnboundedReceiver<Bytes>,
+    session: Session,
+    outgoing: ChannelWriteHalf<client::Msg>,
+) {
+    let send = async {
+        while let Some(packet) = packets.recv().await {
+            if outgoing.data_bytes(packet).await.is_err() {
+                break;
+            }
+        }
+    };
+    tokio::select! {
+        () = send => {}
+        // The library would wait for room for ever.
+        () = exchange.ended() => {}
+    }
+    exchange.end("the connection has ended");
+    drop(session);
+}
+
+/// Hands out answers until the channel ends, or the server is silent for too long.
+async fn receive_all(exchange: Arc<Exchange>, mut incoming: ChannelReadHalf, mut frames: Frames, patience: Duration) {
+    let mut watch = tokio::time::interval(patience / 4);
+    let why = loop {
+        tokio::select! {
+            message = incoming.wait() => match message {
+                Some(ChannelMsg::Data { data }) => {
+                    if exchange.arrived(&mut frames, &data).is_err() {
+                        break "the server answers with what is not SFTP";
+                    }
+                }
+                Some(ChannelMsg::ExtendedData { data, .. }) => {
+                    tracing::debug!("the upstream says: {}", data.escape_ascii());
+                }
+                Some(ChannelMsg::Eof | ChannelMsg::Close) | None => break "the server closed the connection",
+                Some(_) => {}
+            },
+            _ = watch.tick() => exchange.judge_silence(),
+        }
+        if !exchange.is_alive() {
+            return;
+        }
+    };
+    exchange.end(why);
+}

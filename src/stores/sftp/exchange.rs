@@ -1,0 +1,377 @@
+//! Requests and their answers over one channel: many under way at once, each answered by its id.
+//!
+//! Whoever reads the answers waits for nothing but the server: answers go to who asked, or nowhere. What is under way is bounded in bytes.
+//! When the channel ends, whoever waits for an answer hears that it is lost, and nothing is sent any more.
+
+use std::collections::HashMap;
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+
+use super::wire::{self, Answer, Attributes, Frames, Malformed, Named, Request};
+
+/// How many bytes of content may be under way on one connection, in both directions together.
+const ROOM: usize = 4 << 20;
+
+/// Why there is no answer, or none that helps.
+#[derive(Debug, Clone)]
+pub(super) enum Failure {
+    /// The server refused it: its code and its words.
+    Refused { code: u32, message: String },
+    /// It was not sent: nothing has happened.
+    NotSent(String),
+    /// It was sent, and the connection ended before the answer came: nobody knows whether it happened.
+    Lost(String),
+    /// No connection can be had: nothing has happened. `denied`: the account is not let in.
+    Unreachable { message: String, denied: bool },
+}
+
+impl Failure {
+    /// Whether the connection is gone.
+    pub(super) fn is_of_connection(&self) -> bool {
+        matches!(self, Failure::NotSent(_) | Failure::Lost(_))
+    }
+
+    /// The answer is not of the kind that was asked for.
+    pub(super) fn strange() -> Self {
+        Failure::Lost("the server answers with what was not asked for".to_owned())
+    }
+}
+
+type Replied<T> = Result<T, Failure>;
+
+/// An answer as who asked gets it.
+#[derive(Debug)]
+enum Reply {
+    Opened(Handle),
+    Other(Answer),
+}
+
+/// One channel.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    state: Mutex<State>,
+    /// Bytes that may be under way.
+    room: Semaphore,
+    /// Wakes who sends when the channel has ended.
+    stop: Notify,
+    socket: TcpStream,
+    /// How long the server may be silent while somebody waits.
+    patience: Duration,
+}
+
+#[derive(Debug)]
+struct State {
+    /// `None` when the channel has ended.
+    outbox: Option<mpsc::UnboundedSender<Bytes>>,
+    waiting: HashMap<u32, oneshot::Sender<Replied<Reply>>>,
+    next: u32,
+    /// The last sign of life that could be expected.
+    since: Instant,
+    /// Why it has ended.
+    why: String,
+}
+
+impl Exchange {
+    /// A channel whose packets go where what this returns is read. `socket` is closed when it ends.
+    pub(super) fn new(socket: TcpStream, patience: Duration) -> (Arc<Self>, mpsc::UnboundedReceiver<Bytes>) {
+        let (outbox, packets) = mpsc::unbounded_channel();
+        let state =
+            State { outbox: Some(outbox), waiting: HashMap::new(), next: 0, since: Instant::now(), why: String::new() };
+        let (room, stop) = (Semaphore::new(ROOM), Notify::new());
+        (Arc::new(Exchange { state: Mutex::new(state), room, stop, socket, patience }), packets)
+    }
+
+    fn locked(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether requests can still be sent.
+    pub(super) fn is_alive(&self) -> bool {
+        self.locked().outbox.is_some()
+    }
+
+    /// How many requests wait for their answers.
+    pub(super) fn load(&self) -> usize {
+        self.locked().waiting.len()
+    }
+
+    /// Waits until the channel has ended; for who sends its packets.
+    pub(super) async fn ended(&self) {
+        self.stop.notified().await;
+    }
+
+    /// Ends the channel.
+    pub(super) fn end(&self, why: &str) {
+        let waiting = {
+            let mut state = self.locked();
+            if state.outbox.take().is_none() {
+                return;
+            }
+            why.clone_into(&mut state.why);
+            std::mem::take(&mut state.waiting)
+        };
+        self.room.close();
+        self.stop.notify_one();
+        // Both directions: a library that waits for the peer to take or to send something hears it.
+        let _ = self.socket.shutdown(Shutdown::Both);
+        for (_, asked) in waiting {
+            let _ = asked.send(Err(Failure::Lost(why.to_owned())));
+        }
+    }
+
+    /// Ends the channel if somebody has waited too long.
+    pub(super) fn judge_silence(&self) {
+        let silent = {
+            let state = self.locked();
+            !state.waiting.is_empty() && state.since.elapsed() >= self.patience
+        };
+        if silent {
+            self.end(&format!("the server has not answered for {:?}", self.patience));
+        }
+    }
+
+    /// Hands out the answers in what arrived.
+    pub(super) fn arrived(self: &Arc<Self>, frames: &mut Frames, data: &[u8]) -> Result<(), Malformed> {
+        frames.push(data);
+        self.locked().since = Instant::now();
+        while let Some(packet) = frames.next()? {
+            let (id, answer) = wire::answer(packet)?;
+            let reply = match answer {
+                Answer::Handle(raw) => Reply::Opened(Handle { raw, exchange: Arc::clone(self), is_open: true }),
+                answer => Reply::Other(answer),
+            };
+            let asked = self.locked().waiting.remove(&id);
+            if let Some(asked) = asked {
+                // Of who has gone, a handle is closed where it is dropped.
+                let _ = asked.send(Ok(reply));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a request; `asked` gets its answer.
+    fn send(&self, request: Request, asked: Option<oneshot::Sender<Replied<Reply>>>) -> Replied<()> {
+        let mut state = self.locked();
+        let id = state.next;
+        state.next = state.next.wrapping_add(1);
+        let Some(outbox) = &state.outbox else { return Err(Failure::NotSent(state.why.clone())) };
+        if outbox.send(request.with_id(id)).is_err() {
+            return Err(Failure::NotSent("the connection has ended".to_owned()));
+        }
+        if let Some(asked) = asked {
+            if state.waiting.is_empty() {
+                state.since = Instant::now();
+            }
+            state.waiting.insert(id, asked);
+        }
+        Ok(())
+    }
+
+    /// Sends a request that has, or brings, so many bytes of content, and waits for its answer.
+    async fn ask(&self, request: Request, bytes: usize) -> Replied<Reply> {
+        let permits = u32::try_from(bytes.min(ROOM)).unwrap_or(u32::MAX);
+        let Ok(_room) = self.room.acquire_many(permits).await else {
+            return Err(Failure::NotSent(self.locked().why.clone()));
+        };
+        let (asked, answer) = oneshot::channel();
+        self.send(request, Some(asked))?;
+        answer.await.unwrap_or_else(|_| Err(Failure::Lost("the connection has ended".to_owned())))
+    }
+
+    async fn ask_other(&self, request: Request, bytes: usize) -> Replied<Answer> {
+        match self.ask(request, bytes).await? {
+            Reply::Other(Answer::Status { code, message }) if code > EOF => Err(Failure::Refused { code, message }),
+            Reply::Other(answer) => Ok(answer),
+            Reply::Opened(_) => Err(Failure::strange()),
+        }
+    }
+
+    /// A request that is answered with success alone; `bytes` of content are in it.
+    pub(super) async fn done(&self, request: Request, bytes: usize) -> Replied<()> {
+        match self.ask_other(request, bytes).await? {
+            Answer::Status { code: 0, .. } => Ok(()),
+            Answer::Status { code, message } => Err(Failure::Refused { code, message }),
+            _ => Err(Failure::strange()),
+        }
+    }
+
+    /// A request for a handle.
+    pub(super) async fn opened(&self, request: Request) -> Replied<Handle> {
+        match self.ask(request, 0).await? {
+            Reply::Opened(handle) => Ok(handle),
+            Reply::Other(Answer::Status { code, message }) if code > 0 => Err(Failure::Refused { code, message }),
+            Reply::Other(_) => Err(Failure::strange()),
+        }
+    }
+
+    /// A request for attributes.
+    pub(super) async fn attributes(&self, request: Request) -> Replied<Attributes> {
+        match self.ask_other(request, 0).await? {
+            Answer::Attributes(found) => Ok(found),
+            _ => Err(Failure::strange()),
+        }
+    }
+
+    /// A request for names; none at the end.
+    pub(super) async fn names(&self, request: Request) -> Replied<Option<Vec<Named>>> {
+        match self.ask_other(request, 0).await? {
+            Answer::Names(names) => Ok(Some(names)),
+            Answer::Status { code: EOF, .. } => Ok(None),
+            _ => Err(Failure::strange()),
+        }
+    }
+
+    /// A request for at most so many bytes; none at the end.
+    pub(super) async fn data(&self, request: Request, bytes: usize) -> Replied<Option<Bytes>> {
+        match self.ask_other(request, bytes).await? {
+            Answer::Data(data) if data.len() <= bytes => Ok(Some(data)),
+            Answer::Status { code: EOF, .. } => Ok(None),
+            _ => Err(Failure::strange()),
+        }
+    }
+
+    /// A request of an extension that has an answer of its own.
+    pub(super) async fn extended(&self, request: Request) -> Replied<Bytes> {
+        match self.ask_other(request, 0).await? {
+            Answer::Extended(answer) => Ok(answer),
+            _ => Err(Failure::strange()),
+        }
+    }
+}
+
+/// The status of the end of a file or folder.
+const EOF: u32 = 1;
+
+/// An open file or folder of the server. It is closed when it is dropped.
+#[derive(Debug)]
+pub(super) struct Handle {
+    raw: Bytes,
+    exchange: Arc<Exchange>,
+    is_open: bool,
+}
+
+impl Handle {
+    /// As requests name it.
+    pub(super) fn raw(&self) -> &[u8] {
+        &self.raw
+    }
+
+    /// Its channel.
+    pub(super) fn exchange(&self) -> &Arc<Exchange> {
+        &self.exchange
+    }
+
+    /// Closes it and says whether that went well.
+    pub(super) async fn close(mut self) -> Replied<()> {
+        self.is_open = false;
+        self.exchange.done(wire::close(&self.raw), 0).await
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if self.is_open {
+            // Nobody waits for the answer. With the channel the server closes what is open on it.
+            let _ = self.exchange.send(wire::close(&self.raw), None);
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    fn exchange(patience: Duration) -> (Arc<Exchange>, mpsc::UnboundedReceiver<Bytes>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        Exchange::new(socket, patience)
+    }
+
+    /// A status for the request with this id.
+    fn status(id: u32, code: u32) -> Vec<u8> {
+        [&[0, 0, 0, 9, 101][..], &id.to_be_bytes(), &code.to_be_bytes()].concat()
+    }
+
+    fn handle(id: u32) -> Vec<u8> {
+        [&[0, 0, 0, 10, 102][..], &id.to_be_bytes(), &[0, 0, 0, 1, b'h']].concat()
+    }
+
+    #[tokio::test]
+    async fn answers_find_who_asked_in_any_order() {
+        let (exchange, mut packets) = exchange(Duration::from_secs(600));
+        let first = exchange.done(wire::remove("/a"), 0);
+        let second = exchange.done(wire::remove("/b"), 0);
+        let answer = async {
+            let (one, two) = (packets.recv().await.unwrap(), packets.recv().await.unwrap());
+            assert_ne!(one, two);
+            let mut frames = Frames::default();
+            exchange.arrived(&mut frames, &[status(1, 2), status(0, 0)].concat()).unwrap();
+        };
+        let (first, second, ()) = tokio::join!(first, second, answer);
+        assert!(first.is_ok());
+        assert!(matches!(second, Err(Failure::Refused { code: 2, .. })));
+        assert_eq!(exchange.load(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_was_sent_is_lost_with_the_channel_and_what_comes_later_is_not_sent() {
+        let (exchange, _packets) = exchange(Duration::from_secs(600));
+        let (asked, ()) = tokio::join!(exchange.done(wire::remove("/a"), 0), async { exchange.end("gone") });
+        assert!(matches!(asked, Err(Failure::Lost(why)) if why == "gone"));
+        assert!(matches!(exchange.done(wire::remove("/a"), 0).await, Err(Failure::NotSent(why)) if why == "gone"));
+        assert!(!exchange.is_alive());
+    }
+
+    #[tokio::test]
+    async fn silence_ends_the_channel_only_while_somebody_waits() {
+        let (exchange, _packets) = exchange(Duration::from_millis(1));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        exchange.judge_silence();
+        assert!(exchange.is_alive(), "nobody waits");
+        let silence = async {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            exchange.judge_silence();
+        };
+        let (asked, ()) = tokio::join!(exchange.done(wire::remove("/a"), 0), silence);
+        assert!(matches!(asked, Err(Failure::Lost(_))));
+    }
+
+    #[tokio::test]
+    async fn a_handle_that_nobody_waits_for_any_more_is_closed() {
+        let (exchange, mut packets) = exchange(Duration::from_secs(600));
+        let mut asking = Box::pin(exchange.opened(wire::open_folder("/")));
+        assert!(futures_util::poll!(&mut asking).is_pending());
+        packets.recv().await.unwrap();
+        // Once when the answer has not come, and once when it lies there unread.
+        drop(asking);
+        exchange.arrived(&mut Frames::default(), &handle(0)).unwrap();
+        assert_eq!(packets.recv().await.unwrap(), wire::close(b"h").with_id(1));
+        let mut asking = Box::pin(exchange.opened(wire::open_folder("/")));
+        assert!(futures_util::poll!(&mut asking).is_pending());
+        packets.recv().await.unwrap();
+        exchange.arrived(&mut Frames::default(), &handle(2)).unwrap();
+        drop(asking);
+        assert_eq!(packets.recv().await.unwrap(), wire::close(b"h").with_id(3));
+    }
+
+    #[tokio::test]
+    async fn content_under_way_is_bounded() {
+        let (exchange, mut packets) = exchange(Duration::from_secs(600));
+        let mut first = Box::pin(exchange.data(wire::read(b"h", 0, 1), ROOM));
+        assert!(futures_util::poll!(&mut first).is_pending());
+        packets.recv().await.unwrap();
+        let mut second = Box::pin(exchange.data(wire::read(b"h", 0, 1), 1));
+        assert!(futures_util::poll!(&mut second).is_pending());
+        assert!(packets.try_recv().is_err(), "it waits for room");
+        exchange.arrived(&mut Frames::default(), &status(0, 1)).unwrap();
+        assert!(first.await.unwrap().is_none());
+        assert!(futures_util::poll!(&mut second).is_pending());
+        assert!(packets.try_recv().is_ok());
+    }
+}

@@ -1,0 +1,202 @@
+//! The connections to one upstream server: few, shared by many requests, and opened again when they end.
+//!
+//! A request goes over the connection with the fewest that wait. Another one is opened while all are busy, up to the bound. When one
+//! ends, what it was asked is lost, and nothing else is. A request that only looks is then sent again; what changes something only when it
+//! is certain that it was not sent.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::time::{sleep_until, timeout_at};
+
+use super::connection::{ConnectError, Connection, connect};
+use super::exchange::Failure;
+use super::settings::Upstream;
+use super::wire::{Attributes, Named, Request};
+
+/// How long nothing is tried after the first failure; twice as long after each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// How often a request is sent before its failure is told.
+const TRIES: usize = 3;
+
+/// The connections to one server.
+#[derive(Debug)]
+pub(super) struct Pool {
+    pub(super) upstream: Arc<Upstream>,
+    state: Mutex<State>,
+    /// Held by who connects while there is no connection.
+    connecting: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    live: Vec<Arc<Connection>>,
+    /// Another one is being opened.
+    is_opening: bool,
+    failed: Option<Failed>,
+}
+
+/// The last try to connect has failed.
+#[derive(Debug, Clone)]
+struct Failed {
+    error: ConnectError,
+    /// When the next one may be made.
+    until: Instant,
+    pause: Duration,
+}
+
+impl State {
+    fn note(&mut self, connected: Result<Connection, ConnectError>) -> Result<Arc<Connection>, ConnectError> {
+        match connected {
+            Ok(connection) => {
+                let connection = Arc::new(connection);
+                self.live.push(Arc::clone(&connection));
+                self.failed = None;
+                Ok(connection)
+            }
+            Err(error) => {
+                let pause = self.failed.as_ref().map_or(FIRST_PAUSE, |failed| (failed.pause * 2).min(LONGEST_PAUSE));
+                // Whoever tries in vain to log in again and again is banned by many a server.
+                let pause = if error.is_final { LONGEST_PAUSE } else { pause };
+                self.failed = Some(Failed { error: error.clone(), until: Instant::now() + pause, pause });
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Pool {
+    /// No connection yet.
+    pub(super) fn new(upstream: Upstream) -> Arc<Self> {
+        let (state, connecting) = (Mutex::default(), tokio::sync::Mutex::default());
+        Arc::new(Pool { upstream: Arc::new(upstream), state, connecting })
+    }
+
+    fn locked(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A connection for a request.
+    pub(super) async fn get(self: &Arc<Self>) -> Result<Arc<Connection>, Failure> {
+        let deadline = Instant::now() + self.upstream.connect_timeout;
+        loop {
+            if let Some(connection) = self.least_busy() {
+                return Ok(connection);
+            }
+            let Ok(_turn) = timeout_at(deadline.into(), self.connecting.lock()).await else {
+                return Err(self.unreachable(None));
+            };
+            if let Some(connection) = self.least_busy() {
+                return Ok(connection);
+            }
+            if let Some(failed) = self.pause() {
+                if failed.error.is_final || failed.until >= deadline {
+                    return Err(self.unreachable(Some(failed.error)));
+                }
+                sleep_until(failed.until.into()).await;
+            }
+            let connected = self.connect_until(deadline).await;
+            let noted = self.locked().note(connected);
+            match noted {
+                Ok(connection) => return Ok(connection),
+                Err(error) if error.is_final => return Err(self.unreachable(Some(error))),
+                Err(_) => {}
+            }
+        }
+    }
+
+    async fn connect_until(&self, deadline: Instant) -> Result<Connection, ConnectError> {
+        let late = || Err(ConnectError::for_now(format!("no answer within {:?}", self.upstream.connect_timeout)));
+        timeout_at(deadline.into(), connect(&self.upstream)).await.unwrap_or_else(|_| late())
+    }
+
+    /// What keeps us from trying now.
+    fn pause(&self) -> Option<Failed> {
+        self.locked().failed.clone().filter(|failed| failed.until > Instant::now())
+    }
+
+    fn unreachable(&self, error: Option<ConnectError>) -> Failure {
+        let error = error.or_else(|| self.locked().failed.as_ref().map(|failed| failed.error.clone()));
+        let error = error.unwrap_or_else(|| ConnectError::for_now("all wait for a connection"));
+        let message = format!("no connection to {}: {}", self.upstream.address(), error.message);
+        Failure::Unreachable { message, denied: error.denied }
+    }
+
+    /// The connection with the fewest requests; if all are busy and there may be more, another one is opened meanwhile.
+    fn least_busy(self: &Arc<Self>) -> Option<Arc<Connection>> {
+        let mut state = self.locked();
+        let (live, ended): (Vec<_>, Vec<_>) =
+            state.live.drain(..).partition(|connection| connection.exchange.is_alive());
+        state.live = live;
+        let least = state.live.iter().min_by_key(|connection| connection.exchange.load()).cloned();
+        let is_busy = least.as_ref().is_some_and(|connection| connection.exchange.load() > 0);
+        let may_try = state.failed.as_ref().is_none_or(|failed| failed.until <= Instant::now());
+        if is_busy && may_try && !state.is_opening && state.live.len() < self.upstream.connections {
+            state.is_opening = true;
+            tokio::spawn(Arc::clone(self).open_another());
+        }
+        drop(state);
+        drop(ended);
+        least
+    }
+
+    async fn open_another(self: Arc<Self>) {
+        let connected = self.connect_until(Instant::now() + self.upstream.connect_timeout).await;
+        let mut state = self.locked();
+        state.is_opening = false;
+        if let Err(error) = state.note(connected) {
+            tracing::debug!(error = error.message, "another connection to {} fails", self.upstream.address());
+        }
+    }
+
+    /// Looks at several things at once.
+    pub(super) async fn look_at_all(
+        self: &Arc<Self>,
+        requests: &[Request],
+    ) -> Result<Vec<Result<Attributes, Failure>>, Failure> {
+        for tried in 1.. {
+            let connection = self.get().await?;
+            let asked = requests.iter().map(|request| connection.exchange.attributes(request.clone()));
+            let found = futures_util::future::join_all(asked).await;
+            match found.iter().find_map(|found| found.as_ref().err().filter(|why| why.is_of_connection())) {
+                Some(why) if tried == TRIES => return Err(why.clone()),
+                Some(_) => {}
+                None => return Ok(found),
+            }
+        }
+        Err(Failure::strange())
+    }
+
+    /// Looks at one thing.
+    pub(super) async fn look(self: &Arc<Self>, request: Request) -> Result<Attributes, Failure> {
+        let mut found = self.look_at_all(std::slice::from_ref(&request)).await?;
+        found.pop().unwrap_or_else(|| Err(Failure::strange()))
+    }
+
+    /// Asks for names that need no handle.
+    pub(super) async fn names(self: &Arc<Self>, request: Request) -> Result<Vec<Named>, Failure> {
+        for tried in 1.. {
+            match self.get().await?.exchange.names(request.clone()).await {
+                Err(why) if why.is_of_connection() && tried < TRIES => {}
+                Err(why) => return Err(why),
+                Ok(names) => return Ok(names.unwrap_or_default()),
+            }
+        }
+        Err(Failure::strange())
+    }
+
+    /// Changes something. [`Failure::Lost`]: nobody knows whether it has happened.
+    pub(super) async fn change(self: &Arc<Self>, request: Request) -> Result<(), Failure> {
+        for tried in 1.. {
+            match self.get().await?.exchange.done(request.clone(), 0).await {
+                Err(Failure::NotSent(_)) if tried < TRIES => {}
+                done => return done,
+            }
+        }
+        Err(Failure::strange())
+    }
+}

@@ -1,0 +1,350 @@
+//! Unfinished uploads: a file of a hidden name that nobody else knows, in the folder of its target or the nearest one above it that exists, so
+//! that it can be given its name by one request.
+//!
+//! Each is noted in the journal before the server is asked for it, and removed when it is dropped; what a killed process left is
+//! removed by the next one.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use uuid::Uuid;
+
+use super::connection::Connection;
+use super::exchange::{Failure, Handle};
+use super::failure::{at, looking};
+use super::server::{Server, TEMPORARY, to_the_end};
+use super::wire::{self, Attributes};
+use crate::stores::unfinished::{Begun, Entry};
+use crate::stores::{Key, StoreError, StoreErrorKind, StoreResult};
+
+/// How many writes of one call are under way at once.
+const AT_ONCE: usize = 16;
+
+/// How often the removal of a file is tried.
+const TRIES: usize = 3;
+
+/// A disk with less than this free, in bytes, is full when a write fails for no reason that is told.
+const NEARLY_FULL: u64 = 1 << 20;
+
+/// The hidden name of an unfinished upload, which changes with the folders above it.
+#[derive(Debug)]
+pub(super) struct Temporary {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    path: String,
+    /// One for each path that it may have.
+    entries: Vec<Entry>,
+}
+
+impl Temporary {
+    /// Where it is.
+    pub(super) fn path(&self) -> String {
+        self.locked().path.clone()
+    }
+
+    /// There is nothing left to remove.
+    pub(super) fn settle(&self) {
+        let entries = std::mem::take(&mut self.locked().entries);
+        entries.into_iter().for_each(Entry::settled);
+    }
+
+    /// It is about to be elsewhere.
+    pub(super) fn expect_at(&self, entry: Option<Entry>) {
+        self.locked().entries.extend(entry);
+    }
+
+    /// It is elsewhere.
+    pub(super) fn is_at(&self, path: String) {
+        self.locked().path = path;
+    }
+
+    fn locked(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The open file of an unfinished upload. It is removed when this is dropped before it is published.
+#[derive(Debug)]
+pub(super) struct Unfinished {
+    server: Arc<Server>,
+    pub(super) connection: Arc<Connection>,
+    /// `None` once it is closed.
+    handle: Option<Handle>,
+    pub(super) temporary: Arc<Temporary>,
+    is_settled: bool,
+}
+
+impl Server {
+    /// Makes a file that has no name yet, in a folder that exists; `connection` is the one that it is to be open on, if any.
+    pub(super) async fn make_unfinished(
+        self: &Arc<Self>,
+        folder: &[String],
+        key: &Key,
+        connection: Option<Arc<Connection>>,
+    ) -> StoreResult<Unfinished> {
+        let name = format!("{TEMPORARY}{}", Uuid::now_v7().simple());
+        let names: Vec<&str> = folder.iter().map(String::as_str).chain([name.as_str()]).collect();
+        let path = self.path(&names);
+        let connection = match connection {
+            Some(connection) => connection,
+            None => self.pool.get().await.map_err(at("make a file for", key))?,
+        };
+        let (server, key) = (Arc::clone(self), key.clone());
+        // Dropped while it waits for the answer, it goes on, and removes what it gets.
+        to_the_end(async move { server.open_unfinished(path, connection, &key).await }).await
+    }
+
+    async fn open_unfinished(
+        self: Arc<Self>,
+        path: String,
+        connection: Arc<Connection>,
+        key: &Key,
+    ) -> StoreResult<Unfinished> {
+        let entry = self.journal.begin(&path).await;
+        let temporary =
+            Arc::new(Temporary { state: Mutex::new(State { path: path.clone(), entries: Vec::from_iter(entry) }) });
+        self.remember(&temporary);
+        let opened = connection.exchange.opened(wire::open_new(&path)).await;
+        match opened {
+            // The name is nobody else's: whoever looks for what is left may remove it.
+            Ok(_) | Err(Failure::Lost(_)) => temporary.locked().entries.iter().for_each(|entry| entry.named("asked")),
+            Err(_) => temporary.settle(),
+        }
+        let handle = Some(opened.map_err(at("make a file for", key))?);
+        Ok(Unfinished { server: self, connection, handle, temporary, is_settled: false })
+    }
+
+    /// Removes the file of an upload that is not to be published.
+    pub(super) async fn remove_temporary(&self, temporary: &Temporary) -> Result<(), Failure> {
+        let _folders = self.folders.read().await;
+        let path = temporary.path();
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            match self.pool.change(wire::remove(&path)).await {
+                Ok(()) => break,
+                Err(failure) if failure.is_missing() => break,
+                // Nobody else has the name: it may be asked for again.
+                Err(Failure::Lost(_)) if tried < TRIES => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        temporary.settle();
+        Ok(())
+    }
+
+    /// Removes what a killed process left; gives how many files that were.
+    pub(super) async fn remove_left(&self, begun: Begun) -> StoreResult<u64> {
+        let is_ours = begun.key.rsplit('/').next().is_some_and(super::walk::is_own);
+        if !is_ours {
+            return Ok(0);
+        }
+        match self.pool.change(wire::remove(&begun.key)).await {
+            Ok(()) => Ok(1),
+            Err(failure) if failure.is_missing() => Ok(0),
+            Err(failure) => Err(at("remove the unfinished upload", &begun.key)(failure)),
+        }
+    }
+}
+
+impl Unfinished {
+    /// The open file.
+    pub(super) fn handle(&self) -> StoreResult<&Handle> {
+        self.handle.as_ref().ok_or_else(|| StoreError::new(StoreErrorKind::Other, "the upload is finished already"))
+    }
+
+    /// Writes all of `data` from `offset`, in pieces of what the server takes, several at once.
+    pub(super) async fn write_at(&self, offset: u64, data: &[Bytes], key: &Key) -> StoreResult<()> {
+        let handle = self.handle()?;
+        let length: u64 = data.iter().map(|piece| piece.len() as u64).sum();
+        if offset.checked_add(length).is_none_or(|end| end > i64::MAX as u64) {
+            let message = format!("\"{key}\" would be larger than a file can be");
+            return Err(StoreError::new(StoreErrorKind::TooLarge, message));
+        }
+        let pieces = cut(offset, data, self.connection.abilities.write);
+        let sent = stream::iter(pieces)
+            .map(|(offset, piece)| async move {
+                let bytes = piece.iter().map(Bytes::len).sum();
+                handle.exchange().done(wire::write(handle.raw(), offset, &piece), bytes).await
+            })
+            .buffer_unordered(AT_ONCE);
+        match sent.try_for_each(|()| std::future::ready(Ok(()))).await {
+            Ok(()) => Ok(()),
+            Err(failure) => Err(self.server.why_full(&self.temporary.path(), failure, key).await),
+        }
+    }
+
+    /// Cuts or extends with zeros.
+    pub(super) async fn set_length(&self, length: u64, key: &Key) -> StoreResult<()> {
+        let handle = self.handle()?;
+        if length > i64::MAX as u64 {
+            return Err(StoreError::new(
+                StoreErrorKind::TooLarge,
+                format!("\"{key}\" would be larger than a file can be"),
+            ));
+        }
+        let done = handle.exchange().done(wire::set_length(handle.raw(), length), 0).await;
+        done.map_err(at("set the length of", key))
+    }
+
+    /// Its attributes.
+    pub(super) async fn attributes(&self, key: &Key) -> StoreResult<Attributes> {
+        let handle = self.handle()?;
+        handle.exchange().attributes(wire::fstat(handle.raw())).await.map_err(looking("look up", key))
+    }
+
+    /// Sets its time if one is given, brings it to the server's disk if that is wanted and possible, and closes it; what it is then.
+    pub(super) async fn close(&mut self, mtime: Option<u32>, key: &Key) -> StoreResult<Attributes> {
+        let Some(handle) = self.handle.take() else {
+            return Err(StoreError::new(StoreErrorKind::Other, "the upload is finished already"));
+        };
+        let exchange = Arc::clone(handle.exchange());
+        let to_disk = self.server.upstream.fsync && self.connection.abilities.fsync;
+        // One handle: the server goes through them in order, and one round trip does for all.
+        let time = async {
+            match mtime {
+                Some(mtime) => exchange.done(wire::set_time(handle.raw(), mtime), 0).await,
+                None => Ok(()),
+            }
+        };
+        let sync = async {
+            match to_disk {
+                true => exchange.done(wire::fsync(handle.raw()), 0).await,
+                false => Ok(()),
+            }
+        };
+        let look = exchange.attributes(wire::fstat(handle.raw()));
+        let (timed, synced, looked) = tokio::join!(time, sync, look);
+        timed.map_err(at("set the time of", key))?;
+        if let Err(failure) = synced {
+            return Err(self.server.why_full(&self.temporary.path(), failure, key).await);
+        }
+        let found = looked.map_err(looking("look up", key))?;
+        if let Err(failure) = handle.close().await {
+            return Err(self.server.why_full(&self.temporary.path(), failure, key).await);
+        }
+        Ok(found)
+    }
+
+    /// It has its name: there is nothing to remove.
+    pub(super) fn is_published(&mut self) {
+        self.is_settled = true;
+        self.temporary.settle();
+    }
+
+    /// Removes it.
+    pub(super) async fn remove(mut self, key: &Key) -> StoreResult<()> {
+        self.is_settled = true;
+        drop(self.handle.take());
+        let removed = self.server.remove_temporary(&self.temporary).await;
+        removed.map_err(at("remove the unfinished upload of", key))
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let handle = self.handle.take();
+        if self.is_settled {
+            return;
+        }
+        let (server, temporary) = (Arc::clone(&self.server), Arc::clone(&self.temporary));
+        // Without a runtime it stays in the journal.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                drop(handle);
+                if let Err(failure) = server.remove_temporary(&temporary).await {
+                    tracing::warn!(
+                        store = server.upstream.name,
+                        ?failure,
+                        "cannot remove the unfinished upload {}",
+                        temporary.path()
+                    );
+                }
+            });
+        }
+    }
+}
+
+impl Server {
+    /// The error of a write. Version 3 of the protocol has no word for a full disk, so the server is asked how much is free.
+    async fn why_full(&self, path: &str, failure: Failure, key: &Key) -> StoreError {
+        if failure.is_unexplained()
+            && let Ok(Some((_, free))) = self.free(path).await
+            && free < NEARLY_FULL
+        {
+            let reason = "the disk of the server is full";
+            return StoreError::cannot(StoreErrorKind::NoSpace, "write", key.as_str(), reason);
+        }
+        at("write", key)(failure)
+    }
+
+    /// Total and free bytes of the file system of a path, where the server tells them.
+    pub(super) async fn free(&self, path: &str) -> Result<Option<(u64, u64)>, Failure> {
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let connection = self.pool.get().await?;
+            if !connection.abilities.capacity {
+                return Ok(None);
+            }
+            match connection.exchange.extended(wire::capacity(path)).await {
+                Ok(answer) => return Ok(wire::read_capacity(answer).ok()),
+                Err(failure) if failure.is_of_connection() && tried < TRIES => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+}
+
+/// Cuts data into pieces of at most `most` bytes, each with its offset.
+fn cut(mut offset: u64, data: &[Bytes], most: usize) -> Vec<(u64, Vec<Bytes>)> {
+    let (mut pieces, mut piece, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for part in data {
+        let mut rest = part.clone();
+        while !rest.is_empty() {
+            let taken = rest.split_to(rest.len().min(most - bytes));
+            bytes += taken.len();
+            piece.push(taken);
+            if bytes == most {
+                pieces.push((offset, std::mem::take(&mut piece)));
+                offset += bytes as u64;
+                bytes = 0;
+            }
+        }
+    }
+    if !piece.is_empty() {
+        pieces.push((offset, piece));
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_is_cut_into_whole_pieces_wherever_it_is_split() {
+        let whole: Vec<u8> = (0..100).collect();
+        for size in [1, 3, 7, 100] {
+            let data: Vec<Bytes> = whole.chunks(size).map(Bytes::copy_from_slice).chain([Bytes::new()]).collect();
+            for most in [1, 7, 10, 99, 100, 101] {
+                let pieces = cut(5, &data, most);
+                let mut at = 5;
+                let mut got = Vec::new();
+                for (offset, piece) in &pieces {
+                    assert_eq!(*offset, at);
+                    let piece = piece.concat();
+                    assert!(piece.len() == most || at + piece.len() as u64 == 105, "{most} {}", piece.len());
+                    at += piece.len() as u64;
+                    got.extend(piece);
+                }
+                assert_eq!(got, whole);
+            }
+        }
+        assert!(cut(0, &[Bytes::new()], 10).is_empty());
+    }
+}
