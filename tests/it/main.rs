@@ -58,6 +58,7 @@ mod stalled_trail;
 mod stopped;
 mod transfer_events;
 mod transfers;
+mod upstream;
 mod users_from_http;
 mod users_from_keys;
 mod users_rechecked;

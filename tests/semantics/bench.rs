@@ -1,5 +1,6 @@
 //! A gateway with an entry for each store, and places in it where a test is alone.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 pub use crate::stores::Behind;
-use crate::stores::{Server, walk};
+use crate::stores::{Server, is_hidden, walk};
 use crate::support::client::Client;
 use crate::support::gateway::Gateway;
 use crate::support::keys::Key;
@@ -19,7 +20,7 @@ use crate::support::process::LIMIT;
 use crate::support::s3::{self, S3Store};
 use crate::support::setup::{Setup, User};
 use crate::support::sftp::{Refusal, Sftp};
-use crate::support::{azure, gcs};
+use crate::support::{azure, gcs, sshd};
 
 /// One entry of the home: `/s3` shows the folder `home` of a store.
 struct Entry {
@@ -41,7 +42,7 @@ impl Builder {
 
     /// An entry for each kind of store. One more is `.server("/name", new_store())` here and `server!` in `stores.rs`.
     pub fn every_store(self) -> Builder {
-        self.local().memory().s3().server("/azure", azure::new_store()).server("/gcs", gcs::new_store())
+        self.local().memory().s3().server("/azure", azure::new_store()).server("/gcs", gcs::new_store()).upstream()
     }
 
     pub fn local(self) -> Builder {
@@ -60,6 +61,14 @@ impl Builder {
 
     pub fn s3(self) -> Builder {
         self.server("/s3", s3::new_store())
+    }
+
+    /// An entry on an SFTP server.
+    pub fn upstream(self) -> Builder {
+        let (sshd, root) = (sshd::shared(), self.setup.subfolder("store-upstream"));
+        let options: BTreeMap<&str, String> = sshd.options().into_iter().collect();
+        let store = json!({ "url": sshd.url(&root), "options": options });
+        self.entry("/upstream", Behind::Upstream(root), store)
     }
 
     /// An entry on a server.
@@ -174,7 +183,7 @@ impl Bench {
 
     #[track_caller]
     pub fn on_object_stores(&self, check: impl Fn(&Place<'_>, &mut Sftp)) {
-        self.on(|behind| !matches!(behind, Behind::Folder(_)), check);
+        self.on(|behind| !matches!(behind, Behind::Folder(_) | Behind::Upstream(_)), check);
     }
 
     /// Runs a check on every store into which tests can look past the gateway.
@@ -260,7 +269,7 @@ impl Place<'_> {
     #[track_caller]
     pub fn folder(&self) -> PathBuf {
         match self.behind {
-            Behind::Folder(root) => root.join("home").join(&self.folder),
+            Behind::Folder(root) | Behind::Upstream(root) => root.join("home").join(&self.folder),
             _ => panic!("{} is no local store", self.store),
         }
     }
@@ -271,9 +280,10 @@ impl Place<'_> {
         let mut keys = match self.behind {
             Behind::Memory => return None,
             Behind::Server(server) => server.keys_below(&prefix),
-            Behind::Folder(root) => {
+            Behind::Folder(root) | Behind::Upstream(root) => {
                 let mut keys = Vec::new();
                 walk(root, &self.folder(), &mut keys);
+                keys.retain(|key| !is_hidden(key));
                 keys
             }
         };
@@ -287,7 +297,9 @@ impl Place<'_> {
     pub fn content(&self, name: &str) -> Option<Vec<u8>> {
         match self.behind {
             Behind::Memory => None,
-            Behind::Folder(_) => Some(fs::read(self.folder().join(name)).expect("the file is there")),
+            Behind::Folder(_) | Behind::Upstream(_) => {
+                Some(fs::read(self.folder().join(name)).expect("the file is there"))
+            }
             Behind::Server(server) => {
                 let copy = self.bench.setup.folder().join(format!("fetched-{}", self.folder));
                 server.fetch(&self.key(name), &copy);

@@ -85,9 +85,9 @@ fn so_is_a_file_that_is_opened_for_reading_and_writing_from_its_first_write_on()
     bench.on_every_store(|place, session| {
         let handle = session.open(&place.path("file"), READING_AND_WRITING | CREATE).unwrap();
         session.write(&handle, 0, b"in order").unwrap();
-        // The local store has a place of its own for unfinished files.
+        // The local store has a place of its own for unfinished files, and so has a server's folder.
         let on_disk = match place.behind {
-            Behind::Folder(_) => place.unfinished("file").unwrap(),
+            Behind::Folder(_) | Behind::Upstream(_) => place.unfinished("file").unwrap(),
             _ => bench.staged_files().len(),
         };
         assert_eq!(on_disk, 1);

@@ -90,6 +90,8 @@ server!(crate::support::gcs::GcsStore {});
 /// What is behind an entry.
 pub enum Behind {
     Folder(PathBuf),
+    /// A folder of this machine behind an SFTP server.
+    Upstream(PathBuf),
     Memory,
     Server(Box<dyn Server>),
 }
@@ -106,8 +108,18 @@ impl Behind {
                 walk(root, &root.join(".lockgate/uploads"), &mut keys);
                 Some(keys.iter().filter(|key| !key.ends_with('/')).count())
             }
+            Behind::Upstream(root) => {
+                let mut keys = Vec::new();
+                walk(root, root, &mut keys);
+                Some(keys.iter().filter(|key| is_hidden(key)).count())
+            }
         }
     }
+}
+
+/// Whether a key is that of an unfinished upload on an upstream server.
+pub fn is_hidden(key: &str) -> bool {
+    key.rsplit('/').next().is_some_and(|name| name.starts_with(".lockgate-upload-"))
 }
 
 /// All keys of a folder in a local store, those of folders with a slash at the end.

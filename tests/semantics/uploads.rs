@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use crate::bench::{Behind, Builder, assert_refused, assert_same, shared};
+use crate::stores::is_hidden;
 use crate::support::data::{KIB, MIB, noise};
 use crate::support::plain_proxy::Proxy;
 use crate::support::process::{LIMIT, until};
@@ -224,6 +225,12 @@ fn an_upload_that_fails_publishes_nothing() {
                 // The file is taken away where it is written.
                 Behind::Folder(root) => {
                     let uploads = files_below(&root.join(".lockgate/uploads"));
+                    assert_eq!(uploads.len(), 1, "{uploads:?}");
+                    fs::remove_file(&uploads[0]).unwrap();
+                }
+                Behind::Upstream(_) => {
+                    let mut uploads = files_below(&place.folder());
+                    uploads.retain(|file| is_hidden(file.to_str().unwrap()));
                     assert_eq!(uploads.len(), 1, "{uploads:?}");
                     fs::remove_file(&uploads[0]).unwrap();
                 }
