@@ -11,6 +11,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
+use super::settings::without_tokens;
+
+/// The most bytes of what is said of a call that cannot be read: it may quote what the caller wrote.
+const MOST_QUOTED: usize = 300;
+
 /// Why a call was not answered as asked.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct Problem {
@@ -37,9 +42,21 @@ pub(super) struct Detail(pub(super) String);
 pub(super) struct Recognised(pub(super) Arc<str>);
 
 impl Problem {
-    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Problem {
+    /// Tokens in `detail` are masked: it goes to the caller, the trail and the log, and may quote what a caller wrote.
+    pub(super) fn new(status: StatusCode, detail: impl AsRef<str>) -> Problem {
         let title = status.canonical_reason().unwrap_or("Error");
-        Problem { kind: "about:blank", title, status: status.as_u16(), detail: detail.into(), caller: None }
+        let detail = without_tokens(detail.as_ref());
+        Problem { kind: "about:blank", title, status: status.as_u16(), detail, caller: None }
+    }
+
+    /// For a query or a body that cannot be read, of which the reader said what is wrong.
+    fn unread(status: StatusCode, said: &str) -> Problem {
+        let mut problem = Problem::new(status, without_values(said));
+        if problem.detail.len() > MOST_QUOTED {
+            problem.detail.truncate(problem.detail.floor_char_boundary(MOST_QUOTED));
+            problem.detail.push('…');
+        }
+        problem
     }
 
     /// The same for somebody who was recognised.
@@ -47,15 +64,15 @@ impl Problem {
         Problem { caller: Some(name), ..self }
     }
 
-    pub(super) fn not_found(detail: impl Into<String>) -> Problem {
+    pub(super) fn not_found(detail: impl AsRef<str>) -> Problem {
         Problem::new(StatusCode::NOT_FOUND, detail)
     }
 
-    pub(super) fn wrong(detail: impl Into<String>) -> Problem {
+    pub(super) fn wrong(detail: impl AsRef<str>) -> Problem {
         Problem::new(StatusCode::BAD_REQUEST, detail)
     }
 
-    pub(super) fn unavailable(detail: impl Into<String>) -> Problem {
+    pub(super) fn unavailable(detail: impl AsRef<str>) -> Problem {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 
@@ -103,7 +120,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         match Query::from_request_parts(parts, state).await {
             Ok(Query(asked)) => Ok(Asked(asked)),
-            Err(error) => Err(Problem::wrong(error.body_text())),
+            Err(error) => Err(Problem::unread(error.status(), &error.body_text())),
         }
     }
 }
@@ -118,7 +135,50 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Given<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         match Json::from_request(request, state).await {
             Ok(Json(given)) => Ok(Given(given)),
-            Err(error) => Err(Problem::new(error.status(), error.body_text())),
+            Err(error) => Err(Problem::unread(error.status(), &error.body_text())),
         }
+    }
+}
+
+/// What a reader says, without the texts that it quotes: a body that is not what was expected may be a secret of any form.
+fn without_values(said: &str) -> String {
+    let mut safe = String::new();
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    for c in said.chars() {
+        match c {
+            '"' if !is_escaped => {
+                safe.push_str(if is_quoted { "…\"" } else { "\"" });
+                is_quoted = !is_quoted;
+            }
+            _ if !is_quoted => safe.push(c),
+            _ => {}
+        }
+        is_escaped = is_quoted && c == '\\' && !is_escaped;
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_caller_wrote_is_not_repeated() {
+        for (said, safe) in [
+            (
+                r#"invalid type: string "a \"b\\", expected struct X at line 1"#,
+                r#"invalid type: string "…", expected struct X at line 1"#,
+            ),
+            ("unknown field `usr`, expected `user`", "unknown field `usr`, expected `user`"),
+            (r#"string "cut"#, r#"string ""#),
+        ] {
+            assert_eq!(without_values(said), safe);
+        }
+        let token = "lgt_aB-_9";
+        let problem = Problem::unread(StatusCode::BAD_REQUEST, &format!("unknown field `{token}`"));
+        assert_eq!(problem.detail(), "unknown field `lgt_…`");
+        assert_eq!(Problem::wrong(format!("there is no {token:?}")).detail(), "there is no \"lgt_…\"");
+        let long = Problem::unread(StatusCode::BAD_REQUEST, &"é".repeat(1000));
+        assert_eq!(long.detail().len(), MOST_QUOTED + "…".len());
     }
 }

@@ -187,20 +187,59 @@ pub fn make_token() -> Result<Secret, String> {
 /// What every JWT begins with: an object of JSON in base64.
 const JWT_PREFIX: &str = "eyJ";
 
-/// A text without the tokens in it, the provider's too, for events and logs.
+/// A text without the tokens in it, the provider's too, for answers, events and logs.
 pub(super) fn without_tokens(text: &str) -> String {
-    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    let safe = without(text, TOKEN_PREFIX, is_word);
-    without(&safe, JWT_PREFIX, |c| is_word(c) || c == '.')
-}
-
-fn without(text: &str, prefix: &str, is_part: impl Fn(char) -> bool) -> String {
-    let mut parts = text.split(prefix);
-    let mut safe = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        safe.extend([prefix, "…", part.trim_start_matches(&is_part)]);
+    let mut safe = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(next) = rest.chars().next() {
+        let before = text.get(..text.len() - rest.len()).unwrap_or_default();
+        let jwt = || if is_boundary(before) { jwt_length(rest) } else { None };
+        let token = token_length(rest).map(|length| (TOKEN_PREFIX, length));
+        let token = token.or_else(|| jwt().map(|length| (JWT_PREFIX, length)));
+        let (kept, length) = token.unwrap_or(("", next.len_utf8()));
+        let (part, behind) = rest.split_at(length);
+        match kept {
+            "" => safe.push_str(part),
+            prefix => safe.extend([prefix, "…"]),
+        }
+        rest = behind;
     }
     safe
+}
+
+fn is_part(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
+}
+
+/// How many of these bytes a text begins with.
+fn run(text: &str) -> usize {
+    text.bytes().take_while(|byte| is_part(*byte)).count()
+}
+
+/// The length of the token of ours that a text begins with.
+fn token_length(text: &str) -> Option<usize> {
+    let length = run(text.strip_prefix(TOKEN_PREFIX)?);
+    (length > 0).then_some(TOKEN_PREFIX.len() + length)
+}
+
+/// The length of the JWT that a text begins with: a header and at least two more parts, which may be empty (RFC 7515 and RFC 7516,
+/// section 7.1 of each).
+fn jwt_length(text: &str) -> Option<usize> {
+    text.strip_prefix(JWT_PREFIX)?;
+    let mut length = run(text);
+    let mut dots = 0;
+    while let Some(part) = text.get(length..).and_then(|rest| rest.strip_prefix('.')) {
+        length += 1 + run(part);
+        dots += 1;
+    }
+    (dots >= 2).then_some(length)
+}
+
+/// Whether a word may begin after this text. In an address, the last character may be an escape (`%3D`).
+fn is_boundary(before: &str) -> bool {
+    let bytes = before.as_bytes();
+    let is_escape = matches!(bytes, [.., b'%', high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
+    is_escape || bytes.last().is_none_or(|byte| !is_part(*byte))
 }
 
 #[cfg(test)]
@@ -234,10 +273,19 @@ mod tests {
             ("/events?user=a", "/events?user=a"),
             ("/x?token=lgt_aB-_9&b=c", "/x?token=lgt_…&b=c"),
             ("lgt_a lgt_b", "lgt_… lgt_…"),
-            ("lgt_", "lgt_…"),
-            ("/x?a=eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.s-_&b=c", "/x?a=eyJ…eyJ…&b=c"),
+            ("`Authorization: Bearer lgt_…`", "`Authorization: Bearer lgt_…`"),
+            ("x=lgt_lgt_a;y", "x=lgt_…;y"),
+            ("/x?a=eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.s-_&b=c", "/x?a=eyJ…&b=c"),
+            ("/x?a%3DeyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.&b=c", "/x?a%3DeyJ…&b=c"),
+            ("é eyJhbGciOiJkaXIifQ..iv.text.tag é", "é eyJ… é"),
         ] {
             assert_eq!(without_tokens(text), safe);
+        }
+        // What only looks a little like one is evidence.
+        for kept in
+            ["/KeyJobs.tar.gz", "/in/HeyJude.2026.wav", "/eyJ", "eyJhbGciOiJub25lIn0", "/eyJob.csv", "reason: eyJ.x"]
+        {
+            assert_eq!(without_tokens(kept), kept);
         }
     }
 

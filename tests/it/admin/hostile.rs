@@ -216,3 +216,42 @@ fn a_connection_that_says_nothing_more_is_ended() {
     // To the end of the connection, which the client does not ask for.
     assert_eq!(answer(stream).status, 200);
 }
+
+/// A token that is pasted where it does not belong is in no answer, no event and no line of the log.
+#[test]
+fn a_token_in_the_wrong_place_is_repeated_nowhere() {
+    let administered = super::events::with_trail();
+    let secret = "aB3_secret-of-somebody-0123456789abcdefghijklm";
+    let jwt = format!("eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.{secret}");
+    let opaque = format!("{secret}\\\"{secret}");
+    let json = ("Content-Type", "application/json");
+    for body in [
+        format!("\"lgt_{secret}\""),
+        format!("{{\"lgt_{secret}\":1}}"),
+        format!("{{\"token\":[\"lgt_{secret}\"]}}"),
+        format!("\"{jwt}\""),
+        format!("{{\"{jwt}\":1}}"),
+        format!("\"{opaque}\""),
+        format!("[\"{}\"]", secret.repeat(100)),
+    ] {
+        let answer = administered.tcp.request("POST", "/api/v1/login", &[json], &body);
+        assert!(answer.status == 422 && !answer.body.contains(secret), "{body}: {answer:?}");
+        assert!(answer.body.len() < 600, "{answer:?}");
+    }
+    for query in [
+        format!("lgt_{secret}=1"),
+        format!("{jwt}=1"),
+        format!("status=lgt_{secret}"),
+        format!("text=lgt_{secret}&limit=0"),
+    ] {
+        let answer = administered.tcp.get_as(&administered.tokens.auditor, &format!("/api/v1/events?{query}"));
+        assert!(answer.status == 400 && !answer.body.contains(secret), "{query}: {answer:?}");
+    }
+    let plain = administered.tcp.get_as(&administered.tokens.auditor, "/api/v1/events?usr=1");
+    assert!(plain.body.contains("unknown field `usr`"), "what is wrong is said: {plain:?}");
+    administered.call_event(|event| field(event, "path").ends_with("usr=1"));
+    let told = format!("{:?}{}", administered.door.gateway.events.all(), administered.door.gateway.log());
+    assert!(!told.contains(secret) && told.contains("lgt_…"), "{told}");
+    let trail = fs::read_to_string(administered.door.setup.folder().join("events/e.ndjson")).unwrap();
+    assert!(!trail.contains(secret));
+}
