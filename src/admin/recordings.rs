@@ -59,7 +59,7 @@ pub(super) async fn show(
     if session.len() != 20 || !session.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(Problem::wrong("a session's id has 20 hex digits"));
     }
-    let page = Page { limit: MOST, before: None, within: LOOKED_FOR };
+    let page = Page::newest(MOST, LOOKED_FOR);
     let query = replay::query(&session);
     let is_live = state.around.registry.look(&session, 0).is_some();
     let seeker = Seeker { session: session.clone(), judge: query.judge(), began_ms: None, bytes: 0 };

@@ -155,7 +155,7 @@ pub(super) fn is_id(text: &str) -> bool {
 
 /// A page of so many, as long as one call may look.
 pub(super) fn page_of(limit: usize, before: Option<String>) -> Page {
-    Page { limit, before, within: LOOKED_FOR }
+    Page { before, ..Page::newest(limit, LOOKED_FOR) }
 }
 
 impl Which {

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use flate2::Compression;
-use flate2::read::GzDecoder;
+use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -104,7 +104,7 @@ pub fn compress(file: &Path) {
 
 fn lines(file: &Path) -> Vec<String> {
     let text = if file.extension().is_some_and(|extension| extension == "gz") {
-        std::io::read_to_string(GzDecoder::new(File::open(file).unwrap())).unwrap()
+        std::io::read_to_string(MultiGzDecoder::new(File::open(file).unwrap())).unwrap()
     } else {
         fs::read_to_string(file).unwrap()
     };

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use flate2::read::GzDecoder;
+use flate2::read::MultiGzDecoder;
 use serde_json::Value;
 
 use super::chain::Chain;
@@ -114,7 +114,7 @@ fn read_old(plain: &Path, skip: u64) -> String {
     let bytes = fs::read(plain).or_else(|error| {
         assert_eq!(error.kind(), ErrorKind::NotFound, "{}", plain.display());
         let mut bytes = Vec::new();
-        GzDecoder::new(File::open(format!("{}.gz", plain.display()))?).read_to_end(&mut bytes).map(|_| bytes)
+        MultiGzDecoder::new(File::open(format!("{}.gz", plain.display()))?).read_to_end(&mut bytes).map(|_| bytes)
     });
     String::from_utf8(bytes.unwrap_or_else(|error| panic!("{}: {error}", plain.display())))
         .expect("UTF-8")

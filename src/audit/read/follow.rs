@@ -65,7 +65,7 @@ impl Follow {
         let last = match after {
             Some(after) => Some(after),
             None => {
-                let page = Page { limit: 1, before: None, within: Duration::from_secs(5) };
+                let page = Page::newest(1, Duration::from_secs(5));
                 let id = |line: &[u8]| id_of(line).map(str::to_owned);
                 newest(path, &page, id)?.found.pop()
             }

@@ -7,12 +7,14 @@ mod event;
 mod files;
 pub mod follow;
 mod lines;
+mod members;
 pub mod newest;
 mod objects;
 mod span;
 
 pub use event::{Event, shown};
 pub use files::{FileError, Files};
+pub(in crate::audit) use members::Packer;
 pub(in crate::audit) use newest::rotated_of;
 pub use span::Span;
 

@@ -8,10 +8,13 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::files::Rotated;
 use super::lines::{LineReader, MAX_LINE, Raw};
+use super::members::Members;
 use super::{BUFFER, ReadError};
 
 /// Bytes that one step backwards reads.
@@ -30,11 +33,40 @@ pub struct Page {
     pub limit: usize,
     /// Only what is older than the event of this id.
     pub before: Option<String>,
-    /// After this time no further file is begun, and a file that is not packed is left.
+    /// At most one line more than has room in so many bytes.
+    pub most_bytes: usize,
+    /// After this time the reader stops where it is. A file that another program packed into one piece can only be read from its
+    /// beginning to its end: it is left if lines of newer files were looked at before, so that the next page begins with it; a page
+    /// that begins with it reads it to its end.
     pub within: Duration,
+    /// Whether nobody waits for the answer any more.
+    pub given_up: GivenUp,
 }
 
-/// What is done with the lines, newest first; of packed files the lines come oldest first.
+impl Page {
+    /// The newest lines, whatever they are long.
+    pub fn newest(limit: usize, within: Duration) -> Page {
+        Page { limit, before: None, most_bytes: usize::MAX, within, given_up: GivenUp::default() }
+    }
+}
+
+/// Tells a reader in another thread to stop where it is.
+#[derive(Debug, Clone, Default)]
+pub struct GivenUp(Arc<AtomicBool>);
+
+impl GivenUp {
+    /// Nobody waits any more.
+    pub fn give_up(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether nobody waits.
+    pub fn is_given_up(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What is done with the lines, newest first; of files that another program packed they come oldest first.
 pub trait Reader {
     /// What a line is taken for.
     type Taken;
@@ -70,8 +102,15 @@ pub struct Newest<T> {
 /// # Errors
 /// A file that cannot be read.
 pub fn newest<R: Reader>(path: &Path, page: &Page, reader: R) -> Result<Newest<R::Taken>, ReadError> {
-    let deadline = Instant::now() + page.within;
-    let mut walk = Walk { reader, limit: page.limit, deadline, last: page.before.clone(), found: Vec::new() };
+    let mut walk = Walk {
+        reader,
+        page,
+        deadline: Instant::now() + page.within,
+        last: page.before.clone(),
+        has_looked: false,
+        found: Vec::new(),
+        bytes: 0,
+    };
     // Opened first: what is rotated afterwards is among the rotated ones as well, and is passed over there by its ids.
     let live = open(path)?;
     let rotated = rotated_of(path)?;
@@ -80,7 +119,7 @@ pub fn newest<R: Reader>(path: &Path, page: &Page, reader: R) -> Result<Newest<R
         None => true,
     };
     for file in rotated.iter().rev() {
-        if !is_all || Instant::now() >= deadline {
+        if !is_all || walk.is_over() {
             is_all = false;
             break;
         }
@@ -130,24 +169,39 @@ pub fn id_of(line: &[u8]) -> Option<&str> {
     std::str::from_utf8(line.get(at..at + ID_LENGTH)?).ok()
 }
 
-struct Walk<R: Reader> {
+struct Walk<'a, R: Reader> {
     reader: R,
-    limit: usize,
+    page: &'a Page,
     deadline: Instant,
     /// The id of the oldest line that was looked at.
     last: Option<String>,
+    /// Whether the page is further than where it began.
+    has_looked: bool,
     found: Vec<R::Taken>,
+    /// Bytes of the lines of `found`.
+    bytes: usize,
 }
 
-impl<R: Reader> Walk<R> {
+impl<R: Reader> Walk<'_, R> {
     /// Looks at a file; whether it was looked at to its beginning.
     fn file(&mut self, path: &Path, mut file: File) -> Result<bool, ReadError> {
         let failed = |error| ReadError::new(path.display().to_string(), error);
         let mut magic = [0; 2];
         let read = file.read(&mut magic).map_err(failed)?;
         file.seek(SeekFrom::Start(0)).map_err(failed)?;
-        let outcome = if read == 2 && magic == [0x1f, 0x8b] { self.packed(file) } else { self.plain(file) };
+        let is_packed = read == 2 && magic == [0x1f, 0x8b];
+        let members = if is_packed { Members::of(&mut file).map_err(failed)? } else { None };
+        let outcome = match members {
+            Some(members) => self.members(file, &members),
+            None if is_packed => self.packed(file),
+            None => self.plain(file),
+        };
         outcome.map_err(failed)
+    }
+
+    /// Whether the page ends here, whatever was found.
+    fn is_over(&self) -> bool {
+        Instant::now() >= self.deadline || self.page.given_up.is_given_up()
     }
 
     /// Whether a line is older than what was looked at already.
@@ -162,8 +216,12 @@ impl<R: Reader> Walk<R> {
             return true;
         }
         self.last = Some(id.to_owned());
-        self.found.extend(self.reader.take(line));
-        self.found.len() < self.limit && !self.reader.has_enough(id)
+        self.has_looked = true;
+        if let Some(taken) = self.reader.take(line) {
+            self.found.push(taken);
+            self.bytes = self.bytes.saturating_add(line.len());
+        }
+        self.found.len() < self.page.limit && self.bytes < self.page.most_bytes && !self.reader.has_enough(id)
     }
 
     /// From the end, block by block.
@@ -177,7 +235,7 @@ impl<R: Reader> Walk<R> {
         // What stands after the last newline is being written.
         let mut is_whole = false;
         while end > 0 {
-            if Instant::now() >= self.deadline {
+            if self.is_over() {
                 return Ok(false);
             }
             let start = end.saturating_sub(BLOCK);
@@ -202,13 +260,37 @@ impl<R: Reader> Walk<R> {
         Ok(!is_whole || rest.is_empty() || self.look(&rest))
     }
 
-    /// A packed file is read forwards, and only what may be wanted of it is kept.
+    /// From the last member on that may hold older lines, member by member.
+    fn members(&mut self, mut file: File, members: &Members) -> io::Result<bool> {
+        let count = match self.last.clone() {
+            Some(before) => members.older_than(&mut file, &before)?,
+            None => members.count(),
+        };
+        for index in (0..count).rev() {
+            if self.is_over() {
+                return Ok(false);
+            }
+            let content = members.content(&mut file, index)?;
+            for line in content.rsplit(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                if !self.look(line) {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// A file that another program packed is read forwards, and only what may be wanted of it is kept.
     fn packed(&mut self, file: File) -> io::Result<bool> {
         let mut lines = LineReader::new(BufReader::with_capacity(BUFFER, file))?;
-        let wanted = self.limit - self.found.len();
-        let mut kept: VecDeque<(String, R::Taken)> = VecDeque::new();
+        let wanted = self.page.limit - self.found.len();
+        let mut kept: VecDeque<(String, R::Taken, usize)> = VecDeque::new();
         let (mut first, mut is_cut) = (None, false);
         loop {
+            // What was read so far is the oldest of the file, and no page may begin with it.
+            if self.page.given_up.is_given_up() || (self.has_looked && self.is_over()) {
+                return Ok(false);
+            }
             match lines.advance() {
                 Ok(Raw::Line) => {}
                 Ok(Raw::TooLong) => continue,
@@ -223,17 +305,20 @@ impl<R: Reader> Walk<R> {
             }
             let id = id.to_owned();
             if let Some(taken) = self.reader.take(lines.line()) {
-                if kept.len() == wanted {
-                    kept.pop_front();
+                let length = lines.line().len();
+                self.bytes = self.bytes.saturating_add(length);
+                kept.push_back((id.clone(), taken, length));
+                while kept.len() > wanted || (self.bytes > self.page.most_bytes && kept.len() > 1) {
+                    self.bytes -= kept.pop_front().map_or(0, |(_, _, length)| length);
                     is_cut = true;
                 }
-                kept.push_back((id.clone(), taken));
             }
             first.get_or_insert(id);
         }
-        let oldest = kept.front().map(|(id, _)| id.clone());
-        let is_full = kept.len() == wanted;
-        self.found.extend(kept.into_iter().rev().map(|(_, taken)| taken));
+        self.has_looked |= first.is_some();
+        let oldest = kept.front().map(|(id, ..)| id.clone());
+        let is_full = kept.len() == wanted || self.bytes >= self.page.most_bytes;
+        self.found.extend(kept.into_iter().rev().map(|(_, taken, _)| taken));
         if is_full || is_cut {
             self.last = oldest.or(self.last.take());
             return Ok(false);
@@ -290,102 +375,5 @@ fn line_from(file: &mut File, from: u64) -> io::Result<Option<Standing>> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use std::io::Write;
-
-    use flate2::Compression;
-    use flate2::write::GzEncoder;
-
-    use super::*;
-
-    fn id(number: usize) -> String {
-        format!("019fb73e-20fa-7b3d-8f21-{number:012}")
-    }
-
-    /// Lines of different lengths, some longer than a block.
-    fn lines(range: std::ops::Range<usize>) -> Vec<u8> {
-        let line = |number| {
-            let filling = "x".repeat(if number % 97 == 0 { 100_000 } else { number % 300 });
-            format!("{{\"event-id\":\"{}\",\"n\":{number},\"message\":\"{filling}\"}}\n", id(number))
-        };
-        range.map(line).collect::<String>().into_bytes()
-    }
-
-    fn packed(content: &[u8]) -> Vec<u8> {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-        encoder.write_all(content).unwrap();
-        encoder.finish().unwrap()
-    }
-
-    fn number(line: &[u8]) -> Option<usize> {
-        serde_json::from_slice::<serde_json::Value>(line).unwrap()["n"].as_u64().map(|n| n as usize)
-    }
-
-    /// All pages, one after the other.
-    fn all(path: &Path, limit: usize, fits: impl Fn(usize) -> bool) -> Vec<usize> {
-        let (mut found, mut before) = (Vec::new(), None);
-        loop {
-            let page = Page { limit, before, within: Duration::from_secs(600) };
-            let newest = newest(path, &page, |line: &[u8]| number(line).filter(|n| fits(*n))).unwrap();
-            assert!(newest.found.len() <= limit);
-            found.extend(newest.found);
-            match newest.next {
-                Some(next) => before = Some(next),
-                None => return found,
-            }
-        }
-    }
-
-    #[test]
-    fn every_line_comes_once_newest_first_over_rotated_and_packed_files() {
-        let folder = tempfile::tempdir().unwrap();
-        let live = folder.path().join("e.ndjson");
-        let write = |name: &str, content: &[u8]| std::fs::write(folder.path().join(name), content).unwrap();
-        write("e.ndjson.20260731T081530Z-100.gz", &packed(&lines(0..100)));
-        write("e.ndjson.20260731T091530Z-250", &lines(100..250));
-        write("other.ndjson.20260731T091530Z-250", &lines(900..950));
-        write("e.ndjson", &[&lines(250..400)[..], b"{\"event-id\":\"019fb7"].concat());
-        let expected: Vec<usize> = (0..400).rev().collect();
-        for limit in [1, 7, 100, 1000] {
-            assert_eq!(all(&live, limit, |_| true), expected, "{limit}");
-        }
-        assert_eq!(all(&live, 10, |n| n % 50 == 3), [353, 303, 253, 203, 153, 103, 53, 3]);
-        assert_eq!(all(&live, 5, |_| false), Vec::<usize>::new());
-        std::fs::remove_file(&live).unwrap();
-        assert_eq!(all(&live, 50, |_| true), (0..250).rev().collect::<Vec<_>>(), "the live file is not there yet");
-    }
-
-    #[test]
-    fn a_page_goes_on_after_a_rotation_and_after_the_file_was_packed() {
-        let folder = tempfile::tempdir().unwrap();
-        let live = folder.path().join("e");
-        std::fs::write(&live, lines(0..300)).unwrap();
-        let page = |before| {
-            let page = Page { limit: 100, before, within: Duration::from_secs(600) };
-            newest(&live, &page, number).unwrap()
-        };
-        let first = page(None);
-        assert_eq!((first.found[0], first.found[99]), (299, 200));
-        let rotated = folder.path().join("e.20260731T081530Z-300");
-        std::fs::rename(&live, &rotated).unwrap();
-        std::fs::write(&live, lines(300..310)).unwrap();
-        let second = page(first.next);
-        assert_eq!((second.found[0], second.found[99]), (199, 100));
-        std::fs::write(folder.path().join("e.20260731T081530Z-300.gz"), packed(&lines(0..300))).unwrap();
-        std::fs::remove_file(&rotated).unwrap();
-        let third = page(second.next);
-        assert_eq!((third.found[0], third.found[99]), (99, 0));
-        assert_eq!(page(third.next).found, Vec::<usize>::new());
-    }
-
-    #[test]
-    fn what_takes_too_long_is_left_with_a_place_to_go_on() {
-        let folder = tempfile::tempdir().unwrap();
-        let live = folder.path().join("e");
-        std::fs::write(&live, lines(0..100)).unwrap();
-        let page = Page { limit: 10, before: Some(id(50)), within: Duration::ZERO };
-        let cut = newest(&live, &page, number).unwrap();
-        assert_eq!((cut.found.len(), cut.next), (0, Some(id(50))));
-    }
-}
+#[path = "newest_tests.rs"]
+mod tests;

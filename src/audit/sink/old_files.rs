@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::num::NonZeroUsize;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -17,9 +17,9 @@ use std::time::SystemTime;
 
 use aws_lc_rs::digest::{Context, Digest, SHA256};
 use chrono::{DateTime, NaiveDateTime, Utc};
-use flate2::Compression;
-use flate2::read::GzDecoder;
-use flate2::write::GzEncoder;
+use flate2::read::MultiGzDecoder;
+
+use crate::audit::read::Packer;
 
 /// How the time of a rotation stands in a name.
 const TIME: &str = "%Y%m%dT%H%M%SZ";
@@ -180,19 +180,19 @@ pub(in crate::audit) fn newest_of(path: &Path) -> io::Result<Option<PathBuf>> {
 fn compress(plain: &Path, folder: &Path, stop: &AtomicBool) -> io::Result<()> {
     let (whole, unfinished) = (with_end(plain, GZ), with_end(plain, UNFINISHED));
     if whole.exists() {
-        if hash(File::open(plain)?, stop)?.as_ref() != hash(GzDecoder::new(File::open(&whole)?), stop)?.as_ref() {
+        if hash(File::open(plain)?, stop)?.as_ref() != hash(MultiGzDecoder::new(File::open(&whole)?), stop)?.as_ref() {
             return Err(io::Error::other(format!("{} is something else; move it away", whole.display())));
         }
     } else {
         let source = File::open(plain)?;
         let mode = source.metadata()?.permissions().mode() & 0o777;
         let target = OpenOptions::new().write(true).create_new(true).mode(mode).open(&unfinished)?;
-        let mut encoder = GzEncoder::new(target, Compression::default());
-        let copied = copy(source, stop, |block| encoder.write_all(block));
-        let finished = copied.and_then(|sum| encoder.finish()?.sync_all().map(|()| sum));
+        let mut packer = Packer::new(target);
+        let copied = copy(source, stop, |block| packer.write(block));
+        let finished = copied.and_then(|sum| packer.finish()?.sync_all().map(|()| sum));
         // The plain file goes for good: what takes its place is read once more before that.
         let right = finished.and_then(|sum| {
-            let back = hash(GzDecoder::new(File::open(&unfinished)?), stop)?;
+            let back = hash(MultiGzDecoder::new(File::open(&unfinished)?), stop)?;
             if sum.as_ref() == back.as_ref() { Ok(()) } else { Err(io::Error::other("was not compressed as it is")) }
         });
         right.inspect_err(|_| drop(fs::remove_file(&unfinished)))?;
@@ -274,7 +274,7 @@ mod tests {
 
     fn text_of(gz: &Path) -> String {
         let mut text = String::new();
-        GzDecoder::new(File::open(gz).unwrap()).read_to_string(&mut text).unwrap();
+        MultiGzDecoder::new(File::open(gz).unwrap()).read_to_string(&mut text).unwrap();
         text
     }
 

@@ -381,7 +381,7 @@ mod rotation {
     use std::io::Read;
     use std::num::NonZeroUsize;
 
-    use flate2::read::GzDecoder;
+    use flate2::read::MultiGzDecoder;
 
     use super::*;
     use crate::audit::{Fsync, Rotate};
@@ -390,7 +390,7 @@ mod rotation {
         let mut text = String::new();
         let mut file = fs::File::open(path).unwrap();
         match path.extension().is_some_and(|end| end == "gz") {
-            true => GzDecoder::new(file).read_to_string(&mut text).unwrap(),
+            true => MultiGzDecoder::new(file).read_to_string(&mut text).unwrap(),
             false => file.read_to_string(&mut text).unwrap(),
         };
         text

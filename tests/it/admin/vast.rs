@@ -11,6 +11,7 @@ use super::{Administered, administered_with};
 use crate::support::campaign::{alone, report, short_or_long};
 use crate::support::data::{GIB, MIB};
 use crate::support::events::field;
+use crate::support::process::{LIMIT, until};
 
 /// What one page may read of the trail, and of everything else, in bytes.
 const READ_FOR_A_PAGE: u64 = 4 * MIB;
@@ -52,6 +53,18 @@ fn bytes_read(administered: &Administered) -> u64 {
 fn the_newest_events_of_a_vast_trail_cost_as_little_as_of_a_short_one() {
     let _alone = alone();
     let (rotated, each, live) = short_or_long((4_u64, 25 * MIB, 100 * MIB), (8, GIB, 2 * GIB));
+    look_at_pages(rotated, each, live, false);
+}
+
+/// The live file is short, as after a rotation, so that most pages are in the file that was packed last.
+#[test]
+fn the_newest_events_of_packed_files_cost_as_little() {
+    let _alone = alone();
+    let (rotated, each) = short_or_long((3_u64, 25 * MIB), (8, GIB));
+    look_at_pages(rotated, each, MIB / 4, true);
+}
+
+fn look_at_pages(rotated: u64, each: u64, live: u64, is_packed: bool) {
     let mut events = 0;
     let administered = administered_with(|setup| {
         let path = setup.subfolder("events").join("e.ndjson");
@@ -60,8 +73,21 @@ fn the_newest_events_of_a_vast_trail_cost_as_little_as_of_a_short_one() {
             events = write_events(&path.with_file_name(name), each, events);
         }
         events = write_events(&path, live, events);
-        setup.config["events"] = json!([{ "sink": "stdout" }, { "sink": "file", "path": path }]);
+        let mut file = json!({ "sink": "file", "path": path });
+        if is_packed {
+            (file["gzip"], file["rotate"]) = (json!(true), json!({ "size": "1GiB" }));
+        }
+        setup.config["events"] = json!([{ "sink": "stdout" }, file]);
     });
+    let folder = administered.door.setup.folder().join("events");
+    if is_packed {
+        until("packed files", 10 * LIMIT, || {
+            let files = fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path());
+            let ends = files.map(|file| file.extension().unwrap().to_owned()).collect::<Vec<_>>();
+            let packed = ends.iter().filter(|end| *end == "gz").count() as u64;
+            (packed == rotated && ends.len() as u64 == rotated + 1).then_some(())
+        });
+    }
     let (read_before, memory_before) = (bytes_read(&administered), administered.door.gateway.peak_memory());
     let mut times = Vec::new();
     let (mut before, mut expected) = (String::new(), events);
