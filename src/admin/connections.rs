@@ -4,13 +4,14 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State as Shared;
+use axum::{Extension, Json};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::problem::{Asked, Problem};
+use super::reads::Waiting;
 use super::state::{State, time};
 use super::trail;
 use crate::audit::read::Event;
@@ -58,8 +59,11 @@ pub(super) struct Connection {
     address: String,
     /// The client's port
     port: u16,
-    /// The server's name
+    /// The target that was jumped to, or the server's name
     target: String,
+    /// The account at the target
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<String>,
     /// The client's version line
     #[serde(skip_serializing_if = "Option::is_none")]
     client: Option<String>,
@@ -106,6 +110,7 @@ pub(super) struct Connections {
 ))]
 pub(super) async fn list(
     Shared(state): Shared<Arc<State>>,
+    Extension(waiting): Extension<Waiting>,
     Asked(which): Asked<Which>,
 ) -> Result<Json<Connections>, Problem> {
     let limit = which.limit.unwrap_or(USUAL);
@@ -129,8 +134,10 @@ pub(super) async fn list(
         true => {
             let page = trail::page_of(limit, which.before.as_ref().map(|id| id.to_ascii_lowercase()));
             let judge = query(&which, network).judge();
-            trail::look(&state, page, move |line: &[u8]| judge.fits(line).map(|event| Connection::closed(&event)))
-                .await?
+            trail::look(&state, &waiting, page, move |line: &[u8]| {
+                judge.fits(line).map(|event| Connection::closed(&event))
+            })
+            .await?
         }
         false => Newest { found: Vec::new(), next: None },
     };
@@ -173,7 +180,8 @@ impl Connection {
             identity: live.identity.as_deref().map(str::to_owned),
             address: live.source_ip.to_canonical().to_string(),
             port: live.source_port,
-            target: server.to_owned(),
+            target: live.jump.as_ref().map_or(server, |jump| jump.target()).to_owned(),
+            account: live.jump.as_ref().and_then(|jump| jump.account()).map(ToString::to_string),
             client: live.client.as_deref().map(str::to_owned),
             start: time(live.since),
             end: None,
@@ -200,7 +208,8 @@ impl Connection {
             identity: text("identity"),
             address: event.text("source-ip").to_owned(),
             port: u16::try_from(number("source-port")).unwrap_or(0),
-            target: event.text("server").to_owned(),
+            target: text("target").unwrap_or_else(|| event.text("server").to_owned()),
+            account: text("account"),
             client: text("client"),
             start: start.map_or_else(|| event.text("timestamp").to_owned(), shown),
             end: text("timestamp"),
@@ -223,6 +232,7 @@ fn shown(time: DateTime<Utc>) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::audit::Jump;
 
     #[test]
     fn a_closed_connection_is_what_its_end_says() {
@@ -235,5 +245,32 @@ mod tests {
             "bytes_in": 121, "bytes_out": 0, "files_in": 1, "files_out": 0,
         });
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_connection_to_a_target_names_it() {
+        let line = br#"{"activity-type":"DISCONNECTED","session-id":"0049cd844c7536c06a89","timestamp":"2026-07-31T08:16:00.042Z","server":"edge-1","user":"ann","target":"db-1","account":"deploy","jump-session-id":"0049cd844c7536c06a88"}"#;
+        let closed = Connection::closed(&Event::parse(line).unwrap());
+        assert_eq!((closed.target.as_str(), closed.account.as_deref()), ("db-1", Some("deploy")));
+        let live = LiveSession {
+            session_id: "0049cd844c7536c06a89".into(),
+            user: "ann".into(),
+            identity: None,
+            source_ip: [192, 0, 2, 1].into(),
+            source_port: 50022,
+            client: None,
+            method: "inherited",
+            key: None,
+            since: std::time::SystemTime::UNIX_EPOCH,
+            source: "configuration".into(),
+            credential: None,
+            jump: Some(Jump::new("db-1".into(), Some("deploy".into()), "0049cd844c7536c06a88".into())),
+        };
+        let progress = Progress::default();
+        let open = Connection::open(&live, &progress, "edge-1");
+        assert_eq!((open.target.as_str(), open.account.as_deref()), ("db-1", Some("deploy")));
+        let plain = LiveSession { jump: None, ..live };
+        let open = Connection::open(&plain, &progress, "edge-1");
+        assert_eq!((open.target.as_str(), open.account), ("edge-1", None));
     }
 }

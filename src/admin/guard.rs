@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use super::caller::{Caller, Peer, check_host, check_origin};
 use super::login;
 use super::problem::{Detail, Problem, Recognised};
+use super::reads::{GivesUp, Waiting};
 use super::settings::{Role, without_tokens};
 use super::state::State;
 use crate::audit::{Activity, AdminCall, Origin, Outcome, Reservation};
@@ -98,9 +99,13 @@ pub(super) async fn admit(Shared(state): Shared<Arc<State>>, request: Request, n
 }
 
 /// Lets recognised callers with the role in, and records the call.
-pub(super) async fn admit_and_record(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Response {
+pub(super) async fn admit_and_record(Shared(state): Shared<Arc<State>>, mut request: Request, next: Next) -> Response {
     let call = Call::of(&request);
     let places = places_of(&state, &request);
+    // Its task goes on without the caller, but nothing more is sought then.
+    let waiting = Waiting::of(request.extensions().get::<Peer>());
+    let _gives_up = GivesUp(waiting.given_up.clone());
+    request.extensions_mut().insert(waiting);
     in_a_task(places, async move { judge_and_run(&state, call, request, next).await }).await
 }
 

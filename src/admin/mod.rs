@@ -8,6 +8,7 @@
 //! may they, is it on record) → a handler.
 
 mod api;
+mod attempts;
 mod bans;
 mod caller;
 mod chain;
@@ -27,6 +28,7 @@ mod passwd;
 mod problem;
 mod provider_login;
 mod proxy_header;
+mod reads;
 mod recordings;
 mod self_check;
 mod sessions;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::{Path, State as Shared};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
@@ -11,6 +12,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::problem::{Asked, Problem};
+use super::reads::{Waiting, What};
 use super::state::State;
 use super::trail;
 use crate::audit::read::Event;
@@ -46,6 +48,7 @@ pub(super) struct As {
 ))]
 pub(super) async fn show(
     Shared(state): Shared<Arc<State>>,
+    Extension(waiting): Extension<Waiting>,
     Path(session): Path<String>,
     Asked(asked): Asked<As>,
 ) -> Result<Response, Problem> {
@@ -59,29 +62,38 @@ pub(super) async fn show(
     if session.len() != 20 || !session.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(Problem::wrong("a session's id has 20 hex digits"));
     }
-    let page = Page::newest(MOST, LOOKED_FOR);
-    let query = replay::query(&session);
+    let page = Page { most_bytes: MOST_BYTES, ..Page::newest(MOST, LOOKED_FOR) };
+    let seeker = Seeker { session: session.clone(), judge: replay::query(&session).judge(), began_ms: None };
     let is_live = state.around.registry.look(&session, 0).is_some();
-    let seeker = Seeker { session: session.clone(), judge: query.judge(), began_ms: None, bytes: 0 };
-    let found = trail::look(&state, page, seeker).await?;
-    if found.found.len() == MOST || found.found.iter().map(Vec::len).sum::<usize>() >= MOST_BYTES {
+    let path = trail::path(&state)?;
+    let read = {
+        let session = session.clone();
+        move |given_up| {
+            let found = trail::seek(&path, page, given_up, seeker)?;
+            Ok((written(&found.found, &session, format)?, found.next.is_none()))
+        }
+    };
+    let (written, is_all) = state.reads.read(&waiting, What::Session, read).await?;
+    let Some(text) = written else {
+        let what = match is_live || is_all {
+            true => format!("the trail holds no event of the session {session}"),
+            false => format!(
+                "the newest part of the trail holds no event of the session {session}; run `lockgate audit replay {session}` to read all of it"
+            ),
+        };
+        return Err(Problem::not_found(what));
+    };
+    Ok(([(CONTENT_TYPE, content_type)], state.reads.answer(&waiting, text).await?).into_response())
+}
+
+/// The session in its form, unless it is too large; `None` when there are no lines.
+fn written(lines: &[Vec<u8>], session: &str, format: Format) -> Result<Option<Vec<u8>>, Problem> {
+    if lines.len() == MOST || lines.iter().map(Vec::len).sum::<usize>() >= MOST_BYTES {
         let what = format!("the session has more events than one answer holds; run `lockgate audit replay {session}`");
         return Err(Problem::new(StatusCode::CONFLICT, what));
     }
-    let written = write(&found.found, &session, format)
-        .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
-    match written {
-        Some(text) => Ok(([(CONTENT_TYPE, content_type)], text).into_response()),
-        None if is_live || found.next.is_none() => {
-            Err(Problem::not_found(format!("the trail holds no event of the session {session}")))
-        }
-        None => {
-            let what = format!(
-                "the newest part of the trail holds no event of the session {session}; run `lockgate audit replay {session}` to read all of it"
-            );
-            Err(Problem::not_found(what))
-        }
-    }
+    let written = write(lines, session, format);
+    written.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
 
 /// Writes lines that came newest first; `None` when there are none.
@@ -106,7 +118,6 @@ struct Seeker {
     judge: Judge,
     /// Before this time the session had not begun, in milliseconds since 1970; as far as it is known.
     began_ms: Option<u64>,
-    bytes: usize,
 }
 
 impl Reader for Seeker {
@@ -126,18 +137,16 @@ impl Reader for Seeker {
             let began = now.saturating_sub(before);
             self.began_ms = Some(self.began_ms.map_or(began, |known| known.max(began)));
         }
-        self.bytes += line.len();
         Some(line.to_vec())
     }
 
     fn has_enough(&self, id: &str) -> bool {
-        let is_before = self.began_ms.zip(milliseconds(id)).is_some_and(|(began, now)| now < began);
-        is_before || self.bytes >= MOST_BYTES
+        self.began_ms.zip(milliseconds(id)).is_some_and(|(began, now)| now < began)
     }
 }
 
 /// The time in an `event-id` (UUID version 7: its first 48 bits), in milliseconds since 1970.
-fn milliseconds(id: &str) -> Option<u64> {
+pub(super) fn milliseconds(id: &str) -> Option<u64> {
     let digits = [id.get(..8)?, id.get(9..13)?].concat();
     u64::from_str_radix(&digits, 16).ok()
 }
@@ -156,7 +165,7 @@ mod tests {
     #[test]
     fn a_session_is_sought_no_further_back_than_it_can_have_begun() {
         let judge = replay::query("a").judge();
-        let mut seeker = Seeker { session: "a".into(), judge, began_ms: None, bytes: 0 };
+        let mut seeker = Seeker { session: "a".into(), judge, began_ms: None };
         let id = |ms: u64| format!("{:08x}-{:04x}-7b3d-8f21-000000000000", ms >> 16, ms & 0xffff);
         let line = |ms, activity: &str, rest: &str| {
             format!(r#"{{"event-id":"{}","session-id":"a","activity-type":"{activity}"{rest}}}"#, id(ms)).into_bytes()

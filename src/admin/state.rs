@@ -15,6 +15,7 @@ use super::logins::Logins;
 use super::now::{LastMoment, WATCHERS};
 use super::oidc::{Current, Provider};
 use super::problem::Problem;
+use super::reads::Reads;
 use super::self_check::Found;
 use super::settings::Trust;
 use super::stream::FOLLOWERS;
@@ -43,6 +44,8 @@ pub(super) struct State {
     pub(super) calls_of_machine: Arc<Semaphore>,
     /// Places for calls over the network.
     pub(super) calls_of_network: Arc<Semaphore>,
+    /// Reads of the trail that are under way, and answers with what they found.
+    pub(super) reads: Reads,
     /// Places for those who follow the events.
     pub(super) followers: Arc<Semaphore>,
     /// Places for those who watch the state of the gateway.
@@ -74,6 +77,7 @@ impl State {
             self_checked: Mutex::default(),
             calls_of_machine: Arc::new(Semaphore::new(AT_ONCE)),
             calls_of_network: Arc::new(Semaphore::new(AT_ONCE)),
+            reads: Reads::default(),
             followers: Arc::new(Semaphore::new(FOLLOWERS)),
             watchers: Arc::new(Semaphore::new(WATCHERS)),
             last_moment: LastMoment::default(),

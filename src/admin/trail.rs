@@ -1,11 +1,11 @@
 //! The newest events of the trail, from the file sink that holds all of them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
-use axum::extract::State as Shared;
+use axum::Extension;
+use axum::extract::{RawQuery, State as Shared};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, LINK};
 use axum::response::{IntoResponse, Response};
@@ -15,20 +15,24 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::problem::{Asked, Problem};
+use super::reads::{Waiting, What};
 use super::spreadsheet;
 use super::state::State;
 use crate::audit::read::Span;
-use crate::audit::read::newest::{Newest, Page, Reader, newest};
+use crate::audit::read::newest::{GivenUp, Newest, Page, Reader, newest};
 use crate::audit::schema;
-use crate::audit::search::{AddressTest, Fingerprint, Judge, PathPattern, Query, session_prefix};
+use crate::audit::search::{AddressTest, Fingerprint, PathPattern, Query, session_prefix};
 use crate::users::Network;
 
 /// The most events of one answer, and how many there are if nothing is said.
 const MOST: usize = 10_000;
 const USUAL: usize = 100;
 
+/// The most bytes of the events of one answer; then it says where the next one goes on.
+const MOST_BYTES: usize = 8 << 20;
+
 /// How long one answer may look for events that fit; then it says where the next one goes on.
-const LOOKED_FOR: Duration = Duration::from_secs(5);
+pub(super) const LOOKED_FOR: Duration = Duration::from_secs(5);
 
 /// Which events, as `lockgate audit search`.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -78,13 +82,14 @@ pub(super) struct Events {
     /// Each as `lockgate audit schema` describes it
     #[schema(value_type = Vec<Object>)]
     events: Vec<Value>,
-    /// What `before` is for the next page; absent when there is nothing older. A page may be empty and have one: then nothing that
-    /// fits was found within the time of one call
+    /// What `before` is for the next page; absent when there is nothing older. A page with less than `limit` may have one: then no more
+    /// was found within the time of one call, or there is no room for more in one answer
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
 }
 
 /// How they come.
+#[derive(Clone, Copy)]
 enum Format {
     Json,
     Lines,
@@ -97,7 +102,12 @@ enum Format {
     (status = 400, description = "A wrong parameter", body = Problem, content_type = "application/problem+json"),
     (status = 409, description = "No sink keeps the whole trail in a file of this machine", body = Problem, content_type = "application/problem+json"),
 ))]
-pub(super) async fn events(Shared(state): Shared<Arc<State>>, Asked(which): Asked<Which>) -> Result<Response, Problem> {
+pub(super) async fn events(
+    Shared(state): Shared<Arc<State>>,
+    Extension(waiting): Extension<Waiting>,
+    RawQuery(asked): RawQuery,
+    Asked(which): Asked<Which>,
+) -> Result<Response, Problem> {
     let format = match which.format.as_deref() {
         None | Some("json") => Format::Json,
         Some("ndjson") => Format::Lines,
@@ -106,37 +116,70 @@ pub(super) async fn events(Shared(state): Shared<Arc<State>>, Asked(which): Aske
     };
     let page = which.page()?;
     let judge = which.query()?.judge();
-    let found = look(&state, page, move |line: &[u8]| judge.fits(line).map(|_| line.to_vec())).await?;
-    let mut response = match format {
-        Format::Json => {
-            let events = found.found.iter().filter_map(|line| serde_json::from_slice(line).ok()).collect();
-            return Ok(Json(Events { events, next: found.next }).into_response());
-        }
-        Format::Lines => {
-            let lines: Vec<u8> = found.found.into_iter().flat_map(|line| [line, b"\n".to_vec()].concat()).collect();
-            ([(CONTENT_TYPE, "application/x-ndjson")], lines).into_response()
-        }
-        Format::Table => {
-            let table = spreadsheet::table(&found.found);
-            let table = table.map_err(|what| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, what))?;
-            ([(CONTENT_TYPE, "text/csv; charset=utf-8; header=present")], table).into_response()
-        }
+    let path = path(&state)?;
+    let read = move |given_up| {
+        let found = seek(&path, page, given_up, move |line: &[u8]| judge.fits(line).map(|_| line.to_vec()))?;
+        let next = found.next.clone();
+        Ok((written(found, format)?, next))
     };
-    if let Some(link) = found.next.and_then(|next| format!("<?before={next}>; rel=\"next\"").parse().ok()) {
+    let (content, next) = state.reads.read(&waiting, What::Page, read).await?;
+    let content_type = match format {
+        Format::Json => "application/json",
+        Format::Lines => "application/x-ndjson",
+        Format::Table => "text/csv; charset=utf-8; header=present",
+    };
+    let mut response = ([(CONTENT_TYPE, content_type)], state.reads.answer(&waiting, content).await?).into_response();
+    let next = next.filter(|_| !matches!(format, Format::Json));
+    if let Some(link) = next.and_then(|next| next_page(&asked.unwrap_or_default(), &next).parse().ok()) {
         response.headers_mut().insert(LINK, link);
     }
     Ok(response)
 }
 
-/// Reads the trail from its end, in a thread that may wait for a disk.
-pub(super) async fn look<R>(state: &State, page: Page, reader: R) -> Result<Newest<R::Taken>, Problem>
+fn written(found: Newest<Vec<u8>>, format: Format) -> Result<Vec<u8>, Problem> {
+    let failed = |what: String| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, what);
+    match format {
+        Format::Json => {
+            let events = found.found.iter().filter_map(|line| serde_json::from_slice(line).ok()).collect();
+            let events = Events { events, next: found.next };
+            serde_json::to_vec(&events).map_err(|error| failed(error.to_string()))
+        }
+        Format::Lines => Ok(found.found.into_iter().flat_map(|line| [line, b"\n".to_vec()].concat()).collect()),
+        Format::Table => spreadsheet::table(&found.found).map_err(failed),
+    }
+}
+
+/// The header `Link` (RFC 8288) to the next page of what was asked for in this query.
+fn next_page(asked: &str, next: &str) -> String {
+    let others = asked.split('&').filter(|pair| !pair.is_empty() && pair.split('=').next() != Some("before"));
+    let before = format!("before={next}");
+    let query: Vec<&str> = others.chain([before.as_str()]).collect();
+    format!("<?{}>; rel=\"next\"", query.join("&"))
+}
+
+/// Reads the trail from its end when it is this call's turn, in a thread that may wait for a disk.
+pub(super) async fn look<R>(
+    state: &State,
+    waiting: &Waiting,
+    page: Page,
+    reader: R,
+) -> Result<Newest<R::Taken>, Problem>
 where
     R: Reader + Send + 'static,
     R::Taken: Send + 'static,
 {
     let path = path(state)?;
-    let read = tokio::task::spawn_blocking(move || newest(&path, &page, reader)).await;
-    let read = read.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    state.reads.read(waiting, What::Page, move |given_up| seek(&path, page, given_up, reader)).await
+}
+
+/// Reads the trail from its end, in this thread.
+pub(super) fn seek<R: Reader>(
+    path: &Path,
+    page: Page,
+    given_up: GivenUp,
+    reader: R,
+) -> Result<Newest<R::Taken>, Problem> {
+    let read = newest(path, &Page { given_up, ..page }, reader);
     read.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
 
@@ -155,7 +198,7 @@ pub(super) fn is_id(text: &str) -> bool {
 
 /// A page of so many, as long as one call may look.
 pub(super) fn page_of(limit: usize, before: Option<String>) -> Page {
-    Page { before, ..Page::newest(limit, LOOKED_FOR) }
+    Page { before, most_bytes: MOST_BYTES, ..Page::newest(limit, LOOKED_FOR) }
 }
 
 impl Which {
@@ -208,8 +251,18 @@ impl Which {
     }
 }
 
-/// What judges the logins of one user.
-pub(super) fn logins_of(user: &str) -> Judge {
-    let activities = ["CONNECTED", "AUTH_FAILURE"].map(str::to_owned).to_vec();
-    Query { user: Some(user.to_owned()), activities, ..Query::default() }.judge()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_page_is_of_the_same_question() {
+        for (asked, link) in [
+            ("", "<?before=019f>; rel=\"next\""),
+            ("user=a%26b&limit=7&format=csv", "<?user=a%26b&limit=7&format=csv&before=019f>; rel=\"next\""),
+            ("before=019e&text=before%3D1&&user=a", "<?text=before%3D1&user=a&before=019f>; rel=\"next\""),
+        ] {
+            assert_eq!(next_page(asked, "019f"), link);
+        }
+    }
 }

@@ -3,24 +3,23 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Path, State as Shared};
+use axum::{Extension, Json};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::attempts;
 use super::problem::{Asked, Problem};
+use super::reads::Waiting;
 use super::state::State;
-use super::trail;
 use crate::audit::read::Event;
+use crate::session::LiveSession;
 use crate::users::{Attempt, AuthMode, Circumstances, Refusal, Totp, User};
 
 /// The most users of one answer, and how many there are if nothing is said.
 const MOST: usize = 1000;
 const USUAL: usize = 100;
-
-/// How many of the last attempts are shown.
-const ATTEMPTS: usize = 20;
 
 /// A user, in a list
 #[derive(Debug, Serialize, ToSchema)]
@@ -35,7 +34,7 @@ pub(super) struct UserLine {
     expires: Option<String>,
     /// How many keys
     keys: usize,
-    /// Live sessions
+    /// Live sessions, without those at targets: they have a limit of their own
     sessions: usize,
 }
 
@@ -91,7 +90,7 @@ pub(super) async fn list(
         enabled: user.enabled,
         expires: user.bounds.expires.map(shown),
         keys: user.keys.len(),
-        sessions: live.iter().filter(|live| live.user == user.name).count(),
+        sessions: own_sessions(&live, &user.name),
     };
     Ok(Json(Users { users: page.iter().map(line).collect(), total, next }))
 }
@@ -107,14 +106,14 @@ pub(super) struct UserShown {
     /// What is configured; absent when there is no such user
     #[serde(skip_serializing_if = "Option::is_none")]
     configured: Option<Configured>,
-    /// Live sessions
+    /// Live sessions, without those at targets: they have a limit of their own
     sessions: usize,
-    /// The last login that succeeded, among those that were looked at
+    /// The last login that succeeded, as far back as the trail was searched
     #[serde(skip_serializing_if = "Option::is_none")]
     last_success: Option<AttemptShown>,
-    /// Attempts that failed since, or the last twenty, newest first
+    /// Those of the last twenty attempts that failed, newest first
     failures: Vec<AttemptShown>,
-    /// Why the trail does not say more, if it does not
+    /// Why the trail does not say more, if it does not: it cannot be read, or was searched no further back than this
     #[serde(skip_serializing_if = "Option::is_none")]
     trail: Option<String>,
 }
@@ -203,20 +202,21 @@ pub(super) struct From {
 ))]
 pub(super) async fn show(
     Shared(state): Shared<Arc<State>>,
+    Extension(waiting): Extension<Waiting>,
     Path(name): Path<String>,
     Asked(from): Asked<From>,
 ) -> Result<Json<UserShown>, Problem> {
-    let (last_success, failures, trail) = match attempts(&state, &name).await {
-        Ok((success, failures)) => (success, failures, None),
-        Err(problem) => (None, Vec::new(), Some(problem.sentence())),
-    };
+    let attempts = attempts::of(&state, &waiting, &name).await.unwrap_or_else(attempts::Attempts::unread);
+    let attempts::Attempts { success, failures, trail } = attempts;
+    let last_success = success.as_ref().map(AttemptShown::of);
+    let failures: Vec<AttemptShown> = failures.iter().map(AttemptShown::of).collect();
     let last = failures.first().or(last_success.as_ref()).and_then(|attempt| attempt.address.parse().ok());
     let address = from.address.or(last);
     let directory = state.around.inside.borrow().directory.clone();
     // A provider is asked as for a login from there.
     let asked = Attempt { source_ip: address.unwrap_or(IpAddr::from([127, 0, 0, 1])) };
     let found = directory.find(&name, &asked).await;
-    let sessions = state.around.registry.list().iter().filter(|live| *live.user == *name).count();
+    let sessions = own_sessions(&state.around.registry.list(), &name);
     let mut obstacles = Vec::new();
     let configured = match found {
         Ok(Some(user)) => {
@@ -241,15 +241,9 @@ pub(super) async fn show(
     Ok(Json(UserShown { name, found, obstacles, configured, sessions, last_success, failures, trail }))
 }
 
-/// The last login that succeeded, and those that failed since.
-async fn attempts(state: &State, name: &str) -> Result<(Option<AttemptShown>, Vec<AttemptShown>), Problem> {
-    let judge = trail::logins_of(name);
-    let page = trail::page_of(ATTEMPTS, None);
-    let found = trail::look(state, page, move |line: &[u8]| judge.fits(line)).await?.found;
-    let is_success = |event: &&Event| event.activity() == "CONNECTED";
-    let success = found.iter().find(is_success).map(AttemptShown::of);
-    let failures = found.iter().filter(|event| !is_success(event)).map(AttemptShown::of).collect();
-    Ok((success, failures))
+/// How many live sessions of a user count for `max_sessions`: those at targets are counted apart, as the registry does.
+fn own_sessions(live: &[LiveSession], name: &str) -> usize {
+    live.iter().filter(|live| *live.user == *name && live.jump.is_none()).count()
 }
 
 fn obstacles_of(user: &User, address: Option<IpAddr>, sessions: usize) -> Vec<String> {

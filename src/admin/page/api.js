@@ -65,7 +65,7 @@ export async function getIfThere(path) {
 // A page of events as the lines that they are, newest first, and where the next page begins.
 export async function eventLines(query) {
   const response = await send("GET", `/events?${query}`);
-  const next = /before=([0-9a-f-]+)/.exec(response.headers.get("Link") ?? "")?.[1] ?? null;
+  const next = /[?&]before=([0-9a-f-]+)/.exec(response.headers.get("Link") ?? "")?.[1] ?? null;
   const text = await response.text();
   return { lines: text.split("\n").filter((line) => line !== ""), next };
 }

@@ -84,7 +84,7 @@ function verdict(user) {
   const last = user.last_success;
   const title = can ? `${user.name} can log in.` : `${user.name} cannot log in.`;
   const lately = last ? h("p", {}, "The last login was ", when(last.time, ago(last.time)), ` from ${last.address}.`)
-    : h("p", { text: user.trail ?? "No successful login is on record." });
+    : h("p", { text: user.trail ? `${user.trail[0].toUpperCase()}${user.trail.slice(1)}.` : "No successful login is on record." });
   const failed = user.failures[0];
   const failure = failed && h("p", {}, "The last failure was ", when(failed.time, ago(failed.time)),
     ` from ${failed.address}: `, h("strong", { text: failed.reason ?? "no reason recorded" }), ".");

@@ -80,7 +80,7 @@ fn describe(user: &Value) -> String {
     lines.push(("sessions", user["sessions"].to_string()));
     match user.get("last_success") {
         Some(success) => lines.push(("last", attempt(success))),
-        None if user.get("trail").is_none() => lines.push(("last", "no login among the newest events".into())),
+        None if user.get("trail").is_none() => lines.push(("last", "no successful login is on record".into())),
         None => {}
     }
     lines.extend(user["failures"].as_array().into_iter().flatten().map(|failure| ("failed", attempt(failure))));

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{Administered, administered, administered_with};
 use crate::support::events::field;
 use crate::support::process::{LIMIT, run, until};
+use crate::support::setup::User;
 use crate::support::sftp::Sftp;
 
 /// With a file that holds the whole trail.
@@ -63,6 +64,109 @@ fn events_come_newest_first_and_their_cursor_outlives_a_rotation() {
     assert!(lines.headers.contains("application/x-ndjson") && lines.headers.contains("rel=\"next\""), "{lines:?}");
     let newest: Vec<Value> = lines.body.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(newest, written.iter().rev().take(3).cloned().collect::<Vec<_>>());
+}
+
+#[test]
+fn the_next_page_by_its_link_is_of_the_same_question() {
+    let administered = with_trail();
+    let mut alice = Sftp::connect(&administered.door.client, LIMIT);
+    for number in 0..12 {
+        alice.put(&format!("/f{number}"), b"content");
+        alice.put(&format!("/other{number}"), b"content");
+    }
+    drop(alice);
+    administered.door.gateway.events.await_disconnected(1);
+    let question = "&user=alice&activity=close&path=%2Ff*";
+    let expected = pages(&administered, question, 5);
+    assert_eq!(expected.len(), 12);
+    let (mut seen, mut next) = (Vec::<Value>::new(), Some(format!("?limit=5{question}&format=ndjson")));
+    while let Some(query) = next {
+        let answer = administered.socket.get(&format!("/api/v1/events{query}"));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        seen.extend(answer.body.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()));
+        let link =
+            answer.raw_header("link").map(|link| link.strip_suffix(">; rel=\"next\"").expect("a link").to_owned());
+        next = link.map(|link| link.strip_prefix('<').expect("a link").to_owned());
+    }
+    assert_eq!(seen, expected);
+}
+
+/// The bounds of a user and of a key, as the door shows them.
+#[test]
+fn users_and_keys_whose_time_is_over_are_shown_so() {
+    let administered = administered_with(|setup| {
+        let (emma, nina) = (setup.key("emma"), setup.key("nina"));
+        setup.user(User::new("emma").key(&emma).home("/", "main:/").set("expires", "2020-01-01"));
+        let over = nina.with_options("expiry-time=\"20200101\"");
+        setup.user(User::new("nina").key(&over).home("/", "main:/"));
+    });
+    let show = |name: &str| administered.socket.get(&format!("/api/v1/users/{name}")).ok();
+    let emma = show("emma");
+    assert_eq!(emma["obstacles"], json!(["the user's time is over since 2020-01-01T00:00:00Z (expires)"]));
+    assert_eq!(emma["configured"]["expires"], "2020-01-01T00:00:00Z");
+    assert_eq!(emma["configured"]["keys"][0]["expired"], false);
+    let nina = show("nina");
+    assert_eq!(nina["obstacles"], json!(["the time of every key is over (expiry-time=)"]));
+    assert_eq!(nina["configured"]["keys"][0]["expired"], true);
+    assert_eq!(show("alice")["obstacles"], json!([]));
+}
+
+#[test]
+fn users_come_in_pages() {
+    let administered = administered_with(|setup| {
+        for number in 0..7 {
+            let key = setup.key(&format!("p{number}"));
+            setup.user(User::new(&format!("p{number}")).key(&key).home("/", "main:/"));
+        }
+    });
+    let (mut names, mut sizes, mut after) = (Vec::new(), Vec::new(), String::new());
+    loop {
+        let page = administered.socket.get(&format!("/api/v1/users?limit=3{after}")).ok();
+        assert_eq!(page["total"], 8);
+        let users = page["users"].as_array().unwrap();
+        sizes.push(users.len());
+        names.extend(users.iter().map(|user| field(user, "name").to_owned()));
+        let Some(next) = page["next"].as_str() else { break };
+        assert_eq!(names.last().unwrap(), next);
+        after = format!("&after={next}");
+    }
+    assert_eq!((names.join(" "), sizes), ("alice p0 p1 p2 p3 p4 p5 p6".to_owned(), vec![3, 3, 2]));
+    assert_eq!(administered.socket.get("/api/v1/users?after=p6").ok()["users"], json!([]));
+}
+
+#[test]
+fn the_last_success_is_shown_behind_more_failures_than_are() {
+    let administered = with_trail();
+    drop(Sftp::connect(&administered.door.client, LIMIT));
+    let success = administered.door.gateway.events.await_event("CONNECTED", |_| true);
+    let file = administered.door.setup.folder().join("events/e.ndjson");
+    let line = until("failure in the trail", LIMIT, || {
+        let key = administered.door.setup.folder().join("wrong");
+        let wrong = if key.exists() { None } else { Some(administered.door.setup.key("wrong")) };
+        if let Some(wrong) = wrong {
+            administered.door.gateway.client("alice", &wrong).sftp("pwd").failed();
+        }
+        let text = fs::read_to_string(&file).unwrap();
+        text.lines().find(|line| line.contains("AUTH_FAILURE")).map(str::to_owned)
+    });
+    // As many more as no partner's program would need a night for, written by hand.
+    administered.door.gateway.stop();
+    let mut text = fs::read_to_string(&file).unwrap();
+    let id = field(&serde_json::from_str::<Value>(&line).unwrap(), "event-id").to_owned();
+    for number in 0..500 {
+        text += &format!("{}\n", line.replace(&id, &format!("ffffffff-ffff-7fff-8000-{number:012}")));
+    }
+    let mut setup = administered.door.setup.clone();
+    let other = setup.subfolder("by-hand").join("e.ndjson");
+    fs::write(&other, text).unwrap();
+    setup.config["events"] = json!([{ "sink": "stdout" }, { "sink": "file", "path": other }]);
+    setup.write_config();
+    let again = setup.start();
+    let shown = administered.socket.get("/api/v1/users/alice").ok();
+    assert_eq!(shown["failures"].as_array().unwrap().len(), 20);
+    assert_eq!(shown["last_success"]["time"], success["timestamp"], "{shown:#}");
+    assert_eq!(shown.get("trail"), None, "{shown:#}");
+    again.stop();
 }
 
 #[test]

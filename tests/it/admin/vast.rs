@@ -3,7 +3,8 @@
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::Path;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -11,7 +12,9 @@ use super::{Administered, administered_with};
 use crate::support::campaign::{alone, report, short_or_long};
 use crate::support::data::{GIB, MIB};
 use crate::support::events::field;
+use crate::support::http::answer;
 use crate::support::process::{LIMIT, until};
+use crate::support::sftp::Sftp;
 
 /// What one page may read of the trail, and of everything else, in bytes.
 const READ_FOR_A_PAGE: u64 = 4 * MIB;
@@ -115,4 +118,47 @@ fn look_at_pages(rotated: u64, each: u64, live: u64, is_packed: bool) {
         (bytes_read(&administered) - read_before) / PAGES / 1024,
         memory / 1024,
     ));
+}
+
+/// Pages in which nothing is found search for seconds. Whoever asks for many of them has a few threads of the process, not all of them.
+#[test]
+fn many_searches_at_once_keep_neither_logins_nor_the_socket_waiting() {
+    let _alone = alone();
+    let administered = administered_with(|setup| {
+        let path = setup.subfolder("events").join("e.ndjson");
+        write_events(&path, 200 * MIB, 0);
+        setup.config["events"] = json!([{ "sink": "stdout" }, { "sink": "file", "path": path }]);
+    });
+    let threads = || fs::read_dir(format!("/proc/{}/task", administered.door.gateway.pid())).unwrap().count();
+    let before = threads();
+    let head = format!(
+        "GET /api/v1/users/nobody HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer {}\r\n\r\n",
+        administered.tokens.viewer
+    );
+    let calls: Vec<_> = (0..200)
+        .map(|_| {
+            let mut stream = administered.tcp.connect();
+            stream.write_all(head.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    let (told, most) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !told.load(Ordering::Relaxed) {
+                most.fetch_max(threads(), Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        Sftp::connect(&administered.door.client, LIMIT).put("/a", b"content");
+        let own = administered.socket.get("/api/v1/users/alice").ok();
+        assert!(!own.to_string().contains("many calls"), "the socket has its own turns: {own}");
+        let answers: Vec<_> = calls.into_iter().map(answer).collect();
+        told.store(true, Ordering::Relaxed);
+        assert!(answers.iter().all(|answer| answer.status == 200));
+        let refused = answers.iter().filter(|answer| answer.body.contains("many calls read the trail")).count();
+        assert!(refused > 0 && refused < 200, "{refused} were told to come later");
+    });
+    let more = most.into_inner().saturating_sub(before);
+    assert!(more < 40, "{more} more threads");
 }

@@ -1,0 +1,125 @@
+//! The last attempts of a user to log in, as the trail has them: why a partner cannot.
+
+use std::path::Path;
+use std::time::Instant;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use super::problem::Problem;
+use super::reads::{Waiting, What};
+use super::recordings::milliseconds;
+use super::state::State;
+use super::trail::{self, LOOKED_FOR, page_of, seek};
+use crate::audit::read::Event;
+use crate::audit::read::newest::{GivenUp, Page};
+use crate::audit::search::{Judge, Query};
+
+/// How many of the last attempts are looked at.
+const ATTEMPTS: usize = 20;
+
+/// What the trail says of a user.
+#[derive(Debug, Default)]
+pub(super) struct Attempts {
+    /// The last login that succeeded.
+    pub(super) success: Option<Event>,
+    /// Those of the last attempts that failed, newest first.
+    pub(super) failures: Vec<Event>,
+    /// Why there may be more, if there may.
+    pub(super) trail: Option<String>,
+}
+
+impl Attempts {
+    /// None, for the trail cannot be read.
+    pub(super) fn unread(problem: Problem) -> Attempts {
+        Attempts { trail: Some(problem.sentence()), ..Attempts::default() }
+    }
+}
+
+/// The last attempts of a user, and the last login that succeeded, however many have failed since.
+///
+/// # Errors
+/// What [`trail::look`] says.
+pub(super) async fn of(state: &State, waiting: &Waiting, user: &str) -> Result<Attempts, Problem> {
+    let (path, user) = (trail::path(state)?, user.to_owned());
+    state.reads.read(waiting, What::Page, move |given_up| find(&path, &user, ATTEMPTS, given_up)).await
+}
+
+fn find(path: &Path, user: &str, most: usize, given_up: GivenUp) -> Result<Attempts, Problem> {
+    let began = Instant::now();
+    let all = judge(user, &["CONNECTED", "AUTH_FAILURE"]);
+    let found = seek(path, page_of(most, None), given_up.clone(), |line: &[u8]| all.fits(line))?;
+    let is_success = |event: &Event| event.activity() == "CONNECTED";
+    let (successes, failures): (Vec<Event>, Vec<Event>) = found.found.into_iter().partition(is_success);
+    let (mut success, mut next) = (successes.into_iter().next(), found.next);
+    if success.is_none() && next.is_some() {
+        // Of a partner who fails every minute, the last success is far behind: that it was is what is asked for.
+        let page = Page { within: LOOKED_FOR.saturating_sub(began.elapsed()), ..page_of(1, next) };
+        let logins = judge(user, &["CONNECTED"]);
+        let further = seek(path, page, given_up, |line: &[u8]| logins.fits(line))?;
+        (success, next) = (further.found.into_iter().next(), further.next);
+    }
+    let trail = next.filter(|_| success.is_none()).map(|reached| searched_until(&reached, user));
+    Ok(Attempts { success, failures, trail })
+}
+
+fn judge(user: &str, activities: &[&str]) -> Judge {
+    let activities = activities.iter().map(|name| (*name).to_owned()).collect();
+    Query { user: Some(user.to_owned()), activities, ..Query::default() }.judge()
+}
+
+/// A sentence about a search that ended before the trail did, with the event of this id.
+fn searched_until(id: &str, user: &str) -> String {
+    let time = milliseconds(id).and_then(|ms| DateTime::<Utc>::from_timestamp_millis(i64::try_from(ms).ok()?));
+    let time = time.map_or_else(|| id.to_owned(), |time| time.to_rfc3339_opts(SecondsFormat::Secs, true));
+    format!(
+        "no successful login was found back to {time}, where the search ended; \
+         `lockgate audit search --user {user} --activity CONNECTED` reads the whole trail"
+    )
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn line(number: u32, user: &str, activity: &str) -> String {
+        format!(
+            "{{\"activity-type\":\"{activity}\",\"event-id\":\"019fb73e-20fa-7b3d-8f21-{number:012}\",\"user\":\"{user}\"}}\n"
+        )
+    }
+
+    fn attempts(lines: &str, given_up: GivenUp) -> Attempts {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("e.ndjson");
+        std::fs::write(&path, lines).unwrap();
+        find(&path, "ann", 3, given_up).unwrap()
+    }
+
+    #[test]
+    fn the_last_success_is_found_behind_any_number_of_failures() {
+        let mut lines = line(1, "ann", "CONNECTED") + &line(2, "ann", "CONNECTED");
+        for number in 3..2000 {
+            lines += &line(2 * number, "ann", "AUTH_FAILURE");
+            lines += &line(2 * number + 1, "bob", "CONNECTED");
+        }
+        let found = attempts(&lines, GivenUp::default());
+        let id = |event: &Event| event.text("event-id").to_owned();
+        assert!(id(found.success.as_ref().unwrap()).ends_with("000000000002"));
+        assert_eq!((found.failures.len(), found.trail), (3, None));
+        assert!(id(&found.failures[0]).ends_with("000000003998"));
+        // A success among the last ones.
+        let recent = attempts(&(lines.clone() + &line(5000, "ann", "CONNECTED")), GivenUp::default());
+        assert!(id(recent.success.as_ref().unwrap()).ends_with("000000005000"));
+        assert_eq!(recent.failures.len(), 2);
+        // Where there was none, the whole trail was searched.
+        let none = attempts(&line(3, "ann", "AUTH_FAILURE"), GivenUp::default());
+        assert!(none.success.is_none() && none.trail.is_none() && none.failures.len() == 1);
+    }
+
+    #[test]
+    fn a_search_that_ended_early_says_how_far_it_came() {
+        let said = searched_until("019fb73e-20fa-7b3d-8f21-000000000003", "ann");
+        assert!(said.starts_with("no successful login was found back to 2026-07-31T"), "{said}");
+        assert!(said.contains("audit search --user ann --activity CONNECTED"), "{said}");
+    }
+}
