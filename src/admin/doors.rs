@@ -61,6 +61,7 @@ pub struct Doors {
     addresses: Vec<SocketAddr>,
     hosts: Vec<String>,
     names_users: bool,
+    is_behind_proxy: bool,
     logins: Arc<Logins>,
     cookies: CookieNames,
 }
@@ -103,7 +104,19 @@ impl Doors {
         };
         let (hosts, logins) = (settings.hosts.clone(), Arc::default());
         let (names_users, cookies) = (settings.health_users, CookieNames::of(settings));
-        Ok(Doors { socket, listeners, health, certificate, addresses, hosts, names_users, logins, cookies })
+        let is_behind_proxy = settings.behind_proxy;
+        Ok(Doors {
+            socket,
+            listeners,
+            health,
+            certificate,
+            addresses,
+            hosts,
+            names_users,
+            is_behind_proxy,
+            logins,
+            cookies,
+        })
     }
 
     /// Whether anybody could come in.
@@ -127,6 +140,10 @@ impl Doors {
 
     pub(super) fn names_users(&self) -> bool {
         self.names_users
+    }
+
+    pub(super) fn is_behind_proxy(&self) -> bool {
+        self.is_behind_proxy
     }
 
     pub(super) fn logins(&self) -> Arc<Logins> {

@@ -1,6 +1,7 @@
 //! How a browser logs in with an identity provider: sent there, and back to the page, which hands over what it was sent back with. So
 //! the cookies stay strict, and only the page itself can finish a login.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::State as Shared;
@@ -78,7 +79,7 @@ pub(super) async fn finish(
         code: &sent.code,
         issuer: sent.issuer.as_deref(),
         redirect_uri: &redirect_uri,
-        from: peer.address().map(|address| address.ip()),
+        from: client(&peer, &headers, state.is_behind_proxy),
     };
     let grant = oidc::grant_of_login(&provider, finish).await?;
     // What was in force when the provider was asked may not be any more.
@@ -95,6 +96,20 @@ pub(super) async fn finish(
 fn provider(state: &State) -> Result<Arc<Provider>, Problem> {
     let provider = state.provider()?;
     provider.ok_or_else(|| Problem::not_found("no identity provider is configured (admin.oidc)"))
+}
+
+/// The header in which proxies name whom they speak for.
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// The address that failed logins are counted for. Behind a proxy all connections are of the proxy: there it is what the proxy has added
+/// to the header, at its end; `None` when it adds nothing.
+fn client(peer: &Peer, headers: &HeaderMap, is_behind_proxy: bool) -> Option<IpAddr> {
+    if !is_behind_proxy {
+        return peer.address().map(|address| address.ip());
+    }
+    let last = headers.get_all(FORWARDED_FOR).iter().next_back()?.to_str().ok()?.rsplit(',').next()?.trim();
+    let address = last.parse::<IpAddr>().or_else(|_| last.parse::<SocketAddr>().map(|address| address.ip()));
+    address.or_else(|_| last.trim_matches(['[', ']']).parse()).ok()
 }
 
 /// Where the provider sends the browser back to: the page that called. Its name was checked to be one of ours, and the provider knows
@@ -130,5 +145,25 @@ mod tests {
         assert_eq!(of("http://127.0.0.1:8022").as_deref(), Some("http://127.0.0.1:8022/login/callback"));
         assert_eq!((of("null"), of("")), (None, None));
         assert!(redirect_uri(&HeaderMap::new()).is_err());
+    }
+
+    #[test]
+    fn behind_a_proxy_a_login_counts_for_whom_the_proxy_names() {
+        let peer = Peer::Remote("127.0.0.1:9".parse().unwrap());
+        let of = |values: &[&str], is_behind_proxy| {
+            let mut headers = HeaderMap::new();
+            values.iter().for_each(|value| _ = headers.append(FORWARDED_FOR, value.parse().unwrap()));
+            client(&peer, &headers, is_behind_proxy).map(|address| address.to_string())
+        };
+        assert_eq!(of(&["192.0.2.7"], false).as_deref(), Some("127.0.0.1"), "anybody can write it");
+        assert_eq!(of(&["192.0.2.7"], true).as_deref(), Some("192.0.2.7"));
+        assert_eq!(
+            of(&["10.0.0.1, 192.0.2.7:4711"], true).as_deref(),
+            Some("192.0.2.7"),
+            "what the client wrote comes first"
+        );
+        assert_eq!(of(&["10.0.0.1", "[2001:db8::1]"], true).as_deref(), Some("2001:db8::1"));
+        assert_eq!(of(&["2001:db8::2"], true).as_deref(), Some("2001:db8::2"));
+        assert_eq!((of(&[], true), of(&["unknown"], true)), (None, None));
     }
 }

@@ -54,6 +54,8 @@ pub(super) struct State {
     pub(super) last_moment: LastMoment,
     /// Browsers that are logged in.
     pub(super) logins: Arc<Logins>,
+    /// Whether callers come through a proxy, so that the address of a connection is not theirs.
+    pub(super) is_behind_proxy: bool,
     /// How its cookies are named.
     pub(super) cookies: CookieNames,
     /// The identity provider, and what it publishes.
@@ -82,6 +84,7 @@ impl State {
             watchers: Arc::new(Semaphore::new(WATCHERS)),
             last_moment: LastMoment::default(),
             logins: doors.logins(),
+            is_behind_proxy: doors.is_behind_proxy(),
             cookies: doors.cookies(),
             provider: Current::default(),
             page_url: doors.page_url(),

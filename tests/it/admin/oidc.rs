@@ -245,6 +245,31 @@ fn strangers_cannot_make_the_gateway_redeem_codes_without_end() {
     assert_eq!(administered.tcp.get_as(&administered.tokens.viewer, "/api/v1/me").status, 200);
 }
 
+/// Behind a proxy every connection is the proxy's: whoever fails often there keeps no one else out.
+#[test]
+fn behind_a_proxy_a_stranger_keeps_nobody_else_out() {
+    let port = free_port();
+    let administered = administered_with(|setup| {
+        setup.config["admin"]["oidc"] = settings(port);
+        setup.config["admin"]["plain_http"] = json!("behind-a-proxy");
+    });
+    let _oidc = Oidc::start(port, "k1", &[CALLBACK.to_owned()]);
+    let attempt = |client: &str| {
+        let forwarded = ("X-Forwarded-For", client);
+        let begun = administered.tcp.request("POST", "/api/v1/login/oidc", &[OURS[0], OURS[1], forwarded], "");
+        let begun = Begun {
+            url: begun.json()["url"].as_str().unwrap().to_owned(),
+            cookie: cookie(&begun, "__Host-lockgate-login-0"),
+        };
+        let sent = json!({ "code": "made-up", "state": word(&begun.url, "state"), "issuer": null }).to_string();
+        let headers = [OURS[0], OURS[1], forwarded, ("Content-Type", "application/json"), ("Cookie", &begun.cookie)];
+        administered.tcp.request("POST", "/api/v1/login/oidc/finish", &headers, &sent).status
+    };
+    let refused = (0..30).find(|_| attempt("10.0.0.1, 192.0.2.66") == 503);
+    assert!(refused.is_some(), "the stranger has few tries");
+    assert_eq!(attempt("192.0.2.7"), 401, "others have theirs: the provider was asked");
+}
+
 /// The name of somebody who was recognised is on record, however the provider's word came.
 #[test]
 fn whoever_is_recognised_and_refused_is_on_record_by_name() {
