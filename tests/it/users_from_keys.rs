@@ -135,6 +135,19 @@ fn users_come_change_and_go_without_a_restart() {
     gateway.stop();
 }
 
+/// `user_01.pub` is the file of the user `user_01`.
+#[test]
+fn a_file_with_an_underscore_and_digits_is_a_user() {
+    let desk = Desk::new();
+    let key = desk.setup.key("key");
+    desk.put("user_01.pub", &[&key.public]);
+    let gateway = desk.setup.start();
+    change(&gateway, "USER_ADDED", "user_01", &[&key]);
+    gateway.client("user_01", &key).sftp("mkdir /seen\n").succeeded();
+    assert!(desk.root.join("home/user_01/seen").is_dir());
+    gateway.stop();
+}
+
 #[test]
 fn a_restart_tells_what_changed_meanwhile() {
     let desk = Desk::new();

@@ -64,3 +64,26 @@ fn a_reload_changes_the_rules_for_bans() {
     let total = || administered.socket.get("/api/v1/bans").ok()["total"].as_u64();
     until("the ban", LIMIT, || (total() == Some(1)).then_some(()));
 }
+
+#[test]
+fn bans_come_in_pages() {
+    let administered = administered_with(|setup| setup.config["defender"] = json!({ "points": 1, "allow": [] }));
+    let folder = tempfile::TempDir::new().unwrap();
+    let stranger = Key::make(folder.path(), "stranger", "ed25519");
+    for number in [9, 2, 7, 5, 3] {
+        let bind = format!("BindAddress=127.0.0.{number}");
+        administered.door.gateway.client("alice", &stranger).with(&bind).sftp("pwd").failed();
+    }
+    let page = |query: &str| administered.socket.get(&format!("/api/v1/bans?limit=2{query}")).ok();
+    until("all bans", LIMIT, || (page("")["total"] == 5).then_some(()));
+    let (mut addresses, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = page(&after);
+        let bans = page["bans"].as_array().unwrap();
+        assert!(bans.len() <= 2 && page["total"] == 5, "{page}");
+        addresses.extend(bans.iter().map(|ban| field(ban, "address").to_owned()));
+        let Some(next) = page["next"].as_str() else { break };
+        after = format!("&after={next}");
+    }
+    assert_eq!(addresses, [2, 3, 5, 7, 9].map(|number| format!("127.0.0.{number}")));
+}

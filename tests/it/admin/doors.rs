@@ -3,12 +3,14 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 
 use serde_json::json;
 
-use super::administered;
+use super::{administered, administered_with};
 use crate::support::gateway::lockgate;
-use crate::support::process::run;
+use crate::support::http::Place;
+use crate::support::process::{LIMIT, program, run, until};
 
 #[test]
 fn the_socket_is_for_its_owner_and_one_that_is_left_over_makes_room() {
@@ -81,4 +83,46 @@ fn a_listener_on_the_network_needs_tls_or_somebody_who_speaks_it() {
     }
     let tls = check(json!({ "listen": ["[::]:0"], "tls": { "certificate": "none.pem", "key": "none.key" } }));
     assert!(tls.contains("none.pem cannot be read"), "{tls}");
+}
+
+/// Makes a certificate of this name, and its key, in the files that the door reads.
+fn make_certificate(folder: &Path, name: &str, key: &str) {
+    let make = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -out made.pem -keyout";
+    let mut openssl = program("openssl");
+    openssl.args(make.split_whitespace()).arg(key).args(["-subj", &format!("/CN={name}")]);
+    run(openssl.current_dir(folder)).succeeded();
+    fs::rename(folder.join("made.pem"), folder.join("admin.pem")).unwrap();
+}
+
+#[test]
+fn a_new_certificate_is_served_without_a_restart_and_a_wrong_one_is_not() {
+    let administered = administered_with(|setup| {
+        make_certificate(setup.folder(), "first", "admin.key");
+        setup.config["admin"]["tls"] = json!({ "certificate": "admin.pem", "key": "admin.key" });
+    });
+    let Place::Tcp(address) = &administered.tcp else { panic!("a TCP listener") };
+    let served = || {
+        let mut openssl = program("openssl");
+        let shown = run(openssl.args(["s_client", "-connect", &address.to_string()])).stdout;
+        ["first", "second", "third"]
+            .into_iter()
+            .find(|name| shown.contains(&format!("CN = {name}")) || shown.contains(&format!("CN={name}")))
+    };
+    assert_eq!(served(), Some("first"));
+    let folder = administered.door.setup.folder();
+    // The key is another one.
+    make_certificate(folder, "second", "other.key");
+    let log = || administered.door.gateway.log();
+    until("complaint", LIMIT, || {
+        assert_eq!(served(), Some("first"));
+        log().contains("the new certificate of the admin door cannot be used").then_some(())
+    });
+    make_certificate(folder, "third", "admin.key");
+    until("new certificate", LIMIT, || match served() {
+        Some("third") => Some(()),
+        other => {
+            assert_eq!(other, Some("first"));
+            None
+        }
+    });
 }
