@@ -162,7 +162,9 @@ impl Encoder<'_> {
         self.client();
         if let Some(person) = &self.origin.person {
             self.line.ready("identity", person.identity_field.as_ref());
-            self.line.ready("ssh-public-key-fingerprint", person.key_field.as_ref());
+            // A failed attempt says which key it was about, which need not be the one that the person showed before.
+            let key = person.key_field.as_ref().filter(|_| self.name != "AUTH_FAILURE");
+            self.line.ready("ssh-public-key-fingerprint", key);
         }
         if let Some(jump) = &self.origin.jump {
             self.line.ready("account", jump.account_field.as_ref());

@@ -118,6 +118,7 @@ const CONNECTED: &[Field] = &[
 ];
 
 const AUTH_FAILURE: &[Field] = &[
+    ("identity", Optional, Form::Text),
     ("method", Required, Form::OneOf(&["publickey", "password", "keyboard-interactive", "none", "unknown"])),
     ("message", Required, Form::Text),
     ("reason", Required, WORD),

@@ -107,6 +107,8 @@ impl InForce {
             held.push(Held { what: what.into(), place: Place::of_path(path), is_shared: false });
         };
         settings.ssh.host_keys.iter().for_each(|key| add("the host key", key));
+        settings.host_ca.iter().for_each(|key| add("the host authority", key));
+        settings.targets.iter().flat_map(|target| &target.host_keys).for_each(|key| add("the host key", key));
         settings.audit.chain.iter().for_each(|chain| add("the folder of the signing key", &chain.folder));
         add("the staging folder", &settings.transfers.staging_folder);
         let doors = &settings.admin.doors;

@@ -221,6 +221,7 @@ mod tests {
             source: source.into(),
             credential: by_key.then(|| "SHA256:x".into()),
             jump: None,
+            proof_ends: None,
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
+use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use super::open_files::OpenFile;
@@ -45,6 +46,8 @@ pub struct LiveSession {
     pub credential: Option<String>,
     /// Where it leads, if it came through another session.
     pub jump: Option<Arc<Jump>>,
+    /// The first moment at which the certificate that was shown is not valid any more.
+    pub proof_ends: Option<DateTime<Utc>>,
 }
 
 /// Why a session is ended by somebody who does not hold its connection; the `reason` and `message` of DISCONNECTED.
@@ -219,6 +222,7 @@ mod tests {
             source: "configuration".into(),
             credential: None,
             jump: None,
+            proof_ends: None,
         }
     }
 

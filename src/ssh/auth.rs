@@ -236,9 +236,14 @@ impl Attempts {
         (key, only_sftp): (Option<KeyIdentity>, bool),
     ) -> Verdict {
         self.next_request(account);
-        match self.find(account).await {
-            Ok(user) => Verdict::Accept(Accepted { user, method: INHERITED, second_factor: None, key, only_sftp }),
-            Err(why) => self.reject(method, why, None),
+        let found = self.find(account).await;
+        match found.and_then(|user| user.admits(self.circumstances()).map(|()| user).map_err(|no| reason_of(no).into()))
+        {
+            Ok(user) => {
+                let (second_factor, proof_ends) = (None, None);
+                Verdict::Accept(Accepted { user, method: INHERITED, second_factor, key, only_sftp, proof_ends })
+            }
+            Err(why) => self.reject(method, why, key),
         }
     }
 
@@ -266,7 +271,9 @@ impl Attempts {
         match judged
             .and_then(|judged| judged.presence.judge(flags).map(|()| judged).map_err(|absent| absent_of(absent).into()))
         {
-            Ok(Judged { user, identity, .. }) => self.key_is_good(user, identity, false),
+            Ok(Judged { user, identity, .. }) => {
+                self.one_is_good(user, Proof::Key { identity, only_sftp: false, ends: None })
+            }
             Err(reason) => self.reject("publickey", reason, Some(key.identity.clone())),
         }
     }
@@ -285,7 +292,9 @@ impl Attempts {
         let judged = self.authorize(user, &identity, certificate).await;
         let shown = |grant: &CertificateGrant| grant.presence.judge(flags).map_err(|absent| absent_of(absent).into());
         match judged.and_then(|(user, grant)| shown(&grant).map(|()| (user, grant))) {
-            Ok((user, grant)) => self.key_is_good(user, identity, grant.only_sftp),
+            Ok((user, CertificateGrant { only_sftp, ends, .. })) => {
+                self.one_is_good(user, Proof::Key { identity, only_sftp, ends })
+            }
             Err(reason) => self.reject("publickey", reason, Some(identity)),
         }
     }
@@ -515,10 +524,6 @@ impl Attempts {
         }
     }
 
-    fn key_is_good(&mut self, user: Arc<User>, key: KeyIdentity, only_sftp: bool) -> Verdict {
-        self.one_is_good(user, Proof::Key { identity: key, only_sftp })
-    }
-
     /// Lets the user in when nothing else is needed; remembers the proof when another one is.
     fn one_is_good(&mut self, user: Arc<User>, proof: Proof) -> Verdict {
         self.examined = None;
@@ -539,6 +544,10 @@ impl Attempts {
 
     /// Counts a failure against the client's address, at the moment when it happens. False when the address was banned before.
     fn counts(&mut self, method: &str, reason: AuthFailureReason) -> bool {
+        // Who came through another connection has shown there who it is; others of its address have nothing to do with it.
+        if self.origin.jump.is_some() {
+            return true;
+        }
         let Some(fault) = fault_of(method, reason) else { return true };
         // Clients offer all their keys.
         if fault == Fault::WrongKey && std::mem::replace(&mut self.key_counted, true) {
@@ -548,7 +557,7 @@ impl Attempts {
     }
 
     fn is_banned(&self) -> bool {
-        self.examiner.gate.banned_for(self.origin.source_ip).is_some()
+        self.origin.jump.is_none() && self.examiner.gate.banned_for(self.origin.source_ip).is_some()
     }
 
     fn fail(&mut self, method: &'static str, why: impl Into<Why>, key: Option<KeyIdentity>) {

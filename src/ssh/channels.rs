@@ -214,13 +214,19 @@ pub(super) struct ChannelIncoming {
     read: Option<ChannelReadHalf>,
     closed: watch::Sender<bool>,
     intake: Arc<Intake>,
+    is_cut: bool,
 }
 
 impl ChannelIncoming {
     /// What comes over a channel, and whether the client has closed it. `intake` hears for how long what came is not taken.
     pub(super) fn new(read: ChannelReadHalf, intake: Arc<Intake>) -> (ChannelIncoming, watch::Receiver<bool>) {
         let (sender, closed) = watch::channel(false);
-        (ChannelIncoming { read: Some(read), closed: sender, intake }, closed)
+        (ChannelIncoming { read: Some(read), closed: sender, intake, is_cut: false }, closed)
+    }
+
+    /// Whether the connection ended before the client closed the channel or its half of it.
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_cut
     }
 }
 
@@ -235,7 +241,8 @@ impl Incoming for ChannelIncoming {
                     return Some(data);
                 }
                 Some(ChannelMsg::Eof) => return None,
-                Some(ChannelMsg::Close) | None => {
+                message @ (Some(ChannelMsg::Close) | None) => {
+                    self.is_cut = message.is_none();
                     self.read = None;
                     self.closed.send_replace(true);
                     return None;

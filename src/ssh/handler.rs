@@ -34,6 +34,10 @@ pub(super) const ONLY_FILES: &str = "This server serves only SFTP and SCP.";
 const DENIALS: u32 = 50;
 const DENIALS_PAUSE: Duration = Duration::from_millis(100);
 
+/// So many jumps of a connection begin one after the other; then the client waits for each: it costs an exchange of keys.
+const JUMPS: u32 = 50;
+const JUMPS_PAUSE: Duration = Duration::from_millis(100);
+
 /// One connection's handler.
 pub(super) struct Door {
     visit: Arc<Visit>,
@@ -42,6 +46,7 @@ pub(super) struct Door {
     starters: HashMap<ChannelId, oneshot::Sender<Purpose>>,
     rekeys: Rekeys,
     denials: Pace,
+    jumps: Pace,
     /// The client was sent the banner, if there is one.
     has_banner: bool,
     /// What a security key says of the signature that is judged next.
@@ -57,6 +62,7 @@ impl Door {
             starters: HashMap::new(),
             rekeys,
             denials: Pace::new(DENIALS, DENIALS_PAUSE),
+            jumps: Pace::new(JUMPS, JUMPS_PAUSE),
             has_banner: false,
             flags: None,
         }
@@ -205,7 +211,7 @@ impl Handler for Door {
         aside(async move {
             // Whoever waits for a turn reads nothing, and so would not learn that the connection has ended.
             tokio::select! {
-                () = self.visit.computations().run(self.login().is_some(), computation) => {}
+                () = self.visit.computations().run(self.visit.is_known(), computation) => {}
                 () = self.visit.line().killed() => {}
             }
         })
@@ -504,6 +510,7 @@ impl Handler for Door {
             };
             match may_jump {
                 Ok(jumped) => {
+                    self.jumps.next().await;
                     self.open.insert(channel.id());
                     let (stream, write) = JumpStream::new(channel, self.visit.channels().intake());
                     self.visit.jump(jumped, stream, write);

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 
@@ -124,12 +125,18 @@ fn is_busy(login: &Login) -> bool {
     login.is_busy() || login.open_transfers() > 0
 }
 
+/// Bytes of a client that may wait in a connection inside another one while that waits for the client to take an answer. What lies
+/// there is requests: of the size that clients send ahead, more than ten thousand for each MiB.
+pub(super) const READ_AHEAD: usize = 16 * 1024 * 1024;
+
 /// A channel as the socket of another connection.
 pub(super) struct JumpStream {
     incoming: ChannelIncoming,
     /// What came and was not given yet.
     rest: Bytes,
     outgoing: Pin<Box<dyn AsyncWrite + Send>>,
+    /// The connection under the channel is gone; the client has not closed the channel.
+    is_cut: Arc<AtomicBool>,
 }
 
 impl JumpStream {
@@ -138,7 +145,12 @@ impl JumpStream {
         let outgoing = Box::pin(channel.make_writer());
         let (read, write) = channel.split();
         let (incoming, _) = ChannelIncoming::new(read, intake);
-        (JumpStream { incoming, rest: Bytes::new(), outgoing }, write)
+        (JumpStream { incoming, rest: Bytes::new(), outgoing, is_cut: Arc::default() }, write)
+    }
+
+    /// Becomes true when the connection under the channel is gone before the client closed the channel.
+    pub(super) fn is_cut(&self) -> Arc<AtomicBool> {
+        self.is_cut.clone()
     }
 }
 
@@ -147,7 +159,10 @@ impl AsyncRead for JumpStream {
         let this = self.get_mut();
         if this.rest.is_empty() {
             // Nothing is lost when this waits and is asked again.
-            let Some(data) = ready!(pin!(this.incoming.next()).poll(cx)) else { return Poll::Ready(Ok(())) };
+            let Some(data) = ready!(pin!(this.incoming.next()).poll(cx)) else {
+                this.is_cut.store(this.incoming.is_cut(), Ordering::Release);
+                return Poll::Ready(Ok(()));
+            };
             this.rest = data;
         }
         let given = wanted.remaining().min(this.rest.len());

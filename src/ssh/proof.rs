@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
 use crate::audit::{AuthFailureReason, KeyIdentity};
 use crate::users::{AuthMode, Certificate, TotpSecret, User};
 
@@ -77,6 +79,8 @@ pub(super) struct Accepted {
     pub(super) key: Option<KeyIdentity>,
     /// Whether the certificate allows SFTP and nothing else.
     pub(super) only_sftp: bool,
+    /// The first moment at which the certificate is not valid any more.
+    pub(super) proof_ends: Option<DateTime<Utc>>,
 }
 
 /// How a password was given.
@@ -98,8 +102,8 @@ impl PasswordMethod {
 /// One proof of who a client is.
 #[derive(Debug)]
 pub(super) enum Proof {
-    /// A key or a certificate, and whether it allows SFTP and nothing else.
-    Key { identity: KeyIdentity, only_sftp: bool },
+    /// A key or a certificate, whether it allows SFTP and nothing else, and when the certificate ends.
+    Key { identity: KeyIdentity, only_sftp: bool, ends: Option<DateTime<Utc>> },
     /// A password.
     Password(PasswordMethod),
     /// A one-time code.
@@ -195,11 +199,16 @@ impl Given {
     pub(super) fn accepted(self) -> Accepted {
         let named = |method: &&&str| method.split(',').eq(self.proofs.iter().map(Proof::method));
         let of_key = |proof: &Proof| matches!(proof, Proof::Key { only_sftp: true, .. });
+        let ends = |proof: &Proof| match proof {
+            Proof::Key { ends, .. } => *ends,
+            _ => None,
+        };
         Accepted {
             method: METHODS.iter().find(named).copied().unwrap_or_default(),
             second_factor: self.proofs.iter().any(|proof| matches!(proof, Proof::Code)).then_some("totp"),
             key: self.key().cloned(),
             only_sftp: self.proofs.iter().any(of_key),
+            proof_ends: self.proofs.iter().find_map(ends),
             user: self.user,
         }
     }
@@ -221,7 +230,7 @@ mod tests {
             comment: None,
             certificate: None,
         };
-        Proof::Key { identity, only_sftp: fingerprint == "sftp" }
+        Proof::Key { identity, only_sftp: fingerprint == "sftp", ends: None }
     }
 
     fn made(auth: AuthMode, with_code: bool) -> Arc<User> {

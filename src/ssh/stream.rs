@@ -165,6 +165,8 @@ pub(super) struct WatchedStream<S> {
     buffer: BytesMut,
     /// How many bytes the next read may bring.
     room: usize,
+    /// How many bytes may wait in the buffer while a write waits.
+    most_ahead: usize,
     reads_along: bool,
     writes_along: bool,
     /// The client has closed its half while it took nothing: what is still written has nobody to go to.
@@ -180,12 +182,21 @@ impl<S> WatchedStream<S> {
             line: line.clone(),
             buffer: BytesMut::from(&read[..read.len().min(READ_BUFFER)]),
             room: SMALL_READ,
+            most_ahead: READ_BUFFER,
             reads_along: true,
             writes_along: true,
             takes_no_more: false,
         };
         stream.count_in(0);
         (stream, line)
+    }
+
+    /// The same for a stream inside another connection, which must never be kept from handing over what came: what the client says of its
+    /// window, and so what a write here waits for, comes behind that. A client that makes more than `most` bytes wait asks and asks,
+    /// and takes no answers; its stream fails.
+    pub(super) fn reading_ahead(mut self, most: usize) -> Self {
+        self.most_ahead = most;
+        self
     }
 
     /// Counts what lies in the buffer from this place on.
@@ -216,18 +227,22 @@ impl<S: AsyncRead + Unpin> WatchedStream<S> {
     /// Takes what comes into the buffer while a write waits: the SSH library reads nothing then, and would not learn that the
     /// client has closed its half. Once it has, the rest of what it sent is still to be read.
     fn read_ahead(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        while self.buffer.len() < READ_BUFFER && !self.takes_no_more {
+        while self.buffer.len() < self.most_ahead && !self.takes_no_more {
             let Poll::Ready(read) = self.poll_fill(cx)? else { break };
             self.takes_no_more = read == 0;
+        }
+        if self.buffer.len() >= self.most_ahead && self.most_ahead > READ_BUFFER {
+            let what = "the client goes on asking and takes no answers";
+            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, what));
         }
         Ok(())
     }
 
-    /// Reads what the socket has behind what lies in the buffer, which has at most [`READ_BUFFER`] bytes then. How many came: none
+    /// Reads what the socket has behind what lies in the buffer, which has less than `most_ahead` bytes then. How many came: none
     /// at the end.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let from = self.buffer.len();
-        let room = self.room.min(READ_BUFFER - from);
+        let room = self.room.min(self.most_ahead - from);
         self.buffer.reserve(room);
         let mut space = (&mut self.buffer).limit(room);
         let read = pin!(self.socket.read_buf(&mut space)).poll(cx);

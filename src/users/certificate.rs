@@ -3,6 +3,8 @@
 //! What is judged here was read, and its signature checked, by the SSH library; that the authority which signed is one that
 //! anybody trusts, and everything else, is judged here. What is not known refuses.
 
+use chrono::{DateTime, Utc};
+
 use super::admission::{Circumstances, Refusal};
 use super::key::judge_wire;
 use super::network::Network;
@@ -44,6 +46,8 @@ pub struct CertificateGrant {
     pub only_sftp: bool,
     /// What a security key has to show.
     pub presence: Presence,
+    /// The first moment after its life; `None` for one without an end.
+    pub ends: Option<DateTime<Utc>>,
 }
 
 impl User {
@@ -82,7 +86,9 @@ impl User {
         let own = authority.presence();
         // An authority that is one user's must say so as well; everybody's says nothing before its certificates.
         let touch = !certificate.needs_no_touch || (authority.is_authority() && own.touch);
-        let grant = CertificateGrant { only_sftp: false, presence: Presence { touch, verified: own.verified } };
+        let presence = Presence { touch, verified: own.verified };
+        let ends = i64::try_from(certificate.valid_before).ok().and_then(|end| DateTime::from_timestamp(end, 0));
+        let grant = CertificateGrant { only_sftp: false, presence, ends };
         obey(certificate, grant, at)
     }
 
@@ -163,7 +169,8 @@ mod tests {
     }
 
     fn granted(only_sftp: bool) -> CertificateGrant {
-        CertificateGrant { only_sftp, presence: Presence::default() }
+        let ends = Some("2027-01-02T00:00:00Z".parse().unwrap());
+        CertificateGrant { only_sftp, presence: Presence::default(), ends }
     }
 
     fn judge(user: &User, certificate: &Certificate) -> Result<CertificateGrant, Refusal> {

@@ -1,27 +1,38 @@
 //! From a `direct-tcpip` request to a connection of ours that serves the target.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use chrono::Utc;
 use russh::ChannelWriteHalf;
 use russh::server::Msg;
 use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
 
 use super::super::auth::{Attempts, Examiner};
 use super::super::channels::{ChannelTasks, hang_up};
 use super::super::handler::ONLY_FILES;
-use super::super::jump::{JumpStream, Jumped, Jumps};
+use super::super::jump::{JumpStream, Jumped, Jumps, READ_AHEAD};
 use super::super::stream::{Line, WatchedStream};
 use super::super::targets::inherits;
 use super::super::{Homes, MAX_CHANNELS, Phase, Shared};
-use super::{SHUTTING_DOWN, Slots, Visit, Way};
+use super::{FAREWELL, SHUTTING_DOWN, Slots, Visit, Way};
 use crate::audit::{Jump, KeyIdentity, Origin};
-use crate::session::Protocol;
-use crate::users::{AccountDirectory, Attempt, Target, User};
+use crate::session::{LiveSession, Protocol};
+use crate::users::{AccountDirectory, Circumstances, Target, User};
 
 /// What a client is told that asks for a target which is not there, or not for its user: the same.
 const NO_TARGET: &str = "there is no target of this address for this user";
+
+/// What a client is told whose user, key or certificate would not let it in any more.
+const LOGIN_IS_OVER: &str = "the login of this connection is not valid any more; log in again";
+
+/// What a client is told while nothing can be recorded.
+const UNRECORDABLE: &str = "events cannot be recorded now";
 
 /// Why a client may not jump.
 pub(in crate::ssh) struct Refused {
@@ -49,10 +60,9 @@ impl Visit {
             return Err(Refused::because(ONLY_FILES));
         };
         let homes = self.shared.homes();
-        let person = self.person_now(login.user(), &homes).await;
-        if person.targets.is_empty() {
+        let Some(person) = person_now(login.user(), &homes).filter(|person| !person.targets.is_empty()) else {
             return Err(Refused::because(ONLY_FILES));
-        }
+        };
         let target = homes.targets.targets().at(host, port);
         let Some(target) = target.filter(|target| target.admits(&person.targets)) else {
             return Err(Refused { message: NO_TARGET, target: target.map(|target| target.name.clone()) });
@@ -64,15 +74,21 @@ impl Visit {
         if self.open_channels() >= MAX_CHANNELS as usize {
             return Err(Refused::too_many_channels(target));
         }
+        if !self.recorder().has_room_for_strangers() {
+            return Err(refused(UNRECORDABLE));
+        }
         let session_id = self.attempts().await.origin().session_id;
         // It is there as long as the session is.
-        let key = self.shared.registry.get(&session_id).and_then(|live| live.key);
+        let Some(live) = self.shared.registry.get(&session_id) else { return Err(refused(SHUTTING_DOWN)) };
+        if !still_proves(&live, &person) {
+            return Err(refused(LOGIN_IS_OVER));
+        }
         Ok(Jumped {
             config: homes.targets.config(target, &self.shared.config),
             target: target.clone(),
             person,
             session_id,
-            key,
+            key: live.key,
             only_sftp: !login.serves(Protocol::Scp),
             homes: homes.clone(),
             parting: self.jumps.parting(),
@@ -86,14 +102,17 @@ impl Visit {
 
     /// Serves a target over a channel of this connection.
     pub(in crate::ssh) fn jump(&self, jumped: Jumped, stream: JumpStream, write: ChannelWriteHalf<Msg>) {
+        let is_cut = stream.is_cut();
         let (stream, line) = WatchedStream::new(stream, &[]);
+        let stream = stream.reading_ahead(READ_AHEAD);
         let origin = Origin {
             user: Some(jumped.person.name.clone()),
             jump: Some(Jump::new(jumped.target.name.clone(), None, jumped.session_id.clone())),
+            person: self.login().and_then(|login| login.person().cloned()),
             ..super::super::origin_of(self.source)
         };
         let visit = Arc::new(Visit::inside(self, origin, jumped, line));
-        self.jumps.start(&visit, serve_jump(visit.clone(), stream, write));
+        self.jumps.start(&visit, serve_jump(visit.clone(), stream, write, is_cut));
     }
 
     /// What was shown on the connection that this one came through, where that is proof enough here: the key, and whether its
@@ -108,15 +127,6 @@ impl Visit {
     /// Whether anything runs for the client, here or at a target.
     pub(super) fn is_busy(&self) -> bool {
         self.login().is_some_and(|login| login.is_busy()) || self.jumps.are_busy()
-    }
-
-    /// The user as the directory knows it now; as of the login, where it cannot be asked without a password.
-    async fn person_now(&self, person: &Arc<User>, homes: &Homes) -> Arc<User> {
-        let attempt = Attempt { source_ip: self.source.ip() };
-        match homes.directory.find(&person.name, &attempt).await {
-            Ok(Some(now)) if now.source == person.source => now,
-            _ => person.clone(),
-        }
     }
 
     /// A connection inside `outer`.
@@ -145,16 +155,38 @@ impl Visit {
     }
 }
 
+/// The user as the configuration or a folder of keys has it now; nobody where another source has the name by now. Users of identity
+/// providers have no targets, and nobody is asked about them.
+fn person_now(person: &User, homes: &Homes) -> Option<Arc<User>> {
+    let known = homes.directory.known().into_iter().find(|known| known.name == person.name);
+    known.filter(|known| known.source == person.source)
+}
+
+/// Whether what was proven at the login would let `person`, as the user is now, in again.
+fn still_proves(live: &LiveSession, person: &User) -> bool {
+    let at = Circumstances { now: Utc::now(), source: live.source_ip };
+    let Some(key) = &live.key else { return person.admits(at).is_ok() };
+    match &key.certificate {
+        Some(_) => person.admits(at).is_ok() && live.proof_ends.is_none_or(|ends| at.now < ends),
+        None => STANDARD.decode(&key.blob).is_ok_and(|blob| person.authorize_key(&blob, at).is_ok()),
+    }
+}
+
 /// Serves a connection inside another one to its end. Of a type that names nothing: a connection that serves connections
 /// would have to know its own.
 fn serve_jump(
     visit: Arc<Visit>,
     stream: WatchedStream<JumpStream>,
     write: ChannelWriteHalf<Msg>,
+    is_cut: Arc<AtomicBool>,
 ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     Box::pin(async move {
         let started = Instant::now();
-        let ending = visit.run(stream, visit.phase.clone()).await;
+        let mut ending = visit.run(stream, visit.phase.clone()).await;
+        if ending.is_of_client() && is_cut.load(Ordering::Acquire) {
+            // The connection under it ended first, and is about to say why.
+            ending = timeout(FAREWELL, visit.parted()).await.unwrap_or(ending);
+        }
         hang_up(&write).await;
         visit.finish(ending, started, false).await;
     })

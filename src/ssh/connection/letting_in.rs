@@ -16,7 +16,7 @@ impl Visit {
     pub(in crate::ssh) async fn let_in(&self, accepted: Accepted) -> bool {
         // What fails from here on is not the client's fault.
         self.attempts().await.excuse();
-        if self.shared.gate.banned_for(self.source.ip()).is_some() {
+        if matches!(self.way, Way::Socket(_)) && self.shared.gate.banned_for(self.source.ip()).is_some() {
             self.attempts().await.turn_away(accepted, AuthFailureReason::Banned);
             return false;
         }
@@ -40,6 +40,7 @@ impl Visit {
             source: accepted.user.source.clone(),
             credential: accepted.key.as_ref().map(|key| key.credential().to_owned()),
             jump: origin.jump.clone(),
+            proof_ends: accepted.proof_ends,
         };
         let (session, address) = (live.session_id.clone(), live.source_ip.to_canonical());
         let refused = |error: &dyn std::fmt::Display| {

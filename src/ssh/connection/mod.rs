@@ -153,6 +153,11 @@ impl Visit {
         self.login.get()
     }
 
+    /// Whether it is known who the client is: it has logged in, here or on the connection that this one came through.
+    pub(super) fn is_known(&self) -> bool {
+        self.login().is_some() || matches!(self.way, Way::Jump(_))
+    }
+
     pub(super) fn channels(&self) -> &ChannelTasks {
         &self.channels
     }
@@ -213,8 +218,7 @@ impl Visit {
     /// Records what happened, without waiting for a sink that stalls: of a user or of a stranger.
     async fn record(&self, activity: Activity) {
         let origin = self.origin().await;
-        let is_known = self.login().is_some() || matches!(self.way, Way::Jump(_));
-        drop(match is_known {
+        drop(match self.is_known() {
             true => self.recorder().record_late(&origin, &activity),
             false => self.recorder().record_stranger(&origin, &activity),
         });

@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
-use super::{bastion, bastion_with, is_at_target};
+use super::{Bastion, bastion, bastion_with, is_at_target};
 use crate::support::data::{MIB, assert_same_bytes, write_noise};
 use crate::support::events::field;
-use crate::support::process::{program, python, run, tool};
+use crate::support::link::Link;
+use crate::support::process::{Finished, program, python, run, tool};
 
 #[test]
 fn clients_that_show_something_before_they_ask_get_in_as_well() {
@@ -102,5 +104,54 @@ fn one_line_of_known_hosts_is_enough_for_all_targets_with_a_host_authority() {
     run(door.command("sftp").args(alias)).failed();
     trust("10.*");
     door.sftp("target-host-A", "ls\n").failed();
+    door.gateway.stop();
+}
+
+/// A step of `jump_steps.py` over a connection to this port.
+fn step(door: &Bastion, port: u16, step: &str, rest: &[&Path]) -> Finished {
+    let mut command = python("jump_steps.py");
+    run(command.arg(port.to_string()).arg(&door.key.private).arg(step).args(rest))
+}
+
+#[test]
+fn a_file_that_is_asked_for_at_one_go_comes_over_a_slow_line_and_stops_nobody_else() {
+    let door = bastion();
+    let big = door.root.join("web/big");
+    write_noise(&big, 48 * MIB, 1);
+    let line = Link::to(door.gateway.port, Duration::from_millis(20), 200_000_000);
+    let back = door.setup.folder().join("back");
+    step(&door, line.port, "download", &[&back]).succeeded();
+    assert_same_bytes(&back, &big);
+    door.gateway.stop();
+}
+
+#[test]
+fn wrong_accounts_ban_nobody_s_address() {
+    let door = bastion_with(|setup, alice| {
+        setup.config["defender"] = serde_json::json!({ "allow": [] });
+        alice
+    });
+    step(&door, door.gateway.port, "guess", &[]).succeeded();
+    assert_eq!(door.gateway.events.of_type("AUTH_FAILURE").len(), 48);
+    door.sftp("target-host-A", "ls\n").succeeded();
+    door.gateway.stop();
+}
+
+#[test]
+fn a_connection_that_breaks_the_protocol_is_the_reason_at_the_target_too() {
+    let door = bastion();
+    step(&door, door.gateway.port, "garbage", &[]);
+    let ends = door.ends(2);
+    let (inner, outer): (Vec<_>, Vec<_>) = ends.iter().partition(|event| is_at_target(event));
+    assert_eq!(field(outer[0], "reason"), "error", "{ends:#?}");
+    assert_eq!(field(inner[0], "reason"), "jump-ended", "{ends:#?}");
+    door.gateway.stop();
+}
+
+#[test]
+fn jumps_that_say_nothing_wait_for_each_other_and_hinder_nobody() {
+    let door = bastion();
+    step(&door, door.gateway.port, "silent", &[]).succeeded();
+    door.sftp("target-host-A", "ls\n").succeeded();
     door.gateway.stop();
 }

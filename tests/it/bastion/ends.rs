@@ -123,19 +123,25 @@ fn a_users_limit_of_sessions_counts_jumps_apart() {
 }
 
 #[test]
-fn a_download_that_is_not_taken_at_one_target_holds_up_nobody_for_ever() {
+fn a_download_that_is_not_taken_at_one_target_holds_up_nobody_on_the_same_connection() {
     let door = bastion_with(|setup, alice| {
         setup.limit("stall", "2s");
         alice
     });
     write_noise(&door.root.join("web/big"), 64 * MIB, 1);
+    let master = door.share_connection();
     let mut stuck = Running::start(door.command("ssh").args(["target-host-A", "scp -f /big"]));
     stuck.feed(b"\0\0");
     door.gateway.events.await_event("OPEN", |event| field(event, "account") == "deploy");
     stuck.freeze();
-    door.sftp("target-host-A", "ls\n").succeeded();
+    for n in 0..3 {
+        door.sftp("target-host-A", &format!("mkdir /d{n}\n")).succeeded();
+        std::thread::sleep(std::time::Duration::from_secs(1));
+    }
+    assert_eq!(door.gateway.events.of_type("PARTIAL_CLOSE").len(), 0, "it is left alone");
     stuck.wake();
     drop(stuck);
     door.gateway.events.await_event("PARTIAL_CLOSE", |event| field(event, "account") == "deploy");
+    drop(master);
     door.gateway.stop();
 }

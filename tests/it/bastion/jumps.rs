@@ -135,12 +135,7 @@ fn a_wrong_host_key_of_a_target_is_noticed_by_the_client() {
 #[test]
 fn several_sessions_at_targets_share_one_connection_and_run_side_by_side() {
     let door = bastion();
-    let socket = door.setup.folder().join("mux");
-    let config = door.setup.folder().join("ssh_config");
-    let shared = format!("{}Host bastion\n  ControlPath {}\n", fs::read_to_string(&config).unwrap(), socket.display());
-    fs::write(&config, shared).unwrap();
-    let _master = Running::start(door.command("ssh").args(["-M", "-N", "bastion"]));
-    crate::support::process::until("shared connection", LIMIT, || socket.exists().then_some(()));
+    let master = door.share_connection();
     let file = door.setup.folder().join("file");
     write_noise(&file, 2 * MIB, 1);
     let sessions: Vec<Running> = (0..9)
@@ -162,7 +157,7 @@ fn several_sessions_at_targets_share_one_connection_and_run_side_by_side() {
         .map(|event| field(event, "session-id").to_owned())
         .collect();
     assert_eq!(outer.len(), 1, "{outer:?}");
-    drop(_master);
+    drop(master);
     door.gateway.stop();
 }
 

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::support::events::field;
 use crate::support::gateway::Gateway;
 use crate::support::keys::Key;
-use crate::support::process::{Finished, LIMIT, Running, program, run, run_with};
+use crate::support::process::{Finished, LIMIT, Running, program, run, run_with, until};
 use crate::support::setup::{Setup, User};
 
 /// A gateway with two targets, and alice, who may jump to the first one as `deploy`.
@@ -95,6 +95,18 @@ impl Bastion {
             self.gateway.port,
         );
         fs::write(folder.join("ssh_config"), config).unwrap();
+    }
+
+    /// A connection to the gateway that all jumps share from now on; it ends when this is dropped.
+    #[track_caller]
+    fn share_connection(&self) -> Running {
+        let (socket, config) = (self.setup.folder().join("mux"), self.setup.folder().join("ssh_config"));
+        let shared =
+            format!("{}Host bastion\n  ControlPath {}\n", fs::read_to_string(&config).unwrap(), socket.display());
+        fs::write(&config, shared).unwrap();
+        let master = Running::start(self.command("ssh").args(["-M", "-N", "bastion"]));
+        until("shared connection", LIMIT, || socket.exists().then_some(()));
+        master
     }
 
     /// A program of OpenSSH's with that configuration.

@@ -57,8 +57,14 @@ fn an_account_that_is_not_there_and_one_of_others_are_told_apart_by_nobody() {
         let words = "X@192.168.1.10: Permission denied (publickey).";
         assert!(refused.stderr.replace(account, "X").contains(words), "{refused}");
         let event = door.gateway.events.await_event("AUTH_FAILURE", |event| field(event, "account") == account);
-        let facts = ["user", "target", "reason"].map(|name| field(&event, name));
-        assert_eq!(facts, ["alice", "target-host-A", "account-not-allowed"], "{event}");
+        let facts = ["user", "target", "reason", "identity", "ssh-public-key-fingerprint"];
+        let facts = facts.map(|name| field(&event, name).to_owned());
+        let (fingerprint, _) = door.key.fingerprint();
+        assert_eq!(
+            facts,
+            ["alice", "target-host-A", "account-not-allowed", door.key.comment(), &fingerprint],
+            "{event}"
+        );
     }
     assert_eq!(door.logins_at_targets(), 0);
     door.gateway.stop();

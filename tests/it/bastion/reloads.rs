@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{Bastion, bastion};
 use crate::support::events::field;
-use crate::support::process::{LIMIT, Running, until};
+use crate::support::process::{LIMIT, until};
 
 #[track_caller]
 fn reload(door: &Bastion) {
@@ -35,13 +35,7 @@ fn a_grant_that_is_taken_back_ends_the_session_at_the_target_and_not_the_connect
 #[test]
 fn a_connection_from_before_jumps_by_what_holds_now() {
     let mut door = bastion();
-    let socket = door.setup.folder().join("mux");
-    let config = door.setup.folder().join("ssh_config");
-    let shared =
-        format!("{}Host bastion\n  ControlPath {}\n", std::fs::read_to_string(&config).unwrap(), socket.display());
-    std::fs::write(&config, shared).unwrap();
-    let _master = Running::start(door.command("ssh").args(["-M", "-N", "bastion"]));
-    until("shared connection", LIMIT, || socket.exists().then_some(()));
+    let master = door.share_connection();
     door.sftp("target-host-A", "ls\n").succeeded();
     door.setup.config["targets"][0]["addresses"] = json!(["192.168.1.12:22"]);
     reload(&door);
@@ -50,7 +44,7 @@ fn a_connection_from_before_jumps_by_what_holds_now() {
     door.setup.config["targets"] = json!([]);
     reload(&door);
     door.sftp("target-host-B", "ls\n").failed();
-    drop(_master);
+    drop(master);
     door.gateway.stop();
 }
 
@@ -63,5 +57,20 @@ fn a_host_key_that_cannot_be_read_keeps_the_old_configuration() {
     door.gateway.signal(Signal::HUP);
     until("refusal", LIMIT, || door.gateway.log().contains("broken").then_some(()));
     door.sftp("target-host-A", "ls\n").succeeded();
+    door.gateway.stop();
+}
+
+#[test]
+fn whose_login_would_not_be_good_any_more_jumps_nowhere_from_a_connection_of_before() {
+    let mut door = bastion();
+    let master = door.share_connection();
+    door.sftp("target-host-A", "ls\n").succeeded();
+    // A time that is over ends no session; it opens no new one either.
+    door.setup.config["users"][0]["expires"] = "2020-01-01".into();
+    reload(&door);
+    door.sftp("target-host-A", "ls\n").failed();
+    let denied = door.gateway.events.await_event("REQUEST_DENIED", |_| true);
+    assert!(field(&denied, "message").contains("log in again"), "{denied}");
+    drop(master);
     door.gateway.stop();
 }
