@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, SystemTime};
 
 use tokio::runtime::Handle;
@@ -17,10 +17,12 @@ use super::keeper::{Keeper, Notary};
 use super::ledger::Opening;
 use super::queue::{Answer, MIN_COST, OwnRoom, Queue, Room, Share, Users, cost};
 use super::reservation::Reservation;
-use super::sink::{self, Around, Manner, Sink, SinkHandle, SpoolState};
+use super::sink::{self, Around, Manner, Sink, SinkHandle, SpoolState, set_aside};
 use super::witness::{Witness, WitnessState};
 use super::writer::Writer;
-use super::{Activity, Archive, ArchivePlace, Origin, Recorded, Settings, SinkTarget, Unrecorded, WitnessSettings};
+use super::{
+    Activity, Archive, ArchivePlace, Note, Origin, Recorded, Settings, SinkTarget, Unrecorded, WitnessSettings,
+};
 use crate::metrics::Metrics;
 
 /// How long the start waits until its checkpoint is written. A sink that takes longer shows in the log, and in [`Recorder::ready`].
@@ -28,6 +30,9 @@ const START_WAIT: Duration = Duration::from_secs(5);
 
 /// How long [`Recorder::close`] waits for a sink that operations do not wait for.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
+
+/// How soon an event about deliveries that are set aside follows another one.
+const BETWEEN_TELLINGS: Duration = Duration::from_secs(10);
 
 /// Takes events. Cheap to clone; shared by the whole process.
 ///
@@ -82,6 +87,8 @@ struct Inner {
     /// Whether the chain outlives the process, so that its end is worth a checkpoint.
     is_kept: bool,
     keeper: Option<JoinHandle<()>>,
+    /// The task that tells of deliveries that are set aside, where a sink may do that.
+    teller: OnceLock<JoinHandle<()>>,
     sinks: Arc<[SinkHandle]>,
     writer: Arc<Writer>,
     metrics: Arc<Metrics>,
@@ -175,8 +182,30 @@ impl Recorder {
         let (closing, closed) = (AtomicBool::new(false), Mutex::new(false));
         let is_kept = start.is_some();
         let users = Users::default();
-        let inner = Inner { notary, is_kept, keeper, sinks, writer, metrics, users, witness, closing, closed };
-        Ok((Recorder { inner: Arc::new(inner) }, first))
+        let teller = OnceLock::new();
+        let inner = Inner { notary, is_kept, keeper, teller, sinks, writer, metrics, users, witness, closing, closed };
+        let recorder = Recorder { inner: Arc::new(inner) };
+        recorder.begin_to_tell();
+        Ok((recorder, first))
+    }
+
+    fn begin_to_tell(&self) {
+        let spools: Vec<_> = self.inner.sinks.iter().filter_map(SinkHandle::spool_itself).collect();
+        if spools.is_empty() {
+            return;
+        }
+        let wake = Arc::<Notify>::default();
+        spools.iter().for_each(|spool| spool.told().tell(Arc::clone(&wake)));
+        let _ = self.inner.teller.set(tokio::spawn(tell_set_aside(Arc::downgrade(&self.inner), wake)));
+    }
+
+    /// Records what was set aside since the last time. Without waiting: nobody could do anything about a sink that fails just now.
+    fn tell_set_aside(&self) {
+        for sink in self.inner.sinks.iter() {
+            let Some(message) = sink.spool_itself().and_then(|spool| spool.told().take(sink.name())) else { continue };
+            let note = Note { message, operation: Some(set_aside::OPERATION.into()), path: None, logical_path: None };
+            drop(self.record_late(&Origin::of_gateway(None), &Activity::Error(note)));
+        }
     }
 
     /// Asks, before an operation, whether its event can be recorded: fails while a required sink is failing.
@@ -351,6 +380,9 @@ impl Recorder {
     /// Waits as long as a required sink blocks (nobody reads standard output): put a limit around it.
     pub async fn close(&self) {
         let inner = &*self.inner;
+        if !inner.closing.load(Ordering::Acquire) {
+            self.tell_set_aside();
+        }
         inner.closing.store(true, Ordering::Release);
         let mut closed = inner.closed.lock().await;
         if *closed {
@@ -398,9 +430,19 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.notary.queue.finish();
-        if let Some(keeper) = &self.keeper {
-            keeper.abort();
+        for task in self.keeper.iter().chain(self.teller.get()) {
+            task.abort();
         }
+    }
+}
+
+/// Tells of what is set aside when it is, and sums up what follows soon after.
+async fn tell_set_aside(inner: Weak<Inner>, wake: Arc<Notify>) {
+    loop {
+        wake.notified().await;
+        let Some(inner) = inner.upgrade() else { return };
+        Recorder { inner }.tell_set_aside();
+        tokio::time::sleep(BETWEEN_TELLINGS).await;
     }
 }
 

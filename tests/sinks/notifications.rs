@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::Place;
 use super::collector::{Collector, Post};
+use crate::support::events::field;
 use crate::support::gateway::{Gateway, lockgate};
 use crate::support::process::{LIMIT, Running, program, run, run_with, tool, until};
 
@@ -237,6 +238,8 @@ fn what_is_refused_for_good_is_set_aside_told_and_redelivered() {
     until("those behind it", LIMIT, || (told(&collector) == good).then_some(()));
     assert!(gateway.log().contains("422") && gateway.log().contains("audit redeliver"), "{}", gateway.log());
     redeliver(&place).failed().says("still set aside");
+    let in_trail = gateway.events.await_event("ERROR", |event| field(event, "operation") == "DELIVER");
+    assert!(field(&in_trail, "message").contains("422"), "{in_trail}");
     // The gateway dies and comes back, and still knows.
     gateway.kill();
     let gateway = place.setup.start();
@@ -261,6 +264,30 @@ fn set_aside(place: &Place) -> usize {
     let folder = fs::read_dir(place.setup.folder().join("spool/undelivered"));
     let names = folder.into_iter().flatten().map(|entry| entry.unwrap().file_name());
     names.filter(|name| name.to_string_lossy().ends_with(".refused")).count()
+}
+
+/// A collector of events that refuses everything is sent the event about that as well: it causes no further one.
+#[test]
+fn what_is_told_of_set_aside_events_is_not_told_for_ever() {
+    let (mut place, collector) = (Place::new(), Collector::start());
+    let mut events =
+        sink(&place, &collector, json!({ "give_up_after": "1s", "gzip": false, "batch": { "age": "1s" } }));
+    events[0].as_object_mut().unwrap().remove("format");
+    place.sinks(events);
+    collector.answer(|_| (422, ""));
+    let gateway = place.setup.start();
+    session(&place, &gateway, "put FILE /a.csv\n");
+    gateway.events.await_event("ERROR", |event| field(event, "operation") == "DELIVER");
+    let has_it = |post: &Post| String::from_utf8_lossy(&post.body).contains("\"DELIVER\"");
+    until("its own event refused and set aside", LIMIT, || {
+        let folder = fs::read_dir(place.setup.folder().join("spool/undelivered")).ok()?;
+        let contents = folder.filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok());
+        contents.into_iter().any(|content| content.contains("\"DELIVER\"")).then_some(())
+    });
+    assert!(collector.posts().iter().any(has_it));
+    gateway.stop();
+    let about = place.recorded().iter().filter(|line| line.contains("\"DELIVER\"")).count();
+    assert!((1..=3).contains(&about), "{about}");
 }
 
 /// A collector that accepts nobody refuses no notification.

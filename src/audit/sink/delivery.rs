@@ -15,6 +15,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use super::carrier::{Carrier, Refusal};
 use super::heading::{Heading as LineHeading, lines};
 use super::notify::{Notifier, Told};
+use super::set_aside::SetAside;
 use super::undelivered::{Heading, Undelivered};
 
 /// What is delivered with one request.
@@ -68,17 +69,28 @@ pub(super) struct Courier<C> {
     carrier: C,
     notifier: Option<Arc<Mutex<Notifier>>>,
     undelivered: Arc<Mutex<Undelivered>>,
+    /// What the trail is to hear.
+    told: Arc<SetAside>,
     /// How often in a row the first of those that wait was refused for what it is.
     refused: u32,
 }
+
+/// Why one is set aside that was not refused itself.
+const WAITS_BEHIND: &str = "waits behind another one about the same file or folder";
 
 /// How often a delivery is refused at least before it is set aside, however old it is: a collector may be wrong for a moment.
 const LEAST_TRIES: u32 = 3;
 
 impl<C: Carrier> Courier<C> {
-    pub(super) fn new(carrier: C, notifier: Option<Notifier>, undelivered: Undelivered) -> Self {
+    pub(super) fn new(carrier: C, notifier: Option<Notifier>, undelivered: Undelivered, told: &Arc<SetAside>) -> Self {
         let notifier = notifier.map(|notifier| Arc::new(Mutex::new(notifier)));
-        Courier { carrier, notifier, undelivered: Arc::new(Mutex::new(undelivered)), refused: 0 }
+        Courier {
+            carrier,
+            notifier,
+            undelivered: Arc::new(Mutex::new(undelivered)),
+            told: Arc::clone(told),
+            refused: 0,
+        }
     }
 
     pub(super) fn carrier(&self) -> &C {
@@ -169,7 +181,7 @@ impl<C: Carrier> Courier<C> {
     /// What is left of a unit when those are gone that are set aside, or have to wait behind one about the same file, about
     /// something in it, or about a folder around it.
     async fn without_held(&self, unit: Unit) -> io::Result<Option<Unit>> {
-        let undelivered = Arc::clone(&self.undelivered);
+        let (undelivered, set_aside) = (Arc::clone(&self.undelivered), Arc::clone(&self.told));
         blocking(move || {
             let mut undelivered = undelivered.lock().unwrap_or_else(PoisonError::into_inner);
             let Some(mut locked) = undelivered.lock_unless_empty()? else { return Ok(Some(unit)) };
@@ -181,8 +193,11 @@ impl<C: Carrier> Courier<C> {
                 if locked.holds(&told.paths) {
                     // Does nothing when it is there.
                     let line = [told.line.as_slice(), b"\n"].concat();
-                    locked
-                        .put(&heading("waits behind another one about the same file or folder", told.paths), &line)?;
+                    let is_new = !locked.has(&line);
+                    locked.put(&heading(WAITS_BEHIND, told.paths), &line)?;
+                    if is_new {
+                        set_aside.add(&line, WAITS_BEHIND);
+                    }
                 } else {
                     left.push(told);
                 }
@@ -193,10 +208,12 @@ impl<C: Carrier> Courier<C> {
     }
 
     async fn set_aside(&self, unit: Unit, why: String) -> io::Result<()> {
-        let (undelivered, said) = (Arc::clone(&self.undelivered), why.clone());
+        let (undelivered, set_aside, said) = (Arc::clone(&self.undelivered), Arc::clone(&self.told), why.clone());
         blocking(move || {
             let mut undelivered = undelivered.lock().unwrap_or_else(PoisonError::into_inner);
-            undelivered.lock()?.put(&heading(&why, unit.paths.concat()), &unit.lines)
+            undelivered.lock()?.put(&heading(&why, unit.paths.concat()), &unit.lines)?;
+            set_aside.add(&unit.lines, &why);
+            Ok(())
         })
         .await?;
         let sink = self.carrier.name();

@@ -53,7 +53,7 @@ impl Place {
 }
 
 fn courier(place: &Place, folder: &Path) -> Courier<Place> {
-    Courier::new(place.clone(), None, Undelivered::of(folder, 1 << 20))
+    Courier::new(place.clone(), None, Undelivered::of(folder, 1 << 20), &Arc::default())
 }
 
 fn told(line: &str, path: &str) -> Told {

@@ -18,6 +18,7 @@ mod reach;
 mod redeliver;
 mod rest;
 pub(super) mod rotation;
+pub(super) mod set_aside;
 mod settings;
 mod shape;
 mod spool;

@@ -18,6 +18,7 @@ use rustix::fs::{Access, FlockOperation, StatVfsMountFlags, access, flock, statv
 use tokio::sync::Notify;
 
 use super::heading::Heading;
+use super::set_aside::SetAside;
 use super::settings::{Fsync, SpoolSettings};
 use super::undelivered;
 
@@ -38,6 +39,8 @@ pub(in crate::audit) struct Spool {
     emptied: Condvar,
     /// How many deliveries are set aside, as far as anybody has seen.
     set_aside: Arc<AtomicU64>,
+    /// What of it the trail is to hear.
+    told: Arc<SetAside>,
     /// Held as long as the spool is used.
     _lock: File,
 }
@@ -111,7 +114,7 @@ impl Spool {
         let set_aside = Arc::new(AtomicU64::new(undelivered::count(&settings.folder).map_err(named)?));
         let (settings, state) = (settings.clone(), Mutex::new(state));
         let (changed, hurry, emptied) = (Notify::new(), Notify::new(), Condvar::new());
-        Ok(Spool { settings, state, changed, hurry, emptied, set_aside, _lock: lock })
+        Ok(Spool { settings, state, changed, hurry, emptied, set_aside, told: Arc::default(), _lock: lock })
     }
 
     /// Takes lines from the front of `lines`, as many as the batch that is being filled has room for; how many bytes.
@@ -239,6 +242,11 @@ impl Spool {
         Arc::clone(&self.set_aside)
     }
 
+    /// What the trail is to hear of them.
+    pub(in crate::audit) fn told(&self) -> &Arc<SetAside> {
+        &self.told
+    }
+
     /// How it is. Asks no disk.
     pub(super) fn state(&self) -> SpoolState {
         let undelivered = self.set_aside.load(Ordering::Relaxed);
@@ -246,7 +254,6 @@ impl Spool {
         SpoolState { held: state.held, limit: self.settings.limit, trouble: state.trouble.clone(), undelivered }
     }
 
-    /// Bytes that wait.
     /// Counts again what is set aside, for `lockgate audit redeliver` and people change it, too. It may take as long as the disk does.
     pub(in crate::audit) fn count_set_aside(&self) {
         // What cannot be read shows when something is set aside.
@@ -277,6 +284,7 @@ impl Spool {
         (state.held >= self.settings.limit).then(|| self.is_full(&state))
     }
 
+    /// Bytes that wait.
     pub(super) fn held(&self) -> u64 {
         self.lock().held
     }

@@ -50,7 +50,7 @@ impl Spooled {
         if set_aside > 0 {
             tracing::warn!(sink = %name, deliveries = set_aside, "deliveries that were refused are set aside; `lockgate audit redeliver` tries them again");
         }
-        tokio::spawn(empty(Arc::clone(&spool), Courier::new(carrier, notifier, undelivered)));
+        tokio::spawn(empty(Arc::clone(&spool), Courier::new(carrier, notifier, undelivered, spool.told())));
         Ok(Spooled { name, spool })
     }
 }

@@ -33,9 +33,10 @@ async fn what_is_set_aside_is_no_recovery() {
     let settings = SpoolSettings { folder: folder.path().join("spool"), limit: 1 << 20, fsync: Fsync::Never, batch };
     let spool = Spool::open(&settings).unwrap();
     let undelivered = Undelivered::of(&settings.folder, settings.limit).counting(spool.set_aside());
-    let (mut courier, mut failures) = (Courier::new(Picky, None, undelivered), Failures::default());
+    let (mut courier, mut failures) = (Courier::new(Picky, None, undelivered, spool.told()), Failures::default());
     let units = courier.units(Bytes::from_static(b"a\n")).await.unwrap();
     assert!(bring(&spool, units, &mut courier, &mut failures).await);
     assert_eq!((failures.count, failures.logged, spool.state().trouble), (2, true, None));
     assert_eq!(spool.state().undelivered, 1);
+    assert!(spool.told().take("the place").is_some_and(|text| text.contains("400")));
 }
