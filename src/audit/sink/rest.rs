@@ -23,6 +23,11 @@ impl Rest {
         }
     }
 
+    /// Whether a field says so; it stays where it is.
+    pub(super) fn is_true(&self, name: &str) -> bool {
+        self.0.get(name).and_then(Value::as_bool) == Some(true)
+    }
+
     /// A field that stays where it is.
     pub(super) fn peek(&self, name: &str) -> Option<&str> {
         self.0.get(name)?.as_str()

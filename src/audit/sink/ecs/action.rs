@@ -36,6 +36,8 @@ impl Action {
             ("CONNECTION_REJECTED", _) => other("ssh_connect", &["network"], &["connection", "denied"]),
             ("REQUEST_DENIED", _) => other("ssh_request", &["network"], &["protocol", "denied"]),
             ("OPEN", _) => file("file_open", "file", &["access"]),
+            // It was opened to be written, and nothing was.
+            ("CLOSE", Some("write")) if rest.is_true("unchanged") => file("file_close", "file", &["access"]),
             ("CLOSE" | "PARTIAL_CLOSE", Some("write")) | ("ERROR", Some("CLOSE")) => {
                 file("file_upload", "file", &["creation"])
             }

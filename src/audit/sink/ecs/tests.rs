@@ -98,6 +98,16 @@ fn a_login_is_what_rules_look_for() {
     assert_eq!((&close["event"]["action"], &close["network"]["application"]), (&json!("file_upload"), &json!("sftp")));
 }
 
+/// A file was opened to be written, and nothing was: rules for uploads do not see one.
+#[test]
+fn a_close_that_changed_nothing_is_no_upload() {
+    let close = documented().find(|line| line.contains("\"activity-type\":\"CLOSE\"")).unwrap();
+    let event = translated(&close.replacen('{', "{\"unchanged\":true,", 1));
+    judge(&event);
+    assert_eq!((&event["event"]["action"], &event["event"]["type"]), (&json!("file_close"), &json!(["access"])));
+    assert_eq!(event["lockgate"]["unchanged"], true);
+}
+
 #[test]
 fn a_line_that_cannot_be_read_is_passed_on_and_stays_a_line() {
     assert_eq!(translated("{torn")["event"]["original"], "{torn");

@@ -34,6 +34,8 @@ pub(super) fn map(activity: &str, rest: &mut Rest) -> Option<Mapped> {
         "CONNECTION_REJECTED" => ssh(5, "Refuse", rest),
         "REQUEST_DENIED" => ssh(OTHER, "Request Denied", rest),
         "OPEN" => file(14, "Open", REGULAR, rest),
+        // It was opened to be written, and nothing was: no file has come.
+        "CLOSE" if rest.is_true("unchanged") => file(OTHER, "Close", REGULAR, rest),
         "CLOSE" | "PARTIAL_CLOSE" => match rest.peek("operation") {
             Some("write") => file(1, "Upload", REGULAR, rest),
             Some("copy") => file(6, "Copy", REGULAR, rest),

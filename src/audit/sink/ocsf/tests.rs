@@ -141,6 +141,16 @@ fn a_line_stays_a_line() {
     assert!(text.contains("\\u202e\\n\\u007f") && !text.contains('\n'), "{text}");
 }
 
+#[test]
+fn a_close_that_changed_nothing_is_no_upload() {
+    let close = r#"{"activity-type":"CLOSE","operation":"write","status":"success","unchanged":true,"path":"/lake/b","source-ip":"192.0.2.1","user":"ann"}"#;
+    for version in [OcsfVersion::V1_4, OcsfVersion::V1_8] {
+        let event: Value = serde_json::from_slice(&translate(close.as_bytes(), version)).unwrap();
+        assert_eq!((&event["activity_id"], &event["activity_name"]), (&json!(99), &json!("Close")));
+        assert_eq!(event["unmapped"]["unchanged"], true);
+    }
+}
+
 /// Only what the newer version says beyond differs.
 #[test]
 fn version_1_8_says_which_proofs_there_were_and_what_was_copied() {
