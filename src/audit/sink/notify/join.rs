@@ -2,17 +2,19 @@
 //!
 //! What comes out depends on the lines and on what waited before alone, so lines that are read again give the same.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::iter;
 
 use serde::{Deserialize, Serialize};
 
 use super::TemporaryNames;
 use super::fact::{Deed, Fact, Notice};
+use super::shelf::Shelf;
 
 /// Uploads that wait at most. When there are more, the oldest of the user who has most waiting is told under the name that it has.
 const MAX_WAITING: usize = 10_000;
+
+/// Uploads that are remembered at most when they were told before their final names came.
+const MAX_TOLD: usize = 1_000;
 
 /// An upload that waits for its final name. Its path is the one that the file has now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +25,9 @@ pub(super) struct Upload {
     /// Since when it waits, by [`Clock::passed`].
     #[serde(default)]
     since: i64,
+    /// It waited too long, or had to make room, and was told under the name that it had.
+    #[serde(default)]
+    pub(super) is_told: bool,
 }
 
 /// The time that has passed by the lines, in milliseconds. No single step counts for more than half of the time that an upload waits:
@@ -43,26 +48,23 @@ impl Clock {
     }
 }
 
-/// What waits, by its number, by its path and by its user.
+/// What waits, and what was told before it had its final name.
 #[derive(Debug)]
 pub(super) struct Joiner {
     names: TemporaryNames,
     clock: Clock,
-    waiting: BTreeMap<u64, Upload>,
-    numbers: HashMap<String, u64>,
-    of_users: HashMap<String, BTreeSet<u64>>,
-    next: u64,
-    changes: u64,
+    waiting: Shelf,
+    /// The rename that comes at last is an arrival, of which everything is known.
+    told: Shelf,
     most: usize,
+    most_told: usize,
 }
 
 impl Joiner {
     pub(super) fn new(names: TemporaryNames, clock: Clock, uploads: Vec<Upload>) -> Self {
-        let (waiting, numbers, of_users) = (BTreeMap::new(), HashMap::new(), HashMap::new());
-        let mut joiner = Joiner { names, clock, waiting, numbers, of_users, next: 0, changes: 0, most: MAX_WAITING };
-        uploads.into_iter().for_each(|upload| joiner.insert(upload));
-        joiner.changes = 0;
-        joiner
+        let (told, waiting): (Vec<_>, Vec<_>) = uploads.into_iter().partition(|upload| upload.is_told);
+        let (waiting, told) = (Shelf::of(waiting), Shelf::of(told));
+        Joiner { names, clock, waiting, told, most: MAX_WAITING, most_told: MAX_TOLD }
     }
 
     /// What is to be told after one line.
@@ -82,12 +84,17 @@ impl Joiner {
                 told.push(fact.into());
             }
             Deed::Rename if succeeded => told.extend(self.rename(fact)),
-            // Nobody was told that it came.
-            Deed::Delete if succeeded && self.remove(&fact.path).is_some() => {}
+            Deed::Delete if succeeded => {
+                // Nobody was told that one which waits came.
+                if self.remove(&fact.path).is_none_or(|(_, upload)| upload.is_told) {
+                    told.push(fact.into());
+                }
+            }
             _ => told.push(fact.into()),
         }
         while self.waiting.len() > self.most {
-            told.extend(self.evicted().map(|upload| Notice::from(upload.fact)));
+            let evicted = self.waiting.evict();
+            told.extend(evicted.map(|upload| self.give_up(upload)));
         }
         told
     }
@@ -96,22 +103,21 @@ impl Joiner {
     pub(super) fn overdue(&mut self, idle: i64) -> Vec<Notice> {
         let mut told = Vec::new();
         while self.due_in(idle).is_some_and(|left| left <= 0) {
-            let oldest = self.waiting.first_key_value().map(|(number, _)| *number);
-            told.extend(oldest.and_then(|number| self.remove_number(number)).map(|upload| Notice::from(upload.fact)));
+            let oldest = self.waiting.remove_oldest();
+            told.extend(oldest.map(|upload| self.give_up(upload)));
         }
         told
     }
 
     /// How long, in milliseconds, the oldest still waits when no line has come for `idle`.
     pub(super) fn due_in(&self, idle: i64) -> Option<i64> {
-        let (_, oldest) = self.waiting.first_key_value()?;
-        let waited = self.clock.passed.saturating_add(idle).saturating_sub(oldest.since);
+        let waited = self.clock.passed.saturating_add(idle).saturating_sub(self.waiting.oldest()?.since);
         Some(self.within().saturating_sub(waited))
     }
 
-    /// What waits, the oldest first.
+    /// What waits and what was told, the oldest of each first.
     pub(super) fn uploads(&self) -> impl Iterator<Item = &Upload> {
-        self.waiting.values()
+        self.waiting.uploads().chain(self.told.uploads())
     }
 
     /// The time by which they wait.
@@ -121,7 +127,7 @@ impl Joiner {
 
     /// How often something came or went.
     pub(super) fn changes(&self) -> u64 {
-        self.changes
+        self.waiting.changes() + self.told.changes()
     }
 
     /// How long an upload waits, in milliseconds.
@@ -135,97 +141,86 @@ impl Joiner {
 
     /// Another upload of the same name takes the place of the one before.
     fn hold(&mut self, fact: Fact) {
-        self.insert(Upload { uploaded_as: fact.path.clone(), fact, since: self.clock.passed });
+        self.remove(&fact.path);
+        let uploaded_as = fact.path.clone();
+        self.waiting.insert(Upload { uploaded_as, fact, since: self.clock.passed, is_told: false });
+    }
+
+    /// Tells of one under the name that it has, and remembers it for the rename that may still come.
+    fn give_up(&mut self, upload: Upload) -> Notice {
+        let notice = Notice::from(upload.fact.clone());
+        self.told.insert(Upload { is_told: true, ..upload });
+        if self.told.len() > self.most_told {
+            self.told.evict();
+        }
+        notice
     }
 
     fn rename(&mut self, rename: Fact) -> Vec<Notice> {
         let new = rename.new_path.clone().unwrap_or_default();
         let new_logical = rename.new_logical_path.clone().unwrap_or_default();
         let arrived = self.move_below(&rename, &new, &new_logical);
-        let number = self.numbers.get(&rename.path).copied();
-        let waited = self.remove(&rename.path);
+        let found = self.remove(&rename.path);
         // What the name had is gone.
         self.remove(&new);
-        let (Some(number), Some(Upload { uploaded_as, mut fact, since })) = (number, waited) else {
+        let Some((number, mut upload)) = found else {
             let was_temporary = self.is_temporary(&rename.path, &rename.logical_path);
             let is_arrival = was_temporary && !self.is_temporary(&new, &new_logical);
             return iter::once(Notice { is_arrival, ..Notice::from(rename) }).chain(arrived).collect();
         };
-        (fact.path, fact.logical_path) = (new, new_logical);
-        if self.is_temporary(&fact.path, &fact.logical_path) {
-            self.insert_as(number, Upload { uploaded_as, fact, since });
-            return arrived;
+        (upload.fact.path, upload.fact.logical_path) = (new, new_logical);
+        if self.is_temporary(&upload.fact.path, &upload.fact.logical_path) {
+            // Who was told of the old name has to hear of the new one.
+            let renamed = upload.is_told.then(|| Notice::from(rename));
+            self.put_back(number, upload);
+            return renamed.into_iter().chain(arrived).collect();
         }
         let (id, ended) = (rename.event_id, rename.timestamp);
-        let whole = Notice { id, ended, uploaded_as: Some(uploaded_as), ..Notice::from(fact) };
+        let whole = Notice { id, ended, uploaded_as: Some(upload.uploaded_as), ..Notice::from(upload.fact) };
         iter::once(whole).chain(arrived).collect()
     }
 
-    /// A folder was renamed: what waits in it is elsewhere now. What has its final name by that has arrived; its id is that of its
+    /// A folder was renamed: what is in it is elsewhere now. What has its final name by that has arrived; its id is made of that of its
     /// CLOSE, for the one of the RENAME is the folder's.
     fn move_below(&mut self, rename: &Fact, new: &str, new_logical: &str) -> Vec<Notice> {
-        let below = |path: &str, folder: &str| {
-            path.strip_prefix(folder).filter(|rest| rest.starts_with('/')).map(str::to_owned)
-        };
-        let moved = self.waiting.iter().filter(|(_, upload)| below(&upload.fact.path, &rename.path).is_some());
-        let moved: Vec<u64> = moved.map(|(number, _)| *number).collect();
+        let mut moved = self.waiting.remove_below(&rename.path);
+        moved.extend(self.told.remove_below(&rename.path));
         let mut arrived = Vec::new();
-        for number in moved {
-            let Some(mut upload) = self.remove_number(number) else { continue };
+        for (number, mut upload) in moved {
             let fact = &mut upload.fact;
-            if let Some(rest) = below(&fact.path, &rename.path) {
+            if let Some(rest) = fact.path.strip_prefix(&rename.path) {
                 fact.path = format!("{new}{rest}");
             }
-            if let Some(rest) = below(&fact.logical_path, &rename.logical_path) {
+            let rest = fact.logical_path.strip_prefix(&rename.logical_path);
+            if let Some(rest) = rest.filter(|rest| rest.starts_with('/')) {
                 fact.logical_path = format!("{new_logical}{rest}");
             }
             if self.is_temporary(&fact.path, &fact.logical_path) {
-                self.insert_as(number, upload);
-            } else {
+                self.put_back(number, upload);
+            } else if !upload.is_told {
                 let (uploaded_as, ended) = (Some(upload.uploaded_as), rename.timestamp.clone());
                 arrived.push(Notice { uploaded_as, ended, ..Notice::from(upload.fact) });
+            } else {
+                // The id of its CLOSE was used when it was told.
+                let id = format!("{}-{}", rename.event_id, upload.fact.event_id);
+                let (uploaded_as, ended) = (Some(upload.uploaded_as), rename.timestamp.clone());
+                arrived.push(Notice { id, uploaded_as, ended, ..Notice::from(upload.fact) });
             }
         }
         arrived
     }
 
-    fn insert(&mut self, upload: Upload) {
-        let number = self.next;
-        self.next += 1;
-        self.insert_as(number, upload);
-    }
-
-    fn insert_as(&mut self, number: u64, upload: Upload) {
-        self.remove(&upload.fact.path);
-        self.numbers.insert(upload.fact.path.clone(), number);
-        self.of_users.entry(upload.fact.user.clone()).or_default().insert(number);
-        self.waiting.insert(number, upload);
-        self.changes += 1;
-    }
-
-    fn remove(&mut self, path: &str) -> Option<Upload> {
-        let number = *self.numbers.get(path)?;
-        self.remove_number(number)
-    }
-
-    fn remove_number(&mut self, number: u64) -> Option<Upload> {
-        let upload = self.waiting.remove(&number)?;
-        self.numbers.remove(&upload.fact.path);
-        if let Some(numbers) = self.of_users.get_mut(&upload.fact.user) {
-            numbers.remove(&number);
-            if numbers.is_empty() {
-                self.of_users.remove(&upload.fact.user);
-            }
+    fn put_back(&mut self, number: u64, upload: Upload) {
+        if upload.is_told {
+            self.told.insert_as(number, upload);
+        } else {
+            self.waiting.insert_as(number, upload);
         }
-        self.changes += 1;
-        Some(upload)
     }
 
-    /// Makes room: nobody's uploads have to go because another user has many.
-    fn evicted(&mut self) -> Option<Upload> {
-        let most = self.of_users.values().max_by_key(|numbers| (numbers.len(), Reverse(numbers.first().copied())))?;
-        let number = most.first().copied()?;
-        self.remove_number(number)
+    fn remove(&mut self, path: &str) -> Option<(u64, Upload)> {
+        let told = self.told.remove(path);
+        self.waiting.remove(path).or(told)
     }
 }
 

@@ -87,10 +87,9 @@ fn after_a_time_an_upload_is_told_under_the_name_that_it_has() {
     assert_eq!(joiner.due_in(0), Some(1000));
     assert!(joiner.overdue(999).is_empty());
     assert_eq!(told(&joiner.overdue(1000)), [("upload", "/lake/b.part", "e2")]);
-    // By now it is a file like others, and has its final name only now.
+    // It has its final name only now.
     let notices = joiner.take(line(within + 9, 5, &rename("b.part", "b")));
-    assert_eq!(told(&notices), [("rename", "/lake/b.part", "e5")]);
-    assert_eq!(notices[0].operations().collect::<Vec<_>>(), ["rename", "upload"]);
+    assert_eq!(told(&notices), [("upload", "/lake/b", "e5")]);
 }
 
 /// Whoever filters uploads hears of the final name; what is no final name, or was none before, is no arrival.
@@ -245,7 +244,68 @@ fn what_waits_is_bounded() {
     joiner.take(line(0, 1, &upload("a.part")));
     joiner.take(line(1, 2, &upload("b.part")));
     assert_eq!(told(&joiner.take(line(2, 3, &upload("c.part")))), [("upload", "/lake/a.part", "e1")]);
-    assert_eq!(joiner.uploads().count(), 2);
+    assert_eq!(joiner.waiting.len(), 2);
+}
+
+/// A receiver of arrivals alone hears of the final name, with everything that is known of the file.
+#[test]
+fn the_rename_of_what_no_longer_waits_is_an_arrival() {
+    let arrived = |joiner: &mut Joiner, fact: Fact| {
+        let notices = joiner.take(fact);
+        let known: Vec<_> =
+            notices.iter().map(|notice| (notice.uploaded_as.clone(), notice.fact.event_id.clone())).collect();
+        (told(&notices).iter().map(|(what, path, id)| format!("{what} {path} {id}")).collect::<Vec<_>>(), known)
+    };
+    let known = |name: &str, id: &str| vec![(Some(format!("/lake/{name}")), id.to_owned())];
+    // Too many.
+    let mut joiner = joiner();
+    joiner.most = 1;
+    joiner.take(line(0, 1, &upload("a.part")));
+    joiner.take(line(1, 2, &upload("b.part")));
+    let expected = (vec!["upload /lake/a e3".to_owned()], known("a.part", "e1"));
+    assert_eq!(arrived(&mut joiner, line(2, 3, &rename("a.part", "a"))), expected);
+    // Too late; by another temporary name, and through a restart.
+    assert_eq!(told(&joiner.overdue(i64::MAX)), [("upload", "/lake/b.part", "e2")]);
+    assert_eq!(
+        told(&joiner.take(line(4, 5, &rename("b.part", "b.tmp")))),
+        [("rename", "/lake/b.part", "e5")],
+        "who was told of the first name hears of the second"
+    );
+    let kept = joiner.uploads().map(|upload| serde_json::to_string(upload).unwrap());
+    let kept = kept.map(|text| serde_json::from_str(&text).unwrap()).collect();
+    let mut joiner = Joiner::new(TemporaryNames::default(), joiner.clock(), kept);
+    assert_eq!((joiner.waiting.len(), joiner.told.len()), (0, 1));
+    let expected = (vec!["upload /lake/b e6".to_owned()], known("b.part", "e2"));
+    assert_eq!(arrived(&mut joiner, line(5, 6, &rename("b.tmp", "b"))), expected);
+    assert_eq!(joiner.uploads().count(), 0);
+}
+
+#[test]
+fn what_was_told_is_forgotten_when_it_is_gone_or_another_one() {
+    let mut joiner = joiner();
+    let give_up = |joiner: &mut Joiner, second: u32, name: &str| {
+        joiner.take(line(second, 1, &upload(name)));
+        assert_eq!(joiner.overdue(i64::MAX).len(), 1);
+    };
+    give_up(&mut joiner, 0, "a.part");
+    assert_eq!(told(&joiner.take(line(1, 2, &delete("a.part")))), [("delete", "/lake/a.part", "e2")]);
+    assert_eq!(told(&joiner.take(line(2, 3, &rename("a.part", "a")))), [("rename", "/lake/a.part", "e3")]);
+    // A newer one under its name waits by itself.
+    give_up(&mut joiner, 3, "b.part");
+    joiner.take(line(4, 5, &upload("b.part")));
+    let notices = joiner.take(line(5, 6, &rename("b.part", "b")));
+    assert_eq!((told(&notices), notices[0].fact.event_id.as_str()), (vec![("upload", "/lake/b", "e6")], "e5"));
+    // In a folder: the id is its own.
+    give_up(&mut joiner, 6, "tmp.part/c.csv.part");
+    give_up(&mut joiner, 7, "in/d.part");
+    let notices = joiner.take(line(8, 9, &rename("in", "out")));
+    assert_eq!(told(&notices), [("rename", "/lake/in", "e9")]);
+    assert_eq!(told(&joiner.take(line(9, 10, &rename("out/d.part", "d")))), [("upload", "/lake/d", "e10")]);
+    joiner.most_told = 2;
+    for n in 0..5 {
+        give_up(&mut joiner, 10 + n, &format!("{n}.part"));
+    }
+    assert_eq!(joiner.told.len(), 2);
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod fact;
 mod join;
 mod object;
 mod pending;
+mod shelf;
 
 use std::io;
 use std::path::Path;
