@@ -141,7 +141,8 @@ fn a_download_that_is_not_taken_at_one_target_holds_up_nobody_on_the_same_connec
     assert_eq!(door.gateway.events.of_type("PARTIAL_CLOSE").len(), 0, "it is left alone");
     stuck.wake();
     drop(stuck);
-    door.gateway.events.await_event("PARTIAL_CLOSE", |event| field(event, "account") == "deploy");
+    // The shared connection does not always tell of a client that was killed.
     drop(master);
+    door.gateway.events.await_event("PARTIAL_CLOSE", |event| field(event, "account") == "deploy");
     door.gateway.stop();
 }
