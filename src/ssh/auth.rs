@@ -241,7 +241,14 @@ impl Attempts {
         {
             Ok(user) => {
                 let (second_factor, proof_ends) = (None, None);
-                Verdict::Accept(Accepted { user, method: INHERITED, second_factor, key, only_sftp, proof_ends })
+                Verdict::Accept(Box::new(Accepted {
+                    user,
+                    method: INHERITED,
+                    second_factor,
+                    key,
+                    only_sftp,
+                    proof_ends,
+                }))
             }
             Err(why) => self.reject(method, why, key),
         }
@@ -529,7 +536,7 @@ impl Attempts {
         self.examined = None;
         let given = Given::with(self.given.take(), user, proof);
         match given.owed() {
-            None => Verdict::Accept(given.accepted()),
+            None => Verdict::Accept(Box::new(given.accepted())),
             Some(owed) => {
                 self.given = Some(given);
                 Verdict::Continue(owed)

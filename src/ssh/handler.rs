@@ -116,7 +116,7 @@ impl Door {
 
     async fn answer(&mut self, verdict: Verdict) -> Auth {
         match verdict {
-            Verdict::Accept(accepted) => self.accept(accepted).await,
+            Verdict::Accept(accepted) => self.accept(*accepted).await,
             Verdict::Continue(factor) => {
                 Auth::Reject { proceed_with_methods: Some(proving(factor)), partial_success: true }
             }

@@ -32,7 +32,7 @@ pub(super) struct Refused {
 #[derive(Debug)]
 pub(super) enum Verdict {
     /// Let in.
-    Accept(Accepted),
+    Accept(Box<Accepted>),
     /// A proof is given; this one is still needed.
     Continue(Factor),
     /// Refused.
