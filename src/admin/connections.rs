@@ -265,6 +265,7 @@ mod tests {
             source: "configuration".into(),
             credential: None,
             jump: Some(Jump::new("db-1".into(), Some("deploy".into()), "0049cd844c7536c06a88".into())),
+            proof_ends: None,
         };
         let progress = Progress::default();
         let open = Connection::open(&live, &progress, "edge-1");
