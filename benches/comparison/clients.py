@@ -28,6 +28,14 @@ def sftp(place, peer, batch, cipher=CIPHER, output=subprocess.DEVNULL):
     run(["sftp", "-b", "-", *options(place, cipher), "-P", peer.port, address], peer, batch, output)
 
 
+def sftp_by_jump(place, peer, batch, cipher=CIPHER):
+    """Runs a batch of sftp at a target behind the server (ProxyJump): of sshd's, that is sshd again."""
+    jump = ["ssh", *options(place, cipher), "-p", str(peer.port), "-W", "%h:%p", f"{peer.user}@127.0.0.1"]
+    address = f"{peer.user}@127.0.0.1"
+    proxy = ["-o", f"ProxyCommand={' '.join(jump)}"]
+    run(["sftp", "-b", "-", *options(place, cipher), *proxy, "-P", peer.port, address], peer, batch)
+
+
 def scp(place, peer, source, target, cipher=CIPHER):
     """One file by the old SCP protocol; the path with ":" before it is the remote one."""
     ends = [end if end.startswith("/") else f"{peer.user}@127.0.0.1{end}" for end in (source, target)]

@@ -17,7 +17,7 @@ def render(results):
     sections = [
         machine(results), verdicts(works),
         section(works, "Large files", ["sftp-put-aes256-gcm", "sftp-get-aes256-gcm", "sftp-put-chacha20-poly1305",
-                "sftp-get-chacha20-poly1305", "scp-put", "scp-get", "streams-put", "streams-get"], "large-files"),
+                "sftp-get-chacha20-poly1305", "scp-put", "scp-get", "jump-put", "jump-get", "streams-put", "streams-get"], "large-files"),
         section(works, "Many small things", ["tree-put", "tree-get", "logins", "listing"], "small"),
         costs(works),
         section(works, "A bucket", ["bucket-put", "bucket-get", "bucket-rclone", "bucket-sftp", "bucket-rclone-delayed",

@@ -101,6 +101,11 @@ users:
   - name: compare
     public_keys: ["{place.public_key}"]
     home: [{{ entry: /, target: "main:/" }}]
+    targets: [{{ target: itself, accounts: ["*"] }}]
+targets:
+  - name: itself
+    addresses: ["127.0.0.1:{port}"]
+    accounts: [{{ name: compare, home: [{{ entry: /, target: "main:/" }}] }}]
 events:
   - {{ sink: file, path: "{home}/events.ndjson", rotate: {{ size: 100MiB, age: 1d }}, gzip: true }}
 audit: {{ folder: "{home}/init/audit" }}

@@ -61,6 +61,28 @@ class Large(Work):
         return measured
 
 
+class Jump(Work):
+    """One large file at a target behind the server: every byte is encrypted twice."""
+
+    peers = ["lockgate", "sshd"]
+
+    def __init__(self, place, direction):
+        self.direction = direction
+        size = place.plan.large
+        super().__init__(place, f"jump-{direction}", f"through a jump, {size} MiB {direction}", size, "MiB")
+
+    def run(self, peer, number, verify):
+        payload, got = self.place.data_file("payload"), self.place.path("got")
+        line = f"get {peer.remote}/payload {got}"
+        if self.direction == "put":
+            target = f"target-{peer.name}-{self.key}-{number}"
+            got, line = self.place.data_file(target), f"put {payload} {peer.remote}/{target}"
+        measured = timed(peer.server, lambda: clients.sftp_by_jump(self.place, peer, line))
+        same(payload, got, verify)
+        os.remove(got)
+        return measured
+
+
 class Streams(Work):
     """Several large files at once, each through a session of its own."""
 
@@ -216,6 +238,7 @@ def local_works(place):
     works = [Large(place, direction, cipher) for cipher in CIPHERS for direction in ("put", "get")]
     works += [Tree(place, "put"), Tree(place, "get"), Streams(place, "put"), Streams(place, "get")]
     works += [Large(place, direction, CIPHER, by="scp") for direction in ("put", "get")]
+    works += [Jump(place, direction) for direction in ("put", "get")]
     works += [Logins(place), Listing(place, place.plan.names)]
     works += [SameBytes(place, size, direction) for direction in ("put", "get") for size in place.plan.growth]
     works += [Listing(place, names, f"growth-names-{names}") for names in place.plan.growth_names]

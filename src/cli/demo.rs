@@ -7,13 +7,16 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 
 use super::serve::{Hangup, run};
-use super::starter::{CLIENT_KEY, CONFIG, KNOWN_HOSTS, SAMPLE, Starter, USER, reachable};
+use super::starter::{
+    ACCOUNT, CLIENT_KEY, CONFIG, KNOWN_HOSTS, SAMPLE, SSH_CONFIG, Starter, TARGET, USER, is_plain, quoted_value,
+    reachable,
+};
 use super::{Failure, block_on};
 use crate::config;
 
 /// Makes the folder's files where they are missing, and serves them.
-pub(super) fn demo(folder: &Path, listen: Option<SocketAddr>) -> Result<(), Failure> {
-    let starter = Starter::make(folder)?;
+pub(super) fn demo(folder: &Path, listen: Option<SocketAddr>, bastion: bool) -> Result<(), Failure> {
+    let starter = if bastion { Starter::make_bastion(folder)? } else { Starter::make(folder)? };
     let mut settings = config::load(&starter.folder.join(CONFIG))?;
     if let Some(address) = listen {
         settings.ssh.listen = vec![address];
@@ -25,12 +28,18 @@ pub(super) fn demo(folder: &Path, listen: Option<SocketAddr>) -> Result<(), Fail
     }
     let host_keys = settings.ssh.host_keys.clone();
     let has_user = settings.users.iter().any(|user| &*user.name == USER);
+    let has_target = settings.targets.iter().any(|target| &*target.name == TARGET);
     block_on(run(settings, Hangup::Drain, |gateway| {
         let addresses = gateway.addresses();
         starter.write_known_hosts(addresses, &host_keys)?;
         let address = addresses.first().context("the gateway listens nowhere")?;
         let page = gateway.admin_link("demo").map_err(anyhow::Error::msg)?;
-        eprintln!("{}", introduction(&starter, reachable(*address), has_user, page.as_deref()));
+        let address = reachable(*address);
+        eprintln!("{}", introduction(&starter, address, has_user, page.as_deref()));
+        if bastion {
+            let config = starter.write_ssh_config(address)?;
+            eprintln!("{}", jump(&starter.folder, &config, has_target));
+        }
         Ok(())
     }))?;
     Ok(())
@@ -75,6 +84,25 @@ fn introduction(starter: &Starter, address: SocketAddr, has_user: bool, page: Op
     text
 }
 
+/// What to paste for a jump.
+fn jump(folder: &Path, config: &str, has_target: bool) -> String {
+    if !has_target {
+        return format!(
+            "The configuration has no target {TARGET:?}: it was there before. Add one (docs/BASTION.md), or name an empty folder with --dir.\n"
+        );
+    }
+    let path = |name: &str| shell_word(&folder.join(name).to_string_lossy());
+    let (file, sample) = (path(SSH_CONFIG), path(SAMPLE));
+    let indented: String = config.lines().map(|line| format!("  {line}\n")).collect();
+    format!(
+        "Through a jump, as {ACCOUNT} at {TARGET}, which is a folder here (data/{TARGET}):\n\n  \
+         # one file up\n  scp -F {file} {sample} {TARGET}:/\n\n  \
+         # the same with the old SCP protocol\n  scp -O -F {file} {sample} {TARGET}:/\n\n  \
+         # a session\n  sftp -F {file} {TARGET}\n\n\
+         The client's configuration, {SSH_CONFIG}:\n\n{indented}"
+    )
+}
+
 /// Commands that work as they stand, from any folder: what each does, and its line.
 fn commands(folder: &Path, address: SocketAddr) -> Vec<(&'static str, String)> {
     let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
@@ -105,16 +133,7 @@ fn commands(folder: &Path, address: SocketAddr) -> Vec<(&'static str, String)> {
 
 /// `-o NAME=PATH`: ssh_config(5) splits the value at spaces, reads quotes and expands `%`.
 fn option(name: &str, path: &str) -> String {
-    let expanded = path.replace('%', "%%");
-    let value = match is_plain(path) {
-        true => expanded,
-        false => format!("\"{}\"", expanded.replace('\\', "\\\\").replace('"', "\\\"")),
-    };
-    format!("-o {}", shell_word(&format!("{name}={value}")))
-}
-
-fn is_plain(word: &str) -> bool {
-    !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"_@%+=:,./-".contains(&b))
+    format!("-o {}", shell_word(&format!("{name}={}", quoted_value(path))))
 }
 
 /// `text` as one word of a POSIX shell.

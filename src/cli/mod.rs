@@ -48,6 +48,9 @@ enum Command {
         /// Address to listen on, instead of the one in the folder's config.yaml; port 0 chooses a free port
         #[arg(long, value_name = "ADDR")]
         listen: Option<SocketAddr>,
+        /// With a target to reach through a jump (ProxyJump), and the client's configuration file for it
+        #[arg(long)]
+        bastion: bool,
     },
     /// Create the same files as `demo`, without serving; existing files are kept
     Init {
@@ -192,10 +195,10 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Demo { dir, listen } => {
+        Command::Demo { dir, listen, bastion } => {
             logs::start(logs::Format::Text);
             descriptors::raise_limit();
-            demo::demo(&dir, listen)
+            demo::demo(&dir, listen, bastion)
         }
         Command::Init { dir } => Ok(init::init(&dir)?),
         Command::Serve { config, log_format } => {
@@ -257,8 +260,11 @@ mod tests {
     fn commands_are_read_with_their_defaults() {
         let at = |text: &str| Some(text.parse().unwrap());
         for (line, command) in [
-            ("lockgate demo", Command::Demo { dir: "./lockgate-demo".into(), listen: None }),
-            ("lockgate demo --dir d --listen [::1]:0", Command::Demo { dir: "d".into(), listen: at("[::1]:0") }),
+            ("lockgate demo", Command::Demo { dir: "./lockgate-demo".into(), listen: None, bastion: false }),
+            (
+                "lockgate demo --dir d --listen [::1]:0",
+                Command::Demo { dir: "d".into(), listen: at("[::1]:0"), bastion: false },
+            ),
             ("lockgate init", Command::Init { dir: "./lockgate".into() }),
             ("lockgate init d", Command::Init { dir: "d".into() }),
             ("lockgate serve --config c", Command::Serve { config: "c".into(), log_format: logs::Format::Text }),

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
+use super::demo::shell_word;
 use crate::admin;
 use crate::audit::SigningKey;
 use crate::ssh::{self, KeyKind};
@@ -23,6 +24,17 @@ const OTHER_HOST_KEY: &str = "ssh_host_ecdsa_key";
 
 /// The key of the user `demo`.
 pub(super) const CLIENT_KEY: &str = "demo_ed25519";
+
+/// The key of the demo's target.
+const TARGET_KEY: &str = "target_ed25519_key";
+
+/// The name of the demo's target, its address and the account there.
+pub(super) const TARGET: &str = "target-host-A";
+const TARGET_HOST: &str = "192.168.1.10";
+pub(super) const ACCOUNT: &str = "deploy";
+
+/// The client's configuration for a jump.
+pub(super) const SSH_CONFIG: &str = "ssh_config";
 
 /// The server's key as clients keep it.
 pub(super) const KNOWN_HOSTS: &str = "known_hosts";
@@ -60,6 +72,17 @@ pub(super) struct Starter {
 impl Starter {
     /// Makes what is missing. Modes are right under any umask.
     pub fn make(folder: &Path) -> anyhow::Result<Starter> {
+        Starter::make_with(folder, |text| text)
+    }
+
+    /// As [`Starter::make`], with a target that is reached through a jump. A configuration that is there already stays as it is.
+    pub fn make_bastion(folder: &Path) -> anyhow::Result<Starter> {
+        let mut starter = Starter::make_with(folder, with_target)?;
+        starter.key_pair(KeyKind::Ed25519, TARGET_KEY, "target", "the target's key")?;
+        Ok(starter)
+    }
+
+    fn make_with(folder: &Path, change: fn(String) -> String) -> anyhow::Result<Starter> {
         let folder = std::path::absolute(folder).context("the folder's name cannot be used")?;
         let mut starter = Starter { folder, made: Vec::new() };
         let missing: Vec<PathBuf> =
@@ -76,7 +99,7 @@ impl Starter {
         starter.folder(EVENTS, "what happened, a line each")?;
         starter.signing_key()?;
         starter.file(SAMPLE, 0o644, b"Hello from Lockgate.\n", "a file to upload")?;
-        starter.file(CONFIG, 0o600, config_text(&starter.folder).as_bytes(), "the configuration")?;
+        starter.file(CONFIG, 0o600, change(config_text(&starter.folder)).as_bytes(), "the configuration")?;
         if !starter.has(KNOWN_HOSTS)? {
             let listen = LISTEN.parse().context("the default address")?;
             starter.write_known_hosts(&[listen], &[starter.folder.join(HOST_KEY)])?;
@@ -100,6 +123,39 @@ impl Starter {
             .and_then(|()| write_new(&new, 0o644, text.as_bytes()))
             .and_then(|()| std::fs::rename(&new, &path));
         written.with_context(|| format!("{} cannot be written", path.display()))
+    }
+
+    /// Writes the client's configuration anew: a jump through the gateway at `address` to the target. Adds the target's key to the
+    /// known-hosts file, so that nothing is asked.
+    pub fn write_ssh_config(&self, address: SocketAddr) -> anyhow::Result<String> {
+        let public = ssh::read_host_key_public(&self.folder.join(TARGET_KEY)).map_err(anyhow::Error::msg)?;
+        let known = self.folder.join(KNOWN_HOSTS);
+        let key = public.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+        let added =
+            OpenOptions::new().append(true).open(&known).and_then(|mut file| writeln!(file, "{TARGET_HOST} {key}"));
+        added.with_context(|| format!("{} cannot be written", known.display()))?;
+        let value = |name: &str| quoted_value(&self.folder.join(name).to_string_lossy());
+        let path = self.folder.join(SSH_CONFIG);
+        // What OpenSSH makes of ProxyJump hands the file's name to a shell without quotes.
+        let jump = match path.to_str().filter(|path| is_plain(path) && !path.contains('%')) {
+            Some(_) => "ProxyJump bastion".to_owned(),
+            None => {
+                let file = shell_word(&path.to_string_lossy()).replace('%', "%%");
+                format!("ProxyCommand ssh -F {file} -W [%h]:%p bastion")
+            }
+        };
+        let text = format!(
+            "Host bastion\n    HostName {}\n    Port {}\n    User {USER}\n\
+             Host {TARGET}\n    HostName {TARGET_HOST}\n    User {ACCOUNT}\n    {jump}\n\
+             Host *\n    IdentityFile {}\n    IdentitiesOnly yes\n    UserKnownHostsFile {}\n    StrictHostKeyChecking yes\n",
+            address.ip(),
+            address.port(),
+            value(CLIENT_KEY),
+            value(KNOWN_HOSTS),
+        );
+        let written = remove_if_there(&path).and_then(|()| write_new(&path, 0o644, text.as_bytes()));
+        written.with_context(|| format!("{} cannot be written", path.display()))?;
+        Ok(text)
     }
 
     fn key_pair(&mut self, kind: KeyKind, name: &str, comment: &str, what: &'static str) -> anyhow::Result<()> {
@@ -173,6 +229,36 @@ fn config_text(folder: &Path) -> String {
         true => CONFIG_TEXT.to_owned(),
         false => CONFIG_TEXT.replace("\nadmin:", "\n# The path of this folder is too long for a socket:\n# admin:"),
     }
+}
+
+/// The configuration with a target, a folder of the local store, and the right to jump there.
+fn with_target(text: String) -> String {
+    let user = "    public_keys: [\"${file:demo_ed25519.pub}\"]\n";
+    let grant = format!(
+        "{user}    # Where the user may jump to, and as whom.\n    targets: [{{ target: {TARGET}, accounts: [{ACCOUNT}] }}]\n"
+    );
+    let target = format!(
+        "# Reached with ProxyJump; nothing is ever connected to the address. docs/BASTION.md describes targets.\n\
+         targets:\n  - name: {TARGET}\n    addresses: [\"{TARGET_HOST}:22\"]\n    host_keys: [{TARGET_KEY}]\n    accounts:\n      \
+         - name: {ACCOUNT}\n        home: [{{ entry: /, target: \"local:/{TARGET}\" }}]\n\n"
+    );
+    let text = text.replacen(user, &grant, 1);
+    let events = "# Every login and every file operation is one JSON line.\n";
+    text.replacen(events, &(target + events), 1)
+}
+
+/// A path as a value of ssh_config(5), which splits it at spaces, reads quotes and expands `%`.
+pub(super) fn quoted_value(path: &str) -> String {
+    let expanded = path.replace('%', "%%");
+    match is_plain(path) {
+        true => expanded,
+        false => format!("\"{}\"", expanded.replace('\\', "\\\\").replace('"', "\\\"")),
+    }
+}
+
+/// Whether a word means itself in a shell.
+pub(super) fn is_plain(word: &str) -> bool {
+    !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"_@%+=:,./-".contains(&b))
 }
 
 /// Makes a folder that only its owner may enter; says whether it was made. One that is there stays as it is.

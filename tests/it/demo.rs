@@ -159,3 +159,32 @@ fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
     }
     files
 }
+
+#[test]
+fn the_printed_commands_of_a_jump_work_as_printed() {
+    let place = Arc::new(folder());
+    for name in ["bastion", "my 50% bastion"] {
+        let gateway = demo(&place, &["--bastion", "--dir", name]);
+        let ready = || gateway.log().contains("Host bastion").then_some(());
+        crate::support::process::until("the configuration of the client", LIMIT, ready);
+        assert_eq!(gateway.log().contains("ProxyJump bastion"), name == "bastion", "{}", gateway.log());
+        let jumps: Vec<String> = ["scp", "sftp"].iter().flat_map(|program| printed(&gateway, program)).collect();
+        let jumps: Vec<&String> = jumps.iter().filter(|line| line.contains("ssh_config")).collect();
+        assert_eq!(jumps.len(), 3, "{jumps:?}");
+        for line in jumps {
+            paste(place.path(), line, "ls\nbye\n").succeeded();
+        }
+        let file = place.path().join(name).join("data/target-host-A/hello.txt");
+        assert_eq!(fs::read_to_string(file).unwrap(), "Hello from Lockgate.\n");
+        let close = gateway.events.await_event("CLOSE", |event| field(event, "target") == "target-host-A");
+        assert_eq!(field(&close, "account"), "deploy", "{close}");
+        gateway.stop();
+    }
+
+    // A folder of before keeps its configuration, and is told what is missing.
+    let gateway = demo(&place, &["--dir", "plain"]);
+    gateway.stop();
+    let gateway = demo(&place, &["--bastion", "--dir", "plain"]);
+    crate::support::process::until("the hint", LIMIT, || gateway.log().contains("has no target").then_some(()));
+    gateway.stop();
+}

@@ -1,6 +1,7 @@
 //! Jumps through the gateway (`ProxyJump`) to targets that it serves itself, with OpenSSH's clients and the configuration that
 //! their users have already.
 
+mod behind;
 mod clients;
 mod ends;
 mod jumps;
