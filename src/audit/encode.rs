@@ -168,8 +168,8 @@ impl Encoder<'_> {
         }
         if let Some(jump) = &self.origin.jump {
             self.line.ready("account", jump.account_field.as_ref());
-            self.line.ready("target", Some(&jump.target_field));
-            self.line.ready("jump-session-id", Some(&jump.session_field));
+            self.line.ready("target", jump.target_field.as_ref());
+            self.line.ready("jump-session-id", jump.session_field.as_ref());
         }
     }
 

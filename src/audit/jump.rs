@@ -11,18 +11,18 @@ pub struct Jump {
     session_id: Arc<str>,
     target: Arc<str>,
     account: Option<Arc<str>>,
-    pub(super) target_field: Ready,
+    pub(super) target_field: Option<Ready>,
     pub(super) account_field: Option<Ready>,
-    pub(super) session_field: Ready,
+    pub(super) session_field: Option<Ready>,
 }
 
 impl Jump {
     /// To `target` through the session of the id `through`; `account` is the name that the client gave there, once it has.
     pub fn new(target: Arc<str>, account: Option<Arc<str>>, through: Arc<str>) -> Arc<Jump> {
         Arc::new(Jump {
-            target_field: Ready::text(&target),
-            account_field: account.as_deref().filter(|name| !name.is_empty()).map(Ready::text),
-            session_field: Ready::text(&through),
+            target_field: field(Some(&target)),
+            account_field: field(account.as_deref()),
+            session_field: field(Some(&through)),
             session_id: through,
             target,
             account,
@@ -49,4 +49,9 @@ impl Jump {
     pub fn account(&self) -> Option<&Arc<str>> {
         self.account.as_ref()
     }
+}
+
+/// Fields are absent rather than empty.
+fn field(value: Option<&str>) -> Option<Ready> {
+    value.filter(|value| !value.is_empty()).map(Ready::text)
 }

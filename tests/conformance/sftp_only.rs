@@ -342,7 +342,7 @@ async fn a_reader_goes_on_when_its_connection_has_ended_unless_the_file_was_repl
 async fn an_upload_whose_server_dies_fails_and_leaves_nothing_when_it_is_back() {
     let (sshd, folder, journals) = (Sshd::start(&[]), TempDir::new().unwrap(), TempDir::new().unwrap());
     let own = sshd.options();
-    let options = own.into_iter().chain([("connect_timeout", "1s".to_owned())]);
+    let options = own.into_iter().chain([("connect_timeout", "30s".to_owned())]);
     let options = options.map(|(name, value)| (name.to_owned(), Secret::new(value))).collect();
     let settings = Settings { name: "up".to_owned(), url: sshd.url(folder.path()), options };
     let store = open_noting(&settings, Some(Unfinished::open(journals.path()).unwrap())).unwrap();
