@@ -1,13 +1,15 @@
 //! What the trail is to hear of deliveries that were set aside.
 //!
-//! A sink for events is sent that event as well, and may refuse it in its turn. So a delivery of nothing but such events is told in
-//! the log only: each event that is told is caused by one of another kind, and there is an end of it.
+//! A sink for events is sent that event as well, and may refuse it in its turn, and so with the checkpoint that follows it. So a
+//! delivery of nothing but such events and checkpoints is told in the log only: each event that is told is caused by one of another
+//! kind, and there is an end of it.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::heading::lines;
+use super::heading::{Heading, lines};
+use crate::audit::checkpoint;
 
 /// `operation` of the ERROR that tells of it.
 pub(in crate::audit) const OPERATION: &str = "DELIVER";
@@ -23,11 +25,17 @@ pub(in crate::audit) struct SetAside {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct News {
     deliveries: u64,
-    /// Why the last of them.
-    why: String,
+    /// Why the last of them; `None` when all were there before this process.
+    why: Option<String>,
 }
 
 impl SetAside {
+    /// So many were found at the start. The process before may have been killed before it told of them.
+    pub(super) fn found(deliveries: u64) -> Self {
+        let news = (deliveries > 0).then_some(News { deliveries, why: None });
+        SetAside { news: Mutex::new(news), teller: OnceLock::new() }
+    }
+
     /// From now on `teller` hears when there is something to tell.
     pub(in crate::audit) fn tell(&self, teller: Arc<Notify>) {
         let _ = self.teller.set(teller);
@@ -37,12 +45,12 @@ impl SetAside {
 
     /// One more was set aside.
     pub(super) fn add(&self, delivery: &[u8], why: &str) {
-        if lines(delivery).all(is_of_this) {
+        if lines(delivery).all(|line| is_of_this(line) || is_checkpoint(line)) {
             return;
         }
         let mut news = self.lock();
         let deliveries = news.as_ref().map_or(0, |news| news.deliveries) + 1;
-        *news = Some(News { deliveries, why: why.to_owned() });
+        *news = Some(News { deliveries, why: Some(why.to_owned()) });
         drop(news);
         self.notify();
     }
@@ -50,11 +58,12 @@ impl SetAside {
     /// The sentence for the trail, if there is anything to tell; once.
     pub(in crate::audit) fn take(&self, sink: &str) -> Option<String> {
         let News { deliveries, why } = self.lock().take()?;
-        let what = match deliveries {
-            1 => "a delivery is set aside".to_owned(),
-            many => format!("{many} deliveries are set aside, the last one"),
+        let what = match (deliveries, why) {
+            (1, Some(why)) => format!("a delivery is set aside ({why})"),
+            (many, Some(why)) => format!("{many} deliveries are set aside, the last one ({why})"),
+            (many, None) => format!("set aside before this start: {many}"),
         };
-        Some(format!("{sink}: {what} ({why}); `lockgate audit redeliver` tries again"))
+        Some(format!("{sink}: {what}; `lockgate audit redeliver` tries again"))
     }
 
     fn notify(&self) {
@@ -73,6 +82,11 @@ impl SetAside {
 fn is_of_this(line: &[u8]) -> bool {
     let word = format!("\"{OPERATION}\"");
     line.windows(word.len()).any(|part| part == word.as_bytes())
+}
+
+/// A checkpoint covers the event that told of a delivery, so one follows each.
+fn is_checkpoint(line: &[u8]) -> bool {
+    Heading::of(line).activity.as_deref() == Some(checkpoint::ACTIVITY)
 }
 
 #[cfg(test)]
@@ -102,6 +116,39 @@ mod tests {
         assert_eq!(told.take("http"), None);
         told.add(format!("{own}{{\"activity-type\":\"CLOSE\",\"path\":\"/DELIVER\"}}\n").as_bytes(), "422");
         assert!(told.take("http").is_some(), "others are in it");
+    }
+
+    #[test]
+    fn a_checkpoint_behind_it_causes_no_further_one() {
+        let told = SetAside::default();
+        for checkpoint in [
+            "{\"activity-type\":\"CHECKPOINT\",\"sequence\":7}\n",
+            "{\"metadata\":{\"event_code\":\"CHECKPOINT\",\"sequence\":7}}\n",
+            "{\"event\":{\"code\":\"CHECKPOINT\",\"sequence\":7}}\n",
+        ] {
+            told.add(checkpoint.as_bytes(), "422");
+            let own = "{\"activity-type\":\"ERROR\",\"operation\":\"DELIVER\"}\n";
+            told.add(format!("{own}{checkpoint}").as_bytes(), "422");
+            assert_eq!(told.take("http"), None, "{checkpoint}");
+        }
+        told.add(b"{\"activity-type\":\"CLOSE\",\"path\":\"CHECKPOINT\"}\n", "422");
+        assert!(told.take("http").is_some(), "an event of a client's file");
+    }
+
+    #[test]
+    fn what_was_there_at_the_start_is_told() {
+        assert_eq!(SetAside::found(0).take("http"), None);
+        let told = SetAside::found(2);
+        told.tell(Arc::default());
+        let text = told.take("http");
+        assert_eq!(
+            text.as_deref(),
+            Some("http: set aside before this start: 2; `lockgate audit redeliver` tries again")
+        );
+        assert_eq!(told.take("http"), None);
+        let told = SetAside::found(2);
+        told.add(b"{\"a\":1}\n", "422");
+        assert!(told.take("http").is_some_and(|text| text.contains("3 deliveries") && text.contains("(422)")));
     }
 
     #[tokio::test]

@@ -111,10 +111,11 @@ impl Spool {
         };
         let lock = claim(&settings.folder).map_err(named)?;
         let state = take_over(&settings.folder).map_err(named)?;
-        let set_aside = Arc::new(AtomicU64::new(undelivered::count(&settings.folder).map_err(named)?));
+        let found = undelivered::count(&settings.folder).map_err(named)?;
+        let (set_aside, told) = (Arc::new(AtomicU64::new(found)), Arc::new(SetAside::found(found)));
         let (settings, state) = (settings.clone(), Mutex::new(state));
         let (changed, hurry, emptied) = (Notify::new(), Notify::new(), Condvar::new());
-        Ok(Spool { settings, state, changed, hurry, emptied, set_aside, told: Arc::default(), _lock: lock })
+        Ok(Spool { settings, state, changed, hurry, emptied, set_aside, told, _lock: lock })
     }
 
     /// Takes lines from the front of `lines`, as many as the batch that is being filled has room for; how many bytes.
