@@ -165,3 +165,24 @@ fn a_clock_that_was_set_back_hides_nothing_from_a_reader() {
     trail.write(5);
     assert_eq!(read(&mut follow), numbers(0..5));
 }
+
+#[test]
+fn a_file_that_is_there_unpacked_and_packed_is_read_once() {
+    let mut trail = Trail::new();
+    trail.write(10);
+    let mut follow = trail.follow(Some(3));
+    assert_eq!(read(&mut follow), numbers(4..10));
+    trail.write(5);
+    let first = trail.rotate();
+    let plain = fs::read(&first).unwrap();
+    trail.pack(&first);
+    // Packed, and not removed yet.
+    fs::write(&first, plain).unwrap();
+    trail.write(5);
+    assert_eq!(read(&mut follow), numbers(10..20));
+    let mut late = trail.follow(Some(3));
+    assert_eq!(read(&mut late), numbers(4..20));
+    fs::remove_file(&first).unwrap();
+    trail.write(5);
+    assert_eq!((read(&mut follow), read(&mut late)), (numbers(20..25), numbers(20..25)));
+}

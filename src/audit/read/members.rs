@@ -4,17 +4,23 @@
 //! the extra field (section 2.3.1.1), so that a look at the headers alone finds all members.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 
 use flate2::bufread::GzDecoder;
 use flate2::write::GzEncoder;
 use flate2::{Compression, GzBuilder};
 
-use super::lines::{LineReader, MAX_LINE, Raw};
+use super::lines::MAX_LINE;
 use super::newest::id_of;
 
 /// Bytes of lines after which a member ends with its line.
 const MEMBER: usize = 1 << 20;
+
+/// The most bytes of lines in a member: a packer ends it with the line that fills it.
+const MOST_OF_MEMBER: u64 = (MEMBER + MAX_LINE) as u64;
+
+/// The most members of a file that are looked up; one that has more is read forwards. So many full ones are 64 GiB of lines.
+const MOST_MEMBERS: usize = 1 << 16;
 
 /// Bytes of a member's header: the fixed part, the length of the extra field, and our subfield.
 const HEADER: usize = 20;
@@ -104,16 +110,18 @@ struct Member {
 }
 
 impl Members {
-    /// Those of a file; `None` when another program packed it, and when its end is missing. The file is at its beginning then.
+    /// Those of a file; `None` when another program packed it, when its end is missing, when it has very many, and when `is_over`.
+    /// The file is at its beginning then.
     ///
     /// # Errors
     /// The file's.
-    pub(super) fn of(file: &mut File) -> io::Result<Option<Members>> {
+    pub(super) fn of(file: &mut File, is_over: impl Fn() -> bool) -> io::Result<Option<Members>> {
         let size = file.seek(SeekFrom::End(0))?;
         let mut members = Vec::new();
         let mut end = 0;
         while end < size {
-            let Some(member) = member_at(file, end)?.filter(|member| end + member.length <= size) else {
+            let member = if members.len() < MOST_MEMBERS && !is_over() { member_at(file, end)? } else { None };
+            let Some(member) = member.filter(|member| end + member.length <= size) else {
                 file.seek(SeekFrom::Start(0))?;
                 return Ok(None);
             };
@@ -145,33 +153,38 @@ impl Members {
         Ok(low)
     }
 
-    /// The lines of a member. Of one that cannot be unpacked to its end, what stands before counts.
+    /// The lines of a member; `None` when its length is not what its header says, when it is longer than a packer makes one, and when it
+    /// cannot be unpacked. A reader that trusted the header would pass over lines that every other program finds.
     ///
     /// # Errors
     /// The file's.
-    pub(super) fn content(&self, file: &mut File, index: usize) -> io::Result<Vec<u8>> {
+    pub(super) fn content(&self, file: &mut File, index: usize) -> io::Result<Option<Vec<u8>>> {
         let mut content = Vec::new();
-        // A packer ends a member with the line that fills it; one that is longer was made to take memory.
-        let mut most = GzDecoder::new(self.packed(file, index)?).take((MEMBER + MAX_LINE) as u64 + 1);
-        match most.read_to_end(&mut content) {
-            Err(error) if !super::is_of_content(&error) => Err(error),
-            _ => Ok(content),
+        let mut member = GzDecoder::new(self.packed(file, index)?);
+        match (&mut member).take(MOST_OF_MEMBER + 1).read_to_end(&mut content) {
+            Err(error) if super::is_of_content(&error) => return Ok(None),
+            Err(error) => return Err(error),
+            Ok(length) if length as u64 > MOST_OF_MEMBER => return Ok(None),
+            Ok(_) => {}
         }
+        let is_all = member.get_mut().fill_buf()?.is_empty();
+        Ok(is_all.then_some(content))
     }
 
+    /// The first id of a member, looked for in as many bytes as a packer puts into one.
     fn first_id(&self, file: &mut File, index: usize) -> io::Result<Option<String>> {
-        let mut lines = LineReader::new(self.packed(file, index)?)?;
+        let mut lines = BufReader::new(GzDecoder::new(self.packed(file, index)?).take(MOST_OF_MEMBER));
+        let mut line = Vec::new();
         loop {
-            match lines.advance() {
-                Ok(Raw::End) => return Ok(None),
-                Ok(Raw::TooLong) => {}
-                Ok(Raw::Line) => {
-                    if let Some(id) = id_of(lines.line()) {
-                        return Ok(Some(id.to_owned()));
-                    }
-                }
+            line.clear();
+            match lines.read_until(b'\n', &mut line) {
+                Ok(0) => return Ok(None),
+                Ok(_) => {}
                 Err(error) if super::is_of_content(&error) => return Ok(None),
                 Err(error) => return Err(error),
+            }
+            if let Some(id) = id_of(&line).filter(|_| line.len() <= MAX_LINE + 1) {
+                return Ok(Some(id.to_owned()));
             }
         }
     }
@@ -228,9 +241,9 @@ mod tests {
         let text: String = (0..2000).map(line).collect();
         for at_once in [1000, 65_536, 10_000_000] {
             let mut file = packed(text.as_bytes(), at_once);
-            let members = Members::of(&mut file).unwrap().unwrap();
+            let members = Members::of(&mut file, || false).unwrap().unwrap();
             assert_eq!(members.count(), 4, "{at_once}");
-            let contents: Vec<_> = (0..4).map(|index| members.content(&mut file, index).unwrap()).collect();
+            let contents: Vec<_> = (0..4).map(|index| members.content(&mut file, index).unwrap().unwrap()).collect();
             assert!(contents.iter().all(|content| content.ends_with(b"\n") && content.len() < MEMBER + 6000));
             assert!(contents.concat() == text.as_bytes());
             file.seek(SeekFrom::Start(0)).unwrap();
@@ -239,14 +252,14 @@ mod tests {
             assert!(whole == text, "any program reads it");
         }
         let mut empty = packed(b"", 1);
-        let members = Members::of(&mut empty).unwrap().unwrap();
-        assert_eq!((members.count(), members.content(&mut empty, 0).unwrap()), (1, Vec::new()));
+        let members = Members::of(&mut empty, || false).unwrap().unwrap();
+        assert_eq!((members.count(), members.content(&mut empty, 0).unwrap()), (1, Some(Vec::new())));
     }
 
     #[test]
     fn the_members_that_are_old_enough_are_found_by_their_first_lines() {
         let mut file = packed((0..2000).map(line).collect::<String>().as_bytes(), 1 << 20);
-        let members = Members::of(&mut file).unwrap().unwrap();
+        let members = Members::of(&mut file, || false).unwrap().unwrap();
         let id = |number: usize| line(number)[13..49].to_owned();
         let firsts: Vec<String> = (0..4).map(|at| members.first_id(&mut file, at).unwrap().unwrap()).collect();
         let mut older = |id: &str| members.older_than(&mut file, id).unwrap();
@@ -258,9 +271,58 @@ mod tests {
     fn what_others_packed_and_what_is_cut_is_left_to_those_who_read_forwards() {
         let file = packed((0..2000).map(line).collect::<String>().as_bytes(), 1 << 20);
         file.set_len(file.metadata().unwrap().len() - 1).unwrap();
-        assert!(Members::of(&mut file.try_clone().unwrap()).unwrap().is_none());
+        assert!(Members::of(&mut file.try_clone().unwrap(), || false).unwrap().is_none());
         let mut other = GzEncoder::new(tempfile::tempfile().unwrap(), Compression::fast());
         other.write_all(b"{}\n").unwrap();
-        assert!(Members::of(&mut other.finish().unwrap()).unwrap().is_none());
+        assert!(Members::of(&mut other.finish().unwrap(), || false).unwrap().is_none());
+    }
+
+    /// The offsets at which the members begin.
+    fn starts(members: &Members) -> Vec<u64> {
+        members.0.iter().map(|member| member.start).collect()
+    }
+
+    #[test]
+    fn a_length_that_is_not_the_members_is_not_trusted() {
+        let mut file = packed((0..2000).map(line).collect::<String>().as_bytes(), 1 << 20);
+        let honest = Members::of(&mut file, || false).unwrap().unwrap();
+        // The first header covers the second member as well; every program that ignores our subfield reads the same as before.
+        let both = u32::try_from(starts(&honest)[2]).unwrap();
+        file.seek(SeekFrom::Start(LENGTH_AT as u64)).unwrap();
+        file.write_all(&both.to_le_bytes()).unwrap();
+        let members = Members::of(&mut file, || false).unwrap().unwrap();
+        assert_eq!(members.count(), 3);
+        assert_eq!(members.content(&mut file, 0).unwrap(), None);
+        assert!(members.content(&mut file, 1).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_member_that_unpacks_to_more_than_a_packer_makes_is_neither_kept_nor_searched_to_its_end() {
+        let mut bomb = begin();
+        for _ in 0..64 {
+            bomb.write_all(&[b'x'; MEMBER]).unwrap();
+        }
+        bomb.write_all(b"\n").unwrap();
+        bomb.write_all(line(1).as_bytes()).unwrap();
+        let mut packer = Packer { target: tempfile::tempfile().unwrap(), member: bomb, length: 1, is_empty: false };
+        packer.end_member().unwrap();
+        let mut file = packer.target;
+        let members = Members::of(&mut file, || false).unwrap().unwrap();
+        assert_eq!(members.content(&mut file, 0).unwrap(), None);
+        assert_eq!(members.first_id(&mut file, 0).unwrap(), None, "it stands behind more than a member has");
+    }
+
+    #[test]
+    fn very_many_members_are_not_looked_up_nor_any_when_time_is_over() {
+        let mut header = [0; HEADER + 1];
+        header[..BEGINNING.len()].copy_from_slice(BEGINNING);
+        header[SUBFIELD_AT..LENGTH_AT].copy_from_slice(SUBFIELD);
+        header[LENGTH_AT] = header.len() as u8;
+        for (count, found) in [(MOST_MEMBERS, true), (MOST_MEMBERS + 1, false)] {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&header.repeat(count)).unwrap();
+            assert_eq!(Members::of(&mut file, || false).unwrap().is_some(), found);
+            assert!(Members::of(&mut file, || true).unwrap().is_none());
+        }
     }
 }

@@ -130,7 +130,7 @@ pub fn newest<R: Reader>(path: &Path, page: &Page, reader: R) -> Result<Newest<R
     Ok(Newest { found: walk.found, next })
 }
 
-/// The rotated files of a live one, oldest first.
+/// The rotated files of a live one, oldest first. While one is being packed, it is there twice, and is named unpacked only.
 pub(in crate::audit) fn rotated_of(live: &Path) -> Result<Vec<PathBuf>, ReadError> {
     let folder = live.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let failed = |error| ReadError::new(folder.display().to_string(), error);
@@ -143,7 +143,9 @@ pub(in crate::audit) fn rotated_of(live: &Path) -> Result<Vec<PathBuf>, ReadErro
         }
     }
     files.sort();
-    Ok(files.into_iter().map(|(_, path)| path).collect())
+    let mut files: Vec<PathBuf> = files.into_iter().map(|(_, path)| path).collect();
+    files.dedup_by(|next, kept| *next == packed_of(kept));
+    Ok(files)
 }
 
 fn open(path: &Path) -> Result<Option<File>, ReadError> {
@@ -159,8 +161,14 @@ fn open_or_packed(path: &Path) -> Result<Option<(PathBuf, File)>, ReadError> {
     if let Some(file) = open(path)? {
         return Ok(Some((path.to_owned(), file)));
     }
-    let packed = PathBuf::from(format!("{}.gz", path.display()));
+    let packed = packed_of(path);
     Ok(open(&packed)?.map(|file| (packed, file)))
+}
+
+fn packed_of(path: &Path) -> PathBuf {
+    let mut packed = path.as_os_str().to_owned();
+    packed.push(".gz");
+    packed.into()
 }
 
 /// The `event-id` of a line.
@@ -190,7 +198,10 @@ impl<R: Reader> Walk<'_, R> {
         let read = file.read(&mut magic).map_err(failed)?;
         file.seek(SeekFrom::Start(0)).map_err(failed)?;
         let is_packed = read == 2 && magic == [0x1f, 0x8b];
-        let members = if is_packed { Members::of(&mut file).map_err(failed)? } else { None };
+        let members = match is_packed {
+            true => Members::of(&mut file, || self.must_stop()).map_err(failed)?,
+            false => None,
+        };
         let outcome = match members {
             Some(members) => self.members(file, &members),
             None if is_packed => self.packed(file),
@@ -202,6 +213,11 @@ impl<R: Reader> Walk<'_, R> {
     /// Whether the page ends here, whatever was found.
     fn is_over(&self) -> bool {
         Instant::now() >= self.deadline || self.page.given_up.is_given_up()
+    }
+
+    /// Whether a file that has to be read from its beginning is left: nobody waits, or the next page can begin with it.
+    fn must_stop(&self) -> bool {
+        self.page.given_up.is_given_up() || (self.has_looked && self.is_over())
     }
 
     /// Whether a line is older than what was looked at already.
@@ -270,7 +286,11 @@ impl<R: Reader> Walk<'_, R> {
             if self.is_over() {
                 return Ok(false);
             }
-            let content = members.content(&mut file, index)?;
+            let Some(content) = members.content(&mut file, index)? else {
+                // Its headers are not to be trusted. What was looked at is passed over by its ids.
+                file.seek(SeekFrom::Start(0))?;
+                return self.packed(file);
+            };
             for line in content.rsplit(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
                 if !self.look(line) {
                     return Ok(false);
@@ -288,7 +308,7 @@ impl<R: Reader> Walk<'_, R> {
         let (mut first, mut is_cut) = (None, false);
         loop {
             // What was read so far is the oldest of the file, and no page may begin with it.
-            if self.page.given_up.is_given_up() || (self.has_looked && self.is_over()) {
+            if self.must_stop() {
                 return Ok(false);
             }
             match lines.advance() {

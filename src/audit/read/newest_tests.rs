@@ -201,3 +201,17 @@ fn a_page_has_no_more_bytes_than_it_may() {
         assert!(all == (0..2000).rev().collect::<Vec<_>>(), "each comes once");
     }
 }
+
+/// A header may say that its member goes on to the end of the file: other programs read all the same, and so does the page.
+#[test]
+fn a_wrong_length_of_a_member_hides_no_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let live = folder.path().join("e.ndjson");
+    std::fs::write(&live, lines(4000..4010)).unwrap();
+    let mut file = in_members(&lines(0..4000));
+    let length = u32::try_from(file.len()).unwrap().to_le_bytes();
+    assert_ne!(file[16..20], length, "there are several members");
+    file[16..20].copy_from_slice(&length);
+    std::fs::write(folder.path().join("e.ndjson.20260731T081530Z-4000.gz"), file).unwrap();
+    assert_eq!(all(&live, 900, |_| true), (0..4010).rev().collect::<Vec<_>>());
+}
