@@ -210,7 +210,7 @@ pub(super) async fn show(
     let attempts::Attempts { success, failures, trail } = attempts;
     let last_success = success.as_ref().map(AttemptShown::of);
     let failures: Vec<AttemptShown> = failures.iter().map(AttemptShown::of).collect();
-    let last = failures.first().or(last_success.as_ref()).and_then(|attempt| attempt.address.parse().ok());
+    let last = last_of(&failures, last_success.as_ref()).and_then(|attempt| attempt.address.parse().ok());
     let address = from.address.or(last);
     let directory = state.around.inside.borrow().directory.clone();
     // A provider is asked as for a login from there.
@@ -239,6 +239,11 @@ pub(super) async fn show(
     }
     let found = configured.is_some();
     Ok(Json(UserShown { name, found, obstacles, configured, sessions, last_success, failures, trail }))
+}
+
+/// The last attempt, whether it failed or succeeded. Times of the trail have one form, so their texts are in their order.
+fn last_of<'a>(failures: &'a [AttemptShown], success: Option<&'a AttemptShown>) -> Option<&'a AttemptShown> {
+    success.into_iter().chain(failures.first()).max_by(|one, other| one.time.cmp(&other.time))
 }
 
 /// How many live sessions of a user count for `max_sessions`: those at targets are counted apart, as the registry does.
@@ -329,4 +334,28 @@ impl AttemptShown {
 
 fn shown(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_attempt_is_the_newest_one_whether_it_failed_or_not() {
+        let attempt = |second: u8| {
+            let line = format!(
+                r#"{{"activity-type":"CONNECTED","timestamp":"2026-07-31T08:15:{second:02}.000Z","source-ip":"192.0.2.{second}"}}"#
+            );
+            AttemptShown::of(&Event::parse(line.as_bytes()).expect("an event"))
+        };
+        let address = |failures: &[AttemptShown], success: Option<&AttemptShown>| {
+            last_of(failures, success).map(|attempt| attempt.address.clone())
+        };
+        let failures = [attempt(7), attempt(3)];
+        for (success, expected) in [(Some(9), "192.0.2.9"), (Some(5), "192.0.2.7"), (None, "192.0.2.7")] {
+            assert_eq!(address(&failures, success.map(attempt).as_ref()).as_deref(), Some(expected));
+        }
+        assert_eq!(address(&[], Some(&attempt(4))).as_deref(), Some("192.0.2.4"));
+        assert_eq!(address(&[], None), None);
+    }
 }
