@@ -131,6 +131,9 @@ async fn judge_and_run(state: &State, mut call: Call, request: Request, next: Ne
         false => None,
     };
     if let Some(caller) = caller {
+        if let Some(waiting) = request.extensions_mut().get_mut::<Waiting>() {
+            waiting.caller = Some(caller.name.clone());
+        }
         request.extensions_mut().insert(caller);
     }
     let response = timeout(ANSWERED_WITHIN, next.run(request)).await;

@@ -73,6 +73,7 @@ pub(super) async fn show(
             Ok((written(&found.found, &session, format)?, found.next.is_none()))
         }
     };
+    let room = state.reads.room(&waiting, MOST_BYTES).await?;
     let (written, is_all) = state.reads.read(&waiting, What::Session, read).await?;
     let Some(text) = written else {
         let what = match is_live || is_all {
@@ -83,7 +84,7 @@ pub(super) async fn show(
         };
         return Err(Problem::not_found(what));
     };
-    Ok(([(CONTENT_TYPE, content_type)], state.reads.answer(&waiting, text).await?).into_response())
+    Ok(([(CONTENT_TYPE, content_type)], room.answer(text).await?).into_response())
 }
 
 /// The session in its form, unless it is too large; `None` when there are no lines.

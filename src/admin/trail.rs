@@ -31,6 +31,9 @@ const USUAL: usize = 100;
 /// The most bytes of the events of one answer; then it says where the next one goes on.
 const MOST_BYTES: usize = 8 << 20;
 
+/// What an answer usually stays below: the lines, one that is longer than expected, and what a form adds. One that does not asks for more.
+const MOST_OF_ANSWER: usize = 2 * MOST_BYTES;
+
 /// How long one answer may look for events that fit; then it says where the next one goes on.
 pub(super) const LOOKED_FOR: Duration = Duration::from_secs(5);
 
@@ -122,13 +125,14 @@ pub(super) async fn events(
         let next = found.next.clone();
         Ok((written(found, format)?, next))
     };
+    let room = state.reads.room(&waiting, MOST_OF_ANSWER).await?;
     let (content, next) = state.reads.read(&waiting, What::Page, read).await?;
     let content_type = match format {
         Format::Json => "application/json",
         Format::Lines => "application/x-ndjson",
         Format::Table => "text/csv; charset=utf-8; header=present",
     };
-    let mut response = ([(CONTENT_TYPE, content_type)], state.reads.answer(&waiting, content).await?).into_response();
+    let mut response = ([(CONTENT_TYPE, content_type)], room.answer(content).await?).into_response();
     let next = next.filter(|_| !matches!(format, Format::Json));
     if let Some(link) = next.and_then(|next| next_page(&asked.unwrap_or_default(), &next).parse().ok()) {
         response.headers_mut().insert(LINK, link);
