@@ -104,7 +104,8 @@ enum Next {
 
 impl State {
     fn next(&self, every: Duration) -> Next {
-        if let Some(start) = &self.start {
+        // While the store fails, a newer one is worth more than the first.
+        if let Some(start) = self.start.as_ref().filter(|_| self.failure.is_none() || self.newest.is_none()) {
             return Next::Write(start.clone());
         }
         let Some(newest) = &self.newest else {
@@ -121,7 +122,8 @@ impl State {
     fn wrote(&mut self, written: &Waiting) {
         self.written = Some((written.sequence, SystemTime::now()));
         self.last = Some(Instant::now());
-        self.start.take_if(|start| start.name == written.name);
+        // One that could not be written has had its place taken.
+        self.start.take_if(|start| start.sequence <= written.sequence);
         self.newest.take_if(|newest| newest.name == written.name);
     }
 }

@@ -156,3 +156,20 @@ async fn something_else_under_the_name_is_a_failure_that_is_told() {
     until("the failure", || witness.state().failure.is_some()).await;
     assert!(witness.state().failure.unwrap().contains("somebody else wrote it"));
 }
+
+#[tokio::test]
+async fn a_first_one_that_cannot_be_written_gives_its_place_to_a_newer_one() {
+    let archive = Moody::with(&[]);
+    let line = checkpoint(1, "start");
+    let name = Seal::read(&line).unwrap().name();
+    let foreign = Bytes::from_static(b"{}\n");
+    archive.objects.lock().unwrap().insert(name.clone(), foreign.clone());
+    let witness = witness(&archive, Duration::from_millis(1));
+    witness.offer(&line);
+    until("the failure", || witness.state().failure.is_some()).await;
+    witness.offer(&checkpoint(2, "interval"));
+    until("the newer one", || witness.state().written.is_some_and(|(sequence, _)| sequence == 2)).await;
+    let state = witness.state();
+    assert_eq!((state.failure, state.is_behind), (None, false));
+    assert_eq!(archive.objects.lock().unwrap().get(&name), Some(&foreign));
+}
