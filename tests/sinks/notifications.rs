@@ -266,8 +266,7 @@ fn set_aside(place: &Place) -> usize {
     names.filter(|name| name.to_string_lossy().ends_with(".refused")).count()
 }
 
-/// A collector of events that refuses everything is sent the event about that as well, and the checkpoint behind it: neither causes a
-/// further one.
+/// A collector of events that refuses everything is sent the event about that as well: it causes no further one.
 #[test]
 fn what_is_told_of_set_aside_events_is_not_told_for_ever() {
     let (mut place, collector) = (Place::new(), Collector::start());
@@ -275,7 +274,6 @@ fn what_is_told_of_set_aside_events_is_not_told_for_ever() {
         sink(&place, &collector, json!({ "give_up_after": "1s", "gzip": false, "batch": { "age": "1s" } }));
     events[0].as_object_mut().unwrap().remove("format");
     place.sinks(events);
-    place.setup.config["audit"]["checkpoint_every"] = json!("1s");
     collector.answer(|_| (422, ""));
     let gateway = place.setup.start();
     session(&place, &gateway, "put FILE /a.csv\n");
