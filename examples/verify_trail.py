@@ -105,18 +105,23 @@ class Keys:
         self.trusted = {fingerprint(key): key for key in given}
         # What followed a key, and on which server.
         self.followed = {}
+        # The one key that each endorses.
+        self.next = {}
 
     def judge(self, event, line, signature):
         """What is wrong with a checkpoint's signature, if anything is."""
         if not signature:
             return "it has no signature"
-        name, led, followed = event.get("checkpoint-key", ""), {}, {}
+        name, led, followed, following = event.get("checkpoint-key", ""), {}, {}, {}
         for endorsement in filter(None, event.get("key-endorsements", "").split(" ")):
             old, new, by = endorsement.split(":")
             text = f"lockgate-trail-key-1 {old} {new}".encode()
             if (fingerprint(decode(old)) in {**self.trusted, **led}) and is_signed(decode(old), text, decode(by)):
-                led[fingerprint(decode(new))] = decode(new)
-                followed[fingerprint(decode(old)), event["server"]] = fingerprint(decode(new))
+                old, key = fingerprint(decode(old)), decode(new)
+                new = fingerprint(key)
+                if {**self.next, **following}.get(old, new) != new:
+                    return f"it shows that {old} endorses {new}, and it endorses another key before: one key endorses two"
+                led[new], following[old], followed[old, event["server"]] = key, new, new
         key = {**self.trusted, **led}.get(name)
         if key is None:
             return f"it is signed by {name}, which is none of the given keys, and none of these endorses it"
@@ -126,6 +131,7 @@ class Keys:
             return f"it is signed by {name}, which {self.followed[name, event['server']]} had followed"
         self.trusted.update(led)
         self.followed.update(followed)
+        self.next.update(following)
         return None
 
 

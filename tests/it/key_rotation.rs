@@ -216,3 +216,22 @@ fn an_older_copy_of_the_folder_is_found_out() {
     office.day("rolled-back");
     office.is_refused(&[&office.first], "had followed at sequence");
 }
+
+#[test]
+fn a_key_that_endorses_a_second_one_is_found_out() {
+    let office = office();
+    office.day("one");
+    let older = office.setup.folder().join("older");
+    copy_folder(&office.folder, &older);
+    office.rotate().succeeded();
+    office.day("two");
+    office.follows_to(2);
+    // The old key does not sign the trail again: it endorses another one.
+    for name in ["signing_key", "signing_key.pub"] {
+        fs::copy(older.join(name), office.folder.join(name)).unwrap();
+    }
+    fs::remove_file(office.folder.join("signing_key.endorsed")).unwrap();
+    office.rotate().succeeded();
+    office.day("forged");
+    office.is_refused(&[&office.first], "one key endorses two");
+}

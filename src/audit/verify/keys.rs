@@ -70,6 +70,8 @@ pub(super) enum Signature {
     OtherKey(String),
     /// It is right, but its key was followed by another one before.
     Followed(Follower),
+    /// It shows that a key endorses a second key.
+    Forked(Fork),
     /// It is of a given key and does not fit the line.
     Wrong,
 }
@@ -82,6 +84,17 @@ pub(super) struct Follower {
     /// The first checkpoint that shows the endorsement: its server, and its number in its chain.
     pub(super) server: String,
     pub(super) sequence: u64,
+}
+
+/// A key that endorses two: its owner changes it once, so somebody else has it, or an older copy of it was put back and changed again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fork {
+    /// The fingerprint of the key that endorses.
+    pub(super) old: String,
+    /// The key that followed it first.
+    pub(super) first: Follower,
+    /// The fingerprint of the second one.
+    pub(super) second: String,
 }
 
 /// The keys that are accepted.
@@ -100,7 +113,7 @@ impl Ring {
     /// Checks the signature of a checkpoint, and accepts the keys that lead to its own.
     pub(super) fn check(&mut self, checkpoint: &Checkpoint, line: &[u8], sequence: u64) -> Signature {
         let endorsements = endorsements(checkpoint);
-        let (named, led) = match self.judge(checkpoint, &endorsements, line) {
+        let (named, led) = match self.judge(checkpoint, &endorsements, line, sequence) {
             Ok(judged) => judged,
             Err(signature) => return signature,
         };
@@ -108,26 +121,30 @@ impl Ring {
         if let Some(follower) = self.followed.get(named).filter(|follower| follower.server == *server) {
             return Signature::Followed(follower.clone());
         }
-        // Only now: nobody else could have signed what shows these endorsements.
-        self.accepted.extend(led);
-        for endorsement in endorsements.iter().filter(|endorsement| endorsement.is_right()) {
-            let [old, new] =
-                [endorsement.old(), endorsement.new_key()].map(|raw| PublicKey::of_raw(*raw).fingerprint());
-            let follower = Follower { key: new, server: server.clone(), sequence };
-            self.followed.entry(old).or_insert(follower);
-        }
+        self.accept(led, &endorsements, server, sequence);
         Signature::Right
     }
 
     /// As [`Ring::check`], of a checkpoint that stands outside of the trail, in no order with its lines: an earlier key may have signed it
     /// rightly.
-    pub(super) fn check_aside(&mut self, checkpoint: &Checkpoint, line: &[u8]) -> Signature {
-        match self.judge(checkpoint, &endorsements(checkpoint), line) {
+    pub(super) fn check_aside(&mut self, checkpoint: &Checkpoint, line: &[u8], sequence: u64) -> Signature {
+        let endorsements = endorsements(checkpoint);
+        match self.judge(checkpoint, &endorsements, line, sequence) {
             Ok((_, led)) => {
-                self.accepted.extend(led);
+                self.accept(led, &endorsements, &checkpoint.server, sequence);
                 Signature::Right
             }
             Err(signature) => signature,
+        }
+    }
+
+    /// Accepts what a checkpoint with a right signature shows: nobody else could have signed it.
+    fn accept(&mut self, led: Vec<PublicKey>, endorsements: &[Endorsement], server: &str, sequence: u64) {
+        self.accepted.extend(led);
+        for endorsement in endorsements.iter().filter(|endorsement| endorsement.is_right()) {
+            let (old, key) = ends(endorsement);
+            let follower = || Follower { key, server: server.to_owned(), sequence };
+            self.followed.entry(old).or_insert_with(follower);
         }
     }
 
@@ -142,12 +159,16 @@ impl Ring {
         checkpoint: &'c Checkpoint,
         endorsements: &[Endorsement],
         line: &[u8],
+        sequence: u64,
     ) -> Result<(&'c str, Vec<PublicKey>), Signature> {
         if self.accepted.is_empty() {
             return Err(Signature::NotChecked);
         }
         let signed = chain::signed_bytes(line).ok_or(Signature::Absent)?;
         let named = checkpoint.checkpoint_key.as_deref().unwrap_or_default();
+        if let Some(fork) = self.fork(checkpoint, endorsements, sequence) {
+            return Err(Signature::Forked(fork));
+        }
         let led = self.led_to(endorsements);
         let mut known = self.accepted.iter().chain(&led);
         let Some(key) = known.find(|key| key.fingerprint() == named) else {
@@ -160,6 +181,20 @@ impl Ring {
             Ok(()) => Ok((named, led)),
             Err(_) => Err(Signature::Wrong),
         }
+    }
+
+    /// The first key that endorses another one here than before, or two of these.
+    fn fork(&self, checkpoint: &Checkpoint, endorsements: &[Endorsement], sequence: u64) -> Option<Fork> {
+        let mut here: HashMap<String, Follower> = HashMap::new();
+        for endorsement in endorsements.iter().filter(|endorsement| endorsement.is_right()) {
+            let (old, second) = ends(endorsement);
+            let known = self.followed.get(&old).or_else(|| here.get(&old));
+            if let Some(first) = known.filter(|first| first.key != second).cloned() {
+                return Some(Fork { old, first, second });
+            }
+            here.insert(old, Follower { key: second, server: checkpoint.server.clone(), sequence });
+        }
+        None
     }
 
     /// The keys to which endorsements lead from the accepted ones.
@@ -176,6 +211,12 @@ impl Ring {
         }
         led
     }
+}
+
+/// The fingerprints of the key that endorses and of the one that follows it.
+fn ends(endorsement: &Endorsement) -> (String, String) {
+    let fingerprint = |raw: &[u8; 32]| PublicKey::of_raw(*raw).fingerprint();
+    (fingerprint(endorsement.old()), fingerprint(endorsement.new_key()))
 }
 
 fn endorsements(checkpoint: &Checkpoint) -> Vec<Endorsement> {

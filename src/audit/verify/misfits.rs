@@ -131,6 +131,11 @@ impl Verifier {
         };
         self.find(Kind::Signature, line.place, number, what);
     }
+            Signature::Forked(fork) => format!(
+                "the checkpoint shows that the key {} endorses {}, but it endorses {} at sequence {}: one key endorses two. Somebody else has \
+                 that key, or an older copy of it was put back and changed again",
+                fork.old, fork.second, fork.first.key, fork.first.sequence
+            ),
 }
 
 /// The line before it is not the one that it follows. The place is the earlier one's.

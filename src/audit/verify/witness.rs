@@ -117,7 +117,7 @@ impl Witnesses {
             let before = ring.keys();
             for (known, signature) in self.known.iter().zip(&mut signatures) {
                 if !matches!(signature, Signature::Right) {
-                    *signature = ring.check_aside(&known.seal.checkpoint, &known.line);
+                    *signature = ring.check_aside(&known.seal.checkpoint, &known.line, known.seal.at.sequence);
                 }
             }
             if ring.keys() == before {
@@ -186,6 +186,13 @@ impl Witnesses {
         // The last one that was seen beyond the end says most.
         let beyond = unmet().rfind(|known| known.seal.at.sequence > last);
         let Some(known) = beyond else { return };
+                Signature::Forked(fork) => (
+                    WitnessKind::Signature,
+                    format!(
+                        "shows that the key {} endorses {}, and elsewhere it endorses {}: one key endorses two, so somebody else has it",
+                        fork.old, fork.second, fork.first.key
+                    ),
+                ),
         if is_batch && Utc::now().signed_duration_since(known.seal.time) < ON_ITS_WAY {
             self.report.on_their_way += 1;
             return;
