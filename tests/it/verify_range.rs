@@ -9,8 +9,8 @@ use lockgate::audit::verify::{Kind, Options, PublicKey, Report, verify};
 use crate::support::trail::{ChainMaker, SigningKey, text};
 
 /// Ten hours: in each four events, and a checkpoint at its end. Lines of hour `n`: 5n+1 to 5n+4, and the checkpoint 5n+5.
-fn hours() -> ChainMaker {
-    let mut chain = ChainMaker::start("edge-1", Some(SigningKey::new(7)));
+pub fn hours(server: &str) -> ChainMaker {
+    let mut chain = ChainMaker::start(server, Some(SigningKey::new(7)));
     for hour in 0..10 {
         (0..4).for_each(|number| chain.close(&format!("/{hour}/{number}")));
         chain.checkpoint("interval", None);
@@ -19,7 +19,7 @@ fn hours() -> ChainMaker {
     chain
 }
 
-fn at(hour: i64) -> DateTime<Utc> {
+pub fn at(hour: i64) -> DateTime<Utc> {
     "2026-07-31T08:00:00.200Z".parse::<DateTime<Utc>>().unwrap() + TimeDelta::hours(hour)
 }
 
@@ -30,13 +30,13 @@ fn judge(lines: &[String], span: Span) -> Report {
     verify(&mut Trail::new(vec![source], Span::default(), None), options, |_| ()).unwrap()
 }
 
-fn hours_4_and_5() -> Span {
+pub fn hours_4_and_5() -> Span {
     Span { since: Some(at(4)), until: Some(at(6)) }
 }
 
 #[test]
 fn a_range_hangs_between_the_checkpoints_around_it() {
-    let chain = hours();
+    let chain = hours("edge-1");
     let report = judge(&chain.lines, hours_4_and_5());
     assert!(report.is_whole(), "{report}");
     let json = report.to_json();
@@ -52,7 +52,7 @@ fn a_range_hangs_between_the_checkpoints_around_it() {
 
 #[test]
 fn what_was_done_elsewhere_is_told_and_does_not_count() {
-    let chain = hours();
+    let chain = hours("edge-1");
     for removed in [7, 17, 42] {
         let mut lines = chain.lines.clone();
         lines.remove(removed);
@@ -65,7 +65,7 @@ fn what_was_done_elsewhere_is_told_and_does_not_count() {
 
 #[test]
 fn what_was_done_within_counts_whatever_times_the_lines_say() {
-    let chain = hours();
+    let chain = hours("edge-1");
     // From the anchor before the range to the one after it.
     for number in 21..35 {
         let mut lines = chain.lines.clone();
@@ -84,11 +84,31 @@ fn what_was_done_within_counts_whatever_times_the_lines_say() {
 
 #[test]
 fn a_range_that_begins_before_its_sources_is_not_whole() {
-    let chain = hours();
+    let chain = hours("edge-1");
     let report = judge(&chain.lines[25..], hours_4_and_5());
     assert_eq!((report.found, report.findings[0].kind), (1, Kind::Beginning), "{report}");
     // A line before the range is enough.
     assert!(judge(&chain.lines[18..], hours_4_and_5()).is_whole());
     // So is the first line of the chain.
     assert!(judge(&chain.lines, Span { since: Some(at(-100)), until: Some(at(2)) }).is_whole());
+}
+
+#[test]
+fn a_chain_whose_lines_of_the_range_are_all_gone_is_found_beside_another() {
+    let (mut first, second) = (hours("edge-1").lines, hours("edge-2").lines);
+    let whole = judge(&[first.clone(), second.clone()].concat(), hours_4_and_5());
+    assert!(whole.is_whole(), "{whole}");
+    first.drain(21..31);
+    for lines in [[first.clone(), second.clone()].concat(), [second.clone(), first.clone()].concat()] {
+        let report = judge(&lines, hours_4_and_5());
+        assert_eq!((report.found, report.findings[0].kind), (1, Kind::Missing), "{report}");
+    }
+    // What is wrong with the other one elsewhere still does not count.
+    let mut other = second.clone();
+    other.remove(42);
+    let report = judge(&[hours("edge-1").lines, other].concat(), hours_4_and_5());
+    assert!(report.is_whole() && report.outside > 0, "{report}");
+    // The sources begin after the range, with what came later.
+    let report = judge(&[first[25..].to_vec(), second].concat(), hours_4_and_5());
+    assert_eq!((report.found, report.findings[0].kind), (1, Kind::Beginning), "{report}");
 }

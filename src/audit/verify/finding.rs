@@ -72,13 +72,24 @@ pub struct Finding {
     pub lines: u64,
 }
 
+/// When a finding was found.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Whereabouts {
+    /// How many lines were read before.
+    pub(super) at: u64,
+    /// Of which chain it is; `None`: of no line of a chain.
+    pub(super) chain: Option<usize>,
+}
+
 /// The findings so far.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
-    kept: Vec<(u64, Finding)>,
+    kept: Vec<(Whereabouts, Finding)>,
     count: u64,
     /// How many lines were read before the one that is being read.
     pub(super) at: u64,
+    /// The chain that is being judged, by its place in the list, if any is.
+    pub(super) chain: Option<usize>,
 }
 
 impl Findings {
@@ -86,7 +97,7 @@ impl Findings {
     pub(super) fn add(&mut self, finding: Finding) -> Option<usize> {
         self.count += 1;
         (self.kept.len() < KEPT).then(|| {
-            self.kept.push((self.at, finding));
+            self.kept.push((Whereabouts { at: self.at, chain: self.chain }, finding));
             self.kept.len() - 1
         })
     }
@@ -108,11 +119,10 @@ impl Findings {
         }
     }
 
-    /// Those that were kept of the lines from the one to the other, by the order of their reading; how many there were, with those that
-    /// were not kept; and how many are of other lines.
-    pub(super) fn into_parts(self, (from, to): (u64, u64)) -> (Vec<Finding>, u64, u64) {
+    /// Those that were kept and count; how many there were, with those that were not kept; and how many do not count.
+    pub(super) fn into_parts(self, counts: impl Fn(Whereabouts) -> bool) -> (Vec<Finding>, u64, u64) {
         let all = self.kept.len();
-        let kept: Vec<_> = self.kept.into_iter().filter(|(at, _)| (from..=to).contains(at)).map(|(_, it)| it).collect();
+        let kept: Vec<_> = self.kept.into_iter().filter(|(at, _)| counts(*at)).map(|(_, finding)| finding).collect();
         let outside = (all - kept.len()) as u64;
         (kept, self.count - outside, outside)
     }

@@ -18,6 +18,7 @@ impl Verifier {
             return false;
         }
         let Some(at) = self.chain_of(checkpoint) else { return false };
+        self.findings.chain = Some(at);
         let torn = self.torn.len() as u64;
         let Some(chain) = self.chains.get_mut(at) else { return false };
         let (from, to) = (chain.at.sequence + 1, line.tail.sequence - 1);
@@ -60,6 +61,7 @@ impl Verifier {
         }
         let Some(event) = self.event_of(line) else { return };
         let Some(&at) = self.of_server.get(event.text("server")) else { return self.begin(line, &event) };
+        self.findings.chain = Some(at);
         let Some(chain) = self.chains.get_mut(at) else { return };
         if let Some(doubt) = chain.step_back(line.tail.previous) {
             self.findings.rewrite(doubt);
@@ -101,6 +103,8 @@ impl Verifier {
 
     /// A line that does not belong where it stands.
     pub(super) fn misplaced(&mut self, line: &Line<'_>, what: &str) {
+        // Whatever it says of its server: it is none of that chain's lines.
+        self.findings.chain = None;
         let finding = self.find(Kind::Misplaced, line.place, Some(line.tail.sequence), what.to_owned());
         self.stray = Some((line.hash, finding));
     }
@@ -127,15 +131,15 @@ impl Verifier {
                  somebody else has the old key",
                 follower.key, follower.sequence
             ),
-            Signature::Wrong => "the checkpoint's signature does not fit the line".to_owned(),
-        };
-        self.find(Kind::Signature, line.place, number, what);
-    }
             Signature::Forked(fork) => format!(
                 "the checkpoint shows that the key {} endorses {}, but it endorses {} at sequence {}: one key endorses two. Somebody else has \
                  that key, or an older copy of it was put back and changed again",
                 fork.old, fork.second, fork.first.key, fork.first.sequence
             ),
+            Signature::Wrong => "the checkpoint's signature does not fit the line".to_owned(),
+        };
+        self.find(Kind::Signature, line.place, number, what);
+    }
 }
 
 /// The line before it is not the one that it follows. The place is the earlier one's.

@@ -78,7 +78,7 @@ pub fn verify(trail: &mut Trail, options: Options, mut progress: impl FnMut(&Tra
     let mut verifier = Verifier::new(options);
     let mut lines = 0_u64;
     while let Some(item) = trail.advance()? {
-        verifier.findings.at = lines;
+        (verifier.findings.at, verifier.findings.chain) = (lines, None);
         match item {
             Item::Line { bytes, place, is_batch } => verifier.line(bytes, place, is_batch),
             Item::TooLong { place } => {
@@ -222,6 +222,7 @@ impl Verifier {
     /// The line follows the last one of `chain`.
     fn follow(&mut self, chain: usize, line: &Line<'_>) {
         self.current = chain;
+        self.findings.chain = Some(chain);
         self.stray = None;
         let Some(known) = self.chains.get_mut(chain) else { return };
         let (mut at, expected) = (line.at(), known.at.sequence.saturating_add(1));
@@ -279,6 +280,7 @@ impl Verifier {
         }
         self.stray = None;
         self.current = self.chains.len();
+        self.findings.chain = Some(self.current);
         let chain = Chain::begin(line, event);
         self.of_server.insert(chain.server.clone(), self.current);
         self.chains.push(chain);

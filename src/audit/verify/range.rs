@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::Line;
 use super::chains::Chain;
+use super::finding::Whereabouts;
 use super::keys::Signature;
 use crate::audit::read::Span;
 
@@ -36,6 +37,8 @@ pub struct Extent {
     pub events: u64,
     /// Lines before it were read.
     pub(super) begins_before: bool,
+    /// Lines after it were read.
+    pub(super) ends_after: bool,
 }
 
 impl Extent {
@@ -49,6 +52,8 @@ impl Extent {
         }
         let is_before = span.since.is_some_and(|since| utc < since) && self.lines.is_none();
         self.begins_before |= is_before;
+        let is_after = span.until.is_some_and(|until| utc >= until);
+        self.ends_after |= is_after;
         let vouches = matches!(line.signature, Signature::Right | Signature::NotChecked);
         if line.checkpoint.is_none() || !vouches {
             return;
@@ -56,7 +61,7 @@ impl Extent {
         let anchor = || Anchor { sequence, time: time.to_rfc3339_opts(SecondsFormat::Secs, true), ordinal };
         if is_before {
             self.before = Some(anchor());
-        } else if span.until.is_some_and(|until| utc >= until) {
+        } else if is_after {
             self.after.get_or_insert_with(anchor);
         }
     }
@@ -75,18 +80,47 @@ impl Extent {
     }
 }
 
-/// The lines, by the order of their reading, among which a finding counts. Those of chains that have nothing in the range do not widen it.
-pub(super) fn window(chains: &[Chain]) -> (u64, u64) {
-    let in_range = || chains.iter().filter(|chain| chain.extent.events > 0);
-    let wanted: Vec<&Chain> = if in_range().next().is_some() { in_range().collect() } else { chains.iter().collect() };
-    let from = wanted.iter().map(|chain| chain.extent.before.as_ref().map_or(0, |anchor| anchor.ordinal)).min();
-    let to = wanted.iter().map(|chain| chain.extent.after.as_ref().map_or(u64::MAX, |anchor| anchor.ordinal)).max();
-    (from.unwrap_or(0), to.unwrap_or(u64::MAX))
+/// Which findings count.
+#[derive(Debug)]
+pub(super) struct Windows {
+    /// Of each chain the lines, by the order of their reading, among which a finding of it counts; `None`: it has no part in the range.
+    of_chains: Vec<Option<(u64, u64)>>,
+    /// From the first to the last of all these, for what is found beside the chains.
+    of_all: (u64, u64),
 }
 
-/// What is missing at the beginning of the range: a chain that begins in the middle, and within it.
+impl Windows {
+    pub(super) fn of(chains: &[Chain], span: Span) -> Windows {
+        // Without a range, or when nothing reaches it, all counts that its anchors do not exclude.
+        let is_any = span == Span::default() || !chains.iter().any(reaches);
+        let of_chains: Vec<_> = chains.iter().map(|chain| (is_any || reaches(chain)).then(|| window(chain))).collect();
+        let from = of_chains.iter().flatten().map(|(from, _)| *from).min();
+        let to = of_chains.iter().flatten().map(|(_, to)| *to).max();
+        Windows { of_chains, of_all: (from.unwrap_or(0), to.unwrap_or(u64::MAX)) }
+    }
+
+    pub(super) fn count(&self, found: Whereabouts) -> bool {
+        let of_chain = found.chain.and_then(|chain| self.of_chains.get(chain).copied());
+        let window = of_chain.unwrap_or(Some(self.of_all));
+        window.is_some_and(|(from, to)| (from..=to).contains(&found.at))
+    }
+}
+
+/// Whether a chain has lines in the range, or would have if they had not been removed: it goes on after the range, and did not begin there.
+fn reaches(chain: &Chain) -> bool {
+    let extent = &chain.extent;
+    extent.events > 0 || extent.ends_after && (extent.begins_before || chain.first > 1)
+}
+
+fn window(chain: &Chain) -> (u64, u64) {
+    let Extent { before, after, .. } = &chain.extent;
+    let ordinal = |anchor: &Anchor| anchor.ordinal;
+    (before.as_ref().map_or(0, ordinal), after.as_ref().map_or(u64::MAX, ordinal))
+}
+
+/// What is missing at the beginning of the range: a chain that begins in the middle, within the range or after it.
 pub(super) fn missing_before(chain: &Chain, span: Span) -> Option<String> {
-    let since = span.since.filter(|_| chain.first > 1 && !chain.extent.begins_before && chain.extent.events > 0)?;
+    let since = span.since.filter(|_| chain.first > 1 && !chain.extent.begins_before && reaches(chain))?;
     Some(format!(
         "expected are the lines from {} on; these sources begin with sequence {}: what stands before it in the range is missing",
         since.to_rfc3339_opts(SecondsFormat::Secs, true),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::chains::ChainReport;
 use super::finding::{Finding, Kind};
-use super::range::{Anchor, Extent, missing_before, window};
+use super::range::{Anchor, Extent, Windows, missing_before};
 use super::witness::Judged;
 use super::witness_report::WitnessReport;
 use super::{Chain, Options, Verifier};
@@ -48,25 +48,32 @@ pub struct Report {
 impl Verifier {
     /// Says what was found; nothing follows.
     pub(super) fn finish(mut self, lines: u64, trail: &Trail) -> Report {
-        self.findings.at = lines;
+        (self.findings.at, self.findings.chain) = (lines, None);
         let torn = if self.options.whole { Vec::new() } else { std::mem::take(&mut self.torn) };
         self.report_torn();
         if self.options.whole {
             let chains = std::mem::take(&mut self.chains);
-            chains.iter().for_each(|chain| self.report_ends(chain));
+            for (number, chain) in chains.iter().enumerate() {
+                self.findings.chain = Some(number);
+                self.report_ends(chain);
+            }
             self.chains = chains;
         }
         let chains = std::mem::take(&mut self.chains);
         if !self.options.keys.is_empty() {
-            chains.iter().for_each(|chain| self.report_signatures(chain));
+            for (number, chain) in chains.iter().enumerate() {
+                self.findings.chain = Some(number);
+                self.report_signatures(chain);
+            }
         }
+        self.findings.chain = None;
         self.report_noted(&chains);
         self.report_range(&chains);
         let witness = self.report_witness(&chains);
         self.chains = chains;
         let span = self.options.span;
-        let window = if span == Span::default() { (0, u64::MAX) } else { window(&self.chains) };
-        let (findings, found, outside) = self.findings.into_parts(window);
+        let windows = Windows::of(&self.chains, span);
+        let (findings, found, outside) = self.findings.into_parts(|found| windows.count(found));
         Report {
             chains: self.chains.into_iter().map(Chain::report).collect(),
             findings,
@@ -85,8 +92,9 @@ impl Verifier {
 
     /// Lines of the range that these sources do not begin with.
     fn report_range(&mut self, chains: &[Chain]) {
-        for chain in chains {
+        for (number, chain) in chains.iter().enumerate() {
             if let Some(what) = missing_before(chain, self.options.span) {
+                self.findings.chain = Some(number);
                 self.findings.at = chain.extent.before.as_ref().map_or(0, |anchor| anchor.ordinal);
                 self.find(Kind::Beginning, chain.first_place, Some(chain.first), what);
             }
