@@ -340,6 +340,25 @@ fn lines_that_go_on_without_a_signature_are_found() {
     assert!(report.to_string().contains("the signatures reach sequence 3 ("), "{report}");
 }
 
+/// Nothing says that a gateway wrote lines that begin in the middle and never have a signature.
+#[test]
+fn lines_that_begin_in_the_middle_and_have_no_signature_are_found() {
+    let forged = |pause: i64| {
+        let mut chain = ChainMaker::start("edge-1", None);
+        for number in 0..20 {
+            chain.pass(TimeDelta::seconds(pause));
+            chain.close(&format!("/forged-{number}"));
+        }
+        judge(vec![text(&chain.lines[5..])], options(false))
+    };
+    let report = forged(10);
+    assert_eq!((report.found, report.findings[0].kind), (1, Kind::Signature), "{report}");
+    assert!(report.to_string().contains("there is no right signature"), "{report}");
+    // So long a gateway may live before it signs.
+    let report = forged(5);
+    assert!(report.is_whole(), "{report}");
+}
+
 /// What one forged line says of its time switches nothing off.
 #[test]
 fn no_time_of_one_line_hides_lines_without_a_signature() {

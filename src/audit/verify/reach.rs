@@ -14,6 +14,10 @@ use crate::audit::read::Place;
 /// The longest that a configuration lets pass between an event and the next checkpoint: for trails whose checkpoints do not say it.
 const LONGEST: TimeDelta = TimeDelta::days(1);
 
+/// The longest that lines go on in a chain of which no line here has a right signature. Nothing says how often its gateway signs, and nothing
+/// says that a gateway wrote them.
+const UNSIGNED: TimeDelta = TimeDelta::seconds(60);
+
 /// How much later than it says a gateway under load may sign, and how far its clock may step back meanwhile.
 const LATE: TimeDelta = TimeDelta::seconds(60);
 
@@ -91,7 +95,7 @@ impl Reach {
     /// When the next signature ought to have come at the latest. `None` when nothing follows the last one, or no time is known.
     pub(super) fn next_by(&self) -> Option<Time> {
         let first = self.first.or(self.latest).filter(|_| self.goes_on)?;
-        let every = self.signed.as_ref().map_or(LONGEST, |signed| signed.every);
+        let every = self.signed.as_ref().map_or(UNSIGNED, |signed| signed.every);
         first.checked_add_signed(every)?.checked_add_signed(LATE)
     }
 
