@@ -159,6 +159,56 @@ fn a_rollback_of_everything_on_the_machine_shows() {
 }
 
 #[test]
+fn nothing_is_no_success() {
+    let (office, vault) = Office::on_disk();
+    office.day("one");
+    office.finds(&[]);
+    // Nothing is of that time, neither in the trail nor in the witness.
+    let trail = fs::read(&office.trail).unwrap();
+    fs::write(&office.trail, "").unwrap();
+    let mut long_ago = lockgate();
+    long_ago.args(["audit", "verify", "--since", "2001-01-01", "--until", "2001-01-02", "--witness", "--config"]);
+    let done =
+        run(long_ago.arg(office.setup.write_config()).arg("--key").arg(&office.first).arg(&office.trail)).failed();
+    assert!(!done.stdout.contains("WHOLE"), "{done}");
+    office.finds(&["removed"]);
+
+    for path in files(&vault) {
+        fs::remove_file(path).unwrap();
+    }
+    office.finds(&["empty"]);
+    fs::remove_file(&office.trail).unwrap();
+    office.finds(&["empty"]);
+    fs::write(&office.trail, trail).unwrap();
+    office.finds(&["empty"]);
+}
+
+#[test]
+fn a_second_key_beside_the_one_that_the_witness_saw_is_told() {
+    let (office, _) = Office::on_disk();
+    office.day("one");
+    let copy = office.setup.folder().join("copy");
+    copy_all(&office.folder, &copy.join("folder"));
+    fs::copy(&office.trail, copy.join("events.ndjson")).unwrap();
+    let rotate = || run(lockgate().args(["audit", "rotate-key"]).arg(&office.folder)).succeeded();
+    rotate();
+    office.day("two");
+    office.finds(&[]);
+
+    // Rolled back to before the change; the old key then endorses another one. By itself, the trail fits.
+    for path in files(&office.folder) {
+        fs::remove_file(path).unwrap();
+    }
+    copy_all(&copy.join("folder"), &office.folder);
+    fs::copy(copy.join("events.ndjson"), &office.trail).unwrap();
+    rotate();
+    office.day("forged");
+    run(lockgate().args(["audit", "verify"]).arg(&office.trail).arg("--key").arg(&office.first)).succeeded();
+    let (whole, report) = office.verify_with(&[]);
+    assert!(!whole && report["witness"].to_string().contains("one key endorses two"), "{report:#}");
+}
+
+#[test]
 fn a_witness_that_fails_is_told_and_holds_nobody_up() {
     let (mut office, vault) = Office::on_disk();
     office.setup.config["audit"]["witness"]["readiness"] = json!(true);

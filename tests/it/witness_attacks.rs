@@ -13,6 +13,7 @@ use lockgate::audit::verify::{Options, PublicKey, Report, WitnessKind, Witnessed
 use lockgate::audit::{Archive, Kept, LockMode, Locking};
 
 use crate::support::trail::{ChainMaker, SigningKey, text};
+use crate::verify_range::{at, hours, hours_4_and_5};
 
 /// A store with locks, in memory: what was deleted stays, hidden.
 #[derive(Debug, Default)]
@@ -122,7 +123,7 @@ const SEEN: [usize; 6] = [0, 4, 8, 9, 13, 17];
 #[test]
 fn a_trail_that_nobody_touched_fits_its_witness() {
     let chain = two_days("edge-1");
-    for seen in [&SEEN[..], &SEEN[..2], &[]] {
+    for seen in [&SEEN[..], &SEEN[..2]] {
         let report = judge(&chain.lines, options(Vault::saw(&chain.lines, seen)));
         assert_kinds(&report, &[]);
         let witness = report.witness.unwrap();
@@ -262,4 +263,104 @@ fn batches_that_are_on_their_way_are_no_finding() {
     assert_eq!(report.witness.unwrap().on_their_way, 1);
     // Of a file, nothing is on its way.
     assert_kinds(&judge(&chain.lines[..2], options()), &[WitnessKind::CutOff]);
+}
+
+/// A line that nobody signed, of a later time and number than all that the witness saw.
+fn forged(server: &str) -> String {
+    let mut chain = ChainMaker::start(server, None);
+    chain.pass(TimeDelta::hours(1));
+    (0..50).for_each(|number| chain.close(&format!("/forged/{number}")));
+    chain.lines.pop().unwrap()
+}
+
+#[test]
+fn a_line_that_nobody_signed_excuses_nothing() {
+    let chain = two_days("edge-1");
+    let report = judge(&[forged("edge-1")], options(Vault::saw(&chain.lines, &SEEN)));
+    assert_kinds(&report, &[WitnessKind::BegunAnew]);
+    let report = judge(&[forged("other")], options(Vault::saw(&chain.lines, &SEEN)));
+    assert_kinds(&report, &[WitnessKind::Removed]);
+}
+
+#[test]
+fn a_new_beginning_shows_without_its_own_beginning() {
+    let first = two_days("edge-1");
+    let mut anew = ChainMaker::start("edge-1", Some(SigningKey::new(7)));
+    anew.pass(TimeDelta::hours(1));
+    anew.begin_anew();
+    (0..3).for_each(|number| anew.close(&format!("/anew/{number}")));
+    anew.checkpoint("interval", None);
+    let second = &anew.lines[2..];
+    let seen = |anew_too: bool| {
+        let mut vault = Vault::saw(&first.lines, &SEEN);
+        for number in [0, 4].iter().filter(|_| anew_too) {
+            vault.add(&format!("anew-{number}.json"), &second[*number]);
+        }
+        options(vault)
+    };
+    for anew_too in [true, false] {
+        assert_kinds(&judge(&second[1..], seen(anew_too)), &[WitnessKind::BegunAnew]);
+    }
+    // Its owner meant it, and asks from then on.
+    let since = Span { since: Some(first.time() + TimeDelta::minutes(1)), until: None };
+    assert_kinds(&judge(second, Options { span: since, ..seen(true) }), &[]);
+}
+
+#[test]
+fn a_witness_that_saw_nothing_of_the_sources_is_a_finding() {
+    let chain = two_days("edge-1");
+    assert_kinds(&judge(&chain.lines, options(Vault::default())), &[WitnessKind::Empty]);
+    assert_kinds(&judge(&[], options(Vault::default())), &[WitnessKind::Empty]);
+    let mut other = ChainMaker::start("edge-2", Some(SigningKey::new(7)));
+    other.begin_anew();
+    assert_kinds(&judge(&chain.lines, options(Vault::saw(&other.lines, &[2]))), &[WitnessKind::Empty]);
+}
+
+#[test]
+fn a_filter_does_not_hide_what_was_cut_off_or_replaced() {
+    let chain = two_days("edge-1");
+    let filtered = || Options { filtered: true, ..options(Vault::saw(&chain.lines, &SEEN)) };
+    let mut lines = chain.lines.clone();
+    lines.remove(11);
+    lines.remove(2);
+    assert_kinds(&judge(&lines, filtered()), &[]);
+    // A filter explains the gap before the forged line.
+    let cut = [&lines[..8], &[forged("edge-1")]].concat();
+    assert_kinds(&judge(&cut, filtered()), &[WitnessKind::CutOff]);
+    let replaced: Vec<_> = lines.iter().filter(|line| !line.contains("\"sequence\":14,")).cloned().collect();
+    assert_kinds(&judge(&replaced, filtered()), &[WitnessKind::Replaced]);
+}
+
+#[test]
+fn a_range_goes_as_far_as_the_witness_saw() {
+    let chain = hours("edge-1");
+    let seen: Vec<usize> = (0..=50).step_by(5).collect();
+    let kinds = |lines: &[String], span: Span| {
+        let report = judge(lines, Options { span, ..options(Vault::saw(&chain.lines, &seen)) });
+        let found: Vec<_> = report.witness.as_ref().unwrap().findings.iter().map(|finding| finding.kind).collect();
+        assert_eq!(report.is_whole(), found.is_empty() && report.found == 0, "{report}");
+        found
+    };
+    // Three events and no checkpoint are in it: only the one after it tells that these were cut off.
+    let second = Span { since: Some(at(4)), until: Some(at(4) + TimeDelta::seconds(1)) };
+    for span in [hours_4_and_5(), second, Span { since: None, ..second }] {
+        assert_eq!(kinds(&chain.lines, span), []);
+        assert_eq!(kinds(&chain.lines[..21], span), [WitnessKind::CutOff], "{span:?}");
+    }
+    // What begins after the range has nothing of it, or only its end.
+    for begin in [28, 33] {
+        assert_eq!(kinds(&chain.lines[begin..], hours_4_and_5()), [WitnessKind::Replaced], "{begin}");
+    }
+    // Without a beginning of the range, it may be elsewhere.
+    assert_eq!(kinds(&chain.lines[28..], Span { since: None, ..hours_4_and_5() }), []);
+}
+
+#[test]
+fn a_checkpoint_under_two_names_is_one() {
+    let chain = two_days("edge-1");
+    let mut vault = Vault::saw(&chain.lines, &SEEN);
+    vault.add("copy.json", &chain.lines[0]);
+    let report = judge(&chain.lines, options(vault));
+    assert_kinds(&report, &[]);
+    assert_eq!(report.witness.unwrap().checkpoints, 6);
 }

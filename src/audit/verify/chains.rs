@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::SecondsFormat;
 
 use super::Line;
 use super::checkpoint::{Checkpoint, Reason};
@@ -259,11 +259,6 @@ impl Chain {
         self.lost_state = checkpoint.state.clone().or(self.lost_state.take());
         self.id.get_or_insert_with(|| checkpoint.chain.clone());
         self.last_checkpoint = Some((checkpoint.reason, self.at.sequence, checkpoint.timestamp.clone()));
-    }
-
-    /// Whether its first line here is later than a moment.
-    pub(super) fn begins_after(&self, moment: DateTime<Utc>) -> bool {
-        DateTime::parse_from_rfc3339(&self.first_time).is_ok_and(|first| first > moment)
     }
 
     /// What is wrong with where the signatures end.

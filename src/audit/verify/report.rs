@@ -102,8 +102,8 @@ impl Verifier {
     }
 
     fn report_witness(&mut self, chains: &[Chain]) -> Option<WitnessReport> {
-        let Options { servers, span, filtered, .. } = &self.options;
-        let judged = Judged { chains, servers, span: *span, filtered: *filtered };
+        let Options { keys, servers, span, filtered, .. } = &self.options;
+        let judged = Judged { chains, servers, span: *span, filtered: *filtered, checked: !keys.is_empty() };
         Some(self.witnesses.take()?.judge(&mut self.ring, &judged))
     }
 

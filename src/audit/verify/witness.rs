@@ -2,7 +2,7 @@
 //! says which lines there were. So what was rolled back shows: an end that was cut off, an older copy that was put back, a trail that was
 //! removed or begun anew.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::{SecondsFormat, TimeDelta, Utc};
 
@@ -20,6 +20,9 @@ const KEPT: usize = 1000;
 
 /// How long after its time a checkpoint may be missing in the batches of a store: these wait for their time, and for their store.
 const ON_ITS_WAY: TimeDelta = TimeDelta::minutes(10);
+
+/// How long after the end of a range of time the next checkpoint is asked for. What is of a later hour than this is not read of a store.
+const SOON: TimeDelta = TimeDelta::hours(24);
 
 /// The checkpoints of a witness, and which of them the trail has.
 #[derive(Debug, Default)]
@@ -44,6 +47,15 @@ pub(super) struct Judged<'a> {
     pub(super) servers: &'a [String],
     pub(super) span: Span,
     pub(super) filtered: bool,
+    /// Whether signatures were checked.
+    pub(super) checked: bool,
+}
+
+impl Judged<'_> {
+    /// Whether a chain shows that a gateway wrote it. Lines without a signature are anybody's, whatever they say of their gateway.
+    fn is_vouched(&self, chain: &Chain) -> bool {
+        chain.id.is_some() && (chain.signatures > 0 || !self.checked)
+    }
 }
 
 impl Witnesses {
@@ -73,7 +85,9 @@ impl Witnesses {
             let what = "is not a signed checkpoint: somebody else wrote it".to_owned();
             return self.find(WitnessKind::Unreadable, None, &name, what);
         };
-        if !self.known.iter().rev().take(4).any(|known| known.seal.at == seal.at) {
+        // One checkpoint may be there under two names.
+        if !self.by_hash.contains_key(&seal.at.hash) {
+            self.by_hash.insert(seal.at.hash, self.known.len());
             self.known.push(Known { object: name, line: line.to_vec(), seal, is_met: false });
         }
     }
@@ -88,8 +102,10 @@ impl Witnesses {
     /// What the witness saw and the trail does not have. `ring` has the keys that the trail led to.
     pub(super) fn judge(mut self, ring: &mut Ring, judged: &Judged<'_>) -> WitnessReport {
         self.keep_signed(ring);
-        let (within, outside): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.known).into_iter().partition(|known| judged.span.contains(known.seal.time));
+        let is_empty = self.is_empty(judged);
+        let next = self.next_after(judged.span);
+        let is_asked = |known: &Known| judged.span.contains(known.seal.time) || next.contains(&known.seal.at.hash);
+        let (within, outside): (Vec<_>, Vec<_>) = std::mem::take(&mut self.known).into_iter().partition(is_asked);
         self.report.checkpoints = (within.len() + outside.len()) as u64;
         self.report.outside = outside.len() as u64;
         self.report.met = within.iter().filter(|known| known.is_met).count() as u64;
@@ -107,7 +123,40 @@ impl Witnesses {
                 self.judge_chain(&known, &chains, judged)
             }
         }
+        // What else was found says more.
+        if is_empty && self.report.found == 0 {
+            self.report_empty();
+        }
         self.report
+    }
+
+    /// Whether it saw nothing of these gateways.
+    fn is_empty(&self, judged: &Judged<'_>) -> bool {
+        // By its chain as well: a gateway may have got another name.
+        let is_of = |chain: &Chain, seal: &Seal| chain.server == seal.server || chain.id.as_ref() == Some(&seal.chain);
+        let is_of_sources = |known: &Known| judged.chains.iter().any(|chain| is_of(chain, &known.seal));
+        if judged.chains.is_empty() { self.known.is_empty() } else { !self.known.iter().any(is_of_sources) }
+    }
+
+    fn report_empty(&mut self) {
+        let what = "has no signed checkpoint of a gateway of these sources: it is another one's, it was emptied, or nothing was written there \
+                    yet. It says nothing of this trail";
+        let name = self.report.name.clone();
+        self.find(WitnessKind::Empty, None, &name, what.to_owned());
+    }
+
+    /// Of each chain that began before the end of the range, the first checkpoint after it: with it the range would not be cut off.
+    fn next_after(&self, span: Span) -> HashSet<Hash> {
+        let Some(until) = span.until else { return HashSet::new() };
+        let mut next: BTreeMap<&str, &Seal> = BTreeMap::new();
+        for Known { seal, .. } in self.known.iter().filter(|known| known.seal.time >= until) {
+            let first = next.entry(&seal.chain).or_insert(seal);
+            if seal.at.sequence < first.at.sequence {
+                *first = seal;
+            }
+        }
+        let counts = |seal: &&Seal| seal.at.sequence > 1 && seal.time.signed_duration_since(until) < SOON;
+        next.into_values().filter(counts).map(|seal| seal.at.hash).collect()
     }
 
     /// Leaves out what is not signed by a key of the trail, with a finding. A checkpoint may show the way to the key of another one.
@@ -137,6 +186,13 @@ impl Witnesses {
                     ),
                 ),
                 Signature::Absent => (WitnessKind::Signature, "has no signature".to_owned()),
+                Signature::Forked(fork) => (
+                    WitnessKind::Signature,
+                    format!(
+                        "shows that the key {} endorses {}, and elsewhere it endorses {}: one key endorses two, so somebody else has it",
+                        fork.old, fork.second, fork.first.key
+                    ),
+                ),
                 Signature::Wrong | Signature::Followed(_) => {
                     (WitnessKind::Signature, "has a signature that does not fit it: it was changed".to_owned())
                 }
@@ -160,14 +216,16 @@ impl Witnesses {
 
     /// The trail has the chain.
     fn judge_chain(&mut self, known: &[Known], chains: &[&Chain], judged: &Judged<'_>) {
-        let first = chains.iter().map(|chain| chain.first).min().unwrap_or_default();
-        let last = chains.iter().map(|chain| chain.at.sequence).max().unwrap_or_default();
+        // Within a range that begins somewhere, all has to be there that was seen.
+        let begins = chains.iter().map(|chain| chain.first).min().unwrap_or_default();
+        let first = if judged.span.since.is_some() { 0 } else { begins };
+        let last = chains.iter().map(|chain| end_of(chain, judged)).max().unwrap_or_default();
         let is_batch = chains.iter().any(|chain| chain.is_batch);
         let met = |before: u64| known.iter().rfind(|known| known.is_met && known.seal.at.sequence < before);
         let unmet = || known.iter().filter(|known| !known.is_met && known.seal.at.sequence >= first);
         self.report.before_sources +=
             known.iter().filter(|known| !known.is_met && known.seal.at.sequence < first).count() as u64;
-        let within = unmet().find(|known| known.seal.at.sequence <= last).filter(|_| !judged.filtered);
+        let within = unmet().find(|known| known.seal.at.sequence <= last);
         if let Some(known) = within {
             let sequence = known.seal.at.sequence;
             let since = match met(sequence) {
@@ -178,7 +236,7 @@ impl Witnesses {
             };
             let what = format!(
                 "saw sequence {sequence} at {}, and the trail has something else there, or nothing; {since}. What follows that was replaced: \
-                 an older copy was put back and the trail went on from there, or lines were taken out",
+                 an older copy was put back and the trail went on from there, or lines were taken out (or these sources lack it)",
                 at(&known.seal)
             );
             self.find(WitnessKind::Replaced, Some(&known.seal), &known.object, what);
@@ -186,21 +244,15 @@ impl Witnesses {
         // The last one that was seen beyond the end says most.
         let beyond = unmet().rfind(|known| known.seal.at.sequence > last);
         let Some(known) = beyond else { return };
-                Signature::Forked(fork) => (
-                    WitnessKind::Signature,
-                    format!(
-                        "shows that the key {} endorses {}, and elsewhere it endorses {}: one key endorses two, so somebody else has it",
-                        fork.old, fork.second, fork.first.key
-                    ),
-                ),
-        if is_batch && Utc::now().signed_duration_since(known.seal.time) < ON_ITS_WAY {
+        if is_batch && is_on_its_way(known) {
             self.report.on_their_way += 1;
             return;
         }
         let (sequence, missing) = (known.seal.at.sequence, known.seal.at.sequence - last);
         let what = format!(
             "saw sequence {sequence} at {}, and the trail ends at sequence {last}: {missing} events at least are missing. The end was cut off, \
-             an older copy of everything was put back, or (of a sink that delivers later) they are not delivered yet",
+             an older copy of everything was put back, or (of a sink that delivers later) they are not delivered yet; of a range, the sources \
+             have to go on to the next checkpoint after it",
             at(&known.seal)
         );
         self.find(WitnessKind::CutOff, Some(&known.seal), &known.object, what);
@@ -208,12 +260,18 @@ impl Witnesses {
 
     /// The trail has nothing of the chain.
     fn judge_gone(&mut self, server: &str, known: &[Known], judged: &Judged<'_>) {
-        let Some(last) = known.last() else { return };
+        let (Some(first), Some(last)) = (known.first(), known.last()) else { return };
+        if judged.chains.iter().any(|chain| chain.is_batch) && is_on_its_way(first) {
+            self.report.on_their_way += 1;
+            return;
+        }
         let of_server: Vec<&Chain> = judged.chains.iter().filter(|chain| chain.server == server).collect();
         let saw =
             format!("saw the chain {} up to sequence {} ({})", last.seal.chain, last.seal.at.sequence, at(&last.seal));
         let Some(begins) = of_server.first() else {
-            if !judged.chains.is_empty() && !judged.servers.iter().any(|name| name == server) {
+            // Somebody else's line does not make the trail another gateway's.
+            let is_of_others = judged.chains.iter().any(|chain| judged.is_vouched(chain));
+            if is_of_others && !judged.servers.iter().any(|name| name == server) {
                 self.report.unseen.insert(server.to_owned());
                 return;
             }
@@ -222,16 +280,11 @@ impl Witnesses {
             );
             return self.find(WitnessKind::Removed, Some(&last.seal), &last.object, what);
         };
-        // What begins in the middle had something before it, which these sources need not hold.
-        let is_older = begins.first > 1 && begins.begins_after(last.seal.time);
-        if is_older {
-            self.report.before_sources += known.len() as u64;
-            return;
-        }
+        // Wherever the sources begin: a gateway goes on with its chain, so one that it does not go on with was taken from it.
         let present = begins.id.as_deref().unwrap_or("without a checkpoint");
         let what = format!(
             "{saw}, and these sources have nothing of it, but the chain {present} of {server}: the trail was removed and begun anew, or an \
-             older one was put back"
+             older one was put back, or two gateways have this name. After an intended new beginning, ask with --since from it on"
         );
         self.find(WitnessKind::BegunAnew, Some(&last.seal), &last.object, what);
     }
@@ -249,6 +302,18 @@ impl Witnesses {
             });
         }
     }
+}
+
+/// The last line of a chain that counts. A filter explains any gap, so that a line of somebody else can say that it is of a later number:
+/// then the last one that a signature covers.
+fn end_of(chain: &Chain, judged: &Judged<'_>) -> u64 {
+    let signed = || chain.reach.signed_to().map(|(sequence, _)| sequence);
+    if judged.filtered && judged.checked { signed().unwrap_or(0) } else { chain.at.sequence }
+}
+
+/// The batches of a store may not have it yet.
+fn is_on_its_way(known: &Known) -> bool {
+    Utc::now().signed_duration_since(known.seal.time) < ON_ITS_WAY
 }
 
 fn at(seal: &Seal) -> String {

@@ -30,6 +30,8 @@ pub enum WitnessKind {
     Unreadable,
     /// A locked object of the witness was deleted or replaced.
     Hidden,
+    /// The witness has no signed checkpoint of a gateway of the sources.
+    Empty,
 }
 
 impl WitnessKind {
@@ -44,6 +46,7 @@ impl WitnessKind {
             WitnessKind::Signature => "signature",
             WitnessKind::Unreadable => "unreadable",
             WitnessKind::Hidden => "hidden",
+            WitnessKind::Empty => "empty",
         }
     }
 }

@@ -68,7 +68,7 @@ pub(super) fn verify(arguments: &Arguments) -> Result<(), Failure> {
     let options = Options { keys, whole: arguments.whole, noted, filtered: arguments.filtered, span, witness, servers };
     let (report, locks) = match arguments.sources.open(span) {
         Ok(opened) => read(opened, options, arguments.locks)?,
-        // That they are not there is what the witness has to be asked about.
+        // That they are not there is what the witness has to be asked about; it does not excuse it.
         Err(Failure::Run(error)) if is_witnessed => {
             eprintln!("{error:#}");
             let mut nothing = Trail::new(Vec::new(), span, None);
@@ -76,7 +76,8 @@ pub(super) fn verify(arguments: &Arguments) -> Result<(), Failure> {
         }
         Err(failure) => return Err(failure),
     };
-    if report.lines == 0 && !is_witnessed {
+    // Nothing is never whole; with a witness the report says what there was.
+    if report.lines == 0 && report.is_whole() {
         return Err(anyhow!("there is no event in these sources").into());
     }
     tell(&report, &locks, arguments.json)?;
