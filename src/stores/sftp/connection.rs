@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use russh::client::{self, Config, KeyboardInteractiveAuthResponse};
+use russh::client::{self, ChannelOpenHandle, Config, KeyboardInteractiveAuthResponse};
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate};
-use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Preferred, SshId, cipher, compression};
+use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Preferred, SshId, cipher, compression};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
@@ -18,6 +18,9 @@ use super::wire::{self, Frames};
 
 /// What a read or a write may have at least, in bytes, on every server.
 const SMALLEST_PIECE: u64 = 32 << 10;
+
+/// The least that a server's limit may make of that: with less, every read and write would be a flood of requests.
+const LEAST_LIMIT: u64 = 4 << 10;
 
 /// What a read or a write has at most, in bytes, whatever the server allows: OpenSSH's allows 255 KiB.
 const LARGEST_PIECE: u64 = 255 << 10;
@@ -111,6 +114,7 @@ pub(super) async fn connect(upstream: &Upstream) -> Result<Connection, ConnectEr
     let socket = TcpStream::connect((upstream.host.as_str(), upstream.port)).await;
     let socket = socket.map_err(|error| ConnectError::for_now(error.to_string()))?;
     let (socket, other) = doubled(socket).map_err(|error| ConnectError::for_now(error.to_string()))?;
+    let socket_end = HangUp(Some(other));
     let shown = Arc::new(Mutex::new(Shown::Nothing));
     let verifier = Verifier { pinned: upstream.host_keys.clone(), shown: Arc::clone(&shown) };
     let connected = client::connect_stream(Arc::new(config(&upstream.host_keys)), socket, verifier).await;
@@ -128,6 +132,7 @@ pub(super) async fn connect(upstream: &Upstream) -> Result<Connection, ConnectEr
     until_accepted(&mut incoming).await?;
     let mut frames = Frames::default();
     let extensions = greet(&mut incoming, &outgoing, &mut frames).await?;
+    let Some(other) = socket_end.kept() else { return Err(ConnectError::for_now("the connection has ended")) };
     let (exchange, packets) = Exchange::new(other, upstream.timeout);
     tokio::spawn(send_all(Arc::clone(&exchange), packets, session, outgoing));
     tokio::spawn(receive_all(Arc::clone(&exchange), incoming, frames, upstream.timeout));
@@ -147,6 +152,24 @@ fn doubled(socket: TcpStream) -> std::io::Result<(TcpStream, std::net::TcpStream
     let socket = socket.into_std()?;
     let other = socket.try_clone()?;
     Ok((TcpStream::from_std(socket)?, other))
+}
+
+/// Shuts the socket down when it is dropped: the library's task would wait for ever for a server that is silent while it greets.
+struct HangUp(Option<std::net::TcpStream>);
+
+impl HangUp {
+    /// The connection is somebody else's to end.
+    fn kept(mut self) -> Option<std::net::TcpStream> {
+        self.0.take()
+    }
+}
+
+impl Drop for HangUp {
+    fn drop(&mut self) {
+        if let Some(socket) = self.0.take() {
+            let _ = socket.shutdown(std::net::Shutdown::Both);
+        }
+    }
 }
 
 fn config(host_keys: &[PublicKey]) -> Config {
@@ -220,6 +243,83 @@ impl client::Handler for Verifier {
         };
         *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = shown;
         Ok(is_pinned)
+    }
+
+    // The server has no channel to open, and the library's own answers accept every one. A `reply` that is dropped refuses.
+
+    async fn server_channel_open_forwarded_tcpip(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        _reply: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_forwarded_streamlocal(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: &str,
+        _reply: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_agent_forward(
+        &mut self,
+        _: Channel<client::Msg>,
+        _reply: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_session(
+        &mut self,
+        _: Channel<client::Msg>,
+        _reply: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_direct_tcpip(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        _reply: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_direct_streamlocal(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: &str,
+        _reply: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_x11(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: &str,
+        _: u32,
+        _reply: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        Ok(())
     }
 }
 
@@ -339,7 +439,7 @@ impl Abilities {
     fn heed(&mut self, [_, read, write, handles]: [u64; 4]) {
         let piece = |told: u64| match told {
             0 => self.read,
-            told => usize::try_from(told.clamp(1, LARGEST_PIECE)).unwrap_or(usize::MAX),
+            told => usize::try_from(told.clamp(LEAST_LIMIT, LARGEST_PIECE)).unwrap_or(usize::MAX),
         };
         (self.read, self.write) = (piece(read), piece(write));
         if handles > 0 {
@@ -395,4 +495,18 @@ async fn receive_all(exchange: Arc<Exchange>, mut incoming: ChannelReadHalf, mut
         }
     };
     exchange.end(why);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_of_a_server_are_heeded_within_reason() {
+        let mut abilities = abilities(&[]);
+        abilities.heed([0, 0, 0, 0]);
+        assert_eq!((abilities.read, abilities.write, abilities.handles), (32 << 10, 32 << 10, 64));
+        abilities.heed([1, 1, u64::MAX, 10]);
+        assert_eq!((abilities.read, abilities.write, abilities.handles), (4 << 10, 255 << 10, 10));
+    }
 }

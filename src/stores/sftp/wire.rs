@@ -9,6 +9,12 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 /// The longest answer that is accepted, in bytes. OpenSSH's are at most 256 KiB.
 const LONGEST_ANSWER: usize = 1 << 20;
 
+/// The longest handle, in bytes (draft-ietf-secsh-filexfer-02 section 6.3).
+const LONGEST_HANDLE: usize = 256;
+
+/// The most names of one answer. OpenSSH's have a hundred.
+const MOST_NAMES: u32 = 10_000;
+
 const INIT: u8 = 1;
 const VERSION: u8 = 2;
 const OPEN: u8 = 3;
@@ -314,7 +320,7 @@ impl Frames {
 
 /// Reads the answer to [`init`]: the names of the extensions.
 pub(super) fn version(mut packet: Bytes) -> Result<Vec<String>, Malformed> {
-    if packet.try_get_u8()? != VERSION || packet.try_get_u32()? < 3 {
+    if packet.try_get_u8()? != VERSION || packet.try_get_u32()? != 3 {
         return Err(Malformed);
     }
     let mut extensions = Vec::new();
@@ -335,7 +341,7 @@ pub(super) fn answer(mut packet: Bytes) -> Result<(u32, Answer), Malformed> {
             let message = text(&mut packet).map(|text| printable(&text)).unwrap_or_default();
             Answer::Status { code, message }
         }
-        HANDLE => Answer::Handle(text(&mut packet)?),
+        HANDLE => Answer::Handle(handle(&mut packet)?),
         DATA => Answer::Data(text(&mut packet)?),
         NAME => Answer::Names(names(&mut packet)?),
         ATTRS => Answer::Attributes(attributes(&mut packet)?),
@@ -345,12 +351,21 @@ pub(super) fn answer(mut packet: Bytes) -> Result<(u32, Answer), Malformed> {
     Ok((id, answer))
 }
 
+fn handle(packet: &mut Bytes) -> Result<Bytes, Malformed> {
+    let handle = text(packet)?;
+    // Not a piece of the packet, which would be kept with it.
+    if handle.len() > LONGEST_HANDLE { Err(Malformed) } else { Ok(Bytes::copy_from_slice(&handle)) }
+}
+
 fn names(packet: &mut Bytes) -> Result<Vec<Named>, Malformed> {
     let count = packet.try_get_u32()?;
+    if count > MOST_NAMES {
+        return Err(Malformed);
+    }
     let mut names = Vec::new();
     for _ in 0..count {
         let (name, _line) = (text(packet)?, text(packet)?);
-        names.push(Named { name, attributes: attributes(packet)? });
+        names.push(Named { name: Bytes::copy_from_slice(&name), attributes: attributes(packet)? });
     }
     Ok(names)
 }
@@ -477,9 +492,25 @@ mod tests {
         }
         assert_eq!(answer(packet(&[&[DATA, 0, 0, 0, 1], &[255, 255, 255, 255, 0]])), Err(Malformed));
         assert_eq!(answer(packet(&[&[77, 0, 0, 0, 1]])), Err(Malformed));
-        assert!(version(packet(&[&[VERSION, 0, 0, 0, 2]])).is_err());
+        for other in [2, 4, 6] {
+            assert!(version(packet(&[&[VERSION, 0, 0, 0, other]])).is_err());
+        }
         let extensions = version(packet(&[&[VERSION, 0, 0, 0, 3], &string(b"a@b"), &string(b"1")]));
         assert_eq!(extensions, Ok(vec!["a@b".to_owned()]));
+    }
+
+    #[test]
+    fn handles_and_names_are_bounded() {
+        let id = [0, 0, 0, 1];
+        let with_handle = |length: usize| answer(packet(&[&[HANDLE], &id, &string(&vec![b'h'; length])]));
+        assert!(with_handle(LONGEST_HANDLE).is_ok());
+        assert_eq!(with_handle(LONGEST_HANDLE + 1), Err(Malformed));
+        let with_names = |count: u32| {
+            let named = [0; 12].repeat(usize::try_from(count).unwrap());
+            answer(packet(&[&[NAME], &id, &count.to_be_bytes(), &named]))
+        };
+        assert!(with_names(MOST_NAMES).is_ok());
+        assert_eq!(with_names(MOST_NAMES + 1), Err(Malformed));
     }
 
     #[test]
