@@ -16,6 +16,9 @@ use super::wire::{self, Answer, Attributes, Frames, Malformed, Named, Request};
 /// How many bytes of content may be under way on one connection, in both directions together.
 const ROOM: usize = 4 << 20;
 
+/// A request is without an answer for good when one that was sent so many times [`Exchange::patience`] later has one.
+const PASSED_OVER: u32 = 3;
+
 /// Why there is no answer, or none that helps.
 #[derive(Debug, Clone)]
 pub(super) enum Failure {
@@ -63,11 +66,20 @@ pub(super) struct Exchange {
     patience: Duration,
 }
 
+/// A request that waits for its answer.
+#[derive(Debug)]
+struct Asked {
+    by: oneshot::Sender<Replied<Reply>>,
+    at: Instant,
+}
+
 #[derive(Debug)]
 struct State {
     /// `None` when the channel has ended.
     outbox: Option<mpsc::UnboundedSender<Bytes>>,
-    waiting: HashMap<u32, oneshot::Sender<Replied<Reply>>>,
+    waiting: HashMap<u32, Asked>,
+    /// When the youngest request that has been answered was sent.
+    answered: Instant,
     next: u32,
     /// The last sign of life that could be expected.
     since: Instant,
@@ -75,12 +87,21 @@ struct State {
     why: String,
 }
 
+impl State {
+    /// Whoever waits for this answer.
+    fn take(&mut self, id: u32) -> Option<oneshot::Sender<Replied<Reply>>> {
+        let Asked { by, at } = self.waiting.remove(&id)?;
+        self.answered = self.answered.max(at);
+        Some(by)
+    }
+}
+
 impl Exchange {
     /// A channel whose packets go where what this returns is read. `socket` is closed when it ends.
     pub(super) fn new(socket: TcpStream, patience: Duration) -> (Arc<Self>, mpsc::UnboundedReceiver<Bytes>) {
         let (outbox, packets) = mpsc::unbounded_channel();
-        let state =
-            State { outbox: Some(outbox), waiting: HashMap::new(), next: 0, since: Instant::now(), why: String::new() };
+        let (waiting, now) = (HashMap::new(), Instant::now());
+        let state = State { outbox: Some(outbox), waiting, answered: now, next: 0, since: now, why: String::new() };
         let (room, stop) = (Semaphore::new(ROOM), Notify::new());
         (Arc::new(Exchange { state: Mutex::new(state), room, stop, socket, patience }), packets)
     }
@@ -119,18 +140,24 @@ impl Exchange {
         // Both directions: a library that waits for the peer to take or to send something hears it.
         let _ = self.socket.shutdown(Shutdown::Both);
         for (_, asked) in waiting {
-            let _ = asked.send(Err(Failure::Lost(why.to_owned())));
+            let _ = asked.by.send(Err(Failure::Lost(why.to_owned())));
         }
     }
 
-    /// Ends the channel if somebody has waited too long.
+    /// Ends the channel if somebody has waited too long: while nothing came, or while what was asked much later was answered. On a slow
+    /// line answers come late, but in their order.
     pub(super) fn judge_silence(&self) {
-        let silent = {
+        let (is_silent, is_passed_over) = {
             let state = self.locked();
-            !state.waiting.is_empty() && state.since.elapsed() >= self.patience
+            let limit = self.patience.saturating_mul(PASSED_OVER);
+            let is_passed_over = |asked: &Asked| state.answered.saturating_duration_since(asked.at) >= limit;
+            let is_silent = !state.waiting.is_empty() && state.since.elapsed() >= self.patience;
+            (is_silent, state.waiting.values().any(is_passed_over))
         };
-        if silent {
+        if is_silent {
             self.end(&format!("the server has not answered for {:?}", self.patience));
+        } else if is_passed_over {
+            self.end("the server answers others, and leaves a request without an answer");
         }
     }
 
@@ -144,10 +171,10 @@ impl Exchange {
                 Answer::Handle(raw) => Reply::Opened(Handle { raw, exchange: Arc::clone(self), is_open: true }),
                 answer => Reply::Other(answer),
             };
-            let asked = self.locked().waiting.remove(&id);
-            if let Some(asked) = asked {
-                // Of who has gone, a handle is closed where it is dropped.
-                let _ = asked.send(Ok(reply));
+            // The state is free again when a handle of who has gone is dropped, and closed by that.
+            let asked = self.locked().take(id);
+            if let Some(by) = asked {
+                let _ = by.send(Ok(reply));
             }
         }
         Ok(())
@@ -162,11 +189,12 @@ impl Exchange {
         if outbox.send(request.with_id(id)).is_err() {
             return Err(Failure::NotSent("the connection has ended".to_owned()));
         }
-        if let Some(asked) = asked {
+        if let Some(by) = asked {
+            let at = Instant::now();
             if state.waiting.is_empty() {
-                state.since = Instant::now();
+                state.since = at;
             }
-            state.waiting.insert(id, asked);
+            state.waiting.insert(id, Asked { by, at });
         }
         Ok(())
     }
@@ -340,6 +368,20 @@ mod tests {
         };
         let (asked, ()) = tokio::join!(exchange.done(wire::remove("/a"), 0), silence);
         assert!(matches!(asked, Err(Failure::Lost(_))));
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_passed_over_ends_the_channel() {
+        let (exchange, _packets) = exchange(Duration::from_millis(100));
+        let mut stuck = Box::pin(exchange.done(wire::remove("/a"), 0));
+        assert!(futures_util::poll!(&mut stuck).is_pending());
+        tokio::time::sleep(Duration::from_millis(350)).await;
+        let mut later = Box::pin(exchange.done(wire::remove("/b"), 0));
+        assert!(futures_util::poll!(&mut later).is_pending());
+        exchange.arrived(&mut Frames::default(), &status(1, 0)).unwrap();
+        later.await.unwrap();
+        exchange.judge_silence();
+        assert!(matches!(stuck.await, Err(Failure::Lost(_))));
     }
 
     #[tokio::test]
