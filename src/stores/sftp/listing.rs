@@ -4,16 +4,18 @@
 //! many listings are kept; one that was pushed out, or whose connection has ended, cannot go on: the protocol has no place to begin from.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::{Instant, sleep_until};
 
 use super::connection::Connection;
 use super::exchange::{Failure, Handle};
 use super::failure::looking;
 use super::object::stat_of;
 use super::server::{Server, missing};
-use super::walk::{Last, is_own};
+use super::walk::{Last, SEPARATOR, is_own};
 use super::wire::{self, Attributes, Named, What};
 use crate::stores::error::hidden_in;
 use crate::stores::{Entry, Key, Page, PageToken, StoreError, StoreErrorKind, StoreResult};
@@ -27,6 +29,12 @@ const SCAN: usize = 4 * PAGE;
 /// How many requests for names are under way at once: OpenSSH answers each with a hundred.
 const AHEAD: usize = 4;
 
+/// The most bytes of names that wait to be given out.
+const MOST_WAITING: usize = 2 << 20;
+
+/// How long a folder stays open for the next page.
+const IDLE: Duration = Duration::from_secs(60);
+
 /// How often a listing is begun.
 const TRIES: usize = 3;
 
@@ -34,7 +42,7 @@ const TRIES: usize = 3;
 #[derive(Debug)]
 struct Listing {
     handle: Handle,
-    _connection: Arc<Connection>,
+    connection: Arc<Connection>,
     /// Names that have come and were not given out.
     rest: VecDeque<Named>,
     is_at_end: bool,
@@ -44,33 +52,50 @@ struct Listing {
 #[derive(Debug)]
 pub(super) struct OpenListings {
     most: usize,
-    kept: Mutex<Kept>,
+    idle: Duration,
+    kept: Arc<Mutex<Kept>>,
 }
 
 #[derive(Debug, Default)]
 struct Kept {
-    listings: VecDeque<(u64, Listing)>,
+    listings: VecDeque<Waiting>,
     last: u64,
+    /// Somebody closes those that nobody goes on with.
+    is_watched: bool,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    number: u64,
+    listing: Listing,
+    until: Instant,
 }
 
 impl OpenListings {
     /// So many at most.
     pub(super) fn new(most: usize) -> Self {
-        OpenListings { most: most.max(1), kept: Mutex::default() }
+        OpenListings { most: most.max(1), idle: IDLE, kept: Arc::default() }
     }
 
     fn take(&self, number: u64) -> Option<Listing> {
         let mut kept = self.locked();
-        let place = kept.listings.iter().position(|(other, _)| *other == number)?;
-        kept.listings.remove(place).map(|(_, listing)| listing)
+        let place = kept.listings.iter().position(|waiting| waiting.number == number)?;
+        kept.listings.remove(place).map(|waiting| waiting.listing)
     }
 
     fn keep(&self, listing: Listing) -> u64 {
+        // The others are for files, on the same connection at worst.
+        let most = self.most.min(listing.connection.abilities.handles / 4).max(1);
+        let until = Instant::now() + self.idle;
         let mut kept = self.locked();
         kept.last += 1;
         let number = kept.last;
-        kept.listings.push_back((number, listing));
-        let pushed_out = if kept.listings.len() > self.most { kept.listings.pop_front() } else { None };
+        kept.listings.push_back(Waiting { number, listing, until });
+        let too_many = kept.listings.len().saturating_sub(most);
+        let pushed_out: Vec<_> = kept.listings.drain(..too_many).collect();
+        if !std::mem::replace(&mut kept.is_watched, true) {
+            tokio::spawn(close_idle(Arc::downgrade(&self.kept)));
+        }
         drop(kept);
         drop(pushed_out);
         number
@@ -81,17 +106,38 @@ impl OpenListings {
     }
 }
 
+/// Closes listings that nobody goes on with, until there is none.
+async fn close_idle(kept: Weak<Mutex<Kept>>) {
+    loop {
+        let Some(all) = kept.upgrade() else { return };
+        let (idle, next) = {
+            let mut kept = all.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = Instant::now();
+            let count = kept.listings.iter().take_while(|waiting| waiting.until <= now).count();
+            let idle: Vec<_> = kept.listings.drain(..count).collect();
+            let next = kept.listings.front().map(|waiting| waiting.until);
+            kept.is_watched = next.is_some();
+            (idle, next)
+        };
+        drop((all, idle));
+        let Some(next) = next else { return };
+        sleep_until(next).await;
+    }
+}
+
 impl Listing {
     /// The next names; none at the end.
     async fn more(&mut self) -> Result<(), Failure> {
         let asked = (0..AHEAD).map(|_| self.handle.exchange().names(wire::read_folder(self.handle.raw())));
         for names in futures_util::future::join_all(asked).await {
             match names? {
-                Some(names) => self.rest.extend(names),
-                None => self.is_at_end = true,
+                Some(names) if !names.is_empty() => self.rest.extend(names),
+                // No server has reason to answer with no name; one that does so for ever would keep us asking.
+                _ => self.is_at_end = true,
             }
         }
-        Ok(())
+        let bytes: usize = self.rest.iter().map(|named| named.name.len() + size_of::<Named>()).sum();
+        if bytes > MOST_WAITING { Err(Failure::strange()) } else { Ok(()) }
     }
 
     async fn next(&mut self) -> Result<Option<Named>, Failure> {
@@ -152,7 +198,7 @@ impl Server {
     async fn open_listing(&self, path: &str) -> Result<Listing, Failure> {
         let connection = self.pool.get().await?;
         let handle = connection.exchange.opened(wire::open_folder(path)).await?;
-        let mut listing = Listing { handle, _connection: connection, rest: VecDeque::new(), is_at_end: false };
+        let mut listing = Listing { handle, connection, rest: VecDeque::new(), is_at_end: false };
         listing.more().await?;
         Ok(listing)
     }
@@ -215,6 +261,6 @@ impl Server {
 
 /// The key of a name in a folder; `None` for one that cannot be a key's.
 fn child(key: &Key, name: &Bytes) -> Option<(String, Key)> {
-    let text = std::str::from_utf8(name).ok().filter(|text| !text.contains('/'))?;
+    let text = std::str::from_utf8(name).ok().filter(|text| !text.contains(['/', SEPARATOR]))?;
     Some((text.to_owned(), key.join(text).ok()?))
 }

@@ -13,8 +13,17 @@ use super::server::{Server, TEMPORARY, missing};
 use super::wire::{self, Attributes, What};
 use crate::stores::{Key, StoreError, StoreErrorKind, StoreResult};
 
+/// On Windows it separates names, and `..` behind one leads up: no name here has it.
+pub(super) const SEPARATOR: char = '\\';
+
 /// As many links are followed on one way as Linux follows.
 const MOST_LINKS: usize = 40;
+
+/// The longest target of a link, and the longest way that links make, in bytes: Linux's `PATH_MAX`.
+const LONGEST_WAY: usize = 4_096;
+
+/// So many names are looked at at once.
+const AHEAD: usize = 32;
 
 /// What a link at the end of a way means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,7 +137,8 @@ impl Server {
         }
         let names: Vec<&str> = walk.names.iter().map(String::as_str).chain([name.as_str()]).collect();
         let read = self.pool.names(wire::read_link(&self.path(&names))).await.map_err(looking("follow", walk.key))?;
-        let target = read.first().and_then(|named| std::str::from_utf8(&named.name).ok());
+        let target = read.first().filter(|named| named.name.len() <= LONGEST_WAY);
+        let target = target.and_then(|named| std::str::from_utf8(&named.name).ok());
         target.map(str::to_owned).ok_or_else(|| walk.leads_nowhere())
     }
 }
@@ -137,6 +147,10 @@ impl<'k> Walk<'k> {
     fn begin(key: &'k Key) -> StoreResult<Self> {
         if key.as_str().split('/').any(is_own) {
             let message = format!("names that begin with \"{TEMPORARY}\" are kept for Lockgate");
+            return Err(StoreError::new(StoreErrorKind::InvalidName, message));
+        }
+        if key.as_str().contains(SEPARATOR) {
+            let message = format!("\"{key}\" has a backslash, which some servers take for a separator");
             return Err(StoreError::new(StoreErrorKind::InvalidName, message));
         }
         let (folder, rest) = key.from_folder();
@@ -150,7 +164,8 @@ impl<'k> Walk<'k> {
     /// The names whose ways do not depend on a step that must be looked at.
     fn ahead(&self) -> Vec<&str> {
         let plain = self.left.iter().take_while(|step| !matches!(step, Step::Up));
-        plain.filter_map(|step| if let Step::To(name, _) = step { Some(name.as_str()) } else { None }).collect()
+        let names = plain.filter_map(|step| if let Step::To(name, _) = step { Some(name.as_str()) } else { None });
+        names.take(AHEAD).collect()
     }
 
     fn step_without_looking(&mut self) -> StoreResult<()> {
@@ -186,7 +201,7 @@ impl<'k> Walk<'k> {
     }
 
     fn follow(&mut self, target: &str) -> StoreResult<()> {
-        if target.starts_with('/') {
+        if target.starts_with('/') || target.contains(SEPARATOR) {
             return Err(self.leads_out());
         }
         for name in target.split('/').rev() {
@@ -198,7 +213,20 @@ impl<'k> Walk<'k> {
             }
         }
         self.found = None;
+        if self.length() > LONGEST_WAY {
+            return Err(self.leads_nowhere());
+        }
         Ok(())
+    }
+
+    /// The bytes of the way so far and of what is left of it.
+    fn length(&self) -> usize {
+        let left = self.left.iter().map(|step| match step {
+            Step::To(name, _) => name.len() + 1,
+            Step::Up => "../".len(),
+            Step::Floor => 0,
+        });
+        left.chain(self.names.iter().map(|name| name.len() + 1)).sum()
     }
 
     /// Nothing has the next name. Where a link says that it should be there, nothing can be made in its place.
@@ -226,4 +254,32 @@ impl<'k> Walk<'k> {
 /// Whether a name is the gateway's own.
 pub(super) fn is_own(name: &str) -> bool {
     name.starts_with(TEMPORARY)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backslash_leads_nowhere() {
+        for name in ["a\\b", "..\\..\\secret", "d/x\\y"] {
+            let key = Key::parse(name).unwrap();
+            assert_eq!(Walk::begin(&key).err().map(|error| error.kind), Some(StoreErrorKind::InvalidName), "{name}");
+        }
+        let key = Key::parse("link").unwrap();
+        let mut walk = Walk::begin(&key).unwrap();
+        assert!(walk.follow("..\\secret").is_err());
+    }
+
+    #[test]
+    fn links_cannot_make_a_way_long() {
+        let key = Key::parse("link/rest").unwrap();
+        let mut walk = Walk::begin(&key).unwrap();
+        let target = "a/".repeat(1_000);
+        walk.follow(&target).unwrap();
+        assert_eq!(walk.ahead().len(), AHEAD);
+        assert!(walk.follow(&target).is_ok());
+        assert_eq!(walk.follow(&target).unwrap_err().kind, StoreErrorKind::NotFound);
+    }
 }
