@@ -14,6 +14,7 @@ use super::connection::Connection;
 use super::exchange::{Failure, Handle};
 use super::failure::{at, looking};
 use super::server::{Server, is_a_directory, missing, replaced};
+use super::versions::Versions;
 use super::walk::Last;
 use super::wire::{self, Attributes, What};
 use crate::stores::{Change, Key, Kind, Object, Stat, StoreError, StoreErrorKind, StoreResult};
@@ -103,6 +104,22 @@ impl Server {
         }
     }
 
+    /// Opens a file and tells its version. Where others of this process publish under its name each time meanwhile, it is not known which
+    /// one is open, and the version is one that counts as replaced.
+    async fn open_version(self: &Arc<Self>, key: &Key) -> StoreResult<(Arc<Open>, String, Attributes, String)> {
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let mark = self.versions.mark();
+            let (open, path, found) = self.open_file(key).await?;
+            match self.versions.seen_since(&path, &found, mark) {
+                Some(version) => return Ok((open, path, found, version)),
+                None if tried < TRIES => {}
+                None => return Ok((open, path, found, Versions::before(&found, mark))),
+            }
+        }
+    }
+
     async fn try_open(self: &Arc<Self>, path: &str) -> Result<(Arc<Open>, Attributes), Failure> {
         let connection = self.pool.get().await?;
         let handle = connection.exchange.opened(wire::open_for_reading(path)).await?;
@@ -118,8 +135,13 @@ impl Server {
         only: Option<&str>,
     ) -> StoreResult<Option<Change>> {
         // Whoever takes the name now has another file, which is not touched.
-        let (open, path, found) = self.open_file(key).await?;
+        let mark = self.versions.mark();
+        let (mut open, path, mut found) = self.open_file(key).await?;
         let _turn = self.turn(&path).await;
+        if self.versions.is_made_since(&path, mark) {
+            // What is open may be what was replaced while it was opened.
+            (open, found) = self.try_open(&path).await.map_err(looking("open", key))?;
+        }
         if only.is_some_and(|only| !self.versions.is_still(&path, &found, only)) {
             return Err(replaced(key));
         }
@@ -154,9 +176,8 @@ impl Server {
 impl SftpObject {
     /// Opens a file for reading.
     pub(super) async fn open(server: &Arc<Server>, key: &Key) -> StoreResult<Self> {
-        let (open, path, found) = server.open_file(key).await?;
+        let (open, path, found, version) = server.open_version(key).await?;
         let stat = stat_of(&found).filter(|stat| stat.kind == Kind::File).ok_or_else(|| missing(key))?;
-        let version = server.versions.seen(&path, &found);
         let keep = !server.objects.add(&open, most_open(&open));
         let open = Mutex::new(keep.then_some(open));
         Ok(SftpObject { server: Arc::clone(server), key: key.clone(), path, stat, found, version, open })

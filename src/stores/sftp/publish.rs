@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::exchange::Failure;
 use super::failure::{at, looking};
 use super::server::{Server, is_a_directory, missing, replaced, taken};
-use super::temporary::Unfinished;
+use super::temporary::{Temporary, Unfinished};
 use super::walk::{Last, Way};
 use super::wire::{self, Attributes, What};
 use crate::stores::unfinished::Entry;
@@ -21,6 +21,31 @@ pub(super) struct Target {
     pub(super) existing: Existing,
     /// The version that it may replace, if only one.
     pub(super) based_on: Option<String>,
+}
+
+/// A file that is to get a name.
+struct Naming<'a> {
+    from: &'a str,
+    to: &'a str,
+    existing: Existing,
+    /// What it is.
+    file: &'a Attributes,
+    /// It is an upload of this process: nobody else knows its old name.
+    is_ours: bool,
+}
+
+impl Naming<'_> {
+    /// Not a link, which a hard link may follow.
+    fn is_file(&self) -> bool {
+        self.is_ours || self.file.what() == What::File
+    }
+}
+
+/// What became of the name that a file had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OldName {
+    Gone,
+    Stays,
 }
 
 impl Server {
@@ -77,7 +102,7 @@ impl Server {
         mtime: Option<std::time::SystemTime>,
     ) -> StoreResult<Written> {
         let mtime = mtime.and_then(wire::seconds);
-        let finished = upload.close(mtime, &target.key).await?;
+        let (finished, mtime_kept) = upload.close(mtime, &target.key).await?;
         // Looked at again: the folders may have been renamed or removed since.
         let _folders = self.folders.read().await;
         let (path, way) = self.make_way(&target.key).await?;
@@ -89,10 +114,20 @@ impl Server {
             self.check_version(&path, based_on, &target.key).await?;
         }
         let from = upload.temporary.path();
-        self.give_name(&from, &path, target.existing, true, &target.key).await?;
-        upload.is_published();
+        let naming = Naming { from: &from, to: &path, existing: target.existing, file: &finished, is_ours: true };
+        match self.give_name(&naming, &target.key).await {
+            Ok(OldName::Gone) => upload.is_published(),
+            // Dropped, it removes the hidden name, or leaves it to the journal.
+            Ok(OldName::Stays) => {}
+            Err(error) => {
+                if error.kind == StoreErrorKind::Unavailable {
+                    upload.temporary.is_in_doubt();
+                }
+                return Err(error);
+            }
+        }
         let version = Some(self.versions.made(&path, &finished));
-        Ok(Written { mtime_kept: mtime.is_some(), version, ..Written::default() })
+        Ok(Written { mtime_kept, version, ..Written::default() })
     }
 
     /// Fails unless what has the name is this version.
@@ -105,24 +140,34 @@ impl Server {
         }
     }
 
-    /// Gives a file a name. `is_ours`: nobody else knows its old name, so that when that is gone, it has the new one.
-    async fn give_name(&self, from: &str, to: &str, existing: Existing, is_ours: bool, key: &Key) -> StoreResult<()> {
+    /// Gives a file a name.
+    async fn give_name(&self, naming: &Naming<'_>, key: &Key) -> StoreResult<OldName> {
         let abilities = self.pool.get().await.map_err(at("rename to", key))?.abilities;
-        let done = match existing {
-            Existing::Replace if abilities.posix_rename => self.pool.change(wire::posix_rename(from, to)).await,
-            Existing::Refuse if abilities.hard_link => match self.pool.change(wire::hard_link(from, to)).await {
-                Ok(()) => return self.drop_old_name(from, is_ours, key).await,
-                // Some file systems have none.
-                Err(failure) if failure.is_unexplained() && !self.has(to).await => {
-                    self.pool.change(wire::rename(from, to)).await
+        let Naming { from, to, existing, .. } = *naming;
+        if existing == Existing::Refuse && abilities.hard_link && naming.is_file() {
+            match self.pool.change(wire::hard_link(from, to)).await {
+                Ok(()) => return self.drop_old_name(naming, key).await,
+                Err(Failure::Lost(_)) if naming.is_ours && self.is_it(to, naming.file).await => {
+                    return self.drop_old_name(naming, key).await;
                 }
-                failed => failed,
-            },
-            Existing::Replace | Existing::Refuse => self.pool.change(wire::rename(from, to)).await,
+                Err(Failure::Refused { .. }) if self.has(to).await => return Err(taken(key)),
+                // Some file systems have none, and servers have many a word for that.
+                Err(Failure::Refused { .. }) if self.is_known_gone(to).await => {}
+                Err(failure) => return Err(at("rename to", key)(failure)),
+            }
+        }
+        let request = match existing {
+            Existing::Replace if abilities.posix_rename => wire::posix_rename(from, to),
+            Existing::Replace | Existing::Refuse => wire::rename(from, to),
         };
-        match done {
-            Ok(()) => Ok(()),
-            Err(Failure::Lost(_)) if is_ours && self.is_known_gone(from).await => Ok(()),
+        match self.pool.change(request).await {
+            Ok(()) => Ok(OldName::Gone),
+            // Others may have removed or moved it: what has the new name must be this file.
+            Err(Failure::Lost(_))
+                if naming.is_ours && self.is_known_gone(from).await && self.is_it(to, naming.file).await =>
+            {
+                Ok(OldName::Gone)
+            }
             Err(failure) if failure.is_unexplained() && self.has(to).await => Err(match existing {
                 Existing::Refuse => taken(key),
                 Existing::Replace if abilities.posix_rename => at("rename to", key)(failure),
@@ -133,17 +178,20 @@ impl Server {
     }
 
     /// The file has both names.
-    async fn drop_old_name(&self, from: &str, is_ours: bool, key: &Key) -> StoreResult<()> {
-        match self.pool.change(wire::remove(from)).await {
-            Ok(()) => Ok(()),
-            Err(failure) if failure.is_missing() => Ok(()),
-            Err(failure) if is_ours => {
-                // It is published, which counts; the hidden name is the journal's.
-                tracing::warn!(store = self.upstream.name, ?failure, "the hidden name {from} stays");
-                Ok(())
-            }
+    async fn drop_old_name(&self, naming: &Naming<'_>, key: &Key) -> StoreResult<OldName> {
+        match self.pool.change(wire::remove(naming.from)).await {
+            Ok(()) => Ok(OldName::Gone),
+            Err(failure) if failure.is_missing() => Ok(OldName::Gone),
+            // It is published, which counts.
+            Err(_) if naming.is_ours => Ok(OldName::Stays),
             Err(failure) => Err(at("remove the old name of", key)(failure).after_copy()),
         }
+    }
+
+    /// Whether a name has this file, as far as its length and time say that; in doubt not.
+    async fn is_it(&self, path: &str, file: &Attributes) -> bool {
+        let found = self.pool.look(wire::lstat(path)).await;
+        found.is_ok_and(|found| found.what() == What::File && (found.size, found.mtime) == (file.size, file.mtime))
     }
 
     /// Whether anything has the name; in doubt not.
@@ -185,12 +233,14 @@ impl Server {
                 found => found.map_err(looking("look up", from))?,
             },
         };
-        let version = self.versions.seen(&old, &found);
+        let before = self.versions.seen(&old, &found);
+        let mut after = before.clone();
         if old != new {
-            self.give_name(&old, &new, existing, false, to).await?;
-            self.versions.moved(&old, &new);
+            let naming = Naming { from: &old, to: &new, existing, file: &found, is_ours: false };
+            self.give_name(&naming, to).await?;
+            after = self.versions.moved(&old, &new, &found);
         }
-        Ok(Change { before: Some(version.clone()), after: Some(version) })
+        Ok(Change { before: Some(before), after: Some(after) })
     }
 
     /// Renames a directory; never replaces. Unfinished uploads in it go with it.
@@ -210,29 +260,39 @@ impl Server {
         }
         let old = self.path(&source.names);
         let moving = self.expect_moves(&old, &new).await;
-        let done = match self.pool.change(wire::rename(&old, &new)).await {
-            Err(failure) if failure.is_unexplained() && self.has(&new).await => Err(taken(to)),
-            done => done.map_err(at("rename to", to)),
+        let done = self.pool.change(wire::rename(&old, &new)).await;
+        let is_moved = match &done {
+            Ok(()) => Some(true),
+            Err(Failure::Lost(_)) if self.is_known_gone(&old).await => Some(true),
+            // It may be done still.
+            Err(Failure::Lost(_)) => None,
+            Err(_) => Some(false),
         };
-        if done.is_ok() || self.has(&new).await {
-            for (upload, path) in moving {
-                upload.is_at(path);
+        for Moving { upload, from, to } in moving {
+            match is_moved {
+                Some(true) => upload.went(&from, &to),
+                Some(false) => upload.is_not_at(&to),
+                None => {}
             }
         }
-        done
+        match done {
+            Err(failure) if failure.is_unexplained() && self.has(&new).await => Err(taken(to)),
+            done => done.map_err(at("rename to", to)),
+        }
     }
 
     /// Notes where unfinished uploads in a folder are about to be, before they are.
-    async fn expect_moves(&self, old: &str, new: &str) -> Vec<(Arc<super::temporary::Temporary>, String)> {
+    async fn expect_moves(&self, old: &str, new: &str) -> Vec<Moving> {
         let mut moving = Vec::new();
         for upload in self.uploads() {
-            let path = upload.path();
-            let Some(rest) = path.strip_prefix(old).filter(|rest| rest.starts_with('/')) else { continue };
-            let moved = format!("{new}{rest}");
-            let entry = self.journal.begin(&moved).await;
-            entry.iter().for_each(|entry: &Entry| entry.named("moved"));
-            upload.expect_at(entry);
-            moving.push((upload, moved));
+            for from in upload.places() {
+                let Some(rest) = from.strip_prefix(old).filter(|rest| rest.starts_with('/')) else { continue };
+                let to = format!("{new}{rest}");
+                let entry = self.journal.begin(&to).await;
+                entry.iter().for_each(|entry: &Entry| entry.named("moved"));
+                upload.expect_at(to.clone(), entry);
+                moving.push(Moving { upload: Arc::clone(&upload), from, to });
+            }
         }
         moving
     }
@@ -276,6 +336,13 @@ impl Server {
         self.versions.gone(&path);
         Ok(Deletion::Done)
     }
+}
+
+/// An unfinished upload in a folder that gets another name.
+struct Moving {
+    upload: Arc<Temporary>,
+    from: String,
+    to: String,
 }
 
 /// How many names a key has.

@@ -36,8 +36,17 @@ pub(super) struct Temporary {
 #[derive(Debug)]
 struct State {
     path: String,
-    /// One for each path that it may have.
-    entries: Vec<Entry>,
+    /// Where it may be, in the order in which it may have come there; more than one after a rename whose answer was lost.
+    places: Vec<Place>,
+    /// Its publication was asked for, and nobody knows whether it was done.
+    is_in_doubt: bool,
+}
+
+#[derive(Debug)]
+struct Place {
+    path: String,
+    /// Its entry in the journal, if there is one.
+    entry: Option<Entry>,
 }
 
 impl Temporary {
@@ -46,20 +55,42 @@ impl Temporary {
         self.locked().path.clone()
     }
 
+    /// Where it may be.
+    pub(super) fn places(&self) -> Vec<String> {
+        self.locked().places.iter().map(|place| place.path.clone()).collect()
+    }
+
     /// There is nothing left to remove.
     pub(super) fn settle(&self) {
-        let entries = std::mem::take(&mut self.locked().entries);
-        entries.into_iter().for_each(Entry::settled);
+        let places = std::mem::take(&mut self.locked().places);
+        places.into_iter().filter_map(|place| place.entry).for_each(Entry::settled);
     }
 
-    /// It is about to be elsewhere.
-    pub(super) fn expect_at(&self, entry: Option<Entry>) {
-        self.locked().entries.extend(entry);
+    /// It is about to be there.
+    pub(super) fn expect_at(&self, path: String, entry: Option<Entry>) {
+        self.locked().places.push(Place { path, entry });
     }
 
-    /// It is elsewhere.
-    pub(super) fn is_at(&self, path: String) {
-        self.locked().path = path;
+    /// It did not come there, or is not there any more.
+    pub(super) fn is_not_at(&self, path: &str) {
+        let places = std::mem::take(&mut self.locked().places);
+        let (left, others): (Vec<_>, Vec<_>) = places.into_iter().partition(|place| place.path == path);
+        self.locked().places = others;
+        left.into_iter().filter_map(|place| place.entry).for_each(Entry::settled);
+    }
+
+    /// What was in the one place is in the other.
+    pub(super) fn went(&self, from: &str, to: &str) {
+        self.is_not_at(from);
+        let mut state = self.locked();
+        if state.path == from {
+            to.clone_into(&mut state.path);
+        }
+    }
+
+    /// Its publication may or may not be done: that it is missing then does not settle it.
+    pub(super) fn is_in_doubt(&self) {
+        self.locked().is_in_doubt = true;
     }
 
     fn locked(&self) -> MutexGuard<'_, State> {
@@ -105,36 +136,53 @@ impl Server {
         key: &Key,
     ) -> StoreResult<Unfinished> {
         let entry = self.journal.begin(&path).await;
-        let temporary =
-            Arc::new(Temporary { state: Mutex::new(State { path: path.clone(), entries: Vec::from_iter(entry) }) });
+        let places = vec![Place { path: path.clone(), entry }];
+        let state = State { path: path.clone(), places, is_in_doubt: false };
+        let temporary = Arc::new(Temporary { state: Mutex::new(state) });
         self.remember(&temporary);
         let opened = connection.exchange.opened(wire::open_new(&path)).await;
         match opened {
             // The name is nobody else's: whoever looks for what is left may remove it.
-            Ok(_) | Err(Failure::Lost(_)) => temporary.locked().entries.iter().for_each(|entry| entry.named("asked")),
+            Ok(_) | Err(Failure::Lost(_)) => {
+                temporary.locked().places.iter().filter_map(|place| place.entry.as_ref()).for_each(|entry| {
+                    entry.named("asked");
+                });
+            }
             Err(_) => temporary.settle(),
         }
         let handle = Some(opened.map_err(at("make a file for", key))?);
         Ok(Unfinished { server: self, connection, handle, temporary, is_settled: false })
     }
 
-    /// Removes the file of an upload that is not to be published.
+    /// Removes the hidden name of an upload, wherever it may be.
     pub(super) async fn remove_temporary(&self, temporary: &Temporary) -> Result<(), Failure> {
         let _folders = self.folders.read().await;
-        let path = temporary.path();
+        let mut is_removed = false;
+        for path in temporary.places() {
+            is_removed = self.remove_hidden(&path).await?;
+            if is_removed {
+                break;
+            }
+        }
+        if is_removed || !temporary.locked().is_in_doubt {
+            temporary.settle();
+        }
+        Ok(())
+    }
+
+    /// Removes a hidden name; `false`: nothing had it.
+    async fn remove_hidden(&self, path: &str) -> Result<bool, Failure> {
         let mut tried = 0;
         loop {
             tried += 1;
-            match self.pool.change(wire::remove(&path)).await {
-                Ok(()) => break,
-                Err(failure) if failure.is_missing() => break,
+            match self.pool.change(wire::remove(path)).await {
+                Ok(()) => return Ok(true),
+                Err(failure) if failure.is_missing() => return Ok(tried > 1),
                 // Nobody else has the name: it may be asked for again.
                 Err(Failure::Lost(_)) if tried < TRIES => {}
                 Err(failure) => return Err(failure),
             }
         }
-        temporary.settle();
-        Ok(())
     }
 
     /// Removes what a killed process left; gives how many files that were.
@@ -197,8 +245,9 @@ impl Unfinished {
         handle.exchange().attributes(wire::fstat(handle.raw())).await.map_err(looking("look up", key))
     }
 
-    /// Sets its time if one is given, brings it to the server's disk if that is wanted and possible, and closes it; what it is then.
-    pub(super) async fn close(&mut self, mtime: Option<u32>, key: &Key) -> StoreResult<Attributes> {
+    /// Sets its time if one is given, brings it to the server's disk if that is wanted and possible, and closes it; what it is then, and
+    /// whether it has the time.
+    pub(super) async fn close(&mut self, mtime: Option<u32>, key: &Key) -> StoreResult<(Attributes, bool)> {
         let Some(handle) = self.handle.take() else {
             return Err(StoreError::new(StoreErrorKind::Other, "the upload is finished already"));
         };
@@ -219,15 +268,31 @@ impl Unfinished {
         };
         let look = exchange.attributes(wire::fstat(handle.raw()));
         let (timed, synced, looked) = tokio::join!(time, sync, look);
-        timed.map_err(at("set the time of", key))?;
+        let mtime_kept = match timed {
+            Ok(()) => mtime.is_some(),
+            // Many a server lets nobody set times: the file is worth more.
+            Err(Failure::Refused { .. }) => false,
+            Err(failure) => return Err(at("set the time of", key)(failure)),
+        };
         if let Err(failure) = synced {
-            return Err(self.server.why_full(&self.temporary.path(), failure, key).await);
+            return Err(self.why_not_synced(failure, key).await);
         }
         let found = looked.map_err(looking("look up", key))?;
         if let Err(failure) = handle.close().await {
             return Err(self.server.why_full(&self.temporary.path(), failure, key).await);
         }
-        Ok(found)
+        Ok((found, mtime_kept))
+    }
+
+    async fn why_not_synced(&self, failure: Failure, key: &Key) -> StoreError {
+        let is_refused = matches!(failure, Failure::Refused { .. });
+        let error = self.server.why_full(&self.temporary.path(), failure, key).await;
+        if !is_refused || error.kind == StoreErrorKind::NoSpace {
+            return error;
+        }
+        let reason = error.cause().unwrap_or("the server refuses it").to_owned();
+        let reason = format!("{reason} (bringing it to its disk; the option \"fsync\": false does without)");
+        StoreError::cannot(error.kind, "write", key.as_str(), &reason)
     }
 
     /// It has its name: there is nothing to remove.

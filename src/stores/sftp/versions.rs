@@ -41,13 +41,30 @@ struct Record {
 }
 
 impl Versions {
+    /// What has been noted so far: for [`Versions::seen_since`].
+    pub(super) fn mark(&self) -> u64 {
+        self.locked().last
+    }
+
+    /// Whether this process has published something under a name since then: who looked in between may have seen what was there before.
+    pub(super) fn is_made_since(&self, path: &str, mark: u64) -> bool {
+        self.locked().is_made_since(path, mark)
+    }
+
+    /// The version of what was looked at since `mark`; `None` when it may be what was replaced meanwhile.
+    pub(super) fn seen_since(&self, path: &str, found: &Attributes, mark: u64) -> Option<String> {
+        let mut known = self.locked();
+        if known.is_made_since(path, mark) { None } else { Some(known.seen(path, found)) }
+    }
+
+    /// A version that counts as replaced by whatever this process has published since `mark`.
+    pub(super) fn before(found: &Attributes, mark: u64) -> String {
+        Version { number: mark, size: found.size, mtime: found.mtime.unwrap_or(0) }.to_string()
+    }
+
     /// The present version of what has a name.
     pub(super) fn seen(&self, path: &str, found: &Attributes) -> String {
-        let mut known = self.locked();
-        match known.by_path.get(path) {
-            Some(record) if record.version.fits(found) => record.version.to_string(),
-            _ => known.note(path, found, false),
-        }
+        self.locked().seen(path, found)
     }
 
     /// The version that this process has just published under a name.
@@ -78,15 +95,12 @@ impl Versions {
         known.note(path, found, false)
     }
 
-    /// A file got another name.
-    pub(super) fn moved(&self, from: &str, to: &str) {
+    /// A file got another name; its version under that. It is a new one: under its old, lower number what others replace it by
+    /// could pass for what had the new name before.
+    pub(super) fn moved(&self, from: &str, to: &str, found: &Attributes) -> String {
         let mut known = self.locked();
-        known.by_path.remove(to);
-        if let Some(record) = known.by_path.remove(from) {
-            known.order.push_back((to.to_owned(), record.version.number));
-            known.by_path.insert(to.to_owned(), record);
-        }
-        known.forget_oldest();
+        known.by_path.remove(from);
+        known.note(to, found, true)
     }
 
     /// Nothing has the name any more.
@@ -100,6 +114,17 @@ impl Versions {
 }
 
 impl Known {
+    fn is_made_since(&self, path: &str, mark: u64) -> bool {
+        self.by_path.get(path).is_some_and(|record| record.made_here && record.version.number > mark)
+    }
+
+    fn seen(&mut self, path: &str, found: &Attributes) -> String {
+        match self.by_path.get(path) {
+            Some(record) if record.version.fits(found) => record.version.to_string(),
+            _ => self.note(path, found, false),
+        }
+    }
+
     fn note(&mut self, path: &str, found: &Attributes, made_here: bool) -> String {
         self.last += 1;
         let version = Version { number: self.last, size: found.size, mtime: found.mtime.unwrap_or(0) };
@@ -188,11 +213,41 @@ mod tests {
         assert!(
             versions.is_still("/f", &attributes(5, 1), &made) && versions.is_still("/f", &attributes(5, 1), &timed)
         );
-        versions.moved("/f", "/g");
-        assert!(versions.is_still("/g", &attributes(5, 1), &timed));
-        assert_eq!(versions.seen("/g", &attributes(5, 1)), timed);
+        let moved = versions.moved("/f", "/g", &attributes(5, 1));
+        assert!(versions.is_still("/g", &attributes(5, 1), &moved));
+        assert_eq!(versions.seen("/g", &attributes(5, 1)), moved);
         versions.gone("/g");
-        assert_ne!(versions.seen("/g", &attributes(5, 1)), timed);
+        assert_ne!(versions.seen("/g", &attributes(5, 1)), moved);
+    }
+
+    /// The older file gets the name of the newer one, in the same second and with the same length.
+    #[test]
+    fn what_a_rename_has_replaced_is_told_apart() {
+        let (versions, found) = (Versions::default(), attributes(5, 7));
+        let older = versions.made("/old", &found);
+        let replaced = versions.made("/f", &found);
+        let moved = versions.moved("/old", "/f", &found);
+        assert!(!versions.is_still("/f", &found, &replaced) && versions.is_still("/f", &found, &moved));
+        assert_ne!(moved, older);
+        // Nothing was known of the one that was renamed.
+        let replaced = versions.made("/g", &found);
+        versions.moved("/unknown", "/g", &found);
+        assert!(!versions.is_still("/g", &found, &replaced));
+    }
+
+    #[test]
+    fn what_was_read_while_another_was_published_gets_no_version_of_that() {
+        let (versions, found) = (Versions::default(), attributes(5, 7));
+        versions.made("/f", &found);
+        let mark = versions.mark();
+        assert!(versions.seen_since("/f", &found, mark).is_some());
+        let made = versions.made("/f", &found);
+        assert_eq!(versions.seen_since("/f", &found, mark), None);
+        assert_eq!(versions.seen_since("/f", &found, versions.mark()), Some(made.clone()));
+        assert!(!versions.is_still("/f", &found, &Versions::before(&found, mark)));
+        // What others have replaced it by is seen, not made.
+        assert!(versions.seen_since("/f", &attributes(6, 7), versions.mark()).is_some());
+        assert!(versions.is_still("/f", &found, &made));
     }
 
     #[test]
