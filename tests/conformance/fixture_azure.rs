@@ -22,9 +22,12 @@ impl Fixture {
         })
     }
 
-    /// Whether the store cannot hold this name and says so. Azure would keep these under other names.
+    /// Whether the store cannot hold this name and says so. Azure would keep these under other names; an upstream server may take a
+    /// backslash for a separator.
     pub fn refuses(&self, name: &str) -> bool {
-        self.azure.is_some() && (name.contains('\\') || name.split('/').any(|part| part.ends_with('.')))
+        let has_backslash = name.contains('\\');
+        let is_odd_for_azure = has_backslash || name.split('/').any(|part| part.ends_with('.'));
+        self.is_upstream && has_backslash || self.azure.is_some() && is_odd_for_azure
     }
 }
 
