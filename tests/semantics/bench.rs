@@ -310,7 +310,11 @@ impl Place<'_> {
 
     /// Whether the store refuses a name that is fine elsewhere.
     pub fn cannot_hold(&self, name: &str) -> bool {
-        matches!(self.behind, Behind::Server(server) if server.cannot_hold(name))
+        match self.behind {
+            Behind::Server(server) => server.cannot_hold(name),
+            Behind::Upstream(_) => name.contains('\\'),
+            _ => false,
+        }
     }
 
     /// Whether the store forgets an upload in parts when another of the same name is finished.
