@@ -1,10 +1,11 @@
 """The commands that are timed: OpenSSH's clients, and rclone. The same for every server."""
 
 import concurrent.futures
+import os
 import subprocess
 import time
 
-from .place import program
+from . import go_programs
 from .plan import CIPHER
 from .processes import environment
 
@@ -63,7 +64,7 @@ def as_remote(place, peer):
 
 def rclone(peer, arguments, more):
     """Retries are off: a transfer that fails is a failure of the server, not a slow success."""
-    command = [program("rclone", "rclone", "RCLONE"), *arguments, "--config", "/dev/null", "--retries", "1", "--log-level", "ERROR"]
+    command = [go_programs.rclone(), *arguments, "--config", "/dev/null", "--retries", "1", "--log-level", "ERROR"]
     run(command, peer, more=more)
 
 
@@ -77,7 +78,9 @@ def run(command, peer, stdin=None, output=subprocess.DEVNULL, more=None):
         stdout=output, stderr=subprocess.PIPE, env=environment(more), timeout=LIMIT,
     )
     if done.returncode != 0:
-        raise Failed(f"{peer.name}: {command[0]} ended with {done.returncode}: {done.stderr.decode(errors='replace').strip()[-500:]}")
+        # One line, and no path of this machine: it may be published.
+        said = done.stderr.decode(errors="replace").strip().splitlines() or [""]
+        raise Failed(f"{os.path.basename(command[0])} ended with {done.returncode}: {said[-1][-200:]}")
 
 
 def at_once(jobs, width=None):

@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 
-from . import proftpd
+from . import go_programs, proftpd
 from .place import ROOT, Missing, first_line, free_port, program
 from .processes import Server, await_until
 
@@ -66,8 +66,8 @@ def version(name):
         folder = proftpd.unpacked()
         return first_line(f"{folder}/usr/sbin/proftpd", "-v", env=proftpd.libraries(folder)) + ", mod_sftp"
     if name == "rclone":
-        return first_line(program("rclone", "rclone", "RCLONE"), "version")
-    return first_line(program("sftpgo", variable="SFTPGO"), "--version")
+        return first_line(go_programs.rclone(), "version")
+    return first_line(go_programs.sftpgo(), "--version").split(" +")[0]
 
 
 def lockgate_program():
@@ -197,7 +197,7 @@ SFTPCompression off
 
 def rclone(place, home, port, bucket):
     command = [
-        program("rclone", "rclone", "RCLONE"), "serve", "sftp", bucket.rclone("rclone") if bucket else place.data,
+        go_programs.rclone(), "serve", "sftp", bucket.rclone("rclone") if bucket else place.data,
         "--addr", f"127.0.0.1:{port}", "--key", place.host_key, "--authorized-keys", place.user_key + ".pub",
         "--config", "/dev/null", "--cache-dir", f"{home}/cache", "--log-level", "NOTICE",
     ]
@@ -207,7 +207,7 @@ def rclone(place, home, port, bucket):
 def sftpgo(place, home, port, bucket):
     """With a log of transfers, as the others have one."""
     command = [
-        program("sftpgo", variable="SFTPGO"), "portable", "--sftpd-port", port, "--username", "compare",
+        go_programs.sftpgo(), "portable", "--sftpd-port", port, "--username", "compare",
         "--public-key", place.public_key, "--permissions", "*", "--ssh-commands", "*",
         "--log-file-path", f"{home}/transfers", "--log-level", "info",
     ]
@@ -219,5 +219,10 @@ def sftpgo(place, home, port, bucket):
         ]
     else:
         command += ["--directory", place.data]
-    environment = {"SFTPGO_COMMON__MAX_PER_HOST_CONNECTIONS": "0", "SFTPGO_SFTPD__HOST_KEYS": place.host_key}
+    environment = {
+        "SFTPGO_COMMON__MAX_PER_HOST_CONNECTIONS": "0",
+        "SFTPGO_SFTPD__HOST_KEYS": place.host_key,
+        # Buckets hold no times for it: without this it refuses to set them, and rclone fails.
+        "SFTPGO_COMMON__SETSTAT_MODE": "2",
+    }
     return Peer("sftpgo", command, port=port, log=f"{home}/log", env=environment, cwd=home)

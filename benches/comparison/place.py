@@ -56,8 +56,9 @@ class Place:
 
 def program(name, package=None, variable=None):
     """The path of a program: what the variable names, or what the search path has."""
-    path = (variable and os.environ.get(variable)) or shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
-    if not path or not os.access(path, os.X_OK):
+    named = variable and os.environ.get(variable)
+    path = shutil.which(named or name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    if not path:
         how = f"install the package {package}" if package else f"name it with {variable}=..."
         raise Missing(f"{name} is missing: {how}")
     return os.path.abspath(path)

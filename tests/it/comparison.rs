@@ -15,6 +15,8 @@ fn root() -> PathBuf {
 fn comparison() -> Command {
     let mut command = Command::new(root().join("benches/compare"));
     command.env("LOCKGATE", env!("CARGO_BIN_EXE_lockgate"));
+    // Any version serves to show that it works; a recent one would be built first.
+    command.env("RCLONE", "rclone");
     command
 }
 
