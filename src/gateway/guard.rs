@@ -167,6 +167,14 @@ impl Directory for Guarded {
         self.directory.known()
     }
 
+    fn known_as(&self, name: &str) -> Option<Arc<User>> {
+        self.directory.known_as(name)
+    }
+
+    fn is_asked_about(&self, source: &str) -> bool {
+        self.directory.is_asked_about(source)
+    }
+
     async fn find_with_password(
         &self,
         name: &str,

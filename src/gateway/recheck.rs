@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use futures_util::stream;
 
-use super::roster::{Roster, farewell, lapse_of};
+use super::roster::{Roster, farewell, lapse_at_target, lapse_of};
 use crate::session::LiveSession;
+use crate::ssh::TargetDoors;
 use crate::users::{Attempt, AuthorizedKey, DirectoryError, ProviderDirectory, User};
 
 /// Questions under way at once, for one provider: few, so that logins have theirs.
@@ -33,8 +34,22 @@ impl Rechecked {
     }
 }
 
-/// Asks one provider about its live sessions until it is dropped.
-pub(super) async fn follow(roster: Arc<Roster>, provider: Arc<ProviderDirectory>, trusted: Vec<AuthorizedKey>) {
+/// By what the answers about live sessions are judged, besides themselves.
+struct Beside {
+    /// Authorities of all users.
+    trusted: Vec<AuthorizedKey>,
+    /// Where users may jump to.
+    targets: Arc<TargetDoors>,
+}
+
+/// Asks one provider about its live sessions until it is dropped. `trusted` are the authorities of all users.
+pub(super) async fn follow(
+    roster: Arc<Roster>,
+    provider: Arc<ProviderDirectory>,
+    trusted: Vec<AuthorizedKey>,
+    targets: Arc<TargetDoors>,
+) {
+    let beside = Beside { trusted, targets };
     let every = provider.recheck();
     let look_every = (every / 4).clamp(Duration::from_millis(250), Duration::from_secs(5));
     let mut plan = Plan { every, next: None };
@@ -42,7 +57,7 @@ pub(super) async fn follow(roster: Arc<Roster>, provider: Arc<ProviderDirectory>
     loop {
         let live = roster.registry.list();
         let due = plan.due(&live, &provider.source(), &roster.rechecked, Instant::now());
-        ask_about(&roster, &provider, due, &trusted, &mut outages).await;
+        ask_about(&roster, &provider, due, &beside, &mut outages).await;
         tokio::time::sleep(look_every).await;
     }
 }
@@ -90,7 +105,7 @@ async fn ask_about(
     roster: &Roster,
     provider: &Arc<ProviderDirectory>,
     due: Due,
-    trusted: &[AuthorizedKey],
+    beside: &Beside,
     outages: &mut Outages,
 ) {
     // After a silence the next round begins where that one stopped, so that nobody's turn is always lost.
@@ -108,7 +123,7 @@ async fn ask_about(
         match answer {
             Ok(found) => {
                 silent_in_a_row = 0;
-                let ended = settle(roster, found.as_deref(), &sessions, trusted);
+                let ended = settle(roster, found.as_ref(), &sessions, beside);
                 if ended > 0 {
                     let source = provider.source();
                     tracing::info!(%source, %user, ended, "ended the sessions of a user whom the identity provider does not let in any more");
@@ -124,9 +139,16 @@ async fn ask_about(
     }
 }
 
-/// Ends those of the sessions that may not go on; how many. Only these: who has logged in after the question was judged by a later
-/// answer.
-fn settle(roster: &Roster, found: Option<&User>, sessions: &[LiveSession], trusted: &[AuthorizedKey]) -> usize {
+/// Ends those of the sessions that may not go on; how many. Only these, and those at targets that came through them: who has logged in
+/// after the question was judged by a later answer, but who jumped meanwhile by the answer before.
+fn settle(roster: &Roster, found: Option<&Arc<User>>, sessions: &[LiveSession], beside: &Beside) -> usize {
+    let outer: HashSet<&Arc<str>> =
+        sessions.iter().map(|live| live.jump.as_ref().map_or(&live.session_id, |jump| jump.through())).collect();
+    let user = found.map(|user| &**user);
+    if let Some(user) = found {
+        // Before any session ends: jumps are judged by it from now on.
+        roster.registry.describe(outer.iter().copied(), user);
+    }
     let mut judged: HashMap<&str, _> = HashMap::new();
     {
         let mut tellable = roster.rechecked.lock();
@@ -147,15 +169,16 @@ fn settle(roster: &Roster, found: Option<&User>, sessions: &[LiveSession], trust
                     }
                 }
             }
-            if let Some(lapse) = lapse_of(live, found, trusted) {
+            if let Some(lapse) = lapse_of(live, user, &beside.trusted) {
                 judged.insert(&live.session_id, farewell(lapse));
             }
         }
     }
-    match judged.is_empty() {
-        true => 0,
-        false => roster.registry.end(|live| judged.remove(&*live.session_id)),
-    }
+    roster.registry.end(|live| {
+        let came_through = live.jump.as_ref().is_some_and(|jump| outer.contains(jump.through()));
+        let at_target = || lapse_at_target(live, user, beside.targets.targets()).filter(|_| came_through).map(farewell);
+        judged.remove(&*live.session_id).or_else(at_target)
+    })
 }
 
 /// What the log and the trail were told of a provider: each outage, and each user's unusable answer, once.

@@ -93,6 +93,15 @@ struct Beside {
     targets: Arc<TargetDoors>,
 }
 
+/// The sources of one configuration beside itself.
+#[derive(Debug)]
+struct Others {
+    /// All of them.
+    sources: Vec<Arc<str>>,
+    /// The identity providers among them.
+    asked: Vec<Arc<str>>,
+}
+
 impl Opened {
     /// Where users may jump to.
     pub(super) fn targets(&self) -> &Arc<TargetDoors> {
@@ -184,8 +193,9 @@ impl Roster {
             running.folders.push(folder.clone());
             running.tasks.spawn(self.clone().follow_folder(folder, first, beside.clone()));
         }
+        let asked: Vec<Arc<str>> = providers.iter().map(|provider| provider.source()).collect();
         for provider in providers {
-            running.tasks.spawn(recheck::follow(self.clone(), provider, authorities.clone()));
+            running.tasks.spawn(recheck::follow(self.clone(), provider, authorities.clone(), targets.clone()));
         }
         let sources: Vec<Arc<str>> = others.into_iter().map(|(source, _)| source).collect();
         let mut before = {
@@ -194,16 +204,17 @@ impl Roster {
         };
         before.tasks.abort_all();
         running.tasks.spawn(self.clone().retire_all_but(sources.clone()));
+        let others = Others { sources, asked };
         let users: HashMap<Arc<str>, User> = fixed.into_iter().map(|user| (user.name.clone(), user)).collect();
         // A connection keeps the users that it began with until it has logged in.
         let afterwards = login_grace + Duration::from_secs(1);
         let roster = self.clone();
         running.tasks.spawn(async move {
             roster.end_revoked(&revoked);
-            roster.end_sessions_of_others(&sources, &users, &authorities, targets.targets());
+            roster.end_sessions_of_others(&others, &users, &authorities, targets.targets());
             tokio::time::sleep(afterwards).await;
             roster.end_revoked(&revoked);
-            roster.end_sessions_of_others(&sources, &users, &authorities, targets.targets());
+            roster.end_sessions_of_others(&others, &users, &authorities, targets.targets());
         });
         // Apart, for it may wait for a disk.
         let roster = self.clone();
@@ -234,18 +245,26 @@ impl Roster {
 
     fn end_sessions_of_others(
         &self,
-        sources: &[Arc<str>],
+        others: &Others,
         users: &HashMap<Arc<str>, User>,
         trusted: &[AuthorizedKey],
         targets: &Targets,
     ) {
+        // Of identity providers: as they described their users last.
+        let described = self.registry.users();
         let ended = self.registry.end(|live| {
             let lapse = match &*live.source {
                 CONFIGURATION => {
                     let user = users.get(&live.user);
                     lapse_of(live, user, trusted).or_else(|| lapse_at_target(live, user, targets))
                 }
-                _ => (!sources.contains(&live.source)).then_some(Lapse::Removed),
+                _ if !others.sources.contains(&live.source) => Some(Lapse::Removed),
+                // The round of a folder judges its own.
+                _ if !others.asked.contains(&live.source) => None,
+                _ => {
+                    let person = live.jump.as_ref().and_then(|jump| described.get(jump.through()));
+                    lapse_at_target(live, person.map(|person| &**person), targets)
+                }
             };
             lapse.map(farewell)
         });
@@ -401,7 +420,7 @@ pub(super) fn lapse_of(live: &LiveSession, user: Option<&User>, trusted: &[Autho
 }
 
 /// Whether a session at a target may not go on, because the target or its account is not its user's any more.
-fn lapse_at_target(live: &LiveSession, user: Option<&User>, targets: &Targets) -> Option<Lapse> {
+pub(super) fn lapse_at_target(live: &LiveSession, user: Option<&User>, targets: &Targets) -> Option<Lapse> {
     let (jump, user) = (live.jump.as_ref()?, user?);
     let account = jump.account().map_or("", |account| account);
     let may = targets.named(jump.target()).is_some_and(|target| target.account_for(&user.targets, account).is_some());

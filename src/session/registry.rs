@@ -1,7 +1,7 @@
 //! The live sessions of the process.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -88,7 +88,15 @@ pub struct Progress {
 struct Live {
     session: LiveSession,
     login: Weak<Login>,
+    /// The user as the source described it after the login, if it was asked again.
+    described: Option<Arc<User>>,
     farewell: watch::Sender<Option<Farewell>>,
+}
+
+impl Live {
+    fn user(&self) -> Option<Arc<User>> {
+        self.described.clone().or_else(|| Some(self.login.upgrade()?.user().clone()))
+    }
 }
 
 /// The live sessions, by session id. Cheap to clone.
@@ -110,7 +118,7 @@ impl Registry {
             return None;
         }
         let (farewell, told) = watch::channel(None);
-        live.insert(id.clone(), Live { session, farewell, login: Weak::new() });
+        live.insert(id.clone(), Live { session, farewell, login: Weak::new(), described: None });
         Some(Entered { registry: self.clone(), id, told })
     }
 
@@ -125,6 +133,27 @@ impl Registry {
             ended += 1;
         }
         ended
+    }
+
+    /// From now on, [`Registry::user_of`] is `user` for the sessions of these ids: their source has been asked again.
+    pub fn describe<'a>(&self, ids: impl IntoIterator<Item = &'a Arc<str>>, user: &Arc<User>) {
+        let mut live = self.lock();
+        for id in ids {
+            if let Some(live) = live.get_mut(id) {
+                live.described = Some(user.clone());
+            }
+        }
+    }
+
+    /// The user of a session as the source described it last, at the login or since; `None` when there is no such session or it has
+    /// not begun.
+    pub fn user_of(&self, id: &str) -> Option<Arc<User>> {
+        self.lock().get(id).and_then(Live::user)
+    }
+
+    /// [`Registry::user_of`] of every session.
+    pub fn users(&self) -> HashMap<Arc<str>, Arc<User>> {
+        self.lock().iter().filter_map(|(id, live)| Some((id.clone(), live.user()?))).collect()
     }
 
     /// The live sessions with their homes.
@@ -240,6 +269,19 @@ mod tests {
         drop(ann);
         assert_eq!(registry.end(|_| Some(why("third"))), 1, "only ben is left");
         assert_eq!(told.borrow_and_update().clone(), Some(why("first")));
+    }
+
+    #[test]
+    fn a_session_has_the_user_that_its_source_described_last() {
+        let registry = Registry::default();
+        let _one = registry.enter(session("1", "ann"), None).unwrap();
+        let _two = registry.enter(session("2", "ann"), None).unwrap();
+        assert!(registry.user_of("1").is_none(), "it has not begun");
+        let ann = Arc::new(crate::users::testing::user("ann"));
+        registry.describe([&Arc::from("1"), &Arc::from("gone")], &ann);
+        assert!(registry.user_of("1").is_some_and(|user| Arc::ptr_eq(&user, &ann)));
+        assert!(registry.user_of("2").is_none() && registry.user_of("gone").is_none());
+        assert_eq!(registry.users().len(), 1);
     }
 
     #[test]

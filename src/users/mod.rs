@@ -201,6 +201,16 @@ pub trait Directory: Send + Sync + fmt::Debug {
         Vec::new()
     }
 
+    /// The one of [`Directory::known`] with this name.
+    fn known_as(&self, name: &str) -> Option<Arc<User>> {
+        self.known().into_iter().find(|known| *known.name == *name)
+    }
+
+    /// Whether the users of the source with this label are found by asking somebody else only.
+    fn is_asked_about(&self, _source: &str) -> bool {
+        false
+    }
+
     /// What the source makes of a name and a password. One that knows hashes leaves the password to whoever asks.
     async fn find_with_password(
         &self,
@@ -246,6 +256,10 @@ impl Directory for FixedDirectory {
 
     fn known(&self) -> Vec<Arc<User>> {
         self.users.values().cloned().collect()
+    }
+
+    fn known_as(&self, name: &str) -> Option<Arc<User>> {
+        self.users.get(name).cloned()
     }
 }
 

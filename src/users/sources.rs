@@ -42,6 +42,14 @@ impl Directory for Sources {
         all.into_values().collect()
     }
 
+    fn known_as(&self, name: &str) -> Option<Arc<User>> {
+        self.sources.iter().find_map(|source| source.known_as(name))
+    }
+
+    fn is_asked_about(&self, source: &str) -> bool {
+        self.sources.iter().any(|one| one.is_asked_about(source))
+    }
+
     async fn find_with_password(
         &self,
         name: &str,
@@ -167,6 +175,10 @@ mod tests {
             known,
             [("ann".to_owned(), Some("first".to_owned())), ("ben".to_owned(), Some("second".to_owned()))]
         );
+        for user in sources.known() {
+            assert!(sources.known_as(&user.name).is_some_and(|same| Arc::ptr_eq(&same, &user)));
+        }
+        assert!(sources.known_as("carl").is_none());
     }
 
     #[test]

@@ -72,6 +72,16 @@ impl Client {
         self
     }
 
+    /// Jumps through `outer` to `address`, as OpenSSH does for `ProxyJump`. The host key there is the gateway's own.
+    pub fn jumping(self, outer: &Client, address: &str) -> Client {
+        let mut command = outer.command("ssh");
+        command.args(["-W", address]).arg(outer.host());
+        let words =
+            [command.get_program()].into_iter().chain(command.get_args()).map(|word| word.to_str().expect("UTF-8"));
+        let words: Vec<&str> = words.collect();
+        self.with(&format!("ProxyCommand={}", words.join(" ")))
+    }
+
     /// How long a command may take.
     pub fn within(mut self, limit: Duration) -> Client {
         self.limit = limit;

@@ -23,7 +23,7 @@ use super::super::{Homes, MAX_CHANNELS, Phase, Shared};
 use super::{FAREWELL, SHUTTING_DOWN, Slots, Visit, Way};
 use crate::audit::{Jump, KeyIdentity, Origin};
 use crate::session::{LiveSession, Protocol};
-use crate::users::{AccountDirectory, Circumstances, Target, User};
+use crate::users::{AccountDirectory, CONFIGURATION, Circumstances, Target, User};
 
 /// What a client is told that asks for a target which is not there, or not for its user: the same.
 const NO_TARGET: &str = "there is no target of this address for this user";
@@ -60,7 +60,9 @@ impl Visit {
             return Err(Refused::because(ONLY_FILES));
         };
         let homes = self.shared.homes();
-        let Some(person) = person_now(login.user(), &homes).filter(|person| !person.targets.is_empty()) else {
+        let session_id = self.attempts().await.origin().session_id;
+        let person = self.person_now(login.user(), &session_id, &homes);
+        let Some(person) = person.filter(|person| !person.targets.is_empty()) else {
             return Err(Refused::because(ONLY_FILES));
         };
         let target = homes.targets.targets().at(host, port);
@@ -77,7 +79,6 @@ impl Visit {
         if !self.recorder().has_room_for_strangers() {
             return Err(refused(UNRECORDABLE));
         }
-        let session_id = self.attempts().await.origin().session_id;
         // It is there as long as the session is.
         let Some(live) = self.shared.registry.get(&session_id) else { return Err(refused(SHUTTING_DOWN)) };
         if !still_proves(&live, &person) {
@@ -93,6 +94,28 @@ impl Visit {
             homes: homes.clone(),
             parting: self.jumps.parting(),
         })
+    }
+
+    /// The user as the configuration or a folder of keys has it now, or as an identity provider described it when it was asked last about
+    /// the session of this id; nobody where another source has the name by now.
+    fn person_now(&self, person: &User, session_id: &str, homes: &Homes) -> Option<Arc<User>> {
+        match homes.directory.known_as(&person.name) {
+            Some(known) if known.source == person.source => Some(known),
+            // Users of the configuration go before all others.
+            Some(known) if *known.source == *CONFIGURATION => None,
+            _ if homes.directory.is_asked_about(&person.source) => self.shared.registry.user_of(session_id),
+            _ => None,
+        }
+    }
+
+    /// Whether a login at a target is still granted, by what holds now; for a connection that came through no other one it is. To be
+    /// asked once the session is in the registry: from then on, whoever takes the grant back ends it there.
+    pub(super) fn is_still_granted(&self, account: &str) -> bool {
+        let Way::Jump(jumped) = &self.way else { return true };
+        let homes = self.shared.homes();
+        let Some(person) = self.person_now(&jumped.person, &jumped.session_id, &homes) else { return false };
+        let target = homes.targets.targets().named(&jumped.target.name);
+        target.is_some_and(|target| target.account_for(&person.targets, account).is_some())
     }
 
     /// Channels of this connection, those that lead to targets among them.
@@ -153,13 +176,6 @@ impl Visit {
             slots: Mutex::new(Slots { unauthenticated: None, session: None, is_over: false }),
         }
     }
-}
-
-/// The user as the configuration or a folder of keys has it now; nobody where another source has the name by now. Users of identity
-/// providers have no targets, and nobody is asked about them.
-fn person_now(person: &User, homes: &Homes) -> Option<Arc<User>> {
-    let known = homes.directory.known().into_iter().find(|known| known.name == person.name);
-    known.filter(|known| known.source == person.source)
 }
 
 /// Whether what was proven at the login would let `person`, as the user is now, in again.

@@ -51,6 +51,11 @@ impl Visit {
             self.attempts().await.turn_away(accepted, AuthFailureReason::TooManySessions);
             return false;
         };
+        let account = origin.jump.as_ref().and_then(|jump| jump.account());
+        if account.is_some_and(|account| !self.is_still_granted(account)) {
+            self.attempts().await.turn_away(accepted, AuthFailureReason::AccountNotAllowed);
+            return false;
+        }
         let protocols = if accepted.only_sftp { &[Protocol::Sftp][..] } else { &Protocol::ALL };
         let origin = Origin { person: Some(person), ..origin };
         let (user, recorder) = (accepted.user.clone(), self.recorder().clone());

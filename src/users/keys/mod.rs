@@ -349,6 +349,10 @@ impl Directory for KeysDirectory {
     fn known(&self) -> Vec<Arc<User>> {
         self.read_users().iter().flat_map(HashMap::values).cloned().collect()
     }
+
+    fn known_as(&self, name: &str) -> Option<Arc<User>> {
+        self.user(name)
+    }
 }
 
 #[cfg(test)]

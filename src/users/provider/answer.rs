@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::super::{AuthorizedKey, HomeEntry, MAX_KEYS, Totp, TotpSecret, User};
+use super::super::{AuthorizedKey, HomeEntry, MAX_KEYS, TargetGrant, Totp, TotpSecret, User};
+use super::grants::{self, TARGETS};
 use super::{Flaw, OnPolicy, ProviderSettings, TargetRule};
 use crate::path::LogicalPath;
 use crate::secret::Secret;
@@ -30,6 +31,8 @@ pub(super) struct Answer {
     identity: Option<String>,
     /// The secret of the user's one-time codes; not one of Transfer Family's fields either.
     totp: Option<Secret>,
+    /// Where the user may jump to; not one of them either.
+    targets: Vec<TargetGrant>,
     public_keys: Vec<String>,
     policy: Value,
     home_directory_type: Option<String>,
@@ -68,6 +71,7 @@ pub(super) fn read(body: &[u8]) -> Result<Option<Answer>, Flaw> {
         role,
         identity: text(&object, IDENTITY)?.filter(|identity| !identity.trim().is_empty()),
         totp: text(&object, TOTP)?.map(Secret::new).filter(|secret| !secret.expose().trim().is_empty()),
+        targets: grants::read(object.get(TARGETS).unwrap_or(&Value::Null))?,
         public_keys,
         policy: object.remove("Policy").unwrap_or_default(),
         home_directory_type: text(&object, HOME_TYPE)?,
@@ -91,7 +95,7 @@ fn text(object: &Map<String, Value>, field: &'static str) -> Result<Option<Strin
     }
 }
 
-fn kind_of(value: &Value) -> &'static str {
+pub(super) fn kind_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "true or false",
@@ -130,7 +134,7 @@ impl Answer {
             enabled: true,
             bounds: settings.bounds.clone(),
             home,
-            targets: Vec::new(),
+            targets: self.targets,
             source: settings.source(),
         })
     }
@@ -144,6 +148,9 @@ impl Answer {
         match self.home_directory_type.as_deref() {
             None | Some("" | "PATH") => {
                 let home = self.home_directory.as_deref().filter(|home| !home.is_empty());
+                if home.is_none() && !self.targets.is_empty() {
+                    return Ok(Vec::new());
+                }
                 Ok(vec![make(HOME, LogicalPath::root(), home.ok_or_else(|| Flaw::new(HOME, "is missing"))?)?])
             }
             Some("LOGICAL") => {

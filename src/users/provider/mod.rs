@@ -6,6 +6,7 @@
 
 mod answer;
 mod cache;
+mod grants;
 mod request;
 
 use std::sync::Arc;
@@ -212,6 +213,10 @@ impl Directory for ProviderDirectory {
         let user = self.ask(name, None, attempt).await?;
         self.cache.put(name, attempt.source_ip, user.clone());
         Ok(user)
+    }
+
+    fn is_asked_about(&self, source: &str) -> bool {
+        *self.settings.source() == *source
     }
 
     async fn find_with_password(

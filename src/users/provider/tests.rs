@@ -90,6 +90,21 @@ fn homes_are_those_of_the_answer() {
 }
 
 #[test]
+fn who_may_jump_needs_no_home() {
+    let targets = json!([{ "Group": "web", "Accounts": ["deploy"] }]);
+    let user = read(&json!({ "Role": "r", "Targets": targets })).unwrap().unwrap();
+    assert_eq!((user.home.len(), user.targets.len()), (0, 1));
+    let both = read(&json!({ "Role": "r", "Targets": targets, "HomeDirectory": "/bucket/a" })).unwrap().unwrap();
+    assert_eq!((both.home.len(), both.targets.len()), (1, 1));
+    // What is said of a home has to be right all the same.
+    read(&json!({ "Role": "r", "Targets": targets, "HomeDirectory": "/other" })).unwrap_err();
+    read(&json!({ "Role": "r", "Targets": targets, "HomeDirectoryType": "LOGICAL" })).unwrap_err();
+    read(&json!({ "Role": "r", "Targets": 7, "HomeDirectory": "/bucket/a" })).unwrap_err();
+    // Whoever is refused is refused, whatever else is said.
+    assert!(read(&json!({ "Targets": targets })).unwrap().is_none());
+}
+
+#[test]
 fn what_cannot_be_done_as_it_says_lets_nobody_in() {
     let logical =
         |details: Value| json!({ "Role": "r", "HomeDirectoryType": "LOGICAL", "HomeDirectoryDetails": details });
