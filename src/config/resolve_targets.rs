@@ -9,7 +9,7 @@ use super::raw_targets::{Account as RawAccount, Grant, Target as RawTarget};
 use super::reader::At;
 use super::resolve::{Surroundings, is_plain, resolve_host_keys};
 use super::resolve_users::{is_name, resolve_home, resolve_template};
-use crate::users::{Account, Granted, GrantedAccounts, Target, TargetAddress, TargetGrant};
+use crate::users::{Account, Granted, GrantedAccounts, InnerLogin, Target, TargetAddress, TargetGrant};
 
 /// The longest name of a target or a group, in bytes.
 const MAX_NAME: usize = 253;
@@ -49,21 +49,40 @@ pub(super) fn resolve_grants(raw: &[Grant], targets: &[RawTarget], problems: &mu
     raw.iter().filter_map(|grant| resolve_grant(grant, targets, problems)).collect()
 }
 
+/// A user who has neither a key nor a certificate could not log in at a target that wants one again.
+pub(super) fn judge_proofs(raw: &[Grant], targets: &[RawTarget], problems: &mut Problems) {
+    for grant in raw {
+        let wanting = targets.iter().find(|target| target.inner_login == InnerLogin::Proof && grant.is_for(target));
+        let Some(name) = wanting.and_then(|target| target.name.as_ref()) else { continue };
+        let what = format!(
+            "{:?} has `inner_login: proof`, which requires a key or a certificate, and this user has neither; add public_keys to the \
+             user, or write `inner_login: inherited` at the target",
+            name.value
+        );
+        grant.at.problem(problems, what);
+    }
+}
+
+impl Grant {
+    fn is_for(&self, target: &RawTarget) -> bool {
+        let is_named = |named: &At<String>| target.name.as_ref().is_some_and(|name| name.value == named.value);
+        let is_in = |group: &At<String>| target.groups.iter().any(|name| name.value == group.value);
+        self.target.as_ref().is_some_and(is_named) || self.group.as_ref().is_some_and(is_in)
+    }
+}
+
 fn resolve_grant(raw: &Grant, targets: &[RawTarget], problems: &mut Problems) -> Option<TargetGrant> {
-    let (named, to, meant) = match (&raw.target, &raw.group) {
+    let meant: Vec<_> = targets.iter().filter(|target| raw.is_for(target)).collect();
+    let (named, to) = match (&raw.target, &raw.group) {
         (Some(target), None) => {
             let names = || targets.iter().filter_map(|known| Some(known.name.as_ref()?.value.as_str()));
             judge_known(target, "target", names, problems);
-            let is_meant = |known: &&RawTarget| known.name.as_ref().is_some_and(|name| name.value == target.value);
-            let meant: Vec<_> = targets.iter().filter(is_meant).collect();
-            (target, Granted::Target(target.value.as_str().into()), meant)
+            (target, Granted::Target(target.value.as_str().into()))
         }
         (None, Some(group)) => {
             let names = || targets.iter().flat_map(|known| &known.groups).map(|group| group.value.as_str());
             judge_known(group, "group", names, problems);
-            let is_meant = |known: &&RawTarget| known.groups.iter().any(|name| name.value == group.value);
-            let meant: Vec<_> = targets.iter().filter(is_meant).collect();
-            (group, Granted::Group(group.value.as_str().into()), meant)
+            (group, Granted::Group(group.value.as_str().into()))
         }
         (Some(_), Some(group)) => {
             group.problem(problems, "a grant is for a `target` or for a `group`; write two");

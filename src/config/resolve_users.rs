@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use super::problem::{Problems, near, quoted};
 use super::reader::At;
 use super::resolve::resolve_networks;
-use super::resolve_targets::resolve_grants;
+use super::resolve_targets::{judge_proofs, resolve_grants};
 use super::{raw, raw_users};
 use crate::path::LogicalPath;
 use crate::secret::Secret;
@@ -47,6 +47,9 @@ pub(super) fn resolve_users(config: &raw::Config, problems: &mut Problems) -> Ve
         judge_role(user.role.as_ref(), problems);
         let bounds = resolve_bounds(&user.bounds, problems);
         let targets = resolve_grants(&user.targets, &config.targets, problems);
+        if user.enabled && !user.has_keys && !any_authority {
+            judge_proofs(&user.targets, &config.targets, problems);
+        }
         let name = user.name.as_ref().map(|name| name.value.as_str()).filter(|name| is_name(name));
         let home = resolve_home(user.home.as_ref(), |target| resolve_target(target, name, &config.stores), problems);
         if let (Some(name), Some(auth)) = (&user.name, user.auth) {

@@ -398,6 +398,31 @@ fn credentials_must_be_what_auth_needs() {
 }
 
 #[test]
+fn who_has_no_key_to_show_again_is_told_so_at_the_grant() {
+    let text = |inner: &str, user: &str, more: &str| {
+        let target = |name: &str, address: &str, inner: &str| {
+            format!(
+                "  - {{ name: {name}, addresses: [\"{address}:22\"], groups: [web], inner_login: {inner},\n      \
+                 accounts: [{{ name: deploy, home: [{{ entry: /, target: \"local:/w\" }}] }}] }}\n"
+            )
+        };
+        let (easy, strict) = (target("easy", "10.0.0.1", "inherited"), target("strict", "10.0.0.2", inner));
+        let user = format!(
+            "  - {{ name: ann, {user}, targets: [{{ target: easy, accounts: [deploy] }}, {{ group: web, accounts: [\"*\"] }}] }}\n"
+        );
+        with(&format!("targets:\n{easy}{strict}users:\n{user}{more}"))
+    };
+    let by_password = format!("auth: password, password_hash: \"{HASH}\"");
+    let wanted = [("users[0].targets[1]", "\"strict\" has `inner_login: proof`")];
+    assert_problems(&text("proof", &by_password, ""), &wanted);
+    read_text(&text("inherited", &by_password, "")).unwrap();
+    read_text(&text("proof", &format!("{by_password}, enabled: false"), "")).unwrap();
+    read_text(&text("proof", &format!("public_keys: [\"{KEY}\"]"), "")).unwrap();
+    // Any user may have a certificate.
+    read_text(&text("proof", &by_password, &format!("trusted_user_ca_keys: [\"{KEY}\"]\n"))).unwrap();
+}
+
+#[test]
 fn targets_are_a_store_and_a_folder() {
     let user = |target: &str| {
         with_user(&format!("{{ name: ann, public_keys: [\"{KEY}\"], home: [{{ entry: /, target: \"{target}\" }}] }}"))
