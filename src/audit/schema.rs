@@ -245,11 +245,11 @@ type ActivitySchema = (&'static str, &'static str, &'static [&'static [Field]]);
 const ACTIVITIES: &[ActivitySchema] = &[
     ("CONNECTED", "An attempt to log in succeeded.", &[CONNECTION, PERSON, CONNECTED, ALGORITHMS, KEY]),
     ("AUTH_FAILURE", "An attempt to log in failed.", &[CONNECTION, AUTH_FAILURE, ALGORITHMS, KEY]),
-    ("KEX_FAILURE", "Client and server have no algorithm in common.", &[CONNECTION, REJECTED]),
+    ("KEX_FAILURE", "Client and server have no algorithm in common.", &[CONNECTION, PERSON, REJECTED]),
     (
         "CONNECTION_REJECTED",
         "A connection was turned away before it could log in, or many were.",
-        &[PERHAPS_CONNECTION, REJECTED, MANY_REJECTED],
+        &[PERHAPS_CONNECTION, PERSON, REJECTED, MANY_REJECTED],
     ),
     ("DISCONNECTED", "The end of a connection.", &[CONNECTION, PERSON, DISCONNECTED]),
     (

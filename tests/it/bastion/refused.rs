@@ -119,3 +119,13 @@ fn a_target_that_wants_a_proof_of_its_own_gets_one_of_the_users_keys_and_nothing
     assert_eq!(facts, ["alice", "deploy", "target-host-A", "key-not-authorized"], "{failure}");
     door.gateway.stop();
 }
+
+#[test]
+fn a_client_with_no_algorithm_in_common_is_on_record_at_the_target() {
+    let door = bastion();
+    door.run("sftp", ["-o", "KexAlgorithms=diffie-hellman-group1-sha1", "-b", "/dev/null", "target-host-A"]).failed();
+    let failure = door.gateway.events.await_event("KEX_FAILURE", is_at_target);
+    let facts = ["user", "target", "reason", "identity"].map(|name| field(&failure, name));
+    assert_eq!(facts, ["alice", "target-host-A", "no-common-kex", door.key.comment()], "{failure}");
+    door.gateway.stop();
+}
