@@ -68,5 +68,86 @@ def silent():
     sftp.stat("/")
 
 
-{"download": download, "guess": guess, "garbage": garbage, "silent": silent}[STEP]()
+def unfinished():
+    """Jumps that exchange keys, or not even that, and log in never; the connection goes on without them."""
+    mute = outer.open_channel("direct-tcpip", ("192.168.1.10", 22), ("127.0.0.1", 0))
+    inner = jump()
+    mute.settimeout(600)
+    while mute.recv(1000):
+        pass
+    while inner.is_active():
+        time.sleep(0.05)
+    _, sftp = at_target()
+    sftp.stat("/")
+
+
+def crowd():
+    """As many jumps as a connection may have channels, and one more."""
+    def one():
+        return outer.open_channel("direct-tcpip", ("192.168.1.10", 22), ("127.0.0.1", 0), timeout=600)
+
+    jumps = [one() for _ in range(10)]
+    # 1: administratively prohibited, 4: resource shortage (RFC 4254, section 5.1)
+    for open_more, code in (one, 1), (lambda: outer.open_session(timeout=600), 4):
+        try:
+            open_more()
+            sys.exit("an eleventh channel is open")
+        except paramiko.ChannelException as refused:
+            assert refused.code == code, refused
+    jumps.pop().close()
+    # The gateway learns of the end when it reads it.
+    for _ in range(6000):
+        try:
+            jumps.append(one())
+            break
+        except paramiko.ChannelException:
+            time.sleep(0.1)
+    else:
+        sys.exit("the place of a jump that has ended is not free again")
+
+
+def compare():
+    """What refusals say and how long they take, of what is there and of what is not: COUNT. Prints two medians for the addresses, and
+    two for the accounts."""
+    def timed(ask):
+        began = time.perf_counter()
+        try:
+            ask()
+        except paramiko.ChannelException as refused:
+            return time.perf_counter() - began, (refused.code, refused.text)
+        except paramiko.SSHException as refused:
+            return time.perf_counter() - began, str(refused)
+        sys.exit("not refused")
+
+    def median(times):
+        return sorted(times)[len(times) // 2]
+
+    taken, said = {"192.168.1.11": [], "192.168.1.99": [], "root": [], "else": []}, {}
+    for _ in range(int(sys.argv[4])):
+        # A new connection: after many refusals the gateway takes its time.
+        over = paramiko.Transport(("127.0.0.1", PORT))
+        over.connect(username="alice", pkey=KEY)
+        for turn in range(10):
+            # Neither is always the first one.
+            for host in ("192.168.1.11", "192.168.1.99")[:: 1 - 2 * (turn % 2)]:
+                def ask(host=host):
+                    return over.open_channel("direct-tcpip", (host, 22), ("127.0.0.1", 0), timeout=600)
+                time_taken, words = timed(ask)
+                taken[host].append(time_taken)
+                said.setdefault("address", set()).add(words)
+        for turn in range(4):
+            inner = paramiko.Transport(over.open_channel("direct-tcpip", ("192.168.1.10", 22), ("127.0.0.1", 0)))
+            inner.start_client(timeout=600)
+            for account in ("root", "else")[:: 1 - 2 * (turn % 2)]:
+                time_taken, words = timed(lambda account=account: inner.auth_none(account))
+                taken[account].append(time_taken)
+                said.setdefault("account", set()).add(words)
+            inner.close()
+        over.close()
+    assert all(len(words) == 1 for words in said.values()), said
+    print(*(median(times) for times in taken.values()))
+
+
+steps = (download, guess, garbage, silent, unfinished, crowd, compare)
+next(step for step in steps if step.__name__ == STEP)()
 outer.close()

@@ -5,6 +5,7 @@ mod behind;
 mod clients;
 mod ends;
 mod jumps;
+mod limits;
 mod provided;
 mod refused;
 mod reloads;
