@@ -1,14 +1,19 @@
 //! Jumps with other clients than OpenSSH's, and many at once.
 
 use std::fs;
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
+
+use serde_json::json;
 
 use super::{Bastion, bastion, bastion_with, is_at_target};
 use crate::support::data::{MIB, assert_same_bytes, write_noise};
 use crate::support::events::field;
+use crate::support::keys::Key;
 use crate::support::link::Link;
-use crate::support::process::{Finished, program, python, run, tool};
+use crate::support::process::{Finished, LIMIT, Running, program, python, run, tool, until};
+use crate::support::server::free_port;
 
 #[test]
 fn clients_that_show_something_before_they_ask_get_in_as_well() {
@@ -60,6 +65,69 @@ fn jsch_jumps_through_a_forwarded_port() {
     command.arg(door.gateway.port.to_string()).arg(&door.key.private).arg(door.setup.folder().join("known"));
     run(command.arg(&file).arg("/by-jsch")).succeeded();
     assert_same_bytes(&door.root.join("web/by-jsch"), &file);
+    door.gateway.stop();
+}
+
+#[test]
+fn mina_sshd_jumps_by_its_own_proxy_jump() {
+    let mut ecdsa = None;
+    let door = bastion_with(|setup, alice| {
+        // It reads no Ed25519 without another library: a key of another kind, and the target with the gateway's own host keys.
+        let key = Key::make(setup.folder(), "for_mina", "ecdsa");
+        let alice = alice.key(&key).set("targets", json!([{ "target": "target-host-B", "accounts": ["deploy"] }]));
+        ecdsa = Some(key);
+        alice
+    });
+    let key = ecdsa.unwrap();
+    let file = door.setup.folder().join("file");
+    write_noise(&file, MIB, 1);
+    let jars = ["sshd-osgi", "sshd-sftp", "slf4j-api", "jcl-over-slf4j"];
+    let jars: Vec<String> = jars.iter().map(|jar| tool(&format!("java/{jar}.jar")).display().to_string()).collect();
+    let host_key = door.setup.host_keys().iter().find(|key| key.kind().starts_with("ecdsa")).unwrap();
+    let mina = |host_key: &Key| {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/MinaJump.java");
+        let mut command = program("java");
+        command.arg("-cp").arg(jars.join(":")).arg(source).arg(door.gateway.port.to_string()).arg(&key.private);
+        run(command.arg(host_key.blob()).arg(&file).arg("/by-mina"))
+    };
+    mina(host_key).succeeded();
+    assert_same_bytes(&door.root.join("b/by-mina"), &file);
+    let made = door.gateway.events.await_event("CLOSE", is_at_target);
+    assert_eq!((field(&made, "user"), field(&made, "target")), ("alice", "target-host-B"), "{made}");
+    // The target's key is judged under the target's name: another one is noticed.
+    mina(&key).failed().says("another host key at the target");
+    door.gateway.stop();
+}
+
+#[test]
+fn putty_s_code_and_so_winscp_s_reaches_a_target_through_a_tunnel() {
+    let door = bastion();
+    let folder = door.setup.folder();
+    let key = folder.join("alice.ppk");
+    run(program("puttygen").arg(&door.key.private).args(["-O", "private", "-o"]).arg(&key)).succeeded();
+    let file = folder.join("file");
+    write_noise(&file, MIB, 1);
+    let script = folder.join("script");
+    fs::write(&script, format!("put {} /by-tunnel\n", file.display())).unwrap();
+    // As WinSCP does it: a connection without any session, a port on this machine, and each connection to that is a jump.
+    let port = free_port();
+    let mut tunnel = program("plink");
+    tunnel.env("HOME", folder).args(["-batch", "-N", "-P", &door.gateway.port.to_string(), "-i"]).arg(&key);
+    for host in door.setup.host_keys() {
+        tunnel.args(["-hostkey", &host.fingerprint().0]);
+    }
+    let tunnel = Running::start(tunnel.args(["-L", &format!("127.0.0.1:{port}:192.168.1.10:22"), "alice@127.0.0.1"]));
+    until("the tunnel", LIMIT, || TcpStream::connect(("127.0.0.1", port)).is_ok().then_some(()));
+    let psftp = |host_key: &Key| {
+        let mut command = program("psftp");
+        command.env("HOME", folder).args(["-batch", "-P", &port.to_string(), "-i"]).arg(&key);
+        command.args(["-loghost", "192.168.1.10", "-hostkey", &host_key.fingerprint().0, "-b"]).arg(&script);
+        run(command.arg("deploy@127.0.0.1"))
+    };
+    psftp(&door.host_key).succeeded();
+    assert_same_bytes(&door.root.join("web/by-tunnel"), &file);
+    psftp(&door.setup.host_keys()[0]).failed();
+    drop(tunnel);
     door.gateway.stop();
 }
 
