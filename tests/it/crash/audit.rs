@@ -12,17 +12,20 @@ use crate::support::events::field;
 /// The event files.
 pub struct Audit {
     pub trail: Trail,
+    /// Changes on record that were made at a target.
+    pub at_target: usize,
 }
 
 impl Audit {
     /// `path` is the live file, `keys` the folder of the key that signs.
     pub fn of(path: PathBuf, keys: &Path) -> Audit {
-        Audit { trail: Trail::of(path, keys) }
+        Audit { trail: Trail::of(path, keys), at_target: 0 }
     }
 
     /// Each worker's acknowledged operations are on record in their order; behind them, at most the one that was under way.
     pub fn check(&mut self, workers: &[Worker]) {
         let events = self.trail.read();
+        self.at_target += events.iter().filter(|event| is_change(event) && field(event, "target") == "web").count();
         let start =
             events.iter().rfind(|event| field(event, "reason") == "start").map(|e| e["sequence"].as_u64().unwrap());
         for worker in workers {

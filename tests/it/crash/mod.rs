@@ -32,6 +32,12 @@ use worker::{Progress, Round, Worker};
 
 const WORKERS: u64 = 4;
 
+/// The workers who jump through the gateway to a target, whose home is the same: one that obeys and one that does not.
+const JUMPERS: [u64; 2] = [1, 2];
+
+/// Where they jump to.
+const TARGET: &str = "192.168.1.10:22";
+
 /// Each so many rounds every file is read, not only those that the last round touched.
 const FULL_CHECK: u64 = 20;
 
@@ -57,7 +63,11 @@ impl Campaign {
         let mut setup = Setup::new();
         let (local, s3) = (setup.local_store("disk"), setup.s3_store("lake"));
         let key = setup.key("alice");
-        setup.user(User::new("alice").key(&key).home("/local", "disk:/").home("/s3", "lake:/"));
+        let grant = json!([{ "target": "web", "accounts": ["deploy"] }]);
+        setup.user(User::new("alice").key(&key).home("/local", "disk:/").home("/s3", "lake:/").set("targets", grant));
+        let home = json!([{ "entry": "/local", "target": "disk:/" }, { "entry": "/s3", "target": "lake:/" }]);
+        let accounts = json!([{ "name": "deploy", "home": home }]);
+        setup.config["targets"] = json!([{ "name": "web", "addresses": [TARGET], "accounts": accounts }]);
         let events = setup.folder().join("events.ndjson");
         // Small files: the gateway dies while it ends one, compresses one or removes one, too.
         let rotate = json!({ "size": "64KiB" });
@@ -86,12 +96,13 @@ impl Campaign {
     fn load(&mut self, gateway: &Gateway, end: impl FnOnce(&Round)) {
         self.round.ending.store(false, Ordering::Release);
         let client = gateway.client("alice", &self.key);
+        let jumping = gateway.client("deploy", &self.key).jumping(&client, TARGET);
         let ready = Barrier::new(self.workers.len() + 1);
         let pause = Duration::from_micros(1000 * self.dice.below(900) + self.dice.below(1000));
         let (round, ready) = (&self.round, &ready);
         thread::scope(|scope| {
             for worker in &mut self.workers {
-                let client = &client;
+                let client = if JUMPERS.contains(&worker.number) { &jumping } else { &client };
                 scope.spawn(move || {
                     let mut session = Files::connect(client, LIMIT);
                     ready.wait();
@@ -195,10 +206,11 @@ impl Campaign {
 
     fn report(&self, what: &str, rounds: u64, started: Instant) {
         report(&format!(
-            "{what}: {rounds} times; {} operations acknowledged, {} files read and compared; of what was not acknowledged \
+            "{what}: {rounds} times; {} operations acknowledged ({} changes on record at a target), {} files read and compared; of what was not acknowledged \
              {} were done and {} not; {} event lines, {} torn ones, {} files ended, {} lines missing before a start that says \
              so; {} s",
             self.acknowledged,
+            self.audit.at_target,
             self.checked,
             self.pending_done,
             self.pending_undone,
@@ -229,6 +241,7 @@ fn nothing_acknowledged_is_lost_when_the_gateway_is_killed() {
     campaign.check(true);
     gateway.stop();
     assert_eq!(campaign.audit.trail.chain.cuts, kills, "each start but the first comes after a cut");
+    assert!(campaign.audit.at_target > 0, "nobody did anything at the target");
     campaign.report("killed with SIGKILL", kills, started);
 }
 
