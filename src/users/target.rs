@@ -40,8 +40,10 @@ impl TargetAddress {
             return Err(format!("an IPv6 address stands in brackets; {example}"));
         }
         let host = in_brackets.unwrap_or(host);
-        let is_name = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_';
-        let is_host = host.parse::<IpAddr>().is_ok() || (!host.is_empty() && host.bytes().all(is_name));
+        let is_name = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        let mut labels = host.strip_suffix('.').unwrap_or(host).split('.');
+        let is_host =
+            host.parse::<IpAddr>().is_ok() || labels.all(|label| !label.is_empty() && label.bytes().all(is_name));
         if !is_host || host.len() > MAX_HOST || (in_brackets.is_some() && host.parse::<IpAddr>().is_err()) {
             return Err(format!("{host:?} is no host; {example}"));
         }
@@ -310,9 +312,22 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused_with_what_to_write() {
-        for text in
-            ["", "host", "host:", "host:0", "host:65536", "host:x", "::1:22", "[::1]", "[host]:22", "a b:22", ":22"]
-        {
+        for text in [
+            "",
+            "host",
+            "host:",
+            "host:0",
+            "host:65536",
+            "host:x",
+            "::1:22",
+            "[::1]",
+            "[host]:22",
+            "a b:22",
+            ":22",
+            ".:22",
+            "a..b:22",
+            "a..:22",
+        ] {
             let what = TargetAddress::parse(text).unwrap_err();
             assert!(what.contains("192.168.1.10:22"), "{text}: {what}");
         }
