@@ -174,3 +174,13 @@ fn paths() {
 fn events() {
     campaign("events", bodies::events);
 }
+
+#[test]
+fn jump_channel() {
+    campaign("jump_channel", bodies::jump_channel);
+}
+
+#[test]
+fn target_addresses() {
+    campaign("target_addresses", bodies::target_addresses);
+}

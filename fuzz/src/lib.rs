@@ -5,11 +5,13 @@
 mod channel;
 mod cursor;
 mod events;
+mod jump_channel;
 mod readers;
 mod scp_channel;
 mod sftp_channel;
 
 pub use events::events;
+pub use jump_channel::{jump_channel, target_addresses};
 pub use readers::{kexinit, paths, proxy_headers, revoked_keys, scp_commands, scp_records, sftp_frames};
 pub use scp_channel::scp_channel;
 pub use sftp_channel::sftp_channel;
