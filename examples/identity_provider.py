@@ -9,11 +9,13 @@ Try it:
   python3 examples/identity_provider.py --hash-password          # asks for one, prints what belongs into the file
   python3 examples/identity_provider.py --users users.json --listen 127.0.0.1:8420
 
-users.json, with the fields of Transfer Family's answers and "password":
+users.json, with the fields of Transfer Family's answers, those of Lockgate's own (Identity, TotpSecret, Targets) and "password":
   {"ann": {"password": "scrypt$...", "Role": "partner", "HomeDirectory": "/lake/home/ann",
            "PublicKeys": ["ssh-ed25519 AAAA... ann"]},
    "ben": {"PublicKeys": ["ssh-ed25519 AAAA... ben"], "Role": "partner", "HomeDirectoryType": "LOGICAL",
-           "HomeDirectoryDetails": [{"Entry": "/", "Target": "/lake/home/${transfer:UserName}"}]}}
+           "HomeDirectoryDetails": [{"Entry": "/", "Target": "/lake/home/${transfer:UserName}"}]},
+   "eve": {"PublicKeys": ["ssh-ed25519 AAAA... eve"], "Role": "operator",
+           "Targets": [{"Group": "web", "Accounts": ["deploy"]}]}}
 
 With API_KEY in the environment, requests must bring it in the header `x-api-key` (`headers` in Lockgate's configuration).
 Without --tls-certificate and --tls-key it listens in clear, which is for Lockgate's own machine only.
@@ -32,7 +34,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
 USERS_FILE = None
-ANSWER_FIELDS = ("Role", "Policy", "PublicKeys", "HomeDirectoryType", "HomeDirectory", "HomeDirectoryDetails")
+ANSWER_FIELDS = ("Role", "Policy", "PublicKeys", "HomeDirectoryType", "HomeDirectory", "HomeDirectoryDetails",
+                 "Identity", "TotpSecret", "Targets")
 
 
 def hash_password(password, salt=None):

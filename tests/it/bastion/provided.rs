@@ -1,5 +1,7 @@
 //! Users of an identity provider jump by the `Targets` of its answers, until it answers otherwise.
 
+use std::fs;
+
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -8,7 +10,7 @@ use crate::support::events::field;
 use crate::support::gateway::lockgate;
 use crate::support::keys::Key;
 use crate::support::process::{LIMIT, run, until};
-use crate::support::provider::{Provider, Reply};
+use crate::support::provider::{Example, Provider, Reply};
 use crate::support::setup::User;
 
 /// A gateway where alice is the provider's: it answers with her key and what `more` says.
@@ -60,6 +62,24 @@ fn users_of_a_provider_jump_where_its_answer_says_and_nowhere_else() {
     let failure =
         door.gateway.events.await_event("AUTH_FAILURE", |event| field(event, "reason") == "directory-answer-unusable");
     assert!(failure.to_string().contains("Targets: number 1 has no Accounts"), "{failure}");
+    door.gateway.stop();
+}
+
+#[test]
+fn the_example_of_a_provider_grants_targets() {
+    let mut provider = None;
+    let door = bastion_with(|setup, _| {
+        let users = setup.folder().join("users.json");
+        let key = fs::read_to_string(setup.folder().join("laptop.pub")).unwrap();
+        let alice = json!({ "Role": "r", "PublicKeys": [key.trim()], "Targets": web()["Targets"] });
+        fs::write(&users, json!({ "alice": alice }).to_string()).unwrap();
+        let example = Example::start(&users, "a key");
+        let http = json!({ "url": example.url(), "headers": { "x-api-key": "a key" } });
+        setup.config["users_from"] = json!({ "http": http });
+        provider = Some(example);
+        User::new("somebody").key(&setup.key("else")).home("/", "main:/somebody")
+    });
+    door.sftp("target-host-A", "ls\n").succeeded();
     door.gateway.stop();
 }
 
