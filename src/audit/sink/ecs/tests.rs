@@ -74,6 +74,26 @@ fn every_event_is_ecs_and_loses_nothing() {
     assert_eq!(activities, ACTIVITIES.iter().map(|&name| name.to_owned()).collect());
 }
 
+#[test]
+fn what_was_done_at_a_target_says_where() {
+    for line in SAMPLES.lines().filter(|line| line.contains("\"session-id\"")) {
+        let mut event: Value = serde_json::from_str(line).unwrap();
+        for (name, value) in [("target", "web-1"), ("account", "deploy-7"), ("jump-session-id", "77112233445566778899")]
+        {
+            event[name] = value.into();
+        }
+        let event = translated(&event.to_string());
+        judge(&event);
+        let destination = &event["destination"];
+        assert_eq!(
+            (&destination["address"], &destination["user"]["name"]),
+            (&json!("web-1"), &json!("deploy-7")),
+            "{event}"
+        );
+        assert!(event.to_string().contains("77112233445566778899"), "{event}");
+    }
+}
+
 /// The fields that public rules for SSH logins read.
 #[test]
 fn a_login_is_what_rules_look_for() {

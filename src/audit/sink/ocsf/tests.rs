@@ -117,6 +117,27 @@ fn every_documented_event_has_a_class_and_loses_nothing() {
 }
 
 #[test]
+fn what_was_done_at_a_target_says_where() {
+    let mut seen = BTreeSet::new();
+    for line in SAMPLES.lines().filter(|line| line.contains("\"session-id\"")) {
+        let mut event: Value = serde_json::from_str(line).unwrap();
+        for (name, value) in [("target", "web-1"), ("account", "deploy-7"), ("jump-session-id", "77112233445566778899")]
+        {
+            event[name] = value.into();
+        }
+        let event = translated(&event.to_string());
+        judge(&event);
+        let text = event.to_string();
+        assert!(["web-1", "deploy-7", "77112233445566778899"].iter().all(|value| text.contains(value)), "{text}");
+        if [3002, 4007, 6006].iter().any(|class| event["class_uid"] == *class) {
+            assert_eq!(event["dst_endpoint"]["name"], "web-1", "{event}");
+            seen.insert(event["class_uid"].to_string());
+        }
+    }
+    assert_eq!(seen.len(), 3, "{seen:?}");
+}
+
+#[test]
 fn what_has_no_class_is_a_base_event() {
     let event =
         translated(r#"{"activity-type":"MOON_LANDING","timestamp":"2026-07-31T08:15:30.042Z","craft":"eagle"}"#);
