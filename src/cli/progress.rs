@@ -11,6 +11,9 @@ const DRAWN_EVERY: Duration = Duration::from_millis(200);
 /// No estimate is made before: it would be a guess.
 const ESTIMATED_AFTER: Duration = Duration::from_secs(1);
 
+/// The longest beginning of a line that is held back until its end comes, in bytes.
+const HELD_BACK: usize = 1 << 20;
+
 /// What moves the cursor to the line's beginning and empties the line.
 const CLEAR: &str = "\r\x1b[K";
 
@@ -52,9 +55,14 @@ impl Progress {
         if !io::stderr().is_terminal() {
             return Progress { screen, drawing: None };
         }
+        // Before the work begins: the thread may get its turn late on a busy machine.
+        screen.lock().draw(measure(), Duration::ZERO);
         let drawn = screen.clone();
         // Without a thread there is no line, and the work goes on.
         let drawing = thread::Builder::new().name("progress".into()).spawn(move || drawn.draw(measure)).ok();
+        if drawing.is_none() {
+            screen.lock().clear();
+        }
         Progress { screen, drawing }
     }
 
@@ -70,7 +78,7 @@ impl Progress {
     /// `out`, whose lines the drawn one makes room for where both are on one terminal.
     pub(super) fn beside<W: Write + IsTerminal>(&self, out: W) -> Beside<W> {
         let screen = (self.drawing.is_some() && out.is_terminal()).then(|| self.screen.clone());
-        Beside { out, screen }
+        Beside { out, screen, held_back: Vec::new() }
     }
 }
 
@@ -88,19 +96,26 @@ impl Screen {
     fn draw(&self, measure: impl Fn() -> Measure) {
         let began = Instant::now();
         let mut state = self.lock();
-        while !state.is_over {
-            if !state.is_taken {
-                write(&format!("{CLEAR}{}", line(measure(), began.elapsed())));
-                state.is_drawn = true;
-            }
+        loop {
             let waited = self.ended.wait_timeout_while(state, DRAWN_EVERY, |state| !state.is_over);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            if state.is_over {
+                break;
+            }
+            state.draw(measure(), began.elapsed());
         }
         state.clear();
     }
 }
 
 impl State {
+    fn draw(&mut self, measure: Measure, elapsed: Duration) {
+        if !self.is_taken {
+            write(&format!("{CLEAR}{}", line(measure, elapsed)));
+            self.is_drawn = true;
+        }
+    }
+
     fn clear(&mut self) {
         if std::mem::take(&mut self.is_drawn) {
             write(CLEAR);
@@ -108,28 +123,53 @@ impl State {
     }
 }
 
-/// A writer to the terminal on which the line may be drawn.
+/// A writer to the terminal on which the line may be drawn. It writes whole lines: a buffer before it cuts them anywhere, and behind
+/// the beginning of one there is no room for the line that is drawn.
 #[derive(Debug)]
-pub(super) struct Beside<W> {
+pub(super) struct Beside<W: Write> {
     out: W,
     screen: Option<Arc<Screen>>,
+    /// The beginning of a line.
+    held_back: Vec<u8>,
+}
+
+impl<W: Write> Drop for Beside<W> {
+    fn drop(&mut self) {
+        let _ = self.flush();
+    }
+}
+
+impl<W: Write> Beside<W> {
+    /// Writes so many of the bytes that are held back.
+    fn release(&mut self, count: usize, screen: &Screen) -> io::Result<()> {
+        let mut state = screen.lock();
+        state.clear();
+        let rest = self.held_back.split_off(count);
+        let released = std::mem::replace(&mut self.held_back, rest);
+        self.out.write_all(&released)?;
+        self.out.flush()?;
+        state.is_taken = released.last() != Some(&b'\n');
+        Ok(())
+    }
 }
 
 impl<W: Write> Write for Beside<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let Some(screen) = &self.screen else { return self.out.write(bytes) };
-        let mut state = screen.lock();
-        state.clear();
-        let count = self.out.write(bytes)?;
-        self.out.flush()?;
-        if count > 0 {
-            state.is_taken = bytes.get(count - 1) != Some(&b'\n');
+        let Some(screen) = self.screen.clone() else { return self.out.write(bytes) };
+        self.held_back.extend_from_slice(bytes);
+        let whole = self.held_back.iter().rposition(|byte| *byte == b'\n').map(|end| end + 1);
+        let is_long = self.held_back.len() > HELD_BACK;
+        if let Some(count) = whole.or(is_long.then_some(self.held_back.len())) {
+            self.release(count, &screen)?;
         }
-        Ok(count)
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
+        match self.screen.clone() {
+            Some(screen) if !self.held_back.is_empty() => self.release(self.held_back.len(), &screen),
+            _ => self.out.flush(),
+        }
     }
 }
 
@@ -201,8 +241,27 @@ fn amount(bytes: u64) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_line_has_room_between_rows_however_they_are_cut() {
+        let screen = Arc::new(Screen::default());
+        let mut beside = Beside { out: Vec::new(), screen: Some(screen.clone()), held_back: Vec::new() };
+        for (written, shown, is_taken) in
+            [("one\ntw", "one\n", false), ("o", "one\n", false), ("\nthree\nfo", "one\ntwo\nthree\n", false)]
+        {
+            beside.write_all(written.as_bytes()).unwrap();
+            assert_eq!((beside.out.as_slice(), screen.lock().is_taken), (shown.as_bytes(), is_taken), "{written}");
+        }
+        beside.flush().unwrap();
+        assert_eq!((beside.out.as_slice(), screen.lock().is_taken), (&b"one\ntwo\nthree\nfo"[..], true));
+        beside.write_all(b"ur\n").unwrap();
+        assert!(beside.out.ends_with(b"\nfour\n") && !screen.lock().is_taken);
+        beside.write_all(&vec![b'x'; HELD_BACK + 1]).unwrap();
+        assert!(beside.out.ends_with(b"x") && screen.lock().is_taken, "a line without end is not held back for ever");
+    }
 
     #[test]
     fn a_line_says_how_far_and_how_long_still() {

@@ -14,7 +14,7 @@ use crate::support::setup::Setup;
 const CLEAR: &str = "\r\u{1b}[K";
 
 /// A trail of so many lines, of which every hundredth is of ann.
-fn trail(folder: &Path, lines: usize) -> PathBuf {
+pub fn trail(folder: &Path, lines: usize) -> PathBuf {
     let line = |number: usize| {
         let user = if number.is_multiple_of(100) { "ann" } else { "bob" };
         let event = json!({
