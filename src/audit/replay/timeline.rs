@@ -120,9 +120,12 @@ fn join(event: &Event, key: Option<&str>) -> String {
     let direction = Some(event.text("operation")).filter(|word| matches!(*word, "read" | "write"));
     let reason = text(&["reason", "request", "method"]);
     let message = text(&["message"]).map(|message| format!("({message})"));
-    let reason = if path.is_some() { None } else { reason };
-    let own = [direction, reason, key, path].map(|part| part.map(str::to_owned));
-    let parts: Vec<String> = own.into_iter().chain([new, message]).flatten().collect();
+    // What a narrow terminal cuts off is the key, which most events of a session have.
+    let own = match path {
+        Some(path) => [direction, Some(path), new.as_deref(), message.as_deref(), key],
+        None => [direction, reason, key, new.as_deref(), message.as_deref()],
+    };
+    let parts: Vec<&str> = own.into_iter().flatten().collect();
     parts.join(" ")
 }
 
