@@ -54,6 +54,11 @@ const OF_EVENTS: &[Column] = &[
 /// How many digits of a session's id are shown.
 pub const SHORT_ID: usize = 8;
 
+/// Whether whoever reads a terminal wants colours: `NO_COLOR` is unset or empty (<https://no-color.org>).
+pub fn is_coloured() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
 /// How rows are laid out.
 #[derive(Debug, Clone)]
 pub struct Table {
@@ -115,6 +120,11 @@ impl Table {
             bytes.map(|bytes| bytes.to_string()).unwrap_or_default().into(),
         ];
         self.lay_out(&cells, &detail(event))
+    }
+
+    /// A row for a terminal, in colour where colours are wanted.
+    pub fn row_of_terminal(&self, event: &Event) -> String {
+        if is_coloured() { self.coloured_row(event) } else { self.row(event) }
     }
 
     /// A row in the colour of what it says: green for a login, red for what was denied, yellow for what failed.

@@ -4,6 +4,8 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
+use crate::audit::table::is_coloured;
+
 /// Without `RUST_LOG`: what Lockgate itself says, and of the libraries only what is amiss. The last module warns of every request that
 /// it does not know, as PuTTY and WinSCP send one with each channel, and else of what is an event.
 const DEFAULT_FILTER: &str = "warn,lockgate=info,russh=off";
@@ -26,7 +28,7 @@ pub(super) fn start(format: Format) {
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // Fails only when logging was started before, which is as good.
     let _ = match format {
-        Format::Text => lines.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init(),
+        Format::Text => lines.with_target(false).with_ansi(std::io::stderr().is_terminal() && is_coloured()).try_init(),
         Format::Json => lines.json().flatten_event(true).try_init(),
     };
     if let Some(what) = wrong {

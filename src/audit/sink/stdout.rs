@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Sink;
 use crate::audit::read::Event;
-use crate::audit::table::Table;
+use crate::audit::table::{Table, is_coloured};
 
 /// How long a pipe that its other users made non-blocking is left alone when it is full.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -36,8 +36,7 @@ impl StdoutSink {
         let out = out.map_err(|error| io::Error::new(error.kind(), format!("standard output: {error}")))?;
         let mut sink = StdoutSink::over(out);
         if is_plain && sink.out.is_terminal() {
-            // https://no-color.org
-            sink.shows = Shows::Rows { in_colour: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) };
+            sink.shows = Shows::Rows { in_colour: is_coloured() };
         }
         Ok(sink)
     }

@@ -1,6 +1,6 @@
 //! `lockgate audit search`: events that fit, as a table or as the lines that they are.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::ops::ControlFlow;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
@@ -82,7 +82,9 @@ enum Format {
 pub(super) fn search(arguments: &Arguments) -> Result<(), Failure> {
     let query = arguments.query(Utc::now())?;
     let mut opened = arguments.sources.open(query.span)?;
-    let mut out = BufWriter::new(opened.progress.beside(io::stdout().lock()));
+    let out = io::stdout().lock();
+    let is_on_terminal = out.is_terminal();
+    let mut out = BufWriter::new(opened.progress.beside(out));
     let table = Table::of_terminal();
     let (mut shown, mut outcome) = (0, Ok(()));
     let summary = query.run(&mut opened.trail, |line, event| {
@@ -91,6 +93,7 @@ pub(super) fn search(arguments: &Arguments) -> Result<(), Failure> {
         }
         if outcome.is_ok() {
             outcome = match arguments.format {
+                Format::Table if is_on_terminal => writeln!(out, "{}", table.row_of_terminal(event)),
                 Format::Table => writeln!(out, "{}", table.row(event)),
                 Format::Json => out.write_all(line).and_then(|()| out.write_all(b"\n")),
             };
