@@ -1,7 +1,9 @@
 //! The events as they come, for programs and pages that follow them: server-sent events.
 //!
 //! A follower costs an open file and a block of it, whatever it does: what it does not read now it reads from the disk later, and what
-//! was removed from there meanwhile it is told as a gap.
+//! was removed from there meanwhile it is told as a gap. It hears at the start and with each sign of life how far it is (an `id` without
+//! data), so that a connection that is lost before the first event that fits is gone on with as well, and none of the trail is searched
+//! twice.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -75,7 +77,8 @@ pub(super) struct Which {
     after: Option<String>,
 }
 
-/// Events as they come, as server-sent events: `id` is the `event-id`, `data` the event. `event: gap` says that some may be missing
+/// Events as they come, as server-sent events: `id` is the `event-id`, `data` the event; an `id` without `data` says up to which event
+/// there is nothing more to send. `event: gap` says that some may be missing
 /// before the next one, because the files that held them were removed; `event: failed` that the trail cannot be read
 #[utoipa::path(get, path = "/events/stream", tag = "events", params(Which, ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was seen")), responses(
     (status = 200, description = "It goes on until either side ends it", content((String = "text/event-stream"))),
@@ -100,16 +103,22 @@ pub(super) async fn stream(
     let started = tokio::task::spawn_blocking(move || Follow::start(&path, after)).await;
     let failed = |what: String| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, what);
     let follow = started.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))?;
+    // The first piece may take its time, and the caller wants to know that it is in, and from where on.
+    let hello = Bytes::from(format!(": the events follow\n\n{}", at(&follow)));
+    let hello = futures_util::stream::once(async { Ok(hello) });
     let stopped = state.stopped.clone();
     let follower = Follower { follow, judge, state, caller, stopped, _place: place };
     let pieces = unfold(Some(follower), |follower| async {
         let (piece, follower) = follower?.piece().await?;
         Some((Ok::<_, Infallible>(piece), follower))
     });
-    // The first piece may take its time, and the caller wants to know that it is in.
-    let hello = futures_util::stream::once(async { Ok(Bytes::from_static(b": the events follow\n\n")) });
     let body = Body::from_stream(futures_util::StreamExt::chain(hello, pieces));
     Ok(([(CONTENT_TYPE, "text/event-stream")], body).into_response())
+}
+
+/// Says how far a follower is, without an event.
+fn at(follow: &Follow) -> String {
+    format!("id: {}\n\n", follow.position())
 }
 
 impl Which {
@@ -181,7 +190,7 @@ impl Follower {
                 Ok(looked) if !looked.text.is_empty() => return Some((looked.text.into(), Some(self))),
                 // A long trail in which little fits.
                 Ok(looked) if looked.is_more && Instant::now() < quiet => continue,
-                Ok(looked) if looked.is_more => return Some((Bytes::from_static(b": it searches\n\n"), Some(self))),
+                Ok(looked) if looked.is_more => return Some((self.sign("it searches"), Some(self))),
                 Ok(_) => {}
                 Err(error) => {
                     tracing::error!(%error, "who follows the events cannot read on");
@@ -190,13 +199,18 @@ impl Follower {
                 }
             }
             if Instant::now() >= quiet {
-                return Some((Bytes::from_static(b": nothing happens\n\n"), Some(self)));
+                return Some((self.sign("nothing happens"), Some(self)));
             }
             let pause = Instant::now() + LOOKED_AT_EVERY;
             if timeout_at(pause, self.stopped.wait_for(|stopped| *stopped)).await.is_ok() {
                 return None;
             }
         }
+    }
+
+    /// A sign of life.
+    fn sign(&self, words: &str) -> Bytes {
+        format!(": {words}\n\n{}", at(&self.follow)).into()
     }
 
     /// Reads what there is, up to a piece.

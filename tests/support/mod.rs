@@ -38,4 +38,5 @@ pub mod server;
 pub mod setup;
 pub mod sftp;
 pub mod sshd;
+pub mod terminal;
 pub mod trail;

@@ -128,7 +128,8 @@ export function show(main, shared) {
     state.stream?.close();
     const query = filters.toQuery(wanted, true);
     state.stream = follow((last) => {
-      const after = last ?? state.last;
+      // Where nothing has come yet, what the page has is what it has seen.
+      const after = last ?? state.last ?? (state.items[0] && parsed(state.items[0])["event-id"]);
       if (after) query.set("after", after);
       return `/events/stream?${query}`;
     }, {

@@ -18,6 +18,9 @@ use super::{BUFFER, ReadError};
 /// Bytes that are read from a file in one go.
 const BLOCK: usize = 64 * 1024;
 
+/// The id before all others: what follows it is the whole trail.
+pub const BEFORE_ALL: &str = "00000000-0000-0000-0000-000000000000";
+
 /// Reads a live file and its rotated ones.
 pub struct Follow {
     path: PathBuf,
@@ -57,13 +60,14 @@ struct Open {
 }
 
 impl Follow {
-    /// Follows the live file `path`: what comes after the event of the id `after`, or after now.
+    /// Follows the live file `path`: what comes after the event of the id `after`, or after now. After [`BEFORE_ALL`] comes whatever is
+    /// there.
     ///
     /// # Errors
     /// Files that cannot be read.
     pub fn start(path: &Path, after: Option<String>) -> Result<Self, ReadError> {
         let last = match after {
-            Some(after) => Some(after),
+            Some(after) => Some(after).filter(|after| after != BEFORE_ALL),
             None => {
                 let page = Page::newest(1, Duration::from_secs(5));
                 let id = |line: &[u8]| id_of(line).map(str::to_owned);
@@ -71,6 +75,11 @@ impl Follow {
             }
         };
         Ok(Follow { path: path.to_owned(), last, open: None, ended: None })
+    }
+
+    /// How far it is: whoever goes on after this id misses nothing that was not given yet.
+    pub fn position(&self) -> &str {
+        self.last.as_deref().unwrap_or(BEFORE_ALL)
     }
 
     /// What is next; it does not wait.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use serde_json::Value;
+use tokio::time::timeout;
 
 use super::Where;
 use crate::admin::client::{CallError, Client};
@@ -15,6 +16,9 @@ use crate::cli::{Failure, block_on};
 
 /// How long to wait before the gateway is asked again after a connection was lost, at first and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+
+/// How long nothing may come before the connection counts as lost: the gateway gives a sign of life every 15 seconds.
+const SILENCE: Duration = Duration::from_secs(45);
 
 /// The longest line of the stream, in bytes; no event is nearly as long.
 const MOST: usize = 4 << 20;
@@ -81,7 +85,8 @@ async fn follow_on(client: &Client, filters: &Filters, printer: &mut Printer) ->
             Ok(mut response) => {
                 was_in = true;
                 let mut parser = Parser::default();
-                while let Ok(Some(chunk)) = response.chunk().await {
+                // A connection of which only this side is left neither ends nor says anything.
+                while let Ok(Ok(Some(chunk))) = timeout(SILENCE, response.chunk()).await {
                     pause = PAUSES.0;
                     for message in parser.take(&chunk)? {
                         last = message.id.clone().or(last);
@@ -136,10 +141,13 @@ struct Printer {
 
 impl Printer {
     fn show(&mut self, message: &Message) -> anyhow::Result<()> {
+        if message.data.is_empty() {
+            return Ok(());
+        }
         let text = match (message.kind.as_str(), &self.table) {
             ("", None) => message.data.clone(),
             ("", Some(table)) => match Event::parse(message.data.as_bytes()) {
-                Some(event) => table.coloured_row(&event),
+                Some(event) => table.row_of_terminal(&event),
                 None => return Ok(()),
             },
             (kind, _) => {
@@ -163,6 +171,7 @@ struct Message {
     id: Option<String>,
     /// Empty for an event of the trail.
     kind: String,
+    /// Empty when it only says how far the stream is.
     data: String,
 }
 
@@ -183,7 +192,7 @@ impl Parser {
             match line.split_once(": ") {
                 None if line.is_empty() => {
                     let message = std::mem::take(&mut self.message);
-                    whole.extend(Some(message).filter(|message| !message.data.is_empty()));
+                    whole.extend(Some(message).filter(|message| !message.data.is_empty() || message.id.is_some()));
                 }
                 Some(("id", id)) => self.message.id = Some(id.to_owned()),
                 Some(("event", kind)) => kind.clone_into(&mut self.message.kind),
@@ -203,14 +212,18 @@ mod tests {
 
     #[test]
     fn messages_are_whole_wherever_the_stream_was_cut() {
-        let stream = b": hello\n\nid: 1\ndata: {\"a\": \"b: c\"}\n\nevent: gap\ndata: {}\n\nid: 2\ndata: {}\n\nid: 3\n";
+        let stream = b": hello\n\nid: 0\n\n: still\n\nid: 1\ndata: {\"a\": \"b: c\"}\n\nevent: gap\ndata: {}\n\nid: 2\ndata: {}\n\nid: 3\n";
         let message = |id: Option<&str>, kind: &str, data: &str| Message {
             id: id.map(str::to_owned),
             kind: kind.to_owned(),
             data: data.to_owned(),
         };
-        let expected =
-            [message(Some("1"), "", "{\"a\": \"b: c\"}"), message(None, "gap", "{}"), message(Some("2"), "", "{}")];
+        let expected = [
+            message(Some("0"), "", ""),
+            message(Some("1"), "", "{\"a\": \"b: c\"}"),
+            message(None, "gap", "{}"),
+            message(Some("2"), "", "{}"),
+        ];
         for size in [1, 2, 7, 1000] {
             let mut parser = Parser::default();
             let found: Vec<Message> = stream.chunks(size).flat_map(|chunk| parser.take(chunk).unwrap()).collect();

@@ -4,6 +4,7 @@ mod bans;
 mod described;
 mod doors;
 mod events;
+mod follow;
 mod health;
 mod hostile;
 mod login;

@@ -15,12 +15,12 @@ use crate::support::process::{LIMIT, Running, program, run, tool, until};
 use crate::support::sftp::Sftp;
 
 /// A connection that follows, from the body of its answer on.
-struct Follower {
+pub struct Follower {
     lines: BufReader<Box<dyn crate::support::http::Stream>>,
 }
 
 impl Follower {
-    fn start(administered: &Administered, question: &str, last: Option<&str>) -> Follower {
+    pub fn start(administered: &Administered, question: &str, last: Option<&str>) -> Follower {
         let mut stream = administered.socket.connect();
         let last = last.map(|id| format!("Last-Event-ID: {id}\r\n")).unwrap_or_default();
         write!(stream, "GET /api/v1/events/stream{question} HTTP/1.1\r\nHost: localhost\r\n{last}\r\n").unwrap();
@@ -29,14 +29,19 @@ impl Follower {
         follower
     }
 
-    fn line(&mut self) -> String {
+    pub fn line(&mut self) -> String {
         let mut line = String::new();
         assert!(self.lines.read_line(&mut line).unwrap() > 0, "the stream has ended");
         line.trim_end().to_owned()
     }
 
+    /// How far it is, as it says next.
+    pub fn position(&mut self) -> String {
+        until("position", LIMIT, || self.line().strip_prefix("id: ").map(str::to_owned))
+    }
+
     /// The next event and its id.
-    fn event(&mut self) -> (String, Value) {
+    pub fn event(&mut self) -> (String, Value) {
         let mut id = String::new();
         loop {
             let line = self.line();
@@ -110,6 +115,7 @@ fn a_slow_reader_misses_nothing_and_is_told_of_what_was_removed() {
     fs::remove_file(rotated).unwrap();
     alice.rename(&format!("/{RENAMES}"), "/last").unwrap();
     let mut follower = Follower::start(&administered, "?user=alice&activity=rename", Some(&id));
+    assert_eq!(follower.position(), id);
     let told = (0..20).map(|_| follower.line()).find(|line| line.starts_with("event: ") || line.starts_with("id: "));
     assert_eq!(told.as_deref(), Some("event: gap"));
     until("what is there", LIMIT, || {
@@ -140,6 +146,24 @@ fn a_recording_is_given_live_and_afterwards_and_asciinema_plays_it() {
     alice.put("/one", b"content");
     let session = administered.session_of("alice");
     let place = format!("/api/v1/recordings/{session}");
+    let events = administered.door.setup.folder().join("events/e.ndjson");
+    // What asciinema shows of the recording, which is what both the API and the command give, in either format.
+    let plays = |cast: &str| {
+        let file = administered.door.setup.folder().join("session.cast");
+        fs::write(&file, cast).unwrap();
+        let asciinema = |words: &[&str]| {
+            let mut command = Command::new(tool("venv/bin/asciinema"));
+            run(command.env("LC_ALL", "C.UTF-8").args(words).arg(&file)).succeeded().stdout.replace('\r', "")
+        };
+        let shown = asciinema(&["cat"]);
+        // In its own time, without the pauses.
+        assert_eq!(asciinema(&["play", "--idle-time-limit", "0.01"]), shown);
+        shown
+    };
+    let replayed = || {
+        let mut replay = lockgate();
+        run(replay.args(["audit", "replay", &session, "--format", "asciicast"]).arg(&events)).succeeded().stdout
+    };
     let live = administered.socket.get(&place).ok();
     let activities = |recording: &Value| -> Vec<String> {
         let events = recording["events"].as_array().unwrap();
@@ -147,6 +171,14 @@ fn a_recording_is_given_live_and_afterwards_and_asciinema_plays_it() {
     };
     assert_eq!(activities(&live).last().map(String::as_str), Some("CLOSE"), "{live}");
     assert_eq!(live["summary"]["ended-by"], Value::Null);
+    // While a file arrives.
+    let handle = alice.create("/half-way");
+    alice.write(&handle, 0, &[7; 100_000]).unwrap();
+    let cast = administered.socket.get(&format!("{place}?format=asciicast")).body;
+    let shown = plays(&cast);
+    assert!(shown.contains("/one") && shown.contains("/half-way"), "{shown}");
+    assert_eq!(shown, administered.socket.get(&format!("{place}?format=text")).body);
+    assert_eq!(replayed(), cast);
     drop(alice);
     administered.door.gateway.events.await_disconnected(1);
     let whole = administered.socket.get(&place).ok();
@@ -156,14 +188,8 @@ fn a_recording_is_given_live_and_afterwards_and_asciinema_plays_it() {
 
     let cast = administered.socket.get(&format!("{place}?format=asciicast"));
     assert!(cast.headers.contains("application/x-asciicast"), "{cast:?}");
-    let file = administered.door.setup.folder().join("session.cast");
-    fs::write(&file, &cast.body).unwrap();
-    let played =
-        run(Command::new(tool("venv/bin/asciinema")).env("LC_ALL", "C.UTF-8").arg("cat").arg(&file)).succeeded().stdout;
-    assert_eq!(played.replace('\r', ""), text.body);
-    let events = administered.door.setup.folder().join("events/e.ndjson");
-    let replayed = run(lockgate().args(["audit", "replay", &session, "--format", "asciicast"]).arg(events)).succeeded();
-    assert_eq!(replayed.stdout, cast.body);
+    assert_eq!(plays(&cast.body), text.body);
+    assert_eq!(replayed(), cast.body);
 
     for (path, status) in [("00000000000000000000", 404), ("x", 400), (&format!("{session}?format=xml") as &str, 400)] {
         let answer = administered.socket.get(&format!("/api/v1/recordings/{path}"));
