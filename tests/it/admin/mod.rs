@@ -12,6 +12,7 @@ mod monitoring;
 mod oidc;
 mod oidc_tokens;
 mod page;
+mod refusals;
 mod roles;
 mod sessions;
 mod stream;

@@ -194,11 +194,17 @@ fn a_session_that_is_stuck_in_a_slow_store_ends_with_its_open_files_on_record() 
     assert_eq!(answer.status, 200, "{answer:?}");
     let ended = administered.socket.get("/api/v1/sessions").ok();
     assert_eq!(ended["sessions"][0]["ending"]["by"], "operator", "{ended}");
+    // Whoever comes second is told so, and does not change who ended it and why.
+    let again = administered.socket.request("DELETE", &path, &headers[..1], r#"{"reason":"me too"}"#);
+    assert!(again.status == 409 && again.body.contains("is about to end already"), "{again:?}");
+    let call = administered.call_event(|event| event["http-status"] == 409);
+    assert_eq!((field(&call, "path"), field(&call, "status")), (path.as_str(), "failure"), "{call}");
     let events = &administered.door.gateway.events;
     let cut = events.await_event("PARTIAL_CLOSE", |event| field(event, "session-id") == id);
     assert_eq!(field(&cut, "status"), "failure");
     let end = events.await_event("DISCONNECTED", |event| field(event, "session-id") == id);
     assert_eq!((field(&end, "reason"), field(&end, "ended-by")), ("administrator", "operator"));
-    let call = administered.call_event(|event| field(event, "method") == "DELETE");
+    assert_eq!(field(&end, "message"), "the store hangs");
+    let call = administered.call_event(|event| field(event, "method") == "DELETE" && event["http-status"] == 200);
     assert_eq!((field(&call, "caller"), field(&call, "source-ip")), ("operator", "127.0.0.1"));
 }
