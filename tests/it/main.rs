@@ -56,6 +56,7 @@ mod several_attempts;
 mod siege;
 mod stalled_trail;
 mod stopped;
+mod terminals;
 mod transfer_events;
 mod transfers;
 mod upstream;
