@@ -20,8 +20,14 @@ mod many;
 mod now;
 #[path = "page/oidc.rs"]
 mod oidc;
+#[path = "page/old.rs"]
+mod old;
+#[path = "page/partner.rs"]
+mod partner;
 #[path = "page/place.rs"]
 mod place;
+#[path = "page/player.rs"]
+mod player;
 #[path = "page/session.rs"]
 mod session;
 #[path = "support/mod.rs"]

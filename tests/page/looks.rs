@@ -67,6 +67,14 @@ fn violations(browser: &Browser, axe: &str) -> Vec<String> {
     found.as_array().unwrap().iter().map(|one| format!("{one:#}")).collect()
 }
 
+/// Numbers that the line beside them runs through.
+const CROSSED: &str = "return [...document.querySelectorAll('.figure')].filter((figure) => {
+    const text = document.createRange();
+    text.selectNodeContents(figure.querySelector('.value'));
+    const [number, line] = [text.getBoundingClientRect(), figure.querySelector('.spark').getBoundingClientRect()];
+    return line.width && number.right > line.left && number.bottom > line.top && number.top < line.bottom;
+  }).map((figure) => figure.innerText)";
+
 /// Looks at a view in every size and theme; what is wrong with it, a sentence each.
 #[track_caller]
 pub fn look(browser: &Browser, axe: &str, name: &str, ready: &dyn Fn(&Browser)) -> Vec<String> {
@@ -79,6 +87,10 @@ pub fn look(browser: &Browser, axe: &str, name: &str, ready: &dyn Fn(&Browser)) 
             let widths = browser.script("return [document.documentElement.scrollWidth, innerWidth]");
             if widths[0].as_u64() > Some(width.into()) || widths[1] != width {
                 wrong.push(format!("{name} scrolls to the side at {width}, {theme}: {widths}"));
+            }
+            let crossed = browser.script(CROSSED);
+            if crossed != json!([]) {
+                wrong.push(format!("{name} at {width}, {theme}: a line runs through {crossed}"));
             }
             let found = violations(browser, axe).into_iter();
             wrong.extend(found.map(|what| format!("{name} at {width}, {theme}: {what}")));
@@ -155,6 +167,7 @@ fn every_view_fits_each_width_in_both_themes_and_axe_finds_nothing() {
     drop((moving, moving_too, alice));
     let session = place.gateway.events.await_event("DISCONNECTED", |event| event["files-in"] == 2);
     place.open(&browser, &format!("/sessions/{}", session["session-id"].as_str().unwrap()));
+    browser.await_value("end of what is live", "document.querySelector('section[aria-label=Now]')?.hidden");
     wrong.extend(look(&browser, &axe, "session", &|browser| drop(browser.await_text(".file-list", "sha256"))));
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     place.assert_clean(&browser);

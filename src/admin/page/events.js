@@ -5,7 +5,7 @@ import { OUTCOMES, VIEWS, about, outcome, who, word } from "./describe.js";
 import { h, put, write } from "./dom.js";
 import { exportEvents } from "./export.js";
 import * as filters from "./filters.js";
-import { clock, count, day, local, some } from "./format.js";
+import { clock, count, day, local, some, utc } from "./format.js";
 import { WindowedList } from "./list.js";
 
 // The most that a page keeps: its memory is bounded.
@@ -194,7 +194,7 @@ export function show(main, shared) {
     } } });
     put(details, h("div", { class: "buttons" }, h("h2", { text: word(event) }), shut),
       h("p", {}, h("time", { datetime: event.timestamp, text: `${local(event.timestamp)} here` }),
-        h("br"), h("span", { class: "soft", text: `${event.timestamp.replace("T", " ").replace("Z", "")} UTC` })),
+        h("br"), h("span", { class: "soft", text: utc(event.timestamp) })),
       h("div", { class: "links" },
         event["session-id"] && link(`/sessions/${event["session-id"]}`, "Session"),
         event.user && link(`/partners/${encodeURIComponent(event.user)}`, `Partner ${event.user}`),
@@ -202,7 +202,10 @@ export function show(main, shared) {
       h("dl", {}, rows));
     details.hidden = false;
     shut.focus({ preventScroll: true });
-    details.onkeydown = (key) => key.key === "Escape" && shut.click();
+    // Nothing is returned: `false` would keep the keyboard from doing anything else, such as leaving.
+    details.onkeydown = (key) => {
+      if (key.key === "Escape") shut.click();
+    };
   }
 
   function close() {
@@ -230,7 +233,7 @@ function cells(item) {
   const text = about(event);
   const cell = (name, props, ...children) => h("span", { role: "gridcell", class: name, ...props }, ...children);
   return [
-    cell("time", {}, h("time", { datetime: event.timestamp, title: `${event.timestamp} UTC` },
+    cell("time", {}, h("time", { datetime: event.timestamp, title: utc(event.timestamp) },
       h("span", { class: "soft", text: `${day(event.timestamp).slice(5)} ` }), clock(event.timestamp))),
     cell("what", {}, h("span", { class: "shape", "aria-hidden": "true", text: shape }), word(event),
       spoken && h("span", { class: "hidden-name", text: ` ${spoken}` })),

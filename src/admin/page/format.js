@@ -79,7 +79,12 @@ export function local(time) {
   return `${day(time)} ${clock(time, false)}`;
 }
 
+// As it was recorded: "2026-07-31 08:15:30.042 UTC"
+export function utc(time) {
+  return `${String(time).replace("T", " ").replace("Z", "")} UTC`;
+}
+
 // The form for a screen is local; as it was recorded, in UTC, on hover.
 export function when(time, shown = local(time)) {
-  return h("time", { datetime: time, title: `${String(time).replace("T", " ").replace("Z", "")} UTC`, text: shown });
+  return h("time", { datetime: time, title: utc(time), text: shown });
 }

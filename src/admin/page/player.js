@@ -8,13 +8,23 @@ const SHORT = 1000;
 
 const SPEEDS = [1, 2, 8, 32];
 
+// An arrow key at the slider moves by one of so many parts: by a millisecond, as the slider would, it leads nowhere.
+const PARTS = 50;
+const ARROWS = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 };
+
 // `steps` have `offset` in milliseconds, ascending. `moved(index)` hears which of them is the last that has happened; -1: none.
 export function player(steps, moved) {
   const end = () => (steps.length ? steps[steps.length - 1].offset : 0);
   const state = { at: end(), index: steps.length - 1, plays: false, speed: 1, short: true, frame: 0, before: 0 };
   const play = h("button", { class: "primary play", type: "button", on: { click: () => (state.plays ? pause() : begin()) } });
   const slider = h("input", {
-    type: "range", min: "0", max: "1", step: "1", "aria-label": "Position", on: { input: () => jump(Number(slider.value)) },
+    type: "range", min: "0", max: "1", step: "1", "aria-label": "Position",
+    on: { input: () => jump(Number(slider.value)), keydown: (key) => {
+      const way = ARROWS[key.key];
+      if (!way || key.ctrlKey || key.altKey || key.metaKey) return;
+      key.preventDefault();
+      jump(Math.max(0, Math.min(end(), state.at + (way * end()) / PARTS)));
+    } },
   });
   const shown = h("output", { class: "position" });
   const speeds = h("select", { "aria-label": "Speed", on: { change: () => {

@@ -3,7 +3,7 @@
 import { follow, get, getIfThere } from "./api.js";
 import { OUTCOMES, about, outcome, word } from "./describe.js";
 import { h, keyed, put, write } from "./dom.js";
-import { bytes, count, duration, position, speed, when } from "./format.js";
+import { bytes, count, duration, position, speed, utc, when } from "./format.js";
 import { WindowedList } from "./list.js";
 import { endSession, fileRow, updateFile } from "./now.js";
 import { player } from "./player.js";
@@ -163,7 +163,7 @@ function stepCells(step) {
   const text = about(step.event);
   const cell = (name, props, ...children) => h("span", { role: "gridcell", class: name, ...props }, ...children);
   return [
-    cell("time", { title: `${step.event.timestamp} UTC`, text: position(step.offset) }),
+    cell("time", { title: utc(step.event.timestamp), text: position(step.offset) }),
     cell("what", {}, h("span", { class: "shape", "aria-hidden": "true", text: shape }), word(step.event),
       spoken && h("span", { class: "hidden-name", text: ` ${spoken}` })),
     cell("about", { title: text, text }),
