@@ -78,6 +78,7 @@ pub fn description() -> String {
     let mut described = serde_json::to_value(&api).unwrap_or_default();
     describe_refusals(&mut described);
     describe_parameters(&mut described);
+    describe_streams(&mut described);
     format!("{described:#}")
 }
 
@@ -111,6 +112,31 @@ fn describe_refusals(described: &mut Value) {
                 responses.entry(*status).or_insert(refusal);
             }
         }
+    }
+}
+
+/// What a message of a stream is: its fields, of which `data` is JSON in a text (as OpenAPI 3.2 describes server-sent events, and tools for
+/// 3.1 read them).
+fn describe_streams(described: &mut Value) {
+    let data =
+        |schema: Value| json!({ "type": "string", "contentMediaType": "application/json", "contentSchema": schema });
+    let moment = json!({ "$ref": "#/components/schemas/Moment" });
+    let moments = json!({
+        "type": "object",
+        "required": ["event", "data"],
+        "properties": { "event": { "const": "now" }, "data": data(moment) },
+    });
+    let events = json!({
+        "type": "object",
+        "properties": {
+            "id": { "type": "string" },
+            "event": { "enum": ["message", "gap", "failed"] },
+            "data": data(json!({ "type": "object" })),
+        },
+    });
+    for (path, schema) in [("/status/stream", moments), ("/events/stream", events)] {
+        let answer = &mut described["paths"][format!("{BASE}{path}")]["get"]["responses"]["200"];
+        answer["content"]["text/event-stream"]["schema"] = schema;
     }
 }
 
