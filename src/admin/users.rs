@@ -139,7 +139,7 @@ pub(super) struct Configured {
     /// `totp` when a one-time code is needed after them
     #[serde(skip_serializing_if = "Option::is_none")]
     second_factor: Option<&'static str>,
-    keys: Vec<KeyShown>,
+    keys: Vec<UserKey>,
     home: Vec<HomeShown>,
     /// Where the user may jump to, and as whom
     targets: Vec<String>,
@@ -147,7 +147,7 @@ pub(super) struct Configured {
 
 /// A key of a user
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct KeyShown {
+pub(super) struct UserKey {
     #[serde(rename = "type")]
     kind: String,
     fingerprint: String,
@@ -284,7 +284,7 @@ fn obstacles_of(user: &User, address: Option<IpAddr>, sessions: usize) -> Vec<St
 impl Configured {
     fn of(user: &User) -> Configured {
         let now = Utc::now();
-        let keys = user.keys.iter().map(|key| KeyShown {
+        let keys = user.keys.iter().map(|key| UserKey {
             kind: key.key_type().to_owned(),
             fingerprint: key.fingerprint(),
             comment: key.comment().map(str::to_owned),
