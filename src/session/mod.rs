@@ -8,6 +8,7 @@ pub mod channel;
 mod digest;
 mod directory;
 mod error;
+mod file_digest;
 pub mod gate;
 mod login;
 mod open_files;

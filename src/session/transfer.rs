@@ -444,7 +444,7 @@ impl Transfer {
             upload.set_mtime(mtime);
         }
         if let Some(size) = change.size.filter(|size| *size != writer.size()) {
-            self.account.cut_digest(size);
+            self.account.digest_resized(size);
             let cut = writer.set_length(size).await;
             upload.follow(writer);
             cut?;

@@ -133,6 +133,7 @@ pub fn check_files(place: &Place, program: &impl Files) {
         }
     }
     place.assert_all_closed();
+    place.assert_all_proven();
 }
 
 #[track_caller]

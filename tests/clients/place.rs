@@ -229,6 +229,17 @@ impl Place {
             assert_eq!(field(&cut_off, "operation"), "read", "{cut_off}");
         }
     }
+
+    /// The CLOSE of every transfer of bytes has a digest: of a file that went in one piece, it proves what was sent or received.
+    #[track_caller]
+    pub fn assert_all_proven(&self) {
+        let events = self.gateway.events.of_type("CLOSE");
+        let moves = |event: &&Value| {
+            ["bytes-in", "bytes-out"].iter().any(|name| event[name].as_str().is_some_and(|n| n != "0"))
+        };
+        let unproven: Vec<&Value> = events.iter().filter(moves).filter(|event| event.get("sha256").is_none()).collect();
+        assert!(unproven.is_empty(), "without a digest: {unproven:#?}");
+    }
 }
 
 /// The time of a file on the client's side, in seconds since 1970.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::super::digest::Digest;
+use super::super::file_digest::FileDigest;
 use super::super::login::OpenTransfer;
 use super::super::open_files::Opened;
 use super::super::operations::ignored_note;
@@ -15,7 +15,7 @@ use super::OpenMode;
 use crate::audit::{Activity, NOTHING_WAS_PUBLISHED, Outcome, Recorded, Reservation, TransferEnd, Unrecorded};
 use crate::path::LogicalPath;
 use crate::stores::StoreErrorKind;
-use crate::vfs::{Committed, Reader, VfsError};
+use crate::vfs::{Committed, Reader, VfsError, Writer};
 
 /// What the end event says.
 #[derive(Debug)]
@@ -30,9 +30,9 @@ pub(super) struct Account {
     bytes_in: u64,
     bytes_out: u64,
     bytes_copied: u64,
-    /// The digest for as long as the file is written, or read, in order from its start. It is the file's if it has seen as much as
-    /// the file holds at the end: a client that overwrites in place cuts the file to length after the last write.
-    digest: Option<Digest>,
+    /// The digest of what came. It is the file's if it has seen as much as the file holds at the end: a client that overwrites in
+    /// place cuts the file to length after the last write.
+    digest: Option<FileDigest>,
     /// What the digest came to, once nothing more is written.
     sha256: Option<String>,
     /// The file that it became a copy of; it may have been changed since.
@@ -47,6 +47,10 @@ pub(super) struct Account {
     shown: Arc<Opened>,
     _open: OpenTransfer,
 }
+
+/// The most bytes that are read back for a digest, and so many at once. The answer to CLOSE waits for it.
+const MOST_READ_BACK: u64 = 4 << 30;
+const READ_BACK_PIECE: usize = 256 << 10;
 
 /// How a transfer ends that is dropped.
 const DROPPED: &str = "the connection ended with the file open";
@@ -72,7 +76,7 @@ impl Account {
             bytes_in: 0,
             bytes_out: 0,
             bytes_copied: 0,
-            digest: has_digest.then(Digest::new),
+            digest: has_digest.then(FileDigest::new),
             sha256: None,
             copied_from: None,
             unchanged: false,
@@ -166,46 +170,58 @@ impl Account {
         }
     }
 
-    /// Takes the next bytes of an upload into its digest, or gives the digest up when they are not the next.
+    /// Takes bytes of an upload into its digest.
     pub(super) fn digest_written(&mut self, offset: u64, data: &Bytes) {
-        match &mut self.digest {
-            Some(digest) if digest.length() == offset => digest.add(data),
-            Some(_) => self.digest = None,
-            None => {}
+        if let Some(digest) = &mut self.digest {
+            digest.written(offset, data);
         }
     }
 
-    /// Takes what is new of bytes of a download into its digest, or gives the digest up when some before them were left out.
+    /// Takes bytes of a download into its digest.
     pub(super) fn digest_read(&mut self, offset: u64, data: &Bytes) {
-        let Some(digest) = &mut self.digest else { return };
-        match digest.length().checked_sub(offset).map(usize::try_from) {
-            // Some clients read twice.
-            Some(Ok(known)) if known < data.len() => digest.add(&data.slice(known..)),
-            Some(_) => {}
-            None => self.digest = None,
+        if let Some(digest) = &mut self.digest {
+            digest.read(offset, data);
         }
     }
 
-    /// A digest that has not seen all of a file is not the file's.
-    pub(super) fn judge_digest(&mut self, size: u64, is_shared: bool) {
-        if is_shared || self.digest.as_ref().is_some_and(|digest| digest.length() != size) {
-            self.digest = None;
+    /// The length of an upload is set to `size`.
+    pub(super) fn digest_resized(&mut self, size: u64) {
+        if let Some(digest) = &mut self.digest {
+            digest.resized(size);
         }
     }
 
-    /// Nothing more comes: what the digest is, if it is the file's.
-    pub(super) fn settle_digest(&mut self) -> Option<&str> {
-        if let Some(digest) = self.digest.take() {
-            self.sha256 = Some(digest.finish());
+    /// Reads what the digest of an upload lacks, where the bytes are still on this machine. `is_shared`: others wrote to it too.
+    ///
+    /// # Errors
+    /// The store's, of any write so far: then the file cannot be published.
+    pub(super) async fn complete_digest(&mut self, writer: &mut Writer, is_shared: bool) -> Result<(), VfsError> {
+        let Some(digest) = &mut self.digest else { return Ok(()) };
+        if is_shared {
+            digest.become_wrong();
         }
+        let size = writer.size();
+        let mut from = digest.missing_from(size);
+        if from == size || size - from > MOST_READ_BACK || self.copied_from.is_some() || !writer.has_content() {
+            return Ok(());
+        }
+        digest.begin_at(from);
+        while from < size {
+            let data = writer.read_kept(from, READ_BACK_PIECE).await?;
+            let Some(data) = data.filter(|data| !data.is_empty()) else {
+                digest.become_wrong();
+                return Ok(());
+            };
+            digest.follow(&data);
+            from += data.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Nothing more comes of a file of `size` bytes: what the digest is, if it is the file's.
+    pub(super) fn settle_digest(&mut self, size: u64) -> Option<&str> {
+        self.sha256 = self.digest.take().and_then(|digest| digest.finish(size));
         self.sha256.as_deref()
-    }
-
-    /// The file is cut to `size`: a digest that has seen more is no longer the file's.
-    pub(super) fn cut_digest(&mut self, size: u64) {
-        if self.digest.as_ref().is_some_and(|digest| digest.length() > size) {
-            self.digest = None;
-        }
     }
 
     /// Takes room for the end event before anything is done that it tells of.
@@ -258,9 +274,6 @@ impl Account {
     /// The end event; `whole`: the file was closed.
     pub(super) fn end(&mut self, outcome: Outcome, etag: Option<String>, whole: bool) -> TransferEnd {
         let whole = whole && matches!(outcome, Outcome::Success | Outcome::SuccessBut(_));
-        if whole {
-            self.settle_digest();
-        }
         let sha256 = self.sha256.take().filter(|_| whole);
         TransferEnd {
             path: self.session.vfs().storage_path(&self.path),

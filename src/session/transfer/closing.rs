@@ -51,7 +51,7 @@ impl Transfer {
                 Err(error) => (Err(error), None),
             },
             Some(File::Read(reader)) => {
-                self.account.judge_digest(reader.attributes().size, false);
+                self.account.settle_digest(reader.attributes().size);
                 (Ok(None), reader.etag().map(str::to_owned))
             }
             Some(File::Unfinished(_)) => (Ok(None), None),
@@ -102,7 +102,13 @@ impl Transfer {
             }
             Some(File::Read(_) | File::Unfinished(_)) | None => return Ok(None),
         };
+        let completed = self.complete_digest(&mut content).await;
         let Some(File::Write(upload)) = self.file.take() else { return Ok(None) };
+        if let Err(error) = completed {
+            *content = None;
+            upload.give_up();
+            return Err(error.into());
+        }
         let Some(place) = upload.place().filter(|place| !place.is_discarded) else { return Ok(None) };
         self.account.path = place.path.clone();
         let mut writer = content.take().ok_or_else(|| self.account.wrong(NOT_STORED))?;
@@ -110,8 +116,7 @@ impl Transfer {
             writer.set_mtime(mtime);
         }
         let has_content = writer.has_content();
-        self.account.judge_digest(writer.size(), upload.is_shared());
-        if let Some(sha256) = self.account.settle_digest() {
+        if let Some(sha256) = self.account.settle_digest(writer.size()) {
             writer.set_sha256(sha256);
         }
         self.account.publishing();
@@ -128,6 +133,16 @@ impl Transfer {
             upload.published();
         }
         Ok(Some(Published { committed, path: place.path, upload, content, has_content }))
+    }
+
+    /// Reads what the digest lacks. Nothing has happened to the file when this is dropped.
+    async fn complete_digest(&mut self, content: &mut Option<Writer>) -> vfs::VfsResult<()> {
+        match (&self.file, content) {
+            (Some(File::Write(upload)), Some(writer)) if !upload.is_discarded() => {
+                self.account.complete_digest(writer, upload.is_shared()).await
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Gives an upload up at its CLOSE. The event waits for the trail; the client does not.

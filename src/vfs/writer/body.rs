@@ -349,6 +349,21 @@ impl Body {
         }
     }
 
+    /// As [`Body::read_at`], of what is still on this machine; `None` of anything else.
+    pub(super) async fn read_kept(&mut self, offset: u64, length: usize) -> StoreResult<Option<Bytes>> {
+        if self.inherited.is_some() || self.tail.is_some() {
+            return Ok(None);
+        }
+        match &mut self.random {
+            Some(Random::Store(file)) => file.read_at(offset, length).await.map(Some),
+            Some(Random::Staged(file)) => match offset.checked_sub(self.stream.sent()) {
+                Some(offset) => file.read_at(offset, length).await.map(Some),
+                None => Ok(None),
+            },
+            None => Ok(None),
+        }
+    }
+
     pub(super) async fn set_length(&mut self, length: u64) -> StoreResult<()> {
         self.judge_length(length)?;
         if length == self.size() && (length > 0 || self.inherited.is_none()) {

@@ -242,6 +242,18 @@ impl Writer {
         }
     }
 
+    /// Up to `length` bytes from `offset` of what would be published, if they are still on this machine; `None` if they are not.
+    ///
+    /// # Errors
+    /// As [`Writer::write_at`]. Dropped half-way, the file is as before.
+    pub async fn read_kept(&mut self, offset: u64, length: usize) -> VfsResult<Option<Bytes>> {
+        self.start()?;
+        self.busy = false;
+        let Some(body) = &mut self.body else { return Err(self.not_open()) };
+        let result = body.read_kept(offset, length).await;
+        self.end_or_give_up(result)
+    }
+
     /// The digest (SHA-256 in hex digits) of all that was written, before [`Writer::commit`]: for the object's metadata.
     pub fn set_sha256(&mut self, sha256: &str) {
         if let Some(body) = &mut self.body {
