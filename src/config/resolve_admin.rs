@@ -148,6 +148,10 @@ fn resolve_tokens(raw: &[raw::Token], problems: &mut Problems) -> Vec<Token> {
             hash.problem(problems, "is not a hash; `lockgate admin token NAME --role viewer` prints one (sha256:…)");
             continue;
         };
+        if parsed.is_of("") {
+            hash.problem(problems, "is the hash of an empty token, which everybody has; `lockgate admin token NAME --role viewer` makes one");
+            continue;
+        }
         let Some(role) = entry.role else { continue };
         tokens.push(Token { name: name.value.clone(), role, hash: parsed, expires });
     }

@@ -51,6 +51,25 @@ fn a_range_hangs_between_the_checkpoints_around_it() {
 }
 
 #[test]
+fn a_range_that_the_sources_do_not_reach_is_not_said_to_be_whole() {
+    let chain = hours("edge-1");
+    let days = TimeDelta::days(2);
+    for span in [
+        Span { since: Some(at(8) + days), until: None },
+        Span { since: Some(at(0) - days), until: Some(at(0) - days / 2) },
+    ] {
+        let report = judge(&chain.lines, span);
+        assert!(report.to_string().contains("NOTHING IN THE RANGE: "), "{report}");
+        assert!(report.is_beside_the_range());
+    }
+    // Lines before and after it show that nothing happened in it.
+    let between = Span { since: Some(at(4) + TimeDelta::seconds(1)), until: Some(at(4) + TimeDelta::seconds(2)) };
+    let report = judge(&chain.lines, between);
+    assert!(report.to_string().contains("WHOLE IN THE RANGE"), "{report}");
+    assert!(!report.is_beside_the_range());
+}
+
+#[test]
 fn what_was_done_elsewhere_is_told_and_does_not_count() {
     let chain = hours("edge-1");
     for removed in [7, 17, 42] {

@@ -144,6 +144,9 @@ fn an_end_that_was_cut_off_is_told_with_what_was_there() {
     for end in [9, 12, 14, 17] {
         let report = judge(&chain.lines[..end], options(Vault::saw(&chain.lines, &SEEN)));
         assert_kinds(&report, &[WitnessKind::CutOff]);
+        let said = report.to_string();
+        assert!(said.contains(&format!("these sources end before it, at sequence {end}")), "{said}");
+        assert!(!said.contains("the trail ends there"), "{said}");
         let finding = &report.witness.unwrap().findings[0];
         assert_eq!(finding.sequence, Some(18));
         assert!(finding.what.contains(&format!("ends at sequence {end}")), "{}", finding.what);

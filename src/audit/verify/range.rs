@@ -42,6 +42,11 @@ pub struct Extent {
 }
 
 impl Extent {
+    /// Whether lines before the range and after it were read.
+    pub(super) fn encloses(&self) -> bool {
+        self.begins_before && self.ends_after
+    }
+
     /// The chain has taken a line.
     pub(super) fn follow(&mut self, span: Span, line: &Line<'_>, ordinal: u64) {
         let Some(time) = line.time else { return };

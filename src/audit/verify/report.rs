@@ -159,6 +159,12 @@ impl Report {
         self.count() == 0
     }
 
+    /// Whether a range was asked about that these sources do not reach: nothing is wrong, and nothing is proven.
+    pub fn is_beside_the_range(&self) -> bool {
+        let reaches = |chain: &ChainReport| chain.extent.lines.is_some() || chain.extent.encloses();
+        self.span != Span::default() && self.is_whole() && !self.chains.iter().any(reaches)
+    }
+
     /// How much is wrong, with what the witness says.
     pub fn count(&self) -> u64 {
         self.found + self.witness.as_ref().map_or(0, |witness| witness.found)
@@ -169,7 +175,11 @@ impl Report {
         let (lines, files) = (count(self.lines, "line"), count(self.names.len() as u64, "file"));
         let read = format!("{lines} of {files}, {} bytes", self.bytes);
         let range = if self.span == Span::default() { "" } else { " IN THE RANGE" };
-        if self.is_whole() {
+        if self.is_beside_the_range() {
+            format!(
+                "NOTHING IN THE RANGE: no line of these sources is in it, and none follows it, so nothing is proven of it; {read}"
+            )
+        } else if self.is_whole() {
             format!("WHOLE{range}: each line follows the one before it, but where it is said otherwise above; {read}")
         } else {
             format!("NOT WHOLE{range}: {} in {read}", count(self.count(), "finding"))

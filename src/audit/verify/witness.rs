@@ -210,7 +210,8 @@ impl Witnesses {
             sequence: last.seal.at.sequence,
             time: at(&last.seal),
             checkpoints: known.len() as u64,
-            events_after: end.map(|end| end.saturating_sub(last.seal.at.sequence)),
+            events_after: end.and_then(|end| end.checked_sub(last.seal.at.sequence)),
+            trail_ends: end,
         });
     }
 

@@ -81,8 +81,10 @@ pub struct Newest {
     pub time: String,
     /// How many there are of the chain.
     pub checkpoints: u64,
-    /// How many events the trail has after it, of which the witness knows nothing. `None` when the trail does not have the chain.
+    /// How many events the trail has after it, of which the witness knows nothing. `None` when the trail does not reach it.
     pub events_after: Option<u64>,
+    /// The last number that the trail has of the chain; `None` when it does not have the chain.
+    pub trail_ends: Option<u64>,
 }
 
 /// All that a witness says of a trail.
@@ -133,6 +135,7 @@ impl WitnessReport {
                 "timestamp": newest.time,
                 "checkpoints": newest.checkpoints,
                 "events-after": newest.events_after,
+                "trail-ends": newest.trail_ends,
             })
         };
         json!({
@@ -171,10 +174,11 @@ impl fmt::Display for WitnessReport {
             writeln!(f, "  and {} more", self.found - SHOWN as u64)?;
         }
         for newest in &self.newest {
-            let after = match newest.events_after {
-                Some(0) => "the trail ends there".to_owned(),
-                Some(events) => format!("the {events} events after it are known by the trail alone"),
-                None => "its chain is not in these sources".to_owned(),
+            let after = match (newest.events_after, newest.trail_ends) {
+                (Some(0), _) => "the trail ends there".to_owned(),
+                (Some(events), _) => format!("the {events} events after it are known by the trail alone"),
+                (None, Some(end)) => format!("these sources end before it, at sequence {end}"),
+                (None, None) => "its chain is not in these sources".to_owned(),
             };
             let (server, time) = (shown(&newest.server), shown(&newest.time));
             writeln!(f, "  {server}: the newest is sequence {} ({time}); {after}", newest.sequence)?;

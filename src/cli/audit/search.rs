@@ -3,7 +3,7 @@
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::ops::ControlFlow;
 
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, SecondsFormat, TimeDelta, Utc};
 use clap::{Args, ValueEnum};
 
 use super::{Sources, Wrong, written};
@@ -165,7 +165,19 @@ pub(super) fn address(text: &str) -> Result<AddressTest, Wrong> {
 /// From when until when.
 pub(super) fn span(since: Option<&str>, until: Option<&str>, now: DateTime<Utc>) -> Result<Span, Wrong> {
     let read = |name, text: Option<&str>| text.map(|text| time(name, text, now)).transpose();
-    Ok(Span { since: read("--since", since)?, until: read("--until", until)? })
+    let span = Span { since: read("--since", since)?, until: read("--until", until)? };
+    match (span.since, span.until) {
+        (Some(from), Some(to)) if to <= from => Err(Wrong(format!(
+            "--until ({}) is not after --since ({}): the range is empty. A day lasts from --since 2026-07-31 to --until 2026-08-01",
+            stamp(to),
+            stamp(from)
+        ))),
+        _ => Ok(span),
+    }
+}
+
+fn stamp(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// RFC 3339, a day, or a time ago.
@@ -197,6 +209,22 @@ fn ago(text: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_range_ends_after_it_begins() {
+        let now: DateTime<Utc> = "2026-07-31T08:00:00Z".parse().unwrap();
+        for (since, until) in
+            [("2026-07-30", "2026-07-30"), ("1h", "2h"), ("2026-07-31T07:00:00Z", "2026-07-31T06:59:59Z")]
+        {
+            let error = span(Some(since), Some(until), now).unwrap_err().0;
+            assert!(error.contains("is not after --since"), "{error}");
+        }
+        for (since, until) in
+            [(Some("2026-07-30"), Some("2026-07-31")), (Some("1h"), None), (None, Some("1h")), (None, None)]
+        {
+            span(since, until, now).unwrap();
+        }
+    }
 
     #[test]
     fn times_are_absolute_days_or_ago() {
