@@ -149,8 +149,7 @@ fn it_says_how_far_it_is_and_does_not_wait_for_the_dead() {
     let (head, mut stream) = next_call(&listener);
     assert!(says(&head, 1), "{head:?}");
     // Half an event is none.
-    write!(stream, "{ANSWER}{}: nothing happens\n\nid: {}\n\n{}", event(&id(2), "/a"), id(3), "data: {\"logical")
-        .unwrap();
+    write!(stream, "{ANSWER}{}: nothing happens\n\nid: {}\n\ndata: {{\"logical", event(&id(2), "/a"), id(3)).unwrap();
     following.await_path("/a");
     let (head, mut other) = next_call(&listener);
     assert!(says(&head, 3), "{head:?}");
