@@ -4,7 +4,8 @@
 //! user as well as for the address: a thief may have many addresses.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -93,16 +94,13 @@ impl Codes {
         users.entry(Arc::from(user)).or_default().judge(secret.step_of(code, now), now)
     }
 
-    /// Writes down which codes were used, so that a restart does not forget it. A file that cannot be written is only logged: the
-    /// codes of the last minute and a half could then be used again after a restart.
+    /// Writes down which codes were used, so that neither a restart nor a power cut forgets it: this returns when the disk has it. A file
+    /// that cannot be written is only logged: the codes of the last minute and a half could then be used again after a restart.
     pub(super) async fn keep(&self, now: DateTime<Utc>) {
         let _turn = self.writing.lock().await;
         let text = serde_json::to_vec(&self.used(now));
         let (path, beside) = (self.path.clone(), self.path.with_extension("new"));
-        let written = tokio::task::spawn_blocking(move || {
-            std::fs::write(&beside, text.map_err(io::Error::other)?)?;
-            std::fs::rename(&beside, &path)
-        });
+        let written = tokio::task::spawn_blocking(move || replace(&path, &beside, &text.map_err(io::Error::other)?));
         if let Ok(Err(error)) = written.await {
             tracing::error!(path = %self.path.display(), %error, "which one-time codes were used cannot be kept");
         }
@@ -114,6 +112,15 @@ impl Codes {
         let used = users.iter().filter_map(|(name, known)| Some((name.to_string(), known.used_at(now)?)));
         used.collect()
     }
+}
+
+/// Replaces a file in one step, on the disk as well.
+fn replace(path: &Path, beside: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = File::create(beside)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    std::fs::rename(beside, path)?;
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 impl Known {

@@ -228,6 +228,29 @@ fn a_code_lets_in_once_whoever_comes_and_after_a_restart() {
     panic!("the machine is too slow for a code's half minute");
 }
 
+/// Whoever cuts the power right after a login does not make its code good again.
+#[test]
+fn a_used_code_is_on_the_disk_before_anybody_is_let_in() {
+    let mut setup = Setup::new();
+    setup.memory_store("main");
+    let key = setup.key("key");
+    setup.user(user("ann", &key));
+    let log = setup.folder().join("strace");
+    let words = ["strace", "-f", "-qq", "-y", "-e", "trace=fsync", "-o", log.to_str().unwrap()];
+    let gateway = Gateway::start_under(&words, &setup);
+    client(&gateway, "ann", &key, &code()).sftp("pwd\n").succeeded();
+    // strace writes its line before the call goes on.
+    let calls = fs::read_to_string(&log).unwrap();
+    let synced: Vec<&str> = calls.lines().filter(|line| line.contains("fsync(")).collect();
+    let file = synced.iter().position(|line| line.contains("lockgate-codes-used.new"));
+    assert!(file.is_some_and(|file| file + 1 < synced.len()), "the file, then its folder: {calls}");
+    let child = fs::read_to_string(format!("/proc/{0}/task/{0}/children", gateway.pid())).unwrap();
+    let child = rustix::process::Pid::from_raw(child.trim().parse().unwrap()).unwrap();
+    rustix::process::kill_process(child, rustix::process::Signal::TERM).unwrap();
+    let mut gateway = gateway;
+    gateway.ended(LIMIT);
+}
+
 #[test]
 fn clocks_may_be_a_step_apart() {
     let mut setup = Setup::new();
