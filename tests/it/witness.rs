@@ -250,6 +250,7 @@ fn what_a_bucket_locks_can_be_hidden_and_not_silenced() {
     let locks = &report["witness"]["locks"];
     assert!(locks["locked"].as_u64() >= Some(2) && locks["not-locked"] == 0, "{report:#}");
     assert_eq!(locks["locked"], locks["versions"], "{report:#}");
+    assert_eq!(locks["locked-in-governance-mode"], locks["locked"], "{report:#}");
     let config = office.setup.write_config();
     let mut batches = lockgate();
     batches.args(["audit", "verify", "--json", "--locks", "--config"]).arg(&config).arg("--key").arg(&office.first);
@@ -267,8 +268,53 @@ fn what_a_bucket_locks_can_be_hidden_and_not_silenced() {
     fs::write(&office.trail, lines[..lines.len() - 1].join("\n") + "\n").unwrap();
     office.finds(&["hidden", "cut-off"]);
 
+    // In governance mode, who has the right to get round it removes it for good.
+    let (key, version) = s3_locked::versions(&format!("{prefix}/audit/")).pop().unwrap();
+    assert!(s3_locked::destroy(&key, &version).ends_with("204"));
+
     // A bucket without Object Lock.
     office.setup.config["audit"]["witness"]["store"] = json!("plain");
     let refused = check(&office);
     assert!(!refused.status.success() && refused.stderr.contains("was made without Object Lock"), "{refused:?}");
+}
+
+/// Nobody, whatever they may do, removes what the witness and the sink have before its time.
+#[test]
+fn in_compliance_mode_nobody_removes_what_a_bucket_has() {
+    let lock = json!({ "mode": "compliance", "retain": "1d" });
+    let mut office = office(json!({ "store": "vault", "every": "1s", "object_lock": lock }));
+    let options = office.setup.s3_store("plain").options();
+    let prefix = "complied";
+    office.setup.store("vault", json!({ "url": s3_locked::url(prefix), "options": options }));
+    let sink = json!({ "sink": "store", "target": "vault:/audit", "object_lock": lock, "spool": office.setup.folder().join("spool") });
+    office.setup.config["events"].as_array_mut().unwrap().push(sink);
+    office.day("one");
+
+    let tomorrow = chrono::Utc::now() + chrono::TimeDelta::days(1);
+    for (folder, least) in [("witness", 2), ("audit", 1)] {
+        let versions = s3_locked::versions(&format!("{prefix}/{folder}/"));
+        assert!(versions.len() >= least, "{folder}: {versions:?}");
+        for (key, version) in &versions {
+            let retention = s3_locked::retention(key, version);
+            assert!(retention.contains("<Mode>COMPLIANCE</Mode>"), "{retention}");
+            let (_, until) = retention.split_once("<RetainUntilDate>").expect("a date");
+            let until = until.split_once('<').unwrap().0.parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+            assert!((until - tomorrow).num_hours().abs() < 1, "{retention}");
+            let answer = s3_locked::destroy(key, version);
+            assert!(!answer.ends_with("204"), "{answer}");
+        }
+        assert_eq!(s3_locked::versions(&format!("{prefix}/{folder}/")), versions);
+    }
+    // What was deleted without its version testifies all the same, and `verify` names the locks.
+    let newest = s3_locked::keys(&format!("{prefix}/witness/")).pop().unwrap();
+    s3_locked::delete(&newest);
+    let report = office.finds(&["hidden"]);
+    let locks = &report["witness"]["locks"];
+    assert!(locks["locked"].as_u64() >= Some(2) && locks["not-locked"] == 0, "{report:#}");
+    let config = office.setup.write_config();
+    let mut batches = lockgate();
+    batches.args(["audit", "verify", "--locks", "--config"]).arg(&config).arg("--key").arg(&office.first);
+    let done = run(batches.arg("vault:/audit")).succeeded();
+    assert!(done.stdout.contains("(in compliance mode)"), "{done}");
+    assert_eq!(locks["locked-in-governance-mode"], 0, "{report:#}");
 }

@@ -32,6 +32,8 @@ pub struct LockReport {
     pub versions: u64,
     /// Those of them that are locked now.
     pub locked: u64,
+    /// Those of the locked ones that are locked in governance mode: who has a right of its own can still remove them.
+    pub governed: u64,
     /// When the first and the last of these locks end.
     pub until: Option<(SystemTime, SystemTime)>,
     /// Those that are not locked, or not any more; the first twenty.
@@ -66,6 +68,7 @@ pub(super) async fn look(archive: &Arc<dyn Archive>, versions: &[Kept]) -> Looke
         locking,
         versions: versions.len() as u64,
         locked: 0,
+        governed: 0,
         until: None,
         unlocked: Vec::new(),
         unknown: None,
@@ -89,6 +92,7 @@ impl LockReport {
         match answer {
             Ok(Some((mode, until))) if until > now => {
                 self.locked += 1;
+                self.governed += u64::from(mode == LockMode::Governance);
                 let (first, last) = self.until.unwrap_or((until, until));
                 self.until = Some((first.min(until), last.max(until)));
                 return Some((mode, until));
@@ -120,6 +124,7 @@ impl LockReport {
             "default-retention": match &self.locking { Ok(Locking::On(Some(rule))) => Some(rule), _ => None },
             "versions": self.versions,
             "locked": self.locked,
+            "locked-in-governance-mode": self.governed,
             "locked-until": self.until.map(|(first, last)| [time(first), time(last)]),
             "not-locked": self.not_locked(),
             "not-locked-names": self.unlocked,
@@ -152,6 +157,15 @@ impl LockReport {
         write!(out, "{}: {} of {} objects locked", shown(&self.name), self.locked, self.versions)?;
         if let Some((first, last)) = self.until {
             write!(out, ", until {} at the earliest, {} at the latest", time(first), time(last))?;
+        }
+        if self.governed > 0 {
+            write!(
+                out,
+                " ({} in governance mode: who has the right s3:BypassGovernanceRetention can remove them)",
+                self.governed
+            )?;
+        } else if self.locked > 0 {
+            write!(out, " (in compliance mode)")?;
         }
         if self.not_locked() > 0 {
             let names: Vec<_> = self.unlocked.iter().map(|name| shown(name)).collect();
