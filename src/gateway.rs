@@ -170,7 +170,8 @@ struct Backed {
 /// Why [`Gateway::run`] should stop or change.
 #[derive(Debug)]
 pub enum Control {
-    /// New settings (SIGHUP): users, stores and permissions for connections from now on. The audit files are opened again.
+    /// New settings (SIGHUP): users, stores and permissions for connections from now on. The audit files are opened again, and the key that
+    /// signs the trail is read again.
     /// Changes of [`FIXED_PARTS`] need a restart. The sender, if there is one, is told
     /// how it went.
     Reload(Box<Settings>, Option<Told>),
@@ -441,7 +442,7 @@ async fn reload(
         let opened = backed.roster.open(&settings, &stores).await?;
         Ok::<_, StartError>((stores, opened))
     };
-    let outcome = match opened.await {
+    let mut outcome = match opened.await {
         Ok((stores, opened)) => {
             backed.inside.send_replace(inside_of(&settings, &stores, opened.directory()));
             homes.send_replace(Some(make_homes(&settings, stores, &opened, &backed)));
@@ -456,6 +457,10 @@ async fn reload(
         }
     };
     recorder.reopen().await;
+    // Whatever became of the rest: who changed the key does not trust the one before any more.
+    if let Err(what) = recorder.take_key().await {
+        outcome = outcome.and(Err(format!("the new configuration holds, and a new key of the trail does not: {what}")));
+    }
     if let Some(told) = told {
         // Who asked may have gone.
         let _ = told.send(outcome);

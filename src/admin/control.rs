@@ -114,7 +114,7 @@ pub(super) struct Done {
 /// Reads the configuration again, as SIGHUP does
 #[utoipa::path(post, path = "/reload", tag = "control", responses(
     (status = 200, description = "The new configuration holds", body = Done),
-    (status = 409, description = "The configuration cannot be used; the old one stays", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "The configuration cannot be used, and the old one stays; or it holds, and a changed key of the trail cannot be used", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "It takes long, or the gateway is ending", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn reload(Shared(state): Shared<Arc<State>>) -> Result<Json<Done>, Problem> {

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::chain::Position;
 use super::encode::Identity;
 use super::line::{Draft, LineWriter, MAX_KEY};
+use super::signer::Signer;
 
 /// The `activity-type`.
 pub(super) const ACTIVITY: &str = "CHECKPOINT";
@@ -30,6 +31,8 @@ pub(super) enum Reason {
     Interval,
     /// `rotation`: the last line of a file.
     Rotation,
+    /// `key-change`: the first line that another key signs, which the one before endorses.
+    KeyChange,
     /// `shutdown`: the last line of a process.
     Shutdown,
 }
@@ -62,26 +65,19 @@ impl Reason {
             Reason::Start { .. } => "start",
             Reason::Interval => "interval",
             Reason::Rotation => "rotation",
+            Reason::KeyChange => "key-change",
             Reason::Shutdown => "shutdown",
         }
     }
 }
 
-/// Who will sign a checkpoint.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Signer<'a> {
-    /// The fingerprint of the key.
-    pub(super) key: Option<&'a str>,
-    /// The signatures by which earlier keys lead to it.
-    pub(super) endorsements: Option<&'a str>,
-}
-
-/// The line of a checkpoint, without its time, its place in the chain and its signature. `every` is how soon after the next event the next one follows.
+/// The line of a checkpoint, without its time, its place in the chain and its signature, which `signer` will make. `every` is how soon after
+/// the next event the next one follows.
 pub(super) fn encode(
     identity: &Identity,
     chain: Uuid,
     reason: Reason,
-    signer: Signer<'_>,
+    signer: &Signer,
     every: Option<Duration>,
 ) -> Draft {
     let mut line = LineWriter::new();
@@ -96,11 +92,13 @@ pub(super) fn encode(
         line.number("acknowledged", acknowledged.sequence);
         line.text("acknowledged-hash", &acknowledged.hash.to_string());
         line.maybe("state", lost.map(LostState::as_str));
-        line.bounded("key-endorsements", signer.endorsements.unwrap_or_default(), MAX_KEY);
+    }
+    if matches!(reason, Reason::Start { .. } | Reason::KeyChange) {
+        line.bounded("key-endorsements", &signer.endorsements(), MAX_KEY);
     }
     if let Some(every) = every {
         line.number("checkpoint-every-ms", u64::try_from(every.as_millis()).unwrap_or(u64::MAX));
     }
-    line.maybe("checkpoint-key", signer.key);
-    line.finish_checkpoint()
+    line.maybe("checkpoint-key", signer.key().map(|key| key.fingerprint()));
+    line.finish_checkpoint(signer.key().cloned())
 }

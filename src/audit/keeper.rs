@@ -1,16 +1,16 @@
 //! Makes checkpoints at their time: every so often, and where a file ends.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, oneshot};
 
-use super::checkpoint::{Reason, Signer, encode};
+use super::checkpoint::{Reason, encode};
 use super::encode::Identity;
 use super::ledger::Ledger;
 use super::line::Draft;
 use super::queue::{Answer, Queue, Room, Share, cost};
-use super::signing::SigningKey;
+use super::signer::Signer;
 use super::sink::SinkHandle;
 
 /// How often a state that cannot be written is tried again.
@@ -25,33 +25,62 @@ pub(super) struct Notary {
     pub(super) queue: Arc<Queue>,
     /// The state of the chain.
     pub(super) ledger: Arc<Ledger>,
+    /// Who signs. It is held from when a checkpoint is written until it has its place in the chain: so none that an earlier key signs comes
+    /// after the one in which another key follows it.
+    signer: Arc<Mutex<Signer>>,
 }
 
 impl Notary {
+    /// The notary of a chain.
+    pub(super) fn new(identity: Identity, queue: Arc<Queue>, ledger: Arc<Ledger>, signer: Signer) -> Notary {
+        Notary { identity, queue, ledger, signer: Arc::new(Mutex::new(signer)) }
+    }
+
+    /// Who signs now.
+    pub(super) fn signer(&self) -> MutexGuard<'_, Signer> {
+        self.signer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From the checkpoint on that this records, `next` signs. When this future is dropped before, nothing has changed. `None` when the
+    /// queue is closed, or `next` does not follow who signs by then.
+    pub(super) async fn pass_to(&self, next: Signer) -> Option<oneshot::Receiver<Answer>> {
+        let draft = |signer: &Signer| self.draft(Reason::KeyChange, signer);
+        let room = self.queue.room_for(Share::Trail, cost(&draft(&next))).await?;
+        let mut signer = self.signer();
+        if !next.follows(&signer) {
+            return None;
+        }
+        let answer = room.fill(draft(&next));
+        *signer = next;
+        Some(answer)
+    }
+
     /// Records a checkpoint; `rotates` is the sink that begins a new file after it. `None` when the queue is closed.
     pub(super) async fn record(&self, reason: Reason, rotates: Option<usize>) -> Option<oneshot::Receiver<Answer>> {
-        let room = self.queue.room_for(Share::Trail, cost(&self.draft(reason))).await?;
+        let cost = cost(&self.draft(reason, &self.signer()));
+        let room = self.queue.room_for(Share::Trail, cost).await?;
         Some(self.fill(room, reason, rotates))
     }
 
     /// Records a checkpoint if there is room at once, as in a queue that is empty.
     pub(super) fn record_now(&self, reason: Reason) -> Option<oneshot::Receiver<Answer>> {
-        let draft = self.draft(reason);
+        let signer = self.signer();
+        let draft = self.draft(reason, &signer);
         Some(self.queue.room_now(Share::Trail, cost(&draft))?.fill(draft))
     }
 
     /// Records a checkpoint with room that is there.
     pub(super) fn fill(&self, room: Room, reason: Reason, rotates: Option<usize>) -> oneshot::Receiver<Answer> {
+        let signer = self.signer();
+        let draft = self.draft(reason, &signer);
         match (rotates, reason) {
-            (Some(sink), _) => room.fill_and_rotate(self.draft(reason), sink),
-            (None, Reason::Shutdown) => room.fill_last(self.draft(reason)),
-            (None, Reason::Start { .. } | Reason::Interval | Reason::Rotation) => room.fill(self.draft(reason)),
+            (Some(sink), _) => room.fill_and_rotate(draft, sink),
+            (None, Reason::Shutdown) => room.fill_last(draft),
+            (None, Reason::Start { .. } | Reason::Interval | Reason::Rotation | Reason::KeyChange) => room.fill(draft),
         }
     }
 
-    fn draft(&self, reason: Reason) -> Draft {
-        let signer =
-            Signer { key: self.queue.key().map(SigningKey::fingerprint), endorsements: self.ledger.endorsements() };
+    fn draft(&self, reason: Reason, signer: &Signer) -> Draft {
         encode(&self.identity, self.ledger.chain(), reason, signer, self.ledger.checkpoint_every())
     }
 }

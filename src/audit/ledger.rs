@@ -12,10 +12,9 @@ use super::chain::Position;
 use super::checkpoint::{LostState, Reason};
 use super::queue::Answer;
 use super::recovery::{End, end_of, holding_events};
-use super::signing::SigningKey;
+use super::signer::Signer;
 use super::sink::newest_of;
 use super::state::{Found, State, StateFile};
-use super::succession::{Succession, heal_public};
 use super::{ChainSettings, Unrecorded};
 
 /// The chain of a process as it begins.
@@ -25,8 +24,8 @@ pub(super) struct Opening {
     pub(super) ledger: Ledger,
     /// The line after which it goes on.
     pub(super) last: Position,
-    /// The key that signs its checkpoints.
-    pub(super) key: Option<SigningKey>,
+    /// Who signs its checkpoints.
+    pub(super) signer: Signer,
     /// The first checkpoint; none for a chain that nothing is kept of.
     pub(super) start: Option<Reason>,
 }
@@ -35,7 +34,7 @@ impl Opening {
     /// A chain that begins with this process and ends with it.
     pub(super) fn fleeting() -> Opening {
         let state = fresh();
-        Opening { ledger: Ledger::new(None, state), last: Position::START, key: None, start: None }
+        Opening { ledger: Ledger::new(None, state), last: Position::START, signer: Signer::default(), start: None }
     }
 
     /// Goes on with the chain of a folder, or begins one there. `files` are those that lines of it were appended to.
@@ -44,12 +43,7 @@ impl Opening {
     /// When the folder or its key cannot be used, or another process uses them; the message says what to do.
     pub(super) fn of(settings: &ChainSettings, files: &[&Path]) -> io::Result<Opening> {
         let folder = &settings.folder;
-        let key = SigningKey::read(folder).map_err(io::Error::other)?;
-        key.judge_public(folder).map_err(io::Error::other)?;
-        let succession = Succession::of_key(folder, &key.raw_public()).map_err(io::Error::other)?;
-        if let Err(error) = heal_public(folder, &key) {
-            tracing::error!(%error, "the public half of the signing key is that of an earlier key, and cannot be written");
-        }
+        let signer = Signer::open(folder).map_err(io::Error::other)?;
         let (mut file, found) = StateFile::open(folder)?;
         let shown = folder.display();
         let (state, clean, lost) = match found {
@@ -76,8 +70,8 @@ impl Opening {
         let Position { sequence, hash } = last;
         tracing::info!("the event chain {} goes on after event {sequence} ({hash})", state.chain);
         let every = Some(settings.checkpoint_every);
-        let ledger = Ledger { every, endorsements: succession.field(), ..Ledger::new(Some(file), state) };
-        Ok(Opening { ledger, last, key: Some(key), start: Some(start) })
+        let ledger = Ledger { every, ..Ledger::new(Some(file), state) };
+        Ok(Opening { ledger, last, signer, start: Some(start) })
     }
 }
 
@@ -142,8 +136,6 @@ pub(super) struct Ledger {
     chain: Uuid,
     /// How soon after an event the next checkpoint follows; none where none is made.
     every: Option<Duration>,
-    /// By which earlier keys the present one is endorsed.
-    endorsements: Option<String>,
     noted: Mutex<Noted>,
     /// The number of the last acknowledged line. Apart from the rest, as the next.
     acknowledged: AtomicU64,
@@ -161,7 +153,7 @@ impl Ledger {
     fn new(file: Option<StateFile>, state: State) -> Ledger {
         let acknowledged = AtomicU64::new(state.acknowledged.sequence);
         let (chain, noted) = (state.chain, Mutex::new(Noted { file, state }));
-        Ledger { chain, every: None, endorsements: None, noted, acknowledged, failure: Mutex::default() }
+        Ledger { chain, every: None, noted, acknowledged, failure: Mutex::default() }
     }
 
     /// Which chain it is of.
@@ -177,11 +169,6 @@ impl Ledger {
     /// How soon after an event the next checkpoint follows.
     pub(super) fn checkpoint_every(&self) -> Option<Duration> {
         self.every
-    }
-
-    /// By which earlier keys the present one is endorsed, as the first checkpoint of the process says.
-    pub(super) fn endorsements(&self) -> Option<&str> {
-        self.endorsements.as_deref()
     }
 
     /// Notes that lines up to `last` are about to go out; `sync` waits for the disk.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, Serializer};
@@ -34,18 +35,14 @@ pub(super) struct Draft {
     bytes: Vec<u8>,
     stamp_at: usize,
     is_checkpoint: bool,
+    /// The key that a checkpoint names.
+    key: Option<Arc<SigningKey>>,
 }
 
 impl Draft {
     /// Puts the stamp in (its fields have a fixed width, so nothing moves) and appends the line to `lines`, as the one after
-    /// `last`; a checkpoint is signed if there is a key. Returns the place that the line has.
-    pub(super) fn seal_into(
-        mut self,
-        lines: &mut Vec<u8>,
-        stamp: &Stamp,
-        last: Position,
-        key: Option<&SigningKey>,
-    ) -> Position {
+    /// `last`; a checkpoint is signed if it names a key. Returns the place that the line has.
+    pub(super) fn seal_into(mut self, lines: &mut Vec<u8>, stamp: &Stamp, last: Position) -> Position {
         let end = self.stamp_at + Stamp::LENGTH;
         if let Some(place) = self.bytes.get_mut(self.stamp_at..end) {
             place.copy_from_slice(&stamp.fields());
@@ -58,8 +55,7 @@ impl Draft {
         lines.extend_from_slice(b",\"previous\":\"");
         lines.extend_from_slice(&last.hash.hex());
         lines.extend_from_slice(b"\"}");
-        let signer = key.filter(|_| self.is_checkpoint);
-        if let Some(signature) = signer.map(|key| key.sign(lines.get(start..).unwrap_or_default())) {
+        if let Some(signature) = self.key.as_ref().map(|key| key.sign(lines.get(start..).unwrap_or_default())) {
             lines.pop();
             lines.extend_from_slice(b",\"signature\":\"");
             lines.extend_from_slice(signature.as_bytes());
@@ -158,12 +154,12 @@ impl LineWriter {
 
     /// The line of an event.
     pub(super) fn finish(self) -> Draft {
-        Draft { bytes: self.bytes, stamp_at: self.stamp_at, is_checkpoint: false }
+        Draft { bytes: self.bytes, stamp_at: self.stamp_at, is_checkpoint: false, key: None }
     }
 
-    /// The line of a checkpoint.
-    pub(super) fn finish_checkpoint(self) -> Draft {
-        Draft { is_checkpoint: true, ..self.finish() }
+    /// The line of a checkpoint, which this key will sign.
+    pub(super) fn finish_checkpoint(self, key: Option<Arc<SigningKey>>) -> Draft {
+        Draft { is_checkpoint: true, key, ..self.finish() }
     }
 
     fn name(&mut self, name: &'static str) {

@@ -9,7 +9,6 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use super::Unrecorded;
 use super::chain::Position;
 use super::line::Draft;
-use super::signing::SigningKey;
 use super::stamp::Stamper;
 
 /// Bytes of lines of [`Share::Trail`] that may wait or be under way, and the most that one batch has.
@@ -71,7 +70,6 @@ pub(super) struct Queue {
     rooms: [Arc<Semaphore>; SHARES],
     waiting: Mutex<Waiting>,
     wake: Notify,
-    key: Option<SigningKey>,
 }
 
 #[derive(Debug, Default)]
@@ -165,17 +163,12 @@ impl Batch {
 }
 
 impl Queue {
-    /// An empty queue, whose first line comes after `last`; checkpoints are signed with `key`.
-    pub(super) fn new(last: Position, key: Option<SigningKey>) -> Arc<Self> {
+    /// An empty queue, whose first line comes after `last`.
+    pub(super) fn new(last: Position) -> Arc<Self> {
         let waiting = Waiting { last, ..Waiting::default() };
         let room = |share: Share| Arc::new(Semaphore::new(share.size() as usize));
         let rooms = [Share::Trail, Share::Operations, Share::Strangers, Share::Connections].map(room);
-        Arc::new(Queue { rooms, waiting: Mutex::new(waiting), wake: Notify::new(), key })
-    }
-
-    /// The key that signs checkpoints.
-    pub(super) fn key(&self) -> Option<&SigningKey> {
-        self.key.as_ref()
+        Arc::new(Queue { rooms, waiting: Mutex::new(waiting), wake: Notify::new() })
     }
 
     /// Whether the last line, if there is one, is a checkpoint.
@@ -416,7 +409,7 @@ impl Room {
             let stamp = waiting.stamper.next(SystemTime::now());
             let (batch, is_checkpoint) = (&mut waiting.batch, draft.is_checkpoint());
             let begin = batch.lines.len();
-            waiting.last = draft.seal_into(&mut batch.lines, &stamp, waiting.last, queue.key());
+            waiting.last = draft.seal_into(&mut batch.lines, &stamp, waiting.last);
             batch.waiters.push(waiter);
             batch.queued.push(Instant::now());
             batch.costs[share] += real;
@@ -472,7 +465,7 @@ mod tests {
     /// Operations whose store does not answer hold all that there is.
     #[tokio::test]
     async fn a_connection_has_room_whatever_others_hold() {
-        let queue = Queue::new(Position::START, None);
+        let queue = Queue::new(Position::START);
         let (hung, other) = (OwnRoom::default(), OwnRoom::default());
         let held = queue.room_for(Share::Operations, u32::MAX).await.unwrap();
         let now =
@@ -509,7 +502,7 @@ mod tests {
     /// All connections of one user together hold a part of what all share, and then only what each has for itself.
     #[tokio::test]
     async fn a_user_takes_a_part_of_the_room_that_all_share() {
-        let (queue, users) = (Queue::new(Position::START, None), Users::default());
+        let (queue, users) = (Queue::new(Position::START), Users::default());
         let name = |name: &str| Arc::<str>::from(name);
         let connections: Vec<OwnRoom> = (0..4).map(|_| users.connect(&name("hung"))).collect();
         let now =
@@ -563,7 +556,7 @@ mod tests {
 
     #[tokio::test]
     async fn events_are_bounded_by_number() {
-        let (queue, small) = (Queue::new(Position::START, None), draft(100));
+        let (queue, small) = (Queue::new(Position::START), draft(100));
         let mut answers = Vec::new();
         for _ in 0..MAX_EVENTS {
             answers.push(room(&queue, &small).await.fill(draft(100)));
@@ -581,7 +574,7 @@ mod tests {
 
     #[tokio::test]
     async fn events_are_bounded_by_bytes() {
-        let (queue, large) = (Queue::new(Position::START, None), draft(1024 * 1024));
+        let (queue, large) = (Queue::new(Position::START), draft(1024 * 1024));
         for _ in 0..7 {
             drop(room(&queue, &large).await.fill(draft(1024 * 1024)));
         }
@@ -591,7 +584,7 @@ mod tests {
 
     #[tokio::test]
     async fn room_that_is_not_used_does_not_exist_after_the_end() {
-        let queue = Queue::new(Position::START, None);
+        let queue = Queue::new(Position::START);
         queue.drain().await;
         queue.finish();
         assert!(queue.room_for(Share::Trail, 1).await.is_none());

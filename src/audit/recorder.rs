@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, SystemTime};
@@ -21,7 +21,8 @@ use super::sink::{self, Around, Manner, Sink, SinkHandle, SpoolState, set_aside}
 use super::witness::{Witness, WitnessState};
 use super::writer::Writer;
 use super::{
-    Activity, Archive, ArchivePlace, Note, Origin, Recorded, Settings, SinkTarget, Unrecorded, WitnessSettings,
+    Activity, Archive, ArchivePlace, ChainSettings, Note, Origin, Recorded, Settings, SinkTarget, Unrecorded,
+    WitnessSettings,
 };
 use crate::metrics::Metrics;
 
@@ -86,6 +87,8 @@ struct Inner {
     notary: Notary,
     /// Whether the chain outlives the process, so that its end is worth a checkpoint.
     is_kept: bool,
+    /// The folder of its state and its key, if there is one.
+    folder: Option<PathBuf>,
     keeper: Option<JoinHandle<()>>,
     /// The task that tells of deliveries that are set aside, where a sink may do that.
     teller: OnceLock<JoinHandle<()>>,
@@ -134,9 +137,8 @@ impl Recorder {
         for sink in &settings.sinks {
             sinks.push((sink::open(sink, &around)?, Manner::from(sink)));
         }
-        let every = settings.chain.map(|chain| chain.checkpoint_every);
         let identity = Identity { server: settings.server, resource_arn: settings.resource_arn };
-        let (recorder, start) = Recorder::begin(identity, sinks, metrics, opening, every, witness)?;
+        let (recorder, start) = Recorder::begin(identity, sinks, metrics, opening, settings.chain, witness)?;
         if let Some(start) = start {
             let _ = tokio::time::timeout(START_WAIT, start).await;
         }
@@ -159,15 +161,15 @@ impl Recorder {
         sinks: Vec<(Box<dyn Sink>, impl Into<Manner>)>,
         metrics: Arc<Metrics>,
         opening: Opening,
-        every: Option<Duration>,
+        chain: Option<ChainSettings>,
         witness: Option<Arc<Witness>>,
     ) -> io::Result<(Recorder, Option<oneshot::Receiver<Answer>>)> {
         let sinks: Arc<[SinkHandle]> = sinks
             .into_iter()
             .map(|(sink, manner)| SinkHandle::start(sink, manner.into(), Arc::clone(&metrics)))
             .collect::<io::Result<_>>()?;
-        let Opening { ledger, last, key, start } = opening;
-        let notary = Notary { identity, queue: Queue::new(last, key), ledger: Arc::new(ledger) };
+        let Opening { ledger, last, signer, start } = opening;
+        let notary = Notary::new(identity, Queue::new(last), Arc::new(ledger), signer);
         // Before anything else can be recorded.
         let first = start.and_then(|reason| notary.record_now(reason));
         let wake = Arc::<Notify>::default();
@@ -177,13 +179,15 @@ impl Recorder {
         // A thread of its own, for it writes the state of the chain, and a disk may take its time.
         let theirs = Arc::clone(&writer);
         std::thread::Builder::new().name("audit-chain".into()).spawn(move || runtime.block_on(theirs.run()))?;
+        let (every, folder) = chain.map(|chain| (chain.checkpoint_every, chain.folder)).unzip();
         let keeper = Keeper::new(notary.clone(), Arc::clone(&sinks), every, wake);
         let keeper = keeper.is_needed().then(|| tokio::spawn(keeper.run()));
         let (closing, closed) = (AtomicBool::new(false), Mutex::new(false));
         let is_kept = start.is_some();
         let users = Users::default();
         let teller = OnceLock::new();
-        let inner = Inner { notary, is_kept, keeper, teller, sinks, writer, metrics, users, witness, closing, closed };
+        let inner =
+            Inner { notary, is_kept, folder, keeper, teller, sinks, writer, metrics, users, witness, closing, closed };
         let recorder = Recorder { inner: Arc::new(inner) };
         recorder.begin_to_tell();
         Ok((recorder, first))
@@ -203,9 +207,14 @@ impl Recorder {
     fn tell_set_aside(&self) {
         for sink in self.inner.sinks.iter() {
             let Some(message) = sink.spool_itself().and_then(|spool| spool.told().take(sink.name())) else { continue };
-            let note = Note { message, operation: Some(set_aside::OPERATION.into()), path: None, logical_path: None };
-            drop(self.record_late(&Origin::of_gateway(None), &Activity::Error(note)));
+            self.record_error(set_aside::OPERATION, message);
         }
+    }
+
+    /// Records an ERROR of the gateway itself. Without waiting: nobody could do anything about a sink that fails just now.
+    pub(super) fn record_error(&self, operation: &str, message: String) {
+        let note = Note { message, operation: Some(operation.to_owned()), path: None, logical_path: None };
+        drop(self.record_late(&Origin::of_gateway(None), &Activity::Error(note)));
     }
 
     /// Asks, before an operation, whether its event can be recorded: fails while a required sink is failing.
@@ -258,13 +267,22 @@ impl Recorder {
         ChainState {
             chain: ledger.chain().to_string(),
             is_kept: self.inner.is_kept,
-            key: queue.key().map(|key| key.fingerprint().to_owned()),
+            key: self.inner.notary.signer().key().map(|key| key.fingerprint().to_owned()),
             last: last.sequence,
             last_hash: last.hash.to_string(),
             acknowledged,
             checkpoint,
             checkpoint_every: ledger.checkpoint_every(),
         }
+    }
+
+    pub(super) fn notary(&self) -> &Notary {
+        &self.inner.notary
+    }
+
+    /// The folder of the chain's state and its key.
+    pub(super) fn chain_folder(&self) -> Option<&Path> {
+        self.inner.folder.as_deref()
     }
 
     pub(super) fn writer(&self) -> &Arc<Writer> {

@@ -207,7 +207,7 @@ const NOTE: &[Field] = &[
 
 const CHECKPOINT: &[Field] = &[
     ("chain", Required, UUID),
-    ("reason", Required, Form::OneOf(&["start", "interval", "rotation", "shutdown"])),
+    ("reason", Required, Form::OneOf(&["start", "interval", "rotation", "key-change", "shutdown"])),
     ("clean", Optional, Form::Truth),
     ("acknowledged", Optional, Form::Number),
     ("acknowledged-hash", Optional, HASH),

@@ -1,5 +1,5 @@
-//! Keys of a trail that follow one another. Each signs the next one (an endorsement), and the first checkpoint of each process carries these
-//! signatures. So whoever knows an earlier key can follow to the present one, and a key that somebody else put in its place has no
+//! Keys of a trail that follow one another. Each signs the next one (an endorsement), and the first checkpoint of each process and of each key
+//! carries these signatures. So whoever knows an earlier key can follow to the present one, and a key that somebody else put in its place has no
 //! signature to show.
 
 use std::fmt;
@@ -136,7 +136,7 @@ impl Succession {
         self.0.iter().map(|endorsement| &endorsement.old)
     }
 
-    /// As the first checkpoint of a process has it; `None` when there is no earlier key.
+    /// As the first checkpoint of a process or of a key has it; `None` when there is no earlier key.
     pub(super) fn field(&self) -> Option<String> {
         let all: Vec<String> = self.0.iter().map(ToString::to_string).collect();
         (!all.is_empty()).then(|| all.join(" "))
@@ -160,7 +160,8 @@ pub struct Rotated {
 }
 
 /// Gives the folder of a chain another key, which the present one endorses, and takes the private half of the present one away. The
-/// gateway signs with it from its next start; one that runs goes on with the key that it has.
+/// gateway signs with it from its next reload or start on ([`Recorder::take_key`](super::Recorder::take_key)); until then one that runs goes on
+/// with the key that it has.
 ///
 /// Killed at any step, the folder has one of the two keys, and with the new one its endorsement.
 ///
@@ -269,9 +270,9 @@ fn short(key: &RawKey) -> String {
 
 /// The same key endorses the one of the tests in every test.
 #[cfg(test)]
-pub(super) fn of_tests() -> String {
+pub(super) fn of_tests() -> Succession {
     let old = SigningKey::of_seed(6);
-    Endorsement::by(&old, SigningKey::of_tests().raw_public()).map(|one| one.to_string()).unwrap_or_default()
+    Succession(Endorsement::by(&old, SigningKey::of_tests().raw_public()).into_iter().collect())
 }
 
 #[cfg(test)]

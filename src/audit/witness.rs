@@ -2,8 +2,8 @@
 //! anew does not fit them (`lockgate audit verify --witness`).
 //!
 //! A checkpoint is written there once every required sink has it: a witness that knew more than the trail could would accuse a gateway
-//! that was killed in between. The first of each process and the last are written immediately, of those between the newest every so
-//! often. What cannot be written is tried again, with growing pauses, until a newer one takes its place. An object's name follows from its
+//! that was killed in between. The first of each process and of each key and the last are written immediately, of those between the newest
+//! every so often. What cannot be written is tried again, with growing pauses, until a newer one takes its place. An object's name follows from its
 //! content and nothing is ever replaced, so a write that is repeated, or cut off after it was sent, does no harm.
 
 use std::io;
@@ -82,8 +82,8 @@ struct Waiting {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The first of the process.
-    start: Option<Waiting>,
+    /// The first of the process, or of a key since.
+    first: Option<Waiting>,
     /// The newest after that.
     newest: Option<Waiting>,
     written: Option<(u64, SystemTime)>,
@@ -105,8 +105,8 @@ enum Next {
 impl State {
     fn next(&self, every: Duration) -> Next {
         // While the store fails, a newer one is worth more than the first.
-        if let Some(start) = self.start.as_ref().filter(|_| self.failure.is_none() || self.newest.is_none()) {
-            return Next::Write(start.clone());
+        if let Some(first) = self.first.as_ref().filter(|_| self.failure.is_none() || self.newest.is_none()) {
+            return Next::Write(first.clone());
         }
         let Some(newest) = &self.newest else {
             return if self.ending { Next::End } else { Next::Wait };
@@ -123,8 +123,8 @@ impl State {
         self.written = Some((written.sequence, SystemTime::now()));
         self.last = Some(Instant::now());
         // One that could not be written has had its place taken.
-        self.start.take_if(|start| start.sequence <= written.sequence);
-        self.newest.take_if(|newest| newest.name == written.name);
+        self.first.take_if(|first| first.sequence <= written.sequence);
+        self.newest.take_if(|newest| newest.sequence <= written.sequence);
     }
 }
 
@@ -150,8 +150,9 @@ impl Witness {
         line.push(b'\n');
         let waiting = Waiting { name: seal.name(), sequence: seal.at.sequence, line: line.into(), is_end: seal.is_end };
         let mut state = self.shared.lock();
-        if seal.is_start {
-            state.start = Some(waiting)
+        if seal.is_first {
+            // A later one shows all that an earlier one does.
+            state.first = Some(waiting)
         } else {
             state.newest = Some(waiting)
         }
@@ -186,7 +187,7 @@ impl Witness {
             written: state.written,
             failure: state.failure.as_ref().map(|(why, _)| why.clone()),
             failing_since: state.failure.as_ref().map(|(_, since)| *since),
-            is_behind: state.start.is_some() || state.newest.is_some(),
+            is_behind: state.first.is_some() || state.newest.is_some(),
             judges_readiness: self.shared.judges_readiness,
         }
     }

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::gateway::{Gateway, lockgate};
@@ -117,7 +118,7 @@ fn a_key_that_was_changed_is_followed_from_the_first_one() {
     // In the folder itself the present key is enough.
     let (whole, report) = office.verify(&[&office.folder.join("signing_key.pub")]);
     assert!(whole, "{report:#}");
-    // Twice before the next start, and while the gateway runs: it goes on with the key that it has.
+    // Twice before the next start, and while the gateway runs: without a reload it goes on with the key that it has.
     office.rotate().succeeded();
     office.rotate().succeeded();
     let gateway = office.setup.start();
@@ -234,4 +235,102 @@ fn a_key_that_endorses_a_second_one_is_found_out() {
     office.rotate().succeeded();
     office.day("forged");
     office.is_refused(&[&office.first], "one key endorses two");
+}
+
+/// Reloads until the trail has so many changes of the key; the new key.
+#[track_caller]
+fn await_change(gateway: &Gateway, count: usize) -> String {
+    gateway.signal(Signal::HUP);
+    let change = gateway.events.until("change of the key", |events| {
+        events.iter().filter(|event| event["reason"] == "key-change").nth(count - 1).cloned()
+    });
+    change["checkpoint-key"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_reload_takes_the_new_key_and_the_trail_names_it() {
+    let office = office();
+    let gateway = office.setup.start();
+    office.work(&gateway, "one");
+    for keys in 2..=4 {
+        office.rotate().succeeded();
+        let new = await_change(&gateway, keys - 1);
+        office.work(&gateway, &format!("after{keys}"));
+        gateway.events.await_disconnected(keys);
+        let (whole, report) = office.verify(&[&office.first]);
+        assert!(whole, "{report:#}");
+        let named = report["chains"][0]["keys"].as_array().unwrap();
+        assert_eq!((named.len(), &named[keys - 1]["key"]), (keys, &json!(new)), "{report:#}");
+    }
+    let said = run(lockgate().args(["audit", "verify"]).arg(&office.trail).arg("--key").arg(&office.first)).succeeded();
+    assert!(
+        said.stdout.contains("signed by SHA256:") && said.stdout.contains("which a key before it endorses"),
+        "{said:?}"
+    );
+    // Who reloads without a change gets no checkpoint for it.
+    gateway.signal(Signal::HUP);
+    office.work(&gateway, "same");
+    gateway.stop();
+    office.follows_to(4);
+}
+
+#[test]
+fn a_key_that_somebody_put_there_is_not_taken_by_a_reload() {
+    let office = office();
+    let gateway = office.setup.start();
+    office.work(&gateway, "one");
+    let kept = office.setup.folder().join("kept");
+    copy_folder(&office.folder, &kept);
+    make_key(&office.folder);
+    gateway.signal(Signal::HUP);
+    let told = gateway.events.await_event("ERROR", |event| event["operation"] == "CHANGE_KEY");
+    assert!(told["message"].as_str().unwrap().contains("does not endorse"), "{told}");
+    // The gateway goes on with its own.
+    office.work(&gateway, "two");
+    for name in ["signing_key", "signing_key.pub"] {
+        fs::copy(kept.join(name), office.folder.join(name)).unwrap();
+    }
+    gateway.stop();
+    office.follows_to(1);
+}
+
+/// The change, its reload and the death of the gateway at each step: with some of the files of the change there when the reload comes.
+#[test]
+fn a_gateway_that_is_killed_at_any_step_of_a_change_leaves_a_trail_that_verifies() {
+    let office = office();
+    let mut keys = 1;
+    let steps = ["signing_key.endorsed", "signing_key", "signing_key.pub"];
+    for done in 0..=steps.len() {
+        for await_it in [false, true] {
+            let gateway = office.setup.start();
+            let (before, after) = (office.setup.folder().join("before"), office.setup.folder().join("after"));
+            copy_folder(&office.folder, &before);
+            office.rotate().succeeded();
+            copy_folder(&office.folder, &after);
+            for step in &steps[done..] {
+                match before.join(step) {
+                    old if old.exists() => drop(fs::copy(old, office.folder.join(step)).unwrap()),
+                    _ => fs::remove_file(office.folder.join(step)).unwrap(),
+                }
+            }
+            // From here on the key is another one.
+            let is_new = done >= 2;
+            office.work(&gateway, &format!("step{done}-{await_it}"));
+            if await_it && is_new {
+                await_change(&gateway, 1);
+                office.work(&gateway, &format!("changed{done}"));
+            } else {
+                gateway.signal(Signal::HUP);
+            }
+            gateway.kill();
+            keys += usize::from(is_new);
+            office.day(&format!("next{done}-{await_it}"));
+            office.follows_to(keys);
+            let noted = office.folder.join("chain");
+            let mut command = lockgate();
+            command.args(["audit", "verify", "--whole", "--key"]).arg(&office.first).arg("--state").arg(&office.folder);
+            assert!(noted.exists());
+            run(command.arg(&office.trail)).succeeded();
+        }
+    }
 }

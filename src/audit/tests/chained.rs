@@ -19,15 +19,15 @@ use crate::audit::{
 };
 
 /// A folder with a key, and the file that events go to.
-struct Place {
-    folder: TempDir,
+pub(super) struct Place {
+    pub(super) folder: TempDir,
     options: FileOptions,
     memory: Option<Arc<MemorySink>>,
-    every: Duration,
+    pub(super) every: Duration,
 }
 
 impl Place {
-    fn new() -> Place {
+    pub(super) fn new() -> Place {
         let folder = tempfile::tempdir().unwrap();
         let key = SigningKey::make().unwrap();
         let path = SigningKey::private_in(folder.path());
@@ -36,7 +36,7 @@ impl Place {
         Place { folder, options: FileOptions::default(), memory: None, every: Duration::from_secs(3600) }
     }
 
-    fn events(&self) -> PathBuf {
+    pub(super) fn events(&self) -> PathBuf {
         self.folder.path().join("events.ndjson")
     }
 
@@ -60,7 +60,7 @@ impl Place {
         }
     }
 
-    async fn start(&self) -> Recorder {
+    pub(super) async fn start(&self) -> Recorder {
         // One that was dropped without having been closed lets go of the folder, and then of the file, a moment later.
         for _ in 0..500 {
             match Recorder::start(self.settings()).await {
@@ -74,12 +74,12 @@ impl Place {
         panic!("the folder is not let go of");
     }
 
-    fn lines(&self) -> Vec<String> {
+    pub(super) fn lines(&self) -> Vec<String> {
         fs::read_to_string(self.events()).unwrap().lines().map(str::to_owned).collect()
     }
 }
 
-async fn record(recorder: &Recorder, name: &str) -> Result<(), crate::audit::Unrecorded> {
+pub(super) async fn record(recorder: &Recorder, name: &str) -> Result<(), crate::audit::Unrecorded> {
     let made = Activity::Mkdir(samples::file(name, Outcome::Success));
     samples::record(recorder, &samples::worker(), &made).await
 }

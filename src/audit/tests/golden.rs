@@ -15,9 +15,9 @@ use crate::audit::chain::{Hash, Position, signed_bytes};
 use crate::audit::checkpoint::{self, Reason};
 use crate::audit::encode::{Identity, encode};
 use crate::audit::line::Draft;
+use crate::audit::signer::Signer;
 use crate::audit::signing::SigningKey;
 use crate::audit::stamp::Stamp;
-use crate::audit::succession::of_tests;
 use crate::audit::{Activity, AuthFailureReason, KeyIdentity, Origin};
 
 const GOLDEN: &str = include_str!("golden.ndjson");
@@ -166,7 +166,7 @@ fn identity() -> Identity {
 
 fn line(origin: &Origin, activity: &Activity) -> String {
     let mut bytes = Vec::new();
-    encode(&identity(), origin, activity).seal_into(&mut bytes, &stamp(0), Position::START, None);
+    encode(&identity(), origin, activity).seal_into(&mut bytes, &stamp(0), Position::START);
     String::from_utf8(bytes).unwrap()
 }
 
@@ -182,29 +182,29 @@ fn lines() -> String {
         samples::all().iter().map(|(origin, activity)| encode(&identity(), origin, activity)).collect();
     // Before the newest sample, so that each keeps its number, by which the documentation is written anew.
     let newest = drafts.pop();
-    drafts.extend(checkpoints());
+    let mut checkpoints = checkpoints().collect::<Vec<_>>();
+    let newest_checkpoint = checkpoints.pop();
+    drafts.extend(checkpoints);
     drafts.extend(newest);
-    let (mut lines, mut last, key) = (Vec::new(), Position::START, SigningKey::of_tests());
+    drafts.extend(newest_checkpoint);
+    let (mut lines, mut last) = (Vec::new(), Position::START);
     for (number, draft) in (0..).zip(drafts) {
-        last = draft.seal_into(&mut lines, &stamp(number), last, Some(&key));
+        last = draft.seal_into(&mut lines, &stamp(number), last);
     }
     String::from_utf8(lines).unwrap()
 }
 
 fn checkpoints() -> impl Iterator<Item = Draft> {
-    let (chain, key) = (Uuid::from_u128(0x019f_b73e_0000_7b3d_8f21_4a6c_0e97_d000), SigningKey::of_tests());
+    let chain = Uuid::from_u128(0x019f_b73e_0000_7b3d_8f21_4a6c_0e97_d000);
     let acknowledged = Position { sequence: 20, hash: Hash::of_line(b"{}") };
     let reasons = [
         Reason::Start { clean: false, acknowledged, lost: None },
         Reason::Interval,
         Reason::Rotation,
         Reason::Shutdown,
+        Reason::KeyChange,
     ];
-    let endorsements = of_tests();
-    reasons.into_iter().map(move |reason| {
-        let signer = checkpoint::Signer { key: Some(key.fingerprint()), endorsements: Some(&endorsements) };
-        checkpoint::encode(&identity(), chain, reason, signer, None)
-    })
+    reasons.into_iter().map(move |reason| checkpoint::encode(&identity(), chain, reason, &Signer::of_tests(), None))
 }
 
 fn message_of(activity: &Activity) -> String {

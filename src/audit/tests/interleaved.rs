@@ -16,6 +16,7 @@ use crate::audit::keeper::Notary;
 use crate::audit::ledger::Opening;
 use crate::audit::line::{Draft, LineWriter};
 use crate::audit::queue::{MIN_COST, Queue, Share};
+use crate::audit::signer::Signer;
 
 /// Decides what is next: one order after the other, or orders by chance.
 enum Chooser {
@@ -118,7 +119,7 @@ impl World {
     fn new() -> World {
         let identity = Identity { server: "edge-1".into(), resource_arn: "arn".into() };
         let ledger = Arc::new(Opening::fleeting().ledger);
-        let notary = Notary { identity, queue: Queue::new(Position::START, None), ledger };
+        let notary = Notary::new(identity, Queue::new(Position::START), ledger, Signer::default());
         World { notary, seen: Rc::default(), actors: Vec::new() }
     }
 
@@ -357,7 +358,7 @@ fn many_at_once_in_many_orders() {
 
 #[test]
 fn a_share_that_is_full_makes_no_other_wait() {
-    let queue = Queue::new(Position::START, None);
+    let queue = Queue::new(Position::START);
     let full = queue.room_now(Share::Operations, u32::MAX).unwrap();
     assert!(queue.room_now(Share::Operations, MIN_COST).is_none());
     assert!(queue.room_now(Share::Trail, MIN_COST).is_some() && queue.room_now(Share::Strangers, MIN_COST).is_some());
@@ -370,7 +371,7 @@ fn a_share_that_is_full_makes_no_other_wait() {
 
 #[tokio::test]
 async fn the_end_waits_for_a_line_that_found_no_room_even_if_who_had_it_vanished() {
-    let queue = Queue::new(Position::START, None);
+    let queue = Queue::new(Position::START);
     let all = queue.room_now(Share::Operations, u32::MAX).unwrap();
     let mut cx = Context::from_waker(Waker::noop());
     {

@@ -5,5 +5,6 @@ mod chained;
 mod golden;
 mod in_turn;
 mod interleaved;
+mod key_change;
 mod recorder;
 pub(super) mod samples;

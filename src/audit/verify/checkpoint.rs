@@ -21,7 +21,7 @@ pub(super) struct Checkpoint {
     /// Of a start: the hash of that line.
     pub(super) acknowledged_hash: Option<String>,
     pub(super) checkpoint_key: Option<String>,
-    /// Of a start: by which earlier keys this one is endorsed, the oldest first.
+    /// Of a start and of a change of the key: by which earlier keys this one is endorsed, the oldest first.
     pub(super) key_endorsements: Option<String>,
     /// How soon after an event the next one follows, in milliseconds.
     pub(super) checkpoint_every_ms: Option<u64>,
@@ -31,11 +31,12 @@ pub(super) struct Checkpoint {
 
 /// Why there is a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub(super) enum Reason {
     Start,
     Interval,
     Rotation,
+    KeyChange,
     Shutdown,
 }
 

@@ -21,8 +21,8 @@ pub(in crate::audit) struct Seal {
     pub(in crate::audit) at: Position,
     /// The line's time.
     pub(in crate::audit) time: DateTime<Utc>,
-    /// Whether it is the first of a process, which may show how its key follows from earlier ones.
-    pub(in crate::audit) is_start: bool,
+    /// Whether it is the first of a process or of a key, which may show how its key follows from earlier ones.
+    pub(in crate::audit) is_first: bool,
     /// Whether it is the last of a process.
     pub(in crate::audit) is_end: bool,
     /// All of it.
@@ -40,7 +40,7 @@ impl Seal {
             chain: checkpoint.chain.clone(),
             at: Position { sequence: tail.sequence, hash: Hash::of_line(line) },
             time: reach::time_of(line)?.to_utc(),
-            is_start: checkpoint.reason == Reason::Start,
+            is_first: matches!(checkpoint.reason, Reason::Start | Reason::KeyChange),
             is_end: checkpoint.reason == Reason::Shutdown,
             checkpoint,
         })

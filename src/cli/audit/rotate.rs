@@ -21,7 +21,7 @@ pub(super) fn rotate(arguments: &Arguments) -> Result<(), Failure> {
     let rotated = audit::rotate(&arguments.folder).map_err(anyhow::Error::msg)?;
     let audit::Rotated { old, new, old_public } = rotated;
     Ok(print(&format!(
-        "the key {old} endorses {new}, which signs from the next start of the gateway on\n\
+        "the key {old} endorses {new}, which signs from the next reload (`lockgate reload`, SIGHUP) or start of the gateway on\n\
          keep a copy of the public key before it, {}: a trail is verified with the earliest key that is trusted",
         old_public.display()
     ))?)
