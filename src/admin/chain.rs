@@ -82,6 +82,9 @@ pub(super) struct WitnessShown {
     /// Since when nothing can be written
     #[serde(skip_serializing_if = "Option::is_none")]
     failing_since: Option<String>,
+    /// What it saw before this process began and the trail does not have
+    #[serde(skip_serializing_if = "Option::is_none")]
+    contradiction: Option<String>,
 }
 
 impl WitnessShown {
@@ -92,6 +95,7 @@ impl WitnessShown {
             behind: witness.is_behind,
             failure: witness.failure,
             failing_since: witness.failing_since.map(time),
+            contradiction: witness.contradiction,
         }
     }
 }

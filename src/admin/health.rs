@@ -243,10 +243,11 @@ impl Readiness {
     }
 }
 
-/// Why the gateway is not ready, if a witness that fails is to be a reason.
+/// Why the gateway is not ready, if a witness that fails or contradicts is to be a reason.
 fn witness_reason(state: &State) -> Option<String> {
     let witness = state.around.recorder.witness().filter(|witness| witness.judges_readiness)?;
-    Some(format!("the witness of the trail fails: {}", witness.failure?))
+    let fails = witness.failure.map(|failure| format!("the witness of the trail fails: {failure}"));
+    witness.contradiction.or(fails)
 }
 
 /// Whether the process answers at all
@@ -298,6 +299,11 @@ fn witness_readings(state: &State, text: &mut Text) {
         "witness_failing",
         "Whether the witness takes no checkpoint: 1 or 0.",
         u8::from(witness.failure.is_some()),
+    );
+    text.gauge(
+        "witness_contradicts",
+        "Whether the witness saw something else than the trail has, when this process began: 1 or 0.",
+        u8::from(witness.contradiction.is_some()),
     );
     let at = witness.written.and_then(|(_, at)| at.duration_since(SystemTime::UNIX_EPOCH).ok());
     if let Some(at) = at {

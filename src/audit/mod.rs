@@ -18,6 +18,7 @@ mod keeper;
 mod key_change;
 mod ledger;
 mod line;
+mod look_back;
 pub mod manifest;
 mod person;
 mod queue;

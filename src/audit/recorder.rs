@@ -15,6 +15,7 @@ use super::checkpoint::Reason;
 use super::encode::{Identity, encode};
 use super::keeper::{Keeper, Notary};
 use super::ledger::Opening;
+use super::look_back::{self, Before};
 use super::queue::{Answer, MIN_COST, OwnRoom, Queue, Room, Share, Users, cost};
 use super::reservation::Reservation;
 use super::sink::{self, Around, Manner, Sink, SinkHandle, SpoolState, set_aside};
@@ -32,7 +33,7 @@ const START_WAIT: Duration = Duration::from_secs(5);
 /// How long [`Recorder::close`] waits for a sink that operations do not wait for.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
-/// How soon an event about deliveries that are set aside follows another one.
+/// How soon an event about deliveries that are set aside, or about the witness, follows another one.
 const BETWEEN_TELLINGS: Duration = Duration::from_secs(10);
 
 /// Takes events. Cheap to clone; shared by the whole process.
@@ -90,7 +91,7 @@ struct Inner {
     /// The folder of its state and its key, if there is one.
     folder: Option<PathBuf>,
     keeper: Option<JoinHandle<()>>,
-    /// The task that tells of deliveries that are set aside, where a sink may do that.
+    /// The task that tells of deliveries that are set aside and of the witness, where there may be any.
     teller: OnceLock<JoinHandle<()>>,
     sinks: Arc<[SinkHandle]>,
     writer: Arc<Writer>,
@@ -131,7 +132,8 @@ impl Recorder {
         // First of all: where another process writes the chain, its files are not touched.
         let opening = open_chain(&settings)?;
         let witness = settings.chain.as_ref().and_then(|chain| chain.witness.as_ref());
-        let witness = witness.map(|settings| start_witness(settings, &archives)).transpose()?;
+        let witness =
+            witness.map(|witness| start_witness(witness, &archives, before(&settings, &opening))).transpose()?;
         let around = Around { server: settings.server.clone(), archives };
         let mut sinks = Vec::with_capacity(settings.sinks.len());
         for sink in &settings.sinks {
@@ -195,19 +197,24 @@ impl Recorder {
 
     fn begin_to_tell(&self) {
         let spools: Vec<_> = self.inner.sinks.iter().filter_map(SinkHandle::spool_itself).collect();
-        if spools.is_empty() {
+        if spools.is_empty() && self.inner.witness.is_none() {
             return;
         }
         let wake = Arc::<Notify>::default();
         spools.iter().for_each(|spool| spool.told().tell(Arc::clone(&wake)));
-        let _ = self.inner.teller.set(tokio::spawn(tell_set_aside(Arc::downgrade(&self.inner), wake)));
+        self.inner.witness.iter().for_each(|witness| witness.tell(Arc::clone(&wake)));
+        let _ = self.inner.teller.set(tokio::spawn(tell_news(Arc::downgrade(&self.inner), wake)));
     }
 
-    /// Records what was set aside since the last time. Without waiting: nobody could do anything about a sink that fails just now.
-    fn tell_set_aside(&self) {
+    /// Records what was set aside since the last time, and what of the witness does not fit.
+    fn tell_news(&self) {
         for sink in self.inner.sinks.iter() {
-            let Some(message) = sink.spool_itself().and_then(|spool| spool.told().take(sink.name())) else { continue };
-            self.record_error(set_aside::OPERATION, message);
+            if let Some(message) = sink.spool_itself().and_then(|spool| spool.told().take(sink.name())) {
+                self.record_error(set_aside::OPERATION, message);
+            }
+        }
+        if let Some(message) = self.inner.witness.as_ref().and_then(|witness| witness.take_contradiction()) {
+            self.record_error(look_back::OPERATION, message);
         }
     }
 
@@ -399,7 +406,7 @@ impl Recorder {
     pub async fn close(&self) {
         let inner = &*self.inner;
         if !inner.closing.load(Ordering::Acquire) {
-            self.tell_set_aside();
+            self.tell_news();
         }
         inner.closing.store(true, Ordering::Release);
         let mut closed = inner.closed.lock().await;
@@ -454,12 +461,12 @@ impl Drop for Inner {
     }
 }
 
-/// Tells of what is set aside when it is, and sums up what follows soon after.
-async fn tell_set_aside(inner: Weak<Inner>, wake: Arc<Notify>) {
+/// Tells of what is set aside, and of what the witness says, when it is so, and sums up what follows soon after.
+async fn tell_news(inner: Weak<Inner>, wake: Arc<Notify>) {
     loop {
         wake.notified().await;
         let Some(inner) = inner.upgrade() else { return };
-        Recorder { inner }.tell_set_aside();
+        Recorder { inner }.tell_news();
         tokio::time::sleep(BETWEEN_TELLINGS).await;
     }
 }
@@ -471,6 +478,7 @@ fn closed() -> Unrecorded {
 fn start_witness(
     settings: &WitnessSettings,
     archives: &BTreeMap<ArchivePlace, Arc<dyn Archive>>,
+    before: Before,
 ) -> io::Result<Arc<Witness>> {
     let archive = archives.get(&settings.place).cloned().ok_or_else(|| {
         io::Error::new(
@@ -478,14 +486,29 @@ fn start_witness(
             format!("the store {:?} of the witness is not there", settings.place.store),
         )
     })?;
-    Ok(Arc::new(Witness::start(settings, archive)))
+    Ok(Arc::new(Witness::start(settings, archive, Some(before))))
 }
 
 /// The chain of the settings' folder; without one, a chain of this process.
 fn open_chain(settings: &Settings) -> io::Result<Opening> {
     let Some(chain) = &settings.chain else { return Ok(Opening::fleeting()) };
-    // Those that hold every line as it is: a file with gaps cannot be followed.
-    let files: Vec<&Path> = settings
+    Opening::of(chain, &whole_files(settings))
+}
+
+/// Where the chain goes on, for the witness.
+fn before(settings: &Settings, opening: &Opening) -> Before {
+    Before {
+        server: settings.server.clone(),
+        chain: opening.ledger.chain().to_string(),
+        last: opening.last,
+        keys: opening.signer.keys(),
+        files: whole_files(settings).into_iter().map(Path::to_owned).collect(),
+    }
+}
+
+/// The files of sinks that hold every line as it is: one with gaps cannot be followed.
+fn whole_files(settings: &Settings) -> Vec<&Path> {
+    settings
         .sinks
         .iter()
         .filter_map(|sink| match &sink.target {
@@ -497,6 +520,5 @@ fn open_chain(settings: &Settings) -> io::Result<Opening> {
             | SinkTarget::Syslog(_)
             | SinkTarget::Http(_) => None,
         })
-        .collect();
-    Opening::of(chain, &files)
+        .collect()
 }

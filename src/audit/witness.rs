@@ -5,20 +5,26 @@
 //! that was killed in between. The first of each process and of each key and the last are written immediately, of those between the newest
 //! every so often. What cannot be written is tried again, with growing pauses, until a newer one takes its place. An object's name follows from its
 //! content and nothing is ever replaced, so a write that is repeated, or cut off after it was sent, does no harm.
+//!
+//! Before the first one is written, what is there is compared with where the chain goes on (`look_back`).
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use super::look_back::Before;
 use super::verify::Seal;
 use super::{Archive, ArchivePlace};
 
 /// How long the store may take for one checkpoint.
 const WITHIN: Duration = Duration::from_secs(30);
+
+/// How long it may take at the start to say what it saw before.
+const LOOKED_WITHIN: Duration = if cfg!(test) { Duration::from_millis(200) } else { WITHIN };
 
 /// The first pause after a failure, and the longest. While the process ends, each is the first.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -31,7 +37,7 @@ pub struct WitnessSettings {
     pub place: ArchivePlace,
     /// How often a newer one is written.
     pub every: Duration,
-    /// Whether a gateway whose witness fails is not ready.
+    /// Whether a gateway whose witness fails or contradicts is not ready.
     pub judges_readiness: bool,
 }
 
@@ -46,9 +52,11 @@ pub struct WitnessState {
     pub failure: Option<String>,
     /// Since when nothing can be written.
     pub failing_since: Option<SystemTime>,
+    /// What of it does not fit to where the chain of this process went on.
+    pub contradiction: Option<String>,
     /// Whether a checkpoint waits to be written.
     pub is_behind: bool,
-    /// Whether a gateway whose witness fails is not ready.
+    /// Whether a gateway whose witness fails or contradicts is not ready.
     pub judges_readiness: bool,
 }
 
@@ -69,6 +77,8 @@ struct Shared {
     news: Notify,
     /// The process ends.
     ending: Notify,
+    /// Hears when there is something for the trail.
+    teller: OnceLock<Arc<Notify>>,
 }
 
 /// A checkpoint that waits.
@@ -90,6 +100,9 @@ struct State {
     /// When one was written last.
     last: Option<Instant>,
     failure: Option<(String, SystemTime)>,
+    contradiction: Option<String>,
+    /// Whether the trail was told of it.
+    is_told: bool,
     ending: bool,
 }
 
@@ -129,8 +142,8 @@ impl State {
 }
 
 impl Witness {
-    /// Begins to write to a folder. Needs a runtime.
-    pub(super) fn start(settings: &WitnessSettings, archive: Arc<dyn Archive>) -> Witness {
+    /// Compares what is there with where the chain goes on (`before`), and begins to write to a folder. Needs a runtime.
+    pub(super) fn start(settings: &WitnessSettings, archive: Arc<dyn Archive>, before: Option<Before>) -> Witness {
         let shared = Arc::new(Shared {
             archive,
             every: settings.every,
@@ -138,9 +151,25 @@ impl Witness {
             state: Mutex::default(),
             news: Notify::new(),
             ending: Notify::new(),
+            teller: OnceLock::new(),
         });
-        let task = tokio::spawn(run(Arc::clone(&shared)));
+        let task = tokio::spawn(run(Arc::clone(&shared), before));
         Witness { shared, task: Mutex::new(Some(task)) }
+    }
+
+    /// From now on `teller` hears when there is something for the trail.
+    pub(super) fn tell(&self, teller: Arc<Notify>) {
+        let _ = self.shared.teller.set(teller);
+        // What came before.
+        self.shared.notify_teller();
+    }
+
+    /// What of the witness does not fit to the trail, if the trail was not told of it; once.
+    pub(super) fn take_contradiction(&self) -> Option<String> {
+        let mut state = self.shared.lock();
+        let contradiction = state.contradiction.clone().filter(|_| !state.is_told);
+        state.is_told |= contradiction.is_some();
+        contradiction
     }
 
     /// Takes a signed checkpoint that every required sink has.
@@ -187,6 +216,7 @@ impl Witness {
             written: state.written,
             failure: state.failure.as_ref().map(|(why, _)| why.clone()),
             failing_since: state.failure.as_ref().map(|(_, since)| *since),
+            contradiction: state.contradiction.clone(),
             is_behind: state.first.is_some() || state.newest.is_some(),
             judges_readiness: self.shared.judges_readiness,
         }
@@ -210,7 +240,14 @@ impl Drop for AbortOnDrop {
     }
 }
 
-async fn run(shared: Arc<Shared>) {
+async fn run(shared: Arc<Shared>, before: Option<Before>) {
+    // Before the first checkpoint of this process is there.
+    if let Some(before) = before {
+        tokio::select! {
+            () = shared.look_back(&before) => {}
+            () = shared.ending.notified() => shared.ending.notify_one(),
+        }
+    }
     let mut pause = FIRST_PAUSE;
     loop {
         let next = shared.lock().next(shared.every);
@@ -260,6 +297,36 @@ impl Shared {
                 }
             }
             outcome => outcome,
+        }
+    }
+
+    /// Asks the witness what it saw before this process. One that does not answer within its time is not asked again: nothing waits for it
+    /// longer, and whoever verifies asks it as well.
+    async fn look_back(&self, before: &Before) {
+        let looking = tokio::time::timeout(LOOKED_WITHIN, before.contradiction(&self.archive));
+        let found = looking.await.unwrap_or_else(|_| {
+            Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", LOOKED_WITHIN.as_secs())))
+        });
+        let witness = self.archive.describe();
+        match found {
+            Ok(None) => {}
+            Ok(Some(what)) => {
+                let message = format!("the witness {witness} {what}");
+                tracing::error!("{message}");
+                self.lock().contradiction = Some(message);
+                self.notify_teller();
+            }
+            Err(error) => tracing::warn!(
+                witness,
+                %error,
+                "the witness cannot be asked at the start whether the trail was rolled back; `lockgate audit verify --witness` asks it"
+            ),
+        }
+    }
+
+    fn notify_teller(&self) {
+        if let Some(teller) = self.teller.get() {
+            teller.notify_one();
         }
     }
 

@@ -1,8 +1,10 @@
 //! A gateway with a witness, on a folder and on a bucket with Object Lock; what is done to its trail, and what `audit verify` says.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::admin::address_of;
@@ -75,6 +77,28 @@ impl Office {
     }
 }
 
+/// What the gateway tells the trail of its witness.
+#[track_caller]
+fn contradiction(gateway: &Gateway) -> String {
+    let told = gateway.events.await_event("ERROR", |event| field(event, "operation") == "WITNESS");
+    field(&told, "message").to_owned()
+}
+
+/// A start finds nothing that the witness saw otherwise.
+#[track_caller]
+fn assert_fits(office: &Office) {
+    let gateway = office.setup.start();
+    // It has looked when its own first checkpoint is there.
+    let chain = gateway.events.await_event("CHECKPOINT", |_| true);
+    let name = format!("{:020}-", chain["sequence"].as_u64().unwrap());
+    let vault = office.setup.folder().join("store-vault");
+    until("the first checkpoint", LIMIT, || {
+        files(&vault).iter().any(|path| path.to_string_lossy().contains(&name)).then_some(())
+    });
+    assert_eq!(gateway.events.of_type("ERROR"), Vec::<Value>::new());
+    gateway.stop();
+}
+
 fn copy_all(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(|entry| entry.unwrap()) {
@@ -110,13 +134,17 @@ fn an_honest_trail_fits_its_witness_over_days_kills_and_changed_keys() {
     assert!(seen >= 5 && *met == seen, "{report:#}");
     let names: Vec<_> = files(&vault).iter().map(|path| path.strip_prefix(&vault).unwrap().to_owned()).collect();
     assert!(names.iter().all(|name| name.starts_with("edge-1") && name.iter().count() == 3), "{names:?}");
+    assert_fits(&office);
+    let gateway = office.setup.start();
+    gateway.kill();
+    assert_fits(&office);
     let (whole, report) = office.verify_with(&["--since", "1h"]);
     assert!(whole && report["chains"][0]["range"]["events"].as_u64() > Some(0), "{report:#}");
 }
 
 #[test]
 fn a_rollback_of_everything_on_the_machine_shows() {
-    let (office, vault) = Office::on_disk();
+    let (mut office, vault) = Office::on_disk();
     office.day("one");
     let copy = office.setup.folder().join("copy");
     copy_all(&office.folder, &copy.join("folder"));
@@ -132,10 +160,20 @@ fn a_rollback_of_everything_on_the_machine_shows() {
     alone.args(["audit", "verify"]).args(state).arg(&office.folder).arg("--key").arg(&office.first).arg(&office.trail);
     run(&mut alone).succeeded();
     office.finds(&["cut-off"]);
-    // It goes on, and gets longer than what was seen.
-    for name in ["other", "third", "fourth"] {
-        office.day(name);
-    }
+    // The gateway finds out when it goes on from there.
+    office.setup.config["audit"]["witness"]["readiness"] = json!(true);
+    office.setup.config["admin"] = json!({ "health": "127.0.0.1:0" });
+    let gateway = office.setup.start();
+    let told = contradiction(&gateway);
+    assert!(told.contains("events at least are missing") && told.contains("signed at "), "{told}");
+    let health = Place::Tcp(address_of(&gateway, "health and metrics are shown on "));
+    let ready = health.get("/readyz");
+    assert!(ready.status == 503 && ready.body.contains("events at least are missing"), "{}", ready.body);
+    assert!(health.get("/metrics").body.contains("lockgate_witness_contradicts 1"));
+    // It serves all the same, and the trail gets longer than what was seen.
+    office.setup.config["audit"]["witness"]["readiness"] = json!(false);
+    (0..4).for_each(|number| office.work(&gateway, &format!("other{number}")));
+    gateway.stop();
     office.finds(&["replaced"]);
 
     // Begun anew, with the same key: a new installation.
@@ -144,8 +182,14 @@ fn a_rollback_of_everything_on_the_machine_shows() {
     }
     fs::remove_file(&office.trail).unwrap();
     office.finds(&["removed"]);
-    office.day("five");
+    let gateway = office.setup.start();
+    let told = contradiction(&gateway);
+    assert!(told.contains("begun anew") && told.contains("signed at "), "{told}");
+    office.work(&gateway, "five");
+    gateway.stop();
     office.finds(&["begun-anew"]);
+    // What was told is not told again.
+    assert_fits(&office);
 
     // Somebody with another key writes into the witness.
     let (stranger, root) = Office::on_disk();
@@ -317,4 +361,70 @@ fn in_compliance_mode_nobody_removes_what_a_bucket_has() {
     let done = run(batches.arg("vault:/audit")).succeeded();
     assert!(done.stdout.contains("(in compliance mode)"), "{done}");
     assert_eq!(locks["locked-in-governance-mode"], 0, "{report:#}");
+}
+
+/// The trail went on from an older copy until it was longer than what was seen; the witness did not hear of that.
+#[test]
+fn a_start_finds_that_a_line_was_replaced() {
+    let (mut office, vault) = Office::on_disk();
+    office.setup.config["audit"]["witness"]["every"] = json!("1h");
+    office.day("one");
+    let copy = office.setup.folder().join("copy");
+    copy_all(&office.folder, &copy.join("folder"));
+    fs::copy(&office.trail, copy.join("events.ndjson")).unwrap();
+    office.day("two");
+    copy_all(&copy.join("folder"), &office.folder);
+    fs::copy(copy.join("events.ndjson"), &office.trail).unwrap();
+    let seen = files(&vault);
+    let gateway = office.setup.start();
+    contradiction(&gateway);
+    (0..4).for_each(|number| office.work(&gateway, &format!("other{number}")));
+    gateway.events.await_disconnected(4);
+    gateway.kill();
+    // Its own first checkpoint is older than the last one that was seen.
+    assert_eq!(files(&vault).last(), seen.last());
+    let gateway = office.setup.start();
+    let told = contradiction(&gateway);
+    assert!(told.contains("saw another line as sequence"), "{told}");
+    gateway.stop();
+}
+
+/// Whoever removes everything, with the key, begins a trail that looks like the first one of a new gateway.
+#[test]
+fn a_start_finds_that_the_whole_folder_was_replaced() {
+    let (office, _) = Office::on_disk();
+    office.day("one");
+    fs::remove_dir_all(&office.folder).unwrap();
+    fs::remove_file(&office.trail).unwrap();
+    let made = office.setup.folder().join("again");
+    run(lockgate().arg("init").arg(&made)).succeeded();
+    fs::create_dir(&office.folder).unwrap();
+    fs::set_permissions(&office.folder, fs::Permissions::from_mode(0o700)).unwrap();
+    for name in ["signing_key", "signing_key.pub"] {
+        fs::copy(made.join("audit").join(name), office.folder.join(name)).unwrap();
+    }
+    let gateway = office.setup.start();
+    let told = contradiction(&gateway);
+    assert!(told.contains("begun anew") && told.contains("no key of this trail"), "{told}");
+    gateway.stop();
+    assert_fits(&office);
+}
+
+/// A new key is witnessed with its endorsement as soon as a reload takes it.
+#[test]
+fn a_key_that_changes_while_the_gateway_runs_is_witnessed() {
+    let (mut office, vault) = Office::on_disk();
+    office.setup.config["audit"]["witness"]["every"] = json!("1h");
+    let gateway = office.setup.start();
+    office.work(&gateway, "one");
+    run(lockgate().args(["audit", "rotate-key"]).arg(&office.folder)).succeeded();
+    gateway.signal(Signal::HUP);
+    let change = gateway.events.await_event("CHECKPOINT", |event| field(event, "reason") == "key-change");
+    let name = format!("{:020}-", change["sequence"].as_u64().unwrap());
+    until("the change in the witness", LIMIT, || {
+        files(&vault).iter().any(|path| path.to_string_lossy().contains(&name)).then_some(())
+    });
+    gateway.kill();
+    assert_fits(&office);
+    office.finds(&[]);
 }

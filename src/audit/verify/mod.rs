@@ -28,7 +28,7 @@ pub use live::{Upkeep, predecessors, verify_live};
 pub use locks::{LockReport, look_at_locks};
 pub use range::{Anchor, Extent};
 pub use report::Report;
-pub(super) use seal::Seal;
+pub(super) use seal::{Named, Seal, place_of};
 pub use witness_report::{Newest, WitnessFinding, WitnessKind, WitnessReport};
 pub use witnessed::Witnessed;
 
