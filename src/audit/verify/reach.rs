@@ -120,7 +120,7 @@ impl Reach {
         };
         Some(format!(
             "{reach}; expected is the next one by {by}, and lines go on without one to sequence {sequence} (until {latest}): who has no \
-             key can have written them"
+             key can have written them. If there are later files, give them as well: their first signature covers these lines"
         ))
     }
 
