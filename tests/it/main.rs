@@ -24,6 +24,7 @@ mod cut_off;
 mod demo;
 mod door;
 mod errors_stream;
+mod exchange_proof;
 mod exchanges;
 mod frugal;
 mod generate;

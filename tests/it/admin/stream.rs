@@ -190,6 +190,14 @@ fn a_recording_is_given_live_and_afterwards_and_asciinema_plays_it() {
     assert!(cast.headers.contains("application/x-asciicast"), "{cast:?}");
     assert_eq!(plays(&cast.body), text.body);
     assert_eq!(replayed(), cast.body);
+    // Version 2: a head, then times that never go back.
+    let mut lines = cast.body.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let head = lines.next().unwrap();
+    assert_eq!(head["version"], 2);
+    assert!(["width", "height", "timestamp"].iter().all(|name| head[name].as_u64() > Some(0)), "{head}");
+    let steps: Vec<Value> = lines.collect();
+    let times: Vec<f64> = steps.iter().map(|step| step[0].as_f64().unwrap()).collect();
+    assert!(times.len() > 3 && times.is_sorted() && steps.iter().all(|step| step[1] == "o"), "{steps:?}");
 
     for (path, status) in [("00000000000000000000", 404), ("x", 400), (&format!("{session}?format=xml") as &str, 400)] {
         let answer = administered.socket.get(&format!("/api/v1/recordings/{path}"));
