@@ -96,13 +96,13 @@ impl Exchange {
     fn digest(&self, user: &str, name: &str) -> Option<String> {
         let trail = fs::read_to_string(&self.trail).unwrap();
         // The last line may be on its way.
-        let events = trail.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let mut events = trail.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let is_it = |event: &Value| {
             field(event, "activity-type") == "CLOSE"
                 && field(event, "user") == user
                 && field(event, "logical-path") == format!("/{name}")
         };
-        let close = events.filter(is_it).next_back().expect("a CLOSE");
+        let close = events.rfind(is_it).expect("a CLOSE");
         Some(field(&close, "sha256").to_owned()).filter(|digest| !digest.is_empty())
     }
 }
