@@ -1,7 +1,8 @@
-//! One-time codes as the door judges them: each once, and few guesses for each user, over all connections.
+//! One-time codes as the door judges them: each once, and few guesses of each secret, over all connections.
 //!
 //! Who is asked for a code has given the other proofs, so only the user, or a thief of them, gets here. Guesses are bounded for the
-//! user as well as for the address: a thief may have many addresses.
+//! secret as well as for the address: a thief may have many addresses. The name is no key: a source that ignores case knows one user
+//! by many spellings, and each would have guesses of its own.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -31,7 +32,7 @@ const LONGEST_PAUSE: TimeDelta = TimeDelta::hours(1);
 /// A user without wrong codes for so long begins anew.
 const FORGOTTEN: TimeDelta = TimeDelta::hours(24);
 
-/// The most users that are remembered. Only those who have just given a code, or lately a wrong one.
+/// The most secrets that are remembered. Only those whose users have just given a code, or lately a wrong one.
 const MOST: usize = 100_000;
 
 /// What becomes of a code.
@@ -51,12 +52,13 @@ pub(super) enum CodeVerdict {
 #[derive(Debug)]
 pub(super) struct Codes {
     path: PathBuf,
+    /// By the digest of the secret; what files of earlier versions tell, by the user's name.
     users: Mutex<HashMap<Arc<str>, Known>>,
     /// One writes at a time, what holds then.
     writing: tokio::sync::Mutex<()>,
 }
 
-/// What is known of a user.
+/// What is known of a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Known {
     /// The newest step whose code was used.
@@ -82,16 +84,23 @@ impl Codes {
         Codes { path, users: Mutex::new(users), writing: tokio::sync::Mutex::default() }
     }
 
-    /// Judges a code of `user`, in one step: of two connections with one code, one is let in.
+    /// Judges a code of `secret`, in one step: of two connections with one code, one is let in. `user`: under which name a file of
+    /// an earlier version may tell of it.
     pub(super) fn judge(&self, user: &str, secret: &TotpSecret, code: &Secret, now: DateTime<Utc>) -> CodeVerdict {
+        let digest = secret.digest();
         let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
-        if users.len() >= MOST && !users.contains_key(user) {
+        let by_name = users.get(user).and_then(|known| known.used_at(now));
+        if users.len() >= MOST && !users.contains_key(&*digest) {
             users.retain(|_, known| known.matters(now));
             if users.len() >= MOST {
                 return CodeVerdict::TooMany;
             }
         }
-        users.entry(Arc::from(user)).or_default().judge(secret.step_of(code, now), now)
+        let known = users.entry(Arc::from(digest)).or_default();
+        if by_name.is_some() {
+            known.used = known.used_at(now).max(by_name);
+        }
+        known.judge(secret.step_of(code, now), now)
     }
 
     /// Writes down which codes were used, so that neither a restart nor a power cut forgets it: this returns when the disk has it. A file
@@ -181,12 +190,17 @@ mod tests {
     /// The codes of the steps 0 to 4 (RFC 4226, appendix D).
     const CODES: [&str; 5] = ["755224", "287082", "359152", "969429", "338314"];
 
+    const SECRET: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+
+    /// Ben's secret, and its code of the step 1.
+    const OF_BEN: (&str, &str) = ("BENBENBENBENBENBENBENBENBENBENBE", "427631");
+
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(seconds, 0).unwrap()
     }
 
     fn judged(codes: &Codes, user: &str, code: &str, seconds: i64) -> CodeVerdict {
-        let secret = TotpSecret::parse("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ").unwrap();
+        let secret = TotpSecret::parse(if user == "ben" { OF_BEN.0 } else { SECRET }).unwrap();
         codes.judge(user, &secret, &Secret::new(code.into()), at(seconds))
     }
 
@@ -197,15 +211,20 @@ mod tests {
         assert_eq!(judged(&codes, "ann", CODES[1], 45), Right);
         assert_eq!(judged(&codes, "ann", CODES[1], 46), Used);
         assert_eq!(judged(&codes, "ann", CODES[0], 46), Used, "nor one before it");
-        assert_eq!(judged(&codes, "ben", CODES[1], 46), Right, "of another user");
+        assert_eq!(judged(&codes, "Ann", CODES[1], 46), Used, "nor by another spelling of the name");
+        assert_eq!(judged(&codes, "ben", OF_BEN.1, 46), Right, "of another user");
         assert_eq!(judged(&codes, "ann", CODES[2], 46), Right, "the next one");
         codes.keep(at(46)).await;
         let codes = Codes::read(folder.path());
-        assert_eq!((judged(&codes, "ann", CODES[2], 61), judged(&codes, "ben", CODES[1], 61)), (Used, Used));
+        assert_eq!((judged(&codes, "ann", CODES[2], 61), judged(&codes, "ben", OF_BEN.1, 61)), (Used, Used));
         assert_eq!(judged(&codes, "ann", CODES[3], 61), Right);
         // What no code can be right of any more is not kept.
         codes.keep(at(10_000)).await;
         assert_eq!(read_file(&folder.path().join(FILE)).unwrap(), BTreeMap::new());
+        // As versions before wrote it.
+        std::fs::write(folder.path().join(FILE), r#"{"ann": 1}"#).unwrap();
+        let codes = Codes::read(folder.path());
+        assert_eq!((judged(&codes, "ann", CODES[1], 46), judged(&codes, "ann", CODES[2], 46)), (Used, Right));
         std::fs::write(folder.path().join(FILE), "?").unwrap();
         assert_eq!(judged(&Codes::read(folder.path()), "ann", CODES[2], 61), Right, "a file that cannot be read");
     }
@@ -225,11 +244,11 @@ mod tests {
     fn guesses_of_one_user_become_rare_and_are_bounded_for_ever() {
         let folder = tempfile::tempdir().unwrap();
         let codes = Codes::read(folder.path());
-        for _ in 0..FREE {
-            assert_eq!(judged(&codes, "ann", "000000", 45), Wrong);
+        for name in ["ann", "Ann", "aNn", "anN", "ANN"] {
+            assert_eq!(judged(&codes, name, "000000", 45), Wrong);
         }
         assert_eq!(judged(&codes, "ann", CODES[1], 45), TooMany, "the right one neither");
-        assert_eq!(judged(&codes, "ben", CODES[1], 45), Right, "another user");
+        assert_eq!(judged(&codes, "ben", OF_BEN.1, 45), Right, "another user");
         assert_eq!(judged(&codes, "ann", "000000", 74), TooMany);
         assert_eq!(judged(&codes, "ann", "000000", 75), Wrong);
         assert_eq!((judged(&codes, "ann", CODES[4], 134), judged(&codes, "ann", CODES[4], 135)), (TooMany, Right));
@@ -250,20 +269,21 @@ mod tests {
         for _ in 0..=FREE {
             judged(&codes, "ben", "000000", 100_000);
         }
-        assert_eq!(judged(&codes, "ben", CODES[1], 100_001), TooMany);
-        assert_eq!(judged(&codes, "ben", CODES[1], 45), Right);
+        assert_eq!(judged(&codes, "ben", OF_BEN.1, 100_001), TooMany);
+        assert_eq!(judged(&codes, "ben", OF_BEN.1, 45), Right);
     }
 
     #[test]
     fn users_beyond_the_bound_wait_until_others_are_forgotten() {
         let folder = tempfile::tempdir().unwrap();
         let codes = Codes::read(folder.path());
-        for n in 0..MOST {
-            let known = Known { used: Some(1), ..Known::default() };
-            codes.users.lock().unwrap().insert(n.to_string().into(), known);
+        let ben = TotpSecret::parse(OF_BEN.0).unwrap().digest();
+        for name in (1..MOST).map(|n| n.to_string()).chain([ben]) {
+            let known = Known { used: Some(0), ..Known::default() };
+            codes.users.lock().unwrap().insert(name.into(), known);
         }
         assert_eq!(judged(&codes, "ann", CODES[1], 45), TooMany);
-        assert_eq!(judged(&codes, "0", CODES[2], 45), Right, "one who is known");
+        assert_eq!(judged(&codes, "ben", OF_BEN.1, 45), Right, "one who is known");
         assert_eq!(judged(&codes, "ann", CODES[4], 120), Right, "when the others' codes are of no use any more");
         assert!(codes.users.lock().unwrap().len() <= 2);
     }

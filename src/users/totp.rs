@@ -109,6 +109,13 @@ impl TotpSecret {
         steps.fold(None, |found, step| if fits(step) { Some(step) } else { found })
     }
 
+    /// A name of the secret that may stand in files and gives neither it nor its codes away: an HMAC-SHA-256 with it, in hexadecimal.
+    pub fn digest(&self) -> String {
+        let tag =
+            hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &self.0), b"lockgate: name of a secret of one-time codes");
+        tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// The code of a step (RFC 4226 section 5.3).
     fn code(&self, step: u64, digits: u32) -> Zeroizing<String> {
         let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &self.0);

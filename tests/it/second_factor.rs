@@ -16,7 +16,13 @@ use crate::support::process::{LIMIT, Running, program, python, run, run_with};
 use crate::support::provider::{Provider, Reply};
 use crate::support::setup::{Setup, User};
 
-const SECRET: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+/// A user's secret: each code is taken once, whoever has its secret.
+fn secret_of(name: &str) -> String {
+    let letters = name.bytes().map(|byte| if byte.is_ascii_digit() { byte - b'0' + b'a' } else { byte });
+    let letters: String = letters.map(|byte| char::from(byte).to_ascii_uppercase()).collect();
+    format!("{letters:Z<32}")
+}
+
 const WRONG: &str = "12345x";
 
 /// A secret's code, so many steps from now, and the number of the current step.
@@ -32,8 +38,8 @@ fn code_at(secret: &str, steps: i64) -> (String, i64) {
     (code.to_owned(), now.parse().unwrap())
 }
 
-fn code() -> String {
-    code_at(SECRET, 0).0
+fn code(name: &str) -> String {
+    code_at(&secret_of(name), 0).0
 }
 
 /// SSH_MSG_USERAUTH_FAILURE as `tests/clients/auth_steps.py` shows it.
@@ -53,7 +59,7 @@ fn by(key: &Key) -> String {
 }
 
 fn user(name: &str, key: &Key) -> User {
-    User::new(name).home("/", "main:/").key(key).set("totp", SECRET)
+    User::new(name).home("/", "main:/").key(key).set("totp", secret_of(name))
 }
 
 /// The CONNECTED of a user, and whether the method and the second factor are these.
@@ -94,7 +100,7 @@ fn openssh_gives_a_code_after_every_other_proof() {
             .events
             .await_event("AUTH_FAILURE", |event| field(event, "user") == name && field(event, "reason") == "bad-code");
         assert_eq!(field(&refused, "method"), typed);
-        with(&code()).sftp("pwd\n").succeeded();
+        with(&code(name)).sftp("pwd\n").succeeded();
         let event = connected(&gateway, name, &method, Some("totp"));
         let is_keyed = order.contains("publickey");
         let fingerprint = key.fingerprint().0;
@@ -110,7 +116,8 @@ fn openssh_gives_a_code_after_every_other_proof() {
     assert_eq!((field(&at_end, "method"), field(&at_end, "user")), ("publickey", "keyed"));
     assert_eq!(gateway.events.of_type("CONNECTED").len(), 5);
     let events = serde_json::to_string(&gateway.events.all()).unwrap();
-    assert!(!events.contains(SECRET) && !gateway.log().contains(SECRET));
+    let secret = secret_of("keyed");
+    assert!(!events.contains(&secret) && !gateway.log().contains(&secret));
     gateway.stop();
 }
 
@@ -131,14 +138,14 @@ fn what_is_needed_next_is_told_as_ssh_has_it() {
     let (owes, still) = (failure("keyboard-interactive", true), failure("keyboard-interactive", false));
     let asked = prompt("Verification code: ", true);
     let (asked_and_refused, asked_and_in) = (format!("{asked},{still}"), format!("{asked},{SUCCESS}"));
-    let now = code();
+    let now = |name: &str| typed(&code(name));
     let no_password = "password=staple".to_owned();
     type Case<'a> = (&'a str, Vec<String>, Vec<&'a str>, Vec<&'a str>);
     let cases: [Case<'_>; 7] = [
-        ("ann", vec![right.clone(), typed(&now)], vec![&owes, &asked_and_in], vec![]),
+        ("ann", vec![right.clone(), now("ann")], vec![&owes, &asked_and_in], vec![]),
         // A code before anything else is not asked for, of nobody.
-        ("ben", vec![typed(&now)], vec![&only_keys], vec!["method-not-allowed"]),
-        ("nobody", vec![typed(&now)], vec![&only_keys], vec!["unknown-user"]),
+        ("ben", vec![now("ben")], vec![&only_keys], vec!["method-not-allowed"]),
+        ("nobody", vec![now("nobody")], vec![&only_keys], vec!["unknown-user"]),
         // Another method than what is owed neither helps nor forgets.
         (
             "carl",
@@ -149,7 +156,7 @@ fn what_is_needed_next_is_told_as_ssh_has_it() {
                 typed(WRONG),
                 typed("000000 0"),
                 right.clone(),
-                typed(&now),
+                now("carl"),
             ],
             vec![&owes, &still, &still, &asked_and_refused, &asked_and_refused, &owes, &asked_and_in],
             vec!["method-not-allowed", "key-not-authorized", "bad-code", "bad-code"],
@@ -163,14 +170,14 @@ fn what_is_needed_next_is_told_as_ssh_has_it() {
         ),
         (
             "dora",
-            vec![wrong, typed(&now)],
+            vec![wrong, now("dora")],
             vec![&only_keys, &only_keys],
             vec!["key-not-authorized", "method-not-allowed"],
         ),
         // What one user has proven is of no use to another.
         (
             "eve",
-            vec![right.clone(), "user=dora".into(), typed(&now)],
+            vec![right.clone(), "user=dora".into(), now("dora")],
             vec![&owes, &only_keys],
             vec!["second-factor-missing", "method-not-allowed"],
         ),
@@ -197,7 +204,8 @@ fn a_code_lets_in_once_whoever_comes_and_after_a_restart() {
     let gateway = setup.start();
     // Two at the same time; where a step ends in between, another user tries.
     for name in &names {
-        let (code, step) = code_at(SECRET, 0);
+        let secret = secret_of(name);
+        let (code, step) = code_at(&secret, 0);
         let begin = || Running::start(&mut client(&gateway, name, &key, &code).sftp_command());
         let both: Vec<_> = vec![begin(), begin()];
         let both = both.into_iter().map(|mut one| {
@@ -209,7 +217,7 @@ fn a_code_lets_in_once_whoever_comes_and_after_a_restart() {
         let used = gateway.events.of_type("AUTH_FAILURE");
         if used.iter().filter(|event| field(event, "user") == name && field(event, "reason") == "code-used").count() < 2
         {
-            assert_ne!(code_at(SECRET, 0).1, step, "{used:#?}");
+            assert_ne!(code_at(&secret, 0).1, step, "{used:#?}");
             continue;
         }
         // No kill makes it good again.
@@ -218,10 +226,10 @@ fn a_code_lets_in_once_whoever_comes_and_after_a_restart() {
         client(&again, name, &key, &code).sftp("pwd\n").complained();
         let refused = again.events.await_event("AUTH_FAILURE", |event| field(event, "user") == name);
         let expected: &[&str] =
-            if code_at(SECRET, 0).1 <= step + 1 { &["code-used"] } else { &["code-used", "bad-code"] };
+            if code_at(&secret, 0).1 <= step + 1 { &["code-used"] } else { &["code-used", "bad-code"] };
         assert!(expected.contains(&field(&refused, "reason")), "{refused}");
         // The next one is as good as ever.
-        client(&again, name, &key, &code_at(SECRET, 1).0).sftp("pwd\n").succeeded();
+        client(&again, name, &key, &code_at(&secret, 1).0).sftp("pwd\n").succeeded();
         again.stop();
         return;
     }
@@ -238,7 +246,7 @@ fn a_used_code_is_on_the_disk_before_anybody_is_let_in() {
     let log = setup.folder().join("strace");
     let words = ["strace", "-f", "-qq", "-y", "-e", "trace=fsync", "-o", log.to_str().unwrap()];
     let gateway = Gateway::start_under(&words, &setup);
-    client(&gateway, "ann", &key, &code()).sftp("pwd\n").succeeded();
+    client(&gateway, "ann", &key, &code("ann")).sftp("pwd\n").succeeded();
     // strace writes its line before the call goes on.
     let calls = fs::read_to_string(&log).unwrap();
     let synced: Vec<&str> = calls.lines().filter(|line| line.contains("fsync(")).collect();
@@ -263,14 +271,15 @@ fn clocks_may_be_a_step_apart() {
     let still = failure("keyboard-interactive", false);
     for n in 0..8 {
         let tried = |name: &str, apart: i64| {
-            let (code, _) = code_at(SECRET, apart);
-            let given = [format!("user={name}{n}"), by(&key), format!("keyboard={code}")];
+            let name = format!("{name}{n}");
+            let (code, _) = code_at(&secret_of(&name), apart);
+            let given = [format!("user={name}"), by(&key), format!("keyboard={code}")];
             steps(&gateway, &given.each_ref().map(String::as_str)).pop().unwrap()
         };
-        let before = code_at(SECRET, 0).1;
+        let before = code_at(&secret_of("any"), 0).1;
         let answers = [tried("behind", -1), tried("ahead", 1), tried("lost", -2), tried("lost", 3)];
         // Where a step ended in between, what was asked is not what was meant.
-        if code_at(SECRET, 0).1 == before {
+        if code_at(&secret_of("any"), 0).1 == before {
             let ends_with = answers.each_ref().map(|answer| answer.ends_with(SUCCESS));
             assert_eq!(ends_with, [true, true, false, false], "{answers:?}");
             assert!(answers[2].ends_with(&still));
@@ -297,12 +306,12 @@ fn guesses_of_codes_are_bounded_for_the_user_and_for_the_address() {
         guess(&gateway, "ann", WRONG);
     }
     // Whatever comes then is not looked at, on whichever connection, and nothing tells.
-    let (wrong, right) = (guess(&gateway, "ann", WRONG), guess(&gateway, "ann", &code()));
+    let (wrong, right) = (guess(&gateway, "ann", WRONG), guess(&gateway, "ann", &code("ann")));
     assert_eq!(wrong, right);
     let events = gateway.events.await_disconnected(7);
     let told = reasons(&events);
     assert_eq!(told, ["too-many-codes", "second-factor-missing"], "{events:#?}");
-    assert_eq!(guess(&gateway, "ben", &code()).pop().unwrap().rsplit(',').next(), Some(SUCCESS), "another user");
+    assert_eq!(guess(&gateway, "ben", &code("ben")).pop().unwrap().rsplit(',').next(), Some(SUCCESS), "another user");
     gateway.stop();
 
     setup.config["defender"] = json!({ "points": 100, "allow": [] });
@@ -327,9 +336,9 @@ fn paramiko_gives_a_code() {
     let attempt = |how: &str, user: &str, rest: &[&str]| {
         run(python("several_attempts.py").args([how, &gateway.port.to_string(), user]).args(rest)).succeeded();
     };
-    attempt("paramiko-key-and-code", "ann", &[key.private.to_str().unwrap(), &code()]);
+    attempt("paramiko-key-and-code", "ann", &[key.private.to_str().unwrap(), &code("ann")]);
     connected(&gateway, "ann", "publickey,keyboard-interactive", Some("totp"));
-    attempt("paramiko-password-and-code", "ben", &["staple", &code()]);
+    attempt("paramiko-password-and-code", "ben", &["staple", &code("ben")]);
     connected(&gateway, "ben", "password,keyboard-interactive", Some("totp"));
     gateway.stop();
 }
@@ -344,7 +353,7 @@ fn users_of_a_folder_and_of_a_provider_give_codes_too() {
         fs::write(root.join("keys").join(format!("{name}.pub")), &key.public).unwrap();
     }
     let file = setup.folder().join("ann.totp");
-    fs::write(&file, format!("{SECRET}\n")).unwrap();
+    fs::write(&file, format!("{}\n", secret_of("ann"))).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     let public = key.public.clone();
     let provider = Provider::start(move |question| {
@@ -353,8 +362,8 @@ fn users_of_a_folder_and_of_a_provider_give_codes_too() {
             answer.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
             Reply::Json(answer)
         };
-        match &question.target {
-            about if about.contains("/users/carl/") => answer(json!({ "TotpSecret": SECRET })),
+        match &question.target.to_ascii_lowercase() {
+            about if about.contains("/users/carl/") => answer(json!({ "TotpSecret": secret_of("carl") })),
             about if about.contains("/users/dora/") => answer(json!({ "TotpSecret": "hunter2" })),
             about if about.contains("/users/emil/") => answer(json!({ "TotpSecret": null })),
             _ => Reply::Json(json!({})),
@@ -368,11 +377,19 @@ fn users_of_a_folder_and_of_a_provider_give_codes_too() {
     ]);
     let gateway = setup.start();
     for name in ["ann", "carl"] {
-        client(&gateway, name, &key, &code()).sftp("pwd\n").succeeded();
+        client(&gateway, name, &key, &code(name)).sftp("pwd\n").succeeded();
         connected(&gateway, name, "publickey,keyboard-interactive", Some("totp"));
     }
-    client(&gateway, "ben", &key, &code()).sftp("pwd\n").complained();
-    client(&gateway, "dora", &key, &code()).sftp("pwd\n").complained();
+    // The provider knows the user by every spelling; what was used is used by each.
+    let used = code("carl");
+    for name in ["carl", "Carl", "CARL"] {
+        client(&gateway, name, &key, &used).sftp("pwd\n");
+    }
+    let by_carl = gateway.events.of_type("CONNECTED").into_iter().filter(|event| event["user"] != "ann").count();
+    // The login before these took one; between it and these a step may have ended.
+    assert!(by_carl <= 2, "{by_carl} logins with two codes");
+    client(&gateway, "ben", &key, &code("ben")).sftp("pwd\n").complained();
+    client(&gateway, "dora", &key, &code("dora")).sftp("pwd\n").complained();
     gateway.client("emil", &key).sftp("pwd\n").succeeded();
     connected(&gateway, "emil", "publickey", None);
     let reason = |user: &str| {
@@ -382,7 +399,8 @@ fn users_of_a_folder_and_of_a_provider_give_codes_too() {
     assert!(reason("ben").contains("second-factor-not-set"), "{:?}", reason("ben"));
     assert!(reason("dora").contains("directory-answer-unusable"), "{:?}", reason("dora"));
     let told = serde_json::to_string(&gateway.events.all()).unwrap() + &gateway.log();
-    assert!(!told.contains("hunter2") && !told.contains(SECRET) && told.contains("TotpSecret"), "{told}");
+    let is_secret = ["ann", "carl"].iter().all(|name| !told.contains(&secret_of(name)));
+    assert!(!told.contains("hunter2") && is_secret && told.contains("TotpSecret"), "{told}");
     gateway.stop();
 }
 
