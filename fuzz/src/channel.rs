@@ -163,6 +163,10 @@ impl Incoming for Pieces {
         }
         piece
     }
+
+    fn is_cut(&self) -> bool {
+        false
+    }
 }
 
 /// What the client was sent.

@@ -5,6 +5,7 @@
 //! protocol, the pipe says so, and what still arrives is dropped.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -37,6 +38,7 @@ pub(super) struct Input {
     pipe: mpsc::UnboundedReceiver<(Bytes, usize)>,
     room: Arc<Semaphore>,
     flooded: watch::Receiver<bool>,
+    cut: Arc<AtomicBool>,
     current: Bytes,
     weight: usize,
     /// Ends the task when the pipe is dropped.
@@ -66,9 +68,11 @@ impl Input {
         // Bounded by the semaphore: in bytes, which a bounded channel cannot do.
         let (feed, pipe) = mpsc::unbounded_channel();
         let (flood, flooded) = watch::channel(false);
+        let cut = Arc::default();
         let mut reader = JoinSet::new();
-        reader.spawn(read(incoming, purpose, feed, room.clone(), flood));
-        Input { pipe, room, flooded, current: Bytes::new(), weight: 0, _reader: reader }
+        let task = Reader { purpose, feed, room: room.clone(), flood, cut: Arc::clone(&cut) };
+        reader.spawn(task.read(incoming));
+        Input { pipe, room, flooded, cut, current: Bytes::new(), weight: 0, _reader: reader }
     }
 
     /// Up to `most` bytes as they arrived, never none (unless `most` is 0); `None` when the client has gone.
@@ -124,6 +128,11 @@ impl Input {
         *self.flooded.borrow()
     }
 
+    /// Whether the client has gone without a word, with its connection. Known once everything that it sent was taken.
+    pub fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Acquire)
+    }
+
     /// Takes what still arrives until the client ends, at most for `limit`.
     pub async fn await_end(&mut self, limit: Duration) {
         let ended = async { while self.chunk(u64::MAX).await.is_some() {} };
@@ -157,39 +166,49 @@ fn permits(weight: usize) -> u32 {
     u32::try_from(weight).unwrap_or(u32::MAX)
 }
 
-/// The reader's task.
-async fn read(
-    mut incoming: impl Incoming,
+/// The reader's end of the pipe.
+struct Reader {
     purpose: Purpose,
     feed: mpsc::UnboundedSender<(Bytes, usize)>,
     room: Arc<Semaphore>,
     flood: watch::Sender<bool>,
-) {
-    let flooded = loop {
-        let Some(data) = incoming.next().await else { return };
-        let (weight, permit) = match purpose {
-            Purpose::Receiving => {
-                let weight = data.len().clamp(MIN_WEIGHT, RECEIVING);
-                (weight, room.acquire_many(permits(weight)).await.ok())
-            }
-            Purpose::Sending if data.len() > SENDING => break true,
-            Purpose::Sending => {
-                let weight = data.len().max(MIN_WEIGHT);
-                match room.try_acquire_many(permits(weight)) {
-                    Err(TryAcquireError::NoPermits) => break true,
-                    permit => (weight, permit.ok()),
+    cut: Arc<AtomicBool>,
+}
+
+impl Reader {
+    /// The reader's task.
+    async fn read(self, mut incoming: impl Incoming) {
+        let Reader { purpose, feed, room, flood, cut } = self;
+        let flooded = loop {
+            let Some(data) = incoming.next().await else {
+                // Before the pipe ends, or whoever sees its end would not know yet.
+                cut.store(incoming.is_cut(), Ordering::Release);
+                return;
+            };
+            let (weight, permit) = match purpose {
+                Purpose::Receiving => {
+                    let weight = data.len().clamp(MIN_WEIGHT, RECEIVING);
+                    (weight, room.acquire_many(permits(weight)).await.ok())
                 }
+                Purpose::Sending if data.len() > SENDING => break true,
+                Purpose::Sending => {
+                    let weight = data.len().max(MIN_WEIGHT);
+                    match room.try_acquire_many(permits(weight)) {
+                        Err(TryAcquireError::NoPermits) => break true,
+                        permit => (weight, permit.ok()),
+                    }
+                }
+            };
+            let Some(permit) = permit else { break false };
+            permit.forget();
+            if feed.send((data, weight)).is_err() {
+                break false;
             }
         };
-        let Some(permit) = permit else { break false };
-        permit.forget();
-        if feed.send((data, weight)).is_err() {
-            break false;
-        }
-    };
-    drop(feed);
-    flood.send_replace(flooded);
-    while incoming.next().await.is_some() {}
+        drop(feed);
+        flood.send_replace(flooded);
+        while incoming.next().await.is_some() {}
+    }
 }
 
 #[cfg(test)]

@@ -54,6 +54,9 @@ pub(super) async fn serve(
 /// OpenSSH's words for a directory without `-r`.
 const NOT_A_FILE: &str = "not a regular file";
 
+/// Why a file is not known to be with the client.
+const LOST: &str = "the connection was lost before the client confirmed the file";
+
 /// What became of a file that was sent.
 enum Outcome {
     /// The client has it.
@@ -66,8 +69,10 @@ enum Outcome {
 enum Answer {
     Accepted,
     Refused,
-    /// Nothing: it has ended.
-    Gone,
+    /// Nothing: it has ended its half of the channel, or closed it.
+    Ended,
+    /// Nothing: its connection was lost.
+    Lost,
 }
 
 /// The conversation of a source.
@@ -173,7 +178,8 @@ impl<O: Outgoing> Source<'_, O> {
                 Ok(())
             }
             Err(Stopped) => {
-                transfer.cut_off("the client did not take the file to its end").await;
+                let why = if self.input.is_cut() { LOST } else { "the client did not take the file to its end" };
+                transfer.cut_off(why).await;
                 Err(Stopped)
             }
         }
@@ -192,12 +198,14 @@ impl<O: Outgoing> Source<'_, O> {
             Err(error) => self.report(shown, error).await?,
         }
         let answer = self.answer().await?;
-        Ok(match (content, answer) {
-            (Err(error), _) => Outcome::NotTaken(format!("it could not be read to its end: {}", error.chain())),
-            (Ok(()), Answer::Refused) => Outcome::NotTaken("the client could not store the file".into()),
-            // libssh2 (curl) ends without an answer when it has all bytes.
-            (Ok(()), Answer::Accepted | Answer::Gone) => Outcome::Taken,
-        })
+        match (content, answer) {
+            (Err(error), _) => Ok(Outcome::NotTaken(format!("it could not be read to its end: {}", error.chain()))),
+            (Ok(()), Answer::Refused) => Ok(Outcome::NotTaken("the client could not store the file".into())),
+            // libssh2 (curl) closes the channel without an answer when it has all bytes.
+            (Ok(()), Answer::Accepted | Answer::Ended) => Ok(Outcome::Taken),
+            // What was sent may have come no further than the buffers of this machine.
+            (Ok(()), Answer::Lost) => Err(Stopped),
+        }
     }
 
     /// Sends exactly `size` bytes, whatever happens: the client counts them. The inner error says why they are not the file's.
@@ -307,7 +315,7 @@ impl<O: Outgoing> Source<'_, O> {
         match self.answer().await? {
             Answer::Accepted => Ok(true),
             Answer::Refused => Ok(false),
-            Answer::Gone => Err(Stopped),
+            Answer::Ended | Answer::Lost => Err(Stopped),
         }
     }
 
@@ -324,7 +332,8 @@ impl<O: Outgoing> Source<'_, O> {
             },
             Some(2) => Err(Stopped),
             None if self.input.is_flooded() => Err(Stopped),
-            None => Ok(Answer::Gone),
+            None if self.input.is_cut() => Ok(Answer::Lost),
+            None => Ok(Answer::Ended),
             Some(_) => {
                 self.send(wire::message(Severity::Fatal, "protocol error: expected an answer")).await?;
                 Err(Stopped)

@@ -13,6 +13,10 @@ pub struct Closed;
 pub trait Incoming: Send + 'static {
     /// The next bytes, never empty; `None` when the client sent EOF, closed the channel or went away.
     fn next(&mut self) -> impl Future<Output = Option<Bytes>> + Send;
+
+    /// Whether the connection was lost: it ended before the client had closed the channel or its half of it. Known once
+    /// [`Incoming::next`] has said `None`.
+    fn is_cut(&self) -> bool;
 }
 
 /// What goes to the client.

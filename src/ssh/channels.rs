@@ -223,11 +223,6 @@ impl ChannelIncoming {
         let (sender, closed) = watch::channel(false);
         (ChannelIncoming { read: Some(read), closed: sender, intake, is_cut: false }, closed)
     }
-
-    /// Whether the connection ended before the client closed the channel or its half of it.
-    pub(super) fn is_cut(&self) -> bool {
-        self.is_cut
-    }
 }
 
 impl Incoming for ChannelIncoming {
@@ -250,6 +245,10 @@ impl Incoming for ChannelIncoming {
                 Some(_) => {}
             }
         }
+    }
+
+    fn is_cut(&self) -> bool {
+        self.is_cut
     }
 }
 

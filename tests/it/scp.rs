@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::door::{Door, door};
 use crate::support::data::{MIB, assert_same_bytes, write_noise};
@@ -133,6 +134,33 @@ fn a_file_that_changes_while_it_is_sent_is_sent_as_it_was_or_reported() {
             assert_eq!(field(end_of_file, "activity-type"), "PARTIAL_CLOSE", "{what}: {end_of_file}");
             assert!(field(end_of_file, "message").contains("could not be read to its end"), "{end_of_file}");
         }
+    }
+    door.gateway.stop();
+}
+
+/// The client has all bytes and ends without an answer: as libssh2 with the end of its half of the channel, or with its connection.
+#[test]
+fn a_download_that_nobody_confirms_is_whole_only_if_the_channel_was_ended() {
+    let door = door();
+    fs::write(door.root.join("x"), "abc").unwrap();
+    for (i, (is_lost, expected)) in [(true, "PARTIAL_CLOSE"), (false, "CLOSE")].into_iter().enumerate() {
+        let mut command = door.client.command("ssh");
+        let mut client = Running::start(command.args(["-T", &door.client.host(), "scp -f x"]));
+        client.feed(b"\0\0");
+        door.gateway.events.until("OPEN", |events| {
+            (events.iter().filter(|event| field(event, "activity-type") == "OPEN").count() > i).then_some(())
+        });
+        // Time for the bytes to arrive; a connection that is lost before is lost as well.
+        std::thread::sleep(Duration::from_millis(300));
+        if is_lost {
+            client.kill()
+        } else {
+            client.close_input()
+        }
+        client.finish(LIMIT);
+        let events = door.gateway.events.await_disconnected(i + 1);
+        let end = events.iter().rfind(|event| field(event, "activity-type").ends_with("CLOSE")).unwrap();
+        assert_eq!((field(end, "activity-type"), end.get("sha256").is_some()), (expected, !is_lost), "{end}");
     }
     door.gateway.stop();
 }

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,10 +21,11 @@ pub struct Client {
     from: mpsc::Receiver<Bytes>,
     errors: mpsc::UnboundedReceiver<Bytes>,
     read: VecDeque<u8>,
+    is_lost: Arc<AtomicBool>,
 }
 
 /// The server's receiving half.
-pub struct ClientBytes(mpsc::Receiver<Bytes>);
+pub struct ClientBytes(mpsc::Receiver<Bytes>, Arc<AtomicBool>);
 
 /// The server's sending half.
 pub struct ToClient(mpsc::Sender<Bytes>, mpsc::UnboundedSender<Bytes>);
@@ -32,13 +35,18 @@ pub fn client() -> (Client, ClientBytes, ToClient) {
     let (to, incoming) = mpsc::channel(1);
     let (outgoing, from) = mpsc::channel(1);
     let (error_stream, errors) = mpsc::unbounded_channel();
-    let client = Client { to: Some(to), from, errors, read: VecDeque::new() };
-    (client, ClientBytes(incoming), ToClient(outgoing, error_stream))
+    let is_lost: Arc<AtomicBool> = Arc::default();
+    let client = Client { to: Some(to), from, errors, read: VecDeque::new(), is_lost: Arc::clone(&is_lost) };
+    (client, ClientBytes(incoming, is_lost), ToClient(outgoing, error_stream))
 }
 
 impl Incoming for ClientBytes {
     async fn next(&mut self) -> Option<Bytes> {
         self.0.recv().await
+    }
+
+    fn is_cut(&self) -> bool {
+        self.1.load(Ordering::Acquire)
     }
 }
 
@@ -63,6 +71,12 @@ impl Client {
 
     /// Ends the sending direction.
     pub fn end(&mut self) {
+        self.to = None;
+    }
+
+    /// Loses the connection.
+    pub fn lose(&mut self) {
+        self.is_lost.store(true, Ordering::Release);
         self.to = None;
     }
 

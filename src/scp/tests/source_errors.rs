@@ -99,6 +99,26 @@ async fn a_client_that_goes_away_at_any_answer_ends_it() {
 }
 
 #[tokio::test]
+async fn a_connection_that_is_lost_at_any_answer_leaves_no_whole_download() {
+    let home = Home::new().await;
+    home.put("/d/a", content(600_000)).await;
+    home.put("/d/b", content(600_000)).await;
+    for answers in 1..=3 {
+        let mut scp = home.run("scp -p -f d/a d/b");
+        scp.client.send(vec![0; answers]).await;
+        scp.client.lose();
+        assert_eq!(scp.end().await.0, 1, "{answers}");
+        assert_eq!(home.history(), ["OPEN /d/a", "PARTIAL_CLOSE /d/a"], "{answers}");
+    }
+    // What was confirmed is whole.
+    let mut scp = home.run("scp -p -f d/a d/b");
+    scp.client.send(vec![0; 4]).await;
+    scp.client.lose();
+    assert_eq!(scp.end().await.0, 1);
+    assert_eq!(home.history(), ["OPEN /d/a", "CLOSE /d/a", "OPEN /d/b", "PARTIAL_CLOSE /d/b"]);
+}
+
+#[tokio::test]
 async fn a_client_that_stops_reading_and_goes_away_ends_it() {
     let home = Home::new().await;
     home.put("/a", content(5_000_000)).await;

@@ -29,6 +29,10 @@ impl Incoming for PipeIn {
     async fn next(&mut self) -> Option<Bytes> {
         self.0.recv().await
     }
+
+    fn is_cut(&self) -> bool {
+        false
+    }
 }
 
 struct PipeOut {

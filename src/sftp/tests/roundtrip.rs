@@ -24,6 +24,10 @@ impl Incoming for In {
             Ok(_) => Some(buffer.freeze()),
         }
     }
+
+    fn is_cut(&self) -> bool {
+        false
+    }
 }
 
 struct Out(WriteHalf<DuplexStream>);
