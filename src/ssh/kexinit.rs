@@ -21,8 +21,12 @@ const MAX_PACKET: usize = 35_000;
 /// The message number of KEXINIT.
 const KEXINIT: u8 = 20;
 
+/// SSH_MSG_IGNORE, SSH_MSG_UNIMPLEMENTED and SSH_MSG_DEBUG, which may come before KEXINIT and say nothing (RFC 4253 section 11).
+const SKIPPED: [u8; 3] = [2, 3, 4];
+
 /// Reads one direction of a connection up to its first KEXINIT. It keeps at most one line or packet and is done for good after
-/// either the packet or bytes that cannot be one.
+/// either the packet or bytes that cannot be one. Messages that say nothing are passed over, however many: a client that sent one
+/// more than a limit would hide what it offers. Whoever sends them without end has no longer than the time to log in.
 #[derive(Debug, Default)]
 pub struct Reader {
     buffer: Vec<u8>,
@@ -115,7 +119,10 @@ impl Reader {
         self.buffer.extend_from_slice(part);
         if self.buffer.len() == wanted && wanted > 4 {
             let packet = std::mem::take(&mut self.buffer);
-            self.outcome = Some(KexInit::parse_packet(&packet[4..]));
+            let payload = payload_of(&packet[4..]);
+            if !payload.is_some_and(|payload| payload.first().is_some_and(|number| SKIPPED.contains(number))) {
+                self.outcome = Some(payload.and_then(KexInit::parse));
+            }
         } else if self.buffer.len() == 4 && packet_length(&self.buffer) == Some(0) {
             self.give_up();
         }
@@ -128,14 +135,13 @@ fn packet_length(buffer: &[u8]) -> Option<usize> {
     usize::try_from(u32::from_be_bytes(head)).ok()
 }
 
-impl KexInit {
-    /// Parses an unencrypted packet behind its length: padding length, payload, padding (RFC 4253 section 6).
-    fn parse_packet(packet: &[u8]) -> Option<KexInit> {
-        let (padding, rest) = packet.split_first()?;
-        let payload = rest.get(..rest.len().checked_sub(usize::from(*padding))?)?;
-        KexInit::parse(payload)
-    }
+/// The payload of an unencrypted packet behind its length: padding length, payload, padding (RFC 4253 section 6).
+fn payload_of(packet: &[u8]) -> Option<&[u8]> {
+    let (padding, rest) = packet.split_first()?;
+    rest.get(..rest.len().checked_sub(usize::from(*padding))?)
+}
 
+impl KexInit {
     /// Parses a payload: message number, 16 bytes of cookie, ten name lists, a flag and a reserved number. `None` for anything
     /// else.
     pub fn parse(payload: &[u8]) -> Option<KexInit> {

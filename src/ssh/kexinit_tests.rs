@@ -67,6 +67,28 @@ fn the_stream_may_be_split_anywhere() {
 }
 
 #[test]
+fn messages_that_say_nothing_hide_no_kexinit() {
+    let ignore = packet(&[&[2][..], &list("x")].concat());
+    let unimplemented = packet(&[3, 0, 0, 0, 0]);
+    let debug = packet(&[&[4, 0][..], &list("x"), &list("")].concat());
+    for before in
+        [&ignore[..], &unimplemented, &debug, &ignore.repeat(10_000), &[ignore.clone(), debug.clone()].concat()]
+    {
+        let mut reader = Reader::default();
+        reader.take(b"SSH-2.0-x\r\n");
+        for chunk in [before, &packet(&payload(CLIENT))].concat().chunks(1000) {
+            reader.take(chunk);
+            assert!(reader.buffer.len() <= 4 + MAX_PACKET);
+        }
+        assert_eq!(reader.kexinit(), Some(&client()));
+    }
+    // A name list in one of them is none.
+    let mut reader = Reader::default();
+    reader.take(&[&b"SSH-2.0-x\r\n"[..], &packet(&[&[2][..], &payload(CLIENT)].concat())].concat());
+    assert_eq!((reader.kexinit(), reader.is_done()), (None, false));
+}
+
+#[test]
 fn hostile_streams_end_the_reader_in_bounded_memory() {
     let endless_line = vec![b'x'; 1 << 20];
     let endless_lines = b"x\n".repeat(1 << 16);
@@ -75,7 +97,7 @@ fn hostile_streams_end_the_reader_in_bounded_memory() {
     let mut empty_packet = b"SSH-2.0-x\r\n".to_vec();
     empty_packet.extend_from_slice(&[0; 8]);
     let mut other_message = b"SSH-2.0-x\r\n".to_vec();
-    other_message.extend(packet(&[2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
+    other_message.extend(packet(&[5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
     let mut bad_padding = b"SSH-2.0-x\r\n".to_vec();
     bad_padding.extend_from_slice(&[0, 0, 0, 4, 255, 20, 0, 0]);
     for stream in [&endless_line[..], &endless_lines, &huge_packet, &empty_packet, &other_message, &bad_padding] {
