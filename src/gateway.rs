@@ -478,6 +478,8 @@ fn inside_of(settings: &Settings, stores: &[Arc<dyn Store>], directory: Arc<dyn 
 }
 
 async fn open_stores(
+        authorities: settings.authorities.clone(),
+        revoked: settings.revoked.clone(),
     settings: &Settings,
     unfinished: &Arc<Unfinished>,
     at_once: AtOnce,

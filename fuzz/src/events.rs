@@ -176,6 +176,7 @@ fn certificate(cursor: &mut Cursor<'_>) -> Option<CertificateIdentity> {
         serial: cursor.byte().into(),
         key_id: cursor.text(),
         authority: cursor.text(),
+        authority_blob: String::new(),
     })
 }
 

@@ -54,7 +54,7 @@ use crate::metrics::Metrics;
 use crate::session::Registry;
 use crate::session::gate::Gate;
 use crate::stores::Store;
-use crate::users::Directory;
+use crate::users::{AuthorizedKey, Directory, Revoked};
 
 pub use api::description;
 pub use doors::{Doors, MAX_SOCKET_PATH};
@@ -100,6 +100,10 @@ pub struct Surroundings {
 pub struct Inside {
     /// The users.
     pub directory: Arc<dyn Directory>,
+    /// Authorities whose certificates are accepted for every user.
+    pub authorities: Vec<AuthorizedKey>,
+    /// Keys, authorities and certificates that let nobody in.
+    pub revoked: Arc<Revoked>,
     /// The stores.
     pub stores: Vec<Arc<dyn Store>>,
     /// Callers over the network.

@@ -9,13 +9,14 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::Inside;
 use super::attempts;
 use super::problem::{Asked, Problem};
 use super::reads::Waiting;
 use super::state::State;
 use crate::audit::read::Event;
 use crate::session::LiveSession;
-use crate::users::{Attempt, AuthMode, Circumstances, Refusal, Totp, User};
+use crate::users::{Attempt, AuthMode, AuthorizedKey, Circumstances, Refusal, Revoked, Totp, User};
 
 /// The most users of one answer, and how many there are if nothing is said.
 const MOST: usize = 1000;
@@ -157,6 +158,10 @@ pub(super) struct UserKey {
     authority: bool,
     /// Whether its `expiry-time=` is over
     expired: bool,
+    /// Whether it is revoked (`revoked_keys`)
+    revoked: bool,
+    /// Of an authority: whether single certificates of it are revoked, by their numbers or key ids
+    certificates_revoked: bool,
 }
 
 /// An entry of a home
@@ -212,7 +217,7 @@ pub(super) async fn show(
     let failures: Vec<AttemptShown> = failures.iter().map(AttemptShown::of).collect();
     let last = last_of(&failures, last_success.as_ref()).and_then(|attempt| attempt.address.parse().ok());
     let address = from.address.or(last);
-    let directory = state.around.inside.borrow().directory.clone();
+    let Inside { directory, authorities, revoked, .. } = state.around.inside.borrow().clone();
     // A provider is asked as for a login from there.
     let asked = Attempt { source_ip: address.unwrap_or(IpAddr::from([127, 0, 0, 1])) };
     let found = directory.find(&name, &asked).await;
@@ -221,7 +226,8 @@ pub(super) async fn show(
     let configured = match found {
         Ok(Some(user)) => {
             obstacles = obstacles_of(&user, address, sessions);
-            Some(Configured::of(&user))
+            obstacles.extend(obstacle_of_keys(&user, &authorities, &revoked));
+            Some(Configured::of(&user, &revoked))
         }
         Ok(None) => {
             obstacles.push("no source has a user of this name".to_owned());
@@ -272,17 +278,34 @@ fn obstacles_of(user: &User, address: Option<IpAddr>, sessions: usize) -> Vec<St
     if let Some(most) = user.bounds.sessions.filter(|most| sessions >= *most) {
         obstacles.push(format!("{sessions} sessions live, and {most} are allowed"));
     }
-    let usable = user.keys.iter().filter(|key| !key.is_expired(now)).count();
-    if user.auth == AuthMode::PublicKey && user.keys.is_empty() {
-        obstacles.push("no key is configured; a certificate of an authority of all users may do".to_owned());
-    } else if user.auth.takes_key() && !user.keys.is_empty() && usable == 0 {
-        obstacles.push("the time of every key is over (expiry-time=)".to_owned());
-    }
     obstacles
 }
 
+/// Why no key of the user lets in, if none does. `authorities`: those of all users.
+fn obstacle_of_keys(user: &User, authorities: &[AuthorizedKey], revoked: &Revoked) -> Option<String> {
+    let now = Utc::now();
+    let is_revoked = |key: &&AuthorizedKey| revoked.revokes(key.blob(), None);
+    let is_good = |key: &&AuthorizedKey| !key.is_expired(now) && !is_revoked(key);
+    let (own, good) = (user.keys.len(), user.keys.iter().filter(is_good).count());
+    if !user.auth.takes_key() || good > 0 || (own == 0 && user.auth == AuthMode::PublicKeyOrPassword) {
+        return None;
+    }
+    let what = match user.keys.iter().filter(is_revoked).count() {
+        _ if own == 0 => "no key is configured",
+        0 => "the time of every key is over (expiry-time=)",
+        all if all == own => "every key is revoked (revoked_keys)",
+        _ => "every key is revoked (revoked_keys), or its time is over (expiry-time=)",
+    };
+    let authority = match (authorities.is_empty(), authorities.iter().any(|key| is_good(&key))) {
+        (_, true) => "; a certificate of an authority of all users may do",
+        (true, false) => "",
+        (false, false) => "; every authority of all users is revoked, or its time is over",
+    };
+    Some(format!("{what}{authority}"))
+}
+
 impl Configured {
-    fn of(user: &User) -> Configured {
+    fn of(user: &User, revoked: &Revoked) -> Configured {
         let now = Utc::now();
         let keys = user.keys.iter().map(|key| UserKey {
             kind: key.key_type().to_owned(),
@@ -290,6 +313,8 @@ impl Configured {
             comment: key.comment().map(str::to_owned),
             authority: key.is_authority(),
             expired: key.is_expired(now),
+            revoked: revoked.revokes(key.blob(), None),
+            certificates_revoked: key.is_authority() && revoked.has_rules_for(key.blob()),
         });
         let home = user.home.iter().map(|entry| HomeShown {
             entry: entry.entry.to_string(),

@@ -121,6 +121,8 @@ pub struct CertificateIdentity {
     /// The authority's key: `SHA256:` and base64 without padding.
     pub authority: String,
 }
+    /// The authority's key in base64, as [`KeyIdentity::blob`]; in no event. A list of what is revoked may know it by another hash.
+    pub authority_blob: String,
 
 /// What happened, with the fields of its own.
 #[derive(Debug, Clone)]

@@ -44,6 +44,7 @@ mod tests {
             serial: 1,
             key_id: key_id.into(),
             authority: "SHA256:authority".into(),
+            authority_blob: String::new(),
         });
         KeyIdentity {
             key_type: "ssh-ed25519".into(),

@@ -9,7 +9,7 @@ use super::roster::open_folder;
 use super::{STORE_ANSWERS_WITHIN, Settings};
 use crate::stores;
 use crate::users::{
-    Attempt, AuthorizedKey, Directory, KeysDirectory, KeysSettings, ProviderDirectory, ProviderSettings,
+    Attempt, AuthorizedKey, Directory, KeysDirectory, KeysSettings, ProviderDirectory, ProviderSettings, Revoked,
     SourceSettings, Target, Told, User,
 };
 
@@ -20,6 +20,8 @@ pub struct Access {
     pub users: Vec<Arc<User>>,
     /// Authorities whose certificates are accepted for every user.
     pub authorities: Vec<AuthorizedKey>,
+    /// Keys, authorities and certificates that let nobody in.
+    pub revoked: Arc<Revoked>,
     /// Where users may jump to.
     pub targets: Vec<Target>,
     /// What the list does not show, a sentence each.
@@ -34,6 +36,7 @@ impl Access {
     pub async fn of(settings: &Settings, name: Option<&str>) -> Access {
         let mut access = Access {
             authorities: settings.authorities.clone(),
+            revoked: settings.revoked.clone(),
             targets: settings.targets.clone(),
             ..Access::default()
         };

@@ -427,7 +427,7 @@ pub(super) fn lapse_at_target(live: &LiveSession, user: Option<&User>, targets: 
     (!may).then_some(Lapse::TargetRemoved)
 }
 
-/// Whether the key or the certificate of a session is revoked. Of its authority, the SHA-1 is not known any more.
+/// Whether the key, the certificate or the authority of a session is revoked.
 fn is_revoked(live: &LiveSession, revoked: &Revoked) -> bool {
     let Some(key) = &live.key else { return false };
     let facts = key.certificate.as_ref().map(|certificate| CertificateFacts {
@@ -435,7 +435,9 @@ fn is_revoked(live: &LiveSession, revoked: &Revoked) -> bool {
         serial: certificate.serial,
         key_id: &certificate.key_id,
     });
+    let authority = key.certificate.as_ref().map(|certificate| &certificate.authority_blob);
     STANDARD.decode(&key.blob).is_ok_and(|blob| revoked.revokes(&blob, facts))
+        || authority.is_some_and(|blob| STANDARD.decode(blob).is_ok_and(|blob| revoked.revokes_authority(&blob)))
 }
 
 pub(super) fn farewell(lapse: Lapse) -> Farewell {

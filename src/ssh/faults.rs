@@ -53,6 +53,6 @@ pub(super) fn absent_of(absent: Absent) -> AuthFailureReason {
 
 /// What of a certificate may be revoked.
 pub(super) fn facts_of(identity: &KeyIdentity) -> Option<CertificateFacts<'_>> {
-    let CertificateIdentity { serial, key_id, authority } = identity.certificate.as_ref()?;
+    let CertificateIdentity { serial, key_id, authority, authority_blob: _ } = identity.certificate.as_ref()?;
     Some(CertificateFacts { authority, serial: *serial, key_id })
 }

@@ -167,6 +167,7 @@ pub(super) fn presented(certificate: &Certificate) -> (KeyIdentity, users::Certi
             serial: certificate.serial(),
             key_id: certificate.key_id().to_owned(),
             authority: authority.fingerprint(HashAlg::Sha256).to_string(),
+            authority_blob: STANDARD.encode(blob(&authority)),
         }),
         ..identity(&key, None)
     };

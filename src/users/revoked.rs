@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use chrono::{DateTime, Utc};
 
-use super::{AuthorizedKey, krl};
+use super::{AuthorizedKey, User, krl};
 
 /// The largest file that is read, in bytes.
 pub const MAX_FILE: u64 = 64 << 20;
@@ -60,6 +61,10 @@ impl CertificateRule {
         CertificateRule { authority: blob.map(sha256), ..CertificateRule::default() }
     }
 
+    fn names_any(&self) -> bool {
+        !self.serials.is_empty() || !self.key_ids.is_empty()
+    }
+
     fn fits(&self, authority: Option<[u8; 32]>, facts: &CertificateFacts<'_>) -> bool {
         if self.authority.is_some() && self.authority != authority {
             return false;
@@ -108,6 +113,19 @@ impl Revoked {
     /// Whether the key of an authority, which only whoever has it whole can ask by its SHA-1, is revoked.
     pub fn revokes_authority(&self, key: &[u8]) -> bool {
         self.revokes(key, None)
+    }
+
+    /// Whether no key and no authority is left that could let this user in, because of what is revoked: of those whose time is not
+    /// over, each is. `authorities`: those of all users.
+    pub fn leaves_nothing_of(&self, user: &User, authorities: &[AuthorizedKey], now: DateTime<Utc>) -> bool {
+        let mut all = user.keys.iter().chain(authorities).filter(|key| !key.is_expired(now)).peekable();
+        all.peek().is_some() && all.all(|key| self.revokes(key.blob(), None))
+    }
+
+    /// Whether single certificates of this authority are revoked, by their numbers or key ids.
+    pub fn has_rules_for(&self, authority: &[u8]) -> bool {
+        let hash = sha256(authority);
+        self.rules.iter().any(|rule| rule.names_any() && rule.authority.is_none_or(|of| of == hash))
     }
 
     /// Reads a file of either kind.

@@ -4,8 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::admin::administered_with;
 use crate::certificates::sign;
 use crate::keys::reasons;
 use crate::support::events::field;
@@ -67,6 +68,85 @@ fn a_key_that_is_revoked_lets_nobody_in_and_its_session_ends() {
     reload(&gateway);
     gateway.client("alice", &alice).sftp("pwd\n").succeeded();
     gateway.stop();
+}
+
+/// `ssh-keygen -k` names keys by their SHA-1 as well, which no fingerprint of a session is.
+#[test]
+fn an_authority_that_is_revoked_by_its_sha1_ends_its_live_sessions() {
+    let (setup, gateway, authority, [_, bob]) = office();
+    let folder = setup.folder();
+    let key = setup.key("fresh");
+    let certificate = sign(folder, "live", &authority, &key, &["-I", "x", "-n", "alice"]);
+    let shown = gateway.client("alice", &key).with(&format!("CertificateFile={}", certificate.display()));
+    let mut live = Sftp::connect(&shown, LIMIT);
+    live.make_directory("/d").unwrap();
+    let mut other = Sftp::connect(&gateway.client("bob", &bob), LIMIT);
+    fs::write(folder.join("spec"), format!("sha1: {}\n", authority.public)).unwrap();
+    keygen(folder, &["-q", "-k", "-f", "krl", "spec"]);
+    reload(&gateway);
+    let ended = gateway.events.await_event("DISCONNECTED", |_| true);
+    assert_eq!((field(&ended, "user"), field(&ended, "reason")), ("alice", "key-revoked"));
+    shown.sftp("pwd\n").failed();
+    other.make_directory("/e").unwrap();
+    drop(other);
+    gateway.stop();
+}
+
+#[test]
+fn who_has_only_revoked_keys_is_shown_as_one_who_cannot_log_in() {
+    let mut public = Vec::new();
+    let administered = administered_with(|setup| {
+        let [authority, ann, ben, carl] = ["authority", "ann", "ben", "carl"].map(|name| setup.key(name));
+        setup.user(User::new("ann").home("/", "main:/").key(&ann));
+        setup.user(User::new("ben").home("/", "main:/").key(&ben).key(&carl));
+        setup.user(User::new("typed").home("/", "main:/").password("staple"));
+        setup.user(User::new("both").home("/", "main:/").key(&ann).password("staple"));
+        let of_authority = format!("cert-authority {}", authority.public);
+        setup.user(User::new("certified").home("/", "main:/").set("public_keys", json!([of_authority])));
+        fs::write(setup.folder().join("revoked"), format!("{}\n{}\n", ann.public, ben.public)).unwrap();
+        fs::write(setup.folder().join("spec"), "id: somebody\n").unwrap();
+        let of = authority.private.with_extension("pub");
+        keygen(setup.folder(), &["-q", "-k", "-f", "krl", "-s", &of.display().to_string(), "spec"]);
+        setup.config["revoked_keys"] = json!([setup.folder().join("revoked"), setup.folder().join("krl")]);
+        public = vec![ann.fingerprint().0, ben.fingerprint().0];
+    });
+    let access = |words: &[&str]| administered.command(&[&["audit", "access"], words].concat()).succeeded().stdout;
+    let listed: Value = serde_json::from_str(&access(&["--format", "json"])).unwrap();
+    let of = |name: &str| {
+        let found = listed["users"].as_array().unwrap().iter().find(|user| user["name"] == name);
+        found.unwrap_or_else(|| panic!("{name}: {listed:#}")).clone()
+    };
+    let marks = |name: &str| -> Vec<Value> {
+        of(name)["keys"].as_array().unwrap().iter().map(|key| key["revoked"].clone()).collect()
+    };
+    for (name, state, revoked) in [
+        ("ann", "keys-revoked", &[true][..]),
+        ("ben", "active", &[true, false]),
+        ("typed", "active", &[]),
+        ("both", "active", &[true]),
+        ("certified", "active", &[false]),
+    ] {
+        assert_eq!(
+            (of(name)["state"].clone(), marks(name)),
+            (state.into(), revoked.iter().map(|is| json!(is)).collect())
+        );
+    }
+    assert_eq!(of("certified")["keys"][0]["certificates-revoked"], true);
+    let takes = |name: &str| of(name)["takes-certificates"].clone();
+    assert_eq!(["ann", "typed", "certified"].map(takes), [json!(false), json!(false), json!(true)]);
+    let page = access(&["--user", "typed"]);
+    assert!(page.contains("no certificate is accepted"), "{page}");
+    assert!(access(&["--user", "ann"]).contains("<td>revoked</td>"));
+    assert!(access(&["--format", "csv", "--user", "ann"]).contains(&format!("{} ", public[0])));
+    assert!(access(&["--format", "csv", "--user", "ann"]).contains("(revoked)"));
+
+    let shown = |name: &str| administered.command(&["users", "show", name]).succeeded().stdout;
+    let ann = shown("ann");
+    assert!(ann.contains("every key is revoked (revoked_keys)") && !ann.contains("stands in the way"), "{ann}");
+    assert_eq!(ann.matches("(revoked)").count(), 1, "{ann}");
+    let ben = shown("ben");
+    assert!(!ben.contains("every key") && ben.matches("(revoked)").count() == 1, "{ben}");
+    assert!(shown("certified").contains("(some certificates revoked)"));
 }
 
 #[test]

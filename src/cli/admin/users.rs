@@ -65,7 +65,12 @@ fn describe(user: &Value) -> String {
         lines.push(("until", text(configured, "expires")));
         lines.push(("from", list(&configured["allow_from"]).join(", ")));
         for key in configured["keys"].as_array().into_iter().flatten() {
-            let over = if key["expired"] == true { "(expired)" } else { "" };
+            let over = match (key["revoked"] == true, key["expired"] == true, key["certificates_revoked"] == true) {
+                (true, ..) => "(revoked)",
+                (false, true, _) => "(expired)",
+                (false, false, true) => "(some certificates revoked)",
+                (false, false, false) => "",
+            };
             let parts = [text(key, "type"), text(key, "fingerprint"), text(key, "comment"), over.to_owned()];
             lines.push(("key", parts.join(" ").trim().to_owned()));
         }

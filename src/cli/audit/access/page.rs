@@ -91,7 +91,13 @@ fn section(user: &Person) -> Markup {
                 div { dt { "Second factor" } dd { (user.second_factor.unwrap_or("none")) } }
                 div { dt { "Expires" } dd { (user.expires.as_deref().unwrap_or("never")) } }
                 div { dt { "From" } dd { (or(user.allow_from.join(", "), "everywhere")) } }
-                div { dt { "Certificates for" } dd { (plain(&or(user.principals.join(", "), &user.name))) } }
+                div {
+                    dt { "Certificates for" }
+                    dd {
+                        @if user.takes_certificates { (plain(&or(user.principals.join(", "), &user.name))) }
+                        @else { "nobody: no certificate is accepted" }
+                    }
+                }
                 div { dt { "Sessions" } dd { (user.sessions.map_or("unlimited".to_owned(), |most| format!("at most {most}"))) } }
             }
             @if !user.keys.is_empty() { h3 { "Keys" } (table(&user.keys)) }
@@ -122,9 +128,7 @@ fn table(keys: &[Key]) -> Markup {
                         td.name { (key.fingerprint) }
                         td { (key.kind) }
                         td.name { (plain(key.comment.as_deref().unwrap_or_default())) }
-                        td {
-                            @if key.expired { "expired" } @else if key.authority { "signs certificates" } @else { "logs in" }
-                        }
+                        td { (key.usage()) }
                     }
                 }
             }

@@ -4,7 +4,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 use crate::gateway::Access;
-use crate::users::{AuthMode, AuthorizedKey, HomeEntry, Target, Totp, User};
+use crate::users::{AuthMode, AuthorizedKey, HomeEntry, Revoked, Totp, User};
 
 /// Everything.
 #[derive(Debug, Serialize)]
@@ -27,7 +27,7 @@ pub(super) struct Shown {
 pub(super) struct Person {
     pub name: String,
     pub source: String,
-    /// `active`, `disabled` or `expired`.
+    /// `active`, `disabled`, `expired` or `keys-revoked`: a key is needed, and each that there is is revoked.
     pub state: &'static str,
     pub expires: Option<String>,
     pub auth: &'static str,
@@ -35,6 +35,8 @@ pub(super) struct Person {
     /// `totp` when a one-time code is needed as well.
     pub second_factor: Option<&'static str>,
     pub keys: Vec<Key>,
+    /// Whether a certificate of some authority lets the user in: one is trusted, not revoked, and its time is not over.
+    pub takes_certificates: bool,
     /// The names that certificates may have; the login name if empty.
     pub principals: Vec<String>,
     /// From everywhere if empty.
@@ -55,6 +57,10 @@ pub(super) struct Key {
     pub authority: bool,
     /// Whether its `expiry-time=` is over.
     pub expired: bool,
+    /// Whether it is revoked (`revoked_keys`).
+    pub revoked: bool,
+    /// Of an authority: whether single certificates of it are revoked, by their numbers or key ids.
+    pub certificates_revoked: bool,
 }
 
 /// An entry of a home.
@@ -76,8 +82,8 @@ impl Shown {
         Shown {
             server: server.to_owned(),
             made: text_of(now),
-            authorities: access.authorities.iter().map(|key| Key::of(key, now)).collect(),
-            users: access.users.iter().map(|user| Person::of(user, &access.targets, now)).collect(),
+            authorities: access.authorities.iter().map(|key| Key::of(key, &access.revoked, true, now)).collect(),
+            users: access.users.iter().map(|user| Person::of(user, access, now)).collect(),
             notes: access.notes.clone(),
             failures: access.failures.clone(),
         }
@@ -85,7 +91,12 @@ impl Shown {
 }
 
 impl Person {
-    fn of(user: &User, targets: &[Target], now: DateTime<Utc>) -> Person {
+    fn of(user: &User, access: &Access, now: DateTime<Utc>) -> Person {
+        let Access { targets, authorities, revoked, .. } = access;
+        let keys: Vec<Key> = user.keys.iter().map(|key| Key::of(key, revoked, key.is_authority(), now)).collect();
+        let certify = authorities.iter().chain(user.keys.iter().filter(|key| key.is_authority()));
+        let mut certify = certify.filter(|key| !key.is_expired(now) && !revoked.revokes_authority(key.blob()));
+        let needs_key = matches!(user.auth, AuthMode::PublicKey | AuthMode::PublicKeyAndPassword);
         let is_over = user.bounds.expires.is_some_and(|expires| expires <= now);
         let own = user.home.iter().map(|home| Entry::of(home, None));
         let accounts = targets.iter().flat_map(|target| target.accounts_for(&user.targets).map(move |of| (target, of)));
@@ -99,6 +110,7 @@ impl Person {
             state: match (user.enabled, is_over) {
                 (false, _) => "disabled",
                 (true, true) => "expired",
+                (true, false) if needs_key && revoked.leaves_nothing_of(user, authorities, now) => "keys-revoked",
                 (true, false) => "active",
             },
             expires: user.bounds.expires.map(text_of),
@@ -110,7 +122,8 @@ impl Person {
             },
             has_password: user.password.is_some(),
             second_factor: (!matches!(user.totp, Totp::NotNeeded)).then_some("totp"),
-            keys: user.keys.iter().map(|key| Key::of(key, now)).collect(),
+            keys,
+            takes_certificates: user.auth.takes_key() && certify.next().is_some(),
             principals: user.principals.clone(),
             allow_from: user.bounds.allow_from.iter().map(ToString::to_string).collect(),
             sessions: user.bounds.sessions,
@@ -140,21 +153,39 @@ impl Entry {
 }
 
 impl Key {
-    fn of(key: &AuthorizedKey, now: DateTime<Utc>) -> Key {
+    fn of(key: &AuthorizedKey, revoked: &Revoked, authority: bool, now: DateTime<Utc>) -> Key {
         Key {
             kind: key.key_type().to_owned(),
             fingerprint: key.fingerprint(),
             comment: key.comment().map(str::to_owned),
-            authority: key.is_authority(),
+            authority,
             expired: key.is_expired(now),
+            revoked: revoked.revokes(key.blob(), None),
+            certificates_revoked: authority && revoked.has_rules_for(key.blob()),
         }
     }
 
     /// In one line.
     pub(super) fn sentence(&self) -> String {
         let comment = self.comment.as_ref().map(|comment| format!(" {comment}")).unwrap_or_default();
-        let expired = if self.expired { " (expired)" } else { "" };
-        format!("{}{comment}{expired}", self.fingerprint)
+        let state = match (self.revoked, self.expired, self.certificates_revoked) {
+            (true, ..) => " (revoked)",
+            (false, true, _) => " (expired)",
+            (false, false, true) => " (some certificates revoked)",
+            (false, false, false) => "",
+        };
+        format!("{}{comment}{state}", self.fingerprint)
+    }
+
+    /// What it is good for.
+    pub(super) fn usage(&self) -> &'static str {
+        match (self.revoked, self.expired, self.authority, self.certificates_revoked) {
+            (true, ..) => "revoked",
+            (false, true, ..) => "expired",
+            (false, false, true, true) => "signs certificates, some of which are revoked",
+            (false, false, true, false) => "signs certificates",
+            (false, false, false, _) => "logs in",
+        }
     }
 }
 
