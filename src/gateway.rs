@@ -172,17 +172,23 @@ struct Backed {
 pub enum Control {
     /// New settings (SIGHUP): users, stores and permissions for connections from now on. The audit files are opened again, and the key that
     /// signs the trail is read again.
-    /// Changes of [`FIXED_PARTS`] need a restart. The sender, if there is one, is told
-    /// how it went.
-    Reload(Box<Settings>, Option<Told>),
+    /// Changes of [`FIXED_PARTS`] need a restart.
+    Reload {
+        /// The new ones.
+        settings: Box<Settings>,
+        /// Which of the fixed parts are different in them.
+        waits_for_restart: Vec<String>,
+        /// Receives how it went.
+        told: Option<Told>,
+    },
     /// Take no new connections, let transfers finish within `limits.drain`, then return.
     Drain,
     /// End at once.
     Stop,
 }
 
-/// Receives the outcome of a reload.
-pub type Told = oneshot::Sender<Result<(), String>>;
+/// Receives the outcome of a reload: what waits for a restart, or what went wrong.
+pub type Told = oneshot::Sender<Result<Vec<String>, String>>;
 
 impl Gateway {
     /// Opens the stores (and reaches each once), the listeners and the audit trail. `None` when `stopped` came about before that
@@ -307,9 +313,9 @@ impl Gateway {
             tokio::select! {
                 () = &mut serving => break,
                 control = controls.recv(), if listening_to_controls => match control {
-                    Some(Control::Reload(settings, told)) => {
+                    Some(Control::Reload { settings, waits_for_restart, told }) => {
                         reloading.abort_all();
-                        reloading.spawn(reload(settings, told, self.backed.clone(), homes.clone(), self.recorder.clone(), gate.clone()));
+                        reloading.spawn(reload(settings, waits_for_restart, told, self.backed.clone(), homes.clone(), self.recorder.clone(), gate.clone()));
                     }
                     Some(Control::Drain) => {
                         tell_drain(&sessions, self.backed.drain);
@@ -431,6 +437,7 @@ fn drain(phase: &watch::Sender<Phase>) {
 
 async fn reload(
     settings: Box<Settings>,
+    waits_for_restart: Vec<String>,
     told: Option<Told>,
     backed: Backed,
     homes: Arc<watch::Sender<Option<Homes>>>,
@@ -449,7 +456,7 @@ async fn reload(
             backed.roster.follow(opened);
             gate.set_defender(settings.ssh.defender.clone());
             tracing::info!("reloaded: users, stores, permissions and `defender` hold for new connections");
-            Ok(())
+            Ok(waits_for_restart)
         }
         Err(error) => {
             tracing::error!(%error, "the reload failed; the old configuration stays");
@@ -471,6 +478,8 @@ async fn reload(
 fn inside_of(settings: &Settings, stores: &[Arc<dyn Store>], directory: Arc<dyn Directory>) -> Inside {
     Inside {
         directory,
+        authorities: settings.authorities.clone(),
+        revoked: settings.revoked.clone(),
         stores: stores.to_vec(),
         trust: settings.admin.trust(),
         written: Arc::new(settings.admin.written.clone()),
@@ -478,8 +487,6 @@ fn inside_of(settings: &Settings, stores: &[Arc<dyn Store>], directory: Arc<dyn 
 }
 
 async fn open_stores(
-        authorities: settings.authorities.clone(),
-        revoked: settings.revoked.clone(),
     settings: &Settings,
     unfinished: &Arc<Unfinished>,
     at_once: AtOnce,

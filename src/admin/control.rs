@@ -111,18 +111,38 @@ pub(super) struct Done {
     done: String,
 }
 
+/// What a reload did
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Reloaded {
+    /// A sentence
+    done: String,
+    /// The parts that the file has otherwise now, and that only a restart changes
+    waits_for_restart: Vec<String>,
+}
+
+impl Reloaded {
+    fn of(waits_for_restart: Vec<String>) -> Reloaded {
+        let done = "the new configuration holds for new connections";
+        let done = match waits_for_restart.is_empty() {
+            true => done.to_owned(),
+            false => format!("{done}, except for {}: restart to change that", waits_for_restart.join(", ")),
+        };
+        Reloaded { done, waits_for_restart }
+    }
+}
+
 /// Reads the configuration again, as SIGHUP does
 #[utoipa::path(post, path = "/reload", tag = "control", responses(
-    (status = 200, description = "The new configuration holds", body = Done),
+    (status = 200, description = "The new configuration holds, except for what waits for a restart", body = Reloaded),
     (status = 409, description = "The configuration cannot be used, and the old one stays; or it holds, and a changed key of the trail cannot be used", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "It takes long, or the gateway is ending", body = Problem, content_type = "application/problem+json"),
 ))]
-pub(super) async fn reload(Shared(state): Shared<Arc<State>>) -> Result<Json<Done>, Problem> {
+pub(super) async fn reload(Shared(state): Shared<Arc<State>>) -> Result<Json<Reloaded>, Problem> {
     let (answer, answered) = oneshot::channel();
     let wished = state.around.wishes.send(Wish::Reload(answer)).await;
     wished.map_err(|_| Problem::unavailable("the gateway is ending"))?;
     match timeout(RELOADED_WITHIN, answered).await {
-        Ok(Ok(Ok(()))) => Ok(Json(Done { done: "the new configuration holds for new connections".into() })),
+        Ok(Ok(Ok(waits_for_restart))) => Ok(Json(Reloaded::of(waits_for_restart))),
         Ok(Ok(Err(what))) => Err(Problem::new(StatusCode::CONFLICT, what)),
         Ok(Err(_)) => Err(Problem::unavailable("another reload or the end of the gateway came in between")),
         Err(_) => Err(Problem::unavailable("the reload takes long; the log says how it ends")),

@@ -115,8 +115,8 @@ pub struct Inside {
 /// Something that the process itself has to do, as it does after a signal.
 #[derive(Debug)]
 pub enum Wish {
-    /// Read the configuration again; the answer says what was wrong with it.
-    Reload(oneshot::Sender<Result<(), String>>),
+    /// Read the configuration again; the answer says which changed parts wait for a restart, or what was wrong with it.
+    Reload(oneshot::Sender<Result<Vec<String>, String>>),
     /// Take no new connections, let transfers finish, end.
     Drain,
     /// Read the configuration again and change nothing; the answer is what stands there. Whoever drops the other end waits no more.

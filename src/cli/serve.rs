@@ -220,7 +220,7 @@ async fn forward(
                 reloading.abort_all();
             }
             Control::Stop => tracing::info!("stopping at once"),
-            Control::Reload(..) => {}
+            Control::Reload { .. } => {}
         }
         let last = matches!(control, Control::Stop);
         if controls.send(control).await.is_err() || last {
@@ -260,20 +260,26 @@ async fn read_and_reload(
     told: Option<Told>,
 ) {
     match reload(file, &started).await {
-        Ok(settings) => drop(controls.send(Control::Reload(Box::new(settings), told)).await),
+        Ok((settings, waits_for_restart)) => {
+            let settings = Box::new(settings);
+            drop(controls.send(Control::Reload { settings, waits_for_restart, told }).await);
+        }
         Err(what) => tell(told, Err(what)),
     }
 }
 
 /// Tells who asked, if anybody did.
-fn tell(told: Option<Told>, outcome: Result<(), String>) {
+fn tell(told: Option<Told>, outcome: Result<Vec<String>, String>) {
     if let Some(told) = told {
         let _ = told.send(outcome);
     }
 }
 
-/// The new settings; with problems, which are logged and told, the old ones stay.
-async fn reload(file: PathBuf, (fixed, in_force): &(Fixed, config::InForce)) -> Result<Settings, String> {
+/// The new settings, and which of their parts wait for a restart; with problems, which are logged and told, the old ones stay.
+async fn reload(
+    file: PathBuf,
+    (fixed, in_force): &(Fixed, config::InForce),
+) -> Result<(Settings, Vec<String>), String> {
     let in_force = in_force.clone();
     match tokio::task::spawn_blocking(move || config::reload(&file, in_force)).await {
         Ok(Ok(settings)) => {
@@ -282,7 +288,8 @@ async fn reload(file: PathBuf, (fixed, in_force): &(Fixed, config::InForce)) -> 
                 let parts = waiting.join(", ");
                 tracing::warn!(parts, "changes of {FIXED_PARTS} take effect at a restart");
             }
-            Ok(settings)
+            let waiting = waiting.into_iter().map(str::to_owned).collect();
+            Ok((settings, waiting))
         }
         Ok(Err(problems)) => {
             for problem in problems.list() {

@@ -146,8 +146,15 @@ fn a_token_that_is_wrong_or_gone_opens_nothing_and_is_told_nowhere() {
 fn a_reload_over_the_door_says_how_it_went() {
     let administered = administered();
     let said = administered.command(&["reload"]).succeeded().stdout;
-    assert!(said.contains("the new configuration holds"), "{said}");
+    assert!(said.contains("the new configuration holds") && !said.contains("restart"), "{said}");
     let mut setup = administered.door.setup.clone();
+    // What only a restart changes is said, in words and in the answer.
+    setup.config["server"]["name"] = json!("another-name");
+    setup.write_config();
+    let said = administered.command(&["reload"]).succeeded().stdout;
+    assert!(said.contains("except for server: restart"), "{said}");
+    let answer = administered.socket.request("POST", "/api/v1/reload", &[], "").ok();
+    assert_eq!(answer["waits_for_restart"], json!(["server"]), "{answer}");
     setup.config["stores"]["main"]["url"] = json!("nonsense:");
     setup.write_config();
     // The command reads the same file; the socket is named outright.
