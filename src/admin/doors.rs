@@ -154,9 +154,14 @@ impl Doors {
         self.cookies
     }
 
-    /// Where a browser finds the page, without a slash at the end; `None` where there is no listener.
+    /// Where a browser finds the page, without a slash at the end; `None` where there is no listener, and behind a proxy whose name
+    /// is not configured. A proxy is called by HTTPS at its own port, which is taken for the usual one: the cookies are for TLS only,
+    /// so that the listener itself is of no use to a browser.
     pub(super) fn page_url(&self) -> Option<String> {
         let address = self.addresses.first()?;
+        if self.is_behind_proxy {
+            return self.hosts.first().map(|name| format!("https://{name}"));
+        }
         let scheme = if self.certificate.is_some() { "https" } else { "http" };
         let host = match (self.hosts.first(), address.ip()) {
             (Some(name), _) => name.clone(),

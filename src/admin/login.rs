@@ -179,7 +179,7 @@ pub(super) struct LinkMade {
 #[utoipa::path(post, path = "/links", tag = "page", request_body = LinkFor, responses(
     (status = 200, description = "It can be used once, within minutes", body = LinkMade),
     (status = 400, description = "No such role", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "The admin door has no listener that a browser could call", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "The admin door has no listener that a browser could call, or the name of the proxy before it is not known", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn link(
     Shared(state): Shared<Arc<State>>,
@@ -190,7 +190,10 @@ pub(super) async fn link(
     let role = role.ok_or_else(|| Problem::wrong("role is viewer, auditor or operator"))?;
     let grant = Grant { role: role.min(caller.role), ..caller.grant() };
     let Some(page) = &state.page_url else {
-        let what = "the admin door listens nowhere that a browser could call; add admin.listen";
+        let what = match state.is_behind_proxy {
+            true => "the name of the proxy is not known; write it as the first of admin.hosts",
+            false => "the admin door listens nowhere that a browser could call; add admin.listen",
+        };
         return Err(Problem::new(StatusCode::CONFLICT, what));
     };
     let code = state.logins.make_link(grant).map_err(Problem::unavailable)?;

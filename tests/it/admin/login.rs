@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Administered, administered};
+use super::{Administered, administered, administered_with};
 use crate::support::events::field;
 use crate::support::http::Answer;
 use crate::support::process::{LIMIT, until};
@@ -88,6 +88,23 @@ fn a_link_logs_in_once_and_no_higher_than_its_role() {
     let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
     let made = administered.tcp.request("POST", "/api/v1/links", &headers, r#"{"role":"operator"}"#);
     assert_eq!(made.status, 403, "{made:?}");
+}
+
+#[test]
+fn a_link_leads_to_the_proxy_that_speaks_tls() {
+    for (hosts, expected) in [(Some("files.example.org"), "https://files.example.org/login#code="), (None, "")] {
+        let administered = administered_with(|setup| {
+            setup.config["admin"]["plain_http"] = json!("behind-a-proxy");
+            if let Some(host) = hosts {
+                setup.config["admin"]["hosts"] = json!([host]);
+            }
+        });
+        let made = administered.command(&["admin", "link"]);
+        match hosts {
+            Some(_) => assert!(made.stdout.starts_with(expected), "{made}"),
+            None => assert!(!made.status.success() && made.stderr.contains("admin.hosts"), "{made}"),
+        }
+    }
 }
 
 #[test]
