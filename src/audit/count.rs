@@ -54,7 +54,7 @@ fn count_of_user(users: &Users, user: &Arc<str>, activity: &Activity) {
         }),
         Activity::AuthFailure(failure) => match failure.reason {
             Why::UnknownUser => {}
-            reason if is_of_a_user(reason) => users.count(user, |numbers| numbers.failures += 1),
+            reason if reason.proves_a_user() => users.count(user, |numbers| numbers.failures += 1),
             // Whether there is such a user is not known.
             _ => users.count_if_known(user, |numbers| numbers.failures += 1),
         },
@@ -66,31 +66,15 @@ fn count_of_user(users: &Users, user: &Arc<str>, activity: &Activity) {
     }
 }
 
-/// Whether a failure has this reason only of a user who exists.
-fn is_of_a_user(reason: Why) -> bool {
-    matches!(
-        reason,
-        Why::KeyNotAuthorized
-            | Why::KeyExpired
-            | Why::KeyRevoked
-            | Why::TouchMissing
-            | Why::VerificationMissing
-            | Why::BadSignature
-            | Why::OfferedNotSigned
-            | Why::UserDisabled
-            | Why::UserExpired
-            | Why::TooManySessions
-            | Why::SourceNotAllowed
-            | Why::SecondFactorMissing
-            | Why::PrincipalNotAllowed
-            | Why::TrailUnavailable
-    )
+/// Whether a file was transferred; one that was closed as it had been opened was not.
+fn is_a_whole_file(end: &TransferEnd, closed: bool) -> bool {
+    closed && !end.unchanged && matches!(end.outcome, Outcome::Success | Outcome::SuccessBut(_))
 }
 
 fn add(numbers: &mut Numbers, end: &TransferEnd, closed: bool) {
     numbers.bytes_in = numbers.bytes_in.saturating_add(end.bytes_in.unwrap_or_default());
     numbers.bytes_out = numbers.bytes_out.saturating_add(end.bytes_out.unwrap_or_default());
-    if closed && matches!(end.outcome, Outcome::Success | Outcome::SuccessBut(_)) {
+    if is_a_whole_file(end, closed) {
         if end.write {
             numbers.files_in += 1;
             numbers.last_upload = Some(SystemTime::now());
@@ -107,7 +91,7 @@ fn operation(metrics: &Metrics, activity: &Activity, status: &'static str) {
 fn transfer(metrics: &Metrics, end: &TransferEnd, closed: bool) {
     metrics.bytes_in.add(end.bytes_in.unwrap_or_default());
     metrics.bytes_out.add(end.bytes_out.unwrap_or_default());
-    if closed && matches!(end.outcome, Outcome::Success | Outcome::SuccessBut(_)) {
+    if is_a_whole_file(end, closed) {
         if end.write {
             metrics.files_in.add(1);
         } else if !end.is_copy() {

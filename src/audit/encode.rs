@@ -4,10 +4,11 @@
 //! all activities, so the place of `bytes-out`, `message` and `operation` in a record that is not published is inferred.
 
 use super::event::{
-    Activity, AdminCall, Algorithms, AuthFailure, AuthFailureReason, Connected, Disconnected, FileOperation,
-    KeyIdentity, Note, Origin, Outcome, Rejected, RenameOperation, TransferEnd, TransferStart, UserChange,
+    Activity, AdminCall, Algorithms, AuthFailure, Connected, Disconnected, FileOperation, KeyIdentity, Note, Origin,
+    Outcome, Rejected, RenameOperation, TransferEnd, TransferStart, UserChange,
 };
 use super::line::{Draft, LineWriter, MAX_CLIENT, MAX_KEY, MAX_LIST, MAX_PATH};
+use super::reason::AuthFailureReason;
 use super::stamp::rfc3339;
 
 /// Who records: the same in every event of a process.

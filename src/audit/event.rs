@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use super::jump::Jump;
 use super::person::Person;
+use super::reason::AuthFailureReason;
 
 /// Which protocol a session speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -120,9 +121,9 @@ pub struct CertificateIdentity {
     pub key_id: String,
     /// The authority's key: `SHA256:` and base64 without padding.
     pub authority: String,
-}
     /// The authority's key in base64, as [`KeyIdentity::blob`]; in no event. A list of what is revoked may know it by another hash.
     pub authority_blob: String,
+}
 
 /// What happened, with the fields of its own.
 #[derive(Debug, Clone)]
@@ -223,127 +224,6 @@ pub struct Connected {
     pub key: Option<KeyIdentity>,
     /// What became of a balancer's PROXY header of version 2, if one came: `applied` or `ignored`.
     pub proxy_header: Option<&'static str>,
-}
-
-/// Why an attempt to log in failed; the `reason` field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum AuthFailureReason {
-    /// `unknown-user`
-    UnknownUser,
-    /// `account-not-allowed`: the target has no account of that name, or not for this user.
-    AccountNotAllowed,
-    /// `key-not-authorized`
-    KeyNotAuthorized,
-    /// `key-expired`: the time of its `expiry-time=` is over.
-    KeyExpired,
-    /// `key-revoked`: the key, the certificate or its authority is one of `revoked_keys`.
-    KeyRevoked,
-    /// `touch-missing`: a security key signed without a touch.
-    TouchMissing,
-    /// `verification-missing`: a security key signed without verifying its user.
-    VerificationMissing,
-    /// `bad-password`
-    BadPassword,
-    /// `bad-code`: a one-time code that is not the user's, or not now.
-    BadCode,
-    /// `code-used`: a one-time code that had been used, or that came after a later one.
-    CodeUsed,
-    /// `too-many-codes`: there were too many wrong codes of the user; this one was not examined.
-    TooManyCodes,
-    /// `bad-signature`
-    BadSignature,
-    /// `offered-not-signed`: a key of the user was offered, and no signature came. Told once for each key of a connection.
-    OfferedNotSigned,
-    /// `method-not-allowed`
-    MethodNotAllowed,
-    /// `user-disabled`
-    UserDisabled,
-    /// `user-expired`: the user's time is over.
-    UserExpired,
-    /// `source-not-allowed`
-    SourceNotAllowed,
-    /// `too-many-sessions`: the user has as many sessions as allowed.
-    TooManySessions,
-    /// `no-credentials-offered`
-    NoCredentialsOffered,
-    /// `algorithm-not-allowed`: for instance a SHA-1 signature.
-    AlgorithmNotAllowed,
-    /// `login-grace-exceeded`: the time to log in was over.
-    LoginGraceExceeded,
-    /// `certificate-not-trusted`: no trusted authority signed it.
-    CertificateNotTrusted,
-    /// `certificate-not-for-users`: a host's certificate.
-    CertificateNotForUsers,
-    /// `certificate-not-valid-now`: its time is over or has not begun.
-    CertificateNotValidNow,
-    /// `certificate-forged`: the signature of its authority is wrong.
-    CertificateForged,
-    /// `malformed`: a name or a password that is not UTF-8, a key or a certificate that cannot be read.
-    Malformed,
-    /// `principal-not-allowed`: the certificate is of somebody else.
-    PrincipalNotAllowed,
-    /// `certificate-option-refused`: a critical option that is not known or cannot be obeyed.
-    CertificateOptionRefused,
-    /// `second-factor-missing`: a proof was given, and another one that is needed was not.
-    SecondFactorMissing,
-    /// `second-factor-not-set`: the user's source demands one-time codes, and the user has no secret.
-    SecondFactorNotSet,
-    /// `too-many-password-checks`: too many others waited for the check of a password.
-    TooManyPasswordChecks,
-    /// `not-examined`: what was sent could not be checked.
-    NotExamined,
-    /// `directory-unavailable`: the users' source does not answer.
-    DirectoryUnavailable,
-    /// `directory-answer-unusable`: the users' source answers with something that cannot be used.
-    DirectoryAnswerUnusable,
-    /// `banned`: the address was banned while the attempt was under way.
-    Banned,
-    /// `trail-unavailable`: a session could not have been recorded.
-    TrailUnavailable,
-}
-
-impl AuthFailureReason {
-    /// The `reason` field.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            AuthFailureReason::UnknownUser => "unknown-user",
-            AuthFailureReason::AccountNotAllowed => "account-not-allowed",
-            AuthFailureReason::KeyNotAuthorized => "key-not-authorized",
-            AuthFailureReason::KeyExpired => "key-expired",
-            AuthFailureReason::KeyRevoked => "key-revoked",
-            AuthFailureReason::TouchMissing => "touch-missing",
-            AuthFailureReason::VerificationMissing => "verification-missing",
-            AuthFailureReason::BadPassword => "bad-password",
-            AuthFailureReason::BadCode => "bad-code",
-            AuthFailureReason::CodeUsed => "code-used",
-            AuthFailureReason::TooManyCodes => "too-many-codes",
-            AuthFailureReason::BadSignature => "bad-signature",
-            AuthFailureReason::OfferedNotSigned => "offered-not-signed",
-            AuthFailureReason::MethodNotAllowed => "method-not-allowed",
-            AuthFailureReason::UserDisabled => "user-disabled",
-            AuthFailureReason::UserExpired => "user-expired",
-            AuthFailureReason::TooManySessions => "too-many-sessions",
-            AuthFailureReason::SourceNotAllowed => "source-not-allowed",
-            AuthFailureReason::NoCredentialsOffered => "no-credentials-offered",
-            AuthFailureReason::AlgorithmNotAllowed => "algorithm-not-allowed",
-            AuthFailureReason::LoginGraceExceeded => "login-grace-exceeded",
-            AuthFailureReason::CertificateNotTrusted => "certificate-not-trusted",
-            AuthFailureReason::CertificateNotForUsers => "certificate-not-for-users",
-            AuthFailureReason::CertificateNotValidNow => "certificate-not-valid-now",
-            AuthFailureReason::CertificateForged => "certificate-forged",
-            AuthFailureReason::Malformed => "malformed",
-            AuthFailureReason::PrincipalNotAllowed => "principal-not-allowed",
-            AuthFailureReason::CertificateOptionRefused => "certificate-option-refused",
-            AuthFailureReason::SecondFactorMissing => "second-factor-missing",
-            AuthFailureReason::SecondFactorNotSet => "second-factor-not-set",
-            AuthFailureReason::TooManyPasswordChecks => "too-many-password-checks",
-            AuthFailureReason::NotExamined => "not-examined",
-            AuthFailureReason::DirectoryUnavailable => "directory-unavailable",
-            AuthFailureReason::DirectoryAnswerUnusable => "directory-answer-unusable",
-            AuthFailureReason::Banned => "banned",
-            AuthFailureReason::TrailUnavailable => "trail-unavailable",
-        }
-    }
 }
 
 /// The fields of `AUTH_FAILURE`.

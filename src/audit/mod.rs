@@ -23,6 +23,7 @@ pub mod manifest;
 mod person;
 mod queue;
 pub mod read;
+mod reason;
 mod recorder;
 mod recovery;
 pub mod replay;
@@ -46,13 +47,14 @@ mod writer;
 
 pub use archive::{Archive, Kept, LockMode, Locking, ObjectLock};
 pub use event::{
-    Activity, AdminCall, Algorithms, AuthFailure, AuthFailureReason, CertificateIdentity, Connected, Denied,
-    Disconnected, FileOperation, KeyIdentity, NOTHING_WAS_PUBLISHED, Note, Origin, Outcome, Protocol, Rejected,
-    RenameOperation, TransferEnd, TransferStart, UserChange,
+    Activity, AdminCall, Algorithms, AuthFailure, CertificateIdentity, Connected, Denied, Disconnected, FileOperation,
+    KeyIdentity, NOTHING_WAS_PUBLISHED, Note, Origin, Outcome, Protocol, Rejected, RenameOperation, TransferEnd,
+    TransferStart, UserChange,
 };
 pub use jump::Jump;
 pub use person::Person;
 pub use queue::OwnRoom;
+pub use reason::AuthFailureReason;
 pub use recorder::{ChainState, Recorder, SinkState};
 pub use reservation::{Recorded, Reservation};
 pub use signing::{NewKey, SigningKey};

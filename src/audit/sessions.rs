@@ -33,9 +33,9 @@ pub struct SessionSummary {
     /// The time of the last event.
     #[serde(serialize_with = "as_text")]
     pub last: Option<DateTime<Utc>>,
-    /// Whole uploads.
+    /// Whole uploads; a file that was opened to be written and closed unchanged is none.
     pub files_in: u64,
-    /// Downloads.
+    /// Whole downloads.
     pub files_out: u64,
     /// Bytes of files received.
     pub bytes_in: u64,
@@ -101,9 +101,11 @@ impl SessionSummary {
         let number = |name| event.number(name).unwrap_or(0);
         self.bytes_in = self.bytes_in.saturating_add(number("bytes-in"));
         self.bytes_out = self.bytes_out.saturating_add(number("bytes-out"));
+        // One that was only opened and closed transferred nothing.
+        let is_whole = event.activity() == "CLOSE" && event.truth("unchanged") != Some(true);
         match event.text("operation") {
-            "write" if event.activity() == "CLOSE" => self.files_in += 1,
-            "read" => self.files_out += 1,
+            "write" if is_whole => self.files_in += 1,
+            "read" if is_whole => self.files_out += 1,
             _ => {}
         }
     }
@@ -171,6 +173,15 @@ mod tests {
         assert_eq!((ann.files_in, ann.bytes_in, ann.files_out, ann.length_ms()), (1, 12, 0, 3250));
         assert_eq!((ann.source_ip.as_str(), &ann.ended_by), ("192.0.2.1", &None));
         assert_eq!((all[1].user.as_str(), all[1].logged_in), ("eve", false));
+    }
+
+    #[test]
+    fn what_was_cut_off_or_left_as_it_was_is_no_whole_file() {
+        let read = LINES[4].replace("write", "read").replace("bytes-in", "bytes-out");
+        let cut = read.replace("CLOSE", "PARTIAL_CLOSE");
+        let unchanged = LINES[4].replace("\"bytes-in\":\"7\"", "\"bytes-in\":\"0\",\"unchanged\":true");
+        let all = sessions(&[LINES[4], &read, &cut, &unchanged]);
+        assert_eq!((all[0].files_in, all[0].files_out, all[0].bytes_out), (1, 1, 14));
     }
 
     #[test]

@@ -360,6 +360,28 @@ async fn a_close_says_that_nothing_was_written() {
     assert_eq!(unchanged, [false, true, false, false, false, true]);
 }
 
+/// Two handles of one new file: the first CLOSE publishes what both wrote.
+#[tokio::test]
+async fn a_handle_that_wrote_is_not_unchanged_when_another_one_published_it() {
+    let home = Home::new(&[("/", "", Permissions::READ_WRITE)]).await;
+    let session = home.session();
+    let wrote = session.open(&path("/a"), PUT, &NOTHING).await;
+    let mut wrote = wrote.unwrap();
+    wrote.write_at(0, Bytes::from_static(b"0123456789")).await.unwrap();
+    let as_it_is = OpenMode { truncate: false, ..PUT };
+    session.open(&path("/a"), as_it_is, &NOTHING).await.unwrap().close().await.unwrap();
+    wrote.close().await.unwrap();
+    let events = home.events();
+    let closes = events.iter().filter(|event| event["activity-type"] == "CLOSE");
+    let told: Vec<_> = closes.map(|event| (event["bytes-in"].clone(), event["unchanged"].clone())).collect();
+    assert_eq!(told, [("0".into(), Value::Null), ("10".into(), Value::Null)]);
+    // One that is only opened and closed counts as no file.
+    let files_in = || home.login().totals().files_in.load(std::sync::atomic::Ordering::Relaxed);
+    let before = files_in();
+    session.open(&path("/a"), as_it_is, &NOTHING).await.unwrap().close().await.unwrap();
+    assert_eq!((before, files_in()), (2, 2));
+}
+
 #[tokio::test]
 async fn a_close_that_fails_is_an_error_and_no_close() {
     let home = Home::new(&[("/", "", Permissions::READ_WRITE)]).await;

@@ -6,7 +6,7 @@ use super::uses::text_of;
 use super::{Report, UserReport, Uses};
 
 /// The columns: those of [`UserReport`], the lists as the number of their entries and their names.
-const COLUMNS: [&str; 26] = [
+const COLUMNS: [&str; 27] = [
     "user",
     "first-seen",
     "last-seen",
@@ -31,6 +31,7 @@ const COLUMNS: [&str; 26] = [
     "folders-removed",
     "denied",
     "failed",
+    "jumps",
     "since",
     "until",
 ];
@@ -80,6 +81,7 @@ fn cells(user: &UserReport) -> Vec<String> {
         user.folders_removed,
         user.denied,
         user.failed,
+        user.jumps,
     ];
     cells.extend(counts.map(|count| count.to_string()));
     cells

@@ -136,6 +136,7 @@ fn facts(user: &UserReport) -> Markup {
     let silent = user.silent_days.map_or("never seen".to_owned(), |days| format!("{days} days"));
     let counts = [
         ("Logins", user.logins),
+        ("Jumps to targets", user.jumps),
         ("Failed logins", user.failed_logins),
         ("Active days", user.active_days),
         ("Longest silence, days", user.longest_silence_days),

@@ -6,6 +6,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 
 use super::uses::{Kinds, Uses, as_optional_text, earlier};
+use crate::audit::AuthFailureReason;
 use crate::audit::read::Event;
 
 /// So many of what was refused or failed are shown, the last ones.
@@ -29,8 +30,10 @@ pub struct UserReport {
     pub silent_days: Option<u64>,
     /// The most such days in a row.
     pub longest_silence_days: u64,
-    /// Logins.
+    /// Logins; who jumps to a target logs in once.
     pub logins: u64,
+    /// Sessions at targets.
+    pub jumps: u64,
     /// Attempts to log in that failed.
     pub failed_logins: u64,
     /// Why they failed.
@@ -43,7 +46,7 @@ pub struct UserReport {
     pub addresses: Uses,
     /// Clients' version lines.
     pub clients: Uses,
-    /// Whole uploads.
+    /// Whole uploads; a file that was opened to be written and closed unchanged is none.
     pub files_in: u64,
     /// Bytes received, those of uploads that were cut off among them.
     pub bytes_in: u64,
@@ -124,9 +127,14 @@ impl Person {
     fn take(&mut self, event: &Event) {
         match event.activity() {
             "CONNECTED" => {
-                self.report.logins += 1;
                 self.live.insert(event.text("session-id").to_owned());
-                self.attempt(event, true);
+                // At a target it is the login of the session that was jumped through, on record already.
+                if event.text("jump-session-id").is_empty() {
+                    self.report.logins += 1;
+                    self.attempt(event, true);
+                } else {
+                    self.report.jumps += 1;
+                }
                 self.seen(event);
             }
             "AUTH_FAILURE" => {
@@ -206,6 +214,8 @@ impl Person {
         let number = |name| event.number(name).unwrap_or(0);
         let succeeded = event.text("status") == "success";
         match (event.activity(), event.text("operation")) {
+            // Nothing was written: it was only opened and closed.
+            ("CLOSE", "write") if event.truth("unchanged") == Some(true) => {}
             ("CLOSE", "write") if succeeded => report.files_in += 1,
             ("CLOSE", "read") if succeeded => report.files_out += 1,
             ("DELETE", _) if succeeded => report.deleted += 1,
@@ -243,23 +253,10 @@ impl Refused {
     }
 }
 
-/// Why an attempt fails with the name of a user: other reasons do not tell whether there is one.
-const OF_USERS: [&str; 9] = [
-    "key-not-authorized",
-    "key-expired",
-    "bad-signature",
-    "offered-not-signed",
-    "user-disabled",
-    "user-expired",
-    "too-many-sessions",
-    "source-not-allowed",
-    "second-factor-missing",
-];
-
 /// Whether there is a user of this name, for all that an event says.
 pub(super) fn proves_a_user(event: &Event) -> bool {
     match event.activity() {
-        "AUTH_FAILURE" => OF_USERS.contains(&event.text("reason")),
+        "AUTH_FAILURE" => AuthFailureReason::parse(event.text("reason")).is_some_and(AuthFailureReason::proves_a_user),
         "DISCONNECTED" => has_logged_in(event),
         "CONNECTION_REJECTED" | "KEX_FAILURE" => false,
         _ => true,

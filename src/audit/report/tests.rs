@@ -52,6 +52,68 @@ fn a_user_is_what_the_events_come_to() {
 }
 
 #[test]
+fn a_jump_is_no_second_login_and_a_file_that_stayed_as_it_was_no_upload() {
+    let line = |more: &str| {
+        format!(
+            r#"{{"session-id":"t1","user":"ann","status":"success","timestamp":"2026-07-21T08:00:01.000Z",{more}}}"#
+        )
+    };
+    let at_target = r#""activity-type":"CONNECTED","jump-session-id":"a2","source-ip":"198.51.100.7","ssh-public-key-fingerprint":"SHA256:new""#;
+    let unchanged = r#""activity-type":"CLOSE","operation":"write","bytes-in":"0","unchanged":true"#;
+    let mut collection = Collection::of(None);
+    for line in LINES.map(str::to_owned).into_iter().chain([line(at_target), line(unchanged)]) {
+        collection.note(&Event::parse(line.as_bytes()).unwrap());
+    }
+    let report = collection.finish(moment("2026-08-01T00:00:00Z"), Span::default(), 0);
+    let ann = &report.users[0];
+    assert_eq!((ann.logins, ann.jumps, ann.files_in), (2, 1, 1));
+    assert_eq!((ann.keys.list[0].logins, ann.addresses.list[1].logins), (2, 1), "{ann:?}");
+    let mut table = Vec::new();
+    write_csv(&report, &mut table).unwrap();
+    let mut rows = csv::Reader::from_reader(table.as_slice());
+    let place = rows.headers().unwrap().iter().position(|name| name == "jumps").unwrap();
+    assert_eq!(&rows.records().next().unwrap().unwrap()[place], "1");
+}
+
+/// What is recorded only once the user was found: nobody of these is a name that belongs to nobody.
+#[test]
+fn a_user_who_only_fails_is_a_user_by_every_reason_that_follows_the_name() {
+    let of_user = [
+        "key-not-authorized",
+        "key-expired",
+        "key-revoked",
+        "touch-missing",
+        "verification-missing",
+        "bad-code",
+        "code-used",
+        "too-many-codes",
+        "bad-signature",
+        "offered-not-signed",
+        "user-disabled",
+        "user-expired",
+        "too-many-sessions",
+        "source-not-allowed",
+        "certificate-not-trusted",
+        "certificate-not-for-users",
+        "certificate-option-refused",
+        "principal-not-allowed",
+        "second-factor-missing",
+        "second-factor-not-set",
+        "trail-unavailable",
+    ];
+    let of_anybody = ["unknown-user", "bad-password", "malformed", "banned", "certificate-forged", "of-tomorrow"];
+    for (reason, is_user) in
+        of_user.map(|reason| (reason, true)).into_iter().chain(of_anybody.map(|reason| (reason, false)))
+    {
+        let mut collection = Collection::of(None);
+        let line = format!(r#"{{"activity-type":"AUTH_FAILURE","user":"dora","reason":"{reason}"}}"#);
+        collection.note(&Event::parse(line.as_bytes()).unwrap());
+        let report = collection.finish(Utc::now(), Span::default(), 0);
+        assert_eq!((report.users.len(), report.strangers.len()), if is_user { (1, 0) } else { (0, 1) }, "{reason}");
+    }
+}
+
+#[test]
 fn silence_is_the_time_between_sessions_and_up_to_the_end() {
     let report = report(None);
     let ann = &report.users[0];

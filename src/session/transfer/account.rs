@@ -160,9 +160,17 @@ impl Account {
         !self.mode.write && self.bytes_copied > 0 && self.bytes_out == 0
     }
 
-    /// Counts a file that was transferred whole.
+    /// Whether anything was written by this handle.
+    pub(super) fn has_taken_bytes(&self) -> bool {
+        self.bytes_in > 0
+    }
+
+    /// Counts a file that was transferred whole; one that was only opened and closed is no transfer.
     pub(super) fn count_file(&self) {
         let totals = self.session.login.totals();
+        if self.unchanged {
+            return;
+        }
         if self.mode.write {
             totals.files_in.fetch_add(1, Ordering::Relaxed);
         } else if !self.is_copied_only() {

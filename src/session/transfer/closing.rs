@@ -40,7 +40,8 @@ impl Transfer {
             Some(File::Write(_)) => match self.publish().await {
                 Ok(Some(done)) => {
                     let (note, etag) = (self.account.note(&done.committed), done.committed.etag.clone());
-                    self.account.unchanged = done.committed.unchanged;
+                    // Another handle may have published what this one wrote.
+                    self.account.unchanged = done.committed.unchanged && !self.account.has_taken_bytes();
                     published = Some(done);
                     (Ok(note), etag)
                 }
