@@ -272,6 +272,20 @@ pub trait FileUpload: Send + Sync {
     /// Writes all of `data`, one piece after the other, from `offset`. A gap before it reads as zeros.
     async fn write_at(&mut self, offset: u64, data: Vec<Bytes>) -> StoreResult<()>;
 
+    /// How many bytes may be under way by [`FileUpload::write_ahead`] at once: more than one round trip's worth for a server that is far
+    /// away. 0: one write has to end before the next one begins.
+    fn writes_ahead(&self) -> u64 {
+        0
+    }
+
+    /// As [`FileUpload::write_at`], by a future of its own, which needs nobody to wait for it. Several may run at once and are done in any
+    /// order: their ranges must not overlap, and all must have ended before anything else is asked of the file.
+    fn write_ahead(&mut self, offset: u64, data: Vec<Bytes>) -> BoxFuture<'static, StoreResult<()>> {
+        let message =
+            format!("{} bytes at {offset} cannot be written ahead", data.iter().map(Bytes::len).sum::<usize>());
+        Box::pin(async move { Err(StoreError::new(StoreErrorKind::Unsupported, message)) })
+    }
+
     /// As [`Object::read`], of what was written so far.
     async fn read_at(&mut self, offset: u64, length: usize) -> StoreResult<Bytes>;
 

@@ -219,6 +219,19 @@ impl FileUpload for Behind<Box<dyn FileUpload>> {
         self.inner.write_at(offset, data).await
     }
 
+    fn writes_ahead(&self) -> u64 {
+        self.inner.writes_ahead()
+    }
+
+    fn write_ahead(&mut self, offset: u64, data: Vec<Bytes>) -> BoxFuture<'static, StoreResult<()>> {
+        let (before, sent) = (Arc::clone(&self.before), self.inner.write_ahead(offset, data));
+        async move {
+            before.call("write_ahead").await;
+            sent.await
+        }
+        .boxed()
+    }
+
     async fn read_at(&mut self, offset: u64, length: usize) -> StoreResult<Bytes> {
         self.before.call("read_at").await;
         self.inner.read_at(offset, length).await

@@ -148,6 +148,71 @@ fn what_a_killed_gateway_left_is_removed_at_its_next_start() {
     gateway.stop();
 }
 
+/// Holds the answers to writes until so many bytes wait for theirs that no single part can be all of them.
+const HOLDING: &str = r#"
+import os, struct, subprocess, sys, threading
+server = next(p for p in (
+    '/usr/lib/openssh/sftp-server', '/usr/libexec/openssh/sftp-server', '/usr/lib/ssh/sftp-server',
+    '/usr/libexec/sftp-server') if os.path.exists(p))
+child = subprocess.Popen([server], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+lock, writes, bytes_waiting, held, is_open = threading.Lock(), set(), 0, [], False
+
+def exactly(source, count):
+    data = b''
+    while len(data) < count:
+        piece = source.read(count - len(data))
+        if not piece:
+            os._exit(0)
+        data += piece
+    return data
+
+def packet(source):
+    return exactly(source, struct.unpack('>I', exactly(source, 4))[0])
+
+def answer(data):
+    sys.stdout.buffer.write(struct.pack('>I', len(data)) + data)
+    sys.stdout.buffer.flush()
+
+def back():
+    while True:
+        data = packet(child.stdout)
+        with lock:
+            if data[1:5] in writes and not is_open:
+                held.append(data)
+            else:
+                answer(data)
+
+threading.Thread(target=back, daemon=True).start()
+while True:
+    data = packet(sys.stdin.buffer)
+    with lock:
+        if data[0] == 6 and not is_open:
+            writes.add(data[1:5])
+            bytes_waiting += len(data)
+            if bytes_waiting > int(sys.argv[1]):
+                is_open = True
+                for one in held:
+                    answer(one)
+    child.stdin.write(struct.pack('>I', len(data)) + data)
+    child.stdin.flush()
+"#;
+
+/// An upload that waited for each part before it sends the next one would wait for good here.
+#[test]
+fn more_than_one_part_of_an_upload_is_under_way_at_once() {
+    let scripts = Setup::new();
+    let shim = scripts.folder().join("holding.py");
+    fs::write(&shim, HOLDING).unwrap();
+    let sshd = Sshd::start(&[&format!("Subsystem sftp python3 {} {}", shim.display(), 3 * MIB)]);
+    let (setup, key, root) = configured(&sshd, &[("timeout", "60s")]);
+    let gateway = setup.start();
+    let file = setup.folder().join("file");
+    write_noise(&file, 40 * MIB + 1, 1);
+    gateway.client("alice", &key).sftp(&format!("put {} /file\n", file.display())).succeeded();
+    assert_same_bytes(&root.join("file"), &file);
+    gateway.stop();
+}
+
 /// The server dies at random moments, also while it publishes: what was acknowledged is there, whole.
 #[test]
 fn no_acknowledged_file_is_lost_when_the_server_is_killed() {

@@ -54,6 +54,10 @@ pub(super) struct Abilities {
     pub(super) fsync: bool,
     pub(super) capacity: bool,
     pub(super) copy_data: bool,
+    /// It does what it is asked about one file in the order in which it was asked, so that what builds on a write can be sent behind it.
+    /// The protocol wants that of every server, and some answer out of order nevertheless; those that bring files to the disk on
+    /// request have to keep it.
+    pub(super) in_order: bool,
     /// The most bytes of one read.
     pub(super) read: usize,
     /// The most bytes of one write.
@@ -417,6 +421,7 @@ fn abilities(extensions: &[String]) -> Abilities {
         fsync: has(wire::FSYNC),
         capacity: has(wire::STATVFS),
         copy_data: has(wire::COPY_DATA),
+        in_order: has(wire::FSYNC),
         read: piece,
         write: piece,
         handles: usize::try_from(FEW_HANDLES).unwrap_or(usize::MAX),

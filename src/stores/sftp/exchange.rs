@@ -5,11 +5,12 @@
 
 use std::collections::HashMap;
 use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, mpsc, oneshot};
 
 use super::wire::{self, Answer, Attributes, Frames, Malformed, Named, Request};
 
@@ -168,7 +169,9 @@ impl Exchange {
         while let Some(packet) = frames.next()? {
             let (id, answer) = wire::answer(packet)?;
             let reply = match answer {
-                Answer::Handle(raw) => Reply::Opened(Handle { raw, exchange: Arc::clone(self), is_open: true }),
+                Answer::Handle(raw) => {
+                    Reply::Opened(Handle { raw, exchange: Arc::clone(self), is_open: AtomicBool::new(true) })
+                }
                 answer => Reply::Other(answer),
             };
             // The state is free again when a handle of who has gone is dropped, and closed by that.
@@ -201,30 +204,47 @@ impl Exchange {
 
     /// Sends a request that has, or brings, so many bytes of content, and waits for its answer.
     async fn ask(&self, request: Request, bytes: usize) -> Replied<Reply> {
-        let permits = u32::try_from(bytes.min(ROOM)).unwrap_or(u32::MAX);
-        let Ok(_room) = self.room.acquire_many(permits).await else {
-            return Err(Failure::NotSent(self.locked().why.clone()));
-        };
+        let _room = self.room_for(bytes).await?;
         let (asked, answer) = oneshot::channel();
         self.send(request, Some(asked))?;
-        answer.await.unwrap_or_else(|_| Err(Failure::Lost("the connection has ended".to_owned())))
+        arrival(answer).await
+    }
+
+    async fn room_for(&self, bytes: usize) -> Replied<SemaphorePermit<'_>> {
+        let permits = u32::try_from(bytes.min(ROOM)).unwrap_or(u32::MAX);
+        let room = self.room.acquire_many(permits).await;
+        room.map_err(|_| Failure::NotSent(self.locked().why.clone()))
     }
 
     async fn ask_other(&self, request: Request, bytes: usize) -> Replied<Answer> {
-        match self.ask(request, bytes).await? {
-            Reply::Other(Answer::Status { code, message }) if code > EOF => Err(Failure::Refused { code, message }),
-            Reply::Other(answer) => Ok(answer),
-            Reply::Opened(_) => Err(Failure::strange()),
+        other(self.ask(request, bytes).await)
+    }
+
+    /// Sends requests one right behind the other, so that they cost one round trip, and waits for all answers, which come in the order of
+    /// the requests; `bytes` of content are in them. None asks for a handle.
+    pub(super) async fn in_one_go(&self, requests: Vec<Request>, bytes: usize) -> Vec<Replied<Answer>> {
+        let _room = match self.room_for(bytes).await {
+            Ok(room) => room,
+            Err(failure) => return requests.iter().map(|_| Err(failure.clone())).collect(),
+        };
+        let send = |request| {
+            let (asked, answer) = oneshot::channel();
+            self.send(request, Some(asked)).map(|()| answer)
+        };
+        let sent: Vec<_> = requests.into_iter().map(send).collect();
+        let mut answers = Vec::with_capacity(sent.len());
+        for answer in sent {
+            answers.push(match answer {
+                Ok(answer) => other(arrival(answer).await),
+                Err(failure) => Err(failure),
+            });
         }
+        answers
     }
 
     /// A request that is answered with success alone; `bytes` of content are in it.
     pub(super) async fn done(&self, request: Request, bytes: usize) -> Replied<()> {
-        match self.ask_other(request, bytes).await? {
-            Answer::Status { code: 0, .. } => Ok(()),
-            Answer::Status { code, message } => Err(Failure::Refused { code, message }),
-            _ => Err(Failure::strange()),
-        }
+        success(self.ask_other(request, bytes).await)
     }
 
     /// A request for a handle.
@@ -238,10 +258,7 @@ impl Exchange {
 
     /// A request for attributes.
     pub(super) async fn attributes(&self, request: Request) -> Replied<Attributes> {
-        match self.ask_other(request, 0).await? {
-            Answer::Attributes(found) => Ok(found),
-            _ => Err(Failure::strange()),
-        }
+        attributes(self.ask_other(request, 0).await)
     }
 
     /// A request for names; none at the end.
@@ -274,12 +291,43 @@ impl Exchange {
 /// The status of the end of a file or folder.
 const EOF: u32 = 1;
 
+/// The answer, when it is there.
+async fn arrival(answer: oneshot::Receiver<Replied<Reply>>) -> Replied<Reply> {
+    answer.await.unwrap_or_else(|_| Err(Failure::Lost("the connection has ended".to_owned())))
+}
+
+/// An answer that is no handle.
+fn other(reply: Replied<Reply>) -> Replied<Answer> {
+    match reply? {
+        Reply::Other(Answer::Status { code, message }) if code > EOF => Err(Failure::Refused { code, message }),
+        Reply::Other(answer) => Ok(answer),
+        Reply::Opened(_) => Err(Failure::strange()),
+    }
+}
+
+/// An answer that is success alone.
+pub(super) fn success(answer: Replied<Answer>) -> Replied<()> {
+    match answer? {
+        Answer::Status { code: 0, .. } => Ok(()),
+        Answer::Status { code, message } => Err(Failure::Refused { code, message }),
+        _ => Err(Failure::strange()),
+    }
+}
+
+/// An answer that is attributes.
+pub(super) fn attributes(answer: Replied<Answer>) -> Replied<Attributes> {
+    match answer? {
+        Answer::Attributes(found) => Ok(found),
+        _ => Err(Failure::strange()),
+    }
+}
+
 /// An open file or folder of the server. It is closed when it is dropped.
 #[derive(Debug)]
 pub(super) struct Handle {
     raw: Bytes,
     exchange: Arc<Exchange>,
-    is_open: bool,
+    is_open: AtomicBool,
 }
 
 impl Handle {
@@ -293,16 +341,16 @@ impl Handle {
         &self.exchange
     }
 
-    /// Closes it and says whether that went well.
-    pub(super) async fn close(mut self) -> Replied<()> {
-        self.is_open = false;
-        self.exchange.done(wire::close(&self.raw), 0).await
+    /// The request that closes it: it is not closed again when this is dropped.
+    pub(super) fn closing(&self) -> Request {
+        self.is_open.store(false, Ordering::Relaxed);
+        wire::close(&self.raw)
     }
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        if self.is_open {
+        if *self.is_open.get_mut() {
             // Nobody waits for the answer. With the channel the server closes what is open on it.
             let _ = self.exchange.send(wire::close(&self.raw), None);
         }
@@ -354,6 +402,26 @@ mod tests {
         assert!(matches!(asked, Err(Failure::Lost(why)) if why == "gone"));
         assert!(matches!(exchange.done(wire::remove("/a"), 0).await, Err(Failure::NotSent(why)) if why == "gone"));
         assert!(!exchange.is_alive());
+    }
+
+    #[tokio::test]
+    async fn what_goes_in_one_go_arrives_in_order_and_each_request_has_its_own_answer() {
+        let (exchange, mut packets) = exchange(Duration::from_secs(600));
+        let asked = exchange.in_one_go(vec![wire::remove("/a"), wire::remove("/b"), wire::remove("/c")], 3);
+        let answer = async {
+            for name in [b'a', b'b', b'c'] {
+                assert_eq!(packets.recv().await.unwrap().last(), Some(&name), "all are sent before any is answered");
+            }
+            exchange.arrived(&mut Frames::default(), &[status(1, 4), status(0, 0)].concat()).unwrap();
+            exchange.end("gone");
+        };
+        let (answers, ()) = tokio::join!(asked, answer);
+        let mut answers = answers.into_iter().map(success);
+        assert!(answers.next().unwrap().is_ok());
+        assert!(matches!(answers.next().unwrap(), Err(Failure::Refused { code: 4, .. })));
+        assert!(matches!(answers.next().unwrap(), Err(Failure::Lost(_))));
+        let late = exchange.in_one_go(vec![wire::remove("/a"), wire::remove("/b")], 1).await;
+        assert!(late.len() == 2 && late.iter().all(|answer| matches!(answer, Err(Failure::NotSent(_)))));
     }
 
     #[tokio::test]

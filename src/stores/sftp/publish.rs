@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::exchange::Failure;
 use super::failure::{at, looking};
 use super::server::{Server, is_a_directory, missing, replaced, taken};
@@ -13,6 +15,9 @@ use super::walk::{Last, Way};
 use super::wire::{self, Attributes, What};
 use crate::stores::unfinished::Entry;
 use crate::stores::{Change, Deletion, Existing, Key, StoreError, StoreErrorKind, StoreResult, Written};
+
+/// A file of at most so many bytes is small.
+const SMALL: usize = 256 << 10;
 
 /// Where an upload is to be published.
 #[derive(Debug, Clone)]
@@ -52,6 +57,11 @@ impl Server {
     /// The path that a new name has, once the folders above it exist.
     async fn make_way(&self, key: &Key) -> StoreResult<(String, Way)> {
         let way = self.walk(key, Last::Itself).await?;
+        self.make_rest_of(way, key).await
+    }
+
+    /// The same where the way was gone as far as it leads.
+    async fn make_rest_of(&self, way: Way, key: &Key) -> StoreResult<(String, Way)> {
         let Some((_, above)) = way.missing.split_last() else {
             let path = self.path(&way.whole());
             return Ok((path, way));
@@ -94,18 +104,34 @@ impl Server {
         }
     }
 
-    /// Closes the file and gives it its name. When this returns without an error, the server has it.
+    /// Closes the file, filled with all of its content if that is given here, and gives it its name. When this returns without an
+    /// error, the server has it.
     pub(super) async fn publish(
         &self,
         mut upload: Unfinished,
+        content: Option<Vec<Bytes>>,
         target: &Target,
         mtime: Option<std::time::SystemTime>,
     ) -> StoreResult<Written> {
         let mtime = mtime.and_then(wire::seconds);
-        let (finished, mtime_kept) = upload.close(mtime, &target.key).await?;
-        // Looked at again: the folders may have been renamed or removed since.
-        let _folders = self.folders.read().await;
-        let (path, way) = self.make_way(&target.key).await?;
+        // The way is gone again: the folders may have been renamed or removed since. Of a small file that costs no round trip; a large one
+        // may be on its way to the disk for long, and what was looked at before is old then.
+        let (_folders, (finished, mtime_kept), way) = match content {
+            Some(content) if is_small(&content) => {
+                let folders = self.folders.read().await;
+                let filling = upload.fill_and_close(content, mtime, &target.key);
+                let (closed, way) = tokio::join!(filling, self.walk(&target.key, Last::Itself));
+                (folders, closed?, way?)
+            }
+            content => {
+                let closed = match content {
+                    Some(content) => upload.fill_and_close(content, mtime, &target.key).await?,
+                    None => upload.close(mtime, &target.key).await?,
+                };
+                (self.folders.read().await, closed, self.walk(&target.key, Last::Itself).await?)
+            }
+        };
+        let (path, way) = self.make_rest_of(way, &target.key).await?;
         if way.found.is_some_and(|found| found.what() == What::Folder) {
             return Err(is_a_directory(&target.key));
         }
@@ -343,6 +369,11 @@ struct Moving {
     upload: Arc<Temporary>,
     from: String,
     to: String,
+}
+
+/// Whether content is sent within a moment.
+fn is_small(content: &[Bytes]) -> bool {
+    content.iter().map(Bytes::len).sum::<usize>() <= SMALL
 }
 
 /// How many names a key has.

@@ -11,7 +11,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use uuid::Uuid;
 
 use super::connection::Connection;
-use super::exchange::{Failure, Handle};
+use super::exchange::{Failure, Handle, attributes, success};
 use super::failure::{at, looking};
 use super::server::{Server, TEMPORARY, to_the_end};
 use super::wire::{self, Attributes};
@@ -20,6 +20,9 @@ use crate::stores::{Key, StoreError, StoreErrorKind, StoreResult};
 
 /// How many writes of one call are under way at once.
 const AT_ONCE: usize = 16;
+
+/// Content of at most so many bytes is sent with what closes its file: a failure of more would be noticed late.
+const BEHIND_ONE_ANOTHER: u64 = 256 << 10;
 
 /// How often the removal of a file is tried.
 const TRIES: usize = 3;
@@ -104,7 +107,7 @@ pub(super) struct Unfinished {
     server: Arc<Server>,
     pub(super) connection: Arc<Connection>,
     /// `None` once it is closed.
-    handle: Option<Handle>,
+    handle: Option<Arc<Handle>>,
     pub(super) temporary: Arc<Temporary>,
     is_settled: bool,
 }
@@ -150,7 +153,7 @@ impl Server {
             }
             Err(_) => temporary.settle(),
         }
-        let handle = Some(opened.map_err(at("make a file for", key))?);
+        let handle = Some(Arc::new(opened.map_err(at("make a file for", key))?));
         Ok(Unfinished { server: self, connection, handle, temporary, is_settled: false })
     }
 
@@ -201,29 +204,39 @@ impl Server {
 
 impl Unfinished {
     /// The open file.
-    pub(super) fn handle(&self) -> StoreResult<&Handle> {
-        self.handle.as_ref().ok_or_else(|| StoreError::new(StoreErrorKind::Other, "the upload is finished already"))
+    pub(super) fn handle(&self) -> StoreResult<&Arc<Handle>> {
+        self.handle.as_ref().ok_or_else(finished)
     }
 
-    /// Writes all of `data` from `offset`, in pieces of what the server takes, several at once.
-    pub(super) async fn write_at(&self, offset: u64, data: &[Bytes], key: &Key) -> StoreResult<()> {
-        let handle = self.handle()?;
+    /// Writes all of `data` from `offset`, in pieces of what the server takes, several at once. The write needs nothing of this: it is
+    /// for whoever waits for it to see that it has ended before the file is closed.
+    pub(super) fn write(
+        &self,
+        offset: u64,
+        data: Vec<Bytes>,
+        key: &Key,
+    ) -> StoreResult<impl Future<Output = StoreResult<()>> + Send + 'static> {
+        let handle = Arc::clone(self.handle()?);
+        let (server, temporary, key) = (Arc::clone(&self.server), Arc::clone(&self.temporary), key.clone());
         let length: u64 = data.iter().map(|piece| piece.len() as u64).sum();
         if offset.checked_add(length).is_none_or(|end| end > i64::MAX as u64) {
             let message = format!("\"{key}\" would be larger than a file can be");
             return Err(StoreError::new(StoreErrorKind::TooLarge, message));
         }
-        let pieces = cut(offset, data, self.connection.abilities.write);
-        let sent = stream::iter(pieces)
-            .map(|(offset, piece)| async move {
-                let bytes = piece.iter().map(Bytes::len).sum();
-                handle.exchange().done(wire::write(handle.raw(), offset, &piece), bytes).await
-            })
-            .buffer_unordered(AT_ONCE);
-        match sent.try_for_each(|()| std::future::ready(Ok(()))).await {
-            Ok(()) => Ok(()),
-            Err(failure) => Err(self.server.why_full(&self.temporary.path(), failure, key).await),
-        }
+        let most = self.connection.abilities.write;
+        Ok(async move {
+            let handle = &handle;
+            let sent = stream::iter(cut(offset, &data, most))
+                .map(|(offset, piece)| async move {
+                    let bytes = piece.iter().map(Bytes::len).sum();
+                    handle.exchange().done(wire::write(handle.raw(), offset, &piece), bytes).await
+                })
+                .buffer_unordered(AT_ONCE);
+            match sent.try_for_each(|()| std::future::ready(Ok(()))).await {
+                Ok(()) => Ok(()),
+                Err(failure) => Err(server.why_full(&temporary.path(), failure, &key).await),
+            }
+        })
     }
 
     /// Cuts or extends with zeros.
@@ -245,29 +258,64 @@ impl Unfinished {
         handle.exchange().attributes(wire::fstat(handle.raw())).await.map_err(looking("look up", key))
     }
 
+    /// Writes what is to be all of its content, if that is given here, and closes it as [`Unfinished::close`] does: in one round trip, where
+    /// that is little and the server keeps the order.
+    ///
+    /// # Errors
+    /// Also when the server has another length than was written.
+    pub(super) async fn fill_and_close(
+        &mut self,
+        content: Vec<Bytes>,
+        mtime: Option<u32>,
+        key: &Key,
+    ) -> StoreResult<(Attributes, bool)> {
+        let length: u64 = content.iter().map(|piece| piece.len() as u64).sum();
+        let is_little = length <= BEHIND_ONE_ANOTHER && self.connection.abilities.in_order;
+        let closed = if is_little {
+            self.close_behind(cut(0, &content, self.connection.abilities.write), mtime, key).await
+        } else {
+            self.write(0, content, key)?.await?;
+            self.close(mtime, key).await
+        };
+        let (found, mtime_kept) = closed?;
+        if found.size != length {
+            let reason = format!("the server has {} of {length} bytes", found.size);
+            return Err(StoreError::cannot(StoreErrorKind::Unavailable, "write", key.as_str(), &reason));
+        }
+        Ok((found, mtime_kept))
+    }
+
     /// Sets its time if one is given, brings it to the server's disk if that is wanted and possible, and closes it; what it is then, and
-    /// whether it has the time.
+    /// whether it has the time. All that was written before has ended.
     pub(super) async fn close(&mut self, mtime: Option<u32>, key: &Key) -> StoreResult<(Attributes, bool)> {
-        let Some(handle) = self.handle.take() else {
-            return Err(StoreError::new(StoreErrorKind::Other, "the upload is finished already"));
-        };
-        let exchange = Arc::clone(handle.exchange());
+        self.close_behind(Vec::new(), mtime, key).await
+    }
+
+    /// The same behind these pieces of its content. It is one handle: the server goes through the requests in order, and one round trip
+    /// does for all.
+    async fn close_behind(
+        &mut self,
+        pieces: Vec<(u64, Vec<Bytes>)>,
+        mtime: Option<u32>,
+        key: &Key,
+    ) -> StoreResult<(Attributes, bool)> {
+        let handle = self.handle.take().ok_or_else(finished)?;
         let to_disk = self.server.upstream.fsync && self.connection.abilities.fsync;
-        // One handle: the server goes through them in order, and one round trip does for all.
-        let time = async {
-            match mtime {
-                Some(mtime) => exchange.done(wire::set_time(handle.raw(), mtime), 0).await,
-                None => Ok(()),
-            }
-        };
-        let sync = async {
-            match to_disk {
-                true => exchange.done(wire::fsync(handle.raw()), 0).await,
-                false => Ok(()),
-            }
-        };
-        let look = exchange.attributes(wire::fstat(handle.raw()));
-        let (timed, synced, looked) = tokio::join!(time, sync, look);
+        let bytes = pieces.iter().flat_map(|(_, piece)| piece).map(Bytes::len).sum();
+        let mut requests: Vec<_> =
+            pieces.iter().map(|(offset, piece)| wire::write(handle.raw(), *offset, piece)).collect();
+        requests.extend(mtime.map(|mtime| wire::set_time(handle.raw(), mtime)));
+        requests.extend(to_disk.then(|| wire::fsync(handle.raw())));
+        requests.extend([wire::fstat(handle.raw()), handle.closing()]);
+        let mut answers = handle.exchange().in_one_go(requests, bytes).await.into_iter();
+        let mut next = || answers.next().unwrap_or_else(|| Err(Failure::strange()));
+        let written = pieces.iter().map(|_| success(next())).fold(Ok(()), Result::and);
+        let timed = mtime.map_or(Ok(()), |_| success(next()));
+        let synced = if to_disk { success(next()) } else { Ok(()) };
+        let (looked, closed) = (attributes(next()), success(next()));
+        if let Err(failure) = written {
+            return Err(self.server.why_full(&self.temporary.path(), failure, key).await);
+        }
         let mtime_kept = match timed {
             Ok(()) => mtime.is_some(),
             // Many a server lets nobody set times: the file is worth more.
@@ -278,7 +326,7 @@ impl Unfinished {
             return Err(self.why_not_synced(failure, key).await);
         }
         let found = looked.map_err(looking("look up", key))?;
-        if let Err(failure) = handle.close().await {
+        if let Err(failure) = closed {
             return Err(self.server.why_full(&self.temporary.path(), failure, key).await);
         }
         Ok((found, mtime_kept))
@@ -363,6 +411,11 @@ impl Server {
             }
         }
     }
+}
+
+/// The error of who asks for a file that is closed.
+fn finished() -> StoreError {
+    StoreError::new(StoreErrorKind::Other, "the upload is finished already")
 }
 
 /// Cuts data into pieces of at most `most` bytes, each with its offset.

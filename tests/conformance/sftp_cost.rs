@@ -1,0 +1,137 @@
+//! What an upstream server is asked for a small file: each round trip counts when it is far away.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use lockgate::stores::{PutOptions, Store};
+use tempfile::TempDir;
+
+use crate::fixture::{REFUSE, REPLACE, a_time, get, key, put};
+use crate::fixture_sftp::open;
+use crate::support::sshd::Sshd;
+
+/// Lets requests through only when no more of them come, and writes down the kinds of those that went together: a line for each round trip.
+const SHIM: &str = r#"
+import os, select, struct, subprocess, sys, threading
+log, server = sys.argv[1], next(p for p in (
+    '/usr/lib/openssh/sftp-server', '/usr/libexec/openssh/sftp-server', '/usr/lib/ssh/sftp-server',
+    '/usr/libexec/sftp-server') if os.path.exists(p))
+child = subprocess.Popen([server], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+def back():
+    while data := os.read(child.stdout.fileno(), 1 << 16):
+        while data:
+            data = data[os.write(1, data):]
+    os._exit(0)
+
+def kinds(data):
+    while data:
+        length, kind = struct.unpack('>IB', data[:5])
+        name = data[13:13 + struct.unpack('>I', data[9:13])[0]].decode() if kind == 200 else str(kind)
+        yield name
+        data = data[4 + length:]
+
+threading.Thread(target=back, daemon=True).start()
+waiting = b''
+while True:
+    if select.select([0], [], [], 0.4 if waiting else None)[0]:
+        data = os.read(0, 1 << 20)
+        if not data:
+            os._exit(0)
+        waiting += data
+        continue
+    with open(log, 'a') as file:
+        print(*kinds(waiting), file=file)
+    child.stdin.write(waiting)
+    child.stdin.flush()
+    waiting = b''
+"#;
+
+const OPEN: &str = "3";
+const CLOSE: &str = "4";
+const READ: &str = "5";
+const WRITE: &str = "6";
+const LSTAT: &str = "7";
+const FSTAT: &str = "8";
+const FSETSTAT: &str = "10";
+
+struct Counted {
+    store: Arc<dyn Store>,
+    folder: TempDir,
+    log: PathBuf,
+    _sshd: Sshd,
+}
+
+impl Counted {
+    fn start() -> Counted {
+        let folder = TempDir::new().unwrap();
+        let (shim, log) = (folder.path().join("shim.py"), folder.path().join("log"));
+        fs::write(&shim, SHIM).unwrap();
+        fs::create_dir(folder.path().join("root")).unwrap();
+        let sshd = Sshd::start(&[&format!("Subsystem sftp python3 {} {}", shim.display(), log.display())]);
+        // One connection: round trips on several would overlap.
+        let store = open(&sshd, &folder.path().join("root"), &[("connections", "1")]);
+        Counted { store, folder, log, _sshd: sshd }
+    }
+
+    fn rounds(&self) -> Vec<String> {
+        fs::read_to_string(&self.log).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    /// The round trips of what is done, each with the kinds of its requests.
+    async fn of<T>(&self, done: impl Future<Output = T>) -> (T, Vec<String>) {
+        let before = self.rounds().len();
+        let result = done.await;
+        (result, self.rounds().split_off(before))
+    }
+
+    fn root(&self) -> PathBuf {
+        self.folder.path().join("root")
+    }
+}
+
+fn inode(path: &Path) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(&path.metadata().unwrap())
+}
+
+#[tokio::test]
+async fn a_small_file_costs_four_round_trips_there_and_four_back() {
+    let counted = Counted::start();
+    let store = &*counted.store;
+    put(store, "folder/first", "x").await;
+    let content = vec![Bytes::from_static(b"con"), Bytes::from_static(b"tent")];
+    let options = PutOptions { mtime: Some(a_time()), ..REPLACE };
+    let (written, rounds) = counted.of(store.put(&key("folder/f"), content, &options)).await;
+    assert!(written.unwrap().mtime_kept);
+    // The look at the names, the hidden name, all of the file with the second look, the name.
+    let looks = format!("{LSTAT} {LSTAT}");
+    let whole = format!("{WRITE} {FSETSTAT} fsync@openssh.com {FSTAT} {CLOSE}");
+    assert_eq!(rounds, [&looks, OPEN, &format!("{whole} {looks}"), "posix-rename@openssh.com"]);
+    let (found, rounds) = counted.of(get(store, "folder/f")).await;
+    assert_eq!(found, "content");
+    let in_front: Vec<&String> = rounds.iter().filter(|round| *round != CLOSE).collect();
+    assert_eq!(in_front, [&looks, OPEN, FSTAT, READ]);
+}
+
+/// What is written with what closes the file may fail, and nothing else of it does.
+#[tokio::test]
+async fn what_is_sent_in_one_go_is_published_only_when_all_of_it_is_done() {
+    let counted = Counted::start();
+    let store = &*counted.store;
+    put(store, "f", "old").await;
+    let before = inode(&counted.root().join("f"));
+    let error = store.put(&key("f"), vec![Bytes::from_static(b"new")], &REFUSE).await.unwrap_err();
+    assert_eq!(error.kind, lockgate::stores::StoreErrorKind::AlreadyExists, "{error}");
+    assert_eq!((get(store, "f").await.as_str(), inode(&counted.root().join("f"))), ("old", before));
+    // More than goes together, and an empty file.
+    let large = vec![Bytes::from(vec![7; 300 << 10])];
+    store.put(&key("large"), large.clone(), &REPLACE).await.unwrap();
+    assert!(
+        store.open(&key("large")).await.unwrap().read(0, usize::MAX).await.unwrap() == large[0],
+        "the bytes differ"
+    );
+    store.put(&key("empty"), Vec::new(), &REPLACE).await.unwrap();
+    assert_eq!(get(store, "empty").await, "");
+}
