@@ -197,6 +197,40 @@ async fn a_link_within_is_followed_as_far_as_the_entry() {
     assert_eq!(get(store, "home/ann/other/f").await, "ben's", "without an entry, the root is the bound");
 }
 
+/// As in a local store: what is made from the file that a link leads to takes the place of the link.
+#[tokio::test]
+async fn what_is_written_through_a_link_takes_its_place() {
+    let fixture = Fixture::sftp();
+    let (store, root) = (&*fixture.store, fixture.folder.as_ref().unwrap().path());
+    put(store, "real/f", "old").await;
+    for name in ["link", "real/beside"] {
+        symlink(if name == "link" { "real/f" } else { "f" }, root.join(name)).unwrap();
+        let version = store.open(&key(name)).await.unwrap().version().unwrap().to_owned();
+        let mut file = begin(store, name).await;
+        file.write_at(0, bytes("old and new")).await.unwrap();
+        file.base_on(&version);
+        file.complete(None).await.unwrap();
+        assert_eq!((get(store, name).await.as_str(), get(store, "real/f").await.as_str()), ("old and new", "old"));
+        assert!(!root.join(name).is_symlink());
+    }
+    // Another version came where the link leads.
+    symlink("real/f", root.join("again")).unwrap();
+    let version = store.open(&key("again")).await.unwrap().version().unwrap().to_owned();
+    let mut file = begin(store, "again").await;
+    file.base_on(&version);
+    put(store, "real/f", "newer").await;
+    assert_eq!(file.complete(None).await.unwrap_err().kind, StoreErrorKind::Changed);
+    assert!(root.join("again").is_symlink());
+    // Nothing is written through a link that leads out.
+    let outside = TempDir::new().unwrap();
+    std::fs::write(outside.path().join("secret"), "secret").unwrap();
+    symlink(outside.path().join("secret"), root.join("out")).unwrap();
+    let mut file = begin(store, "out").await;
+    file.base_on(&version);
+    assert!(file.complete(None).await.is_err());
+    assert_eq!(std::fs::read(outside.path().join("secret")).unwrap(), b"secret");
+}
+
 #[tokio::test]
 async fn who_may_make_no_folders_brings_none_back() {
     let fixture = Fixture::sftp();

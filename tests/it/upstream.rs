@@ -213,6 +213,20 @@ fn more_than_one_part_of_an_upload_is_under_way_at_once() {
     gateway.stop();
 }
 
+/// A file that a link within leads to is appended to as in a local store: the whole of it takes the place of the link.
+#[test]
+fn what_is_appended_through_a_link_takes_its_place() {
+    let Bench { setup, gateway, client, root, sshd: _sshd, .. } = bench();
+    fs::write(root.join("real"), "old ").unwrap();
+    std::os::unix::fs::symlink("real", root.join("link")).unwrap();
+    let file = setup.folder().join("file");
+    fs::write(&file, "old and new").unwrap();
+    client.sftp(&format!("reput {} /link\n", file.display())).succeeded();
+    assert_eq!(fs::read_to_string(root.join("link")).unwrap(), "old and new");
+    assert_eq!(fs::read_to_string(root.join("real")).unwrap(), "old ");
+    gateway.stop();
+}
+
 /// The server dies at random moments, also while it publishes: what was acknowledged is there, whole.
 #[test]
 fn no_acknowledged_file_is_lost_when_the_server_is_killed() {

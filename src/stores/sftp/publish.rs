@@ -137,7 +137,7 @@ impl Server {
         }
         let _turn = self.turn(&path).await;
         if let Some(based_on) = &target.based_on {
-            self.check_version(&path, based_on, &target.key).await?;
+            self.check_what_is_replaced(&path, based_on, &target.key).await?;
         }
         let from = upload.temporary.path();
         let naming = Naming { from: &from, to: &path, existing: target.existing, file: &finished, is_ours: true };
@@ -160,6 +160,22 @@ impl Server {
     async fn check_version(&self, path: &str, wanted: &str, key: &Key) -> StoreResult<Attributes> {
         match self.pool.look(wire::lstat(path)).await {
             Ok(found) if self.versions.is_still(path, &found, wanted) => Ok(found),
+            Ok(_) => Err(replaced(key)),
+            Err(failure) if failure.is_missing() => Err(replaced(key)),
+            Err(failure) => Err(looking("look up", key)(failure)),
+        }
+    }
+
+    /// Fails unless what has the name is this version, or a link that leads to it: the link is replaced then, and not what it leads to.
+    async fn check_what_is_replaced(&self, path: &str, wanted: &str, key: &Key) -> StoreResult<()> {
+        match self.pool.look(wire::lstat(path)).await {
+            Ok(found) if found.what() == What::Link => {
+                let led = self.walk(key, Last::Followed).await?;
+                let path = self.path(&led.whole());
+                let is_still = led.found.is_some_and(|found| self.versions.is_still(&path, &found, wanted));
+                if is_still { Ok(()) } else { Err(replaced(key)) }
+            }
+            Ok(found) if self.versions.is_still(path, &found, wanted) => Ok(()),
             Ok(_) => Err(replaced(key)),
             Err(failure) if failure.is_missing() => Err(replaced(key)),
             Err(failure) => Err(looking("look up", key)(failure)),
