@@ -16,6 +16,7 @@ use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
+use futures_util::future::join_all;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -33,7 +34,7 @@ use crate::metrics::{Metrics, Timings};
 use crate::session::gate::Gate;
 use crate::session::{Backing, Registry};
 use crate::ssh::{Homes, Listeners, Phase, Server, Surroundings};
-use crate::stores::{AtOnce, Key, Store, Unfinished};
+use crate::stores::{AtOnce, Key, Store, StoreErrorKind, Unfinished};
 use crate::users::{AuthorizedKey, Directory, PasswordHash, Revoked, SourceSettings, Target, User};
 use crate::vfs::Transfers;
 use crate::{audit, ssh, stores, vfs};
@@ -41,6 +42,9 @@ use folder::StoreFolder;
 
 /// How long a store may take to answer at the start.
 const STORE_ANSWERS_WITHIN: Duration = Duration::from_secs(20);
+
+/// A store that may be away is not waited for any longer than this.
+const AWAY_AFTER: Duration = Duration::from_secs(5);
 
 /// How long stores may take to remove what unfinished uploads left, when the gateway ends.
 const REMOVALS_WITHIN: Duration = Duration::from_secs(10);
@@ -191,7 +195,7 @@ pub enum Control {
 pub type Told = oneshot::Sender<Result<Vec<String>, String>>;
 
 impl Gateway {
-    /// Opens the stores (and reaches each once), the listeners and the audit trail. `None` when `stopped` came about before that
+    /// Opens the stores (and reaches each once; those that may be away need not be there), the listeners and the audit trail. `None` when `stopped` came about before that
     /// was done.
     ///
     /// What can fail is tried before the chain of events begins; where something fails or stops the start later, the chain ends in
@@ -492,11 +496,11 @@ async fn open_stores(
     at_once: AtOnce,
     timings: &Arc<Timings>,
 ) -> Result<Vec<Arc<dyn Store>>, StartError> {
-    let mut opened = Vec::with_capacity(settings.stores.len());
-    for store in &settings.stores {
-        let opening = open_store(store, unfinished, at_once).await?;
-        opened.push(stores::timed(opening, timings.store(&store.name)));
-    }
+    // All at the same time: those that are away are waited for once.
+    let opening = settings.stores.iter().map(|store| open_store(store, unfinished, at_once));
+    let opened = join_all(opening).await.into_iter().zip(&settings.stores);
+    let opened = opened.map(|(open, store)| Ok(stores::timed(open?, timings.store(&store.name))));
+    let opened = opened.collect::<Result<Vec<_>, StartError>>()?;
     let removing = tokio::spawn(remove_unfinished(opened.iter().map(Arc::downgrade).collect()));
     unfinished.removed_by(removing.abort_handle());
     Ok(opened)
@@ -583,15 +587,30 @@ async fn open_store(
             settings.name, settings.url
         ))
     };
-    let opening = async {
-        let store = stores::open_bounded(settings, Some(unfinished.clone()), at_once).await?;
-        store.check().await.map(|()| store)
+    let late = |within: Duration| format!("it does not answer within {} s", within.as_secs());
+    let opening = timeout(STORE_ANSWERS_WITHIN, stores::open_bounded(settings, Some(unfinished.clone()), at_once));
+    let opened = opening.await.map_err(|_| failed(late(STORE_ANSWERS_WITHIN)))?;
+    let store = opened.map_err(|error| failed(error.to_string()))?;
+    let within = if store.may_be_away() { AWAY_AFTER } else { STORE_ANSWERS_WITHIN };
+    let why = match timeout(within, store.check()).await {
+        Ok(Ok(())) => return Ok(store),
+        Ok(Err(error)) if !is_away(error.kind) => return Err(failed(error.to_string())),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => late(within),
     };
-    match timeout(STORE_ANSWERS_WITHIN, opening).await {
-        Ok(Ok(store)) => Ok(store),
-        Ok(Err(error)) => Err(failed(error.to_string())),
-        Err(_) => Err(failed(format!("it does not answer within {} s", STORE_ANSWERS_WITHIN.as_secs()))),
+    if !store.may_be_away() {
+        return Err(failed(why));
     }
+    tracing::error!(
+        store = settings.name,
+        "the gateway goes on without a store, and tries it when it is needed: {why}"
+    );
+    Ok(store)
+}
+
+/// Whether a store cannot be reached, or lets nobody in, for now: nothing is wrong with its settings.
+fn is_away(kind: StoreErrorKind) -> bool {
+    matches!(kind, StoreErrorKind::Unavailable | StoreErrorKind::AccessDenied)
 }
 
 #[cfg(test)]

@@ -324,6 +324,11 @@ pub trait Store: Send + Sync + fmt::Debug {
         Ok(self.place().below(key.as_str()))
     }
 
+    /// Whether a gateway starts, and goes on, while this cannot be reached: it is somebody else's server, which comes and goes.
+    fn may_be_away(&self) -> bool {
+        false
+    }
+
     /// Limits of uploads in parts.
     fn part_limits(&self) -> PartLimits;
 

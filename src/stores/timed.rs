@@ -56,6 +56,10 @@ impl Store for Timed<dyn Store> {
         self.store.place_of(key).await
     }
 
+    fn may_be_away(&self) -> bool {
+        self.store.may_be_away()
+    }
+
     fn part_limits(&self) -> PartLimits {
         self.store.part_limits()
     }

@@ -61,6 +61,7 @@ mod terminals;
 mod transfer_events;
 mod transfers;
 mod upstream;
+mod upstream_away;
 mod users_from_http;
 mod users_from_keys;
 mod users_rechecked;

@@ -27,7 +27,7 @@ struct Bench {
     root: PathBuf,
 }
 
-fn configured(sshd: &Sshd, further: &[(&str, &str)]) -> (Setup, Key, PathBuf) {
+pub fn configured(sshd: &Sshd, further: &[(&str, &str)]) -> (Setup, Key, PathBuf) {
     let mut setup = Setup::new();
     let root = setup.subfolder("upstream");
     let mut store = json!({ "url": sshd.url(&root), "options": {} });

@@ -80,6 +80,10 @@ impl Store for SftpStore {
         true
     }
 
+    fn may_be_away(&self) -> bool {
+        true
+    }
+
     fn place(&self) -> Place {
         place(&self.server.upstream)
     }
