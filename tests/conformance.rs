@@ -72,6 +72,8 @@ mod schedules;
 mod seams;
 #[path = "conformance/seams_stage.rs"]
 mod seams_stage;
+#[path = "conformance/sftp_auth.rs"]
+mod sftp_auth;
 #[path = "conformance/sftp_cost.rs"]
 mod sftp_cost;
 #[path = "conformance/sftp_faults.rs"]

@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use russh::client::{self, ChannelOpenHandle, Config, KeyboardInteractiveAuthResponse};
-use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate};
+use russh::client::{self, ChannelOpenHandle, Config};
+use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKey, PublicKeyOrCertificate};
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Preferred, SshId, cipher, compression};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use super::exchange::{Exchange, Failure};
+use super::login::log_in;
 use super::settings::Upstream;
 use super::wire::{self, Frames};
 
@@ -101,6 +102,12 @@ impl ConnectError {
 impl From<russh::Error> for ConnectError {
     fn from(error: russh::Error) -> Self {
         ConnectError::for_now(error.to_string())
+    }
+}
+
+impl From<russh::SendError> for ConnectError {
+    fn from(_: russh::SendError) -> Self {
+        ConnectError::for_now("the connection has ended")
     }
 }
 
@@ -216,7 +223,7 @@ fn wrong_host_key(upstream: &Upstream, shown: &str) -> ConnectError {
 }
 
 /// Judges the server's key.
-struct Verifier {
+pub(super) struct Verifier {
     pinned: Vec<PublicKey>,
     shown: Arc<Mutex<Shown>>,
 }
@@ -327,57 +334,8 @@ impl client::Handler for Verifier {
     }
 }
 
-type Session = client::Handle<Verifier>;
-
-async fn log_in(session: &mut Session, upstream: &Upstream) -> Result<(), ConnectError> {
-    if let Some(key) = &upstream.private_key {
-        let result = match &upstream.certificate {
-            Some(certificate) => {
-                session.authenticate_openssh_cert(&upstream.user, Arc::clone(key), certificate.clone()).await?
-            }
-            None => {
-                // Never SHA-1: a server that says nothing has at least SHA-2 (RFC 8332) or is too old.
-                let hash = match key.algorithm().is_rsa() {
-                    true => session.best_supported_rsa_hash().await?.flatten().or(Some(HashAlg::Sha256)),
-                    false => None,
-                };
-                let key = PrivateKeyWithHashAlg::new(Arc::clone(key), hash);
-                session.authenticate_publickey(&upstream.user, key).await?
-            }
-        };
-        if result.success() {
-            return Ok(());
-        }
-    }
-    if let Some(password) = &upstream.password {
-        let by_password = session.authenticate_password(&upstream.user, password.expose()).await?;
-        if by_password.success() || answer_questions(session, upstream, password.expose()).await? {
-            return Ok(());
-        }
-    }
-    let message = format!("the server does not let the account {:?} in with what the options have", upstream.user);
-    Err(ConnectError { message, is_final: true, denied: true })
-}
-
-/// Answers one question whose answer does not show with the password: how many servers ask for passwords.
-async fn answer_questions(session: &mut Session, upstream: &Upstream, password: &str) -> Result<bool, ConnectError> {
-    let mut step = session.authenticate_keyboard_interactive_start(&upstream.user, None).await?;
-    for _ in 0..3 {
-        step = match step {
-            KeyboardInteractiveAuthResponse::Success => return Ok(true),
-            KeyboardInteractiveAuthResponse::Failure { .. } => return Ok(false),
-            KeyboardInteractiveAuthResponse::InfoRequest { prompts, .. } => {
-                let answers = match prompts.as_slice() {
-                    [] => Vec::new(),
-                    [question] if !question.echo => vec![password.to_owned()],
-                    _ => return Ok(false),
-                };
-                session.authenticate_keyboard_interactive_respond(answers).await?
-            }
-        };
-    }
-    Ok(false)
-}
+/// A session before and after its login.
+pub(super) type Session = client::Handle<Verifier>;
 
 async fn until_accepted(incoming: &mut ChannelReadHalf) -> Result<(), ConnectError> {
     loop {

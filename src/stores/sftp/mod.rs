@@ -11,6 +11,7 @@ mod connection;
 mod exchange;
 mod failure;
 mod listing;
+mod login;
 mod object;
 mod pool;
 mod publish;

@@ -130,6 +130,9 @@ impl Upstream {
                 Some(key) if key.public_key().key_data() != certificate.public_key() => {
                     missing.push("a certificate of its private key; this one is of another key");
                 }
+                Some(_) if certificate.cert_type().is_host() => {
+                    missing.push("a certificate of a user; this one is of a host");
+                }
                 Some(_) => {}
             }
         }
@@ -188,6 +191,9 @@ fn decoded(text: &str) -> Result<String, String> {
 
 /// One public key a line, as in `.pub` files, or as `ssh-keyscan` prints them, with the host before.
 fn host_keys(text: &str) -> Result<Vec<PublicKey>, String> {
+    if text.lines().any(|line| line.trim_start().starts_with("@cert-authority")) {
+        return Err("has a line @cert-authority, and servers are not known by certificates here: give the server's own public key".to_owned());
+    }
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let read = |line: &str| {
         let without_host = line.split_once(char::is_whitespace).map_or("", |(_, rest)| rest.trim());
