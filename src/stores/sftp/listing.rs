@@ -32,8 +32,8 @@ const AHEAD: usize = 4;
 /// The most bytes of names that wait to be given out.
 const MOST_WAITING: usize = 2 << 20;
 
-/// How long a folder stays open for the next page.
-const IDLE: Duration = Duration::from_secs(60);
+/// How long a folder stays open for the next page: a person may look at the one before for a while.
+const IDLE: Duration = Duration::from_secs(600);
 
 /// How often a listing is begun.
 const TRIES: usize = 3;
