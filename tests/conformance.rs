@@ -6,7 +6,7 @@
 //! Cloud Storage against an emulator, or the bucket that `LOCKGATE_TEST_GCS_BUCKET` names (an access token in
 //! `LOCKGATE_TEST_GCS_TOKEN`).
 //!
-//! An upstream SFTP server: OpenSSH's sshd, started by the tests.
+//! Upstream SFTP servers: OpenSSH's sshd and ProFTPD, started by the tests.
 //!
 //! Without a server the tests with one fail, so that a run never passes without them by accident; `LOCKGATE_TEST_SKIP_SERVERS=1`
 //! skips them where `CI` is not set.
@@ -36,6 +36,8 @@ mod fixture;
 mod fixture_azure;
 #[path = "conformance/fixture_gcs.rs"]
 mod fixture_gcs;
+#[path = "conformance/fixture_proftpd.rs"]
+mod fixture_proftpd;
 #[path = "conformance/fixture_sftp.rs"]
 mod fixture_sftp;
 #[path = "conformance/gcs_only.rs"]
@@ -119,6 +121,13 @@ macro_rules! conformance {
             })*
         }
         mod sftp { $(#[tokio::test] async fn $check() { crate::$module::$check(crate::fixture::Fixture::sftp()).await })* }
+        mod proftpd {
+            $(#[tokio::test] async fn $check() {
+                if let Some(fixture) = crate::fixture::Fixture::proftpd() {
+                    crate::$module::$check(fixture).await;
+                }
+            })*
+        }
         mod sftp_behind_latency {
             $(#[tokio::test] async fn $check() {
                 crate::fixture_sftp::behind_latency(crate::$module::$check).await;

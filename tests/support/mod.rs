@@ -27,6 +27,7 @@ pub mod oidc;
 pub mod permission_table;
 pub mod plain_proxy;
 pub mod process;
+pub mod proftpd;
 pub mod provider;
 pub mod proxy;
 pub mod raw_sftp;
