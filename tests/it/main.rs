@@ -62,6 +62,7 @@ mod transfer_events;
 mod transfers;
 mod upstream;
 mod upstream_away;
+mod upstream_kills;
 mod users_from_http;
 mod users_from_keys;
 mod users_rechecked;

@@ -52,7 +52,7 @@ fn bench() -> Bench {
 }
 
 /// The hidden names of unfinished uploads.
-fn unfinished(root: &Path) -> usize {
+pub fn unfinished(root: &Path) -> usize {
     let names = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names.filter(|name| name.starts_with(".lockgate-upload-")).count()
 }

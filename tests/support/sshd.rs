@@ -105,6 +105,11 @@ impl Sshd {
         signal_all(&self.server.lock().unwrap(), signal);
     }
 
+    /// How many processes serve its sessions.
+    pub fn sessions(&self) -> usize {
+        sessions(&self.server.lock().unwrap()).len()
+    }
+
     /// Kills its sessions alone.
     pub fn cut_sessions(&self) {
         for process in sessions(&self.server.lock().unwrap()) {
