@@ -231,6 +231,44 @@ async fn what_is_written_through_a_link_takes_its_place() {
     assert_eq!(std::fs::read(outside.path().join("secret")).unwrap(), b"secret");
 }
 
+/// A line of 100 ms: everything works, and what takes long is not taken for a server that is silent.
+#[tokio::test]
+async fn a_server_that_is_far_away_serves_all_the_same() {
+    let folder = TempDir::new().unwrap();
+    let line = Link::to(shared().port, Duration::from_millis(50), u32::MAX);
+    let store = &*open_through(shared(), line.port, folder.path(), &[SILENCE, ("connect_timeout", "30s")]);
+    let large: Vec<u8> = (0..8_000_000_u32).map(|n| (n / 5) as u8).collect();
+    let mut file = begin(store, "folder/large").await;
+    for (part, piece) in large.chunks(1 << 20).enumerate() {
+        file.write_at((part as u64) << 20, vec![Bytes::copy_from_slice(piece)]).await.unwrap();
+    }
+    file.complete(None).await.unwrap();
+    let read = store.open(&key("folder/large")).await.unwrap().read(0, usize::MAX).await.unwrap();
+    assert!(read == large, "the bytes differ");
+    stream::iter(0..50).for_each_concurrent(16, |n| async move { put(store, &format!("many/{n}"), "x").await }).await;
+    assert_eq!(names(store, "many").await.len(), 50);
+    store.rename(&key("many/1"), &key("many/2"), Existing::Replace, None).await.unwrap();
+    store.rename_directory(&key("many"), &key("moved")).await.unwrap();
+    store.delete(&key("moved/2")).await.unwrap();
+    assert_eq!(names(store, "moved").await.len(), 48);
+    until_nothing_is_left(folder.path()).await;
+}
+
+/// Its places are taken by others: who waits gets one when it is free, and hears why when none is.
+#[tokio::test]
+async fn a_server_whose_sessions_are_taken_is_told_apart_from_one_that_is_down() {
+    let (sshd, folder) = (Sshd::start(&["MaxStartups 500"]), TempDir::new().unwrap());
+    put(&*open(&sshd, folder.path(), &[]), "f", "content").await;
+    let none = Sshd::start(&["MaxSessions 0"]);
+    let store = open(&none, folder.path(), &[("connect_timeout", "1s")]);
+    let refused = store.stat(&key("f")).await.unwrap_err();
+    assert_eq!(refused.kind, StoreErrorKind::Unavailable, "{refused}");
+    none.kill();
+    let down = store.stat(&key("f")).await.unwrap_err();
+    assert_eq!(down.kind, StoreErrorKind::Unavailable, "{down}");
+    assert_ne!(refused.to_string(), down.to_string());
+}
+
 #[tokio::test]
 async fn who_may_make_no_folders_brings_none_back() {
     let fixture = Fixture::sftp();
