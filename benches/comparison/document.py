@@ -19,6 +19,8 @@ def render(results):
         section(works, "Large files", ["sftp-put-aes256-gcm", "sftp-get-aes256-gcm", "sftp-put-chacha20-poly1305",
                 "sftp-get-chacha20-poly1305", "scp-put", "scp-get", "jump-put", "jump-get", "streams-put", "streams-get"], "large-files"),
         section(works, "Many small things", ["tree-put", "tree-get", "logins", "listing"], "small"),
+        section(works, "An upstream server", [f"upstream-{what}{where}" for where in ("", "-100ms") for what in
+                ("put", "get", "tree-put", "tree-get")], "upstream", far_away(works)),
         costs(works),
         section(works, "A bucket", ["bucket-put", "bucket-get", "bucket-rclone", "bucket-sftp", "bucket-rclone-delayed",
                 "bucket-sftp-delayed"], "bucket", late(works)),
@@ -104,10 +106,19 @@ def section(works, title, keys, plot, note=""):
     return "\n\n".join(filter(None, [f"## {title}", table(head, rows), note, f"![{title}](performance/{plot}.svg)"]))
 
 
+def far_away(works):
+    if not any(key.startswith("upstream") for key in works):
+        return ""
+    return (
+        "Lockgate in front of an sshd, and beside it a client that goes to that sshd itself; then both with 100 ms (there and back) before "
+        "the sshd. Every byte is encrypted twice, and every file published under its name when it is whole."
+    )
+
+
 def costs(works):
     """Processor time of the servers: seconds for each GiB, milliseconds for each login and 1,000 names, microseconds for each file."""
     scales = {"MiB": (1024, "s per GiB"), "files": (1e6, "µs per file"), "logins": (1e3, "ms per login"), "names": (1e6, "µs per name")}
-    shown = [work for key, work in works.items() if not key.startswith(("growth", "bucket", "idle", "requests"))]
+    shown = [work for key, work in works.items() if not key.startswith(("growth", "bucket", "idle", "requests", "upstream"))]
     if not shown:
         return ""
     names, rows = peers_of(shown), []
@@ -236,10 +247,12 @@ def pictures(works):
     large = [key for key in works if key.startswith(("sftp-", "scp-", "streams-"))]
     small = [key for key in ("tree-put", "tree-get", "logins", "listing") if key in works]
     bucket = [key for key in works if key.startswith("bucket-")]
+    upstream = [key for key in works if key.startswith("upstream-")]
     found = {}
     for name, title, keys, value in (
         ("large-files", "MiB a second", large, speed), ("processor", "Seconds of the server's processor time for each GiB", large, processor),
         ("small", "Speed, Lockgate's being 1", small, relative), ("bucket", "Speed with a bucket, Lockgate's being 1", bucket, relative),
+        ("upstream", "Speed with an upstream server, Lockgate's being 1", upstream, relative),
     ):
         if keys:
             found[name] = plots.bars(title, TITLES, groups(keys, value))

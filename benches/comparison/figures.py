@@ -74,6 +74,10 @@ def targets():
         found.append(Target(f"scp-{direction}", f"scp -O, {direction}", "sshd", "seconds", 1.3))
         found.append(Target(f"bucket-{direction}", f"large {direction}, S3", "client", "seconds", 0.9))
         found.append(Target(f"bucket-{direction}", f"large {direction}, S3", "sftpgo", "seconds", 2))
+    for where, away in (("", "upstream"), ("-100ms", "upstream, 100 ms away")):
+        for direction in ("put", "get"):
+            found.append(Target(f"upstream-{direction}{where}", f"large {direction}, {away}", "sshd", "seconds", 0.6))
+            found.append(Target(f"upstream-tree-{direction}{where}", f"small files {direction}, {away}", "sshd", "seconds", 0.5))
     for by in ("rclone", "sftp"):
         found.append(Target(f"bucket-{by}-delayed", f"small files to a bucket far away, {by}", "sftpgo", "seconds", 3))
     found.append(Target("logins", "logins", "sshd", "seconds", 8))

@@ -79,15 +79,19 @@ def lockgate_program():
 
 
 def lockgate(place, home, port, bucket):
-    """With a file of events that rotates, and the signed chain: what an operator would run."""
-    if not os.path.exists(f"{home}/init"):
-        subprocess.run([lockgate_program(), "init", f"{home}/init"], check=True, capture_output=True)
     if bucket:
         url = f"s3://{bucket.name}/lockgate"
         options = "\n".join(f'      {key}: "{value}"' for key, value in bucket.options().items())
         store = f'    url: "{url}"\n    options:\n{options}'
     else:
         store = f'    url: "file://{place.data}"'
+    return lockgate_with(place, home, port, store)
+
+
+def lockgate_with(place, home, port, store):
+    """With a file of events that rotates, and the signed chain: what an operator would run. `store` is the part of its configuration."""
+    if not os.path.exists(f"{home}/init"):
+        subprocess.run([lockgate_program(), "init", f"{home}/init"], check=True, capture_output=True)
     config = place.write(
         os.path.relpath(f"{home}/config.yaml", place.folder),
         f"""server:

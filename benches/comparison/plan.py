@@ -32,6 +32,9 @@ class Plan:
     # Milliseconds before each request, where a bucket far away is imitated, and how many files go there.
     bucket_delay: int = 20
     far_files: int = 250
+    # Milliseconds to an upstream server far away and back, and how many files go there.
+    upstream_delay: int = 100
+    upstream_far_files: int = 40
     quick: bool = False
 
     def room(self):
@@ -41,5 +44,6 @@ class Plan:
 
 QUICK = Plan(
     rounds=1, large=8, files=20, streams=2, stream=2, logins=8, logins_at_once=4, names=300, idle=6, kept_after=1, growth=(1, 4),
-    growth_names=(10, 100), bucket_large=12, bucket_files=20, far_files=10, quick=True,
+    growth_names=(10, 100), bucket_large=12, bucket_files=20, far_files=10, upstream_delay=5,
+    upstream_far_files=5, quick=True,
 )

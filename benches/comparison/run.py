@@ -13,7 +13,7 @@ import sys
 import tempfile
 
 from . import bucket as buckets
-from . import document, noise, peers, works
+from . import document, noise, peers, upstream, works
 from .clients import Failed
 from .figures import spreads
 from .place import ROOT, TOOLS, Missing, Place, first_line
@@ -76,6 +76,7 @@ class Comparison:
         self.bucket = None
         try:
             self.local()
+            self.upstream()
             self.with_bucket()
             return self.results(self.sinks())
         finally:
@@ -108,6 +109,20 @@ class Comparison:
             self.stop()
         for work in idle:
             self.measure(work, {name: Named(name) for name in self.versions})
+
+    def upstream(self):
+        for delay in (0, self.plan.upstream_delay):
+            list = self.wanted(upstream.works(self.place, delay))
+            if not list or "sshd" not in self.versions:
+                continue
+            say(f"an upstream server, {upstream.where(delay)}")
+            works.fixtures_of_files(self.place)
+            servers = upstream.Servers(self.place, delay)
+            try:
+                for work in list:
+                    self.measure(work, servers.running)
+            finally:
+                servers.stop()
 
     def with_bucket(self):
         far = near = None

@@ -211,8 +211,7 @@ def same_tree(source, got):
 def fixtures(place):
     """What is fetched and listed. All of it is there before a server starts: some remember what a directory held."""
     plan = place.plan
-    noise(place.data_file("payload"), plan.large)
-    noise(place.data_file("stream"), plan.stream)
+    fixtures_of_files(place)
     for size in plan.growth:
         noise(place.data_file(f"growth-{size}"), size)
     content = os.urandom(plan.small)
@@ -224,6 +223,13 @@ def fixtures(place):
         folder = place.make("data", f"names-{names}")
         for number in range(names):
             os.close(os.open(os.path.join(folder, f"name-{number}"), os.O_CREAT | os.O_WRONLY, 0o644))
+
+
+def fixtures_of_files(place):
+    """The large files, unless they are there."""
+    for name, size in (("payload", place.plan.large), ("stream", place.plan.stream)):
+        if not os.path.exists(place.data_file(name)):
+            noise(place.data_file(name), size)
 
 
 def noise(path, mib):
