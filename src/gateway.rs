@@ -4,6 +4,7 @@ mod access;
 pub mod folder;
 mod guard;
 mod memory;
+mod opening;
 mod planning;
 mod reach;
 mod recheck;
@@ -13,16 +14,16 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use futures_util::future::join_all;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 pub use access::Access;
 pub use guard::HomeGuard;
+use opening::open_stores;
 pub use reach::{Reached, reach_users};
 use roster::{Opened, Roster};
 
@@ -30,11 +31,11 @@ use crate::admin::{self, Doors, Inside, Wish, Written};
 use crate::audit::verify::Upkeep;
 use crate::audit::{Archive, ArchivePlace, Recorder, SelfCheck};
 use crate::descriptors::Descriptors;
-use crate::metrics::{Metrics, Timings};
+use crate::metrics::Metrics;
 use crate::session::gate::Gate;
 use crate::session::{Backing, Registry};
 use crate::ssh::{Homes, Listeners, Phase, Server, Surroundings};
-use crate::stores::{AtOnce, Key, Store, StoreErrorKind, Unfinished};
+use crate::stores::{AtOnce, Key, Store, Unfinished};
 use crate::users::{AuthorizedKey, Directory, PasswordHash, Revoked, SourceSettings, Target, User};
 use crate::vfs::Transfers;
 use crate::{audit, ssh, stores, vfs};
@@ -42,9 +43,6 @@ use folder::StoreFolder;
 
 /// How long a store may take to answer at the start.
 const STORE_ANSWERS_WITHIN: Duration = Duration::from_secs(20);
-
-/// A store that may be away is not waited for any longer than this.
-const AWAY_AFTER: Duration = Duration::from_secs(5);
 
 /// How long stores may take to remove what unfinished uploads left, when the gateway ends.
 const REMOVALS_WITHIN: Duration = Duration::from_secs(10);
@@ -490,22 +488,6 @@ fn inside_of(settings: &Settings, stores: &[Arc<dyn Store>], directory: Arc<dyn 
     }
 }
 
-async fn open_stores(
-    settings: &Settings,
-    unfinished: &Arc<Unfinished>,
-    at_once: AtOnce,
-    timings: &Arc<Timings>,
-) -> Result<Vec<Arc<dyn Store>>, StartError> {
-    // All at the same time: those that are away are waited for once.
-    let opening = settings.stores.iter().map(|store| open_store(store, unfinished, at_once));
-    let opened = join_all(opening).await.into_iter().zip(&settings.stores);
-    let opened = opened.map(|(open, store)| Ok(stores::timed(open?, timings.store(&store.name))));
-    let opened = opened.collect::<Result<Vec<_>, StartError>>()?;
-    let removing = tokio::spawn(remove_unfinished(opened.iter().map(Arc::downgrade).collect()));
-    unfinished.removed_by(removing.abort_handle());
-    Ok(opened)
-}
-
 fn make_homes(settings: &Settings, stores: Vec<Arc<dyn Store>>, opened: &Opened, backed: &Backed) -> Homes {
     let transfers = backed.transfers.clone();
     Homes {
@@ -543,74 +525,6 @@ fn open_archives(
         archives.insert(place.clone(), Arc::new(StoreFolder::new(store.clone(), key).locking(place.lock)));
     }
     Ok(archives)
-}
-
-/// How long after the start or a reload, and after the time before, the parts that a killed gateway left are removed. Not at once:
-/// a part that is on its way then may stay when its upload goes (S3, AbortMultipartUpload). More than once,
-/// because a store that does not answer may come back, and one that is slow may still be making an upload that was asked for.
-/// Nothing is asked where the journal knows of nothing.
-const REMOVALS_AFTER: [Duration; 3] = [Duration::from_secs(4), Duration::from_secs(30), Duration::from_secs(320)];
-
-/// Removes the parts that a killed gateway left in the stores.
-///
-/// It waits for minutes, so it does not keep stores open that a reload has replaced.
-async fn remove_unfinished(stores: Vec<Weak<dyn Store>>) {
-    for pause in REMOVALS_AFTER {
-        tokio::time::sleep(pause).await;
-        let open: Vec<_> = stores.iter().filter_map(Weak::upgrade).collect();
-        remove_unfinished_once(&open).await;
-    }
-}
-
-async fn remove_unfinished_once(stores: &[Arc<dyn Store>]) {
-    for store in stores {
-        match store.remove_unfinished().await {
-            Ok(0) => {}
-            Ok(uploads) => tracing::info!(store = store.name(), uploads, "removed the parts of unfinished uploads"),
-            Err(error) => tracing::warn!(
-                store = store.name(),
-                %error,
-                "parts of unfinished uploads stay in the store for now"
-            ),
-        }
-    }
-}
-
-async fn open_store(
-    settings: &stores::Settings,
-    unfinished: &Arc<Unfinished>,
-    at_once: AtOnce,
-) -> Result<Arc<dyn Store>, StartError> {
-    let failed = |what: String| {
-        StartError(format!(
-            "the store {:?} ({}) cannot be used: {what}; check its url and options",
-            settings.name, settings.url
-        ))
-    };
-    let late = |within: Duration| format!("it does not answer within {} s", within.as_secs());
-    let opening = timeout(STORE_ANSWERS_WITHIN, stores::open_bounded(settings, Some(unfinished.clone()), at_once));
-    let opened = opening.await.map_err(|_| failed(late(STORE_ANSWERS_WITHIN)))?;
-    let store = opened.map_err(|error| failed(error.to_string()))?;
-    let within = if store.may_be_away() { AWAY_AFTER } else { STORE_ANSWERS_WITHIN };
-    let why = match timeout(within, store.check()).await {
-        Ok(Ok(())) => return Ok(store),
-        Ok(Err(error)) if !is_away(error.kind) => return Err(failed(error.to_string())),
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => late(within),
-    };
-    if !store.may_be_away() {
-        return Err(failed(why));
-    }
-    tracing::error!(
-        store = settings.name,
-        "the gateway goes on without a store, and tries it when it is needed: {why}"
-    );
-    Ok(store)
-}
-
-/// Whether a store cannot be reached, or lets nobody in, for now: nothing is wrong with its settings.
-fn is_away(kind: StoreErrorKind) -> bool {
-    matches!(kind, StoreErrorKind::Unavailable | StoreErrorKind::AccessDenied)
 }
 
 #[cfg(test)]
