@@ -216,6 +216,7 @@ fn file(cursor: &mut Cursor<'_>) -> FileOperation {
     FileOperation {
         path: cursor.maybe(),
         logical_path: cursor.text(),
+        size: (cursor.byte() & 1 == 1).then(|| cursor.number()),
         outcome: outcome(cursor),
         duration_ms: cursor.number(),
     }

@@ -292,6 +292,9 @@ impl Encoder<'_> {
 
     fn own_file(&mut self, file: &FileOperation) {
         self.path("logical-path", Some(&file.logical_path));
+        if let Some(size) = file.size {
+            self.line.number("size", size);
+        }
         self.outcome(&file.outcome, file.duration_ms);
     }
 

@@ -328,6 +328,8 @@ pub struct FileOperation {
     pub path: Option<String>,
     /// What the client named.
     pub logical_path: String,
+    /// The length, in bytes, that a published file was given or may have been given; SETSTAT only.
+    pub size: Option<u64>,
     /// How it went.
     pub outcome: Outcome,
     /// How long it took, in milliseconds.
@@ -370,6 +372,12 @@ pub struct TransferStart {
 
 /// How the `message` of an upload ends that failed and left its name as it was.
 pub const NOTHING_WAS_PUBLISHED: &str = "nothing was published";
+
+/// How the `message` of an upload ends that was cut off and published as far as it had arrived.
+pub const WHAT_ARRIVED_WAS_PUBLISHED: &str = "what had arrived was published";
+
+/// How the `message` of an operation ends that was cut off before the store had answered.
+pub const NOT_KNOWN: &str = "whether it was done is not known";
 
 /// The fields of `CLOSE` and `PARTIAL_CLOSE`, and of the `ERROR` of a failed close.
 #[derive(Debug, Clone)]

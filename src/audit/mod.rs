@@ -48,8 +48,8 @@ mod writer;
 pub use archive::{Archive, Kept, LockMode, Locking, ObjectLock};
 pub use event::{
     Activity, AdminCall, Algorithms, AuthFailure, CertificateIdentity, Connected, Denied, Disconnected, FileOperation,
-    KeyIdentity, NOTHING_WAS_PUBLISHED, Note, Origin, Outcome, Protocol, Rejected, RenameOperation, TransferEnd,
-    TransferStart, UserChange,
+    KeyIdentity, NOT_KNOWN, NOTHING_WAS_PUBLISHED, Note, Origin, Outcome, Protocol, Rejected, RenameOperation,
+    TransferEnd, TransferStart, UserChange, WHAT_ARRIVED_WAS_PUBLISHED,
 };
 pub use jump::Jump;
 pub use person::Person;

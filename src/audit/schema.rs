@@ -169,6 +169,8 @@ const OUTCOME: &[Field] = &[
     ("duration-ms", Required, Form::Number),
 ];
 
+const SETSTAT: &[Field] = &[("size", Optional, Form::Number)];
+
 const DIRECTION: Field = ("operation", Required, Form::OneOf(&["read", "write"]));
 
 const CLOSE: &[Field] = &[
@@ -263,7 +265,7 @@ const ACTIVITIES: &[ActivitySchema] = &[
     ("RENAME", "A file was to be renamed.", &[CONNECTION, PERSON, NAMES, OUTCOME]),
     ("MKDIR", "A directory was to be made.", &[CONNECTION, PERSON, FILE, OUTCOME]),
     ("RMDIR", "A directory was to be removed.", &[CONNECTION, PERSON, FILE, OUTCOME]),
-    ("SETSTAT", "Attributes were to be set.", &[CONNECTION, PERSON, FILE, OUTCOME]),
+    ("SETSTAT", "Attributes were to be set.", &[CONNECTION, PERSON, FILE, OUTCOME, SETSTAT]),
     ("CREATE_SYMLINK", "A symbolic link was refused.", &[CONNECTION, PERSON, NAMES, OUTCOME]),
     ("LIST", "A directory was listed.", &[CONNECTION, PERSON, FILE, OUTCOME]),
     (

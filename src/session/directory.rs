@@ -133,6 +133,7 @@ impl Directory {
         events.push(Activity::List(FileOperation {
             path,
             logical_path: self.path.to_string(),
+            size: None,
             outcome,
             duration_ms: milliseconds(self.started),
         }));

@@ -1,5 +1,7 @@
 //! Operations on names: everything that is not a transfer or a listing.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::audit::{Activity, RenameOperation};
@@ -351,18 +353,20 @@ impl Session {
     /// When the policy or the store refuses, or nothing can be recorded; for modes and owners only with `setstat: strict`.
     pub async fn set_attributes(&self, path: &LogicalPath, change: &AttributeChange) -> SessionResult<()> {
         let _busy = self.login.busy("SETSTAT");
-        let pending = self.begin(path, Activity::Setstat).await?;
-        let result = self.change_attributes(path, change).await;
+        let resizes = Arc::<AtomicBool>::default();
+        let pending = self.begin_setstat(path, change.size, &resizes).await?;
+        let result = self.change_attributes(path, change, &resizes).await;
         let note = result.as_ref().ok().and_then(|ignored| ignored_note(ignored));
         let result = result.map(|_| ());
         pending.record(result, note).await
     }
 
-    /// The names of what was ignored.
+    /// The names of what was ignored. `resizes` is true from when a published file may have another length.
     async fn change_attributes(
         &self,
         path: &LogicalPath,
         change: &AttributeChange,
+        resizes: &AtomicBool,
     ) -> SessionResult<Vec<&'static str>> {
         self.allow(Operation::SetOwnAttributes, path)?;
         let mut ignored = self.refuse_or_ignore_mode(path, change)?;
@@ -373,8 +377,9 @@ impl Session {
             self.judge_change_of_own(path, change).await?;
         }
         if let Some(size) = change.size {
+            resizes.store(true, Ordering::Relaxed);
             match self.vfs().set_length(path, size).await? {
-                None => {}
+                None => resizes.store(false, Ordering::Relaxed),
                 // Nothing that somebody else has written is left in it.
                 Some(Changed { after: Some(emptied), .. }) if size == 0 => self.login.own_files().add(path, emptied),
                 Some(changed) => self.login.own_files().follow(path, path, changed),

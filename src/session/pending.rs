@@ -1,8 +1,10 @@
 //! An operation between its beginning and its event: what is cut off in between is on record, too.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use crate::audit::{Activity, FileOperation, Outcome, Recorded, Reservation, Unrecorded};
+use crate::audit::{Activity, FileOperation, NOT_KNOWN, Outcome, Recorded, Reservation, Unrecorded};
 use crate::path::LogicalPath;
 
 use super::login::OpenTransfer;
@@ -35,7 +37,28 @@ impl Session {
         let (storage_path, logical_path) = (self.vfs().storage_path(path), path.to_string());
         let names = storage_path.as_ref().map_or(0, String::len) + logical_path.len();
         self.begin_with(names, move |outcome, duration_ms| {
-            activity(FileOperation { path: storage_path, logical_path, outcome, duration_ms })
+            activity(FileOperation { path: storage_path, logical_path, size: None, outcome, duration_ms })
+        })
+        .await
+    }
+
+    /// A SETSTAT begins that is to give a file the length `size`, if it is one of lengths. `resizes` says, when it is recorded, whether a
+    /// published file has that length now or may have it.
+    ///
+    /// # Errors
+    /// As [`Session::begin`].
+    pub(super) async fn begin_setstat(
+        &self,
+        path: &LogicalPath,
+        size: Option<u64>,
+        resizes: &Arc<AtomicBool>,
+    ) -> SessionResult<Pending> {
+        let (storage_path, logical_path, resizes) =
+            (self.vfs().storage_path(path), path.to_string(), Arc::clone(resizes));
+        let names = storage_path.as_ref().map_or(0, String::len) + logical_path.len();
+        self.begin_with(names, move |outcome, duration_ms| {
+            let size = size.filter(|_| resizes.load(Ordering::Relaxed));
+            Activity::Setstat(FileOperation { path: storage_path, logical_path, size, outcome, duration_ms })
         })
         .await
     }
@@ -92,8 +115,8 @@ impl Pending {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        let why = "the connection ended before the store had answered; whether it was done is not known";
+        let why = format!("the connection ended before the store had answered; {NOT_KNOWN}");
         // Nobody is left to be told.
-        drop(self.take_and_fill(Outcome::Failure(why.to_owned())));
+        drop(self.take_and_fill(Outcome::Failure(why)));
     }
 }

@@ -418,3 +418,52 @@ async fn modes_show_what_the_permissions_allow() {
     assert_eq!(session.stat(&path("/")).await.unwrap().mode, 0o755);
     assert_eq!(session.stat(&path("/r")).await.unwrap().mode, 0o555);
 }
+
+/// The digest of the CLOSE is then no longer that of the file.
+#[tokio::test]
+async fn a_setstat_says_which_length_it_gave_a_file() {
+    let home = Home::new(&[("/", "", Permissions::READ_WRITE), ("/ro", "ro", Permissions::READ_ONLY)]).await;
+    let session = home.session();
+    put(&session, "/a", b"abc").await.unwrap();
+    let unfinished = session.open(&path("/new"), PUT, &NOTHING).await.unwrap();
+    let time = Some(UNIX_EPOCH + Duration::from_secs(1_000));
+    for (name, size, mtime) in [
+        ("/a", Some(2), time),
+        ("/a", Some(2), None),
+        ("/a", None, time),
+        ("/missing", Some(1), None),
+        ("/ro/a", Some(1), None),
+        ("/new", Some(7), None),
+    ] {
+        let _ = session.set_attributes(&path(name), &AttributeChange { size, mtime, ..NOTHING }).await;
+    }
+    unfinished.close().await.unwrap();
+    let setstats = home.events().into_iter().filter(|event| event["activity-type"] == "SETSTAT");
+    let told: Vec<_> = setstats.map(|event| (event["status"].clone(), event.get("size").cloned())).collect();
+    let told: Vec<_> = told.iter().map(|(status, size)| (status.as_str().unwrap(), size.as_ref())).collect();
+    let (two, one) = (Value::from(2), Value::from(1));
+    assert_eq!(
+        told,
+        [
+            ("success", Some(&two)),
+            ("success", None),
+            ("success", None),
+            ("failure", Some(&one)),
+            ("denied", None),
+            ("success", None)
+        ]
+    );
+}
+
+/// What the documentation shows is what is recorded.
+#[tokio::test]
+async fn a_link_is_recorded_as_documented() {
+    let home = Home::new(&[("/incoming", "in/user0001", Permissions::READ_WRITE)]).await;
+    let _ = home.session().refuse_link(b"../../etc/passwd", &path("/incoming/link"), true).await;
+    let document = include_str!("../../docs/EVENTS.md").lines();
+    let mut shown = document.filter(|line| line.starts_with('{') && line.contains("\"CREATE_SYMLINK\""));
+    let shown: Value = serde_json::from_str(shown.next().unwrap()).unwrap();
+    for name in ["status", "message", "logical-path", "new-logical-path"] {
+        assert_eq!(home.events()[0][name], shown[name], "{name}");
+    }
+}

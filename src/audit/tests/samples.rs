@@ -74,6 +74,7 @@ pub(super) fn file(name: &str, outcome: Outcome) -> FileOperation {
     FileOperation {
         path: Some(format!("/lake/in/user0001/{name}")),
         logical_path: format!("/incoming/{name}"),
+        size: None,
         outcome,
         duration_ms: 12,
     }
@@ -287,7 +288,7 @@ fn operations() -> Vec<Activity> {
         new_path: Some("/lake/in/user0001/link".into()),
         logical_path: "../../etc/passwd".into(),
         new_logical_path: "/incoming/link".into(),
-        outcome: Outcome::Denied("symbolic links are not supported".into()),
+        outcome: Outcome::Failure("/incoming/link: symbolic links are not supported".into()),
         duration_ms: 0,
     };
     let not_published = TransferEnd {
@@ -304,7 +305,7 @@ fn operations() -> Vec<Activity> {
     };
     let end = Note { message: "the connection failed".into(), operation: None, path: None, logical_path: None };
     let denied =
-        Denied { request: "shell".into(), message: "this server offers SFTP and SCP only".into(), target: None };
+        Denied { request: "shell".into(), message: "This server serves only SFTP and SCP.".into(), target: None };
     vec![
         Activity::Open(write),
         Activity::Open(read),
@@ -316,7 +317,10 @@ fn operations() -> Vec<Activity> {
         Activity::Rename(rename),
         Activity::Mkdir(file("2026", Outcome::Success)),
         Activity::Rmdir(file("2025", Outcome::Failure("the directory is not empty".into()))),
-        Activity::Setstat(file("data.csv", Outcome::SuccessBut("ignored: mode".into()))),
+        Activity::Setstat(FileOperation {
+            size: Some(0),
+            ..file("data.csv", Outcome::SuccessBut("ignored: mode".into()))
+        }),
         Activity::CreateSymlink(link),
         Activity::List(file("2026", Outcome::Success)),
         Activity::RequestDenied(denied),

@@ -6,7 +6,7 @@ use super::super::SessionError;
 use super::super::uploads::Upload;
 use super::File;
 use super::account::Account;
-use crate::audit::{NOTHING_WAS_PUBLISHED, Outcome, Recorded};
+use crate::audit::{NOTHING_WAS_PUBLISHED, Outcome, Recorded, WHAT_ARRIVED_WAS_PUBLISHED};
 use crate::vfs::Writer;
 
 impl Account {
@@ -50,7 +50,7 @@ impl Account {
             Ok(None) => (NOTHING_WAS_PUBLISHED.into(), None),
             Ok(Some(committed)) => {
                 upload.published();
-                ("what had arrived was published".into(), committed.etag)
+                (WHAT_ARRIVED_WAS_PUBLISHED.into(), committed.etag)
             }
             Err(error) => (SessionError::from(error).chain(), None),
         };
