@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 
 use super::search::{session, span};
 use super::{Sources, Wrong, written};
-use crate::audit::manifest::{self, Manifest};
+use crate::audit::manifest::{self, Collection};
 use crate::audit::search::{PathPattern, Query};
 use crate::cli::Failure;
 
@@ -33,6 +33,9 @@ pub(in crate::cli) struct Arguments {
     /// End time, exclusive; same formats as --since
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
+    /// Only the events of this gateway (`server.name`)
+    #[arg(long, value_name = "NAME")]
+    server: Option<String>,
     /// Direction of the transfers
     #[arg(long, value_enum, default_value_t = Direction::Received)]
     direction: Direction,
@@ -50,20 +53,21 @@ enum Direction {
 /// Collects and prints.
 pub(super) fn manifest(arguments: &Arguments) -> Result<(), Failure> {
     let wanted = arguments.wanted()?;
-    // A renaming concerns what is in it already, whoever renamed it.
-    let renamed = Query { activities: vec!["RENAME".to_owned()], ..Query::default() }.judge();
-    let query =
-        Query { span: wanted.span, activities: ["CLOSE", "RENAME"].map(str::to_owned).to_vec(), ..Query::default() };
+    // What is in a file last depends on all who change it.
+    let query = Query {
+        span: wanted.span,
+        activities: manifest::ACTIVITIES.map(str::to_owned).to_vec(),
+        server: arguments.server.clone(),
+        ..Query::default()
+    };
     let wanted = wanted.judge();
     let mut opened = arguments.sources.open(query.span)?;
-    let mut manifest = Manifest::new(match arguments.direction {
+    let mut collection = Collection::new(match arguments.direction {
         Direction::Received => manifest::Direction::Received,
         Direction::Sent => manifest::Direction::Sent,
     });
     let summary = query.run(&mut opened.trail, |line, event| {
-        if renamed.fits(line).is_some() || wanted.fits(line).is_some() {
-            manifest.note(event);
-        }
+        collection.note(event, wanted.fits(line).is_some());
         ControlFlow::Continue(())
     });
     opened.progress.end();
@@ -71,6 +75,7 @@ pub(super) fn manifest(arguments: &Arguments) -> Result<(), Failure> {
     if summary.unreadable > 0 {
         eprintln!("{} lines or files cannot be read as events", summary.unreadable);
     }
+    let manifest = collection.finish();
     let (files, without) = manifest.count();
     if files == 0 {
         eprintln!("no file fits");
@@ -91,7 +96,6 @@ impl Arguments {
             user: self.user.clone(),
             path: path.map_err(|what| Wrong(format!("--path: {what}")))?,
             span: span(self.since.as_deref(), self.until.as_deref(), Utc::now())?,
-            activities: vec!["CLOSE".to_owned()],
             session: self.session.as_deref().map(session).transpose()?,
             ..Query::default()
         })

@@ -1,0 +1,110 @@
+//! What an event says of the content of files.
+
+use uuid::Uuid;
+
+use crate::audit::read::Event;
+use crate::audit::{NOT_KNOWN, NOTHING_WAS_PUBLISHED, WHAT_ARRIVED_WAS_PUBLISHED};
+
+/// A change of what the stores hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Change {
+    /// The gateway that recorded it.
+    pub(super) server: String,
+    /// Who did it.
+    pub(super) user: String,
+    /// The name for the client.
+    pub(super) name: String,
+    /// Where the file is kept.
+    pub(super) path: String,
+    /// Whether the manifest is to list what came of it.
+    pub(super) is_wanted: bool,
+    pub(super) kind: Kind,
+}
+
+/// What changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// There is new content; SHA-256 in hex digits, if it is on record.
+    Written(Option<String>),
+    /// An upload ended, and may have left other content.
+    PerhapsWritten,
+    /// What is there may be other content than before.
+    PerhapsChanged,
+    /// A file, or all files of a folder, have another name and path.
+    Moved {
+        name: String,
+        path: String,
+    },
+    Removed,
+}
+
+impl Change {
+    /// Reads an event; `None` when it changes nothing.
+    pub(super) fn read(event: &Event, is_wanted: bool) -> Option<Change> {
+        let mut change = Change {
+            server: event.text("server").to_owned(),
+            user: event.text("user").to_owned(),
+            name: event.text("logical-path").to_owned(),
+            path: event.text("path").to_owned(),
+            is_wanted,
+            kind: kind(event)?,
+        };
+        if change.kind == Kind::PerhapsChanged && event.activity() == "RENAME" {
+            change.name = event.text("new-logical-path").to_owned();
+            change.path = event.text("new-path").to_owned();
+        }
+        (!change.path.is_empty()).then_some(change)
+    }
+}
+
+fn kind(event: &Event) -> Option<Kind> {
+    let succeeded = event.text("status") == "success";
+    match event.activity() {
+        "CLOSE" if succeeded && event.text("operation") == "write" => {
+            (event.truth("unchanged") != Some(true)).then(|| Kind::Written(digest(event)))
+        }
+        "PARTIAL_CLOSE" if event.text("operation") == "write" => failed_upload(event),
+        "ERROR" if event.text("operation") == "CLOSE" && !event.text("status").is_empty() => failed_upload(event),
+        "SETSTAT" if event.text("status") != "denied" => event.number("size").map(|_| Kind::PerhapsChanged),
+        "DELETE" if succeeded => Some(Kind::Removed),
+        "RENAME" if succeeded => {
+            let [name, path] = ["new-logical-path", "new-path"].map(|name| event.text(name).to_owned());
+            (!path.is_empty() && path != event.text("path")).then_some(Kind::Moved { name, path })
+        }
+        "RENAME" if event.text("message").ends_with(NOT_KNOWN) => Some(Kind::PerhapsChanged),
+        _ => None,
+    }
+}
+
+/// What an upload that did not succeed has left under its name.
+fn failed_upload(event: &Event) -> Option<Kind> {
+    let message = event.text("message");
+    if event.text("status") == "denied" || message.ends_with(NOTHING_WAS_PUBLISHED) {
+        return None;
+    }
+    let is_published = message.ends_with(WHAT_ARRIVED_WAS_PUBLISHED);
+    Some(if is_published { Kind::Written(None) } else { Kind::PerhapsWritten })
+}
+
+/// The digest of an event, if it has one.
+pub(super) fn digest(event: &Event) -> Option<String> {
+    Some(event.text("sha256")).filter(|digest| !digest.is_empty()).map(str::to_owned)
+}
+
+/// Where an event stands among those of all gateways: by its id, which has the time in front and ascends within a process. One without
+/// an id stands by its time.
+pub(super) fn moment(event: &Event) -> u128 {
+    match id(event) {
+        Some(id) => id,
+        None => {
+            let millis = event.time().map_or(0, |time| time.timestamp_millis());
+            u128::try_from(millis).unwrap_or_default() << 80
+        }
+    }
+}
+
+/// The id of an event, if it is one of a gateway.
+pub(super) fn id(event: &Event) -> Option<u128> {
+    let id = Uuid::try_parse(event.text("event-id")).ok()?;
+    (id.get_version_num() == 7).then(|| id.as_u128())
+}

@@ -1,0 +1,194 @@
+//! Digests of what was exchanged, as `sha256sum` writes and checks them.
+//!
+//! What a file holds last is judged by the events of all users and gateways, in the order of their ids: a trail is read file by file, and
+//! those of two gateways one after the other. A manifest lists what is wanted of the outcome.
+
+mod change;
+mod received;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::io::{self, Write};
+
+use super::read::Event;
+use change::Change;
+use received::Received;
+
+/// The activities that a manifest is made of.
+pub const ACTIVITIES: [&str; 6] = ["CLOSE", "PARTIAL_CLOSE", "ERROR", "RENAME", "DELETE", "SETSTAT"];
+
+/// Which way files went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Uploads: what users sent.
+    Received,
+    /// Downloads: what users got.
+    Sent,
+}
+
+/// One file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct File {
+    user: String,
+    /// The gateway, if the store is its own.
+    server: Option<String>,
+    /// Its name for the client.
+    name: String,
+    /// SHA-256 in hex digits; `None` when it is not on record.
+    digest: Option<String>,
+    /// Whether it is to be listed.
+    is_wanted: bool,
+}
+
+/// What a manifest is made of, as it is read.
+#[derive(Debug)]
+pub struct Collection {
+    direction: Direction,
+    /// Downloads.
+    sent: BTreeSet<File>,
+    /// Of uploads, with the moments.
+    changes: Vec<(u128, Change)>,
+    seen: HashSet<u128>,
+    /// By gateway: the number of the event that was read last, and its moment.
+    last: HashMap<String, (u64, u128)>,
+    /// By gateway and store: whether a file that was published there had an entity tag.
+    tags: HashMap<(String, String), bool>,
+}
+
+/// Digests of files, in the order in which they are written.
+#[derive(Debug)]
+pub struct Manifest(Vec<File>);
+
+impl Collection {
+    /// Of one direction.
+    pub fn new(direction: Direction) -> Collection {
+        Collection {
+            direction,
+            sent: BTreeSet::new(),
+            changes: Vec::new(),
+            seen: HashSet::new(),
+            last: HashMap::new(),
+            tags: HashMap::new(),
+        }
+    }
+
+    /// Takes the next event, whosever it is; `is_wanted`: files that it brings are to be listed.
+    pub fn note(&mut self, event: &Event, is_wanted: bool) {
+        match self.direction {
+            Direction::Sent if is_wanted => self.note_download(event),
+            Direction::Sent => {}
+            Direction::Received => self.note_change(event, is_wanted),
+        }
+    }
+
+    fn note_download(&mut self, event: &Event) {
+        let Some(file) = sent(event) else { return };
+        // Who fetches whole what was fetched in part before, has the digest.
+        if file.digest.is_some() {
+            self.sent.remove(&File { digest: None, ..file.clone() });
+        }
+        self.sent.insert(file);
+    }
+
+    /// The digests of all that was noted.
+    pub fn finish(self) -> Manifest {
+        let Collection { sent, mut changes, tags, .. } = self;
+        // Equal ones stay in the order in which they were read.
+        changes.sort_by_key(|(moment, _)| *moment);
+        let mut received = Received::default();
+        for (_, change) in changes {
+            let store = store_of(&change.path).to_owned();
+            let is_own = tags.get(&(change.server.clone(), store)) == Some(&false);
+            received.make(change, is_own);
+        }
+        let mut files: Vec<File> = received.files().chain(sent).collect();
+        files.sort();
+        // A single gateway needs no name.
+        let servers: HashSet<Option<String>> = files.iter().map(|file| file.server.clone()).collect();
+        if servers.len() == 1 {
+            files.iter_mut().for_each(|file| file.server = None);
+        }
+        Manifest(files)
+    }
+
+    fn note_change(&mut self, event: &Event, is_wanted: bool) {
+        // Sources may hold an event twice.
+        let is_new = change::id(event).is_none_or(|id| self.seen.insert(id));
+        let Some(change) = Change::read(event, is_wanted).filter(|_| is_new) else { return };
+        if matches!(change.kind, change::Kind::Written(_)) {
+            let store = (change.server.clone(), store_of(&change.path).to_owned());
+            *self.tags.entry(store).or_default() |= !event.text("etag").is_empty();
+        }
+        let moment = self.moment(event);
+        self.changes.push((moment, change));
+    }
+
+    /// Where an event stands. One that follows another of its gateway by number is not before that, whatever the clock said.
+    fn moment(&mut self, event: &Event) -> u128 {
+        let moment = change::moment(event);
+        let Some(sequence) = event.number("sequence") else { return moment };
+        let server = event.text("server");
+        let last = self.last.get(server).filter(|(last, _)| *last < sequence);
+        let moment = last.map_or(moment, |(_, last)| moment.max(*last));
+        self.last.insert(server.to_owned(), (sequence, moment));
+        moment
+    }
+}
+
+/// The name of the bucket or store in a storage path.
+///
+/// A store is a gateway's own when what is published there has no entity tag: folders and SFTP servers have none, and two gateways may
+/// well call theirs by one name. Of buckets there is one of a name.
+fn store_of(path: &str) -> &str {
+    path.trim_start_matches('/').split('/').next().unwrap_or_default()
+}
+
+/// A download; `None` when nothing was sent.
+fn sent(event: &Event) -> Option<File> {
+    let is_download =
+        event.activity() == "CLOSE" && event.text("status") == "success" && event.text("operation") == "read";
+    let digest = change::digest(event);
+    let is_nothing = digest.is_none() && event.number("bytes-out") == Some(0);
+    (is_download && !is_nothing).then(|| {
+        let [user, name] = ["user", "logical-path"].map(|name| event.text(name).to_owned());
+        File { user, server: None, name, digest, is_wanted: true }
+    })
+}
+
+impl Manifest {
+    /// How many files it has, and of how many of them no digest is on record.
+    pub fn count(&self) -> (usize, usize) {
+        (self.0.len(), self.0.iter().filter(|file| file.digest.is_none()).count())
+    }
+
+    /// Writes it for `sha256sum --check` in a folder that holds what the user sees as `/`. A comment names each user, with the gateway
+    /// if the files are in stores of several, and the files without a digest.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        let mut whose = None;
+        for file in &self.0 {
+            if whose != Some((&file.user, &file.server)) {
+                whose = Some((&file.user, &file.server));
+                let server = file.server.as_deref().map(|server| format!(" on {}", plain(server).0));
+                writeln!(out, "# {}{}", plain(&file.user).0, server.unwrap_or_default())?;
+            }
+            let (name, is_escaped) = plain(file.name.trim_start_matches('/'));
+            match &file.digest {
+                Some(digest) => writeln!(out, "{}{digest}  {name}", if is_escaped { "\\" } else { "" })?,
+                None => writeln!(out, "# no digest is on record: {name}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A name as GNU sha256sum escapes it: a backslash before the digest says that it did.
+fn plain(name: &str) -> (String, bool) {
+    let is_escaped = name.contains(['\\', '\n', '\r']);
+    (name.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r"), is_escaped)
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,121 @@
+//! Uploads: what the stores hold by the changes, one after the other.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::File;
+use super::change::{Change, Kind};
+
+/// Where a file is: in a store that only one gateway has, or in one that all have that name it so; and its path.
+type Place = (Option<String>, String);
+
+/// The last content of each place and of each name.
+#[derive(Debug, Default)]
+pub(super) struct Received {
+    files: BTreeMap<Place, Held>,
+    /// By gateway if the store is its own, user and name.
+    names: HashMap<(Option<String>, String, String), Place>,
+}
+
+/// The content of a place.
+#[derive(Debug)]
+struct Held {
+    file: File,
+    /// It was removed: a folder that is renamed does not move it.
+    is_removed: bool,
+}
+
+impl Received {
+    /// Makes the next change. `is_own`: the store is this gateway's alone.
+    pub(super) fn make(&mut self, change: Change, is_own: bool) {
+        let store = is_own.then(|| change.server.clone());
+        let place = (store, change.path.clone());
+        match change.kind {
+            Kind::Written(ref digest) => {
+                let digest = digest.clone();
+                self.put(place, file(change, digest));
+            }
+            Kind::PerhapsWritten => match self.files.contains_key(&place) {
+                true => self.doubt(&place),
+                false => self.put(place, file(change, None)),
+            },
+            Kind::PerhapsChanged => self.doubt(&place),
+            Kind::Removed => {
+                if let Some(held) = self.files.get_mut(&place) {
+                    held.is_removed = true;
+                }
+            }
+            Kind::Moved { ref name, ref path } => self.rename(&change, &place.0, name, path),
+        }
+    }
+
+    /// The files that are wanted.
+    pub(super) fn files(self) -> impl Iterator<Item = File> {
+        self.files.into_values().map(|held| held.file).filter(|file| file.is_wanted)
+    }
+
+    /// What is there may be other content than what was uploaded.
+    fn doubt(&mut self, place: &Place) {
+        if let Some(held) = self.files.get_mut(place) {
+            held.file.digest = None;
+        }
+    }
+
+    /// A file takes the place of those that had its name, or lay where it lies.
+    fn put(&mut self, place: Place, file: File) {
+        self.remove(&place);
+        let name = (place.0.clone(), file.user.clone(), file.name.clone());
+        if let Some(old) = self.names.insert(name, place.clone()) {
+            self.files.remove(&old);
+        }
+        let server = place.0.clone();
+        self.files.insert(place, Held { file: File { server, ..file }, is_removed: false });
+    }
+
+    fn remove(&mut self, place: &Place) -> Option<Held> {
+        let held = self.files.remove(place)?;
+        let name = (place.0.clone(), held.file.user.clone(), held.file.name.clone());
+        if self.names.get(&name) == Some(place) {
+            self.names.remove(&name);
+        }
+        Some(held)
+    }
+
+    /// A file, or all files of a folder, have other names now, whoever renamed them. What was listed under the new name is gone,
+    /// also if nothing is known of what has that name now.
+    fn rename(&mut self, change: &Change, store: &Option<String>, new_name: &str, new_path: &str) {
+        let from = (store.clone(), change.path.clone());
+        let moving = self.below(&from).into_iter().chain([from]);
+        let moving: Vec<Place> =
+            moving.filter(|place| self.files.get(place).is_some_and(|held| !held.is_removed)).collect();
+        let to = (store.clone(), new_path.to_owned());
+        // Of a folder: what was removed there may be there again.
+        self.below(&to).iter().for_each(|place| self.doubt(place));
+        self.remove(&to);
+        for place in moving {
+            let Some(path) = moved(&place.1, &change.path, new_path) else { continue };
+            let Some(Held { file, .. }) = self.remove(&place) else { continue };
+            // Another user may see the file under another name, and then that is not known to have changed.
+            let is_of_user = file.user == change.user;
+            let renamed = if is_of_user { moved(&file.name, &change.name, new_name) } else { None };
+            let name = renamed.unwrap_or_else(|| file.name.clone());
+            self.put((store.clone(), path), File { name, ..file });
+        }
+    }
+
+    fn below(&self, (store, path): &Place) -> Vec<Place> {
+        // What is below a folder lies between these two: `0` follows `/`.
+        let range = (store.clone(), format!("{path}/"))..(store.clone(), format!("{path}0"));
+        self.files.range(range).map(|(place, _)| place.clone()).collect()
+    }
+}
+
+fn file(change: Change, digest: Option<String>) -> File {
+    let Change { user, name, is_wanted, .. } = change;
+    File { server: None, user, name, digest, is_wanted }
+}
+
+/// The new place of what was at or below a place that was moved.
+fn moved(path: &str, from: &str, to: &str) -> Option<String> {
+    let below = path.strip_prefix(from)?;
+    (below.is_empty() || below.starts_with('/')).then(|| format!("{to}{below}"))
+}

@@ -1,0 +1,217 @@
+//! What is listed, as what, and under which name.
+#![allow(clippy::unwrap_used)]
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn close(user: &str, name: &str, operation: &str, digest: &str) -> Value {
+    json!({ "activity-type": "CLOSE", "status": "success", "operation": operation, "user": user,
+            "logical-path": name, "path": format!("/lake/{user}{name}"), "sha256": digest })
+}
+
+fn put(user: &str, name: &str, digest: &str) -> Value {
+    close(user, name, "write", digest)
+}
+
+fn rename(user: &str, from: &str, to: &str) -> Value {
+    json!({ "activity-type": "RENAME", "status": "success", "user": user, "logical-path": from, "new-logical-path": to,
+            "path": format!("/lake/{user}{from}"), "new-path": format!("/lake/{user}{to}") })
+}
+
+/// An event with other values of some fields.
+fn with(mut event: Value, fields: Value) -> Value {
+    event.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    event
+}
+
+/// At a second of a minute, by one gateway.
+fn at(second: u32, server: &str, event: Value) -> Value {
+    with(event, json!({ "timestamp": format!("2026-07-31T08:15:{second:02}.000Z"), "server": server }))
+}
+
+/// In a store that two gateways have.
+fn shared(event: Value) -> Value {
+    with(event, json!({ "path": "/lake/a", "etag": "098f6bcd" }))
+}
+
+fn written_if(direction: Direction, events: &[Value], is_wanted: impl Fn(&Event) -> bool) -> String {
+    let mut collection = Collection::new(direction);
+    for event in events {
+        let event = Event::parse(event.to_string().as_bytes()).unwrap();
+        collection.note(&event, is_wanted(&event));
+    }
+    let mut out = Vec::new();
+    collection.finish().write(&mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+fn written(direction: Direction, events: &[Value]) -> String {
+    written_if(direction, events, |_| true)
+}
+
+fn received(events: &[Value]) -> String {
+    written(Direction::Received, events)
+}
+
+#[test]
+fn the_last_content_of_each_name_is_listed_under_the_name_that_it_has() {
+    let events = [
+        put("ann", "/in/a.part", "11"),
+        rename("ann", "/in/a.part", "/in/a"),
+        put("ben", "/in/a", "22"),
+        put("ann", "/in/b", "33"),
+        put("ann", "/in/b", "44"),
+        close("ann", "/out/c", "read", "55"),
+        rename("ann", "/in", "/done"),
+        put("ann", "/in/a", ""),
+    ];
+    assert_eq!(received(&events), "# ann\n11  done/a\n44  done/b\n# no digest is on record: in/a\n# ben\n22  in/a\n");
+    assert_eq!(written(Direction::Sent, &events), "# ann\n55  out/c\n");
+}
+
+#[test]
+fn a_rename_replaces_and_a_failure_counts_for_nothing() {
+    let failed = with(put("ann", "/b", "99"), json!({ "status": "failure" }));
+    let denied = with(rename("ann", "/x", "/b"), json!({ "status": "denied", "message": "permission denied" }));
+    let events = [
+        put("ann", "/a", "11"),
+        put("ann", "/b", "22"),
+        failed,
+        rename("ann", "/a", "/b"),
+        put("ann", "/ab", "33"),
+        rename("ann", "/a", "/x"),
+        denied,
+    ];
+    assert_eq!(received(&events), "# ann\n33  ab\n11  b\n");
+}
+
+#[test]
+fn odd_names_are_escaped_as_sha256sum_does() {
+    let events = [put("a\nb", "/new\nline", "11"), put("a\nb", "/back\\slash", "22")];
+    assert_eq!(received(&events), "# a\\nb\n\\22  back\\\\slash\n\\11  new\\nline\n");
+}
+
+/// One file for many: each who got it is listed, and each content that it had.
+#[test]
+fn everybody_who_downloaded_a_file_is_listed_with_each_content_of_it() {
+    let get = |user: &str, digest: &str| with(close(user, "/r", "read", digest), json!({ "path": "/lake/pub/r" }));
+    let looked = with(get("carl", ""), json!({ "bytes-out": "0" }));
+    let in_part = with(get("dora", ""), json!({ "bytes-out": "7" }));
+    let whole_at_last = with(get("ben", ""), json!({ "bytes-out": "7" }));
+    let events = [
+        whole_at_last,
+        get("ann", "11"),
+        get("ben", "11"),
+        get("ann", "22"),
+        get("ann", "11"),
+        looked,
+        get("dora", "33"),
+        in_part,
+    ];
+    assert_eq!(
+        written(Direction::Sent, &events),
+        "# ann\n11  r\n22  r\n# ben\n11  r\n# dora\n# no digest is on record: r\n33  r\n"
+    );
+}
+
+/// What changed a file without a digest takes that away that it had.
+#[test]
+fn a_digest_that_may_be_of_other_content_is_not_listed() {
+    let end = |activity: &str, status: &str, message: &str| {
+        let operation = if activity == "ERROR" { "CLOSE" } else { "write" };
+        let fields = json!({ "activity-type": activity, "status": status, "operation": operation, "message": message });
+        with(put("ann", "/a", ""), fields)
+    };
+    let setstat = |status: &str, size: Value| {
+        with(end("SETSTAT", status, ""), if size.is_null() { json!({}) } else { json!({ "size": size }) })
+    };
+    let unknown = "the connection ended before the store had answered; whether it was done is not known";
+    let cut_off = with(rename("ann", "/x", "/a"), json!({ "status": "failure", "message": unknown }));
+    for (event, is_in_doubt) in [
+        (setstat("success", json!(0)), true),
+        (setstat("failure", json!(7)), true),
+        (setstat("denied", json!(0)), false),
+        (setstat("success", Value::Null), false),
+        (end("PARTIAL_CLOSE", "failure", "the client went away; what had arrived was published"), true),
+        (end("PARTIAL_CLOSE", "failure", "the client went away; the store does not answer"), true),
+        (end("PARTIAL_CLOSE", "failure", "the client went away; nothing was published"), false),
+        (end("ERROR", "failure", "/a: the store does not answer"), true),
+        (end("ERROR", "failure", "/a: no space; nothing was published"), false),
+        (end("ERROR", "denied", "/a: permission denied"), false),
+        (with(put("ann", "/a", ""), json!({ "unchanged": true })), false),
+        (cut_off, true),
+    ] {
+        let list = received(&[put("ann", "/a", "11"), event.clone()]);
+        let expected = if is_in_doubt { "# ann\n# no digest is on record: a\n" } else { "# ann\n11  a\n" };
+        assert_eq!(list, expected, "{event}");
+        // And the next upload has its digest.
+        assert_eq!(received(&[put("ann", "/a", "11"), event, put("ann", "/a", "22")]), "# ann\n22  a\n");
+    }
+    assert_eq!(
+        received(&[end("PARTIAL_CLOSE", "failure", "the client went away; what had arrived was published")]),
+        "# ann\n# no digest is on record: a\n"
+    );
+}
+
+#[test]
+fn what_nobody_uploaded_takes_the_place_of_what_it_is_renamed_over() {
+    assert_eq!(received(&[put("ann", "/a", "11"), rename("ann", "/unknown", "/a")]), "");
+    // Also of what was removed before, which is listed otherwise.
+    let removed = with(put("ann", "/out/a", ""), json!({ "activity-type": "DELETE" }));
+    let events = [put("ann", "/out/a", "11"), removed, rename("ann", "/out", "/new"), rename("ann", "/in", "/out")];
+    assert_eq!(received(&events[..3]), "# ann\n11  out/a\n");
+    assert_eq!(received(&events), "# ann\n# no digest is on record: out/a\n");
+}
+
+/// Who is asked about does not decide what is there.
+#[test]
+fn what_others_did_to_a_file_counts_whoever_is_asked_for() {
+    let of_ben = |name: &str, digest: &str| with(put("ben", name, digest), json!({ "path": "/lake/ann/a" }));
+    let of_ann = |event: &Event| event.text("user") == "ann";
+    let list = |events: &[Value]| written_if(Direction::Received, events, of_ann);
+    assert_eq!(list(&[put("ann", "/a", "11"), put("ann", "/b", "22"), of_ben("/x/a", "33")]), "# ann\n22  b\n");
+    assert_eq!(list(&[of_ben("/x/a", "33"), put("ann", "/a", "11")]), "# ann\n11  a\n");
+    let cut = with(of_ben("/x/a", ""), json!({ "activity-type": "SETSTAT", "size": 0 }));
+    assert_eq!(list(&[put("ann", "/a", "11"), cut]), "# ann\n# no digest is on record: a\n");
+}
+
+/// Two gateways write to one bucket, and their trails are read one after the other.
+#[test]
+fn the_last_content_is_the_last_by_time_not_by_reading() {
+    let (early, late) = (at(10, "two", shared(put("ann", "/a", "11"))), at(20, "one", shared(put("ann", "/a", "22"))));
+    assert_eq!(received(&[late.clone(), early.clone()]), "# ann\n22  a\n");
+    assert_eq!(received(&[early, late]), "# ann\n22  a\n");
+    // An id has its place within a millisecond, and what is read twice happened once.
+    let id = |last: u32, event: Value| {
+        let id = format!("019fb73e-4bf2-7b3d-8f21-{last:012}");
+        with(at(10, "one", event), json!({ "event-id": id }))
+    };
+    let events = [
+        id(3, rename("ann", "/a", "/b")),
+        id(2, put("ann", "/a", "22")),
+        id(1, put("ann", "/a", "11")),
+        id(3, rename("ann", "/a", "/b")),
+    ];
+    assert_eq!(received(&events), "# ann\n22  b\n");
+}
+
+#[test]
+fn the_numbers_of_a_gateway_count_more_than_its_clock() {
+    let numbered = |sequence: u64, second: u32, digest: &str| {
+        with(at(second, "one", put("ann", "/a", digest)), json!({ "sequence": sequence }))
+    };
+    assert_eq!(received(&[numbered(7, 40, "11"), numbered(8, 10, "22")]), "# ann\n22  a\n");
+    // A batch that is read after a later one.
+    assert_eq!(received(&[numbered(8, 40, "22"), numbered(7, 10, "11")]), "# ann\n22  a\n");
+}
+
+/// A folder of each gateway has one name: these are two files.
+#[test]
+fn stores_of_one_name_that_are_a_gateways_own_are_told_apart() {
+    let (one, two) = (at(10, "one", put("ann", "/a", "11")), at(20, "two", put("ann", "/a", "22")));
+    assert_eq!(received(&[one.clone(), two.clone()]), "# ann on one\n11  a\n# ann on two\n22  a\n");
+    assert_eq!(received(&[one.clone(), at(20, "two", rename("ann", "/x", "/a"))]), "# ann\n11  a\n");
+    let of_one = written_if(Direction::Received, &[one, two], |event| event.text("server") == "one");
+    assert_eq!(of_one, "# ann\n11  a\n");
+}
