@@ -2,12 +2,13 @@
 //! process at any moment.
 //!
 //! The batch that is being filled is `NUMBER.open`; a full one is renamed to `NUMBER.ndjson` and removed when it has been
-//! delivered. Numbers ascend, so names sort in the order of the lines. Files of an earlier process are taken over.
+//! delivered. One whose file somebody removed is written again as `NUMBER.again` first. Numbers ascend, so names sort in the order of the
+//! lines. Files of an earlier process are taken over.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -70,7 +71,7 @@ pub struct SpoolState {
     pub undelivered: u64,
 }
 
-/// The batch that is being filled. The file may be longer than `bytes` after a write that failed.
+/// The batch that is being filled. Its file may be longer than `bytes` after a write that failed.
 #[derive(Debug)]
 struct Filling {
     file: File,
@@ -333,7 +334,7 @@ impl Spool {
         let number = state.next_number;
         let path = self.settings.folder.join(format!("{number:020}.open"));
         let mut options = OpenOptions::new();
-        let file = options.append(true).create_new(true).mode(FILE_MODE).open(path)?;
+        let file = options.read(true).append(true).create_new(true).mode(FILE_MODE).open(path)?;
         state.next_number += 1;
         if self.settings.fsync != Fsync::Never {
             sync_folder(&self.settings.folder)?;
@@ -349,14 +350,21 @@ impl Spool {
         }
         let name = |ending: &str| self.settings.folder.join(format!("{:020}.{ending}", filling.number));
         let full = Full { path: name("ndjson"), bytes: filling.bytes };
-        fs::rename(name("open"), &full.path)?;
-        if self.settings.fsync != Fsync::Never {
-            sync_folder(&self.settings.folder)?;
+        match fs::rename(name("open"), &full.path) {
+            // Renamed before, by a call that was told otherwise.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && full.path.exists() => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                filling.write_again(&name("again"), &full.path)?;
+                tracing::error!(file = %name("open").display(), written_again = %full.path.display(),
+                    "somebody removed or moved a batch of the spool that was being filled; its events are written again");
+            }
+            renamed => renamed?,
         }
+        // Whatever happens now: it has its name.
         state.filling = None;
         state.full.push_back(Arc::new(full));
         self.changed.notify_one();
-        Ok(())
+        if self.settings.fsync != Fsync::Never { sync_folder(&self.settings.folder) } else { Ok(()) }
     }
 
     fn is_full(&self, state: &State) -> String {
@@ -391,6 +399,16 @@ impl Filling {
         written
     }
 
+    /// Its lines count as written, and its file has no name any more: they are still in what is open.
+    fn write_again(&self, next: &Path, path: &Path) -> io::Result<()> {
+        let mut lines = vec![0; usize::try_from(self.bytes).map_err(io::Error::other)?];
+        self.file.read_exact_at(&mut lines, 0)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(next)?;
+        file.write_all(&lines)?;
+        file.sync_data()?;
+        fs::rename(next, path)
+    }
+
     fn sync(&mut self) -> io::Result<()> {
         if self.unsynced.is_some() {
             self.file.sync_data()?;
@@ -423,14 +441,14 @@ fn take_over(folder: &Path) -> io::Result<State> {
         let path = entry?.path();
         let is_ours = |ending: &str| path.extension().is_some_and(|e| e == ending);
         let number = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
-        if let (Some(number), true) = (number, is_ours("open") || is_ours("ndjson")) {
+        if let (Some(number), true) = (number, is_ours("open") || is_ours("again") || is_ours("ndjson")) {
             found.push((number, path));
         }
     }
     found.sort();
     for (number, mut path) in found {
         state.next_number = number.saturating_add(1);
-        if path.extension().is_some_and(|ending| ending == "open") {
+        if path.extension().is_some_and(|ending| ending != "ndjson") {
             cut_torn_line(&path)?;
             let full = path.with_extension("ndjson");
             fs::rename(&path, &full)?;

@@ -76,7 +76,7 @@ fn what_is_in_the_folder_survives_the_process_in_its_order() {
     // The process ended while it wrote.
     let torn = settings.folder.join("00000000000000000002.open");
     fs::write(&torn, line(8, "c") + "{\"timestamp\":\"2026").unwrap();
-    fs::write(settings.folder.join("00000000000000000003.open"), "{\"torn").unwrap();
+    fs::write(settings.folder.join("00000000000000000003.again"), "{\"torn").unwrap();
     fs::write(settings.folder.join("notes.txt"), "not ours").unwrap();
     let spool = Spool::open(&settings).unwrap();
     append_all(&spool, line(8, "d").as_bytes());
@@ -160,4 +160,60 @@ fn lines_are_on_the_disk_soon_without_anybody_waiting() {
     let spool = Spool::open(&never).unwrap();
     append_all(&spool, line(8, "a").as_bytes());
     assert_eq!(spool.syncs_after(), None);
+}
+
+/// What was taken counts as written: somebody who tidies the folder loses nothing and stops nothing.
+#[test]
+fn a_batch_whose_file_is_gone_while_it_is_filled_is_written_again() {
+    for is_moved in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings(folder.path(), 100, 1 << 20, 1 << 20);
+        let spool = Spool::open(&settings).unwrap();
+        append_all(&spool, line(8, "a").as_bytes());
+        let open = settings.folder.join("00000000000000000000.open");
+        match is_moved {
+            true => fs::rename(open, folder.path().join("elsewhere")).unwrap(),
+            false => fs::remove_file(open).unwrap(),
+        }
+        append_all(&spool, line(8, "b").as_bytes());
+        spool.hurry().unwrap();
+        append_all(&spool, line(8, "c").as_bytes());
+        spool.hurry().unwrap();
+        assert_eq!(batches(&spool), [line(8, "a") + &line(8, "b"), line(8, "c")]);
+        assert_eq!(spool.held(), 0);
+        let left: Vec<_> = fs::read_dir(&settings.folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["lock"]);
+    }
+}
+
+/// Without a folder nothing can be kept: that is said, again and again, until the folder is back. Nothing is lost.
+#[test]
+fn a_spool_whose_folder_is_away_says_so_and_goes_on_when_it_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path(), 100, 1 << 20, 1 << 20);
+    let spool = Spool::open(&settings).unwrap();
+    append_all(&spool, line(8, "a").as_bytes());
+    let away = folder.path().join("away");
+    fs::rename(&settings.folder, &away).unwrap();
+    for _ in 0..2 {
+        assert_eq!(spool.hurry().unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+    fs::create_dir(&settings.folder).unwrap();
+    spool.hurry().unwrap();
+    assert_eq!((batches(&spool), spool.held()), (vec![line(8, "a")], 0));
+}
+
+/// The rename was done, and its answer was an error.
+#[test]
+fn a_batch_that_has_its_name_already_is_sealed() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path(), 100, 1 << 20, 1 << 20);
+    let spool = Spool::open(&settings).unwrap();
+    append_all(&spool, line(8, "a").as_bytes());
+    let name = |ending: &str| settings.folder.join(format!("{:020}.{ending}", 0));
+    fs::rename(name("open"), name("ndjson")).unwrap();
+    spool.hurry().unwrap();
+    append_all(&spool, line(8, "b").as_bytes());
+    spool.hurry().unwrap();
+    assert_eq!(batches(&spool), [line(8, "a"), line(8, "b")]);
 }
