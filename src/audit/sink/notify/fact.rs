@@ -160,20 +160,33 @@ pub(in crate::audit::sink) struct Notice {
     pub(super) ended: String,
     /// The name under which it was uploaded, if that was another.
     pub(super) uploaded_as: Option<String>,
+    /// The name that it had before its final one. What was told under that must not be overtaken.
+    pub(super) renamed_from: Option<String>,
     /// A rename from a temporary name to another one of which nothing more is known: for filters it is an upload as well.
     pub(super) is_arrival: bool,
 }
 
 impl From<Fact> for Notice {
     fn from(fact: Fact) -> Self {
-        Notice { id: fact.event_id.clone(), ended: fact.timestamp.clone(), uploaded_as: None, is_arrival: false, fact }
+        Notice {
+            id: fact.event_id.clone(),
+            ended: fact.timestamp.clone(),
+            uploaded_as: None,
+            renamed_from: None,
+            is_arrival: false,
+            fact,
+        }
     }
 }
 
 impl Notice {
-    /// The storage paths that it is about.
+    /// The storage paths that it is about, and those that its file had before.
     pub(super) fn paths(&self) -> Vec<String> {
-        [Some(&self.fact.path), self.fact.new_path.as_ref()].into_iter().flatten().cloned().collect()
+        let now = [Some(&self.fact.path), self.fact.new_path.as_ref()];
+        let before = [&self.uploaded_as, &self.renamed_from].map(Option::as_ref);
+        let mut paths: Vec<String> = now.into_iter().chain(before).flatten().cloned().collect();
+        paths.dedup();
+        paths
     }
 
     /// All names of its files, as clients and as stores have them.

@@ -176,7 +176,8 @@ impl Joiner {
             return renamed.into_iter().chain(arrived).collect();
         }
         let (id, ended) = (rename.event_id, rename.timestamp);
-        let whole = Notice { id, ended, uploaded_as: Some(upload.uploaded_as), ..Notice::from(upload.fact) };
+        let (uploaded_as, renamed_from) = (Some(upload.uploaded_as), Some(rename.path));
+        let whole = Notice { id, ended, uploaded_as, renamed_from, ..Notice::from(upload.fact) };
         iter::once(whole).chain(arrived).collect()
     }
 
@@ -187,6 +188,7 @@ impl Joiner {
         moved.extend(self.told.remove_below(&rename.path));
         let mut arrived = Vec::new();
         for (number, mut upload) in moved {
+            let renamed_from = Some(upload.fact.path.clone());
             let fact = &mut upload.fact;
             if let Some(rest) = fact.path.strip_prefix(&rename.path) {
                 fact.path = format!("{new}{rest}");
@@ -199,12 +201,12 @@ impl Joiner {
                 self.put_back(number, upload);
             } else if !upload.is_told {
                 let (uploaded_as, ended) = (Some(upload.uploaded_as), rename.timestamp.clone());
-                arrived.push(Notice { uploaded_as, ended, ..Notice::from(upload.fact) });
+                arrived.push(Notice { uploaded_as, renamed_from, ended, ..Notice::from(upload.fact) });
             } else {
                 // The id of its CLOSE was used when it was told.
                 let id = format!("{}-{}", rename.event_id, upload.fact.event_id);
                 let (uploaded_as, ended) = (Some(upload.uploaded_as), rename.timestamp.clone());
-                arrived.push(Notice { id, uploaded_as, ended, ..Notice::from(upload.fact) });
+                arrived.push(Notice { id, uploaded_as, renamed_from, ended, ..Notice::from(upload.fact) });
             }
         }
         arrived

@@ -184,5 +184,31 @@ fn filters_judge_the_notification() {
     let (mut close, rename) = (documented("CLOSE", 0), documented("RENAME", 0));
     (close["path"], close["logical-path"]) = (rename["path"].clone(), rename["logical-path"].clone());
     let told = notifier.take(&batch(&[close, documented("DELETE", 0), rename]));
-    assert_eq!(told.iter().map(|told| told.paths.clone()).collect::<Vec<_>>(), [["/lake/in/user0001/data.csv"]]);
+    let paths = ["/lake/in/user0001/data.csv", "/lake/in/user0001/data.csv.part"];
+    assert_eq!(told.iter().map(|told| told.paths.clone()).collect::<Vec<_>>(), [paths]);
+}
+
+/// What is told under the temporary name may be refused: the arrival is about that name as well, so that it is not told before.
+#[test]
+fn an_arrival_is_about_the_names_that_its_file_had() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut close, rename) = (documented("CLOSE", 0), documented("RENAME", 0));
+    (close["path"], close["logical-path"]) = ("/lake/in/x.part".into(), "/in/x.part".into());
+    let renamed = |from: &str, to: &str| {
+        let mut rename = rename.clone();
+        for (stored, logical, path) in [("path", "logical-path", from), ("new-path", "new-logical-path", to)] {
+            (rename[stored], rename[logical]) = (format!("/lake{path}").into(), path.into());
+        }
+        rename
+    };
+    let paths = |lines: &[Value]| -> Vec<Vec<String>> {
+        let told = notifier(folder.path(), Format::CloudEvents).take(&batch(lines));
+        told.into_iter().map(|told| told.paths).collect()
+    };
+    let twice = [close.clone(), renamed("/in/x.part", "/in/y.part"), renamed("/in/y.part", "/in/y")];
+    assert_eq!(paths(&twice), [["/lake/in/y", "/lake/in/x.part", "/lake/in/y.part"]]);
+    // Its folder was renamed meanwhile.
+    (close["path"], close["logical-path"]) = ("/lake/in.part".into(), "/in.part".into());
+    let moved = [close, renamed("/in.part", "/d/x.part"), renamed("/d", "/e"), renamed("/e/x.part", "/e/x")];
+    assert_eq!(paths(&moved)[1], ["/lake/e/x", "/lake/in.part", "/lake/e/x.part"]);
 }
