@@ -4,7 +4,7 @@
 //! aside is found in its folder and not posted again; nothing is removed from the spool before all of it has arrived or is set
 //! aside.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,6 +17,7 @@ use super::heading::{Heading as LineHeading, lines};
 use super::notify::{Notifier, Told};
 use super::set_aside::SetAside;
 use super::undelivered::{Heading, Undelivered};
+use crate::audit::chain::Hash;
 
 /// What is delivered with one request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,7 +36,7 @@ impl Unit {
     }
 
     fn of(told: &[Told], is_over: bool) -> Unit {
-        let lines: Vec<u8> = told.iter().flat_map(|told| [told.line.as_slice(), b"\n"].concat()).collect();
+        let lines: Vec<u8> = told.iter().flat_map(Told::whole_line).collect();
         Unit { lines: lines.into(), paths: told.iter().map(|told| told.paths.clone()).collect(), is_over }
     }
 
@@ -71,6 +72,8 @@ pub(super) struct Courier<C> {
     undelivered: Arc<Mutex<Undelivered>>,
     /// What the trail is to hear.
     told: Arc<SetAside>,
+    /// The notifications that are on their way together, by the hashes of their lines: where each stands.
+    order: Arc<HashMap<String, usize>>,
     /// How often in a row the first of those that wait was refused for what it is.
     refused: u32,
 }
@@ -89,6 +92,7 @@ impl<C: Carrier> Courier<C> {
             notifier,
             undelivered: Arc::new(Mutex::new(undelivered)),
             told: Arc::clone(told),
+            order: Arc::default(),
             refused: 0,
         }
     }
@@ -98,7 +102,7 @@ impl<C: Carrier> Courier<C> {
     }
 
     /// What a batch of the spool becomes.
-    pub(super) async fn units(&self, batch: Bytes) -> io::Result<VecDeque<Unit>> {
+    pub(super) async fn units(&mut self, batch: Bytes) -> io::Result<VecDeque<Unit>> {
         let Some(notifier) = self.notifier.clone() else {
             return Ok(VecDeque::from([Unit::of_trail(batch)]));
         };
@@ -107,7 +111,7 @@ impl<C: Carrier> Courier<C> {
     }
 
     /// What is to be told because its time is over. Right only when the spool is empty.
-    pub(super) fn overdue(&self) -> VecDeque<Unit> {
+    pub(super) fn overdue(&mut self) -> VecDeque<Unit> {
         let told =
             self.notifier.as_ref().map(|notifier| notifier.lock().unwrap_or_else(PoisonError::into_inner).overdue());
         self.packed(told.unwrap_or_default())
@@ -126,7 +130,9 @@ impl<C: Carrier> Courier<C> {
         }
     }
 
-    fn packed(&self, told: Vec<Told>) -> VecDeque<Unit> {
+    fn packed(&mut self, told: Vec<Told>) -> VecDeque<Unit> {
+        let hashes = told.iter().enumerate().map(|(place, told)| (hash(&told.whole_line()), place));
+        self.order = Arc::new(hashes.collect());
         let size = if self.carrier.is_one_by_one() { 1 } else { told.len().max(1) };
         told.chunks(size).map(|told| Unit::of(told, false)).collect()
     }
@@ -179,9 +185,11 @@ impl<C: Carrier> Courier<C> {
     }
 
     /// What is left of a unit when those are gone that are set aside, or have to wait behind one about the same file, about
-    /// something in it, or about a folder around it.
+    /// something in it, or about a folder around it. A batch that comes again after a kill finds later ones of itself set aside: what
+    /// stands before them waits behind none of those, and is posted again.
     async fn without_held(&self, unit: Unit) -> io::Result<Option<Unit>> {
         let (undelivered, set_aside) = (Arc::clone(&self.undelivered), Arc::clone(&self.told));
+        let order = Arc::clone(&self.order);
         blocking(move || {
             let mut undelivered = undelivered.lock().unwrap_or_else(PoisonError::into_inner);
             let Some(mut locked) = undelivered.lock_unless_empty()? else { return Ok(Some(unit)) };
@@ -190,9 +198,11 @@ impl<C: Carrier> Courier<C> {
             }
             let mut left = Vec::new();
             for told in unit.told() {
-                if locked.holds(&told.paths) {
+                let line = told.whole_line();
+                let place = order.get(&hash(&line));
+                let is_later = |hash: &str| place.zip(order.get(hash)).is_some_and(|(place, other)| other > place);
+                if locked.holds(&told.paths) && locked.holds_but(&told.paths, is_later) {
                     // Does nothing when it is there.
-                    let line = [told.line.as_slice(), b"\n"].concat();
                     let is_new = !locked.has(&line);
                     locked.put(&heading(WAITS_BEHIND, told.paths), &line)?;
                     if is_new {
@@ -220,6 +230,11 @@ impl<C: Carrier> Courier<C> {
         tracing::error!(%sink, why = %said, "a delivery was refused for too long and is set aside; `lockgate audit redeliver` tries it again");
         Ok(())
     }
+}
+
+/// As [`Undelivered`] knows a delivery.
+fn hash(line: &[u8]) -> String {
+    Hash::of_line(line).to_string()
 }
 
 fn heading(why: &str, paths: Vec<String>) -> Heading {

@@ -183,6 +183,73 @@ async fn a_kill_at_any_step_loses_nothing_and_keeps_the_order_of_each_file() {
     }
 }
 
+/// After a kill the batch comes again, and one of its later ones is set aside: what stands before that is not put behind it.
+#[tokio::test]
+async fn what_comes_again_does_not_wait_behind_what_came_after_it() {
+    for one_by_one in [true, false] {
+        let place = Place { one_by_one, gives_up_after: Some(Duration::ZERO), ..Place::default() };
+        let (told, mut before, folder) = lines(&place);
+        place.refuses.lock().unwrap().push("b2");
+        let mut units = before.packed(told.clone());
+        all(&mut before, &mut units).await;
+        assert_eq!(set_aside(folder.path()), ["b2"]);
+        drop(before);
+        let mut again = courier(&place, folder.path());
+        let later = [&told[..], &[told_of_b()]].concat();
+        let mut units = again.packed(later);
+        place.arrived.lock().unwrap().clear();
+        all(&mut again, &mut units).await;
+        assert_eq!(set_aside(folder.path()), ["b2", "b3"]);
+        assert_eq!(place.arrived(), ["a1", "b1", "a2", "c1"]);
+    }
+}
+
+fn told_of_b() -> Told {
+    told("b3", "/b")
+}
+
+/// One of a later place of the same request waits behind another, and the request has to come again.
+#[tokio::test]
+async fn what_is_posted_together_does_not_wait_behind_its_own_end() {
+    let place = Place { gives_up_after: Some(Duration::ZERO), ..Place::default() };
+    let folder = tempfile::tempdir().unwrap();
+    let mut courier = courier(&place, folder.path());
+    place.refuses.lock().unwrap().push("bad");
+    let mut units = courier.packed(vec![told("bad", "/a")]);
+    all(&mut courier, &mut units).await;
+    let renamed = Told { line: b"renamed".to_vec(), paths: vec!["/a".into(), "/b".into()] };
+    let mut units = courier.packed(vec![told("of b", "/b"), renamed]);
+    *place.is_away.lock().unwrap() = true;
+    assert!(matches!(courier.deliver(&mut units).await, Outcome::Refused(_)));
+    *place.is_away.lock().unwrap() = false;
+    all(&mut courier, &mut units).await;
+    assert_eq!(
+        (place.arrived(), set_aside(folder.path())),
+        (vec!["of b".into()], vec!["bad".into(), "renamed".into()])
+    );
+}
+
+/// A command that was stopped keeps the folder's lock: the sink says what it waits for, and goes on afterwards.
+#[tokio::test]
+async fn a_lock_that_another_process_keeps_is_said() {
+    let place = Place { gives_up_after: Some(Duration::ZERO), ..Place::default() };
+    let folder = tempfile::tempdir().unwrap();
+    let undelivered = || Undelivered::of(folder.path(), 1 << 20).waiting(Duration::from_millis(50));
+    place.refuses.lock().unwrap().push("bad");
+    let mut courier = Courier::new(place.clone(), None, undelivered(), &Arc::default());
+    let mut units = courier.packed(vec![told("bad", "/a")]);
+    all(&mut courier, &mut units).await;
+    let mut stopped = undelivered();
+    let lock = stopped.lock().unwrap();
+    let mut units = courier.packed(vec![told("good", "/b")]);
+    let Outcome::Refused(refusal) = courier.deliver(&mut units).await else { panic!("nobody has looked") };
+    assert!(refusal.why.contains("audit redeliver") && !refusal.is_of_this_one, "{refusal:?}");
+    assert_eq!((units.len(), place.arrived().len()), (1, 0));
+    drop(lock);
+    all(&mut courier, &mut units).await;
+    assert_eq!(place.arrived(), ["good"]);
+}
+
 /// A batch of the trail is set aside whole, and what comes after it is delivered.
 #[tokio::test]
 async fn a_batch_of_the_trail_is_set_aside_whole() {

@@ -2,12 +2,16 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use super::carrier::Carrier;
 use super::held_paths::HeldPaths;
 use super::http::Collector;
 use super::settings::{SinkSettings, SinkTarget};
 use super::undelivered::Undelivered;
+
+/// How long the lock is free between two deliveries: a gateway that runs gets its turn.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// What became of what was set aside.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -64,6 +68,9 @@ async fn redeliver(spool: &Path, limit: u64, collector: &impl Carrier) -> io::Re
             }
         }
         after = Some(name);
+        // A gateway that waits for the lock tries it more often than this.
+        drop(locked);
+        tokio::time::sleep(PAUSE).await;
     }
     Ok(done)
 }

@@ -14,10 +14,11 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::held_paths::HeldPaths;
@@ -37,10 +38,17 @@ const MAX_BYTES: u64 = 512 << 20;
 /// How many files the folder holds at most. More would have to wait in any case: somebody has to look.
 const MAX_FILES: usize = 10_000;
 
+/// How long the lock is waited for. A command that delivers holds it as long as the collector needs, and one that was stopped for ever.
+const LOCK_WITHIN: Duration = Duration::from_secs(5);
+
+/// How often it is tried meanwhile.
+const LOCK_EVERY: Duration = Duration::from_millis(5);
+
 /// The folder. Made when something is put into it.
 #[derive(Debug)]
 pub(super) struct Undelivered {
     folder: PathBuf,
+    lock_within: Duration,
     /// Bytes that it holds at most.
     limit: u64,
     most: usize,
@@ -98,6 +106,7 @@ impl Undelivered {
     pub(super) fn of(spool: &Path, limit: u64) -> Undelivered {
         Undelivered {
             folder: spool.join(FOLDER),
+            lock_within: LOCK_WITHIN,
             limit,
             most: MAX_FILES,
             known: BTreeMap::new(),
@@ -114,6 +123,12 @@ impl Undelivered {
         Undelivered { count, ..self }
     }
 
+    /// Waits so long for the lock.
+    #[cfg(test)]
+    pub(super) fn waiting(self, lock_within: Duration) -> Undelivered {
+        Undelivered { lock_within, ..self }
+    }
+
     /// The folder with its lock, if it holds anything.
     pub(super) fn lock_unless_empty(&mut self) -> io::Result<Option<Locked<'_>>> {
         if !self.folder.exists() {
@@ -123,13 +138,16 @@ impl Undelivered {
         Ok(if locked.undelivered.known.is_empty() { None } else { Some(locked) })
     }
 
-    /// Waits for its lock.
+    /// Waits for its lock, not for ever.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when another process keeps it; what the disk says.
     pub(super) fn lock(&mut self) -> io::Result<Locked<'_>> {
         fs::DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(&self.folder)?;
         let mut options = OpenOptions::new();
         let path = self.folder.join("lock");
         let lock = options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path)?;
-        flock(&lock, FlockOperation::LockExclusive)?;
+        self.wait_for(&lock)?;
         // Before the names are read: what changes meanwhile is read again.
         let now = Seen { changes: changes(&lock)?, modified: self.modified() };
         if self.seen.as_ref() != Some(&now) {
@@ -137,6 +155,25 @@ impl Undelivered {
             self.seen = Some(now);
         }
         Ok(Locked { undelivered: self, lock })
+    }
+
+    fn wait_for(&self, lock: &File) -> io::Result<()> {
+        let began = Instant::now();
+        loop {
+            match flock(lock, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(Errno::WOULDBLOCK) if began.elapsed() < self.lock_within => std::thread::sleep(LOCK_EVERY),
+                Err(Errno::WOULDBLOCK) => {
+                    let folder = self.folder.display();
+                    let what = format!(
+                        "{folder} is locked by another process: a `lockgate audit redeliver` that was stopped, or waits for its collector"
+                    );
+                    return Err(io::Error::new(io::ErrorKind::WouldBlock, what));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     fn modified(&self) -> Option<SystemTime> {
@@ -215,6 +252,19 @@ impl Locked<'_> {
     /// Whether something about one of these paths waits here, about something in it, or about a folder around it.
     pub(super) fn holds(&self, paths: &[String]) -> bool {
         self.undelivered.held.touches(paths)
+    }
+
+    /// As [`Locked::holds`], by those alone whose hashes are not passed over.
+    pub(super) fn holds_but(&self, paths: &[String], is_passed_over: impl Fn(&str) -> bool) -> bool {
+        let mut held = HeldPaths::default();
+        let all = self.undelivered.known.iter();
+        let others = all.filter(|(name, _)| !hash_in(name).is_some_and(&is_passed_over));
+        others.filter_map(|(_, known)| known.paths.as_ref()).any(|known| {
+            held.add(known);
+            let touches = held.touches(paths);
+            held.remove(known);
+            touches
+        })
     }
 
     /// Whether this very delivery waits here.

@@ -90,6 +90,13 @@ pub(super) struct Told {
     pub(super) paths: Vec<String>,
 }
 
+impl Told {
+    /// As it is posted.
+    pub(super) fn whole_line(&self) -> Vec<u8> {
+        [self.line.as_slice(), b"\n"].concat()
+    }
+}
+
 impl Notifier {
     /// Takes up what an earlier process left. `None` when the format is not one of notifications.
     pub(super) fn open(shape: &Shape, spool: &Path, syncs: bool) -> io::Result<Option<Notifier>> {
