@@ -2,7 +2,7 @@
 //! trail as well, so that whoever reads the events can miss it.
 
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::chain::{self, Verification};
 use super::state::State;
@@ -17,6 +17,9 @@ const FIRST_AFTER: Duration = Duration::from_secs(60);
 
 /// How soon it is tried again when another verification is under way, or a rotation removed a file meanwhile.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// How soon it is tried again when a failure to read the trail is a finding, unless the next one is due sooner.
+const AFTER_FAILURE: Duration = Duration::from_secs(600);
 
 /// How often in a row it may fail to read the trail before that is a finding.
 const TRIES: u32 = 3;
@@ -33,7 +36,7 @@ pub(super) struct Found {
 /// Verifies the trail every so often, until it is dropped.
 pub(super) async fn run(state: Arc<State>, settings: SelfCheck) {
     tokio::time::sleep(FIRST_AFTER.min(settings.every)).await;
-    let mut failures = 0;
+    let mut failures = Failures::default();
     loop {
         let verified = match chain::begin(&state, BY) {
             Ok(Some((_, outcome))) => outcome.await.ok(),
@@ -42,17 +45,43 @@ pub(super) async fn run(state: Arc<State>, settings: SelfCheck) {
         };
         let wait = match verified {
             None => AGAIN_AFTER,
-            Some(verified) if verified.failure.is_some() && failures + 1 < TRIES => {
-                failures += 1;
-                AGAIN_AFTER
-            }
             Some(verified) => {
-                failures = 0;
-                settle(&state, &verified);
-                settings.every
+                let (is_verdict, wait) = failures.judge(verified.failure.is_some(), settings.every, Instant::now());
+                if is_verdict {
+                    settle(&state, &verified);
+                }
+                wait
             }
         };
         tokio::time::sleep(wait).await;
+    }
+}
+
+/// Failures to read the trail, in a row.
+#[derive(Debug, Default)]
+struct Failures {
+    count: u32,
+    /// When they last were a finding.
+    told: Option<Instant>,
+}
+
+impl Failures {
+    /// Whether an outcome becomes known, and how soon the next verification is to begin. Failures that go on become known again as
+    /// seldom as verdicts do.
+    fn judge(&mut self, has_failed: bool, every: Duration, now: Instant) -> (bool, Duration) {
+        if !has_failed {
+            *self = Failures::default();
+            return (true, every);
+        }
+        self.count = self.count.saturating_add(1);
+        if self.count < TRIES {
+            return (false, AGAIN_AFTER);
+        }
+        let is_due = self.told.is_none_or(|told| now.saturating_duration_since(told) >= every);
+        if is_due {
+            self.told = Some(now);
+        }
+        (is_due, AFTER_FAILURE.min(every))
     }
 }
 
@@ -106,5 +135,26 @@ pub(super) fn readings(state: &State, text: &mut Text) {
     );
     if let Some(seconds) = verified.and_then(|time| Some(time.duration_since(UNIX_EPOCH).ok()?.as_secs())) {
         text.gauge("trail_verified_timestamp_seconds", "When a self-check last read the trail to its end.", seconds);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trail_that_could_not_be_read_is_read_again_soon_and_told_seldom() {
+        let (hour, start) = (Duration::from_secs(3600), Instant::now());
+        let mut failures = Failures::default();
+        assert_eq!(failures.judge(true, hour, start), (false, AGAIN_AFTER));
+        assert_eq!(failures.judge(true, hour, start), (false, AGAIN_AFTER));
+        assert_eq!(failures.judge(true, hour, start), (true, AFTER_FAILURE));
+        assert_eq!(failures.judge(true, hour, start + AFTER_FAILURE), (false, AFTER_FAILURE));
+        assert_eq!(failures.judge(true, hour, start + hour), (true, AFTER_FAILURE));
+        assert_eq!(failures.judge(false, hour, start + hour), (true, hour));
+        assert_eq!(failures.judge(true, hour, start + hour), (false, AGAIN_AFTER));
+        let minute = Duration::from_secs(60);
+        let mut often = Failures { count: TRIES, told: None };
+        assert_eq!(often.judge(true, minute, start), (true, minute));
     }
 }

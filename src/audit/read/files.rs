@@ -101,6 +101,12 @@ fn is_event_file(path: &Path) -> bool {
     ENDINGS.iter().any(|ending| plain.ends_with(ending)) || Rotated::parse(name).is_some()
 }
 
+/// The name that a rotated file gets when it is packed; `None` for others.
+pub(super) fn packed(path: &Path) -> Option<PathBuf> {
+    let name = path.to_str().filter(|name| !name.ends_with(PACKED))?;
+    Rotated::parse(name).map(|_| PathBuf::from(format!("{name}{PACKED}")))
+}
+
 /// The live file that a rotated one was, and what its name says.
 fn trail_of(path: &Path) -> Option<(PathBuf, Rotated)> {
     let rotated = Rotated::parse(path.to_str()?)?;

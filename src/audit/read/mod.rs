@@ -226,8 +226,8 @@ impl Trail {
                 Current::Files(paths) => match paths.next() {
                     Some(path) => {
                         let name = path.display().to_string();
-                        let file = File::open(path).map_err(|error| ReadError::new(name.clone(), error))?;
-                        (name, Box::new(file))
+                        let (path, file) = open(path).map_err(|error| ReadError::new(name, error))?;
+                        (path.display().to_string(), Box::new(file))
                     }
                     None => {
                         self.current = Current::None;
@@ -274,6 +274,18 @@ impl Trail {
     }
 }
 
+/// Opens a file of a trail. One that was packed since it was listed is there under its other name.
+fn open(path: PathBuf) -> io::Result<(PathBuf, File)> {
+    match File::open(&path) {
+        Ok(file) => Ok((path, file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match files::packed(&path) {
+            Some(packed) => File::open(&packed).map(|file| (packed, file)).map_err(|_| error),
+            None => Err(error),
+        },
+        Err(error) => Err(error),
+    }
+}
+
 /// The bytes of all files that will be read.
 fn total(sources: &[Source], span: Span) -> Option<u64> {
     let mut total = 0;
@@ -289,4 +301,38 @@ fn total(sources: &[Source], span: Span) -> Option<u64> {
 /// Whether the content is at fault, not the reading of it.
 fn is_of_content(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn lines(paths: Vec<PathBuf>) -> Result<Vec<String>, ReadError> {
+        let mut trail = Trail::new(vec![Source::Files(paths)], Span::default(), None);
+        let mut lines = Vec::new();
+        while let Some(item) = trail.advance()? {
+            let Item::Line { bytes, .. } = item else { panic!("{item:?}") };
+            lines.push(String::from_utf8(bytes.to_vec()).unwrap());
+        }
+        Ok(lines)
+    }
+
+    #[test]
+    fn a_file_that_is_packed_between_listing_and_opening_is_read_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let plain = folder.path().join("events.20260731T081530Z-2");
+        std::fs::write(&plain, "{}\n{}\n").unwrap();
+        std::fs::write(folder.path().join("events"), "[]\n").unwrap();
+        let files = Files::find(&[folder.path().to_owned()]).unwrap();
+        let mut packer = Packer::new(File::create(folder.path().join("events.20260731T081530Z-2.gz")).unwrap());
+        packer.write(b"{}\n{}\n").unwrap();
+        packer.finish().unwrap();
+        std::fs::remove_file(&plain).unwrap();
+        assert_eq!(lines(files.paths.clone()).unwrap(), ["{}", "{}", "[]"]);
+        // One that is removed has no other name.
+        std::fs::remove_file(folder.path().join("events.20260731T081530Z-2.gz")).unwrap();
+        let error = lines(files.paths).unwrap_err();
+        assert!(error.to_string().contains("events.20260731T081530Z-2 cannot be read"), "{error}");
+    }
 }
