@@ -1,6 +1,7 @@
 //! Composition: settings in, a running gateway out; start, reload, drain.
 
 mod access;
+mod control;
 pub mod folder;
 mod guard;
 mod memory;
@@ -17,11 +18,12 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 pub use access::Access;
+pub use control::{Control, Told};
 pub use guard::HomeGuard;
 use opening::open_stores;
 pub use reach::{Reached, reach_users};
@@ -168,29 +170,6 @@ struct Backed {
     /// What the admin door shows.
     inside: watch::Sender<Inside>,
 }
-
-/// Why [`Gateway::run`] should stop or change.
-#[derive(Debug)]
-pub enum Control {
-    /// New settings (SIGHUP): users, stores and permissions for connections from now on. The audit files are opened again, and the key that
-    /// signs the trail is read again.
-    /// Changes of [`FIXED_PARTS`] need a restart.
-    Reload {
-        /// The new ones.
-        settings: Box<Settings>,
-        /// Which of the fixed parts are different in them.
-        waits_for_restart: Vec<String>,
-        /// Receives how it went.
-        told: Option<Told>,
-    },
-    /// Take no new connections, let transfers finish within `limits.drain`, then return.
-    Drain,
-    /// End at once.
-    Stop,
-}
-
-/// Receives the outcome of a reload: what waits for a restart, or what went wrong.
-pub type Told = oneshot::Sender<Result<Vec<String>, String>>;
 
 impl Gateway {
     /// Opens the stores (and reaches each once; those that may be away need not be there), the listeners and the audit trail. `None` when `stopped` came about before that
