@@ -4,18 +4,20 @@ mod access;
 mod control;
 pub mod folder;
 mod guard;
+mod held_back;
 mod memory;
 mod opening;
 mod planning;
 mod reach;
 mod recheck;
+mod reload;
 mod roster;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, watch};
@@ -27,16 +29,16 @@ pub use control::{Control, Told};
 pub use guard::HomeGuard;
 use opening::open_stores;
 pub use reach::{Reached, reach_users};
-use roster::{Opened, Roster};
+use reload::{InForce, Reload};
+use roster::Roster;
 
 use crate::admin::{self, Doors, Inside, Wish, Written};
 use crate::audit::verify::Upkeep;
 use crate::audit::{Archive, ArchivePlace, Recorder, SelfCheck};
 use crate::descriptors::Descriptors;
 use crate::metrics::Metrics;
-use crate::session::gate::Gate;
 use crate::session::{Backing, Registry};
-use crate::ssh::{Homes, Listeners, Phase, Server, Surroundings};
+use crate::ssh::{Homes, Listeners, Phase, Server, Surroundings, TargetDoors};
 use crate::stores::{AtOnce, Key, Store, Unfinished};
 use crate::users::{AuthorizedKey, Directory, PasswordHash, Revoked, SourceSettings, Target, User};
 use crate::vfs::Transfers;
@@ -169,6 +171,8 @@ struct Backed {
     drain: Duration,
     /// What the admin door shows.
     inside: watch::Sender<Inside>,
+    /// What the next reload begins with.
+    in_force: Arc<Mutex<InForce>>,
 }
 
 impl Gateway {
@@ -214,8 +218,9 @@ impl Gateway {
         let Prepared { transfers, unfinished, at_once, stores, listeners, doors } = prepared;
         let inside = inside_of(&settings, &stores, opened.directory());
         let drain = settings.ssh.limits.drain;
-        let backed = Backed { transfers, unfinished, at_once, roster, drain, inside: watch::Sender::new(inside) };
-        let homes = make_homes(&settings, stores, &opened, &backed);
+        let (inside, in_force) = (watch::Sender::new(inside), InForce::new(settings.clone(), stores.clone()));
+        let backed = Backed { transfers, unfinished, at_once, roster, drain, inside, in_force };
+        let homes = make_homes(&settings, stores, opened.directory(), opened.targets().clone(), &backed);
         let admin = Admin {
             doors,
             metrics: metrics.clone(),
@@ -295,8 +300,11 @@ impl Gateway {
                 () = &mut serving => break,
                 control = controls.recv(), if listening_to_controls => match control {
                     Some(Control::Reload { settings, waits_for_restart, told }) => {
-                        reloading.abort_all();
-                        reloading.spawn(reload(settings, waits_for_restart, told, self.backed.clone(), homes.clone(), self.recorder.clone(), gate.clone()));
+                        // It waits for the end of the step that is under way, if one is: they do not mix.
+                        reloading.shutdown().await;
+                        let (backed, homes) = (self.backed.clone(), homes.clone());
+                        let (recorder, gate) = (self.recorder.clone(), gate.clone());
+                        reloading.spawn(Reload { settings, backed, homes, recorder, gate }.run(waits_for_restart, told));
                     }
                     Some(Control::Drain) => {
                         tell_drain(&sessions, self.backed.drain);
@@ -416,45 +424,6 @@ fn drain(phase: &watch::Sender<Phase>) {
     });
 }
 
-async fn reload(
-    settings: Box<Settings>,
-    waits_for_restart: Vec<String>,
-    told: Option<Told>,
-    backed: Backed,
-    homes: Arc<watch::Sender<Option<Homes>>>,
-    recorder: Recorder,
-    gate: Arc<Gate>,
-) {
-    let opened = async {
-        let stores = open_stores(&settings, &backed.unfinished, backed.at_once, &recorder.metrics().timings).await?;
-        let opened = backed.roster.open(&settings, &stores).await?;
-        Ok::<_, StartError>((stores, opened))
-    };
-    let mut outcome = match opened.await {
-        Ok((stores, opened)) => {
-            backed.inside.send_replace(inside_of(&settings, &stores, opened.directory()));
-            homes.send_replace(Some(make_homes(&settings, stores, &opened, &backed)));
-            backed.roster.follow(opened);
-            gate.set_defender(settings.ssh.defender.clone());
-            tracing::info!("reloaded: users, stores, permissions and `defender` hold for new connections");
-            Ok(waits_for_restart)
-        }
-        Err(error) => {
-            tracing::error!(%error, "the reload failed; the old configuration stays");
-            Err(error.to_string())
-        }
-    };
-    recorder.reopen().await;
-    // Whatever became of the rest: who changed the key does not trust the one before any more.
-    if let Err(what) = recorder.take_key().await {
-        outcome = outcome.and(Err(format!("the new configuration holds, and a new key of the trail does not: {what}")));
-    }
-    if let Some(told) = told {
-        // Who asked may have gone.
-        let _ = told.send(outcome);
-    }
-}
-
 /// What the admin door shows of a configuration.
 fn inside_of(settings: &Settings, stores: &[Arc<dyn Store>], directory: Arc<dyn Directory>) -> Inside {
     Inside {
@@ -467,13 +436,19 @@ fn inside_of(settings: &Settings, stores: &[Arc<dyn Store>], directory: Arc<dyn 
     }
 }
 
-fn make_homes(settings: &Settings, stores: Vec<Arc<dyn Store>>, opened: &Opened, backed: &Backed) -> Homes {
+fn make_homes(
+    settings: &Settings,
+    stores: Vec<Arc<dyn Store>>,
+    directory: Arc<dyn Directory>,
+    targets: Arc<TargetDoors>,
+    backed: &Backed,
+) -> Homes {
     let transfers = backed.transfers.clone();
     Homes {
         authorities: settings.authorities.clone().into(),
         revoked: settings.revoked.clone(),
-        directory: opened.directory(),
-        targets: opened.targets().clone(),
+        directory,
+        targets,
         backing: Backing {
             stores,
             roots: settings.guard.roots().clone(),

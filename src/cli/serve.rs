@@ -76,10 +76,7 @@ struct Summary {
 
 impl Summary {
     fn of(settings: &Settings, hangup: &Hangup) -> Summary {
-        let source = |source: &SourceSettings| match source {
-            SourceSettings::Keys(keys) => keys.source().to_string(),
-            SourceSettings::Provider(provider) => provider.source().to_string(),
-        };
+        let source = |source: &SourceSettings| source.source().to_string();
         Summary {
             configuration: match hangup {
                 Hangup::Reload(file) => file.display().to_string(),
@@ -151,7 +148,7 @@ enum Impulse {
     Read(oneshot::Sender<Result<Found, Unread>>),
     /// Drain.
     Drain,
-    /// SIGTERM or SIGINT: drain, or when that was wanted before, stop.
+    /// SIGTERM or SIGINT: drain, or at the second one, stop.
     End,
 }
 
@@ -177,7 +174,8 @@ async fn forward(
     started: (Fixed, config::InForce),
     controls: mpsc::Sender<Control>,
 ) {
-    let mut draining = false;
+    // Whoever drains over the admin door and then stops the service means the same thing twice: only a second signal cuts transfers.
+    let (mut draining, mut signalled) = (false, false);
     let started = Arc::new(started);
     let (mut reloading, reading) = (JoinSet::new(), Arc::new(Semaphore::new(1)));
     loop {
@@ -187,10 +185,6 @@ async fn forward(
             (other, _) => other,
         };
         let control = match (impulse, &hangup) {
-            (Impulse::Reload(told), _) if draining => {
-                tell(told, Err("the gateway drains; nothing is reloaded any more".into()));
-                continue;
-            }
             (Impulse::Reload(told), Hangup::Drain) => {
                 tell(told, Err("a demo does not reload; start it again".into()));
                 continue;
@@ -211,14 +205,21 @@ async fn forward(
                 continue;
             }
             (Impulse::Drain, _) if draining => continue,
-            (Impulse::End, _) if draining => Control::Stop,
+            (Impulse::End, _) if signalled => Control::Stop,
+            (Impulse::End, _) if draining => {
+                signalled = true;
+                tracing::info!("it drains already; the same signal again stops at once");
+                continue;
+            }
+            (Impulse::End, _) => {
+                signalled = true;
+                Control::Drain
+            }
             _ => Control::Drain,
         };
         match &control {
-            Control::Drain => {
-                draining = true;
-                reloading.abort_all();
-            }
+            // A reload goes on: it may take something away from those who are still connected.
+            Control::Drain => draining = true,
             Control::Stop => tracing::info!("stopping at once"),
             Control::Reload { .. } => {}
         }

@@ -152,6 +152,6 @@ mod reach_tests;
 #[cfg(test)]
 mod sinks_tests;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 #[cfg(test)]
 mod users_tests;

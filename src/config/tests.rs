@@ -10,7 +10,7 @@ use crate::policy::{Permission, Permissions};
 use crate::users::AuthMode;
 use crate::vfs::PartialUploads;
 
-pub(super) const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPUsGt9kYZpqstR//YZc+4wKPWd0rm3aJiUgH6p/x+EI laptop";
+pub(crate) const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPUsGt9kYZpqstR//YZc+4wKPWd0rm3aJiUgH6p/x+EI laptop";
 const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$3m4h7oR1kq9mJm2s0cQeXv8bB6uYt5wLzN1pDfGhIjA";
 
 fn around(folder: &Path) -> Surroundings {
@@ -23,7 +23,7 @@ fn around(folder: &Path) -> Surroundings {
     }
 }
 
-pub(super) fn read_text(text: &str) -> Result<gateway::Settings, Problems> {
+pub(crate) fn read_text(text: &str) -> Result<gateway::Settings, Problems> {
     read_in(text, Path::new("/etc/lockgate"), &[])
 }
 

@@ -51,6 +51,11 @@ impl HomeGuard {
         HomeGuard { judge: Arc::new(judge), roots: roots.into(), turns: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
+    /// The same for stores with other roots.
+    pub(super) fn with_roots(&self, roots: Vec<Root>) -> HomeGuard {
+        HomeGuard { roots: roots.into(), ..self.clone() }
+    }
+
     /// The roots of the stores of its configuration.
     pub(super) fn roots(&self) -> &Arc<[Root]> {
         &self.roots

@@ -42,7 +42,7 @@ const REMOVALS_AFTER: [Duration; 3] = [Duration::from_secs(4), Duration::from_se
 /// Removes the parts that a killed gateway left in the stores.
 ///
 /// It waits for minutes, so it does not keep stores open that a reload has replaced.
-async fn remove_unfinished(stores: Vec<Weak<dyn Store>>) {
+pub(super) async fn remove_unfinished(stores: Vec<Weak<dyn Store>>) {
     for pause in REMOVALS_AFTER {
         tokio::time::sleep(pause).await;
         let open: Vec<_> = stores.iter().filter_map(Weak::upgrade).collect();
@@ -64,7 +64,7 @@ async fn remove_unfinished_once(stores: &[Arc<dyn Store>]) {
     }
 }
 
-async fn open_store(
+pub(super) async fn open_store(
     settings: &stores::Settings,
     unfinished: &Arc<Unfinished>,
     at_once: AtOnce,

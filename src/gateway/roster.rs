@@ -51,6 +51,8 @@ pub(super) struct Roster {
 #[derive(Debug, Default)]
 struct Running {
     folders: Vec<Arc<KeysDirectory>>,
+    /// All sources but the configuration.
+    others: Vec<(Arc<str>, Arc<dyn Directory>)>,
     tasks: JoinSet<()>,
 }
 
@@ -82,6 +84,17 @@ enum First {
     Pending(JoinHandle<Round>),
 }
 
+/// By what it is judged whose session may not go on.
+#[derive(Debug)]
+struct Gone {
+    others: Others,
+    /// The users of the configuration.
+    users: HashMap<Arc<str>, User>,
+    authorities: Vec<AuthorizedKey>,
+    revoked: Arc<Revoked>,
+    targets: Arc<TargetDoors>,
+}
+
 /// What the users of a folder meet in the configuration.
 #[derive(Debug)]
 struct Beside {
@@ -110,10 +123,15 @@ impl Opened {
 
     /// All sources as one: the users of the configuration, then the others in their order.
     pub(super) fn directory(&self) -> Arc<dyn Directory> {
-        let mut all: Vec<Arc<dyn Directory>> = vec![Arc::new(FixedDirectory::new(self.fixed.clone()))];
-        all.extend(self.others.iter().map(|(_, directory)| directory.clone()));
-        Arc::new(Sources::new(all))
+        together(&self.fixed, self.others.iter().map(|(_, directory)| directory))
     }
+}
+
+/// The users of the configuration, then other sources in their order.
+fn together<'a>(fixed: &[User], others: impl Iterator<Item = &'a Arc<dyn Directory>>) -> Arc<dyn Directory> {
+    let mut all: Vec<Arc<dyn Directory>> = vec![Arc::new(FixedDirectory::new(fixed.to_vec()))];
+    all.extend(others.cloned());
+    Arc::new(Sources::new(all))
 }
 
 impl Roster {
@@ -182,6 +200,42 @@ impl Roster {
         })
     }
 
+    /// The users of these settings, before their sources are opened: of those that are followed, the ones that stay.
+    pub(super) fn restricted(&self, settings: &Settings) -> Arc<dyn Directory> {
+        let running = self.lock();
+        let sources: Vec<_> = settings.users_from.iter().map(SourceSettings::source).collect();
+        let running = |source| running.others.iter().find(|(known, _)| known == source).map(|(_, directory)| directory);
+        together(&settings.users, sources.iter().filter_map(running))
+    }
+
+    /// Ends the sessions of users, keys, authorities and targets that are gone from these settings, now and once more when no connection
+    /// from before can log in any more. Sources are followed as before until [`Roster::follow`].
+    pub(super) fn end_now(self: &Arc<Self>, settings: &Settings, targets: Arc<TargetDoors>) {
+        let asked = settings.users_from.iter().filter(|source| matches!(source, SourceSettings::Provider(_)));
+        let gone = Gone {
+            others: Others {
+                sources: settings.users_from.iter().map(SourceSettings::source).collect(),
+                asked: asked.map(SourceSettings::source).collect(),
+            },
+            users: settings.users.iter().map(|user| (user.name.clone(), user.clone())).collect(),
+            authorities: settings.authorities.clone(),
+            revoked: settings.revoked.clone(),
+            targets,
+        };
+        self.end_gone(&gone);
+        let names = settings.users.iter().map(|user| user.name.clone()).collect();
+        let beside = Beside { names, authorities: gone.authorities.clone(), targets: gone.targets.clone() };
+        let (roster, afterwards) = (self.clone(), settings.ssh.limits.login_grace + Duration::from_secs(1));
+        let mut running = self.lock();
+        for folder in &running.folders {
+            self.end_sessions_of(folder, &folder.settings().source(), &beside);
+        }
+        running.tasks.spawn(async move {
+            tokio::time::sleep(afterwards).await;
+            roster.end_gone(&gone);
+        });
+    }
+
     /// Follows these sources from now on, and no others. Sessions of users that are gone from the configuration, and of
     /// sources that are, end, and so do those whose homes lead to what is guarded by now.
     pub(super) fn follow(self: &Arc<Self>, opened: Opened) {
@@ -197,7 +251,8 @@ impl Roster {
         for provider in providers {
             running.tasks.spawn(recheck::follow(self.clone(), provider, authorities.clone(), targets.clone()));
         }
-        let sources: Vec<Arc<str>> = others.into_iter().map(|(source, _)| source).collect();
+        let sources: Vec<Arc<str>> = others.iter().map(|(source, _)| source.clone()).collect();
+        running.others = others;
         let mut before = {
             let mut place = self.lock();
             std::mem::take(&mut *place)
@@ -209,12 +264,11 @@ impl Roster {
         // A connection keeps the users that it began with until it has logged in.
         let afterwards = login_grace + Duration::from_secs(1);
         let roster = self.clone();
+        let gone = Gone { others, users, authorities, revoked, targets };
         running.tasks.spawn(async move {
-            roster.end_revoked(&revoked);
-            roster.end_sessions_of_others(&others, &users, &authorities, targets.targets());
+            roster.end_gone(&gone);
             tokio::time::sleep(afterwards).await;
-            roster.end_revoked(&revoked);
-            roster.end_sessions_of_others(&others, &users, &authorities, targets.targets());
+            roster.end_gone(&gone);
         });
         // Apart, for it may wait for a disk.
         let roster = self.clone();
@@ -243,27 +297,24 @@ impl Roster {
         }
     }
 
-    fn end_sessions_of_others(
-        &self,
-        others: &Others,
-        users: &HashMap<Arc<str>, User>,
-        trusted: &[AuthorizedKey],
-        targets: &Targets,
-    ) {
+    /// Ends the sessions of the configuration's users that may not go on, those of sources that are gone, and those at targets.
+    fn end_gone(&self, gone: &Gone) {
+        let Gone { others, users, authorities, revoked, targets } = gone;
+        self.end_revoked(revoked);
         // Of identity providers: as they described their users last.
         let described = self.registry.users();
         let ended = self.registry.end(|live| {
             let lapse = match &*live.source {
                 CONFIGURATION => {
                     let user = users.get(&live.user);
-                    lapse_of(live, user, trusted).or_else(|| lapse_at_target(live, user, targets))
+                    lapse_of(live, user, authorities).or_else(|| lapse_at_target(live, user, targets.targets()))
                 }
                 _ if !others.sources.contains(&live.source) => Some(Lapse::Removed),
                 // The round of a folder judges its own.
                 _ if !others.asked.contains(&live.source) => None,
                 _ => {
                     let person = live.jump.as_ref().and_then(|jump| described.get(jump.through()));
-                    lapse_at_target(live, person.map(|person| &**person), targets)
+                    lapse_at_target(live, person.map(|person| &**person), targets.targets())
                 }
             };
             lapse.map(farewell)

@@ -404,7 +404,7 @@ pub struct Capacity {
 
 /// One store of the configuration, resolved. URLs: `file:///PATH`, `memory:///`, `s3://BUCKET/PREFIX`, `gs://…`, `az://…`,
 /// `sftp://USER@HOST/PATH`, and the other forms that `object_store` reads.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The name in the configuration.
     pub name: String,
@@ -425,6 +425,12 @@ pub fn names_a_file(option: &str) -> bool {
     let option = option.to_ascii_lowercase();
     let bare = ["google_", "aws_", "azure_"].iter().find_map(|vendor| option.strip_prefix(vendor));
     open::FILE_OPTIONS.contains(&bare.unwrap_or(&option))
+}
+
+/// Whether what a store is rests on more than its settings: a folder that may be put anew, keys and credentials in files.
+pub fn rests_on_files(settings: &Settings) -> bool {
+    let is_on_files = ["file:", "sftp:"].iter().any(|scheme| settings.url.starts_with(scheme));
+    is_on_files || settings.options.iter().any(|(name, _)| names_a_file(name))
 }
 
 /// Checks one store's settings without reaching it: the URL's scheme, the options' names.

@@ -94,6 +94,14 @@ pub enum SourceSettings {
 }
 
 impl SourceSettings {
+    /// The source of its users, as events name it.
+    pub fn source(&self) -> Arc<str> {
+        match self {
+            SourceSettings::Keys(keys) => keys.source(),
+            SourceSettings::Provider(provider) => provider.source(),
+        }
+    }
+
     /// Whether its users may log in with a password.
     pub fn takes_password(&self) -> bool {
         match self {

@@ -13,6 +13,7 @@ mod oidc;
 mod oidc_tokens;
 mod page;
 mod refusals;
+mod reloads;
 mod roles;
 mod sessions;
 mod stream;
