@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::ops::ControlFlow;
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::{Glob, GlobBuilder, GlobSet};
 
 use super::read::{Event, Item, ReadError, Span, Trail};
 
@@ -77,26 +77,53 @@ pub fn session_prefix(text: &str) -> Result<String, String> {
 
 /// A pattern of paths: `*` and `?` stay within a component, `**` does not. Without a slash it is one of names, in whatever folder.
 #[derive(Debug, Clone)]
-pub struct PathPattern(GlobMatcher);
+pub struct PathPattern {
+    glob: Glob,
+    matcher: GlobSet,
+}
 
 impl PartialEq for PathPattern {
     fn eq(&self, other: &Self) -> bool {
-        self.0.glob() == other.0.glob()
+        self.glob == other.glob
     }
 }
 
 impl Eq for PathPattern {}
 
+/// The longest pattern, in bytes, and the most braces within braces: whoever may ask for events may write one, and it is compiled.
+const LONGEST_PATTERN: usize = 1024;
+const DEEPEST_PATTERN: usize = 8;
+
 impl PathPattern {
     /// Reads a pattern.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// What is wrong with it: longer than 1,024 bytes, more than eight braces within braces, or no pattern at all.
     pub fn parse(text: &str) -> Result<Self, String> {
+        if text.len() > LONGEST_PATTERN {
+            return Err(format!("it has {} bytes, and at most {LONGEST_PATTERN} are allowed", text.len()));
+        }
+        if depth_of(text) > DEEPEST_PATTERN {
+            return Err(format!("more than {DEEPEST_PATTERN} braces are within one another"));
+        }
         let name = (!text.contains('/')).then(|| format!("**/{text}"));
         let glob = GlobBuilder::new(name.as_deref().unwrap_or(text)).literal_separator(true).build();
-        glob.map(|glob| PathPattern(glob.compile_matcher())).map_err(|error| error.kind().to_string())
+        let glob = glob.map_err(|error| error.kind().to_string())?;
+        // As a set of one: a `Glob` alone panics where the regular expression that it makes is refused.
+        let matcher = GlobSet::builder().add(glob.clone()).build();
+        let matcher = matcher.map_err(|_| "it is too large when compiled".to_owned())?;
+        Ok(PathPattern { glob, matcher })
     }
+}
+
+/// How many braces are open at once at most, those counted too that stand for themselves.
+fn depth_of(pattern: &str) -> usize {
+    let deeper = |(now, most): (usize, usize), c| match c {
+        '{' => (now + 1, most.max(now + 1)),
+        '}' => (now.saturating_sub(1), most),
+        _ => (now, most),
+    };
+    pattern.chars().fold((0, 0), deeper).1
 }
 
 /// A fingerprint, `SHA256:` and base64 without padding.
@@ -221,7 +248,7 @@ impl PathPattern {
 
     /// Whether it holds for a path.
     pub fn fits(&self, path: &str) -> bool {
-        !path.is_empty() && self.0.is_match(path)
+        !path.is_empty() && self.matcher.is_match(path)
     }
 }
 
@@ -301,6 +328,24 @@ mod tests {
         assert_eq!(by("old.*"), ["DELETE"]);
         assert!(by("incoming").is_empty(), "a whole name");
         assert!(PathPattern::parse("/a[").is_err());
+    }
+
+    #[test]
+    fn a_pattern_that_is_too_much_to_compile_is_refused() {
+        let nested = |depth: usize| format!("/{}b{}", "{a,".repeat(depth), "}".repeat(depth));
+        assert!(
+            PathPattern::parse(&nested(DEEPEST_PATTERN)).is_ok_and(|pattern| pattern.fits("/b") && pattern.fits("/a"))
+        );
+        for depth in [DEEPEST_PATTERN + 1, 200, 300] {
+            assert!(PathPattern::parse(&nested(depth)).is_err(), "{depth}");
+        }
+        let long = |bytes: usize| PathPattern::parse(&format!("/{}", "?".repeat(bytes - 1)));
+        assert!(long(LONGEST_PATTERN).is_ok() && long(LONGEST_PATTERN + 1).is_err());
+        // As much as fits: none of these panics.
+        for piece in ["**/", "[!a-z]", "{a,b}", "{,*?}", "[\u{e9}-\u{1f600}]", "\\{"] {
+            let pattern = piece.repeat(LONGEST_PATTERN / piece.len());
+            let _ = PathPattern::parse(&pattern);
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Logs: lines for people or JSON, on standard error.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::IsTerminal;
+use std::panic::PanicHookInfo;
 
 use tracing_subscriber::EnvFilter;
 
@@ -31,7 +33,21 @@ pub(super) fn start(format: Format) {
         Format::Text => lines.with_target(false).with_ansi(std::io::stderr().is_terminal() && is_coloured()).try_init(),
         Format::Json => lines.json().flatten_event(true).try_init(),
     };
+    std::panic::set_hook(Box::new(tell_panic));
     if let Some(what) = wrong {
         tracing::warn!("RUST_LOG is not a filter ({what}); using {DEFAULT_FILTER:?}");
+    }
+}
+
+/// Says where a task panicked. What was panicked with is said only where the code has it as it is: a text that was put together may
+/// quote what a caller sent, secrets too.
+fn tell_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+    let what = panic.payload().downcast_ref::<&'static str>().unwrap_or(&"(not shown, for it may quote a caller)");
+    tracing::error!(place, what, "this is a fault of Lockgate: a task panicked");
+    // With RUST_BACKTRACE=1 only.
+    let trace = Backtrace::capture();
+    if trace.status() == BacktraceStatus::Captured {
+        tracing::error!("{trace}");
     }
 }
