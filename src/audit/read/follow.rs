@@ -29,6 +29,8 @@ pub struct Follow {
     open: Option<Open>,
     /// The file that was read to its end.
     ended: Option<Identity>,
+    /// What was asked for is not there, and that has not been said yet.
+    owes_gap: bool,
 }
 
 /// What is read next.
@@ -61,20 +63,21 @@ struct Open {
 
 impl Follow {
     /// Follows the live file `path`: what comes after the event of the id `after`, or after now. After [`BEFORE_ALL`] comes whatever is
-    /// there.
+    /// there. An id above all that there are is no place to go on from (the trail was put back, or the clock): a gap, and what comes after
+    /// now.
     ///
     /// # Errors
     /// Files that cannot be read.
     pub fn start(path: &Path, after: Option<String>) -> Result<Self, ReadError> {
+        let page = Page::newest(1, Duration::from_secs(5));
+        let id = |line: &[u8]| id_of(line).map(str::to_owned);
+        let newest = newest(path, &page, id)?.found.pop();
+        let is_above = after.as_ref().is_some_and(|after| after != BEFORE_ALL && newest.as_ref() < Some(after));
         let last = match after {
-            Some(after) => Some(after).filter(|after| after != BEFORE_ALL),
-            None => {
-                let page = Page::newest(1, Duration::from_secs(5));
-                let id = |line: &[u8]| id_of(line).map(str::to_owned);
-                newest(path, &page, id)?.found.pop()
-            }
+            Some(after) if !is_above => Some(after).filter(|after| after != BEFORE_ALL),
+            Some(_) | None => newest,
         };
-        Ok(Follow { path: path.to_owned(), last, open: None, ended: None })
+        Ok(Follow { path: path.to_owned(), last, open: None, ended: None, owes_gap: is_above })
     }
 
     /// How far it is: whoever goes on after this id misses nothing that was not given yet.
@@ -89,6 +92,9 @@ impl Follow {
     pub fn advance(&mut self) -> Result<Next, ReadError> {
         let name = self.path.display().to_string();
         let failed = move |error| ReadError::new(name.clone(), error);
+        if std::mem::take(&mut self.owes_gap) {
+            return Ok(Next::Gap);
+        }
         loop {
             let Some(open) = &mut self.open else {
                 match self.open_next()? {

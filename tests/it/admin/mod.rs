@@ -5,6 +5,7 @@ mod described;
 mod doors;
 mod events;
 mod follow;
+mod following;
 mod health;
 mod hostile;
 mod login;
