@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::audit::report::harmless;
+use crate::audit::report::{csv_writer, harmless};
 
 /// The columns, by the names of the fields. `export.js` has the same.
 const COLUMNS: [&str; 18] = [
@@ -31,7 +31,7 @@ const COLUMNS: [&str; 18] = [
 /// # Errors
 /// What the writer says.
 pub(super) fn table(lines: &[Vec<u8>]) -> Result<Vec<u8>, String> {
-    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+    let mut writer = csv_writer(csv::Terminator::CRLF, Vec::new());
     writer.write_record(COLUMNS).map_err(|error| error.to_string())?;
     for line in lines {
         let event: Value = serde_json::from_slice(line).unwrap_or_default();
@@ -62,10 +62,20 @@ mod tests {
             br#"{"activity-type":"ADMIN_CALL","reason":"two\nlines","caller":"-x"}"#.to_vec(),
         ];
         let table = String::from_utf8(table(&lines).unwrap()).unwrap();
-        let expected = "timestamp,activity-type,status,user,caller,source-ip,session-id,protocol,operation,logical-path,new-logical-path,\
-                        path,bytes-in,bytes-out,sha256,reason,message,event-id\r\n\
-                        ,CLOSE,,'=1+1,,,,,,\"/a,\"\"b\"\".csv\",,,7,,,,,\r\n\
-                        ,ADMIN_CALL,,,'-x,,,,,,,,,,,\"two\nlines\",,\r\n";
-        assert_eq!(table, expected);
+        let row = |values: &[(&str, &str)]| {
+            let of = |name| values.iter().find(|(column, _)| *column == name).map_or("", |(_, value)| value);
+            COLUMNS.map(|name| format!("\"{}\"", of(name))).join(",") + "\r\n"
+        };
+        let expected = [
+            COLUMNS.map(|name| format!("\"{name}\"")).join(",") + "\r\n",
+            row(&[
+                ("activity-type", "CLOSE"),
+                ("user", "'=1+1"),
+                ("logical-path", "/a,\"\"b\"\".csv"),
+                ("bytes-in", "7"),
+            ]),
+            row(&[("activity-type", "ADMIN_CALL"), ("caller", "'-x"), ("reason", "two\nlines")]),
+        ];
+        assert_eq!(table, expected.concat());
     }
 }

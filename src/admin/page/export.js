@@ -28,7 +28,7 @@ export async function exportEvents(query, format, progress) {
     parts.push(format === "csv" ? lines.map((line) => row(JSON.parse(line))).join("") : lines.map((line) => `${line}\n`).join(""));
     progress(`${count(number)} events…`);
   } while (before && number < MOST);
-  if (format === "csv") parts.unshift(`${COLUMNS.join(",")}\r\n`);
+  if (format === "csv") parts.unshift(`${COLUMNS.map((name) => `"${name}"`).join(",")}\r\n`);
   const kind = format === "csv" ? "text/csv" : "application/x-ndjson";
   save(new Blob(parts, { type: kind }), `events-${new Date().toISOString().slice(0, 19).replaceAll(":", "")}.${format}`);
   progress(before ? `The newest ${count(number)} events; narrow the filters for older ones.` : `${count(number)} events.`);
@@ -45,9 +45,9 @@ function row(event) {
   return `${COLUMNS.map((name) => cell(event[name])).join(",")}\r\n`;
 }
 
-// A spreadsheet must not compute what a client named its file.
+// A spreadsheet must not compute what a client named its file. Some part cells at semicolons as well, so all are quoted.
 function cell(value) {
   let text = value === undefined ? "" : String(value);
-  if (/^[=+\-@\t\r\n]/.test(text)) text = `'${text}`;
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  if (/^(\s*[=+\-@＝＋－＠]|[\t\r\n])/.test(text)) text = `'${text}`;
+  return `"${text.replaceAll('"', '""')}"`;
 }

@@ -43,7 +43,7 @@ const COLUMNS: [&str; 27] = [
 /// # Errors
 /// When it cannot be written.
 pub fn write_csv(report: &Report, out: impl Write) -> io::Result<()> {
-    let mut writer = csv::Writer::from_writer(out);
+    let mut writer = csv_writer(csv::Terminator::default(), out);
     writer.write_record(COLUMNS)?;
     let span = [report.since, report.until].map(|time| time.map(text_of).unwrap_or_default());
     for user in &report.users {
@@ -91,10 +91,50 @@ fn names(uses: &Uses) -> String {
     uses.list.iter().map(|entry| entry.name.as_str()).collect::<Vec<_>>().join("; ")
 }
 
-/// A cell for a spreadsheet. Names come from clients, and what begins with one of these would be computed.
+/// A writer of tables that quotes every cell: some spreadsheets part cells at semicolons as well, and would compute what is behind one.
+pub fn csv_writer<W: Write>(terminator: csv::Terminator, out: W) -> csv::Writer<W> {
+    csv::WriterBuilder::new().terminator(terminator).quote_style(csv::QuoteStyle::Always).from_writer(out)
+}
+
+/// A cell for a spreadsheet. Names come from clients, and what begins with one of these would be computed, also behind blanks.
 pub fn harmless(cell: &str) -> String {
-    match cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) {
+    let is_formula = |text: &str| text.starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']);
+    match is_formula(cell.trim_start()) || cell.starts_with(['\t', '\r', '\n']) {
         true => format!("'{cell}"),
         false => cell.to_owned(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_spreadsheet_would_compute_is_a_text() {
+        for formula in [
+            "=1+1",
+            "+1",
+            "-1",
+            "@SUM(1)",
+            "\t=1",
+            "\r",
+            "\n",
+            " =1+1",
+            "\u{a0}=1",
+            "\u{3000}=1",
+            "＝1+1",
+            "＋1",
+            "－1",
+            "＠A",
+        ] {
+            assert_eq!(harmless(formula), format!("'{formula}"));
+        }
+        for text in ["", "a=1", "/=1", "1", " a", "2026-07-31"] {
+            assert_eq!(harmless(text), text);
+        }
+        let mut table = Vec::new();
+        csv_writer(csv::Terminator::default(), &mut table).write_record(["a;=1+1", "b\"c", ""]).unwrap();
+        assert_eq!(table, b"\"a;=1+1\",\"b\"\"c\",\"\"\n");
     }
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::read::{Event, Span};
 use person::Person;
 
-pub use export::{harmless, write_csv};
+pub use export::{csv_writer, harmless, write_csv};
 pub use page::{STYLE, write_html};
 pub use person::{Refused, UserReport};
 pub use uses::{Use, Uses};

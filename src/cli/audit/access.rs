@@ -11,7 +11,7 @@ use chrono::Utc;
 use clap::{Args, ValueEnum};
 
 use super::written;
-use crate::audit::report::harmless;
+use crate::audit::report::{csv_writer, harmless};
 use crate::cli::{Failure, block_on};
 use crate::config;
 use crate::gateway::Access;
@@ -89,7 +89,7 @@ const COLUMNS: [&str; 16] = [
 
 /// A row for each user and entry of the home.
 fn write_csv(shown: &Shown, out: impl Write) -> io::Result<()> {
-    let mut writer = csv::Writer::from_writer(out);
+    let mut writer = csv_writer(csv::Terminator::default(), out);
     writer.write_record(COLUMNS)?;
     for user in &shown.users {
         let keys = |authority| {
