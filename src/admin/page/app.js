@@ -126,7 +126,7 @@ function render() {
     if (link.textContent === found?.tab) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  const words = (found?.match.slice(1) ?? []).map(decodeURIComponent);
+  const words = (found?.match.slice(1) ?? []).map(decoded);
   if (!found) put(main, h("div", { class: "alone" }, h("h1", { text: "Page not found" }), h("a", { href: "/", text: "Now" })));
   else if (found.role && !shared.may(found.role)) refuse(found);
   else leave = found.view(main, shared, ...words) ?? leave;
@@ -139,6 +139,15 @@ function render() {
     scrollTo(0, 0);
   }
   shownAt = location.pathname;
+}
+
+// A name in an address; one with a stray % stays as it is.
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 function refuse(found) {

@@ -64,6 +64,11 @@ export function toast(text, kind = "good") {
   setTimeout(() => shown.remove(), 8000);
 }
 
+// Where a user is shown; `null` for names that no address can have: browsers take `.` and `..` for folders.
+export function partnerAddress(name) {
+  return name === "." || name === ".." ? null : `/partners/${encodeURIComponent(name)}`;
+}
+
 let ids = 0;
 // A name for an element that others point to.
 export function id(prefix) {

@@ -2,7 +2,7 @@
 
 import { eventLines, follow } from "./api.js";
 import { OUTCOMES, VIEWS, about, outcome, who, word } from "./describe.js";
-import { h, put, write } from "./dom.js";
+import { h, partnerAddress, put, write } from "./dom.js";
 import { exportEvents } from "./export.js";
 import * as filters from "./filters.js";
 import { clock, count, day, local, some, utc } from "./format.js";
@@ -101,6 +101,7 @@ export function show(main, shared) {
       const { lines, next } = await eventLines(query);
       if (turn !== state.turn) return;
       state.items = state.items.concat(lines.map((line) => ({ line })));
+      if (state.page === 0) state.last = newer(state.last, state.items[0] && parsed(state.items[0])["event-id"]);
       state.page += 1;
       state.next = next;
       state.loads = false;
@@ -127,10 +128,14 @@ export function show(main, shared) {
   function listen(heard = () => {}) {
     state.stream?.close();
     const query = filters.toQuery(wanted, true);
+    const turn = state.turn;
+    let isAgain = false;
     state.stream = follow((last) => {
-      // Where nothing has come yet, what the page has is what it has seen.
-      const after = last ?? state.last ?? (state.items[0] && parsed(state.items[0])["event-id"]);
+      const after = newer(last, state.last);
       if (after) query.set("after", after);
+      // There is nothing to go on after: what came meanwhile is read anew.
+      else if (isAgain) setTimeout(() => turn === state.turn && begin(true));
+      isAgain = true;
       return `/events/stream?${query}`;
     }, {
       message: (line) => arrived({ line }),
@@ -151,7 +156,7 @@ export function show(main, shared) {
     state.waiting.unshift(item);
     // Whoever reads for long misses the oldest of what came meanwhile, and not the page.
     if (state.waiting.length > MOST_WAITING) state.waiting.length = MOST_WAITING;
-    state.last = parsed(item)["event-id"];
+    state.last = newer(state.last, parsed(item)["event-id"]);
     if (state.page === 0) return;
     if (!reads()) takeIn();
     else {
@@ -179,7 +184,6 @@ export function show(main, shared) {
     live.setAttribute("aria-pressed", String(value));
     if (value) write(trouble, "");
     // What has come meanwhile comes now.
-    state.last ??= state.items[0] && parsed(state.items[0])["event-id"];
     if (value && !wanted.until) listen();
     else state.stream?.close();
   }
@@ -197,7 +201,7 @@ export function show(main, shared) {
         h("br"), h("span", { class: "soft", text: utc(event.timestamp) })),
       h("div", { class: "links" },
         event["session-id"] && link(`/sessions/${event["session-id"]}`, "Session"),
-        event.user && link(`/partners/${encodeURIComponent(event.user)}`, `Partner ${event.user}`),
+        event.user && partnerAddress(event.user) && link(partnerAddress(event.user), `Partner ${event.user}`),
         event["source-ip"] && link(filters.write({ ...filters.read(""), address: event["source-ip"] }), `All from ${event["source-ip"]}`)),
       h("dl", {}, rows));
     details.hidden = false;
@@ -220,6 +224,11 @@ export function show(main, shared) {
       write(trouble, problem.message);
     }
   }
+}
+
+// Ids ascend.
+function newer(one, other) {
+  return (one ?? "") > (other ?? "") ? one : other;
 }
 
 function parsed(item) {

@@ -1,7 +1,7 @@
 // Now: what fails, what moves, who is here.
 
 import { call, get } from "./api.js";
-import { h, id, keyed, put, toast, write } from "./dom.js";
+import { h, id, keyed, partnerAddress, put, toast, write } from "./dom.js";
 import { ago, bytes, count, duration, local, some, speed, when } from "./format.js";
 import { spark } from "./spark.js";
 
@@ -116,7 +116,8 @@ function updateSession(row, one) {
   const part = (name) => row.querySelector(name);
   const user = part(".user");
   write(user, one.user);
-  user.setAttribute("href", `/partners/${encodeURIComponent(one.user)}`);
+  const address = partnerAddress(one.user);
+  if (address) user.setAttribute("href", address);
   write(part(".from"), [one.address, one.target && `${one.account ?? "?"}@${one.target}`, one.identity ?? one.method, one.protocols.join(", ")].filter(Boolean).join(" · "));
   write(part(".in"), `↓ ${bytes(one.bytes_in)}`);
   write(part(".out"), `↑ ${bytes(one.bytes_out)}`);

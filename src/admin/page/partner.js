@@ -2,7 +2,7 @@
 
 import { eventLines, get } from "./api.js";
 import { OUTCOMES, about, outcome, word } from "./describe.js";
-import { h, id, put } from "./dom.js";
+import { h, id, partnerAddress, put } from "./dom.js";
 import { ago, count, some, when } from "./format.js";
 
 const DAYS = 7;
@@ -16,7 +16,8 @@ export function showAll(main, shared) {
   const note = h("p", { class: "soft", role: "status", text: "Loading…" });
   const go = (event) => {
     event.preventDefault();
-    if (input.value.trim()) shared.go(`/partners/${encodeURIComponent(input.value.trim())}`);
+    const address = partnerAddress(input.value.trim());
+    if (input.value.trim() && address) shared.go(address);
   };
   put(main, h("h1", { text: "Partners" }),
     h("form", { class: "find", role: "search", on: { submit: go } },
@@ -49,7 +50,7 @@ export function showAll(main, shared) {
 function line(user) {
   const isOver = user.expires && new Date(user.expires) <= Date.now();
   const [kind, text] = !user.enabled ? ["denied", "⊘ disabled"] : isOver ? ["denied", "⊘ expired"] : ["good", "✓ enabled"];
-  return h("tr", {}, h("th", { scope: "row" }, h("a", { href: `/partners/${encodeURIComponent(user.name)}`, text: user.name })),
+  return h("tr", {}, h("th", { scope: "row" }, h("a", { href: partnerAddress(user.name), text: user.name })),
     h("td", {}, h("span", { class: `chip ${kind}`, text })), h("td", { text: user.source }), h("td", { text: count(user.keys) }),
     h("td", { text: user.sessions ? count(user.sessions) : "–" }));
 }

@@ -2,7 +2,7 @@
 
 import { follow, get, getIfThere } from "./api.js";
 import { OUTCOMES, about, outcome, word } from "./describe.js";
-import { h, keyed, put, write } from "./dom.js";
+import { h, keyed, partnerAddress, put, write } from "./dom.js";
 import { bytes, count, duration, position, speed, utc, when } from "./format.js";
 import { WindowedList } from "./list.js";
 import { endSession, fileRow, updateFile } from "./now.js";
@@ -84,7 +84,7 @@ function showRecording(head, rest, session, found, ended) {
     class: "button", href: `/api/v1/recordings/${session}?format=${format}`, download: `session-${session}.${extension}`, text: label,
   });
   put(head, h("div", {}, h("h1", { text: `Session of ${user}` }), h("p", { class: "soft mono", text: session })),
-    h("div", { class: "links" }, user !== "nobody" && h("a", { class: "button", href: `/partners/${encodeURIComponent(user)}`, text: "Partner" }),
+    h("div", { class: "links" }, user !== "nobody" && partnerAddress(user) && h("a", { class: "button", href: partnerAddress(user), text: "Partner" }),
       h("a", { class: "button", href: `/events?session=${session}`, text: "Events" }),
       download("json", "JSON", "json"), download("asciicast", "Asciicast", "cast"), download("text", "Text", "txt")));
   const facts = h("section", { class: "card" }, h("h2", { text: "Who and how" }), definitions(first, connected, end, found.summary));

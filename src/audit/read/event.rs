@@ -1,6 +1,7 @@
 //! A line as an event: its fields by name.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
@@ -66,6 +67,23 @@ impl Event {
     }
 }
 
+/// JSON as it may be shown on a terminal: the same value, with escapes for what [`shown`] escapes.
+pub fn shown_json(value: &Value) -> String {
+    let mut safe = String::new();
+    for c in format!("{value:#}").chars() {
+        // The newlines are those between the values; in a text they are escaped already.
+        if c == '\n' || !(c.is_control() || is_treacherous(c)) {
+            safe.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            // Writing to a String cannot fail.
+            let _ = write!(safe, "\\u{unit:04x}");
+        }
+    }
+    safe
+}
+
 /// A text as it may be shown on a terminal: what a terminal would obey, or what turns text around, is escaped. The writer of the
 /// trail does not write it raw, but JSON has escapes for it.
 pub fn shown(text: &str) -> Cow<'_, str> {
@@ -77,14 +95,36 @@ pub fn shown(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(escaped).collect())
 }
 
+/// What is not seen or turns text around: separators of lines, and the format characters of Unicode 16 (class Cf).
 fn is_treacherous(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    matches!(c,
+        '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}' | '\u{891}' | '\u{8e2}' | '\u{180e}'
+        | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{206f}' | '\u{feff}'
+        | '\u{fff9}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0001}' | '\u{e0020}'..='\u{e007f}')
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_terminal_obeys_or_does_not_show_is_escaped() {
+        for (text, safe) in [
+            ("c1\u{9b}31m", "c1\\u{9b}31m"),
+            ("\u{202e}gpj", "\\u{202e}gpj"),
+            ("zw\u{200b}\u{2060}\u{61c}", "zw\\u{200b}\\u{2060}\\u{61c}"),
+            ("\u{e0041}", "\\u{e0041}"),
+            ("日本語 🦀 é", "日本語 🦀 é"),
+        ] {
+            assert_eq!(shown(text), safe);
+            let value = serde_json::json!({ "a": [text, "x\ny"] });
+            let json = shown_json(&value);
+            assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), value);
+            assert!(json.chars().all(|c| c == '\n' || !(c.is_control() || is_treacherous(c))), "{json:?}");
+        }
+    }
 
     #[test]
     fn fields_are_found_by_their_names_alone() {

@@ -12,7 +12,7 @@ pub mod newest;
 mod objects;
 mod span;
 
-pub use event::{Event, shown};
+pub use event::{Event, shown, shown_json};
 pub use files::{FileError, Files};
 pub(in crate::audit) use members::Packer;
 pub(in crate::audit) use newest::rotated_of;

@@ -19,6 +19,7 @@ use serde_json::Value;
 
 use super::{Failure, block_on};
 use crate::admin::client::{CallError, Client, Target};
+use crate::audit::read::shown_json;
 use crate::config;
 use crate::secret::Secret;
 
@@ -206,7 +207,7 @@ impl Where {
 
     /// The answer as JSON, or as `show` lays it out.
     fn print(&self, answer: &Value, show: impl FnOnce(&Value) -> String) -> Result<(), Failure> {
-        let text = if self.json { format!("{answer:#}") } else { show(answer) };
+        let text = if self.json { shown_json(answer) } else { show(answer) };
         Ok(print(text.trim_end())?)
     }
 }

@@ -43,6 +43,12 @@ pub(super) fn list(place: &Where) -> Result<(), Failure> {
 }
 
 pub(super) fn show(place: &Where, name: &str, address: Option<&str>) -> Result<(), Failure> {
+    // In the address of a call they are folders, and the call would be another one.
+    if [".", ".."].contains(&name) {
+        return Err(Failure::Arguments(
+            "the admin door cannot show a user of this name; `lockgate users list` can".into(),
+        ));
+    }
     let query: Vec<_> = address.map(|address| ("address", address.to_owned())).into_iter().collect();
     let answer = place.call(async |client| client.call(GET, &["api", "v1", "users", name], &query, None).await)?;
     place.print(&answer, describe)
