@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State as Shared};
 use axum::http::StatusCode;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use axum::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -53,6 +53,7 @@ pub(super) fn health_router(state: &Arc<State>) -> Router {
         .fallback(nothing)
         .method_not_allowed_fallback(not_so)
         .layer(map_response(harden))
+        .layer(map_response(close))
         .with_state(state.clone())
 }
 
@@ -241,6 +242,12 @@ async fn nothing(Shared(_): Shared<Arc<State>>) -> Problem {
 
 async fn not_so() -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this method is not allowed here; /openapi.json says which are")
+}
+
+/// Whoever asks how the gateway is asks once.
+async fn close(mut response: Response) -> Response {
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// No answer is guessed at, framed or kept by anybody in between.

@@ -102,8 +102,12 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
 /// 421.
 pub(super) fn check_host(headers: &HeaderMap, hosts: &[String]) -> Result<(), Problem> {
     let misdirected = |what: String| Problem::new(StatusCode::MISDIRECTED_REQUEST, what);
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let mut all = headers.get_all(header::HOST).iter();
+    let host = all.next().and_then(|host| host.to_str().ok());
     let host = host.ok_or_else(|| misdirected("the header `Host` is missing".into()))?;
+    if all.next().is_some() {
+        return Err(misdirected("there is more than one header `Host`".into()));
+    }
     let name = name_of(host);
     let is_address = name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
     let is_ours = name.eq_ignore_ascii_case("localhost") || hosts.iter().any(|ours| ours.eq_ignore_ascii_case(name));
@@ -121,11 +125,12 @@ fn name_of(host: &str) -> &str {
     }
 }
 
-/// A page of another origin may not change anything, whatever a browser sends along.
+/// A page of another origin may not change anything, whatever a browser sends along. Where the gateway has a certificate, the same name
+/// without one is another origin: anybody on the way may write its pages.
 ///
 /// # Errors
 /// 403.
-pub(super) fn check_origin(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn check_origin(method: &Method, headers: &HeaderMap, has_tls: bool) -> Result<(), Problem> {
     if method.is_safe() {
         return Ok(());
     }
@@ -134,9 +139,12 @@ pub(super) fn check_origin(method: &Method, headers: &HeaderMap) -> Result<(), P
     let is_foreign_site = site.is_some_and(|site| site != b"same-origin" && site != b"none");
     let host = text(header::HOST).unwrap_or_default();
     let is_foreign_origin = text(header::ORIGIN).is_some_and(|origin| {
-        origin.split_once("://").is_none_or(|(_, authority)| !authority.eq_ignore_ascii_case(host))
+        origin.split_once("://").is_none_or(|(scheme, authority)| {
+            !authority.eq_ignore_ascii_case(host) || (has_tls && !scheme.eq_ignore_ascii_case("https"))
+        })
     });
-    if is_foreign_site || is_foreign_origin {
+    let is_doubtful = headers.get_all(header::ORIGIN).iter().count() > 1;
+    if is_foreign_site || is_foreign_origin || is_doubtful {
         return Err(Problem::new(StatusCode::FORBIDDEN, "a page of another origin cannot change anything here"));
     }
     Ok(())
@@ -221,8 +229,22 @@ mod tests {
             (&[("sec-fetch-site", "cross-site")], false),
         ] {
             let all: Vec<_> = std::iter::once(host).chain(more.iter().copied()).collect();
-            assert_eq!(check_origin(&Method::DELETE, &headers(&all)).is_ok(), fits, "{more:?}");
-            assert!(check_origin(&Method::GET, &headers(&all)).is_ok(), "reading is for the browser to guard");
+            assert_eq!(check_origin(&Method::DELETE, &headers(&all), false).is_ok(), fits, "{more:?}");
+            assert!(check_origin(&Method::GET, &headers(&all), false).is_ok(), "reading is for the browser to guard");
         }
+        for (origin, fits) in [("https://127.0.0.1:8022", true), ("http://127.0.0.1:8022", false)] {
+            let all = headers(&[host, ("origin", origin)]);
+            assert_eq!(check_origin(&Method::DELETE, &all, true).is_ok(), fits, "{origin}");
+        }
+    }
+
+    #[test]
+    fn a_header_that_comes_twice_is_believed_neither_time() {
+        let mut twice = headers(&[("host", "127.0.0.1"), ("origin", "http://127.0.0.1")]);
+        assert!(check_host(&twice, &[]).is_ok() && check_origin(&Method::POST, &twice, false).is_ok());
+        twice.append(header::ORIGIN, "http://127.0.0.1".parse().unwrap());
+        assert_eq!(check_origin(&Method::POST, &twice, false).unwrap_err().status(), 403);
+        twice.append(header::HOST, "127.0.0.1".parse().unwrap());
+        assert_eq!(check_host(&twice, &[]).unwrap_err().status(), 421);
     }
 }

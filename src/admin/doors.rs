@@ -23,6 +23,7 @@ use tokio::time::timeout;
 use tower::ServiceExt;
 
 use super::caller::Peer;
+use super::crowd::{Crowd, Member, Watched};
 use super::login::{CookieNames, link_url};
 use super::logins::{Basis, Grant, Logins};
 use super::settings::{DoorSettings, Role};
@@ -30,10 +31,12 @@ use super::stall::Impatient;
 use super::state::State;
 use super::tls::Certificate;
 use super::{api, passwd, proxy_header};
+use crate::session::gate::Source;
 
-/// Connections at once through each listener. Further ones are closed at once: whoever holds these for long holds no more, and the
-/// socket has its own.
+/// Connections at once through each listener, and of one address through a TCP listener: for a further one another that is idle is
+/// closed, or else itself. The socket has its own.
 const CONNECTIONS: usize = 256;
+const CONNECTIONS_OF_ADDRESS: usize = 64;
 
 /// How long the head of a request may take, the handshake of TLS, and the pause between two requests.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
@@ -146,6 +149,10 @@ impl Doors {
         self.is_behind_proxy
     }
 
+    pub(super) fn has_tls(&self) -> bool {
+        self.certificate.is_some()
+    }
+
     pub(super) fn logins(&self) -> Arc<Logins> {
         self.logins.clone()
     }
@@ -192,11 +199,19 @@ impl Doors {
             accepting.spawn(accept_unix(socket, app.clone(), stopped.clone()));
         }
         for listener in self.listeners {
-            let entrance = Entrance { app: app.clone(), certificate: self.certificate.clone(), skips_header: false };
+            // Behind a proxy, all come from its address.
+            let most_of_address = if self.is_behind_proxy { CONNECTIONS } else { CONNECTIONS_OF_ADDRESS };
+            let (app, certificate) = (app.clone(), self.certificate.clone());
+            let entrance = Entrance { app, certificate, skips_header: false, most_of_address };
             accepting.spawn(accept_tcp(listener, entrance, stopped.clone()));
         }
         if let Some(listener) = self.health {
-            let entrance = Entrance { app: health, certificate: None, skips_header: true };
+            let entrance = Entrance {
+                app: health,
+                certificate: None,
+                skips_header: true,
+                most_of_address: CONNECTIONS_OF_ADDRESS,
+            };
             accepting.spawn(accept_tcp(listener, entrance, stopped.clone()));
         }
         while accepting.join_next().await.is_some() {}
@@ -261,7 +276,7 @@ async fn accept_unix(socket: Socket, app: Router, mut stopped: watch::Receiver<b
             let _place = place;
             let name = tokio::task::spawn_blocking(move || passwd::name_of(uid)).await;
             let name = name.unwrap_or_else(|_| format!("uid {uid}"));
-            serve(stream, Peer::Local(name.into()), app).await;
+            serve(stream, Peer::Local(name.into()), app, None).await;
         });
     }
     farewell(connections).await;
@@ -274,10 +289,11 @@ struct Entrance {
     certificate: Option<Arc<Certificate>>,
     /// Whether a PROXY header is passed over.
     skips_header: bool,
+    most_of_address: usize,
 }
 
 async fn accept_tcp(listener: TcpListener, entrance: Entrance, mut stopped: watch::Receiver<bool>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let crowd = Crowd::of(CONNECTIONS, entrance.most_of_address);
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -289,45 +305,48 @@ async fn accept_tcp(listener: TcpListener, entrance: Entrance, mut stopped: watc
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let Ok(place) = places.clone().try_acquire_owned() else { continue };
+        let Some(member) = crowd.enter(Source::of(address.ip())) else { continue };
         let entrance = entrance.clone();
         connections.spawn(async move {
-            let _place = place;
-            enter(stream, address, entrance).await;
+            tokio::select! {
+                () = enter(stream, address, entrance, &member) => {}
+                () = member.must_leave() => {}
+            }
         });
     }
     drop(listener);
     farewell(connections).await;
 }
 
-async fn enter(stream: TcpStream, address: SocketAddr, entrance: Entrance) {
+async fn enter(stream: TcpStream, address: SocketAddr, entrance: Entrance, member: &Arc<Member>) {
     let _ = stream.set_nodelay(true);
     let peer = Peer::Remote(address);
     if entrance.skips_header {
         if let Ok(Ok(stream)) = timeout(HEAD_WITHIN, proxy_header::skip(stream)).await {
-            serve(stream, peer, entrance.app).await;
+            serve(stream, peer, entrance.app, Some(member.clone())).await;
         }
     } else if let Some(certificate) = &entrance.certificate {
         if let Ok(Ok(stream)) = timeout(HEAD_WITHIN, certificate.acceptor().accept(stream)).await {
-            serve(stream, peer, entrance.app).await;
+            serve(stream, peer, entrance.app, Some(member.clone())).await;
         }
     } else {
-        serve(stream, peer, entrance.app).await;
+        serve(stream, peer, entrance.app, Some(member.clone())).await;
     }
 }
 
 /// One request after the other, until the connection ends.
-async fn serve<S>(stream: S, peer: Peer, app: Router)
+async fn serve<S>(stream: S, peer: Peer, app: Router, member: Option<Arc<Member>>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let (app, peer) = (app.clone(), peer.clone());
+        let answering = member.as_ref().map(Member::answering);
         async move {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(peer);
             let Ok(response) = app.oneshot(request).await;
-            Ok::<_, Infallible>(response)
+            Ok::<_, Infallible>(response.map(|body| Watched { body, _answering: answering }))
         }
     });
     let served = http1::Builder::new()

@@ -1,6 +1,6 @@
 //! Before and after each call of the API: is the name ours, who calls, may they, and is it on record.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -19,7 +19,7 @@ use super::problem::{Detail, Problem, Recognised};
 use super::reads::{GivesUp, Waiting};
 use super::settings::{Role, without_tokens};
 use super::state::State;
-use crate::audit::{Activity, AdminCall, Origin, Outcome, Reservation};
+use crate::audit::{Activity, AdminCall, MAX_PATH, Origin, Outcome, Reservation};
 
 /// How long a call may take, its body included, until its answer begins.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
@@ -34,6 +34,17 @@ pub(super) struct GivenReason(pub(super) String);
 /// The answer of a call of which those who record calls know.
 #[derive(Debug, Clone, Copy)]
 struct Recorded;
+
+/// Of the path of a call of nobody who was recognised, so many bytes are recorded: no such call needs more.
+const MOST_OF_PATH: usize = 256;
+
+/// Who was recognised, told by the task that answers: it may not live to answer.
+#[derive(Debug, Clone, Default)]
+struct Known(Arc<OnceLock<(Arc<str>, &'static str)>>);
+
+/// As what a caller was recognised whose call failed.
+#[derive(Debug, Clone, Copy)]
+struct KnownRole(&'static str);
 
 /// Where calls go.
 const CALLS: &str = "/api/v1/";
@@ -73,7 +84,8 @@ pub(super) async fn check_names(Shared(state): Shared<Arc<State>>, request: Requ
     let call = request.uri().path().starts_with(CALLS).then(|| Call::of(&request));
     let judged = match is_remote {
         true => {
-            check_host(request.headers(), &state.hosts).and_then(|()| check_origin(request.method(), request.headers()))
+            let is_ours = check_host(request.headers(), &state.hosts);
+            is_ours.and_then(|()| check_origin(request.method(), request.headers(), state.has_tls))
         }
         false => Ok(()),
     };
@@ -106,15 +118,18 @@ pub(super) async fn admit_and_record(Shared(state): Shared<Arc<State>>, mut requ
     let waiting = Waiting::of(request.extensions().get::<Peer>());
     let _gives_up = GivesUp(waiting.given_up.clone());
     request.extensions_mut().insert(waiting);
-    in_a_task(places, async move { judge_and_run(&state, call, request, next).await }).await
+    let known = Known::default();
+    let told = known.clone();
+    in_a_task(places, known, async move { judge_and_run(&state, call, request, next, told).await }).await
 }
 
-async fn judge_and_run(state: &State, mut call: Call, request: Request, next: Next) -> Response {
+async fn judge_and_run(state: &State, mut call: Call, request: Request, next: Next, known: Known) -> Response {
     let (parts, body) = request.into_parts();
     let judging = timeout(ANSWERED_WITHIN, judge(state, &parts)).await;
     let (caller, judged) = judging.unwrap_or_else(|_| (None, Err(took_too_long())));
     let mut request = Request::from_parts(parts, body);
     if let Some(caller) = &caller {
+        let _ = known.0.set((caller.name.clone(), caller.role.as_str()));
         call.event.caller = Some(caller.name.to_string());
         call.event.role = Some(caller.role.as_str());
     }
@@ -145,7 +160,7 @@ async fn judge_and_run(state: &State, mut call: Call, request: Request, next: Ne
 pub(super) async fn admit_login(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Response {
     let call = Call::of(&request);
     let places = places_of(&state, &request);
-    in_a_task(places, async move { log_in(&state, call, request, next).await }).await
+    in_a_task(places, Known::default(), async move { log_in(&state, call, request, next).await }).await
 }
 
 async fn log_in(state: &State, mut call: Call, request: Request, next: Next) -> Response {
@@ -178,7 +193,11 @@ fn places_of(state: &State, request: &Request) -> Arc<Semaphore> {
 
 /// Answers a call in a task of its own: a caller who goes away half-way neither stops what was begun nor takes its record along. What
 /// such callers leave behind is bounded.
-async fn in_a_task(places: Arc<Semaphore>, answer: impl Future<Output = Response> + Send + 'static) -> Response {
+async fn in_a_task(
+    places: Arc<Semaphore>,
+    known: Known,
+    answer: impl Future<Output = Response> + Send + 'static,
+) -> Response {
     let Ok(place) = places.try_acquire_owned() else {
         return Problem::unavailable("too many calls are under way; try again in a few seconds").into_response();
     };
@@ -191,7 +210,13 @@ async fn in_a_task(places: Arc<Semaphore>, answer: impl Future<Output = Response
             response.extensions_mut().insert(Recorded);
             response
         }
-        Err(_) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the call failed").into_response(),
+        Err(_) => {
+            let problem = Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the call failed");
+            let Some((name, role)) = known.0.get() else { return problem.into_response() };
+            let mut response = problem.of_caller(name.clone()).into_response();
+            response.extensions_mut().insert(KnownRole(role));
+            response
+        }
     }
 }
 
@@ -225,12 +250,14 @@ struct Call {
     /// Whether the answer is kept back when the call cannot be recorded after all.
     hides: bool,
     started: Instant,
+    peer: Option<Peer>,
 }
 
 impl Call {
     fn of(request: &Request<Body>) -> Call {
         let uri = request.uri();
         let path = uri.path_and_query().map_or_else(|| uri.path(), |path| path.as_str());
+        let peer = request.extensions().get::<Peer>().cloned();
         Call {
             event: AdminCall {
                 caller: None,
@@ -240,17 +267,19 @@ impl Call {
                 http_status: 0,
                 reason: None,
                 outcome: Outcome::Success,
-                source: request.extensions().get::<Peer>().and_then(Peer::address),
+                source: peer.as_ref().and_then(Peer::address),
                 duration_ms: 0,
             },
             hides: needs_record(request.method(), uri.path()) && request.method().is_safe(),
             started: Instant::now(),
+            peer,
         }
     }
 
     /// Room for the record.
     async fn room(&self, state: &State) -> Result<Reservation, Problem> {
-        let room = state.around.recorder.reserve(&state.own_room, self.event.path.len());
+        let names = self.event.path.len().min(MAX_PATH);
+        let room = state.around.recorder.reserve(state.own_room(self.peer.as_ref()), names);
         let room = timeout(RECORDED_WITHIN, room).await;
         let room = room.map_err(|_| "the audit trail takes no events".to_owned());
         room.and_then(|room| room.map_err(|error| error.to_string()))
@@ -262,6 +291,7 @@ impl Call {
         let status = response.status();
         if self.event.caller.is_none() {
             self.event.caller = response.extensions().get::<Recognised>().map(|Recognised(name)| name.to_string());
+            self.event.role = response.extensions().get::<KnownRole>().map(|KnownRole(role)| *role);
         }
         let detail = response.extensions().get::<Detail>().map(|Detail(detail)| detail.clone());
         let detail = || detail.unwrap_or_else(|| status.canonical_reason().unwrap_or("failed").to_owned());
@@ -277,11 +307,30 @@ impl Call {
         Activity::AdminCall(Box::new(self.event))
     }
 
-    /// Strangers can call without end, and take nothing of what users need.
-    fn record_if_room(self, state: &State, response: &Response) {
-        let recorded = state.around.recorder.record_stranger_now(&Origin::of_gateway(None), &self.answered(response));
-        if !recorded {
-            tracing::warn!("a call of the admin door could not be recorded");
+    /// Recognised callers have room of their own. Strangers can call without end: they are summed up, and take nothing of what others
+    /// need.
+    fn record_if_room(mut self, state: &State, response: &Response) {
+        let (recorder, origin) = (&state.around.recorder, Origin::of_gateway(None));
+        let is_recognised = self.event.caller.is_some() || response.extensions().get::<Recognised>().is_some();
+        let stranger = self.event.source.filter(|_| !is_recognised).map(|source| source.ip());
+        let Some(address) = stranger else {
+            let peer = self.peer.clone();
+            let activity = self.answered(response);
+            if !recorder.record_own_now(state.own_room(peer.as_ref()), &origin, &activity) {
+                state.refused.count_unrecorded();
+            }
+            return;
+        };
+        if !state.refused.is_told_alone(address, Instant::now()) {
+            return;
+        }
+        let path = &mut self.event.path;
+        if path.len() > MOST_OF_PATH {
+            path.truncate(path.floor_char_boundary(MOST_OF_PATH));
+            path.push('…');
+        }
+        if !recorder.record_at_door_now(&origin, &self.answered(response)) {
+            state.refused.count(address);
         }
     }
 

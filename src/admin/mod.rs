@@ -16,6 +16,7 @@ pub mod client;
 mod configuration;
 mod connections;
 mod control;
+mod crowd;
 mod doors;
 mod guard;
 mod health;
@@ -25,11 +26,13 @@ mod now;
 mod oidc;
 mod page;
 mod passwd;
+mod places;
 mod problem;
 mod provider_login;
 mod proxy_header;
 mod reads;
 mod recordings;
+mod refused;
 mod self_check;
 mod sessions;
 mod settings;
@@ -147,7 +150,10 @@ pub async fn serve(doors: Doors, surroundings: Surroundings, stopped: watch::Rec
     // A bucket bills each look at it: none where nobody can ask.
     let watching = doors.is_any_open().then(|| tokio::spawn(health::watch(state.clone())));
     let checking = state.around.self_check.map(|settings| tokio::spawn(self_check::run(state.clone(), settings)));
+    let telling = tokio::spawn(refused::tell(state.clone(), stopped.clone()));
     doors.serve(&state, stopped).await;
+    // Calls that ended with the doors are told too.
+    let _ = telling.await;
     if let Some(checking) = checking {
         checking.abort();
     }

@@ -7,25 +7,26 @@ use std::time::Duration;
 use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State as Shared;
-use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
 use serde::Serialize;
-use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit};
+use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::{Instant, sleep_until};
 use utoipa::ToSchema;
 
-use super::caller::Caller;
+use super::caller::{Caller, Peer};
 use super::control::Status;
 use super::health::Stores;
 use super::login::is_still_in;
+use super::places::{Place, Taken};
 use super::problem::Problem;
 use super::sessions::SessionShown;
 use super::state::State;
 
-/// How many may watch at once.
+/// How many may watch at once, over the socket and over the network, and how many of the latter for one caller.
 pub(super) const WATCHERS: usize = 64;
+pub(super) const WATCHERS_OF_CALLER: usize = 16;
 
 /// How often a watcher is told.
 const EVERY: Duration = Duration::from_secs(1);
@@ -110,10 +111,12 @@ impl Moment {
 pub(super) async fn stream(
     Shared(state): Shared<Arc<State>>,
     Extension(caller): Extension<Caller>,
+    Extension(peer): Extension<Peer>,
 ) -> Result<Response, Problem> {
-    let place = state.watchers.clone().try_acquire_owned();
-    let place = place
-        .map_err(|_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, format!("{WATCHERS} watch already; close one")))?;
+    let place = state.watchers.take(&peer, &caller).map_err(|taken| match taken {
+        Taken::ByAll(most) => Problem::unavailable(format!("{most} watch already; close one")),
+        Taken::ByCaller(most) => Problem::unavailable(format!("{most} watch already as {}; close one", caller.name)),
+    })?;
     let watcher = Watcher { state, caller, next: Instant::now(), _place: place };
     let body = Body::from_stream(unfold(watcher, Watcher::tell));
     Ok(([(CONTENT_TYPE, "text/event-stream")], body).into_response())
@@ -124,7 +127,7 @@ struct Watcher {
     state: Arc<State>,
     caller: Caller,
     next: Instant,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Watcher {

@@ -6,19 +6,23 @@ use std::time::SystemTime;
 use tokio::sync::{Semaphore, watch};
 
 use super::Surroundings;
+use super::caller::Peer;
 use super::chain::Verifier;
 use super::doors::Doors;
 use super::guard::AT_ONCE;
 use super::health::Health;
 use super::login::CookieNames;
 use super::logins::Logins;
-use super::now::{LastMoment, WATCHERS};
+use super::now::{LastMoment, WATCHERS, WATCHERS_OF_CALLER};
 use super::oidc::{Current, Provider};
+use super::places::Places;
 use super::problem::Problem;
 use super::reads::Reads;
+use super::refused::RefusedCalls;
 use super::self_check::Found;
 use super::settings::Trust;
-use super::stream::FOLLOWERS;
+use super::stream::{FOLLOWERS, FOLLOWERS_OF_CALLER};
+use super::users::{QUESTIONS, QUESTIONS_OF_CALLER};
 use crate::audit::OwnRoom;
 
 /// Shared by all connections of the admin door.
@@ -34,8 +38,12 @@ pub(super) struct State {
     pub(super) around: Surroundings,
     /// What was seen of the stores.
     pub(super) health: Health,
-    /// Room for the events of calls, whatever sessions hold: an administrator ends one whose store hangs.
-    pub(super) own_room: OwnRoom,
+    /// Room for the events of calls, whatever sessions hold: an administrator ends one whose store hangs. The machine's own users have
+    /// theirs, and those who come over the network.
+    room_of_machine: OwnRoom,
+    room_of_network: OwnRoom,
+    /// Calls of nobody who was recognised, and that are not recorded one by one.
+    pub(super) refused: RefusedCalls,
     /// The verification of the trail.
     pub(super) verifier: Verifier,
     /// What the verification in the background found last.
@@ -47,15 +55,19 @@ pub(super) struct State {
     /// Reads of the trail that are under way, and answers with what they found.
     pub(super) reads: Reads,
     /// Places for those who follow the events.
-    pub(super) followers: Arc<Semaphore>,
+    pub(super) followers: Places,
     /// Places for those who watch the state of the gateway.
-    pub(super) watchers: Arc<Semaphore>,
+    pub(super) watchers: Places,
+    /// Places for questions to identity providers: few, so that logins over SSH have theirs.
+    pub(super) questions: Places,
     /// What watchers were told last.
     pub(super) last_moment: LastMoment,
     /// Browsers that are logged in.
     pub(super) logins: Arc<Logins>,
     /// Whether callers come through a proxy, so that the address of a connection is not theirs.
     pub(super) is_behind_proxy: bool,
+    /// Whether it has a certificate of its own.
+    pub(super) has_tls: bool,
     /// How its cookies are named.
     pub(super) cookies: CookieNames,
     /// The identity provider, and what it publishes.
@@ -74,21 +86,33 @@ impl State {
             since,
             around,
             health: Health::default(),
-            own_room: OwnRoom::default(),
+            room_of_machine: OwnRoom::default(),
+            room_of_network: OwnRoom::default(),
+            refused: RefusedCalls::default(),
             verifier: Verifier::default(),
             self_checked: Mutex::default(),
             calls_of_machine: Arc::new(Semaphore::new(AT_ONCE)),
             calls_of_network: Arc::new(Semaphore::new(AT_ONCE)),
             reads: Reads::default(),
-            followers: Arc::new(Semaphore::new(FOLLOWERS)),
-            watchers: Arc::new(Semaphore::new(WATCHERS)),
+            followers: Places::new(FOLLOWERS, FOLLOWERS_OF_CALLER),
+            watchers: Places::new(WATCHERS, WATCHERS_OF_CALLER),
+            questions: Places::new(QUESTIONS, QUESTIONS_OF_CALLER),
             last_moment: LastMoment::default(),
             logins: doors.logins(),
             is_behind_proxy: doors.is_behind_proxy(),
+            has_tls: doors.has_tls(),
             cookies: doors.cookies(),
             provider: Current::default(),
             page_url: doors.page_url(),
             stopped,
+        }
+    }
+
+    /// Room for the event of a call from there.
+    pub(super) fn own_room(&self, peer: Option<&Peer>) -> &OwnRoom {
+        match peer {
+            Some(Peer::Local(_)) => &self.room_of_machine,
+            Some(Peer::Remote(_)) | None => &self.room_of_network,
         }
     }
 

@@ -18,12 +18,13 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
 use serde::Deserialize;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use utoipa::IntoParams;
 
-use super::caller::Caller;
+use super::caller::{Caller, Peer};
 use super::login::is_still_in;
+use super::places::{Place, Taken};
 use super::problem::{Asked, Problem};
 use super::state::State;
 use super::trail;
@@ -32,8 +33,9 @@ use crate::audit::read::follow::{Follow, Next};
 use crate::audit::read::newest::id_of;
 use crate::audit::search::Judge;
 
-/// How many may follow at once.
+/// How many may follow at once, over the socket and over the network, and how many of the latter for one caller.
 pub(super) const FOLLOWERS: usize = 32;
+pub(super) const FOLLOWERS_OF_CALLER: usize = 8;
 
 /// How often the trail is looked at for new lines.
 const LOOKED_AT_EVERY: Duration = Duration::from_millis(250);
@@ -78,8 +80,8 @@ pub(super) struct Which {
 }
 
 /// Events as they come, as server-sent events: `id` is the `event-id`, `data` the event; an `id` without `data` says up to which event
-/// there is nothing more to send. `event: gap` says that some may be missing
-/// before the next one, because the files that held them were removed; `event: failed` that the trail cannot be read
+/// there is nothing more to send. `event: gap` says that some may be missing before the next one, because the files that held them were
+/// removed, or the id to go on after is above all; `event: failed` that the trail cannot be read
 #[utoipa::path(get, path = "/events/stream", tag = "events", params(Which, ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was seen")), responses(
     (status = 200, description = "It goes on until either side ends it", content((String = "text/event-stream"))),
     (status = 400, description = "A wrong parameter", body = Problem, content_type = "application/problem+json"),
@@ -88,6 +90,7 @@ pub(super) struct Which {
 pub(super) async fn stream(
     Shared(state): Shared<Arc<State>>,
     Extension(caller): Extension<Caller>,
+    Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     Asked(which): Asked<Which>,
 ) -> Result<Response, Problem> {
@@ -98,8 +101,10 @@ pub(super) async fn stream(
     }
     let judge = which.judge()?;
     let path = trail::path(&state)?;
-    let place = state.followers.clone().try_acquire_owned();
-    let place = place.map_err(|_| Problem::unavailable(format!("{FOLLOWERS} follow already; close one of them")))?;
+    let place = state.followers.take(&peer, &caller).map_err(|taken| match taken {
+        Taken::ByAll(most) => Problem::unavailable(format!("{most} follow already; close one of them")),
+        Taken::ByCaller(most) => Problem::unavailable(format!("{most} follow already as {}; close one", caller.name)),
+    })?;
     let started = tokio::task::spawn_blocking(move || Follow::start(&path, after)).await;
     let failed = |what: String| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, what);
     let follow = started.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))?;
@@ -162,7 +167,7 @@ struct Follower {
     state: Arc<State>,
     caller: Caller,
     stopped: watch::Receiver<bool>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 /// What a look at the trail gave.

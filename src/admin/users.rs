@@ -11,12 +11,18 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Inside;
 use super::attempts;
+use super::caller::{Caller, Peer};
 use super::problem::{Asked, Problem};
 use super::reads::Waiting;
 use super::state::State;
 use crate::audit::read::Event;
 use crate::session::LiveSession;
-use crate::users::{Attempt, AuthMode, AuthorizedKey, Circumstances, Refusal, Revoked, Totp, User};
+use crate::users::{Attempt, AuthMode, AuthorizedKey, Circumstances, Directory, Refusal, Revoked, Totp, User};
+
+/// Questions to the sources of users at once, over the socket and over the network, and how many of the latter for one caller: an
+/// identity provider answers logins first.
+pub(super) const QUESTIONS: usize = 4;
+pub(super) const QUESTIONS_OF_CALLER: usize = 2;
 
 /// The most users of one answer, and how many there are if nothing is said.
 const MOST: usize = 1000;
@@ -208,6 +214,8 @@ pub(super) struct From {
 pub(super) async fn show(
     Shared(state): Shared<Arc<State>>,
     Extension(waiting): Extension<Waiting>,
+    Extension(caller): Extension<Caller>,
+    Extension(peer): Extension<Peer>,
     Path(name): Path<String>,
     Asked(from): Asked<From>,
 ) -> Result<Json<UserShown>, Problem> {
@@ -220,7 +228,10 @@ pub(super) async fn show(
     let Inside { directory, authorities, revoked, .. } = state.around.inside.borrow().clone();
     // A provider is asked as for a login from there.
     let asked = Attempt { source_ip: address.unwrap_or(IpAddr::from([127, 0, 0, 1])) };
-    let found = directory.find(&name, &asked).await;
+    let found = match state.questions.take(&peer, &caller) {
+        Ok(_place) => directory.find(&name, &asked).await.map_err(|error| error.to_string()),
+        Err(_) => known(&*directory, &name),
+    };
     let sessions = own_sessions(&state.around.registry.list(), &name);
     let mut obstacles = Vec::new();
     let configured = match found {
@@ -233,8 +244,8 @@ pub(super) async fn show(
             obstacles.push("no source has a user of this name".to_owned());
             None
         }
-        Err(error) => {
-            obstacles.push(error.to_string());
+        Err(what) => {
+            obstacles.push(what);
             None
         }
     };
@@ -245,6 +256,13 @@ pub(super) async fn show(
     }
     let found = configured.is_some();
     Ok(Json(UserShown { name, found, obstacles, configured, sessions, last_success, failures, trail }))
+}
+
+/// A user of whom it is known without asking anybody. None else is looked for: the identity providers have enough to answer.
+fn known(directory: &dyn Directory, name: &str) -> Result<Option<Arc<User>>, String> {
+    let user = directory.known().into_iter().find(|user| *user.name == *name);
+    let not_asked = || "not asked: too many such questions are under way; try again in a few seconds".to_owned();
+    user.map(Some).ok_or_else(not_asked)
 }
 
 /// The last attempt, whether it failed or succeeded. Times of the trail have one form, so their texts are in their order.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::AuthFailureReason as Why;
-use super::{Activity, Origin, Outcome, TransferEnd};
+use super::{Activity, Origin, Outcome, Rejected, TransferEnd};
 use crate::metrics::{Metrics, Numbers, Users};
 
 /// Counts one event that was queued.
@@ -16,6 +16,8 @@ pub(super) fn count(metrics: &Metrics, origin: &Origin, activity: &Activity) {
         Activity::Connected(_) => metrics.logins.add(1),
         Activity::AuthFailure(failure) => metrics.auth_failures.add(&[failure.reason.as_str()], 1),
         Activity::KexFailure(_) => metrics.connections_refused.add(&["kex"], 1),
+        // Calls over HTTP, summed up: no connections of this door.
+        Activity::ConnectionRejected(rejected) if rejected.reason == Rejected::ADMIN_CALLS => {}
         Activity::ConnectionRejected(rejected) => {
             metrics.connections_refused.add(&["rejected"], rejected.connections.unwrap_or(1));
         }

@@ -268,6 +268,11 @@ pub struct Rejected {
     pub span: Option<(SystemTime, SystemTime)>,
 }
 
+impl Rejected {
+    /// The reason of calls of the admin door that are summed up.
+    pub const ADMIN_CALLS: &str = "admin-calls";
+}
+
 /// The fields of `DISCONNECTED`.
 #[derive(Debug, Clone)]
 pub struct Disconnected {

@@ -18,7 +18,7 @@ pub(super) const MAX_CLIENT: usize = 255;
 /// Bytes of a list of algorithm names.
 pub(super) const MAX_LIST: usize = 2048;
 /// Bytes of a path: a key or a client's path is at most 1,024, the name of the store comes before it.
-pub(super) const MAX_PATH: usize = 4096;
+pub const MAX_PATH: usize = 4096;
 /// Bytes of a public key in base64: an RSA key of 16,384 bits has 2,800.
 pub(super) const MAX_KEY: usize = 8192;
 

@@ -20,6 +20,7 @@ mod ledger;
 mod line;
 mod look_back;
 pub mod manifest;
+mod own_room;
 mod person;
 mod queue;
 pub mod read;
@@ -52,8 +53,9 @@ pub use event::{
     TransferEnd, TransferStart, UserChange, WHAT_ARRIVED_WAS_PUBLISHED,
 };
 pub use jump::Jump;
+pub use line::MAX_PATH;
+pub use own_room::OwnRoom;
 pub use person::Person;
-pub use queue::OwnRoom;
 pub use reason::AuthFailureReason;
 pub use recorder::{ChainState, Recorder, SinkState};
 pub use reservation::{Recorded, Reservation};

@@ -1,7 +1,7 @@
 //! The bounded queue between those who record and the task that writes.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
@@ -9,6 +9,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use super::Unrecorded;
 use super::chain::Position;
 use super::line::Draft;
+use super::own_room::OwnRoom;
 use super::stamp::Stamper;
 
 /// Bytes of lines of [`Share::Trail`] that may wait or be under way, and the most that one batch has.
@@ -25,7 +26,7 @@ pub(super) const OWN_BYTES: u32 = 32 * MIN_COST;
 pub(super) const USER_BYTES: u32 = Share::Operations.size() / 4;
 
 /// How many shares there are.
-const SHARES: usize = 4;
+const SHARES: usize = 5;
 
 /// What a waiter is told.
 pub(super) type Answer = Result<(), Unrecorded>;
@@ -39,6 +40,8 @@ pub(super) enum Share {
     Operations,
     /// What happens before a login, which anybody can cause.
     Strangers,
+    /// Calls of the admin door by nobody who was recognised.
+    Door,
     /// The little that each connection has for itself ([`OwnRoom`]), so that no other's operations, which a store may keep waiting
     /// for ever, stop it.
     Connections,
@@ -46,21 +49,21 @@ pub(super) enum Share {
 
 impl Share {
     /// In the order in which they end.
-    const ALL: [Share; SHARES] = [Share::Strangers, Share::Operations, Share::Connections, Share::Trail];
+    const ALL: [Share; SHARES] = [Share::Strangers, Share::Door, Share::Operations, Share::Connections, Share::Trail];
 
     /// Its bytes. [`Share::Connections`] is bounded by how many there are, long before this.
     pub(super) const fn size(self) -> u32 {
         match self {
             Share::Trail => MAX_BYTES,
             Share::Operations => 4 * MAX_BYTES,
-            Share::Strangers => MAX_BYTES / 8,
+            Share::Strangers | Share::Door => MAX_BYTES / 8,
             Share::Connections => 128 * MAX_BYTES,
         }
     }
 
     /// The bytes of all but [`Share::Connections`].
     pub(super) const fn total() -> u32 {
-        Share::Trail.size() + Share::Operations.size() + Share::Strangers.size()
+        Share::Trail.size() + Share::Operations.size() + Share::Strangers.size() + Share::Door.size()
     }
 }
 
@@ -113,48 +116,6 @@ pub(super) struct Batch {
     parts: Vec<OwnedSemaphorePermit>,
 }
 
-/// What one connection may have in the queue: room for 32 small events for itself, beside its user's part of what all operations
-/// share.
-#[derive(Debug)]
-pub struct OwnRoom {
-    own: Arc<Semaphore>,
-    user: Arc<Semaphore>,
-}
-
-impl Default for OwnRoom {
-    /// That of a user with one connection.
-    fn default() -> Self {
-        OwnRoom::of(Arc::new(Semaphore::new(USER_BYTES as usize)))
-    }
-}
-
-impl OwnRoom {
-    fn of(user: Arc<Semaphore>) -> Self {
-        OwnRoom { own: Arc::new(Semaphore::new(OWN_BYTES as usize)), user }
-    }
-}
-
-/// The part of the queue that each user has, over all connections.
-#[derive(Debug, Default)]
-pub(super) struct Users(Mutex<HashMap<Arc<str>, Weak<Semaphore>>>);
-
-impl Users {
-    /// Room for another connection of this user.
-    pub(super) fn connect(&self, user: &Arc<str>) -> OwnRoom {
-        let mut users = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(part) = users.get(user).and_then(Weak::upgrade) {
-            return OwnRoom::of(part);
-        }
-        // Those who are gone leave a name each: they go when as many as are here have come.
-        if users.len() == users.capacity() {
-            users.retain(|_, part| part.strong_count() > 0);
-        }
-        let room = OwnRoom::default();
-        users.insert(Arc::clone(user), Arc::downgrade(&room.user));
-        room
-    }
-}
-
 impl Batch {
     /// The number of the last line, when this sink begins a new file after it.
     pub(super) fn rotates_of(&self, sink: usize) -> Option<u64> {
@@ -167,7 +128,7 @@ impl Queue {
     pub(super) fn new(last: Position) -> Arc<Self> {
         let waiting = Waiting { last, ..Waiting::default() };
         let room = |share: Share| Arc::new(Semaphore::new(share.size() as usize));
-        let rooms = [Share::Trail, Share::Operations, Share::Strangers, Share::Connections].map(room);
+        let rooms = [Share::Trail, Share::Operations, Share::Strangers, Share::Door, Share::Connections].map(room);
         Arc::new(Queue { rooms, waiting: Mutex::new(waiting), wake: Notify::new() })
     }
 
@@ -206,6 +167,18 @@ impl Queue {
         let mut room = self.room_for(share, cost).await?;
         room.part = Some(permit);
         Some(room)
+    }
+
+    /// As [`Queue::room_of`], if there is room and nobody waits for it.
+    pub(super) fn room_of_now(self: &Arc<Self>, own: &OwnRoom, cost: u32) -> Option<Room> {
+        let within = |part: &Arc<Semaphore>, bytes: u32, share: Share| {
+            let permit = Arc::clone(part).try_acquire_many_owned(cost.clamp(MIN_COST, bytes)).ok()?;
+            let mut room = self.room_now(share, cost)?;
+            room.part = Some(permit);
+            Some(room)
+        };
+        let of_all = within(&own.user, USER_BYTES, Share::Operations);
+        of_all.or_else(|| within(&own.own, OWN_BYTES, Share::Connections))
     }
 
     /// Room, if there is some and nobody waits for it.
@@ -461,6 +434,7 @@ mod tests {
 
     use super::*;
     use crate::audit::line::LineWriter;
+    use crate::audit::own_room::Users;
 
     /// Operations whose store does not answer hold all that there is.
     #[tokio::test]

@@ -16,7 +16,8 @@ use super::encode::{Identity, encode};
 use super::keeper::{Keeper, Notary};
 use super::ledger::Opening;
 use super::look_back::{self, Before};
-use super::queue::{Answer, MIN_COST, OwnRoom, Queue, Room, Share, Users, cost};
+use super::own_room::{OwnRoom, Users};
+use super::queue::{Answer, MIN_COST, Queue, Room, Share, cost};
 use super::reservation::Reservation;
 use super::sink::{self, Around, Manner, Sink, SinkHandle, SpoolState, set_aside};
 use super::witness::{Witness, WitnessState};
@@ -374,10 +375,25 @@ impl Recorder {
 
     /// As [`Recorder::record_stranger`], if there is room. False if not: then it is not recorded.
     pub fn record_stranger_now(&self, origin: &Origin, activity: &Activity) -> bool {
+        self.record_now(origin, activity, |cost| self.inner.notary.queue.room_now(Share::Strangers, cost))
+    }
+
+    /// Records what nobody who was recognised did at the admin door, if there is room. It takes nothing of what others need, those who
+    /// come over SSH included. False if there is none: then it is not recorded.
+    pub fn record_at_door_now(&self, origin: &Origin, activity: &Activity) -> bool {
+        self.record_now(origin, activity, |cost| self.inner.notary.queue.room_now(Share::Door, cost))
+    }
+
+    /// Records what happened already, in the room of [`Recorder::reserve`], if there is some without waiting. False if not: then it is
+    /// not recorded.
+    pub fn record_own_now(&self, own: &OwnRoom, origin: &Origin, activity: &Activity) -> bool {
+        self.record_now(origin, activity, |cost| self.inner.notary.queue.room_of_now(own, cost))
+    }
+
+    fn record_now(&self, origin: &Origin, activity: &Activity, room: impl FnOnce(u32) -> Option<Room>) -> bool {
         let draft = encode(&self.inner.notary.identity, origin, activity);
-        let room = self.inner.notary.queue.room_now(Share::Strangers, cost(&draft));
         // Nobody waits for the answer.
-        room.map(|room| drop(self.reservation(room).put(draft, origin, activity))).is_some()
+        room(cost(&draft)).map(|room| drop(self.reservation(room).put(draft, origin, activity))).is_some()
     }
 
     fn reservation(&self, room: Room) -> Reservation {

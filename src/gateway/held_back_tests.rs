@@ -1,3 +1,4 @@
+//! What of a configuration holds while stores of it are not open.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;

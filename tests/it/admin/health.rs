@@ -185,10 +185,10 @@ fn it_is_not_ready_while_a_spool_cannot_take_events_even_if_there_are_none() {
 fn ten_thousand_checks_leave_no_event() {
     let administered = administered_with(|setup| setup.config["admin"]["health"] = json!("127.0.0.1:0"));
     let address: SocketAddr = address_of(&administered.door.gateway, "health and metrics are shown on ");
-    let mut stream = TcpStream::connect(address).unwrap();
     let request = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n";
-    // One after the other over one connection, and some that only connect.
+    // One after the other, and some that only connect.
     for number in 0..10_000u32 {
+        let mut stream = TcpStream::connect(address).unwrap();
         stream.write_all(request).unwrap();
         read_one(&mut stream);
         if number % 100 == 0 {
@@ -201,7 +201,7 @@ fn ten_thousand_checks_leave_no_event() {
     assert!(events.iter().all(|event| event["activity-type"] != "ADMIN_CALL"), "{events:?}");
 }
 
-/// Reads an answer that is not followed by the end of the connection.
+/// Reads an answer up to its end.
 fn read_one(stream: &mut TcpStream) {
     use std::io::Read;
     let mut text = Vec::new();

@@ -1,6 +1,7 @@
 //! The admin door of a running gateway: its socket, its listener, its commands.
 
 mod bans;
+mod bounds;
 mod described;
 mod doors;
 mod events;

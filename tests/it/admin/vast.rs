@@ -135,7 +135,8 @@ fn many_searches_at_once_keep_neither_logins_nor_the_socket_waiting() {
         "GET /api/v1/users/nobody HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer {}\r\n\r\n",
         administered.tokens.viewer
     );
-    let calls: Vec<_> = (0..200)
+    // Fewer than connections of one address.
+    let calls: Vec<_> = (0..60)
         .map(|_| {
             let mut stream = administered.tcp.connect();
             stream.write_all(head.as_bytes()).unwrap();
@@ -157,7 +158,7 @@ fn many_searches_at_once_keep_neither_logins_nor_the_socket_waiting() {
         told.store(true, Ordering::Relaxed);
         assert!(answers.iter().all(|answer| answer.status == 200));
         let refused = answers.iter().filter(|answer| answer.body.contains("many calls read the trail")).count();
-        assert!(refused > 0 && refused < 200, "{refused} were told to come later");
+        assert!(refused > 0 && refused < 60, "{refused} were told to come later");
     });
     let more = most.into_inner().saturating_sub(before);
     assert!(more < 40, "{more} more threads");
