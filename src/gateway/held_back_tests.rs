@@ -9,7 +9,8 @@ use crate::config::tests::{KEY, read_text};
 /// The settings of a configuration with these stores, by names and URLs, and these users, by names and homes.
 fn settings(stores: &[(&str, &str)], users: &[(&str, &str)]) -> Settings {
     let store = |(name, url): &(&str, &str)| format!("  {name}: {{ url: \"{url}\" }}\n");
-    let user = |(name, home): &(&str, &str)| format!("  - {{ name: {name}, keys: [\"{KEY}\"], home: [{home}] }}\n");
+    let user =
+        |(name, home): &(&str, &str)| format!("  - {{ name: {name}, public_keys: [\"{KEY}\"], home: [{home}] }}\n");
     let text = format!(
         "server: {{ listen: [\"127.0.0.1:2022\"], host_keys: [host_key] }}\nstores:\n{}users:\n{}",
         stores.iter().map(store).collect::<String>(),

@@ -43,7 +43,7 @@ const COLUMNS: [&str; 27] = [
 /// # Errors
 /// When it cannot be written.
 pub fn write_csv(report: &Report, out: impl Write) -> io::Result<()> {
-    let mut writer = csv_writer(csv::Terminator::default(), out);
+    let mut writer = csv_writer(csv::Terminator::Any(b'\n'), out);
     writer.write_record(COLUMNS)?;
     let span = [report.since, report.until].map(|time| time.map(text_of).unwrap_or_default());
     for user in &report.users {
@@ -134,7 +134,7 @@ mod tests {
             assert_eq!(harmless(text), text);
         }
         let mut table = Vec::new();
-        csv_writer(csv::Terminator::default(), &mut table).write_record(["a;=1+1", "b\"c", ""]).unwrap();
+        csv_writer(csv::Terminator::Any(b'\n'), &mut table).write_record(["a;=1+1", "b\"c", ""]).unwrap();
         assert_eq!(table, b"\"a;=1+1\",\"b\"\"c\",\"\"\n");
     }
 }

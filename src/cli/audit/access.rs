@@ -89,7 +89,7 @@ const COLUMNS: [&str; 16] = [
 
 /// A row for each user and entry of the home.
 fn write_csv(shown: &Shown, out: impl Write) -> io::Result<()> {
-    let mut writer = csv_writer(csv::Terminator::default(), out);
+    let mut writer = csv_writer(csv::Terminator::Any(b'\n'), out);
     writer.write_record(COLUMNS)?;
     for user in &shown.users {
         let keys = |authority| {
