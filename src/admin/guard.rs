@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::caller::{Caller, Peer, check_host, check_origin};
 use super::login;
+use super::prefix::Meant;
 use super::problem::{Detail, Problem, Recognised};
 use super::reads::{GivesUp, Waiting};
 use super::settings::{Role, without_tokens};
@@ -292,6 +293,9 @@ impl Call {
         if self.event.caller.is_none() {
             self.event.caller = response.extensions().get::<Recognised>().map(|Recognised(name)| name.to_string());
             self.event.role = response.extensions().get::<KnownRole>().map(|KnownRole(role)| *role);
+        }
+        if let Some(meant) = response.extensions().get::<Meant>() {
+            self.event.path = meant.in_path(&self.event.path);
         }
         let detail = response.extensions().get::<Detail>().map(|Detail(detail)| detail.clone());
         let detail = || detail.unwrap_or_else(|| status.canonical_reason().unwrap_or("failed").to_owned());

@@ -1,5 +1,6 @@
 //! One session of the trail, from its first event to its last or to now.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,14 +12,15 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::prefix::{self, Meant};
 use super::problem::{Asked, Problem};
 use super::reads::{Waiting, What};
 use super::state::State;
-use super::trail;
+use super::trail::{self, LOOKED_FOR as LOOKED_FOR_ID};
 use crate::audit::read::Event;
-use crate::audit::read::newest::{Page, Reader, id_of};
+use crate::audit::read::newest::{GivenUp, Page, Reader, id_of};
 use crate::audit::replay::{self, Format, Recording, Session};
-use crate::audit::search::Judge;
+use crate::audit::search::{Judge, Query};
 
 /// The most events of one answer, and the most bytes of them.
 const MOST: usize = 100_000;
@@ -40,16 +42,16 @@ pub(super) struct As {
 }
 
 /// One session, event by event; a live one as far as it is
-#[utoipa::path(get, path = "/recordings/{session}", tag = "events", params(As, ("session" = String, Path, description = "The session's id: 20 hex digits")), responses(
+#[utoipa::path(get, path = "/recordings/{session}", tag = "events", params(As, ("session" = String, Path, description = "The session's id, 20 hex digits, or at least its first eight if they are of one session in what a search of five seconds reads")), responses(
     (status = 200, description = "The session", content((String = "application/json"), (String = "text/plain"), (String = "application/x-asciicast"))),
     (status = 400, description = "A wrong parameter", body = Problem, content_type = "application/problem+json"),
     (status = 404, description = "The trail holds no event of this session", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "No sink keeps the whole trail in a file of this machine, or the session is too large for one answer", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "No sink keeps the whole trail in a file of this machine, the session is too large for one answer, or several sessions begin so", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn show(
     Shared(state): Shared<Arc<State>>,
     Extension(waiting): Extension<Waiting>,
-    Path(session): Path<String>,
+    Path(given): Path<String>,
     Asked(asked): Asked<As>,
 ) -> Result<Response, Problem> {
     let (format, content_type) = match asked.format.as_deref() {
@@ -58,25 +60,31 @@ pub(super) async fn show(
         Some("asciicast") => (Format::Asciicast, "application/x-asciicast"),
         Some(_) => return Err(Problem::wrong("format is json, text or asciicast")),
     };
-    let session = session.to_ascii_lowercase();
-    if session.len() != 20 || !session.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(Problem::wrong("a session's id has 20 hex digits"));
-    }
-    let page = Page { most_bytes: MOST_BYTES, ..Page::newest(MOST, LOOKED_FOR) };
-    let seeker = Seeker { session: session.clone(), judge: replay::query(&session).judge(), began_ms: None };
-    let is_live = state.around.registry.look(&session, 0).is_some();
-    let path = trail::path(&state)?;
-    let read = {
-        let session = session.clone();
-        move |given_up| {
-            let found = trail::seek(&path, page, given_up, seeker)?;
-            Ok((written(&found.found, &session, format)?, found.next.is_none()))
+    let asked = match prefix::read(&given) {
+        prefix::Given::Other => {
+            return Err(Problem::wrong("a session's id has 20 hex digits, of which the first 8 or more will do"));
         }
+        asked => asked,
+    };
+    let page = Page { most_bytes: MOST_BYTES, ..Page::newest(MOST, LOOKED_FOR) };
+    let (path, registry) = (trail::path(&state)?, state.around.registry.clone());
+    // One read of both: a caller's turn is over when a read ends.
+    let read = move |given_up: GivenUp| {
+        let session = match asked {
+            prefix::Given::Beginning(beginning) => begins_with(&path, &beginning, given_up.clone())?,
+            prefix::Given::Whole(id) => id,
+            prefix::Given::Other => String::new(),
+        };
+        let is_live = registry.look(&session, 0).is_some();
+        let seeker = Seeker { session: session.clone(), judge: replay::query(&session).judge(), began_ms: None };
+        let found = trail::seek(&path, page, given_up, seeker)?;
+        let is_all = is_live || found.next.is_none();
+        Ok((written(&found.found, &session, format)?, is_all, session))
     };
     let room = state.reads.room(&waiting, MOST_BYTES).await?;
-    let (written, is_all) = state.reads.read(&waiting, What::Session, read).await?;
+    let (written, is_all, session) = state.reads.read(&waiting, What::Session, read).await?;
     let Some(text) = written else {
-        let what = match is_live || is_all {
+        let what = match is_all {
             true => format!("the trail holds no event of the session {session}"),
             false => format!(
                 "the newest part of the trail holds no event of the session {session}; run `lockgate audit replay {session}` to read all of it"
@@ -84,7 +92,34 @@ pub(super) async fn show(
         };
         return Err(Problem::not_found(what));
     };
-    Ok(([(CONTENT_TYPE, content_type)], room.answer(text).await?).into_response())
+    let meant = Meant { given, id: session };
+    Ok((Extension(meant), [(CONTENT_TYPE, content_type)], room.answer(text).await?).into_response())
+}
+
+/// The one session that begins so, of those that the trail holds, as far back as a search for it may look.
+fn begins_with(path: &std::path::Path, beginning: &str, given_up: GivenUp) -> Result<String, Problem> {
+    let query = Query { session: Some(beginning.to_owned()), ..Query::default() };
+    let ids = Ids { judge: query.judge(), seen: BTreeSet::new() };
+    let found = trail::seek(path, Page::newest(prefix::NAMED + 1, LOOKED_FOR_ID), given_up, ids)?;
+    prefix::only_one(beginning, found.found)?.ok_or_else(|| {
+        let what = format!("no event of a session {beginning}… was found; the whole id may be found further back");
+        Problem::not_found(what)
+    })
+}
+
+/// Takes each session's id once.
+struct Ids {
+    judge: Judge,
+    seen: BTreeSet<String>,
+}
+
+impl Reader for Ids {
+    type Taken = String;
+
+    fn take(&mut self, line: &[u8]) -> Option<String> {
+        let id = self.judge.fits(line)?.text("session-id").to_owned();
+        self.seen.insert(id.clone()).then_some(id)
+    }
 }
 
 /// The session in its form, unless it is too large; `None` when there are no lines.

@@ -11,6 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::caller::Caller;
 use super::guard::GivenReason;
+use super::prefix::{self, Meant};
 use super::problem::{Asked, Given, Problem};
 use super::state::{State, time};
 use crate::session::{Farewell, LiveSession, OpenFile, Progress};
@@ -258,16 +259,30 @@ pub(super) async fn list(
 }
 
 /// One live session
-#[utoipa::path(get, path = "/sessions/{id}", tag = "sessions", params(("id" = String, Path, description = "The session's id")), responses(
+#[utoipa::path(get, path = "/sessions/{id}", tag = "sessions", params(("id" = String, Path, description = "The session's id, or at least its first eight digits if no other live session begins so")), responses(
     (status = 200, description = "It lives", body = SessionShown),
     (status = 404, description = "There is no live session of this id", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "Several live sessions begin so; the sentence names them", body = Problem, content_type = "application/problem+json"),
 ))]
-pub(super) async fn show(
-    Shared(state): Shared<Arc<State>>,
-    Path(id): Path<String>,
-) -> Result<Json<SessionShown>, Problem> {
-    let (live, progress) = state.around.registry.look(&id, FILES_OF_ONE).ok_or_else(|| unknown(&id))?;
-    Ok(Json(SessionShown::of(&live, progress)))
+pub(super) async fn show(Shared(state): Shared<Arc<State>>, Path(given): Path<String>) -> Result<Response, Problem> {
+    let meant = meant(&state, &given)?;
+    let (live, progress) = state.around.registry.look(&meant.id, FILES_OF_ONE).ok_or_else(|| unknown(&given))?;
+    Ok((Extension(meant), Json(SessionShown::of(&live, progress))).into_response())
+}
+
+/// The live session of this id or with these first digits. The id alone decides from then on: another session that begins so and comes
+/// later is not meant.
+fn meant(state: &State, given: &str) -> Result<Meant, Problem> {
+    let id = match prefix::read(given) {
+        prefix::Given::Whole(id) => Some(id),
+        prefix::Given::Beginning(beginning) => {
+            let live = state.around.registry.list().into_iter().map(|live| live.session_id.to_string());
+            prefix::only_one(&beginning, live)?
+        }
+        prefix::Given::Other => None,
+    };
+    let id = id.ok_or_else(|| unknown(given))?;
+    Ok(Meant { given: given.to_owned(), id })
 }
 
 /// Why a session is ended
@@ -280,15 +295,15 @@ pub(super) struct Why {
 }
 
 /// Ends a session: the client is told why, open files are cut off on record, and DISCONNECTED says who ended it
-#[utoipa::path(delete, path = "/sessions/{id}", tag = "sessions", params(("id" = String, Path, description = "The session's id")), request_body = Why, responses(
+#[utoipa::path(delete, path = "/sessions/{id}", tag = "sessions", params(("id" = String, Path, description = "The session's id, or at least its first eight digits if no other live session begins so")), request_body = Why, responses(
     (status = 200, description = "It has been told to end, and ends within seconds", body = SessionShown),
     (status = 400, description = "No reason that can be used", body = Problem, content_type = "application/problem+json"),
     (status = 404, description = "There is no live session of this id", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "It is about to end already", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "It is about to end already, or several live sessions begin so: the sentence says which", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn end(
     Shared(state): Shared<Arc<State>>,
-    Path(id): Path<String>,
+    Path(given): Path<String>,
     Extension(caller): Extension<Caller>,
     Given(why): Given<Why>,
 ) -> Result<Response, Problem> {
@@ -300,15 +315,19 @@ pub(super) async fn end(
     let farewell =
         Farewell { reason: "administrator".into(), message: reason.to_owned(), by: Some(caller.name.to_string()) };
     let registry = &state.around.registry;
-    let (live, progress) = registry.look(&id, FILES_OF_ONE).ok_or_else(|| unknown(&id))?;
-    if registry.end(|live| (*live.session_id == *id).then(|| farewell.clone())) == 0 {
+    let meant = meant(&state, &given)?;
+    let id = &meant.id;
+    let (live, progress) = registry.look(id, FILES_OF_ONE).ok_or_else(|| unknown(&given))?;
+    if registry.end(|live| (*live.session_id == **id).then(|| farewell.clone())) == 0 {
         return Err(Problem::new(StatusCode::CONFLICT, format!("the session {id} is about to end already")));
     }
     tracing::info!(session = id, user = %live.user, by = %caller.name, reason, "an administrator ends a session");
     let shown = Json(SessionShown::of(&live, progress));
-    Ok((Extension(GivenReason(reason.to_owned())), shown).into_response())
+    Ok((Extension(GivenReason(reason.to_owned())), Extension(meant), shown).into_response())
 }
 
 fn unknown(id: &str) -> Problem {
-    Problem::not_found(format!("there is no live session {id:.64?}"))
+    Problem::not_found(format!(
+        "there is no live session {id:.64?}; an id has 20 hex digits, of which the first 8 or more will do"
+    ))
 }

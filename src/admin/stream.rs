@@ -60,6 +60,8 @@ pub(super) struct Which {
     path: Option<String>,
     /// What happened: one or more of the activities, joined by commas
     activity: Option<String>,
+    /// The kind of operation: one or more of `upload`, `download`, …, as in `/events`, joined by commas
+    operation: Option<String>,
     /// The client's address or network
     address: Option<String>,
     /// The session's id
@@ -133,6 +135,7 @@ impl Which {
             identity,
             path,
             activity,
+            operation,
             address,
             session,
             target,
@@ -147,6 +150,7 @@ impl Which {
             identity,
             path,
             activity,
+            operation,
             address,
             session,
             target,

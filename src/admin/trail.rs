@@ -16,12 +16,12 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::problem::{Asked, Problem};
 use super::reads::{Waiting, What};
-use super::spreadsheet;
 use super::state::State;
 use crate::audit::read::Span;
 use crate::audit::read::newest::{GivenUp, Newest, Page, Reader, newest};
 use crate::audit::schema;
-use crate::audit::search::{AddressTest, Fingerprint, PathPattern, Query, session_prefix};
+use crate::audit::search::{self, AddressTest, Fingerprint, PathPattern, Query, session_prefix};
+use crate::audit::spreadsheet;
 use crate::users::Network;
 
 /// The most events of one answer, and how many there are if nothing is said.
@@ -54,6 +54,9 @@ pub(super) struct Which {
     pub(super) until: Option<String>,
     /// What happened: one or more of the activities, joined by commas
     pub(super) activity: Option<String>,
+    /// The kind of operation: one or more of `upload`, `download`, `copy`, `delete`, `rename`, `mkdir`, `rmdir`, `setstat`, `list` and
+    /// `symlink`, joined by commas
+    pub(super) operation: Option<String>,
     /// The client's address or network
     pub(super) address: Option<String>,
     /// The session's id
@@ -65,7 +68,7 @@ pub(super) struct Which {
     /// The fingerprint of a key or an authority
     #[serde(alias = "key")]
     pub(super) fingerprint: Option<String>,
-    /// `success`, `denied` or `failure`
+    /// `success`, `denied` or `failure`; of an event without the field, what its activity says
     pub(super) status: Option<String>,
     /// A text somewhere in the event, in small or capital letters
     pub(super) text: Option<String>,
@@ -232,9 +235,8 @@ impl Which {
         if let Some(odd) = activities.iter().find(|name| !schema::activities().any(|known| known == **name)) {
             return Err(Problem::wrong(format!("activity: there is no {odd:.40?}")));
         }
-        if let Some(odd) = self.status.as_deref().filter(|word| !["success", "denied", "failure"].contains(word)) {
-            return Err(Problem::wrong(format!("status: {odd:.40?} is none of success, denied and failure")));
-        }
+        let operations = self.operation.as_deref().unwrap_or_default().split(',').filter(|word| !word.is_empty());
+        let operations = operations.map(search::operation).collect::<Result<_, _>>().map_err(wrong("operation"))?;
         let address = self.address.as_deref().map(Network::parse).transpose().map_err(wrong("address"))?;
         Ok(Query {
             user: self.user.clone(),
@@ -248,7 +250,8 @@ impl Which {
             target: self.target.clone(),
             account: self.account.clone(),
             fingerprint: self.fingerprint.as_deref().map(Fingerprint::new),
-            status: self.status.clone(),
+            operations,
+            status: self.status.as_deref().map(search::status).transpose().map_err(wrong("status"))?,
             server: None,
             text: self.text.clone(),
         })

@@ -176,6 +176,7 @@ pub(super) struct HomeShown {
     entry: String,
     /// The store and the folder in it
     target: String,
+    /// As in the configuration: `read_only`, `read_write`, `write_only`, `none`, or the names of those that are granted, joined by commas
     permissions: String,
 }
 
@@ -337,7 +338,7 @@ impl Configured {
         let home = user.home.iter().map(|entry| HomeShown {
             entry: entry.entry.to_string(),
             target: format!("{}:/{}", entry.store, entry.target),
-            permissions: format!("{:?}", entry.permissions),
+            permissions: entry.permissions.to_string(),
         });
         Configured {
             source: user.source.to_string(),

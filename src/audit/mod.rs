@@ -20,6 +20,7 @@ mod ledger;
 mod line;
 mod look_back;
 pub mod manifest;
+mod outcome;
 mod own_room;
 mod person;
 mod queue;
@@ -36,6 +37,7 @@ pub mod sessions;
 mod signer;
 mod signing;
 mod sink;
+pub mod spreadsheet;
 mod stamp;
 mod state;
 mod succession;
@@ -54,6 +56,7 @@ pub use event::{
 };
 pub use jump::Jump;
 pub use line::MAX_PATH;
+pub use outcome::{OPERATIONS, STATUSES};
 pub use own_room::OwnRoom;
 pub use person::Person;
 pub use reason::AuthFailureReason;
@@ -63,8 +66,8 @@ pub use signing::{NewKey, SigningKey};
 pub use sink::memory::MemorySink;
 pub use sink::{
     ACTIVITIES, ArchivePlace, BatchSettings, CollectorHeader, CollectorUrl, DEFAULT_FACILITY, Encoding, FACILITIES,
-    FileOptions, Filter, Format, Framing, Fsync, HostPort, HttpTarget, OPERATIONS, OcsfVersion, OnFailure, Redelivered,
-    Rotate, Shape, SinkSettings, SinkTarget, SpoolSettings, SpoolState, StoreTarget, SyslogAddress, SyslogTarget,
+    FileOptions, Filter, Format, Framing, Fsync, HostPort, HttpTarget, OcsfVersion, OnFailure, Redelivered, Rotate,
+    Shape, SinkSettings, SinkTarget, SpoolSettings, SpoolState, StoreTarget, SyslogAddress, SyslogTarget,
     TEMPORARY_NAMES, TEMPORARY_WITHIN, TemporaryNames, UserPatterns, WebhookSecret, read_authorities, tell_apart,
 };
 pub use state::Noted;

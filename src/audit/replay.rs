@@ -11,7 +11,6 @@ use super::read::{Event, ReadError, Trail};
 use super::search::{Query, Summary};
 
 pub use recording::{Format, Recording};
-pub use timeline::detail;
 
 /// An event of a session.
 #[derive(Debug)]

@@ -6,7 +6,10 @@ use std::ops::ControlFlow;
 
 use globset::{Glob, GlobBuilder, GlobSet};
 
-use super::read::{Event, Item, ReadError, Span, Trail};
+use serde::de::IgnoredAny;
+
+use super::outcome::{OPERATIONS, STATUSES, operation_of, status_of};
+use super::read::{Event, Item, ReadError, Span, Trail, shown};
 
 /// The fields that hold paths.
 const PATHS: [&str; 4] = ["logical-path", "path", "new-logical-path", "new-path"];
@@ -48,7 +51,9 @@ pub struct Query {
     pub account: Option<String>,
     /// A key's or an authority's fingerprint.
     pub fingerprint: Option<Fingerprint>,
-    /// The `status`.
+    /// One of [`OPERATIONS`]; empty: any, and events of none.
+    pub operations: Vec<String>,
+    /// How it went: the `status`, or where there is none what the `activity-type` says.
     pub status: Option<String>,
     /// The `server`.
     pub server: Option<String>,
@@ -73,6 +78,24 @@ pub fn session_prefix(text: &str) -> Result<String, String> {
     let is_one = (SHORTEST_ID..=20).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let wrong = || format!("a session's id has 20 hex digits, and its first {SHORTEST_ID} or more will do");
     is_one.then(|| text.to_ascii_lowercase()).ok_or_else(wrong)
+}
+
+/// A word of [`OPERATIONS`].
+///
+/// # Errors
+/// A sentence for other words.
+pub fn operation(word: &str) -> Result<String, String> {
+    let known = || format!("there is no {word:.40?}; there are {}", OPERATIONS.join(", "));
+    OPERATIONS.contains(&word).then(|| word.to_owned()).ok_or_else(known)
+}
+
+/// A word of [`STATUSES`].
+///
+/// # Errors
+/// A sentence for other words.
+pub fn status(word: &str) -> Result<String, String> {
+    let known = || format!("{word:.40?} is none of {}", STATUSES.join(", "));
+    STATUSES.contains(&word).then(|| word.to_owned()).ok_or_else(known)
 }
 
 /// A pattern of paths: `*` and `?` stay within a component, `**` does not. Without a slash it is one of names, in whatever folder.
@@ -138,13 +161,44 @@ impl Fingerprint {
     }
 }
 
+/// How many places that cannot be read are named; the rest is counted.
+const NAMED: usize = 10;
+
 /// How much was read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Events that were found.
     pub found: u64,
     /// Lines that are no events, and parts that cannot be unpacked to their ends.
     pub unreadable: u64,
+    /// The first ten of these.
+    pub places: Vec<Unreadable>,
+}
+
+/// A line that is no event, or where a part cannot be unpacked any further.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The file or object.
+    pub name: String,
+    /// The line, from 1.
+    pub line: u64,
+    /// Why.
+    pub why: String,
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, line {}: {}", shown(&self.name), self.line, shown(&self.why))
+    }
+}
+
+impl Summary {
+    fn note(&mut self, name: &str, line: u64, why: &str) {
+        self.unreadable += 1;
+        if self.places.len() < NAMED {
+            self.places.push(Unreadable { name: name.to_owned(), line, why: why.to_owned() });
+        }
+    }
 }
 
 impl Query {
@@ -160,17 +214,23 @@ impl Query {
         let mut summary = Summary::default();
         let needles = self.needles();
         while let Some(item) = trail.advance()? {
-            let Item::Line { bytes, .. } = item else {
-                summary.unreadable += 1;
+            let (bytes, place) = match item {
+                Item::Line { bytes, place, .. } => (bytes, place),
+                Item::TooLong { place } => {
+                    summary.note(trail.name(place.part), place.line, "longer than an event can be");
+                    continue;
+                }
+                Item::Broken { place, reason } => {
+                    summary.note(trail.name(place.part), place.line, &format!("cannot be unpacked: {reason}"));
+                    continue;
+                }
+            };
+            let event = if may_hold(bytes, &needles) { Event::parse(bytes).map(Some) } else { passed_over(bytes) };
+            let Some(event) = event else {
+                summary.note(trail.name(place.part), place.line, "not an event");
                 continue;
             };
-            if !may_hold(bytes, &needles) {
-                continue;
-            }
-            let Some(event) = Event::parse(bytes) else {
-                summary.unreadable += 1;
-                continue;
-            };
+            let Some(event) = event else { continue };
             if self.fits(&event) {
                 summary.found += 1;
                 if take(bytes, &event).is_break() {
@@ -205,7 +265,8 @@ impl Query {
             && is(&self.target, "target")
             && is(&self.account, "account")
             && self.session.as_ref().is_none_or(|beginning| self.is_of_session(event, beginning))
-            && is(&self.status, "status")
+            && self.status.as_deref().is_none_or(|wanted| has_status(event, wanted))
+            && (self.operations.is_empty() || self.is_operation(event))
             && is(&self.server, "server")
             && self.text.as_deref().is_none_or(|text| event.holds(text))
             && (self.activities.is_empty() || self.activities.iter().any(|name| event.activity() == name))
@@ -217,6 +278,11 @@ impl Query {
 }
 
 impl Query {
+    fn is_operation(&self, event: &Event) -> bool {
+        let operation = operation_of(event.activity(), Some(event.text("operation")));
+        operation.is_some_and(|operation| self.operations.iter().any(|wanted| wanted == operation))
+    }
+
     fn is_of_session(&self, event: &Event, beginning: &str) -> bool {
         let is_it = |name| event.text(name).starts_with(beginning);
         is_it("session-id") || (self.with_jumps && is_it("jump-session-id"))
@@ -258,6 +324,17 @@ impl Fingerprint {
     }
 }
 
+fn has_status(event: &Event, wanted: &str) -> bool {
+    let status = event.text("status");
+    if status.is_empty() { status_of(event.activity()) == Some(wanted) } else { status == wanted }
+}
+
+/// A line that holds no event that is wanted; `None` when it may be a damaged one.
+fn passed_over(line: &[u8]) -> Option<Option<Event>> {
+    let is_object = line.trim_ascii_start().starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(line).is_ok();
+    is_object.then_some(None)
+}
+
 /// Whether a line holds all of `needles`.
 fn may_hold(line: &[u8], needles: &[String]) -> bool {
     needles.is_empty() || std::str::from_utf8(line).is_ok_and(|line| needles.iter().all(|needle| line.contains(needle)))
@@ -282,7 +359,7 @@ mod tests {
             found.push(event.activity().to_owned());
             ControlFlow::Continue(())
         });
-        assert_eq!(summary.unwrap(), Summary { found: found.len() as u64, unreadable: 0 });
+        assert_eq!(summary.unwrap(), Summary { found: found.len() as u64, ..Summary::default() });
         found
     }
 
@@ -302,7 +379,16 @@ mod tests {
         let of_session = golden(&|line| line.contains("\"session-id\":\"0049cd844c7536c06a89\""));
         assert!(of_session < all, "some events have no session");
         assert_eq!(found(&Query { session: some("0049cd844c7536c06a89"), ..Query::default() }).len(), of_session);
-        assert_eq!(found(&Query { status: some("denied"), ..Query::default() }), ["DELETE", "ADMIN_CALL"]);
+        assert_eq!(
+            found(&Query { status: some("denied"), ..Query::default() }),
+            ["DELETE", "REQUEST_DENIED", "ADMIN_CALL"]
+        );
+        let failures = found(&Query { status: some("failure"), ..Query::default() });
+        for name in ["AUTH_FAILURE", "KEX_FAILURE", "CONNECTION_REJECTED", "ERROR"] {
+            assert!(failures.iter().any(|found| found == name), "{name}: {failures:?}");
+        }
+        let operations = vec!["mkdir".to_owned(), "download".to_owned()];
+        assert_eq!(found(&Query { operations, ..Query::default() }), ["OPEN", "CLOSE", "MKDIR"]);
         assert!(found(&Query { server: some("edge-2"), ..Query::default() }).is_empty());
         assert_eq!(found(&Query { text: some("OLD.csv"), ..Query::default() }), ["DELETE"]);
         assert_eq!(found(&Query { text: some("29238420042"), ..Query::default() }), ["CLOSE"]);
@@ -390,6 +476,26 @@ mod tests {
         let source = Source::Stream("x".into(), Box::new(Cursor::new(format!("no event\n{GOLDEN}"))));
         let mut trail = Trail::new(vec![source], Span::default(), None);
         let summary = Query::default().run(&mut trail, |_, _| ControlFlow::Break(())).unwrap();
-        assert_eq!(summary, Summary { found: 1, unreadable: 1 });
+        let place = Unreadable { name: "x".into(), line: 1, why: "not an event".into() };
+        assert_eq!(place.to_string(), "x, line 1: not an event");
+        assert_eq!(summary, Summary { found: 1, unreadable: 1, places: vec![place] });
+    }
+
+    #[test]
+    fn what_is_no_event_is_named_whatever_is_asked_for() {
+        let torn = GOLDEN.lines().next().unwrap();
+        let lines = format!("{torn}\n[]\n{}\n\nx\n", &torn[..torn.len() / 2]);
+        for query in [Query::default(), Query { user: some("nobody"), ..Query::default() }] {
+            let source = Source::Stream("x".into(), Box::new(Cursor::new(lines.clone())));
+            let mut trail = Trail::new(vec![source], Span::default(), None);
+            let summary = query.run(&mut trail, |_, _| ControlFlow::Continue(())).unwrap();
+            let places: Vec<u64> = summary.places.iter().map(|place| place.line).collect();
+            assert_eq!((summary.unreadable, places), (4, vec![2, 3, 4, 5]));
+        }
+        let source = Source::Stream("x".into(), Box::new(Cursor::new("x\n".repeat(99))));
+        let summary = Query::default()
+            .run(&mut Trail::new(vec![source], Span::default(), None), |_, _| ControlFlow::Continue(()));
+        let summary = summary.unwrap();
+        assert_eq!((summary.unreadable, summary.places.len()), (99, NAMED));
     }
 }

@@ -7,6 +7,34 @@ use serde::Serialize;
 
 use super::read::Event;
 
+/// Whether anybody got in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Login {
+    /// Somebody did: CONNECTED was read, or what only a session does.
+    Succeeded,
+    /// Attempts to log in failed, and none succeeded.
+    Failed,
+    /// No attempt was read.
+    #[default]
+    None,
+}
+
+/// What only somebody who is logged in does.
+const OF_SESSIONS: [&str; 11] = [
+    "CONNECTED",
+    "OPEN",
+    "CLOSE",
+    "PARTIAL_CLOSE",
+    "DELETE",
+    "RENAME",
+    "MKDIR",
+    "RMDIR",
+    "SETSTAT",
+    "CREATE_SYMLINK",
+    "LIST",
+];
+
 /// One session, as far as its events were read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -21,6 +49,8 @@ pub struct SessionSummary {
     pub identity: String,
     /// Whether CONNECTED was read.
     pub logged_in: bool,
+    /// Whether it is a session, or a connection whose attempts to log in failed.
+    pub login: Login,
     /// The fingerprint of the key that was proven, of a certificate its authority's; empty after a password alone.
     pub key: String,
     /// The client's address.
@@ -74,6 +104,11 @@ impl SessionSummary {
             event.text("user").clone_into(&mut self.user);
         }
         match event.activity() {
+            name if OF_SESSIONS.contains(&name) => self.login = Login::Succeeded,
+            "AUTH_FAILURE" if self.login == Login::None => self.login = Login::Failed,
+            _ => {}
+        }
+        match event.activity() {
             "CONNECTED" => {
                 self.logged_in = true;
                 let keys =
@@ -91,6 +126,9 @@ impl SessionSummary {
                     (&mut self.files_out, "files-out"),
                 ] {
                     *kept = event.number(name).unwrap_or(*kept);
+                }
+                if self.files_in + self.files_out > 0 {
+                    self.login = Login::Succeeded;
                 }
             }
             _ => {}
@@ -173,6 +211,8 @@ mod tests {
         assert_eq!((ann.files_in, ann.bytes_in, ann.files_out, ann.length_ms()), (1, 12, 0, 3250));
         assert_eq!((ann.source_ip.as_str(), &ann.ended_by), ("192.0.2.1", &None));
         assert_eq!((all[1].user.as_str(), all[1].logged_in), ("eve", false));
+        // A failed attempt before the right one is no failed login.
+        assert_eq!((ann.login, all[1].login), (Login::Succeeded, Login::Failed));
     }
 
     #[test]
@@ -190,6 +230,9 @@ mod tests {
         let all = sessions(&[LINES[4], end]);
         assert_eq!((all[0].files_in, all[0].bytes_in, all[0].files_out, all[0].bytes_out), (9, 100, 2, 50));
         assert_eq!(all[0].ended_by.as_deref(), Some("idle"));
+        assert_eq!((all[0].login, all[0].logged_in), (Login::Succeeded, false), "its login was before what was read");
+        let scan = r#"{"session-id":"c","activity-type":"DISCONNECTED","reason":"client","files-in":0,"files-out":0}"#;
+        assert_eq!(sessions(&[scan])[0].login, Login::None);
         let json = serde_json::to_value(&all[0]).unwrap();
         assert_eq!((&json["session-id"], &json["began"]), (&"a".into(), &"2026-07-31T08:00:02.000Z".into()));
     }

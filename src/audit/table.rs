@@ -1,15 +1,19 @@
 //! Rows of a table that is as wide as the terminal: of events, and of what is made of them.
 
+mod detail;
+mod events;
+
 use std::borrow::Cow;
 use std::io;
 
 use rustix::termios::tcgetwinsize;
 
-use super::read::{Event, shown};
-use super::replay::detail;
+use super::read::shown;
+
+pub use detail::short_key;
 
 /// The narrowest last column.
-const NARROWEST: usize = 20;
+const NARROWEST: usize = 12;
 
 /// A column.
 #[derive(Debug, Clone, Copy)]
@@ -21,35 +25,38 @@ pub struct Column {
     is_number: bool,
     /// The narrowest terminal that shows it.
     from: usize,
+    /// The narrowest one that does not show it any more; `None`: all that are wider show it, and pipes.
+    below: Option<usize>,
 }
 
 impl Column {
     /// Of texts.
     pub const fn text(head: &'static str, width: usize) -> Column {
-        Column { head, width, is_number: false, from: 0 }
+        Column { head, width, is_number: false, from: 0, below: None }
     }
 
     /// Of numbers.
     pub const fn number(head: &'static str, width: usize) -> Column {
-        Column { head, width, is_number: true, from: 0 }
+        Column { head, width, is_number: true, from: 0, below: None }
     }
 
     /// The same, left out on terminals that are narrower than this.
     pub const fn from(self, from: usize) -> Column {
         Column { from, ..self }
     }
-}
 
-/// The columns of events before the last one.
-const OF_EVENTS: &[Column] = &[
-    Column::text("TIME (UTC)", 19),
-    Column::text("SESSION", SHORT_ID).from(110),
-    Column::text("ACTIVITY", 14),
-    Column::text("USER", 12),
-    Column::text("ADDRESS", 15).from(100),
-    Column::text("STATUS", 7),
-    Column::number("BYTES", 11).from(120),
-];
+    /// The same, left out on terminals that are this wide, and in pipes: others say more there.
+    pub const fn below(self, width: usize) -> Column {
+        Column { below: Some(width), ..self }
+    }
+
+    fn is_shown(&self, terminal: Option<usize>) -> bool {
+        match terminal {
+            Some(width) => self.from <= width && self.below.is_none_or(|below| width < below),
+            None => self.below.is_none(),
+        }
+    }
+}
 
 /// How many digits of a session's id are shown.
 pub const SHORT_ID: usize = 8;
@@ -71,20 +78,15 @@ pub struct Table {
 }
 
 impl Table {
-    /// Of events, for standard output: a row fits its terminal's width; in a pipe nothing of a row is left out.
-    pub fn of_terminal() -> Self {
-        Table::with(OF_EVENTS, "DETAIL")
-    }
-
-    /// Of other columns, and a last one that has the rest of the width.
+    /// For standard output: a row fits its terminal's width, and the last column has the rest of it; in a pipe nothing of a row is left out.
     pub fn with(columns: &'static [Column], last_head: &'static str) -> Self {
         let width = tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col)).filter(|width| *width > 0);
         Table::of_width(columns, last_head, width)
     }
 
-    fn of_width(columns: &'static [Column], last_head: &'static str, width: Option<usize>) -> Self {
-        let is_shown = |column: &Column| width.is_none_or(|width| column.from <= width);
-        let columns: Vec<_> = columns.iter().map(|column| (*column, is_shown(column))).collect();
+    /// As [`Table::with`], for a terminal of so many columns; `None`: for a pipe.
+    pub fn of_width(columns: &'static [Column], last_head: &'static str, width: Option<usize>) -> Self {
+        let columns: Vec<_> = columns.iter().map(|column| (*column, column.is_shown(width))).collect();
         let before: usize = columns.iter().filter(|(_, is_shown)| *is_shown).map(|(column, _)| column.width + 1).sum();
         Table { columns, last_head, last: width.map(|width| width.saturating_sub(before).max(NARROWEST)) }
     }
@@ -99,45 +101,25 @@ impl Table {
         self
     }
 
+    /// Whether a column is shown.
+    pub fn shows(&self, head: &str) -> bool {
+        self.columns.iter().any(|(column, is_shown)| *is_shown && column.head == head)
+    }
+
+    /// The same with another word above the last column.
+    pub fn with_last(self, last_head: &'static str) -> Self {
+        Table { last_head, ..self }
+    }
+
+    /// Whether a row is as wide as a terminal, so that texts are shortened.
+    pub fn is_bounded(&self) -> bool {
+        self.last.is_some()
+    }
+
     /// The row above the others.
     pub fn head(&self) -> String {
         let heads: Vec<Cow<'_, str>> = self.columns.iter().map(|(column, _)| column.head.into()).collect();
         self.lay_out(&heads, self.last_head)
-    }
-
-    /// The row of an event; nothing in it moves a cursor or changes a colour.
-    pub fn row(&self, event: &Event) -> String {
-        let time = event.text("timestamp").get(..19).unwrap_or_default().replace('T', " ");
-        let bytes = event.number("bytes-in").into_iter().chain(event.number("bytes-out")).reduce(u64::saturating_add);
-        let session = event.text("session-id");
-        let cells = [
-            time.into(),
-            session.get(..SHORT_ID).unwrap_or(session).into(),
-            event.activity().into(),
-            event.text("user").into(),
-            event.text("source-ip").into(),
-            event.text("status").into(),
-            bytes.map(|bytes| bytes.to_string()).unwrap_or_default().into(),
-        ];
-        self.lay_out(&cells, &detail(event))
-    }
-
-    /// A row for a terminal, in colour where colours are wanted.
-    pub fn row_of_terminal(&self, event: &Event) -> String {
-        if is_coloured() { self.coloured_row(event) } else { self.row(event) }
-    }
-
-    /// A row in the colour of what it says: green for a login, red for what was denied, yellow for what failed.
-    pub fn coloured_row(&self, event: &Event) -> String {
-        let colour = match (event.text("status"), event.activity()) {
-            ("denied", _) => "31",
-            ("failure", _) | (_, "AUTH_FAILURE" | "ERROR" | "PARTIAL_CLOSE" | "CONNECTION_REJECTED") => "33",
-            (_, "CONNECTED") => "32",
-            (_, "DISCONNECTED") => "2",
-            _ => return self.row(event),
-        };
-        // What the row says has no escapes of its own: `shown` has seen to that.
-        format!("\x1b[{colour}m{}\x1b[0m", self.row(event))
     }
 
     /// A row of these cells, as many as there are columns before the last one.
@@ -172,7 +154,22 @@ fn cut(text: &str, width: usize) -> Cow<'_, str> {
     Cow::Owned(kept + "…")
 }
 
-fn columns(text: &str) -> usize {
+/// The end of a text in at most `width` columns: of a path that is the file's name. What is left out is shown by `…`.
+fn cut_front(text: &str, width: usize) -> Cow<'_, str> {
+    if columns(text) <= width {
+        return Cow::Borrowed(text);
+    }
+    let mut left = width.saturating_sub(1);
+    let mut begin = text.len();
+    for (at, c) in text.char_indices().rev() {
+        let Some(rest) = left.checked_sub(column(c)) else { break };
+        (left, begin) = (rest, at);
+    }
+    Cow::Owned(format!("…{}", text.get(begin..).unwrap_or_default()))
+}
+
+/// How many columns of a terminal a text takes.
+pub fn columns(text: &str) -> usize {
     text.chars().map(column).sum()
 }
 
@@ -191,36 +188,6 @@ fn column(c: char) -> usize {
 mod tests {
     use super::*;
 
-    fn event(json: &str) -> Event {
-        Event::parse(json.as_bytes()).unwrap()
-    }
-
-    const CLOSE: &str = r#"{"activity-type":"CLOSE","timestamp":"2026-07-31T08:15:40.042Z","user":"a-very-long-user-name",
-        "session-id":"0049cd844c7536c06a89","source-ip":"192.0.2.1","status":"success","bytes-in":"121","operation":"write",
-        "logical-path":"/日本語/data.csv"}"#;
-
-    #[test]
-    fn a_row_is_as_wide_as_the_terminal_or_whole() {
-        let of_width = |width| Table::of_width(OF_EVENTS, "DETAIL", width);
-        let row = of_width(None).row(&event(CLOSE));
-        assert_eq!(
-            row,
-            "2026-07-31 08:15:40 0049cd84 CLOSE          a-very-long-user-name 192.0.2.1       success         121 write /日本語/data.csv"
-        );
-        for width in [80, 99, 100, 110, 120, 200] {
-            let table = of_width(Some(width));
-            for row in [table.row(&event(CLOSE)), table.head()] {
-                assert!(columns(&row) <= width, "{width}: {row}");
-            }
-            let row = table.row(&event(CLOSE));
-            assert!(row.contains("CLOSE          a-very-long… "), "{width}: {row}");
-            assert_eq!(
-                (row.contains("192.0.2.1"), row.contains("0049cd84"), row.contains(" 121 ")),
-                (width >= 100, width >= 110, width >= 120)
-            );
-        }
-    }
-
     #[test]
     fn a_column_that_nothing_stands_in_gives_its_room_to_the_last_one() {
         const COLUMNS: &[Column] = &[Column::text("A", 4), Column::text("B", 6)];
@@ -232,26 +199,22 @@ mod tests {
     }
 
     #[test]
-    fn the_detail_says_what_matters() {
-        for (json, expected) in [
-            (r#"{"logical-path":"/a","new-logical-path":"/b","message":"no"}"#, "/a → /b (no)"),
-            (r#"{"reason":"unknown-user","method":"none","message":"x"}"#, "unknown-user (x)"),
-            (r#"{"request":"shell"}"#, "shell"),
-            (r#"{"method":"publickey"}"#, "publickey"),
-            (r#"{"method":"publickey","ssh-public-key-fingerprint":"SHA256:x"}"#, "publickey SHA256:x"),
-            (
-                r#"{"reason":"key-not-authorized","ssh-public-key-fingerprint":"SHA256:x"}"#,
-                "key-not-authorized SHA256:x",
-            ),
-            (r#"{"path":"/k","operation":"CLOSE"}"#, "/k"),
-            ("{}", ""),
-        ] {
-            assert_eq!(detail(&event(json)), expected);
+    fn a_column_has_a_narrow_form_for_terminals_only() {
+        const COLUMNS: &[Column] = &[Column::text("SUM", 4).below(50), Column::text("IN", 6).from(50)];
+        let head = |width| Table::of_width(COLUMNS, "LAST", width).head();
+        assert_eq!((head(Some(49)).as_str(), head(Some(50)).as_str()), ("SUM  LAST", "IN     LAST"));
+        assert_eq!(head(None), "IN     LAST");
+    }
+
+    #[test]
+    fn texts_are_cut_at_either_end_by_the_columns_that_they_take() {
+        for (width, front, back) in [(9, "/日本/a.c", "/日本/a.c"), (8, "…本/a.c", "/日本/a…"), (4, "…a.c", "/日…")]
+        {
+            assert_eq!(
+                (cut_front("/日本/a.c", width).as_ref(), cut("/日本/a.c", width).as_ref()),
+                (front, back),
+                "{width}"
+            );
         }
-        assert!(
-            !Table::of_width(OF_EVENTS, "DETAIL", None)
-                .row(&event("{\"user\":\"\\u001b[2J\\n\"}"))
-                .contains(['\u{1b}', '\n'])
-        );
     }
 }

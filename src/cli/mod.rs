@@ -16,6 +16,7 @@ mod progress;
 mod serve;
 mod starter;
 mod totp;
+mod wrap;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -306,3 +306,87 @@ fn sessions_are_listed_and_what_was_sent_is_proven() {
     fs::write(root.join("alice/done/q1.pdf"), "other").unwrap();
     assert!(check("alice", &mine, 1).contains("done/q1.pdf: FAILED"));
 }
+
+/// Evidence of which a part cannot be read is no evidence to rely on, whatever was asked for.
+#[test]
+fn what_cannot_be_read_is_named_and_the_exit_code_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines = trail(folder.path());
+    let log = folder.path().join("log");
+    let (log, live) = (log.to_str().unwrap(), folder.path().join("log/events"));
+    let of_session = |event: &Value| event.get("session-id").is_some();
+    let mut events = lines.iter().rev().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let last = events.find(of_session).expect("an event of a session in the live file");
+    let asked: [&[&str]; 6] = [
+        &["search", log],
+        &["search", log, "--user", "user0001"],
+        &["sessions", log, "--all"],
+        &["manifest", log],
+        &["report", "--all", log, "--format", "json"],
+        &["replay", field(&last, "session-id"), log],
+    ];
+    for name in fs::read_dir(log).unwrap().map(|entry| entry.unwrap().path()) {
+        if name != live {
+            fs::remove_file(name).unwrap();
+        }
+    }
+    let whole = fs::read_to_string(&live).unwrap();
+    let answers: Vec<String> = asked.iter().map(|words| run(&mut audit(words)).stdout).collect();
+    for words in [&asked[..3], &asked[4..]].concat() {
+        ends(&mut audit(words), 0);
+    }
+    let first = whole.lines().next().unwrap();
+    fs::write(&live, format!("{first}\ngarbage\n{}", &whole[first.len() + 1..])).unwrap();
+    for (words, answer) in asked.iter().zip(answers) {
+        let finished = ends(&mut audit(words), 1);
+        assert!(finished.stderr.contains("log/events, line 2: not an event"), "{words:?}: {finished}");
+        assert!(
+            finished.stderr.contains("incomplete: 1 line or file cannot be read as an event"),
+            "{words:?}: {finished}"
+        );
+        if words[0] != "report" {
+            assert_eq!(finished.stdout, answer, "{words:?}");
+        }
+    }
+}
+
+/// The same words as in a sink's filter, with the same meaning.
+#[test]
+fn failed_logins_and_uploads_are_found_by_the_words_of_a_filter() {
+    let mut setup = Setup::new();
+    setup.memory_store("main");
+    let (key, stranger) = (setup.key("alice"), setup.key("stranger"));
+    setup.user(User::new("alice").key(&key).home("/", "main:/"));
+    let events = setup.folder().join("events.ndjson");
+    let failures = setup.folder().join("failures.ndjson");
+    setup.config["events"] = json!([
+        { "sink": "stdout" },
+        { "sink": "file", "path": events },
+        { "sink": "file", "path": failures, "filter": { "status": ["failure"] } },
+    ]);
+    let gateway = setup.start();
+    gateway.client("alice", &key).sftp("put /etc/hostname /f\nmkdir /in\n").succeeded();
+    gateway.client("alice", &stranger).sftp("pwd\n").failed();
+    gateway.events.await_disconnected(2);
+    gateway.stop();
+    let events = events.to_str().unwrap();
+    let search = |words: &[&str]| ends(audit(&["search", events]).args(words), 0).stdout;
+    let found = search(&["--status", "failure", "--format", "json"]);
+    assert!(found.contains("AUTH_FAILURE"), "{found}");
+    assert_eq!(found, fs::read_to_string(&failures).unwrap());
+    let csv = search(&["--operation", "upload", "--operation", "mkdir", "--format", "csv"]);
+    let rows: Vec<&str> = csv.split("\r\n").collect();
+    assert!(
+        rows[0].starts_with("\"timestamp\",\"activity-type\",") && rows.len() == 1 + 3 + 1,
+        "OPEN, CLOSE and MKDIR: {csv}"
+    );
+    assert!(csv.contains(&key.fingerprint().0), "{csv}");
+    let wrong = ends(&mut audit(&["search", events, "--operation", "OPEN"]), 2);
+    assert!(wrong.stderr.contains("upload, download"), "{wrong}");
+    let listed = ends(&mut audit(&["sessions", events, "--all", "--format", "json"]), 0).stdout;
+    let logins: Vec<Value> =
+        listed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["login"].clone()).collect();
+    assert_eq!(logins, ["succeeded", "failed"]);
+    let table = ends(&mut audit(&["sessions", events, "--all"]), 0).stdout;
+    assert!(table.contains("LOGIN") && table.contains(" failed "), "{table}");
+}

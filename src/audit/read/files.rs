@@ -28,8 +28,7 @@ pub struct Files {
 pub struct FileError {
     /// Which.
     pub path: PathBuf,
-    /// Why.
-    #[source]
+    /// Why; the sentence holds it, so it is not a source that is printed once more.
     pub error: io::Error,
 }
 

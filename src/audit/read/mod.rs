@@ -143,8 +143,7 @@ pub enum Item<'a> {
 pub struct ReadError {
     /// Which file, folder or object.
     pub name: String,
-    /// Why.
-    #[source]
+    /// Why; the sentence holds it, so it is not a source that is printed once more.
     pub error: io::Error,
 }
 

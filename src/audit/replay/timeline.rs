@@ -50,7 +50,7 @@ pub(super) fn write_step(out: &mut impl Write, step: &Step<'_>) -> io::Result<()
         "{:>11}  {:<15} {}{}",
         format!("+{offset}").replace("+-", "-"),
         shown(event.activity()),
-        shown(&join(event, None)),
+        shown(&subject(event)),
         shown(&facts)
     )?;
     if matches!(event.activity(), "CONNECTED" | "AUTH_FAILURE") { write_login(out, event) } else { Ok(()) }
@@ -107,25 +107,17 @@ pub(super) fn write_end(out: &mut impl Write, session: &Session) -> io::Result<(
     }
 }
 
-/// What a person wants to see first: the path, or what is said, and with which key.
-pub fn detail(event: &Event) -> String {
-    let fingerprints = ["ssh-public-key-fingerprint", "ssh-certificate-ca-fingerprint"].map(|name| event.text(name));
-    join(event, fingerprints.into_iter().find(|key| !key.is_empty()))
-}
-
-fn join(event: &Event, key: Option<&str>) -> String {
+/// What was done with which file, or what is said.
+fn subject(event: &Event) -> String {
     let text = |names: &[&'static str]| names.iter().map(|name| event.text(name)).find(|text| !text.is_empty());
     let path = text(&["logical-path", "path"]);
     let new = text(&["new-logical-path", "new-path"]).map(|new| format!("→ {new}"));
     let direction = Some(event.text("operation")).filter(|word| matches!(*word, "read" | "write"));
     let reason = text(&["reason", "request", "method"]);
     let message = text(&["message"]).map(|message| format!("({message})"));
-    // What a narrow terminal cuts off is the key, which most events of a session have.
-    let own = match path {
-        Some(path) => [direction, Some(path), new.as_deref(), message.as_deref(), key],
-        None => [direction, reason, key, new.as_deref(), message.as_deref()],
-    };
-    let parts: Vec<&str> = own.into_iter().flatten().collect();
+    let reason = if path.is_some() { None } else { reason };
+    let own = [direction, reason, path].map(|part| part.map(str::to_owned));
+    let parts: Vec<String> = own.into_iter().chain([new, message]).flatten().collect();
     parts.join(" ")
 }
 

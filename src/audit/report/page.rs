@@ -70,7 +70,7 @@ fn origin(report: &Report) -> Markup {
             @if !servers.is_empty() { " of " (shown(&servers)) }
             "."
             @if report.unreadable > 0 {
-                " " strong { (report.unreadable) " lines or files could not be read as events." }
+                " " strong { (report.unreadable) " lines or files could not be read as events: this report may be incomplete." }
             }
             " This report does not verify the trail. Use " code { "lockgate audit verify" } " for that."
         }

@@ -4,6 +4,7 @@ use globset::{Glob, GlobSet};
 use serde::Deserialize;
 
 use super::notify::Notice;
+use crate::audit::outcome::{operation_of, status_of};
 use crate::audit::search::PathPattern;
 
 /// Every word that `activity-type` may have.
@@ -48,29 +49,8 @@ pub struct Filter {
     pub status: Option<Vec<String>>,
     /// About a path that fits one of these only, old or new, as clients or as stores have it; events without a path do not pass.
     pub paths: Option<Vec<PathPattern>>,
-    /// With one of these [`OPERATIONS`] only; events of none of them do not pass.
+    /// With one of these [`OPERATIONS`](crate::audit::OPERATIONS) only; events of none of them do not pass.
     pub operations: Option<Vec<String>>,
-}
-
-/// The words of `operations`.
-pub const OPERATIONS: &[&str] =
-    &["upload", "download", "copy", "delete", "rename", "mkdir", "rmdir", "setstat", "list", "symlink"];
-
-/// Which of [`OPERATIONS`] an event is about, by its `activity-type` and its `operation`.
-fn operation_of(activity: &str, operation: Option<&str>) -> Option<&'static str> {
-    Some(match (activity, operation) {
-        ("OPEN" | "CLOSE" | "PARTIAL_CLOSE", Some("write")) | ("ERROR", Some("CLOSE")) => "upload",
-        ("OPEN" | "CLOSE" | "PARTIAL_CLOSE", Some("read")) => "download",
-        ("CLOSE" | "PARTIAL_CLOSE", Some("copy")) => "copy",
-        ("DELETE", _) => "delete",
-        ("RENAME", _) => "rename",
-        ("MKDIR", _) => "mkdir",
-        ("RMDIR", _) => "rmdir",
-        ("SETSTAT", _) => "setstat",
-        ("LIST", _) => "list",
-        ("CREATE_SYMLINK", _) => "symlink",
-        _ => return None,
-    })
 }
 
 /// Patterns of which a user's name has to fit one.
@@ -171,20 +151,11 @@ impl Filter {
     }
 }
 
-/// How an event went that has no `status` because its name says it.
-pub(super) fn status_of(activity: &str) -> Option<&'static str> {
-    match activity {
-        "CONNECTED" | "TRAIL_VERIFIED" => Some("success"),
-        "AUTH_FAILURE" | "KEX_FAILURE" | "CONNECTION_REJECTED" | "ERROR" | "EXIT_REASON" => Some("failure"),
-        "REQUEST_DENIED" => Some("denied"),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::audit::OPERATIONS;
 
     fn globs(patterns: &[&str]) -> Option<UserPatterns> {
         UserPatterns::new(patterns.iter().map(|pattern| Glob::new(pattern).unwrap()).collect())

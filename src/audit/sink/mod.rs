@@ -49,7 +49,7 @@ use worker::{Command, Desk, Worker};
 
 pub use address::{CollectorHeader, CollectorUrl, FACILITIES};
 pub use authorities::read_authorities;
-pub use filter::{ACTIVITIES, Filter, OPERATIONS, UserPatterns};
+pub use filter::{ACTIVITIES, Filter, UserPatterns};
 pub use notify::{TEMPORARY_NAMES, TEMPORARY_WITHIN, TemporaryNames};
 pub use ocsf::OcsfVersion;
 pub(super) use old_files::newest_of;

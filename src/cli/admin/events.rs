@@ -25,6 +25,7 @@ const MOST: usize = 4 << 20;
 
 /// Which events.
 #[derive(Debug, PartialEq, Eq, Args)]
+#[command(next_help_heading = "Filters")]
 pub(in crate::cli) struct Filters {
     /// Login name
     #[arg(long)]
@@ -38,6 +39,9 @@ pub(in crate::cli) struct Filters {
     /// Activity type (`CLOSE`); can be repeated
     #[arg(long, value_name = "TYPE")]
     activity: Vec<String>,
+    /// Kind of operation, as in a sink's filter (`upload`); can be repeated
+    #[arg(long, value_name = "WORD")]
+    operation: Vec<String>,
     /// Client address or network (`10.0.0.0/8`)
     #[arg(long, value_name = "CIDR")]
     address: Option<String>,
@@ -113,12 +117,13 @@ fn is_refusal(error: &CallError) -> bool {
 
 impl Filters {
     fn query(&self) -> Vec<(&'static str, String)> {
-        let activities = Some(self.activity.join(",")).filter(|names| !names.is_empty());
+        let joined = |words: &[String]| Some(words.join(",")).filter(|words| !words.is_empty());
         let all = [
             ("user", self.user.clone()),
             ("identity", self.identity.clone()),
             ("path", self.path.clone()),
-            ("activity", activities),
+            ("activity", joined(&self.activity)),
+            ("operation", joined(&self.operation)),
             ("address", self.address.clone()),
             ("session", self.session.clone()),
             ("target", self.target.clone()),

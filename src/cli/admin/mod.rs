@@ -17,6 +17,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
+use super::wrap::wrapped;
 use super::{Failure, block_on};
 use crate::admin::client::{CallError, Client, Target};
 use crate::audit::read::shown_json;
@@ -24,13 +25,14 @@ use crate::config;
 use crate::secret::Secret;
 
 pub(super) use connections::{Which, connections};
-pub(super) use status::{drain, reload, status};
+pub(super) use status::{amount, drain, reload, status};
 
 /// Where the socket is when nothing is said.
 const USUAL_SOCKET: &str = "/run/lockgate/admin.sock";
 
 /// Which gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(next_help_heading = "Connection")]
 pub(super) struct Where {
     /// Configuration of the gateway, which contains the path of its socket
     #[arg(long, value_name = "FILE", global = true)]
@@ -60,12 +62,12 @@ pub(super) enum Sessions {
     },
     /// Show one session with its open files
     Show {
-        /// Session id
+        /// Session id, or at least its first 8 digits
         id: String,
     },
     /// End a session; its client receives the reason
     End {
-        /// Session id
+        /// Session id, or at least its first 8 digits
         id: String,
         /// The reason, for the client and the events
         #[arg(long)]
@@ -207,8 +209,10 @@ impl Where {
 
     /// The answer as JSON, or as `show` lays it out.
     fn print(&self, answer: &Value, show: impl FnOnce(&Value) -> String) -> Result<(), Failure> {
-        let text = if self.json { shown_json(answer) } else { show(answer) };
-        Ok(print(text.trim_end())?)
+        if self.json {
+            return Ok(print(shown_json(answer).trim_end())?);
+        }
+        Ok(print(&wrapped(show(answer).trim_end()))?)
     }
 }
 

@@ -72,7 +72,7 @@ pub(super) fn address_of(value: &Value) -> String {
 }
 
 /// Bytes as a person reads them: at most four digits and a unit.
-pub(super) fn amount(bytes: u64) -> String {
+pub(in crate::cli) fn amount(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if bytes < 1024 {
         return format!("{bytes} B");

@@ -15,6 +15,9 @@ use crate::cli::progress::left;
 /// How often it is asked how far a verification is.
 const ASKED_EVERY: Duration = Duration::from_millis(500);
 
+/// How many findings, and stretches that no signature covers, are shown one by one.
+const FINDINGS: usize = 20;
+
 const TRAIL: [&str; 3] = ["api", "v1", "trail"];
 
 pub(super) fn show(place: &Where) -> Result<(), Failure> {
@@ -51,7 +54,7 @@ pub(super) fn verify(place: &Where) -> Result<(), Failure> {
     })?;
     place.print(&ended, |ended| match ended["failure"].as_str() {
         Some(why) => format!("could not be verified: {}", shown(why)),
-        None => text(ended, "verdict"),
+        None => findings(&ended["report"]).into_iter().chain([text(ended, "verdict")]).collect::<Vec<_>>().join("\n"),
     })?;
     if ended["whole"] == true { Ok(()) } else { Err(Failure::Told) }
 }
@@ -82,8 +85,36 @@ fn describe(trail: &Value) -> String {
             (None, None) => format!("under way: file {} of {}", verification["files"], verification["files_total"]),
         };
         lines.push(format!("verification  {} ({}): {state}", text(verification, "started"), text(verification, "by")));
+        lines.extend(findings(&verification["report"]).into_iter().map(|line| format!("  {line}")));
     }
     lines.join("\n")
+}
+
+/// What a report says beside its verdict: what is wrong and where, and what no signature covers.
+fn findings(report: &Value) -> Vec<String> {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let mut lines = Vec::new();
+    for finding in list(&report["findings"]).iter().take(FINDINGS) {
+        let sequence = finding["sequence"].as_u64().map(|sequence| format!(", sequence {sequence}"));
+        lines.push(format!("{}, line {}{}", text(finding, "file"), finding["line"], sequence.unwrap_or_default()));
+        lines.push(format!("  {}: {}", text(finding, "kind"), text(finding, "what")));
+    }
+    let more = report["finding-count"].as_u64().unwrap_or(0).saturating_sub(FINDINGS as u64);
+    if more > 0 {
+        lines.push(format!("and {more} more; `lockgate trail verify --json` has the first thousand"));
+    }
+    if report["signatures-checked"] == false {
+        lines.push("signatures were not checked".to_owned());
+    }
+    for chain in list(&report["chains"]) {
+        let ranges = list(&chain["not-signed"]);
+        let named: Vec<_> = ranges.iter().take(FINDINGS).map(|range| format!("{} to {}", range[0], range[1])).collect();
+        if !named.is_empty() {
+            let more = if ranges.len() > FINDINGS { ", …" } else { "" };
+            lines.push(format!("covered by no signature: sequence {}{more}", named.join(", ")));
+        }
+    }
+    lines
 }
 
 /// How far a sink is, in a few words.
@@ -109,4 +140,30 @@ pub(super) fn state_of(sink: &Value) -> String {
         parts.push(format!("{set_aside} refused deliveries are set aside (`lockgate audit redeliver`)"));
     }
     parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn findings_say_where_they_are_and_are_bounded() {
+        let finding = |line: u64| json!({ "file": "events\u{1b}", "line": line, "sequence": line + 1, "kind": "changed", "what": "x" });
+        let report = json!({
+            "findings": (1..=25).map(finding).collect::<Vec<_>>(), "finding-count": 30, "signatures-checked": true,
+            "chains": [{ "not-signed": [[7, 9], [12, 12]] }, { "not-signed": [] }],
+        });
+        let lines = findings(&report);
+        assert_eq!(lines.first().map(String::as_str), Some("events\\u{1b}, line 1, sequence 2"));
+        assert_eq!(lines.get(1).map(String::as_str), Some("  changed: x"));
+        assert!(
+            lines.contains(&"and 10 more; `lockgate trail verify --json` has the first thousand".to_owned()),
+            "{lines:?}"
+        );
+        assert_eq!(lines.last().map(String::as_str), Some("covered by no signature: sequence 7 to 9, 12 to 12"));
+        assert!(findings(&json!({ "findings": [], "finding-count": 0, "signatures-checked": true })).is_empty());
+        assert_eq!(findings(&json!({ "signatures-checked": false })), ["signatures were not checked"]);
+    }
 }

@@ -8,7 +8,7 @@ use chrono::Utc;
 use clap::{Args, ValueEnum};
 
 use super::search::{session, span};
-use super::{Sources, Wrong, written};
+use super::{Sources, Wrong, complete, written};
 use crate::audit::manifest::{self, Collection};
 use crate::audit::search::{PathPattern, Query};
 use crate::cli::Failure;
@@ -72,9 +72,6 @@ pub(super) fn manifest(arguments: &Arguments) -> Result<(), Failure> {
     });
     opened.progress.end();
     let summary = summary.map_err(anyhow::Error::from)?;
-    if summary.unreadable > 0 {
-        eprintln!("{} lines or files cannot be read as events", summary.unreadable);
-    }
     let manifest = collection.finish();
     let (files, without) = manifest.count();
     if files == 0 {
@@ -82,6 +79,7 @@ pub(super) fn manifest(arguments: &Arguments) -> Result<(), Failure> {
     }
     let mut out = BufWriter::new(io::stdout().lock());
     written(manifest.write(&mut out).and_then(|()| out.flush()))?;
+    complete(&summary)?;
     match without {
         0 => Ok(()),
         _ => Err(anyhow!("no digest is on record of {without} of {files} files").into()),

@@ -1,5 +1,5 @@
 //! `lockgate audit`: reading the trail. Exit codes: 0 done and nothing wrong, 1 something is wrong with the trail, there is no such
-//! session, a digest is missing, or a source cannot be read, 2 wrong arguments.
+//! session, a digest is missing, or a source or a line of it cannot be read, 2 wrong arguments.
 
 mod access;
 mod manifest;
@@ -14,11 +14,12 @@ mod verify;
 
 use std::io::{self, Write};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::Subcommand;
 
 use super::Failure;
 use crate::audit::schema;
+use crate::audit::search::Summary;
 use sources::Sources;
 
 /// What is asked of the trail.
@@ -69,6 +70,18 @@ pub(super) fn audit(question: &Question) -> Result<(), Failure> {
         Question::Redeliver(arguments) => redeliver::redeliver(arguments),
         Question::RotateKey(arguments) => rotate::rotate(arguments),
         Question::Schema => Ok(print(&format!("{:#}", schema::schema()))?),
+    }
+}
+
+/// Names what could not be read: an answer of less than the whole trail is no answer to rely on.
+fn complete(summary: &Summary) -> Result<(), Failure> {
+    for place in &summary.places {
+        eprintln!("{place}");
+    }
+    match summary.unreadable {
+        0 => Ok(()),
+        1 => Err(anyhow!("the answer may be incomplete: 1 line or file cannot be read as an event").into()),
+        many => Err(anyhow!("the answer may be incomplete: {many} lines or files cannot be read as events").into()),
     }
 }
 

@@ -7,11 +7,12 @@ use std::ops::ControlFlow;
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 
-use super::{Sources, Wrong, written};
+use super::{Sources, Wrong, complete, written};
 use crate::audit::read::Span;
 use crate::audit::replay::{self, Format, Recording};
 use crate::audit::search::{Query, session_prefix};
 use crate::cli::Failure;
+use crate::cli::wrap::Wrapping;
 
 /// How many digits a whole id has.
 const WHOLE_ID: usize = 20;
@@ -87,7 +88,9 @@ pub(super) fn replay(arguments: &Arguments) -> Result<(), Failure> {
         Layout::Asciicast => Format::Asciicast,
     };
     let mut opened = arguments.sources.open(Span::default())?;
-    let mut recording = Recording::new(BufWriter::new(opened.progress.beside(io::stdout().lock())), &session, format);
+    let out = BufWriter::new(opened.progress.beside(io::stdout().lock()));
+    let out = Wrapping::new(out, format == Format::Text);
+    let mut recording = Recording::new(out, &session, format);
     let mut outcome = Ok(());
     let found = replay::replay(&mut opened.trail, &session, |step| {
         outcome = recording.step(step);
@@ -95,11 +98,10 @@ pub(super) fn replay(arguments: &Arguments) -> Result<(), Failure> {
     });
     opened.progress.end();
     let (found, summary) = found.map_err(anyhow::Error::from)?;
-    if summary.unreadable > 0 {
-        eprintln!("{} lines or files cannot be read as events", summary.unreadable);
-    }
+    let is_complete = complete(&summary);
     if found.events == 0 {
         return Err(anyhow!("these sources hold no event of the session {session}").into());
     }
-    Ok(written(outcome.and_then(|()| recording.end(&found)))?)
+    written(outcome.and_then(|()| recording.end(&found)))?;
+    is_complete
 }

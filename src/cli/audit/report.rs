@@ -7,7 +7,7 @@ use chrono::Utc;
 use clap::{ArgGroup, Args, ValueEnum};
 
 use super::search::span;
-use super::{Sources, written};
+use super::{Sources, complete, written};
 use crate::audit::report::{Collection, write_csv, write_html};
 use crate::audit::search::Query;
 use crate::cli::Failure;
@@ -63,9 +63,6 @@ pub(super) fn report(arguments: &Arguments) -> Result<(), Failure> {
     if report.events == 0 {
         eprintln!("no event fits");
     }
-    if report.unreadable > 0 {
-        eprintln!("{} lines or files cannot be read as events", report.unreadable);
-    }
     let mut out = BufWriter::new(io::stdout().lock());
     let outcome = match arguments.format {
         Format::Html => write_html(&report, &mut out),
@@ -74,5 +71,6 @@ pub(super) fn report(arguments: &Arguments) -> Result<(), Failure> {
             serde_json::to_writer_pretty(&mut out, &report).map_err(io::Error::from).and_then(|()| writeln!(out))
         }
     };
-    Ok(written(outcome.and_then(|()| out.flush()))?)
+    written(outcome.and_then(|()| out.flush()))?;
+    complete(&summary)
 }

@@ -1,15 +1,16 @@
 //! `lockgate audit search`: events that fit, as a table or as the lines that they are.
 
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 
 use chrono::{DateTime, NaiveDate, SecondsFormat, TimeDelta, Utc};
 use clap::{Args, ValueEnum};
 
 use super::{Sources, Wrong, written};
-use crate::audit::read::Span;
+use crate::audit::read::{Event, Span};
 use crate::audit::schema;
-use crate::audit::search::{AddressTest, Fingerprint, PathPattern, Query, session_prefix};
+use crate::audit::search::{self, AddressTest, Fingerprint, PathPattern, Query, session_prefix};
+use crate::audit::spreadsheet::Spreadsheet;
 use crate::audit::table::Table;
 use crate::cli::Failure;
 use crate::users::Network;
@@ -37,6 +38,10 @@ pub(in crate::cli) struct Arguments {
     /// Activity type (`CLOSE`); can be repeated
     #[arg(long, value_name = "TYPE")]
     activity: Vec<String>,
+    /// Kind of operation, as in a sink's filter: `upload`, `download`, `copy`, `delete`, `rename`, `mkdir`, `rmdir`, `setstat`, `list` or
+    /// `symlink`; can be repeated
+    #[arg(long, value_name = "WORD")]
+    operation: Vec<String>,
     /// Client address or network (`10.0.0.0/8`)
     #[arg(long, value_name = "CIDR")]
     address: Option<String>,
@@ -76,38 +81,65 @@ enum Format {
     Table,
     /// The lines as recorded.
     Json,
+    /// One row for each event, for spreadsheets.
+    Csv,
+}
+
+/// Puts events on standard output.
+enum Printer<W: Write> {
+    /// With whether the head is written.
+    Table(Table, W, bool),
+    Lines(W),
+    Sheet(Spreadsheet<W>),
+}
+
+impl<W: Write> Printer<W> {
+    fn new(format: Format, out: W) -> io::Result<Self> {
+        Ok(match format {
+            Format::Table => Printer::Table(Table::of_terminal(), out, false),
+            Format::Json => Printer::Lines(out),
+            Format::Csv => Printer::Sheet(Spreadsheet::begin(out)?),
+        })
+    }
+
+    fn show(&mut self, line: &[u8], event: &Event) -> io::Result<()> {
+        match self {
+            Printer::Table(table, out, has_head) => {
+                if !std::mem::replace(has_head, true) {
+                    writeln!(out, "{}", table.head())?;
+                }
+                let row = if table.is_bounded() { table.row_of_terminal(event) } else { table.row(event) };
+                writeln!(out, "{row}")
+            }
+            Printer::Lines(out) => out.write_all(line).and_then(|()| out.write_all(b"\n")),
+            Printer::Sheet(sheet) => sheet.add(line),
+        }
+    }
+
+    fn end(self) -> io::Result<()> {
+        match self {
+            Printer::Table(_, mut out, _) | Printer::Lines(mut out) => out.flush(),
+            Printer::Sheet(sheet) => sheet.end(),
+        }
+    }
 }
 
 /// Searches and prints.
 pub(super) fn search(arguments: &Arguments) -> Result<(), Failure> {
     let query = arguments.query(Utc::now())?;
     let mut opened = arguments.sources.open(query.span)?;
-    let out = io::stdout().lock();
-    let is_on_terminal = out.is_terminal();
-    let mut out = BufWriter::new(opened.progress.beside(out));
-    let table = Table::of_terminal();
+    let printer = Printer::new(arguments.format, BufWriter::new(opened.progress.beside(io::stdout().lock())));
+    let mut printer = printer.map_err(anyhow::Error::from)?;
     let (mut shown, mut outcome) = (0, Ok(()));
     let summary = query.run(&mut opened.trail, |line, event| {
-        if shown == 0 && arguments.format == Format::Table {
-            outcome = writeln!(out, "{}", table.head());
-        }
-        if outcome.is_ok() {
-            outcome = match arguments.format {
-                Format::Table if is_on_terminal => writeln!(out, "{}", table.row_of_terminal(event)),
-                Format::Table => writeln!(out, "{}", table.row(event)),
-                Format::Json => out.write_all(line).and_then(|()| out.write_all(b"\n")),
-            };
-        }
+        outcome = printer.show(line, event);
         shown += 1;
         let is_enough = arguments.limit.is_some_and(|limit| shown >= limit);
         if outcome.is_err() || is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
-    written(outcome.and_then(|()| out.flush()))?;
+    written(outcome.and_then(|()| printer.end()))?;
     opened.progress.end();
     let summary = summary.map_err(anyhow::Error::from)?;
-    if summary.unreadable > 0 {
-        eprintln!("{} lines or files cannot be read as events", summary.unreadable);
-    }
     if summary.found == 0 {
         eprintln!("no event fits");
     }
@@ -129,6 +161,7 @@ impl Arguments {
             target: self.target.clone(),
             account: self.account.clone(),
             fingerprint: self.fingerprint.as_deref().map(Fingerprint::new),
+            operations: self.operation.iter().map(operation).collect::<Result<_, _>>()?,
             status: self.status.as_deref().map(status).transpose()?,
             server: self.server.clone(),
             text: self.text.clone(),
@@ -151,10 +184,11 @@ fn activity(name: &str) -> Result<String, Wrong> {
 }
 
 fn status(word: &str) -> Result<String, Wrong> {
-    match word {
-        "success" | "denied" | "failure" => Ok(word.to_owned()),
-        _ => Err(Wrong("--status: write success, denied or failure".into())),
-    }
+    search::status(word).map_err(|what| Wrong(format!("--status: {what}")))
+}
+
+fn operation(word: &String) -> Result<String, Wrong> {
+    search::operation(word).map_err(|what| Wrong(format!("--operation: {what}")))
 }
 
 pub(super) fn address(text: &str) -> Result<AddressTest, Wrong> {
@@ -261,7 +295,7 @@ mod tests {
     fn activities_and_states_are_known_words() {
         assert_eq!(activity("partial-close").unwrap(), "PARTIAL_CLOSE");
         assert!(activity("FLY").unwrap_err().0.contains("CHECKPOINT"));
-        assert!(status("fine").is_err());
+        assert!(status("fine").is_err() && operation(&"OPEN".to_owned()).unwrap_err().0.contains("upload"));
         assert!(address("10.0.0.0/8").unwrap()([10, 1, 2, 3].into()));
         assert!(address("10.0.0.0/33").is_err());
     }

@@ -8,24 +8,42 @@ use chrono::Utc;
 use clap::{Args, ValueEnum};
 
 use super::search::{address, span};
-use super::{Sources, written};
+use super::{Sources, complete, written};
 use crate::audit::search::Query;
-use crate::audit::sessions::{SessionSummary, Sessions};
-use crate::audit::table::{Column, SHORT_ID, Table};
+use crate::audit::sessions::{Login, SessionSummary, Sessions};
+use crate::audit::table::{Column, SHORT_ID, Table, short_key};
 use crate::cli::Failure;
+use crate::cli::admin::amount;
 
-/// The columns before the last one.
+/// The width from which sessions have seconds and longer names, and from which how they ended is not the last column any more.
+const WIDE: usize = 110;
+const WIDER: usize = 120;
+
+/// The width from which files and bytes are told apart by their direction.
+const WIDEST: usize = 150;
+
+/// Columns that not every table has.
+const LOGIN: &str = "LOGIN";
+const ENDED_BY: &str = "ENDED BY";
+const CREDENTIAL: &str = "IDENTITY, KEY";
+
+/// The columns before the last one. On a narrow terminal files and bytes are sums of both directions, and how the session ended is last.
 const COLUMNS: &[Column] = &[
-    Column::text("BEGAN (UTC)", 19),
+    Column::text("BEGAN (UTC)", 19).from(WIDE),
+    Column::text("BEGAN (UTC)", 16).below(WIDE),
     Column::text("SESSION", SHORT_ID),
-    Column::text("USER", 12),
-    Column::text("ADDRESS", 15).from(100),
-    Column::number("LENGTH", 9),
-    Column::number("FILES IN", 8).from(150),
-    Column::number("BYTES IN", 11).from(130),
-    Column::number("FILES OUT", 9).from(150),
-    Column::number("BYTES OUT", 11).from(130),
-    Column::text("ENDED BY", 12).from(110),
+    Column::text("USER", 12).from(WIDE),
+    Column::text("USER", 10).below(WIDE),
+    Column::text(LOGIN, 6).from(WIDER),
+    Column::text("ADDRESS", 15),
+    Column::number("LENGTH", 9).from(100),
+    Column::number("FILES", 5).below(WIDEST),
+    Column::number("BYTES", 8).below(WIDEST),
+    Column::number("FILES IN", 8).from(WIDEST),
+    Column::number("BYTES IN", 11).from(WIDEST),
+    Column::number("FILES OUT", 9).from(WIDEST),
+    Column::number("BYTES OUT", 11).from(WIDEST),
+    Column::text(ENDED_BY, 12).from(WIDER),
 ];
 
 /// The arguments of `sessions`.
@@ -45,7 +63,7 @@ pub(in crate::cli) struct Arguments {
     /// Sessions active before this time; same formats as --since
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// Also list connections without a login
+    /// Also list connections without a login, and say which logins failed
     #[arg(long)]
     all: bool,
     /// Output format
@@ -75,49 +93,69 @@ pub(super) fn sessions(arguments: &Arguments) -> Result<(), Failure> {
     });
     opened.progress.end();
     let summary = summary.map_err(anyhow::Error::from)?;
-    if summary.unreadable > 0 {
-        eprintln!("{} lines or files cannot be read as events", summary.unreadable);
-    }
     let mut all = sessions.into_all();
     all.retain(|session| arguments.wants(session));
     if all.is_empty() {
         eprintln!("no session fits");
     }
-    Ok(written(print(&all, arguments.format))?)
+    written(print(&all, arguments))?;
+    complete(&summary)
 }
 
 impl Arguments {
     fn wants(&self, session: &SessionSummary) -> bool {
-        // One that logged in before the time that is asked for has done something since.
-        let is_session = session.logged_in || session.files_in + session.files_out > 0;
-        (self.all || is_session) && self.user.as_ref().is_none_or(|user| *user == session.user)
+        (self.all || session.login == Login::Succeeded) && self.user.as_ref().is_none_or(|user| *user == session.user)
     }
 }
 
-fn print(sessions: &[SessionSummary], format: Format) -> io::Result<()> {
+fn print(sessions: &[SessionSummary], arguments: &Arguments) -> io::Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
-    let table = Table::with(COLUMNS, "IDENTITY, KEY");
-    if format == Format::Table && !sessions.is_empty() {
-        writeln!(out, "{}", table.head())?;
+    let rows = Rows::of(Table::with(COLUMNS, CREDENTIAL), arguments.all);
+    if arguments.format == Format::Table && !sessions.is_empty() {
+        writeln!(out, "{}", rows.table.head())?;
     }
     for session in sessions {
-        match format {
-            Format::Table => writeln!(out, "{}", table.lay_out(&cells(session), &credential(session)))?,
+        match arguments.format {
+            Format::Table => writeln!(out, "{}", rows.row(session))?,
             Format::Json => writeln!(out, "{}", serde_json::to_string(session)?)?,
         }
     }
     out.flush()
 }
 
+/// Rows of a table, whose last column is how a session ended when there is no room for another one.
+struct Rows {
+    table: Table,
+    ends_with_end: bool,
+}
+
+impl Rows {
+    fn of(table: Table, has_logins: bool) -> Rows {
+        let ends_with_end = !table.shows(ENDED_BY);
+        let table = if has_logins { table } else { table.without(LOGIN) };
+        Rows { table: if ends_with_end { table.with_last(ENDED_BY) } else { table }, ends_with_end }
+    }
+
+    fn row(&self, session: &SessionSummary) -> String {
+        let last = if self.ends_with_end { end_of(session) } else { credential(session, self.table.is_bounded()) };
+        self.table.lay_out(&cells(session), &last)
+    }
+}
+
 fn cells(session: &SessionSummary) -> [Cow<'_, str>; COLUMNS.len()] {
     let id = session.session_id.as_str();
-    let began = session.began.map(|began| began.format("%Y-%m-%d %H:%M:%S").to_string());
+    let began = |format| session.began.map(|began| began.format(format).to_string()).unwrap_or_default();
     [
-        began.unwrap_or_default().into(),
+        began("%Y-%m-%d %H:%M:%S").into(),
+        began("%Y-%m-%d %H:%M").into(),
         id.get(..SHORT_ID).unwrap_or(id).into(),
         session.user.as_str().into(),
+        session.user.as_str().into(),
+        login(session.login).into(),
         session.source_ip.as_str().into(),
         length(session.length_ms()).into(),
+        (session.files_in + session.files_out).to_string().into(),
+        amount(session.bytes_in.saturating_add(session.bytes_out)).into(),
         session.files_in.to_string().into(),
         session.bytes_in.to_string().into(),
         session.files_out.to_string().into(),
@@ -126,9 +164,28 @@ fn cells(session: &SessionSummary) -> [Cow<'_, str>; COLUMNS.len()] {
     ]
 }
 
+/// A word for whether anybody logged in.
+fn login(login: Login) -> &'static str {
+    match login {
+        Login::Succeeded => "yes",
+        Login::Failed => "failed",
+        Login::None => "none",
+    }
+}
+
+/// How it ended, where a connection without a login has no column that says so.
+fn end_of(session: &SessionSummary) -> String {
+    match session.login {
+        Login::Succeeded => session.ended_by.as_deref().unwrap_or("-").to_owned(),
+        Login::Failed => "failed login".to_owned(),
+        Login::None => "no login".to_owned(),
+    }
+}
+
 /// Who, by which key.
-fn credential(session: &SessionSummary) -> String {
-    let parts = [session.identity.as_str(), session.key.as_str()];
+fn credential(session: &SessionSummary, is_short: bool) -> String {
+    let key = if is_short { short_key(&session.key) } else { Cow::Borrowed(session.key.as_str()) };
+    let parts = [session.identity.as_str(), &key];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
@@ -141,6 +198,44 @@ fn length(milliseconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::table::columns;
+
+    fn session(login: Login) -> SessionSummary {
+        SessionSummary {
+            session_id: "0049cd844c7536c06a89".into(),
+            user: "partner-seven".into(),
+            identity: "ann".into(),
+            login,
+            key: "SHA256:BY3gNMHwTfjd4n2VuT4pTyLOk82zWZj4KEYEu7y4r/0".into(),
+            source_ip: "192.0.2.1".into(),
+            began: "2026-07-31T08:15:40Z".parse().ok(),
+            files_in: 3,
+            files_out: 4,
+            bytes_in: 1 << 20,
+            bytes_out: 1 << 21,
+            ended_by: Some("idle".into()),
+            ..SessionSummary::default()
+        }
+    }
+
+    #[test]
+    fn a_terminal_of_any_width_shows_who_came_from_where_what_was_moved_and_how_it_ended() {
+        for width in [80, 100, 110, 120, 149, 150, 200] {
+            let rows = Rows::of(Table::of_width(COLUMNS, CREDENTIAL, Some(width)), true);
+            let row = rows.row(&session(Login::Succeeded));
+            assert!(columns(&row) <= width && columns(&rows.table.head()) <= width, "{width}: {row}");
+            for said in ["2026-07-31 08:15", "0049cd84", "partner-s", "192.0.2.1", "idle"] {
+                assert!(row.contains(said), "{width}: {said}: {row}");
+            }
+            assert!(row.contains(if width < 150 { " 7  3.0 MiB" } else { " 3     1048576 " }), "{width}: {row}");
+            assert_eq!(row.contains("ann SHA256:BY3gN"), width >= 120, "{width}: {row}");
+            let failed = rows.row(&session(Login::Failed));
+            assert!(failed.contains(if width < 120 { "failed login" } else { " failed " }), "{width}: {failed}");
+        }
+        let row = Rows::of(Table::of_width(COLUMNS, CREDENTIAL, None), false).row(&session(Login::Succeeded));
+        assert!(row.ends_with("idle         ann SHA256:BY3gNMHwTfjd4n2VuT4pTyLOk82zWZj4KEYEu7y4r/0"), "{row}");
+        assert!(row.contains(" 1048576 ") && !row.contains("MiB"), "{row}");
+    }
 
     #[test]
     fn lengths_are_hours_minutes_and_seconds() {

@@ -15,6 +15,7 @@ use crate::audit::Noted;
 use crate::audit::read::Trail;
 use crate::audit::verify::{self, LockReport, Options, PublicKey, Report, Witnessed, look_at_locks};
 use crate::cli::Failure;
+use crate::cli::wrap::wrapped;
 
 /// Bytes of the largest key file that is read.
 const MAX_KEY: u64 = 64 << 10;
@@ -92,9 +93,9 @@ fn tell(report: &Report, locks: &[LockReport], is_json: bool) -> Result<(), Fail
         return Ok(print(&json.to_string())?);
     }
     for locked in locks {
-        print(&locked.to_string())?;
+        print(&wrapped(&locked.to_string()))?;
     }
-    Ok(print(&report.to_string())?)
+    Ok(print(&wrapped(&report.to_string()))?)
 }
 
 /// Reads the trail, and looks at its locks.

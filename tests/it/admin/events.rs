@@ -213,6 +213,7 @@ fn one_look_says_why_a_partner_cannot_log_in() {
     assert_eq!(shown["failures"][0]["fingerprint"], key.fingerprint().0);
     assert_eq!(shown["configured"]["keys"][0]["fingerprint"], administered.door.key.fingerprint().0);
     assert_eq!(shown["configured"]["home"][0]["target"], "main:/");
+    assert_eq!(shown["configured"]["home"][0]["permissions"], "read_write");
     let said = administered.command(&["users", "show", "alice"]).succeeded().stdout;
     assert!(said.contains("key-not-authorized") && said.contains("nothing configured stands in the way"), "{said}");
     // What was configured since shows, and what the trail has survives a restart.

@@ -208,3 +208,34 @@ fn a_session_that_is_stuck_in_a_slow_store_ends_with_its_open_files_on_record() 
     let call = administered.call_event(|event| field(event, "method") == "DELETE" && event["http-status"] == 200);
     assert_eq!((field(&call, "caller"), field(&call, "source-ip")), ("operator", "127.0.0.1"));
 }
+
+/// Tables print eight digits of an id.
+#[test]
+fn the_digits_that_tables_print_name_a_session_to_show_to_replay_and_to_end() {
+    let administered = super::events::with_trail();
+    let waiting = waiting_ssh(&administered.door.client);
+    let id = administered.session_of("alice");
+    let short = &id[..8];
+    let capital = short.to_ascii_uppercase();
+    for given in [short, &capital, &id[..19]] {
+        let shown = administered.socket.get(&format!("/api/v1/sessions/{given}")).ok();
+        assert_eq!(shown["id"], id, "{given}");
+        let recording = administered.socket.get(&format!("/api/v1/recordings/{given}?format=json")).ok();
+        assert_eq!(recording["session"], id, "{given}");
+    }
+    administered.call_event(|call| field(call, "path") == format!("/api/v1/recordings/{id}?format=json"));
+    let nobody = if short == "00000000" { "11111111" } else { "00000000" };
+    for (path, status) in [
+        (format!("sessions/{}", &id[..7]), 404),
+        (format!("sessions/{nobody}"), 404),
+        (format!("recordings/{nobody}"), 404),
+        (format!("recordings/{}", &id[..7]), 400),
+    ] {
+        assert_eq!(administered.socket.get(&format!("/api/v1/{path}")).status, status, "{path}");
+    }
+    let said = administered.command(&["sessions", "end", short, "--reason", "over"]).succeeded().stdout;
+    assert!(said.contains(&id), "it says which session exactly: {said}");
+    waiting.finish(LIMIT).failed().says("ended by an administrator: over");
+    let call = administered.call_event(|event| field(event, "method") == "DELETE");
+    assert_eq!(field(&call, "path"), format!("/api/v1/sessions/{id}"));
+}

@@ -97,7 +97,11 @@ fn the_trail_is_shown_and_verified_while_it_is_written() {
     let printed = administered.command(&["trail", "show"]).succeeded().stdout;
     assert!(printed.contains("signed with   SHA256:") && printed.contains("WHOLE"), "{printed}");
     let printed = administered.command(&["trail", "verify"]).succeeded();
-    assert!(printed.stdout.starts_with("WHOLE") && printed.stderr.is_empty(), "{printed}");
+    let verdict = printed.stdout.lines().last().unwrap();
+    assert!(verdict.starts_with("WHOLE") && printed.stderr.is_empty(), "{printed}");
+    let chains = verification["report"]["chains"].as_array().unwrap();
+    let is_covered = chains.iter().all(|chain| chain["not-signed"].as_array().unwrap().is_empty());
+    assert!(is_covered || printed.stdout.contains("covered by no signature: sequence "), "{printed}");
     let printed = administered.command(&["status"]).succeeded().stdout;
     assert!(printed.contains("the last checkpoint is ") && printed.contains(", signed, at "), "{printed}");
 }
@@ -115,7 +119,12 @@ fn a_trail_that_was_changed_is_found_out_and_one_that_is_nowhere_is_said() {
     assert_eq!(verification["whole"], false, "{verification:#}");
     assert!(verification["report"]["finding-count"].as_u64().unwrap() >= 1, "{verification:#}");
     let printed = administered.command(&["trail", "verify"]).failed();
-    assert!(printed.stdout.starts_with("NOT WHOLE"), "{printed}");
+    assert!(printed.stdout.lines().last().unwrap().starts_with("NOT WHOLE"), "{printed}");
+    let shown = administered.command(&["trail", "show"]).succeeded();
+    let finding = &verification["report"]["findings"][0];
+    for said in [format!("events/e.ndjson, line {}", finding["line"]), format!("{}: ", field(finding, "kind"))] {
+        assert!(printed.stdout.contains(&said) && shown.stdout.contains(&said), "{said}: {printed} {shown}");
+    }
 
     let nowhere = super::administered();
     let answer = nowhere.socket.request("POST", "/api/v1/trail/verify", &[], "");

@@ -11,9 +11,9 @@ use serde::Serialize;
 use serde_json::ser::Serializer;
 use serde_json::{Map, Value, json};
 
-use super::filter::status_of;
 use super::rest::Rest;
 use crate::audit::line::Plain;
+use crate::audit::outcome::status_of;
 use newer::Beyond;
 
 /// The version of the schema that the lines follow.

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::connection::Connection;
-use crate::audit::sink::filter::status_of;
+use crate::audit::outcome::status_of;
 use crate::audit::sink::heading::{Heading, lines};
 use crate::audit::sink::settings::{Framing, SyslogTarget};
 
