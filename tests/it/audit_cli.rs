@@ -312,8 +312,8 @@ fn sessions_are_listed_and_what_was_sent_is_proven() {
 fn what_cannot_be_read_is_named_and_the_exit_code_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let lines = trail(folder.path());
-    let log = folder.path().join("log");
-    let (log, live) = (log.to_str().unwrap(), folder.path().join("log/events"));
+    let live = folder.path().join("log/events");
+    let log = live.to_str().unwrap();
     let of_session = |event: &Value| event.get("session-id").is_some();
     let mut events = lines.iter().rev().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let last = events.find(of_session).expect("an event of a session in the live file");
@@ -325,11 +325,6 @@ fn what_cannot_be_read_is_named_and_the_exit_code_says_so() {
         &["report", "--all", log, "--format", "json"],
         &["replay", field(&last, "session-id"), log],
     ];
-    for name in fs::read_dir(log).unwrap().map(|entry| entry.unwrap().path()) {
-        if name != live {
-            fs::remove_file(name).unwrap();
-        }
-    }
     let whole = fs::read_to_string(&live).unwrap();
     let answers: Vec<String> = asked.iter().map(|words| run(&mut audit(words)).stdout).collect();
     for words in [&asked[..3], &asked[4..]].concat() {

@@ -146,7 +146,7 @@ mod tests {
         let rename = r#"{"logical-path":"/incoming/data.part","new-logical-path":"/done/data.csv"}"#;
         assert_eq!(detail(rename, Some(40)), "/incoming/data.part → /done/data.csv");
         assert_eq!(detail(rename, Some(24)), "…data.part → …e/data.csv");
-        assert_eq!(detail(rename, Some(30)), "…ming/data.part → /done/data.csv");
+        assert_eq!(detail(rename, Some(30)), "…ng/data.part → /done/data.csv");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use chrono::{DateTime, NaiveDate, SecondsFormat, TimeDelta, Utc};
 use clap::{Args, ValueEnum};
 
-use super::{Sources, Wrong, written};
+use super::{Sources, Wrong, complete, written};
 use crate::audit::read::{Event, Span};
 use crate::audit::schema;
 use crate::audit::search::{self, AddressTest, Fingerprint, PathPattern, Query, session_prefix};
@@ -90,7 +90,7 @@ enum Printer<W: Write> {
     /// With whether the head is written.
     Table(Table, W, bool),
     Lines(W),
-    Sheet(Spreadsheet<W>),
+    Sheet(Box<Spreadsheet<W>>),
 }
 
 impl<W: Write> Printer<W> {
@@ -98,7 +98,7 @@ impl<W: Write> Printer<W> {
         Ok(match format {
             Format::Table => Printer::Table(Table::of_terminal(), out, false),
             Format::Json => Printer::Lines(out),
-            Format::Csv => Printer::Sheet(Spreadsheet::begin(out)?),
+            Format::Csv => Printer::Sheet(Box::new(Spreadsheet::begin(out)?)),
         })
     }
 
@@ -143,7 +143,7 @@ pub(super) fn search(arguments: &Arguments) -> Result<(), Failure> {
     if summary.found == 0 {
         eprintln!("no event fits");
     }
-    Ok(())
+    complete(&summary)
 }
 
 impl Arguments {
@@ -161,7 +161,7 @@ impl Arguments {
             target: self.target.clone(),
             account: self.account.clone(),
             fingerprint: self.fingerprint.as_deref().map(Fingerprint::new),
-            operations: self.operation.iter().map(operation).collect::<Result<_, _>>()?,
+            operations: self.operation.iter().map(|word| operation(word)).collect::<Result<_, _>>()?,
             status: self.status.as_deref().map(status).transpose()?,
             server: self.server.clone(),
             text: self.text.clone(),
@@ -187,7 +187,7 @@ fn status(word: &str) -> Result<String, Wrong> {
     search::status(word).map_err(|what| Wrong(format!("--status: {what}")))
 }
 
-fn operation(word: &String) -> Result<String, Wrong> {
+fn operation(word: &str) -> Result<String, Wrong> {
     search::operation(word).map_err(|what| Wrong(format!("--operation: {what}")))
 }
 
@@ -295,7 +295,7 @@ mod tests {
     fn activities_and_states_are_known_words() {
         assert_eq!(activity("partial-close").unwrap(), "PARTIAL_CLOSE");
         assert!(activity("FLY").unwrap_err().0.contains("CHECKPOINT"));
-        assert!(status("fine").is_err() && operation(&"OPEN".to_owned()).unwrap_err().0.contains("upload"));
+        assert!(status("fine").is_err() && operation("OPEN").unwrap_err().0.contains("upload"));
         assert!(address("10.0.0.0/8").unwrap()([10, 1, 2, 3].into()));
         assert!(address("10.0.0.0/33").is_err());
     }
