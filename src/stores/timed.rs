@@ -291,7 +291,7 @@ mod tests {
     /// What a trait does by itself would silently take the place of what a store does.
     #[test]
     fn every_method_is_handed_on() {
-        let (traits, here) = (include_str!("mod.rs"), include_str!("timed.rs"));
+        let (traits, here) = ([include_str!("mod.rs"), include_str!("uploads.rs")].concat(), include_str!("timed.rs"));
         let mut methods = 0;
         for (name, whose) in [("Store", "Timed<dyn Store>"), ("Object", "TimedObject"), ("PartUpload", "TimedParts")] {
             let of_trait = traits.split_once(&format!("pub trait {name}:")).unwrap().1.split_once("\n}\n").unwrap().0;
