@@ -354,13 +354,15 @@ impl Body {
         if self.inherited.is_some() || self.tail.is_some() {
             return Ok(None);
         }
+        let is_here = self.target.store.uploads_are_files();
         match &mut self.random {
-            Some(Random::Store(file)) => file.read_at(offset, length).await.map(Some),
+            // Another server's would have to be fetched.
+            Some(Random::Store(file)) if is_here => file.read_at(offset, length).await.map(Some),
             Some(Random::Staged(file)) => match offset.checked_sub(self.stream.sent()) {
                 Some(offset) => file.read_at(offset, length).await.map(Some),
                 None => Ok(None),
             },
-            None => Ok(None),
+            Some(Random::Store(_)) | None => Ok(None),
         }
     }
 
