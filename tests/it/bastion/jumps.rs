@@ -195,7 +195,7 @@ fn an_access_review_and_the_admin_door_show_who_may_jump_where_and_who_is_there(
     });
     assert_eq!(home[1..], [there], "{access:#}");
     let sheet = asked(&["audit", "access", "--format", "csv"]);
-    assert!(sheet.lines().any(|line| line.ends_with(",target-host-A,deploy")), "{sheet}");
+    assert!(sheet.lines().any(|line| line.ends_with(r#","target-host-A","deploy""#)), "{sheet}");
 
     let user = asked(&["users", "show", "alice"]);
     assert!(user.contains("deploy on the targets of web"), "{user}");
