@@ -119,7 +119,11 @@ const CONNECTED: &[Field] = &[
 
 const AUTH_FAILURE: &[Field] = &[
     ("identity", Optional, Form::Text),
-    ("method", Required, Form::OneOf(&["publickey", "password", "keyboard-interactive", "none", "unknown"])),
+    (
+        "method",
+        Required,
+        Form::OneOf(&["publickey", "password", "keyboard-interactive", "none", "unknown", "inherited"]),
+    ),
     ("message", Required, Form::Text),
     ("reason", Required, WORD),
     ("cause", Optional, Form::Text),
