@@ -16,6 +16,11 @@ impl Visit {
     pub(in crate::ssh) async fn let_in(&self, accepted: Accepted) -> bool {
         // What fails from here on is not the client's fault.
         self.attempts().await.excuse();
+        if self.login().is_some() {
+            // Its CONNECTED could not be recorded, and the client tries once more before it hears that the connection ends.
+            self.attempts().await.turn_away(accepted, AuthFailureReason::TrailUnavailable);
+            return false;
+        }
         if matches!(self.way, Way::Socket(_)) && self.shared.gate.banned_for(self.source.ip()).is_some() {
             self.attempts().await.turn_away(accepted, AuthFailureReason::Banned);
             return false;

@@ -13,7 +13,7 @@ use russh::server::{Handle, RunningSession, run_stream};
 use russh::{Disconnect, MethodSet};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{MutexGuard, Notify, OwnedSemaphorePermit, watch};
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 
 use super::auth::{Attempts, Examiner};
 use super::banner;
@@ -239,7 +239,7 @@ impl Visit {
             },
             () = sleep_until(deadline) => return Ending::of_grace("nothing came from the client"),
             why = self.evicted() => return Ending::evicted(why),
-            why = self.parted() => return why,
+            why = self.has_to_part() => return why,
             () = leaves_running(&mut phase) => return Ending::of_gateway("server", SHUTTING_DOWN),
         };
         let mut let_in = self.let_in.subscribe();
@@ -255,7 +255,7 @@ impl Visit {
             }
             () = self.channels.abandoned() => Ending::of_gateway("server", "the client did not close a channel that had ended"),
             farewell = self.sent_away() => farewell,
-            why = self.parted() => why,
+            why = self.has_to_part() => why,
             () = self.unrecorded.notified() => Ending::of_gateway("server", "the login could not be recorded"),
             () = self.drained(&mut phase) => Ending::of_gateway("server", SHUTTING_DOWN),
         };
@@ -307,6 +307,16 @@ impl Visit {
         }
     }
 
+    /// Returns when this connection has to end with the one that it jumped through. Where the client ended that one, what it sent here
+    /// before is read first: that brings this one to its own end.
+    async fn has_to_part(&self) -> Ending {
+        let why = self.parted().await;
+        if why.is_of_client() {
+            sleep(FAREWELL).await;
+        }
+        why
+    }
+
     /// Returns when the connection that this one jumped through ends.
     async fn parted(&self) -> Ending {
         let Way::Jump(jumped) = &self.way else { return std::future::pending().await };
@@ -353,7 +363,7 @@ impl Visit {
             loop {
                 self.jumps.ended().await;
                 login.transfers_ended().await;
-                tokio::time::sleep(SETTLE).await;
+                sleep(SETTLE).await;
                 if login.open_transfers() == 0 && !login.is_busy() && self.jumps.open() == 0 {
                     return;
                 }
@@ -361,7 +371,7 @@ impl Visit {
         };
         tokio::select! {
             () = finished => {}
-            () = tokio::time::sleep(self.shared.settings.limits.drain) => login.tell_cut("the time of the drain is over"),
+            () = sleep(self.shared.settings.limits.drain) => login.tell_cut("the time of the drain is over"),
             () = is_stopped(phase) => login.tell_cut("the gateway stops"),
         }
     }
