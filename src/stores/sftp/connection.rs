@@ -12,7 +12,7 @@ use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Preferred, S
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-use super::exchange::{Exchange, Failure};
+use super::exchange::{Exchange, Failure, joined};
 use super::login::log_in;
 use super::settings::Upstream;
 use super::wire::{self, Frames};
@@ -411,6 +411,9 @@ impl Abilities {
     }
 }
 
+/// So many packets that wait are sent together.
+const AT_ONCE: usize = 32;
+
 /// Sends packets until the channel ends; the session lasts as long.
 async fn send_all(
     exchange: Arc<Exchange>,
@@ -419,9 +422,12 @@ async fn send_all(
     outgoing: ChannelWriteHalf<client::Msg>,
 ) {
     let send = async {
-        while let Some(packet) = packets.recv().await {
-            if outgoing.data_bytes(packet).await.is_err() {
-                break;
+        let mut waiting = Vec::new();
+        while packets.recv_many(&mut waiting, AT_ONCE).await > 0 {
+            for packet in joined(std::mem::take(&mut waiting)) {
+                if outgoing.data_bytes(packet).await.is_err() {
+                    return;
+                }
             }
         }
     };

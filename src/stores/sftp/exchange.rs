@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit, mpsc, oneshot};
 
 use super::wire::{self, Answer, Attributes, Frames, Malformed, Named, Request};
@@ -19,6 +19,9 @@ const ROOM: usize = 4 << 20;
 
 /// A request is without an answer for good when one that was sent so many times [`Exchange::patience`] later has one.
 const PASSED_OVER: u32 = 3;
+
+/// Requests that are sent together make packets of the SSH connection of at most so many bytes: each packet costs both sides more than its bytes.
+const JOINED: usize = 32 << 10;
 
 /// Why there is no answer, or none that helps.
 #[derive(Debug, Clone)]
@@ -183,22 +186,28 @@ impl Exchange {
         Ok(())
     }
 
-    /// Sends a request; `asked` gets its answer.
-    fn send(&self, request: Request, asked: Option<oneshot::Sender<Replied<Reply>>>) -> Replied<()> {
+    /// Sends requests, one right behind the other; each asker gets its answer.
+    fn send(&self, requests: Vec<(Request, Option<oneshot::Sender<Replied<Reply>>>)>) -> Replied<()> {
         let mut state = self.locked();
-        let id = state.next;
-        state.next = state.next.wrapping_add(1);
-        let Some(outbox) = &state.outbox else { return Err(Failure::NotSent(state.why.clone())) };
-        if outbox.send(request.with_id(id)).is_err() {
-            return Err(Failure::NotSent("the connection has ended".to_owned()));
+        let Some(outbox) = state.outbox.clone() else { return Err(Failure::NotSent(state.why.clone())) };
+        let mut packets = Vec::with_capacity(requests.len());
+        let mut askers = Vec::with_capacity(requests.len());
+        for (request, asked) in requests {
+            packets.push(request.with_id(state.next));
+            askers.extend(asked.map(|by| (state.next, by)));
+            state.next = state.next.wrapping_add(1);
         }
-        if let Some(by) = asked {
-            let at = Instant::now();
-            if state.waiting.is_empty() {
-                state.since = at;
+        for (number, packet) in joined(packets).into_iter().enumerate() {
+            if outbox.send(packet).is_err() {
+                let why = "the connection has ended".to_owned();
+                return Err(if number == 0 { Failure::NotSent(why) } else { Failure::Lost(why) });
             }
-            state.waiting.insert(id, Asked { by, at });
         }
+        let at = Instant::now();
+        if state.waiting.is_empty() && !askers.is_empty() {
+            state.since = at;
+        }
+        state.waiting.extend(askers.into_iter().map(|(id, by)| (id, Asked { by, at })));
         Ok(())
     }
 
@@ -206,7 +215,7 @@ impl Exchange {
     async fn ask(&self, request: Request, bytes: usize) -> Replied<Reply> {
         let _room = self.room_for(bytes).await?;
         let (asked, answer) = oneshot::channel();
-        self.send(request, Some(asked))?;
+        self.send(vec![(request, Some(asked))])?;
         arrival(answer).await
     }
 
@@ -227,17 +236,17 @@ impl Exchange {
             Ok(room) => room,
             Err(failure) => return requests.iter().map(|_| Err(failure.clone())).collect(),
         };
-        let send = |request| {
+        let with_asker = |request| {
             let (asked, answer) = oneshot::channel();
-            self.send(request, Some(asked)).map(|()| answer)
+            ((request, Some(asked)), answer)
         };
-        let sent: Vec<_> = requests.into_iter().map(send).collect();
-        let mut answers = Vec::with_capacity(sent.len());
-        for answer in sent {
-            answers.push(match answer {
-                Ok(answer) => other(arrival(answer).await),
-                Err(failure) => Err(failure),
-            });
+        let (requests, coming): (Vec<_>, Vec<_>) = requests.into_iter().map(with_asker).unzip();
+        if let Err(failure) = self.send(requests) {
+            return coming.iter().map(|_| Err(failure.clone())).collect();
+        }
+        let mut answers = Vec::with_capacity(coming.len());
+        for answer in coming {
+            answers.push(other(arrival(answer).await));
         }
         answers
     }
@@ -286,6 +295,29 @@ impl Exchange {
             _ => Err(Failure::strange()),
         }
     }
+}
+
+/// Packets as they are, in their order, several small ones as one.
+pub(super) fn joined(packets: Vec<Bytes>) -> Vec<Bytes> {
+    if packets.len() < 2 {
+        return packets;
+    }
+    let mut sent: Vec<Bytes> = Vec::new();
+    let mut small = BytesMut::new();
+    for packet in packets {
+        if small.len() + packet.len() > JOINED && !small.is_empty() {
+            sent.push(small.split().freeze());
+        }
+        if packet.len() > JOINED {
+            sent.push(packet);
+        } else {
+            small.extend_from_slice(&packet);
+        }
+    }
+    if !small.is_empty() {
+        sent.push(small.freeze());
+    }
+    sent
 }
 
 /// The status of the end of a file or folder.
@@ -352,7 +384,7 @@ impl Drop for Handle {
     fn drop(&mut self) {
         if *self.is_open.get_mut() {
             // Nobody waits for the answer. With the channel the server closes what is open on it.
-            let _ = self.exchange.send(wire::close(&self.raw), None);
+            let _ = self.exchange.send(vec![(wire::close(&self.raw), None)]);
         }
     }
 }
@@ -409,8 +441,11 @@ mod tests {
         let (exchange, mut packets) = exchange(Duration::from_secs(600));
         let asked = exchange.in_one_go(vec![wire::remove("/a"), wire::remove("/b"), wire::remove("/c")], 3);
         let answer = async {
+            let mut frames = Frames::default();
+            frames.push(&packets.recv().await.unwrap());
             for name in [b'a', b'b', b'c'] {
-                assert_eq!(packets.recv().await.unwrap().last(), Some(&name), "all are sent before any is answered");
+                let request = frames.next().unwrap().expect("all are sent, as one packet, before any is answered");
+                assert_eq!(request.last(), Some(&name));
             }
             exchange.arrived(&mut Frames::default(), &[status(1, 4), status(0, 0)].concat()).unwrap();
             exchange.end("gone");
@@ -422,6 +457,20 @@ mod tests {
         assert!(matches!(answers.next().unwrap(), Err(Failure::Lost(_))));
         let late = exchange.in_one_go(vec![wire::remove("/a"), wire::remove("/b")], 1).await;
         assert!(late.len() == 2 && late.iter().all(|answer| matches!(answer, Err(Failure::NotSent(_)))));
+    }
+
+    #[test]
+    fn packets_are_joined_as_long_as_they_are_small_and_keep_their_order() {
+        let whole: Vec<Bytes> = [JOINED - 1, 1, 1, JOINED + 1, 1, 2, JOINED, 3]
+            .iter()
+            .zip(0_u8..)
+            .map(|(length, content)| Bytes::from(vec![content; *length]))
+            .collect();
+        let sent = joined(whole.clone());
+        assert_eq!(sent.concat(), whole.concat());
+        let lengths: Vec<usize> = sent.iter().map(Bytes::len).collect();
+        assert_eq!(lengths, [JOINED, 1, JOINED + 1, 3, JOINED, 3]);
+        assert!(joined(Vec::new()).is_empty());
     }
 
     #[tokio::test]

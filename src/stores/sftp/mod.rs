@@ -10,6 +10,7 @@
 mod connection;
 mod exchange;
 mod failure;
+mod folders;
 mod listing;
 mod login;
 mod object;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::time::{sleep_until, timeout_at};
 
 use super::connection::{ConnectError, Connection, connect};
-use super::exchange::Failure;
+use super::exchange::{Failure, attributes};
 use super::settings::Upstream;
 use super::wire::{Attributes, Named, Request};
 
@@ -160,8 +160,8 @@ impl Pool {
     ) -> Result<Vec<Result<Attributes, Failure>>, Failure> {
         for tried in 1.. {
             let connection = self.get().await?;
-            let asked = requests.iter().map(|request| connection.exchange.attributes(request.clone()));
-            let found = futures_util::future::join_all(asked).await;
+            let found: Vec<_> =
+                connection.exchange.in_one_go(requests.to_vec(), 0).await.into_iter().map(attributes).collect();
             match found.iter().find_map(|found| found.as_ref().err().filter(|why| why.is_of_connection())) {
                 Some(why) if tried == TRIES => return Err(why.clone()),
                 Some(_) => {}

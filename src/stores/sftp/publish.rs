@@ -131,10 +131,8 @@ impl Server {
                 (self.folders.read().await, closed, self.walk(&target.key, Last::Itself).await?)
             }
         };
-        let (path, way) = self.make_rest_of(way, &target.key).await?;
-        if way.found.is_some_and(|found| found.what() == What::Folder) {
-            return Err(is_a_directory(&target.key));
-        }
+        self.judge_found(&way, &target.key, target.existing).await?;
+        let (path, _) = self.make_rest_of(way, &target.key).await?;
         let _turn = self.turn(&path).await;
         if let Some(based_on) = &target.based_on {
             self.check_what_is_replaced(&path, based_on, &target.key).await?;
@@ -292,6 +290,7 @@ impl Server {
             return Err(StoreError::new(StoreErrorKind::InvalidName, message));
         }
         let _alone = self.folders.write().await;
+        self.seen.forget();
         let source = self.walk(from, Last::Itself).await?;
         if source.found.is_none() {
             return Err(missing(from));

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::{Mutex as Turn, MutexGuard as Held, RwLock};
 
 use super::exchange::Failure;
+use super::folders::SeenFolders;
 use super::listing::OpenListings;
 use super::object::OpenObjects;
 use super::pool::Pool;
@@ -34,6 +35,7 @@ pub(super) struct Server {
     pub(super) objects: OpenObjects,
     /// Held alone by who renames a folder, with others by who publishes: an unfinished upload may lie in it.
     pub(super) folders: RwLock<()>,
+    pub(super) seen: SeenFolders,
     uploads: Mutex<Vec<Weak<Temporary>>>,
     /// One for each name, or several that share it: held from the look at what has the name to what is done then.
     turns: [Turn<()>; TURNS],
@@ -53,6 +55,7 @@ impl Server {
             listings: OpenListings::new(at_once.listings.min(MOST_LISTINGS)),
             objects: OpenObjects::default(),
             folders: RwLock::default(),
+            seen: SeenFolders::default(),
             uploads: Mutex::default(),
             turns: std::array::from_fn(|_| Turn::default()),
         })

@@ -55,7 +55,13 @@ impl Server {
 
     async fn judge_target(&self, key: &Key, existing: Existing) -> StoreResult<Way> {
         let way = self.walk(key, Last::Itself).await?;
-        let Some(found) = way.found else { return Ok(way) };
+        self.judge_found(&way, key, existing).await?;
+        Ok(way)
+    }
+
+    /// Whether what has a name may be replaced.
+    pub(super) async fn judge_found(&self, way: &Way, key: &Key, existing: Existing) -> StoreResult<()> {
+        let Some(found) = way.found else { return Ok(()) };
         let leads_to_folder = async || {
             let led = self.walk(key, Last::Followed).await;
             led.is_ok_and(|led| led.found.is_some_and(|found| found.what() == What::Folder))
@@ -68,7 +74,7 @@ impl Server {
         match (is_folder, existing) {
             (true, _) => Err(is_a_directory(key)),
             (false, Existing::Refuse) => Err(taken(key)),
-            (false, Existing::Replace) => Ok(way),
+            (false, Existing::Replace) => Ok(()),
         }
     }
 
@@ -79,8 +85,22 @@ impl Server {
         data: Vec<Bytes>,
         options: &PutOptions,
     ) -> StoreResult<Written> {
-        let mut upload = self.begin(key, options, None).await?;
+        let mut upload = match self.begin_in_seen_folder(key, options).await {
+            Some(upload) => upload,
+            None => self.begin(key, options, None).await?,
+        };
         upload.publish(Some(data), None).await
+    }
+
+    /// Begins a file in the folder that its way has just led to: without a look, which publishing it includes. `None` where that is not
+    /// known, or cannot be done for whatever reason.
+    async fn begin_in_seen_folder(self: &Arc<Self>, key: &Key, options: &PutOptions) -> Option<SftpUpload> {
+        let folder = key.parent().filter(|folder| self.seen.has(folder.as_str()))?;
+        let names: Vec<String> =
+            folder.as_str().split('/').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        let unfinished = self.make_unfinished(&names, key, None).await.ok()?;
+        let target = Target { key: key.clone(), existing: options.existing, based_on: options.based_on.clone() };
+        Some(SftpUpload { server: Arc::clone(self), target, mtime: options.mtime, unfinished: Some(unfinished) })
     }
 
     /// Makes a file of one version of another: on the server where it can, else through here.

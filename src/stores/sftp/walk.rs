@@ -92,6 +92,7 @@ impl Server {
             walk.step_without_looking()?;
             let ahead = walk.ahead();
             if ahead.is_empty() {
+                self.note_folder(&walk);
                 return self.arrive(walk).await;
             }
             let paths = (1..=ahead.len()).map(|count| {
@@ -103,7 +104,10 @@ impl Server {
             for found in looked {
                 walk.step_without_looking()?;
                 match found {
-                    Err(failure) if failure.is_missing() => return walk.stop_at_nothing(),
+                    Err(failure) if failure.is_missing() => {
+                        self.note_folder(&walk);
+                        return walk.stop_at_nothing();
+                    }
                     Err(failure) => return Err(looking("look up", key)(failure)),
                     Ok(found) if found.what() == What::Link && !(walk.is_at_end() && last == Last::Itself) => {
                         let target = self.target_of(&mut walk).await?;
@@ -113,6 +117,17 @@ impl Server {
                     Ok(found) => walk.step(found)?,
                 }
             }
+        }
+    }
+
+    /// Remembers the folder of the key when the walk came there without a link.
+    fn note_folder(&self, walk: &Walk<'_>) {
+        let is_there = walk.left.iter().filter(|step| matches!(step, Step::To(..))).count() <= 1;
+        if walk.links == 0
+            && is_there
+            && let Some(folder) = walk.key.parent()
+        {
+            self.seen.note(folder.as_str());
         }
     }
 
