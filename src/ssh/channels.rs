@@ -1,6 +1,6 @@
 //! SSH channels as codecs see them, and the tasks that serve them.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::intake::{Carrier, Intake, Intakes, tick};
 use crate::scp;
 use crate::session::Session;
 use crate::session::channel::{Closed, Incoming, Outgoing};
@@ -35,26 +36,18 @@ pub(super) enum Purpose {
 #[derive(Debug, Default)]
 pub(super) struct ChannelTasks {
     tasks: Mutex<JoinSet<()>>,
-    intakes: Mutex<Vec<Weak<Intake>>>,
+    intakes: Arc<Intakes>,
+    /// The channel that carries the connection, if it is inside another one.
+    carrier: Option<Carrier>,
     abandoned: Arc<Notify>,
 }
 
-/// Since when the data that a channel was given last has kept it from taking more; `None` while it waits for data.
-#[derive(Debug, Default)]
-pub(super) struct Intake(Mutex<Option<Instant>>);
-
-impl Intake {
-    fn set(&self, busy_since: Option<Instant>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = busy_since;
-    }
-
-    fn busy_for(&self) -> Duration {
-        let since = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        since.map_or(Duration::ZERO, |since| since.elapsed())
-    }
-}
-
 impl ChannelTasks {
+    /// Those of a connection inside another one.
+    pub(super) fn carried(carrier: Carrier) -> ChannelTasks {
+        ChannelTasks { carrier: Some(carrier), ..ChannelTasks::default() }
+    }
+
     /// How many channels are open.
     pub(super) fn open(&self) -> usize {
         let mut tasks = self.lock();
@@ -65,29 +58,28 @@ impl ChannelTasks {
     /// Starts to serve a channel; what it is for comes through the sender. Dropping that ends the channel.
     pub(super) fn start(&self, channel: Channel<Msg>) -> oneshot::Sender<Purpose> {
         let (sender, purpose) = oneshot::channel();
-        let intake = self.intake();
+        let intake = self.intakes.add(Duration::ZERO);
         self.lock().spawn(serve(channel, purpose, intake, Arc::clone(&self.abandoned)));
         sender
     }
 
-    /// Watches over what a channel is given.
-    pub(super) fn intake(&self) -> Arc<Intake> {
-        let intake = Arc::new(Intake::default());
-        self.intakes().push(Arc::downgrade(&intake));
-        intake
+    /// Watches over what a channel is given that carries another connection. That connection sees it as the carrier, and judges itself; it may
+    /// be busy for `patience` longer, the time in which it ends.
+    pub(super) fn intake_of_connection(&self, patience: Duration) -> (Arc<Intake>, Carrier) {
+        let intake = self.intakes.add(patience);
+        let carrier = Carrier::new(&intake, &self.intakes);
+        (intake, carrier)
     }
 
-    /// Returns when there are several channels and one of them has taken no data for `limit`. What it does not take holds up
-    /// the data of the others: the library hands over in the order of arrival.
+    /// Returns when a channel has taken no data for `limit` and holds up others: one of several of this connection, or the one that carries
+    /// it.
     pub(super) async fn stalled(&self, limit: Duration) {
-        let mut ticks = interval((limit / 10).max(Duration::from_millis(100)));
+        let mut ticks = interval(tick(limit));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let mut intakes = self.intakes();
-            intakes.retain(|intake| intake.strong_count() > 0);
-            let is_stalled = |intake: &Weak<Intake>| intake.upgrade().is_some_and(|intake| intake.busy_for() >= limit);
-            if intakes.len() > 1 && intakes.iter().any(is_stalled) {
+            let holds_up_others = self.carrier.as_ref().is_some_and(|carrier| carrier.is_stalled(limit));
+            if holds_up_others || self.intakes.are_stalled(limit) {
                 return;
             }
         }
@@ -108,10 +100,6 @@ impl ChannelTasks {
     /// Ends all at once; open files are cut off.
     pub(super) fn abort(&self) {
         self.lock().abort_all();
-    }
-
-    fn intakes(&self) -> MutexGuard<'_, Vec<Weak<Intake>>> {
-        self.intakes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, JoinSet<()>> {

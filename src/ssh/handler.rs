@@ -16,7 +16,6 @@ use tokio::sync::oneshot;
 use super::channels::Purpose;
 use super::connection::{Refused, Visit};
 use super::exchanges::Rekeys;
-use super::jump::JumpStream;
 use super::keys;
 use super::pace::Pace;
 use super::proof::{Accepted, Factor, PasswordMethod, Question, Verdict};
@@ -512,8 +511,7 @@ impl Handler for Door {
                 Ok(jumped) => {
                     self.jumps.next().await;
                     self.open.insert(channel.id());
-                    let (stream, write) = JumpStream::new(channel, self.visit.channels().intake());
-                    self.visit.jump(jumped, stream, write);
+                    self.visit.jump(jumped, channel);
                     reply.accept().await;
                 }
                 Err(Refused { message, target }) => {

@@ -15,9 +15,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::Homes;
-use super::channels::{ChannelIncoming, Intake};
+use super::channels::ChannelIncoming;
 use super::connection::Visit;
 use super::ending::Ending;
+use super::intake::Intake;
 use crate::audit::KeyIdentity;
 use crate::session::Login;
 use crate::session::channel::Incoming;

@@ -12,6 +12,7 @@ mod ending;
 mod exchanges;
 mod faults;
 mod handler;
+mod intake;
 mod jump;
 mod kexinit;
 mod keys;
@@ -108,7 +109,8 @@ pub struct Limits {
     pub auth_attempts: usize,
     /// A session without any activity is ended after this.
     pub idle: Duration,
-    /// A connection of several channels of which one takes no data for this long is ended: the others get nothing meanwhile.
+    /// A connection of several channels of which one takes no data for this long is ended: the others get nothing meanwhile. Where the channel
+    /// leads to a target, that connection ends alone.
     pub stall: Duration,
     /// How long a drain waits for transfers.
     pub drain: Duration,

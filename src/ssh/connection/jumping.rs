@@ -3,12 +3,12 @@
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::Utc;
-use russh::ChannelWriteHalf;
+use russh::{Channel, ChannelWriteHalf};
 use russh::server::Msg;
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use super::super::auth::{Attempts, Examiner};
 use super::super::channels::{ChannelTasks, hang_up};
 use super::super::handler::ONLY_FILES;
+use super::super::intake::{Carrier, tick};
 use super::super::jump::{JumpStream, Jumped, Jumps, READ_AHEAD};
 use super::super::stream::{Line, WatchedStream};
 use super::super::targets::inherits;
@@ -33,6 +34,9 @@ const LOGIN_IS_OVER: &str = "the login of this connection is not valid any more;
 
 /// What a client is told while nothing can be recorded.
 const UNRECORDABLE: &str = "events cannot be recorded now";
+
+/// How long a connection at a target may take to end when it holds up others: it is told, its stream is cut, its codecs are dropped.
+const ENDING: Duration = FAREWELL.saturating_mul(3);
 
 /// Why a client may not jump.
 pub(in crate::ssh) struct Refused {
@@ -124,7 +128,10 @@ impl Visit {
     }
 
     /// Serves a target over a channel of this connection.
-    pub(in crate::ssh) fn jump(&self, jumped: Jumped, stream: JumpStream, write: ChannelWriteHalf<Msg>) {
+    pub(in crate::ssh) fn jump(&self, jumped: Jumped, channel: Channel<Msg>) {
+        let patience = 2 * tick(self.shared.settings.limits.stall) + ENDING;
+        let (intake, carrier) = self.channels.intake_of_connection(patience);
+        let (stream, write) = JumpStream::new(channel, intake);
         let is_cut = stream.is_cut();
         let (stream, line) = WatchedStream::new(stream, &[]);
         let stream = stream.reading_ahead(READ_AHEAD);
@@ -134,7 +141,7 @@ impl Visit {
             person: self.login().and_then(|login| login.person().cloned()),
             ..super::super::origin_of(self.source)
         };
-        let visit = Arc::new(Visit::inside(self, origin, jumped, line));
+        let visit = Arc::new(Visit::inside(self, origin, jumped, (line, carrier)));
         self.jumps.start(&visit, serve_jump(visit.clone(), stream, write, is_cut));
     }
 
@@ -153,7 +160,7 @@ impl Visit {
     }
 
     /// A connection inside `outer`.
-    fn inside(outer: &Visit, origin: Origin, jumped: Jumped, line: Arc<Line>) -> Visit {
+    fn inside(outer: &Visit, origin: Origin, jumped: Jumped, (line, carrier): (Arc<Line>, Carrier)) -> Visit {
         let shared: Arc<Shared> = outer.shared.clone();
         let homes = jumped.homes.clone();
         let directory = Arc::new(AccountDirectory::new(jumped.person.clone(), jumped.target.clone()));
@@ -171,7 +178,7 @@ impl Visit {
             login: OnceLock::new(),
             let_in: watch::Sender::new(false),
             unrecorded: Notify::new(),
-            channels: ChannelTasks::default(),
+            channels: ChannelTasks::carried(carrier),
             jumps: Jumps::default(),
             slots: Mutex::new(Slots { unauthenticated: None, session: None, is_over: false }),
         }

@@ -9,11 +9,12 @@ use serde_json::json;
 
 use super::{Bastion, bastion_with, is_at_target};
 use crate::support::campaign::{report, short_or_long};
+use crate::support::client::Client;
 use crate::support::data::{KIB, noise};
 use crate::support::events::field;
 use crate::support::link::Link;
 use crate::support::process::{Finished, LIMIT, Running, python, run, until};
-use crate::support::raw_sftp::{FOR_WRITING, RawSftp, WRITE, string, write_body};
+use crate::support::raw_sftp::{FOR_WRITING, RawSftp, STAT, STATUS, WRITE, string, write_body};
 use crate::support::s3;
 
 /// As much as one WRITE may carry.
@@ -32,13 +33,19 @@ fn limited(name: &str, value: impl Into<serde_json::Value>) -> Bastion {
     })
 }
 
-#[test]
-fn a_store_that_hangs_ends_the_session_at_the_target_that_it_holds_up_and_not_the_connection() {
+/// A gateway with a target of which one folder is in a store behind a line that can be stopped.
+struct Far {
+    door: Bastion,
+    line: Link,
+    _store: s3::S3Store,
+}
+
+fn far() -> Far {
     let store = s3::new_store();
-    let link = Link::to(store.port(), Duration::ZERO, 1 << 30);
+    let line = Link::to(store.port(), Duration::ZERO, 1 << 30);
     let door = bastion_with(|setup, alice| {
         setup.config["targets"][0].as_object_mut().unwrap().remove("host_keys");
-        let options = store.options_through(&format!("http://127.0.0.1:{}", link.port));
+        let options = store.options_through(&format!("http://127.0.0.1:{}", line.port));
         setup.store("far", json!({ "url": store.url(), "options": options }));
         let home = json!([{ "entry": "/", "target": "main:/web" }, { "entry": "/far", "target": "far:/" }]);
         setup.config["targets"][0]["accounts"][0]["home"] = home;
@@ -46,37 +53,87 @@ fn a_store_that_hangs_ends_the_session_at_the_target_that_it_holds_up_and_not_th
         setup.limit("transfer_memory", "16MiB");
         alice
     });
-    let master = door.share_connection();
-    let outer = door.gateway.client("alice", &door.key).with(&control_path(&door, "mux"));
-    let inner = door.gateway.client("deploy", &door.key).jumping(&outer, "192.168.1.10:22");
-    let shared = inner.clone().with(&control_path(&door, "inner"));
+    Far { door, line, _store: store }
+}
+
+impl Far {
+    /// Who jumps over a connection that others share.
+    fn jumping(&self) -> Client {
+        let outer = self.door.gateway.client("alice", &self.door.key).with(&control_path(&self.door, "mux"));
+        self.door.gateway.client("deploy", &self.door.key).jumping(&outer, "192.168.1.10:22")
+    }
+
+    /// Stops the line, and sends the store more than anybody takes, until the session is over.
+    fn hang(&self, session: &mut RawSftp) {
+        let old = session.open("/far/old", FOR_WRITING);
+        let piece = noise(PIECE, 1);
+        for n in 0..24 {
+            session.send(WRITE, 2, &write_body(&old, n * PIECE, &piece));
+            assert_eq!(session.receive().status(), 0);
+        }
+        assert_eq!(session.close(3, &old), 0);
+        // Opened to write in the middle of what is there: the bytes before are fetched first, and they do not come.
+        let handle = session.open("/far/old", 2);
+        self.line.stop();
+        let packet = |n: u64| [&[WRITE][..], &[0, 0, 1, n as u8], &write_body(&handle, 10 + n * PIECE, &piece)].concat();
+        let _ = (0..64).all(|n| session.send_raw(&string(&packet(n))));
+        session.read_to_end();
+        self.line.go_on();
+    }
+
+    /// The end of the session that held up others. No other session has ended.
+    #[track_caller]
+    fn end(&self) {
+        let end = self.door.end_at_target();
+        assert_eq!(field(&end, "reason"), "server", "{end}");
+        assert!(field(&end, "message").contains("held up the others"), "{end}");
+        let ends = self.door.gateway.events.of_type("DISCONNECTED");
+        assert_eq!(ends.len(), 1, "{ends:#?}");
+    }
+}
+
+#[track_caller]
+fn still_works(session: &mut RawSftp) {
+    let answer = session.call(STAT, 7, &[&string(b"/")]);
+    assert_ne!(answer.kind, STATUS, "{answer:?}");
+}
+
+#[test]
+fn a_store_that_hangs_ends_the_session_at_the_target_that_it_holds_up_and_not_the_connection() {
+    let far = far();
+    let master = far.door.share_connection();
+    let inner = far.jumping();
+    let shared = inner.clone().with(&control_path(&far.door, "inner"));
     let host = shared.host();
     let both = Running::start(shared.clone().with("ControlMaster=yes").command("ssh").args(["-N", &host]));
-    until("shared session at the target", LIMIT, || door.setup.folder().join("inner").exists().then_some(()));
-    let (mut near, mut far) = (RawSftp::connect(&shared, LIMIT), RawSftp::connect(&shared, LIMIT));
-    let old = far.open("/far/old", FOR_WRITING);
-    let piece = noise(PIECE, 1);
-    for n in 0..24 {
-        far.send(WRITE, 2, &write_body(&old, n * PIECE, &piece));
-        assert_eq!(far.receive().status(), 0);
-    }
-    assert_eq!(far.close(3, &old), 0);
-
-    // Opened to write in the middle of what is there: the bytes before are fetched first, and they do not come.
-    let handle = far.open("/far/old", 2);
-    link.stop();
-    let packet = |n: u64| [&[WRITE][..], &[0, 0, 1, n as u8], &write_body(&handle, 10 + n * PIECE, &piece)].concat();
-    let _ = (0..64).all(|n| far.send_raw(&string(&packet(n))));
+    let socket = far.door.setup.folder().join("inner");
+    until("shared session at the target", LIMIT, || socket.exists().then_some(()));
+    let (mut near, mut stuck) = (RawSftp::connect(&shared, LIMIT), RawSftp::connect(&shared, LIMIT));
+    // Another jump, which waits as well meanwhile.
+    let mut beside = RawSftp::connect(&inner, LIMIT);
+    far.hang(&mut stuck);
     near.read_to_end();
-    link.go_on();
-    let end = door.end_at_target();
-    assert_eq!(field(&end, "reason"), "server", "{end}");
-    assert!(field(&end, "message").contains("held up the others"), "{end}");
+    still_works(&mut beside);
+    far.end();
     // Over the same connection, the target is there as before.
     inner.sftp("mkdir /afterwards\n").succeeded();
-    assert!(door.gateway.events.of_type("DISCONNECTED").iter().all(is_at_target), "the connection has not ended");
-    drop((near, far, both, master));
-    door.gateway.stop();
+    drop((near, stuck, beside, both, master));
+    far.door.gateway.stop();
+}
+
+/// The session at the target has one channel, and holds up nobody there.
+#[test]
+fn a_store_that_hangs_at_one_target_ends_no_session_at_another() {
+    let far = far();
+    let master = far.door.share_connection();
+    let inner = far.jumping();
+    let (mut beside, mut stuck) = (RawSftp::connect(&inner, LIMIT), RawSftp::connect(&inner, LIMIT));
+    far.hang(&mut stuck);
+    still_works(&mut beside);
+    far.end();
+    inner.sftp("mkdir /afterwards\n").succeeded();
+    drop((beside, stuck, master));
+    far.door.gateway.stop();
 }
 
 /// An option of a client by which it shares a connection under this name.
