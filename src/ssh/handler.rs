@@ -124,7 +124,11 @@ impl Door {
     }
 
     async fn accept(&mut self, accepted: Accepted) -> Auth {
-        if self.visit.let_in(accepted).await { Auth::Accept } else { self.rejected().await }
+        if !self.visit.let_in(accepted).await {
+            return self.rejected().await;
+        }
+        self.visit.line().note_login();
+        Auth::Accept
     }
 
     /// Starts a channel that was waiting for its purpose; false when there is none.

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::Homes;
+use super::ahead::{Ahead, Budget};
 use super::channels::ChannelIncoming;
 use super::connection::Visit;
 use super::ending::Ending;
@@ -49,6 +50,8 @@ pub(super) struct Jumped {
 pub(super) struct Jumps {
     visits: Mutex<Inner>,
     parting: watch::Sender<Option<Ending>>,
+    /// Once there was one.
+    ahead: OnceLock<Budget>,
 }
 
 #[derive(Default)]
@@ -59,7 +62,7 @@ struct Inner {
 
 impl Default for Jumps {
     fn default() -> Self {
-        Jumps { visits: Mutex::default(), parting: watch::Sender::new(None) }
+        Jumps { visits: Mutex::default(), parting: watch::Sender::new(None), ahead: OnceLock::new() }
     }
 }
 
@@ -67,6 +70,11 @@ impl Jumps {
     /// What tells those who jump why the connection ends under them.
     pub(super) fn parting(&self) -> watch::Receiver<Option<Ending>> {
         self.parting.subscribe()
+    }
+
+    /// What one of them may keep of what its client sends while it takes no answers.
+    pub(super) fn ahead(&self) -> Ahead {
+        Ahead::new(self.ahead.get_or_init(Budget::default).clone())
     }
 
     /// Serves a connection to a target to its end.
@@ -125,10 +133,6 @@ impl Jumps {
 fn is_busy(login: &Login) -> bool {
     login.is_busy() || login.open_transfers() > 0
 }
-
-/// Bytes of a client that may wait in a connection inside another one while that waits for the client to take an answer. What lies
-/// there is requests: of the size that clients send ahead, more than ten thousand for each MiB.
-pub(super) const READ_AHEAD: usize = 16 * 1024 * 1024;
 
 /// A channel as the socket of another connection.
 pub(super) struct JumpStream {

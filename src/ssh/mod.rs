@@ -2,6 +2,7 @@
 //!
 //! The only module that names russh.
 
+mod ahead;
 mod algorithms;
 mod auth;
 mod banner;

@@ -12,6 +12,7 @@ use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
+use super::ahead::Ahead;
 use super::kexinit::{self, KexInit, NoCommon, Reader};
 use crate::audit::{Algorithms, Rejected};
 use crate::session::gate::{SeatWatch, Shown};
@@ -36,6 +37,7 @@ pub(super) struct Line {
     spoke_last: AtomicBool,
     /// Whether the library ended the connection after a word of its own, rather than after one of the client.
     ended_by_server: AtomicBool,
+    has_logged_in: AtomicBool,
     greeting: Mutex<Greeting>,
     seat: OnceLock<SeatWatch>,
 }
@@ -77,6 +79,11 @@ impl Line {
         if let Some(seat) = self.seat.get() {
             seat.shows(shown);
         }
+    }
+
+    /// The client has logged in.
+    pub(super) fn note_login(&self) {
+        self.has_logged_in.store(true, Ordering::Release);
     }
 
     /// Whether the SSH library ended the connection, and not the client.
@@ -165,8 +172,8 @@ pub(super) struct WatchedStream<S> {
     buffer: BytesMut,
     /// How many bytes the next read may bring.
     room: usize,
-    /// How many bytes may wait in the buffer while a write waits.
-    most_ahead: usize,
+    /// What may wait in the buffer while a write waits, if that must not keep the socket waiting; else [`READ_BUFFER`].
+    ahead: Option<Ahead>,
     reads_along: bool,
     writes_along: bool,
     /// The client has closed its half while it took nothing: what is still written has nobody to go to.
@@ -182,7 +189,7 @@ impl<S> WatchedStream<S> {
             line: line.clone(),
             buffer: BytesMut::from(&read[..read.len().min(READ_BUFFER)]),
             room: SMALL_READ,
-            most_ahead: READ_BUFFER,
+            ahead: None,
             reads_along: true,
             writes_along: true,
             takes_no_more: false,
@@ -192,10 +199,10 @@ impl<S> WatchedStream<S> {
     }
 
     /// The same for a stream inside another connection, which must never be kept from handing over what came: what the client says of its
-    /// window, and so what a write here waits for, comes behind that. A client that makes more than `most` bytes wait asks and asks,
-    /// and takes no answers; its stream fails.
-    pub(super) fn reading_ahead(mut self, most: usize) -> Self {
-        self.most_ahead = most;
+    /// window, and so what a write here waits for, comes behind that. A client that makes more wait than `ahead` has asks and asks, and takes
+    /// no answers; its stream fails.
+    pub(super) fn reading_ahead(mut self, ahead: Ahead) -> Self {
+        self.ahead = Some(ahead);
         self
     }
 
@@ -227,22 +234,22 @@ impl<S: AsyncRead + Unpin> WatchedStream<S> {
     /// Takes what comes into the buffer while a write waits: the SSH library reads nothing then, and would not learn that the
     /// client has closed its half. Once it has, the rest of what it sent is still to be read.
     fn read_ahead(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        while self.buffer.len() < self.most_ahead && !self.takes_no_more {
-            let Poll::Ready(read) = self.poll_fill(cx)? else { break };
+        while !self.takes_no_more {
+            let has_logged_in = self.line.has_logged_in.load(Ordering::Acquire);
+            let most = self.ahead.as_mut().map_or(READ_BUFFER, |ahead| ahead.most(self.buffer.len(), has_logged_in));
+            if self.buffer.len() >= most {
+                return self.ahead.as_ref().map_or(Ok(()), |_| Err(goes_on_asking()));
+            }
+            let Poll::Ready(read) = self.poll_fill(cx, most)? else { break };
             self.takes_no_more = read == 0;
-        }
-        if self.buffer.len() >= self.most_ahead && self.most_ahead > READ_BUFFER {
-            let what = "the client goes on asking and takes no answers";
-            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, what));
         }
         Ok(())
     }
 
-    /// Reads what the socket has behind what lies in the buffer, which has less than `most_ahead` bytes then. How many came: none
-    /// at the end.
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    /// Reads what the socket has behind what lies in the buffer, which is less than `most` bytes, up to that. How many came: none at the end.
+    fn poll_fill(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
         let from = self.buffer.len();
-        let room = self.room.min(self.most_ahead - from);
+        let room = self.room.min(most - from);
         self.buffer.reserve(room);
         let mut space = (&mut self.buffer).limit(room);
         let read = pin!(self.socket.read_buf(&mut space)).poll(cx);
@@ -257,16 +264,23 @@ impl<S: AsyncRead + Unpin> WatchedStream<S> {
     }
 }
 
+fn goes_on_asking() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "the client goes on asking and takes no answers")
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, wanted: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.line.check_alive(cx)?;
         if this.buffer.is_empty() {
-            ready!(this.poll_fill(cx))?;
+            ready!(this.poll_fill(cx, READ_BUFFER))?;
         }
         let given = wanted.remaining().min(this.buffer.len());
         wanted.put_slice(&this.buffer[..given]);
         this.buffer.advance(given);
+        if this.buffer.is_empty() && this.ahead.as_mut().is_some_and(Ahead::release) {
+            this.buffer = BytesMut::new();
+        }
         if given > 0 {
             this.line.spoke_last.store(false, Ordering::Release);
         }
@@ -312,8 +326,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
 mod tests {
     use std::time::Duration;
 
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
+    use super::super::ahead::{self, Budget};
     use super::*;
 
     #[tokio::test]
@@ -420,6 +435,50 @@ mod tests {
         let mut read = vec![0; sent.len()];
         stream.read_exact(&mut read).await.unwrap();
         assert_eq!(read, sent);
+    }
+
+    const MIB: usize = 1 << 20;
+
+    /// A stream inside another connection to which `sent` bytes come while its client takes no answers: whether it goes on.
+    async fn goes_on(budget: &Budget, sent: usize, has_logged_in: bool) -> (bool, WatchedStream<DuplexStream>) {
+        let (near, mut far) = tokio::io::duplex(21 * MIB);
+        let (stream, line) = WatchedStream::new(near, &[]);
+        let mut stream = stream.reading_ahead(Ahead::new(budget.clone()));
+        if has_logged_in {
+            line.note_login();
+        }
+        // Nothing is left of the room for answers.
+        stream.write_all(&vec![7; 21 * MIB]).await.unwrap();
+        far.write_all(&vec![7; sent]).await.unwrap();
+        let all_come = async {
+            while line.bytes_in() < sent as u64 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let goes_on = tokio::select! {
+            written = stream.write_all(&[7]) => {
+                assert_eq!(written.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+                false
+            }
+            () = all_come => true,
+        };
+        (goes_on, stream)
+    }
+
+    #[tokio::test]
+    async fn a_stream_inside_another_connection_holds_little_before_the_login_and_then_what_others_leave() {
+        let budget = Budget::default();
+        assert!(goes_on(&budget, ahead::OWN - 1, false).await.0);
+        assert!(!goes_on(&budget, ahead::OWN + 1, false).await.0);
+        let (is_there, mut first) = goes_on(&budget, 20 * MIB, true).await;
+        assert!(is_there);
+        assert!(!goes_on(&budget, 20 * MIB, true).await.0, "the first one has most of it");
+        let (is_there, _second) = goes_on(&budget, 10 * MIB, true).await;
+        assert!(is_there);
+        // What was read is free for others.
+        first.read_exact(&mut vec![0; 20 * MIB]).await.unwrap();
+        assert_eq!(first.buffer.capacity(), 0);
+        assert!(goes_on(&budget, 20 * MIB, true).await.0);
     }
 
     #[tokio::test]

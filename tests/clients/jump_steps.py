@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 import time
 
 import paramiko
@@ -36,6 +37,55 @@ def download():
             beside.stat("/big")
     inner.close()
     other.close()
+
+
+class Tap:
+    """A channel as the socket of another connection, of which nothing is read while it is shut."""
+
+    def __init__(self, channel):
+        self.channel, self.is_shut, self.sent = channel, False, 0
+
+    def recv(self, count):
+        while self.is_shut:
+            time.sleep(0.01)
+        return self.channel.recv(count)
+
+    def send(self, data):
+        sent = self.channel.send(data)
+        self.sent += sent
+        return sent
+
+    def __getattr__(self, name):
+        return getattr(self.channel, name)
+
+
+def ahead():
+    """Requests of more than half a MiB are sent before anything of their answers is taken."""
+    target = ("192.168.1.10", 22)
+    tap = Tap(outer.open_channel("direct-tcpip", target, ("127.0.0.1", 0), window_size=1 << 16, timeout=600))
+    inner = paramiko.Transport(tap)
+    inner.start_client(timeout=600)
+    inner.auth_publickey("deploy", KEY)
+    sftp = paramiko.SFTPClient.from_transport(inner)
+    pieces = [(n * 100, 100) for n in range(7_000)]
+    before = tap.sent
+
+    def open_again():
+        sent = None
+        while sent != tap.sent or sent - before < 1 << 19:
+            sent = tap.sent
+            time.sleep(2)
+            if tap.channel.closed:
+                break
+        tap.is_shut = False
+
+    with sftp.open("/big", "rb") as source:
+        tap.is_shut = True
+        threading.Thread(target=open_again, daemon=True).start()
+        got = b"".join(source.readv(pieces))
+    with open(sys.argv[4], "wb") as target:
+        target.write(got)
+    inner.close()
 
 
 def guess():
@@ -148,6 +198,6 @@ def compare():
     print(*(median(times) for times in taken.values()))
 
 
-steps = (download, guess, garbage, silent, unfinished, crowd, compare)
+steps = (download, ahead, guess, garbage, silent, unfinished, crowd, compare)
 next(step for step in steps if step.__name__ == STEP)()
 outer.close()

@@ -17,7 +17,7 @@ use super::super::auth::{Attempts, Examiner};
 use super::super::channels::{ChannelTasks, hang_up};
 use super::super::handler::ONLY_FILES;
 use super::super::intake::{Carrier, tick};
-use super::super::jump::{JumpStream, Jumped, Jumps, READ_AHEAD};
+use super::super::jump::{JumpStream, Jumped, Jumps};
 use super::super::stream::{Line, WatchedStream};
 use super::super::targets::inherits;
 use super::super::{Homes, MAX_CHANNELS, Phase, Shared};
@@ -134,7 +134,7 @@ impl Visit {
         let (stream, write) = JumpStream::new(channel, intake);
         let is_cut = stream.is_cut();
         let (stream, line) = WatchedStream::new(stream, &[]);
-        let stream = stream.reading_ahead(READ_AHEAD);
+        let stream = stream.reading_ahead(self.jumps.ahead());
         let origin = Origin {
             user: Some(jumped.person.name.clone()),
             jump: Some(Jump::new(jumped.target.name.clone(), None, jumped.session_id.clone())),

@@ -193,6 +193,17 @@ fn a_file_that_is_asked_for_at_one_go_comes_over_a_slow_line_and_stops_nobody_el
     door.gateway.stop();
 }
 
+/// After the login at the target, requests may wait of which there were too many before it.
+#[test]
+fn many_requests_wait_until_their_answers_are_taken() {
+    let door = bastion();
+    let (big, back) = (door.root.join("web/big"), door.setup.folder().join("back"));
+    write_noise(&big, 700_000, 1);
+    step(&door, door.gateway.port, "ahead", &[&back]).succeeded();
+    assert_same_bytes(&back, &big);
+    door.gateway.stop();
+}
+
 #[test]
 fn wrong_accounts_ban_nobody_s_address() {
     let door = bastion_with(|setup, alice| {
