@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use lockgate::secret::Secret;
@@ -16,13 +17,13 @@ use crate::fixture_sftp::{open_through, unfinished_in};
 use crate::support::process::LIMIT;
 use crate::support::sshd::{Sshd, shared};
 
-/// What it does is the one word in the file that is its argument; whoever loses an answer ends.
+/// What it does is the one word in the file that is its first argument; the others are the server's. Whoever loses an answer ends.
 const SHIM: &str = r#"
-import os, struct, subprocess, sys, threading
+import os, shutil, struct, subprocess, sys, threading
 at, server = sys.argv[1], next(p for p in (
     '/usr/lib/openssh/sftp-server', '/usr/libexec/openssh/sftp-server', '/usr/lib/ssh/sftp-server',
     '/usr/libexec/sftp-server') if os.path.exists(p))
-child = subprocess.Popen([server], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+child = subprocess.Popen([server] + sys.argv[2:], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 lock, lost = threading.Lock(), set()
 
 def exactly(source, count):
@@ -74,6 +75,15 @@ while True:
         continue
     if name == b'hardlink@openssh.com' and mode == 'lose-link':
         lost.add(data[1:5])
+    if name == b'hardlink@openssh.com' and mode == 'take-link':
+        old, end = text(data, end)
+        shutil.copy2(old, text(data, end)[0])
+        os._exit(0)
+    if kind == 18 and mode == 'replace':
+        old, end = text(data, 5)
+        os.replace(old, text(data, end)[0])
+        status(data, 0)
+        continue
     if name == b'posix-rename@openssh.com' and mode == 'lose-file':
         os.unlink(text(data, end)[0])
         os._exit(0)
@@ -93,11 +103,16 @@ struct Faulty {
 
 impl Faulty {
     fn start() -> Faulty {
+        Faulty::start_with("")
+    }
+
+    /// With these arguments of `sftp-server`.
+    fn start_with(arguments: &str) -> Faulty {
         let (folder, own) = (TempDir::new().unwrap(), TempDir::new().unwrap());
         let (shim, mode) = (own.path().join("shim.py"), own.path().join("mode"));
         fs::write(&shim, SHIM).unwrap();
         fs::write(&mode, "").unwrap();
-        let sshd = Sshd::start(&[&format!("Subsystem sftp python3 {} {}", shim.display(), mode.display())]);
+        let sshd = Sshd::start(&[&format!("Subsystem sftp python3 {} {} {arguments}", shim.display(), mode.display())]);
         let options = sshd.options().into_iter().map(|(name, value)| (name.to_owned(), Secret::new(value))).collect();
         let settings = Settings { name: "up".to_owned(), url: sshd.url(folder.path()), options };
         let store = open_noting(&settings, Some(Unfinished::open(own.path()).unwrap())).unwrap();
@@ -119,7 +134,7 @@ impl Faulty {
             if unfinished_in(self.root()) == 0 {
                 return;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         panic!("{} unfinished uploads are left", unfinished_in(self.root()));
     }
@@ -154,7 +169,7 @@ async fn a_hidden_name_that_stays_beside_a_published_file_is_removed_later() {
     faulty.store.put(&key("f"), bytes("content"), &REFUSE).await.unwrap();
     assert_eq!(unfinished_in(faulty.root()), 1);
     // Once more in the background, in vain.
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
     faulty.does("");
     faulty.clear().await;
     assert_eq!(get(&*faulty.store, "f").await, "content");
@@ -164,9 +179,54 @@ async fn a_hidden_name_that_stays_beside_a_published_file_is_removed_later() {
 async fn a_hard_link_whose_answer_is_lost_is_looked_for() {
     let faulty = Faulty::start();
     faulty.does("lose-link");
-    faulty.store.put(&key("f"), bytes("content"), &REFUSE).await.unwrap();
+    let time = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let options = PutOptions { mtime: Some(time), ..REFUSE };
+    faulty.store.put(&key("f"), bytes("content"), &options).await.unwrap();
     faulty.does("");
     assert_eq!((get(&*faulty.store, "f").await.as_str(), unfinished_in(faulty.root())), ("content", 0));
+    assert_eq!(faulty.store.stat(&key("f")).await.unwrap().mtime, Some(time), "it is as before");
+}
+
+/// Another's file has the name, of the same content, length and time: as with two that want one lock.
+#[tokio::test]
+async fn a_hard_link_whose_answer_is_lost_is_not_done_when_another_file_has_the_name() {
+    let faulty = Faulty::start();
+    for content in ["", "content"] {
+        faulty.does("take-link");
+        let name = key(&format!("f{content}"));
+        let error = faulty.store.put(&name, bytes(content), &REFUSE).await.unwrap_err();
+        assert_eq!(error.kind, StoreErrorKind::Unavailable, "{error}");
+        assert!(error.to_string().contains("not known"), "{error}");
+        faulty.does("");
+        assert_eq!(get(&*faulty.store, name.as_str()).await, content);
+    }
+    faulty.clear().await;
+}
+
+/// Not in the protocol's sense, but there are such servers.
+#[tokio::test]
+async fn without_hard_links_nothing_is_replaced_by_a_server_whose_renames_would() {
+    let faulty = Faulty::start_with("-P hardlink");
+    let store = &*faulty.store;
+    faulty.does("replace");
+    let Upload::File(mut late) = store.begin_upload(&key("f"), &REFUSE).await.unwrap() else { panic!("a file") };
+    put(store, "f", "first").await;
+    assert_eq!(late.complete(None).await.unwrap_err().kind, StoreErrorKind::AlreadyExists);
+    assert_eq!(get(store, "f").await, "first");
+    for round in 0..20 {
+        let name = key(&round.to_string());
+        let (one, other) =
+            tokio::join!(store.put(&name, bytes("one"), &REFUSE), store.put(&name, bytes("other"), &REFUSE));
+        let published = match (&one, &other) {
+            (Ok(_), Err(error)) | (Err(error), Ok(_)) => {
+                assert_eq!(error.kind, StoreErrorKind::AlreadyExists, "{error}");
+                if one.is_ok() { "one" } else { "other" }
+            }
+            both => panic!("{both:?}"),
+        };
+        assert_eq!(get(store, name.as_str()).await, published);
+    }
+    faulty.clear().await;
 }
 
 #[tokio::test]

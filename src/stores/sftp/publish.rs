@@ -187,7 +187,7 @@ impl Server {
         if existing == Existing::Refuse && abilities.hard_link && naming.is_file() {
             match self.pool.change(wire::hard_link(from, to)).await {
                 Ok(()) => return self.drop_old_name(naming, key).await,
-                Err(Failure::Lost(_)) if naming.is_ours && self.is_it(to, naming.file).await => {
+                Err(Failure::Lost(_)) if naming.is_ours && self.are_one_file(from, to, naming.file).await => {
                     return self.drop_old_name(naming, key).await;
                 }
                 Err(Failure::Refused { .. }) if self.has(to).await => return Err(taken(key)),
@@ -195,6 +195,9 @@ impl Server {
                 Err(Failure::Refused { .. }) if self.is_known_gone(to).await => {}
                 Err(failure) => return Err(at("rename to", key)(failure)),
             }
+        } else if existing == Existing::Refuse {
+            // A rename replaces nothing by the protocol, and does by many a server.
+            self.check_free(to, key).await?;
         }
         let request = match existing {
             Existing::Replace if abilities.posix_rename => wire::posix_rename(from, to),
@@ -232,6 +235,33 @@ impl Server {
     async fn is_it(&self, path: &str, file: &Attributes) -> bool {
         let found = self.pool.look(wire::lstat(path)).await;
         found.is_ok_and(|found| found.what() == What::File && (found.size, found.mtime) == (file.size, file.mtime))
+    }
+
+    /// Whether two names are of one file, of which the first one is nobody else's; in doubt not. The protocol does not tell which file it is
+    /// that has a name, and another's may be of the same length and time. So the time of the one is set for a moment: if it is one file, the
+    /// other has that time as well.
+    async fn are_one_file(&self, own: &str, other: &str, file: &Attributes) -> bool {
+        let Some(mtime) = file.mtime else { return false };
+        if !self.is_it(other, file).await {
+            return false;
+        }
+        let odd = mtime.checked_sub(1).unwrap_or(1);
+        let mut is_one = true;
+        // The second time whatever came of the first.
+        for mtime in [odd, mtime] {
+            let file = Attributes { mtime: Some(mtime), ..*file };
+            is_one &= self.pool.change(wire::set_time_of(own, mtime)).await.is_ok() && self.is_it(other, &file).await;
+        }
+        is_one
+    }
+
+    /// Fails unless nothing has the name.
+    async fn check_free(&self, path: &str, key: &Key) -> StoreResult<()> {
+        match self.pool.look(wire::lstat(path)).await {
+            Ok(_) => Err(taken(key)),
+            Err(failure) if failure.is_missing() => Ok(()),
+            Err(failure) => Err(looking("look up", key)(failure)),
+        }
     }
 
     /// Whether anything has the name; in doubt not.
