@@ -70,6 +70,12 @@ while True:
     if kind == 10 and mode == 'no-times' or name == b'fsync@openssh.com' and mode == 'no-sync':
         status(data, 8)
         continue
+    if mode == 'full' and (kind == 6 or name == b'fsync@openssh.com'):
+        status(data, 4)
+        continue
+    if mode == 'full' and name == b'statvfs@openssh.com':
+        answer(b'\xc9' + data[1:5] + struct.pack('>11Q', 4096, 4096, 1 << 20, 0, 0, 1 << 20, 0, 0, 7, 0, 255))
+        continue
     if kind == 12 and mode == 'no-names':
         answer(b'\x68' + data[1:5] + struct.pack('>I', 0))
         continue
@@ -265,6 +271,36 @@ async fn a_server_that_sets_no_times_takes_files_and_one_that_syncs_none_says_wh
     faulty.does("no-sync");
     let error = faulty.store.put(&key("g"), bytes("content"), &REPLACE).await.unwrap_err();
     assert!(error.to_string().contains("\"fsync\": false"), "{error}");
+}
+
+/// The protocol has no word for it: the server says that something failed, and then how much is free.
+#[tokio::test]
+async fn a_disk_that_is_full_is_told_as_such_and_nothing_is_published() {
+    let faulty = Faulty::start();
+    let store = &*faulty.store;
+    put(store, "old", "old").await;
+    // Little is sent with what closes it, more is not; and an upload in parts.
+    let (little, much) = (vec![Bytes::from(vec![7; 1000])], vec![Bytes::from(vec![7; 1 << 20])]);
+    let Upload::File(mut parts) = store.begin_upload(&key("parts"), &REPLACE).await.unwrap() else { panic!("a file") };
+    parts.write_at(0, bytes("before")).await.unwrap();
+    let Upload::File(mut late) = store.begin_upload(&key("late"), &REPLACE).await.unwrap() else { panic!("a file") };
+    late.write_at(0, bytes("before")).await.unwrap();
+    faulty.does("full");
+    for (name, content) in [("old", &little), ("little", &little), ("much", &much)] {
+        let error = store.put(&key(name), content.clone(), &REPLACE).await.unwrap_err();
+        assert_eq!(error.kind, StoreErrorKind::NoSpace, "{name}: {error}");
+    }
+    assert_eq!(parts.write_at(6, little.clone()).await.unwrap_err().kind, StoreErrorKind::NoSpace);
+    parts.abort().await.unwrap();
+    // All was written, and cannot be brought to the disk.
+    let error = late.complete(None).await.unwrap_err();
+    assert_eq!(error.kind, StoreErrorKind::NoSpace, "{error}");
+    drop(late);
+    faulty.does("");
+    faulty.clear().await;
+    assert_eq!((names(store, "").await, get(store, "old").await.as_str()), (vec!["old".to_owned()], "old"));
+    // There is room again.
+    store.put(&key("much"), much, &REPLACE).await.unwrap();
 }
 
 /// The rename was refused, and the name is there: it is another's.

@@ -91,6 +91,24 @@ impl Sshd {
         *self.server.lock().unwrap() = Some(server);
     }
 
+    /// The same with another host key from now on.
+    #[track_caller]
+    pub fn start_again_with(&self, host_key: &Key) {
+        let kept = self.host_key.private.with_extension("kept");
+        if !kept.exists() {
+            fs::copy(&self.host_key.private, kept).expect("room for a file");
+        }
+        fs::copy(&host_key.private, &self.host_key.private).expect("room for a file");
+        self.start_again();
+    }
+
+    /// The same with its own host key again.
+    #[track_caller]
+    pub fn start_again_as_itself(&self) {
+        fs::rename(self.host_key.private.with_extension("kept"), &self.host_key.private).expect("its own key");
+        self.start_again();
+    }
+
     /// Kills it with all its sessions.
     pub fn kill(&self) {
         let mut server = self.server.lock().unwrap();

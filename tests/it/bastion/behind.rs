@@ -1,21 +1,32 @@
 //! What is behind a target: a bucket, a real OpenSSH server, and copies from one target to another.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::PathBuf;
+use std::thread;
 
 use serde_json::json;
 
-use super::{bastion_with, is_at_target};
+use super::{Bastion, bastion_with, is_at_target, trees_and_resumed_transfers};
 use crate::support::data::{MIB, assert_same_bytes, write_noise};
 use crate::support::events::field;
 use crate::support::gateway::lockgate;
 use crate::support::process::run;
+use crate::support::s3::S3Store;
 use crate::support::sshd::Sshd;
 
-#[test]
-fn targets_are_a_real_server_and_a_bucket_and_files_go_from_one_to_the_other() {
+/// A gateway whose first target is a real server, and whose second one a bucket.
+struct Behind {
+    door: Bastion,
+    /// What the real server serves.
+    real: PathBuf,
+    _sshd: Sshd,
+    _bucket: S3Store,
+}
+
+fn behind() -> Behind {
     let sshd = Sshd::start(&[]);
-    let mut bucket = None;
-    let mut real = None;
+    let (mut bucket, mut real) = (None, None);
     let door = bastion_with(|setup, alice| {
         bucket = Some(setup.s3_store("vault"));
         let folder = setup.subfolder("real");
@@ -32,7 +43,13 @@ fn targets_are_a_real_server_and_a_bucket_and_files_go_from_one_to_the_other() {
             json!([{ "group": "web", "accounts": ["deploy"] }, { "target": "target-host-B", "accounts": ["*"] }]),
         )
     });
-    let (real, file, back) = (real.unwrap(), door.setup.folder().join("file"), door.setup.folder().join("back"));
+    Behind { door, real: real.unwrap(), _sshd: sshd, _bucket: bucket.unwrap() }
+}
+
+#[test]
+fn targets_are_a_real_server_and_a_bucket_and_files_go_from_one_to_the_other() {
+    let Behind { door, real, _sshd, _bucket } = behind();
+    let (file, back) = (door.setup.folder().join("file"), door.setup.folder().join("back"));
     write_noise(&file, 7 * MIB + 3, 1);
     let here = file.to_str().unwrap();
     for option in ["-s", "-O"] {
@@ -55,6 +72,33 @@ fn targets_are_a_real_server_and_a_bucket_and_files_go_from_one_to_the_other() {
         .collect();
     let is_there = |target: &str, end: &str| paths.iter().any(|path| path.starts_with(target) && path.ends_with(end));
     assert!(is_there("target-host-A", "/new") && is_there("target-host-B", "/of/alice/copied"), "{paths:#?}");
+    door.gateway.stop();
+}
+
+const BOTH: [&str; 2] = ["target-host-A", "target-host-B"];
+
+#[test]
+fn trees_and_resumed_transfers_reach_a_real_server_and_a_bucket() {
+    let Behind { door, real, _sshd, _bucket } = behind();
+    for host in BOTH {
+        trees_and_resumed_transfers(&door, host, "alone");
+    }
+    // Both over one connection, and side by side.
+    let master = door.share_connection();
+    thread::scope(|scope| {
+        for host in BOTH {
+            let door = &door;
+            scope.spawn(move || trees_and_resumed_transfers(door, host, "shared"));
+        }
+    });
+    assert_eq!(fs::metadata(real.join("shared")).unwrap().len(), 5 * MIB + 1);
+    drop(master);
+    let logins = door.gateway.events.of_type("CONNECTED");
+    let mut shared = BTreeMap::<&str, BTreeSet<&str>>::new();
+    for login in logins.iter().filter(|event| is_at_target(event)) {
+        shared.entry(field(login, "jump-session-id")).or_default().insert(field(login, "target"));
+    }
+    assert!(shared.values().any(|targets| targets.len() == 2), "{shared:#?}");
     door.gateway.stop();
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::json;
 
-use super::{bastion, bastion_with, is_at_target};
+use super::{bastion, bastion_with, is_at_target, trees_and_resumed_transfers};
 use crate::support::data::{MIB, assert_same_bytes, write_noise};
 use crate::support::events::field;
 use crate::support::gateway::lockgate;
@@ -26,26 +26,8 @@ fn files_trees_and_resumed_transfers_go_to_a_target_with_the_users_own_configura
     door.run("scp", ["-3", "target-host-A:/new", "target-host-A:/copied"]).succeeded();
     assert_same_bytes(&door.root.join("web/copied"), &file);
 
-    let tree = door.setup.subfolder("tree");
-    fs::create_dir_all(tree.join("a/b")).unwrap();
-    for name in ["1", "a/2", "a/b/3"] {
-        fs::write(tree.join(name), name).unwrap();
-    }
-    for (option, name) in [("-s", "by-sftp"), ("-O", "by-scp")] {
-        let remote = format!("target-host-A:/{name}");
-        door.run("scp", ["-r", option, tree.to_str().unwrap(), &remote]).succeeded();
-        let again = door.setup.folder().join(name);
-        door.run("scp", ["-r", option, &remote, again.to_str().unwrap()]).succeeded();
-        assert_eq!(fs::read_to_string(again.join("a/b/3")).unwrap(), "a/b/3");
-    }
-
-    let part = fs::read(&file).unwrap();
-    fs::write(door.root.join("web/part"), &part[..part.len() / 3]).unwrap();
-    door.sftp("target-host-A", &format!("reput {here} /part\n")).succeeded();
-    assert_same_bytes(&door.root.join("web/part"), &file);
-    fs::write(&back, &part[..part.len() / 3]).unwrap();
-    door.sftp("target-host-A", &format!("reget /part {}\n", back.display())).succeeded();
-    assert_same_bytes(&back, &file);
+    trees_and_resumed_transfers(&door, "target-host-A", "resumed");
+    assert_eq!(fs::metadata(door.root.join("web/resumed")).unwrap().len(), 5 * MIB + 1);
     door.gateway.stop();
 }
 

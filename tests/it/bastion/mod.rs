@@ -17,6 +17,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::support::data::{MIB, assert_same_bytes, assert_same_tree, write_noise, write_tree};
 use crate::support::events::field;
 use crate::support::gateway::Gateway;
 use crate::support::keys::Key;
@@ -163,6 +164,32 @@ impl Bastion {
             (ends.len() == count).then_some(ends)
         })
     }
+}
+
+/// Trees go to a target under this name and come back, by both protocols, and transfers that were cut off are resumed both ways.
+#[track_caller]
+fn trees_and_resumed_transfers(door: &Bastion, host: &str, name: &str) {
+    let here = door.setup.subfolder(&format!("{host}-{name}"));
+    let (tree, file, part, back) = (here.join("tree"), here.join("file"), here.join("part"), here.join("back"));
+    fs::create_dir(&tree).unwrap();
+    write_tree(&tree);
+    for (option, protocol) in [("-s", "sftp"), ("-O", "scp")] {
+        let remote = format!("{host}:/{name}-by-{protocol}");
+        door.run("scp", ["-r", option, tree.to_str().unwrap(), &remote]).succeeded();
+        let again = here.join(protocol);
+        door.run("scp", ["-r", option, &remote, again.to_str().unwrap()]).succeeded();
+        assert_same_tree(&again, &tree);
+    }
+    write_noise(&file, 5 * MIB + 1, 1);
+    let content = fs::read(&file).unwrap();
+    let third = &content[..content.len() / 3];
+    fs::write(&part, third).unwrap();
+    let [file_at, part_at, back_at] = [&file, &part, &back].map(|path| path.display());
+    door.sftp(host, &format!("put {part_at} /{name}\nreput {file_at} /{name}\nget /{name} {back_at}\n")).succeeded();
+    assert_same_bytes(&back, &file);
+    fs::write(&back, third).unwrap();
+    door.sftp(host, &format!("reget /{name} {back_at}\n")).succeeded();
+    assert_same_bytes(&back, &file);
 }
 
 /// Whether an event is of a session at a target.
