@@ -395,6 +395,45 @@ async fn many_requests_share_what_connections_the_server_allows() {
     assert!(error.to_string().contains("no connection to"), "{error}");
 }
 
+/// Open files wait for nobody's answer, so the connection that has them looks idle.
+#[tokio::test]
+async fn files_are_opened_where_the_server_lets_another_one_be_open() {
+    let (folder, own) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let script = own.path().join("few");
+    let servers = "/usr/lib/openssh /usr/libexec/openssh /usr/lib/ssh /usr/libexec";
+    let few = "ulimit -n 25\nfor at in SERVERS; do [ -x $at/sftp-server ] && exec $at/sftp-server; done\n";
+    std::fs::write(&script, few.replace("SERVERS", servers)).unwrap();
+    let sshd = Sshd::start(&[&format!("Subsystem sftp /bin/sh {}", script.display())]);
+    let store = &*open(&sshd, folder.path(), &[("connections", "4"), ("connect_timeout", "60s")]);
+    let mut uploads = Vec::new();
+    for n in 0..60 {
+        let mut file = begin(store, &n.to_string()).await;
+        file.write_at(0, bytes("x")).await.unwrap();
+        uploads.push(file);
+    }
+    put(store, "beside", "x").await;
+    assert_eq!(get(store, "beside").await, "x");
+    assert_eq!(names(store, "").await, ["beside"]);
+    for file in &mut uploads {
+        file.complete(None).await.unwrap();
+    }
+    assert_eq!(names(store, "").await.len(), 61);
+    // When each is full, the answer is the server's, and it is over when files are closed.
+    let mut uploads = Vec::new();
+    let refused = loop {
+        match store.begin_upload(&key("more"), &REPLACE).await {
+            Ok(Upload::File(file)) if uploads.len() < 200 => uploads.push(file),
+            Ok(_) => panic!("{} files are open", uploads.len()),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(refused.kind, StoreErrorKind::Other, "{refused}");
+    assert!((76..=84).contains(&uploads.len()), "{} of 20 on each of four connections", uploads.len());
+    drop(uploads);
+    until_nothing_is_left(folder.path()).await;
+    put(store, "more", "x").await;
+}
+
 #[tokio::test]
 async fn a_reader_goes_on_when_its_connection_has_ended_unless_the_file_was_replaced() {
     let (sshd, folder) = (Sshd::start(&[]), TempDir::new().unwrap());

@@ -76,6 +76,13 @@ pub(super) struct Connection {
     pub(super) host_key: String,
 }
 
+impl Connection {
+    /// Whether the server lets another file be open.
+    pub(super) fn has_room(&self) -> bool {
+        self.exchange.open_handles() < self.abilities.handles
+    }
+}
+
 impl Drop for Connection {
     fn drop(&mut self) {
         self.exchange.end("it is not needed any more");

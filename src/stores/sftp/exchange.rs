@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::net::{Shutdown, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -63,6 +63,8 @@ pub(super) struct Exchange {
     state: Mutex<State>,
     /// Bytes that may be under way.
     room: Semaphore,
+    /// Files and folders that are open, or were asked for.
+    open: AtomicUsize,
     /// Wakes who sends when the channel has ended.
     stop: Notify,
     socket: TcpStream,
@@ -107,7 +109,7 @@ impl Exchange {
         let (waiting, now) = (HashMap::new(), Instant::now());
         let state = State { outbox: Some(outbox), waiting, answered: now, next: 0, since: now, why: String::new() };
         let (room, stop) = (Semaphore::new(ROOM), Notify::new());
-        (Arc::new(Exchange { state: Mutex::new(state), room, stop, socket, patience }), packets)
+        (Arc::new(Exchange { state: Mutex::new(state), room, open: AtomicUsize::new(0), stop, socket, patience }), packets)
     }
 
     fn locked(&self) -> MutexGuard<'_, State> {
@@ -122,6 +124,11 @@ impl Exchange {
     /// How many requests wait for their answers.
     pub(super) fn load(&self) -> usize {
         self.locked().waiting.len()
+    }
+
+    /// How many files and folders are open, or were asked for.
+    pub(super) fn open_handles(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
     }
 
     /// Waits until the channel has ended; for who sends its packets.
@@ -173,6 +180,7 @@ impl Exchange {
             let (id, answer) = wire::answer(packet)?;
             let reply = match answer {
                 Answer::Handle(raw) => {
+                    self.open.fetch_add(1, Ordering::Relaxed);
                     Reply::Opened(Handle { raw, exchange: Arc::clone(self), is_open: AtomicBool::new(true) })
                 }
                 answer => Reply::Other(answer),
@@ -258,6 +266,7 @@ impl Exchange {
 
     /// A request for a handle.
     pub(super) async fn opened(&self, request: Request) -> Replied<Handle> {
+        let _asked = Opening::count(&self.open);
         match self.ask(request, 0).await? {
             Reply::Opened(handle) => Ok(handle),
             Reply::Other(Answer::Status { code, message }) if code > 0 => Err(Failure::Refused { code, message }),
@@ -318,6 +327,22 @@ pub(super) fn joined(packets: Vec<Bytes>) -> Vec<Bytes> {
         sent.push(small.freeze());
     }
     sent
+}
+
+/// A handle that was asked for. It counts as one until it is there.
+struct Opening<'a>(&'a AtomicUsize);
+
+impl<'a> Opening<'a> {
+    fn count(open: &'a AtomicUsize) -> Self {
+        open.fetch_add(1, Ordering::Relaxed);
+        Opening(open)
+    }
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// The status of the end of a file or folder.
@@ -386,6 +411,8 @@ impl Drop for Handle {
             // Nobody waits for the answer. With the channel the server closes what is open on it.
             let _ = self.exchange.send(vec![(wire::close(&self.raw), None)]);
         }
+        // What is asked for from now on comes behind that.
+        self.exchange.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -513,10 +540,29 @@ mod tests {
         assert_eq!(packets.recv().await.unwrap(), wire::close(b"h").with_id(1));
         let mut asking = Box::pin(exchange.opened(wire::open_folder("/")));
         assert!(futures_util::poll!(&mut asking).is_pending());
+        assert_eq!(exchange.open_handles(), 1, "it may be open soon");
         packets.recv().await.unwrap();
         exchange.arrived(&mut Frames::default(), &handle(2)).unwrap();
         drop(asking);
         assert_eq!(packets.recv().await.unwrap(), wire::close(b"h").with_id(3));
+        assert_eq!(exchange.open_handles(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_handle_counts_as_open_until_it_is_dropped() {
+        let (exchange, mut packets) = exchange(Duration::from_secs(600));
+        let answer = async {
+            packets.recv().await.unwrap();
+            exchange.arrived(&mut Frames::default(), &handle(0)).unwrap();
+        };
+        let (opened, ()) = tokio::join!(exchange.opened(wire::open_folder("/")), answer);
+        let opened = opened.unwrap();
+        assert_eq!(exchange.open_handles(), 1);
+        // The server closes it when it comes to that.
+        let _request = opened.closing();
+        assert_eq!(exchange.open_handles(), 1);
+        drop(opened);
+        assert_eq!(exchange.open_handles(), 0);
     }
 
     #[tokio::test]

@@ -196,7 +196,7 @@ impl Server {
     }
 
     async fn open_listing(&self, path: &str) -> Result<Listing, Failure> {
-        let connection = self.pool.get().await?;
+        let connection = self.pool.get_to_open().await?;
         let handle = connection.exchange.opened(wire::open_folder(path)).await?;
         let mut listing = Listing { handle, connection, rest: VecDeque::new(), is_at_end: false };
         listing.more().await?;

@@ -121,7 +121,7 @@ impl Server {
     }
 
     async fn try_open(self: &Arc<Self>, path: &str) -> Result<(Arc<Open>, Attributes), Failure> {
-        let connection = self.pool.get().await?;
+        let connection = self.pool.get_to_open().await?;
         let handle = connection.exchange.opened(wire::open_for_reading(path)).await?;
         let found = connection.exchange.attributes(wire::fstat(handle.raw())).await?;
         Ok((Arc::new(Open { handle, connection }), found))

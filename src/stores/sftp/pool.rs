@@ -1,12 +1,13 @@
 //! The connections to one upstream server: few, shared by many requests, and opened again when they end.
 //!
-//! A request goes over the connection with the fewest that wait. Another one is opened while all are busy, up to the bound. When one
-//! ends, what it was asked is lost, and nothing else is. A request that only looks is then sent again; what changes something only when it
+//! A request goes over the connection with the fewest that wait; a file is opened on one whose server lets another one be open. Another
+//! connection is opened while all are busy or full, up to the bound. When one ends, what it was asked is lost, and nothing else is. A request that only looks is then sent again; what changes something only when it
 //! is certain that it was not sent.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
 use tokio::time::{sleep_until, timeout_at};
 
 use super::connection::{ConnectError, Connection, connect};
@@ -30,6 +31,24 @@ pub(super) struct Pool {
     state: Mutex<State>,
     /// Held by who connects while there is no connection.
     connecting: tokio::sync::Mutex<()>,
+    /// Tells that another connection was opened, or could not be.
+    tried: Notify,
+}
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Need {
+    Request,
+    /// An open file or folder.
+    Handle,
+}
+
+/// Which connection there is.
+enum Choice {
+    Found(Arc<Connection>),
+    /// As many files are open on each as the server allows; another one is being opened.
+    Full(Arc<Connection>),
+    None,
 }
 
 #[derive(Debug, Default)]
@@ -73,7 +92,7 @@ impl Pool {
     /// No connection yet.
     pub(super) fn new(upstream: Upstream) -> Arc<Self> {
         let (state, connecting) = (Mutex::default(), tokio::sync::Mutex::default());
-        Arc::new(Pool { upstream: Arc::new(upstream), state, connecting })
+        Arc::new(Pool { upstream: Arc::new(upstream), state, connecting, tried: Notify::new() })
     }
 
     fn locked(&self) -> MutexGuard<'_, State> {
@@ -82,16 +101,34 @@ impl Pool {
 
     /// A connection for a request.
     pub(super) async fn get(self: &Arc<Self>) -> Result<Arc<Connection>, Failure> {
+        self.get_for(Need::Request).await
+    }
+
+    /// A connection to open a file or folder on.
+    pub(super) async fn get_to_open(self: &Arc<Self>) -> Result<Arc<Connection>, Failure> {
+        self.get_for(Need::Handle).await
+    }
+
+    async fn get_for(self: &Arc<Self>, need: Need) -> Result<Arc<Connection>, Failure> {
         let deadline = Instant::now() + self.upstream.connect_timeout;
         loop {
-            if let Some(connection) = self.least_busy() {
-                return Ok(connection);
+            let tried = self.tried.notified();
+            tokio::pin!(tried);
+            // From here on it is told of.
+            tried.as_mut().enable();
+            match self.choose(need) {
+                Choice::Found(connection) => return Ok(connection),
+                Choice::Full(connection) => match timeout_at(deadline.into(), tried).await {
+                    Ok(()) => continue,
+                    Err(_) => return Ok(connection),
+                },
+                Choice::None => {}
             }
             let Ok(_turn) = timeout_at(deadline.into(), self.connecting.lock()).await else {
                 return Err(self.unreachable(None));
             };
-            if let Some(connection) = self.least_busy() {
-                return Ok(connection);
+            if !matches!(self.choose(need), Choice::None) {
+                continue;
             }
             if let Some(failed) = self.pause() {
                 if failed.error.is_final || failed.until >= deadline {
@@ -126,31 +163,47 @@ impl Pool {
         Failure::Unreachable { message, denied: error.denied }
     }
 
-    /// The connection with the fewest requests; if all are busy and there may be more, another one is opened meanwhile.
-    fn least_busy(self: &Arc<Self>) -> Option<Arc<Connection>> {
+    /// The connection with the fewest requests, or, if all are full, with the fewest open files; if that is busy or full and there may be
+    /// more, another one is opened meanwhile.
+    fn choose(self: &Arc<Self>, need: Need) -> Choice {
         let mut state = self.locked();
         let (live, ended): (Vec<_>, Vec<_>) =
             state.live.drain(..).partition(|connection| connection.exchange.is_alive());
         state.live = live;
-        let least = state.live.iter().min_by_key(|connection| connection.exchange.load()).cloned();
-        let is_busy = least.as_ref().is_some_and(|connection| connection.exchange.load() > 0);
-        let may_try = state.failed.as_ref().is_none_or(|failed| failed.until <= Instant::now());
-        if is_busy && may_try && !state.is_opening && state.live.len() < self.upstream.connections {
-            state.is_opening = true;
-            tokio::spawn(Arc::clone(self).open_another());
-        }
+        let is_full = |connection: &Connection| need == Need::Handle && !connection.has_room();
+        let least = state.live.iter().min_by_key(|connection| match is_full(connection) {
+            false => (false, connection.exchange.load()),
+            true => (true, connection.exchange.open_handles()),
+        });
+        let choice = match least.cloned() {
+            None => Choice::None,
+            Some(least) => {
+                let is_full = is_full(&least);
+                let may_try = state.failed.as_ref().is_none_or(|failed| failed.until <= Instant::now());
+                let may_open = may_try && state.live.len() < self.upstream.connections;
+                if may_open && !state.is_opening && (is_full || least.exchange.load() > 0) {
+                    state.is_opening = true;
+                    tokio::spawn(Arc::clone(self).open_another());
+                }
+                // While none can be opened, the server may have more room than it says.
+                if is_full && may_open { Choice::Full(least) } else { Choice::Found(least) }
+            }
+        };
         drop(state);
         drop(ended);
-        least
+        choice
     }
 
     async fn open_another(self: Arc<Self>) {
         let connected = self.connect_until(Instant::now() + self.upstream.connect_timeout).await;
-        let mut state = self.locked();
-        state.is_opening = false;
-        if let Err(error) = state.note(connected) {
-            tracing::debug!(error = error.message, "another connection to {} fails", self.upstream.address());
+        {
+            let mut state = self.locked();
+            state.is_opening = false;
+            if let Err(error) = state.note(connected) {
+                tracing::debug!(error = error.message, "another connection to {} fails", self.upstream.address());
+            }
         }
+        self.tried.notify_waiters();
     }
 
     /// Looks at several things at once.

@@ -125,7 +125,7 @@ impl Server {
         let path = self.path(&names);
         let connection = match connection {
             Some(connection) => connection,
-            None => self.pool.get().await.map_err(at("make a file for", key))?,
+            None => self.pool.get_to_open().await.map_err(at("make a file for", key))?,
         };
         let (server, key) = (Arc::clone(self), key.clone());
         // Dropped while it waits for the answer, it goes on, and removes what it gets.
