@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use russh::keys::Certificate;
 use russh::server::{
@@ -14,7 +14,7 @@ use russh::{Channel, ChannelId, ChannelOpenFailure, MethodKind, MethodSet, Pty, 
 use tokio::sync::oneshot;
 
 use super::channels::Purpose;
-use super::connection::{Refused, Visit};
+use super::connection::{Opening, Refused, Visit};
 use super::exchanges::Rekeys;
 use super::keys;
 use super::pace::Pace;
@@ -33,7 +33,7 @@ pub(super) const ONLY_FILES: &str = "This server serves only SFTP and SCP.";
 const DENIALS: u32 = 50;
 const DENIALS_PAUSE: Duration = Duration::from_millis(100);
 
-/// So many jumps of a connection begin one after the other; then the client waits for each: it costs an exchange of keys.
+/// So many jumps of a connection begin one after the other; then each waits for its time: it costs an exchange of keys.
 const JUMPS: u32 = 50;
 const JUMPS_PAUSE: Duration = Duration::from_millis(100);
 
@@ -513,10 +513,10 @@ impl Handler for Door {
             };
             match may_jump {
                 Ok(jumped) => {
-                    self.jumps.next().await;
                     self.open.insert(channel.id());
-                    self.visit.jump(jumped, channel);
-                    reply.accept().await;
+                    // It is waited for there: others are at targets over this connection.
+                    let pause = self.jumps.wait(Instant::now());
+                    self.visit.jump(jumped, channel, Opening { reply, pause });
                 }
                 Err(Refused { message, target }) => {
                     self.deny_at(format!("direct-tcpip: {host}:{port}"), message, target.as_deref()).await;

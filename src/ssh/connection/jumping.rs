@@ -9,9 +9,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::Utc;
 use russh::{Channel, ChannelWriteHalf};
-use russh::server::Msg;
+use russh::server::{ChannelOpenHandle, Msg};
 use tokio::sync::{Notify, watch};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::super::auth::{Attempts, Examiner};
 use super::super::channels::{ChannelTasks, hang_up};
@@ -37,6 +37,14 @@ const UNRECORDABLE: &str = "events cannot be recorded now";
 
 /// How long a connection at a target may take to end when it holds up others: it is told, its stream is cut, its codecs are dropped.
 const ENDING: Duration = FAREWELL.saturating_mul(3);
+
+/// A jump that may be made, and that the client still waits for.
+pub(in crate::ssh) struct Opening {
+    /// How the client hears that it is made.
+    pub(in crate::ssh) reply: ChannelOpenHandle,
+    /// How long it has to wait.
+    pub(in crate::ssh) pause: Duration,
+}
 
 /// Why a client may not jump.
 pub(in crate::ssh) struct Refused {
@@ -128,7 +136,7 @@ impl Visit {
     }
 
     /// Serves a target over a channel of this connection.
-    pub(in crate::ssh) fn jump(&self, jumped: Jumped, channel: Channel<Msg>) {
+    pub(in crate::ssh) fn jump(&self, jumped: Jumped, channel: Channel<Msg>, opening: Opening) {
         let patience = 2 * tick(self.shared.settings.limits.stall) + ENDING;
         let (intake, carrier) = self.channels.intake_of_connection(patience);
         let (stream, write) = JumpStream::new(channel, intake);
@@ -142,7 +150,7 @@ impl Visit {
             ..super::super::origin_of(self.source)
         };
         let visit = Arc::new(Visit::inside(self, origin, jumped, (line, carrier)));
-        self.jumps.start(&visit, serve_jump(visit.clone(), stream, write, is_cut));
+        self.jumps.start(&visit, serve_jump(visit.clone(), opening, (stream, write), is_cut));
     }
 
     /// What was shown on the connection that this one came through, where that is proof enough here: the key, and whether its
@@ -199,11 +207,16 @@ fn still_proves(live: &LiveSession, person: &User) -> bool {
 /// would have to know its own.
 fn serve_jump(
     visit: Arc<Visit>,
-    stream: WatchedStream<JumpStream>,
-    write: ChannelWriteHalf<Msg>,
+    opening: Opening,
+    (stream, write): (WatchedStream<JumpStream>, ChannelWriteHalf<Msg>),
     is_cut: Arc<AtomicBool>,
 ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     Box::pin(async move {
+        tokio::select! {
+            () = sleep(opening.pause) => opening.reply.accept().await,
+            // Nothing has begun, and the library refuses it.
+            _ = visit.parted() => return,
+        }
         let started = Instant::now();
         let mut ending = visit.run(stream, visit.phase.clone()).await;
         if ending.is_of_client() && is_cut.load(Ordering::Acquire) {

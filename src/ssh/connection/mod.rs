@@ -31,7 +31,7 @@ use crate::session::gate::{Evicted, Seat, SeatWatch};
 use crate::session::{Entered, Login};
 use idle::IdleWatch;
 
-pub(super) use jumping::Refused;
+pub(super) use jumping::{Opening, Refused};
 
 /// What a client is told that a drain ends.
 const SHUTTING_DOWN: &str = "the gateway is shutting down";

@@ -231,6 +231,7 @@ fn a_connection_that_breaks_the_protocol_is_the_reason_at_the_target_too() {
 fn jumps_that_say_nothing_wait_for_each_other_and_hinder_nobody() {
     let door = bastion();
     step(&door, door.gateway.port, "silent", &[]).succeeded();
+    step(&door, door.gateway.port, "paced", &[]).succeeded();
     door.sftp("target-host-A", "ls\n").succeeded();
     door.gateway.stop();
 }
