@@ -80,6 +80,8 @@ mod sftp_auth;
 mod sftp_cost;
 #[path = "conformance/sftp_faults.rs"]
 mod sftp_faults;
+#[path = "conformance/sftp_links.rs"]
+mod sftp_links;
 #[path = "conformance/sftp_only.rs"]
 mod sftp_only;
 #[path = "support/mod.rs"]

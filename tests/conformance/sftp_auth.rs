@@ -74,7 +74,7 @@ impl Asking {
 }
 
 #[tokio::test]
-async fn a_password_is_given_where_it_is_asked_for_in_either_way() {
+async fn a_password_is_sent_where_the_server_takes_passwords_and_as_the_answer_to_one() {
     for questions in [&[][..], &["Password: "]] {
         let asking = Asking::start(questions, "hunter2");
         asking.store.check().await.unwrap();
@@ -88,7 +88,7 @@ async fn a_password_is_given_where_it_is_asked_for_in_either_way() {
 }
 
 #[tokio::test]
-async fn the_password_answers_no_other_question_and_the_error_names_it() {
+async fn no_other_question_is_answered_and_the_error_names_it() {
     for questions in [&["Password: ", "Verification code: "][..], &["+Verification code: "]] {
         let asking = Asking::start(questions, "hunter2");
         let error = asking.store.check().await.unwrap_err();
@@ -109,7 +109,7 @@ fn certificate(folder: &Path, ca: &Key, key: &Key, name: &str, further: &[&str])
 }
 
 #[tokio::test]
-async fn a_certificate_lets_in_until_it_expires() {
+async fn the_account_logs_in_by_key_or_by_a_users_certificate_until_that_expires() {
     let folder = TempDir::new().unwrap();
     let ca = Key::make(folder.path(), "ca", "ed25519");
     let trusted = format!("TrustedUserCAKeys {}", ca.private.with_extension("pub").display());

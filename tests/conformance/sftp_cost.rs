@@ -56,6 +56,7 @@ const WRITE: &str = "6";
 const LSTAT: &str = "7";
 const FSTAT: &str = "8";
 const FSETSTAT: &str = "10";
+const REMOVE: &str = "13";
 
 struct Counted {
     store: Arc<dyn Store>,
@@ -66,13 +67,20 @@ struct Counted {
 
 impl Counted {
     fn start() -> Counted {
+        Counted::start_with(&[])
+    }
+
+    /// With further options of the store.
+    fn start_with(further: &[(&str, &str)]) -> Counted {
         let folder = TempDir::new().unwrap();
         let (shim, log) = (folder.path().join("shim.py"), folder.path().join("log"));
         fs::write(&shim, SHIM).unwrap();
+        fs::write(&log, "").unwrap();
         fs::create_dir(folder.path().join("root")).unwrap();
         let sshd = Sshd::start(&[&format!("Subsystem sftp python3 {} {}", shim.display(), log.display())]);
         // One connection: round trips on several would overlap.
-        let store = open(&sshd, &folder.path().join("root"), &[("connections", "1")]);
+        let options = [further, &[("connections", "1")]].concat();
+        let store = open(&sshd, &folder.path().join("root"), &options);
         Counted { store, folder, log, _sshd: sshd }
     }
 
@@ -97,7 +105,7 @@ fn inode(path: &Path) -> u64 {
 }
 
 #[tokio::test]
-async fn a_small_file_costs_four_round_trips_there_and_four_back() {
+async fn a_small_file_costs_four_round_trips_to_put_and_four_to_get() {
     let counted = Counted::start();
     let store = &*counted.store;
     put(store, "folder/first", "x").await;
@@ -113,6 +121,42 @@ async fn a_small_file_costs_four_round_trips_there_and_four_back() {
     assert_eq!(found, "content");
     let in_front: Vec<&String> = rounds.iter().filter(|round| *round != CLOSE).collect();
     assert_eq!(in_front, [&looks, OPEN, FSTAT, READ]);
+}
+
+#[tokio::test]
+async fn a_file_is_on_the_servers_disk_when_its_close_is_answered_fsync_openssh_com() {
+    for (options, is_synced) in [(&[][..], true), (&[("fsync", "true")], true), (&[("fsync", "false")], false)] {
+        let counted = Counted::start_with(options);
+        let (written, rounds) = counted.of(counted.store.put(&key("f"), vec![], &REPLACE)).await;
+        written.unwrap();
+        // Before it has its name.
+        let synced = rounds.iter().position(|round| round.contains("fsync@openssh.com"));
+        let named = rounds.iter().position(|round| round.contains("rename@openssh.com")).unwrap();
+        assert_eq!(synced.is_some_and(|synced| synced < named), is_synced, "{rounds:?}");
+        assert_eq!(synced.is_some(), is_synced, "{rounds:?}");
+    }
+}
+
+#[tokio::test]
+async fn excl_gives_the_name_by_a_hard_link_hardlink_openssh_com() {
+    let counted = Counted::start();
+    let (written, rounds) = counted.of(counted.store.put(&key("f"), vec![], &REFUSE)).await;
+    written.unwrap();
+    assert_eq!(rounds[rounds.len() - 2..], ["hardlink@openssh.com", REMOVE], "{rounds:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_knows_copy_data_copies_whole_files_itself() {
+    let counted = Counted::start();
+    let store = &*counted.store;
+    let content = Bytes::from(vec![7; 3 << 20]);
+    store.put(&key("f"), vec![content.clone()], &REPLACE).await.unwrap();
+    let version = store.open(&key("f")).await.unwrap().version().unwrap().to_owned();
+    let (copied, rounds) = counted.of(store.copy(&key("f"), &version, &key("g"), &REPLACE)).await;
+    copied.unwrap();
+    let asked: Vec<&str> = rounds.iter().flat_map(|round| round.split(' ')).collect();
+    assert!(asked.contains(&"copy-data") && !asked.contains(&READ) && !asked.contains(&WRITE), "{rounds:?}");
+    assert!(store.open(&key("g")).await.unwrap().read(0, usize::MAX).await.unwrap() == content, "the bytes differ");
 }
 
 /// What is written with what closes the file may fail, and nothing else of it does.

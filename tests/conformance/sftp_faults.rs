@@ -152,7 +152,7 @@ fn bytes(text: &'static str) -> Vec<Bytes> {
 
 /// The hidden name is gone, and the file has no other: that is no publication.
 #[tokio::test]
-async fn a_lost_rename_is_done_only_when_the_file_has_the_name() {
+async fn a_publication_whose_answer_is_lost_is_done_if_the_hidden_name_is_gone_and_what() {
     let faulty = Faulty::start();
     put(&*faulty.store, "f", "old").await;
     faulty.does("lose-file");
@@ -169,7 +169,7 @@ async fn a_lost_rename_is_done_only_when_the_file_has_the_name() {
 }
 
 #[tokio::test]
-async fn a_hidden_name_that_stays_beside_a_published_file_is_removed_later() {
+async fn a_hidden_name_that_cannot_be_removed_then_is_removed_later() {
     let faulty = Faulty::start();
     faulty.does("keep");
     faulty.store.put(&key("f"), bytes("content"), &REFUSE).await.unwrap();
@@ -182,7 +182,7 @@ async fn a_hidden_name_that_stays_beside_a_published_file_is_removed_later() {
 }
 
 #[tokio::test]
-async fn a_hard_link_whose_answer_is_lost_is_looked_for() {
+async fn that_of_an_excl_upload_is_done_if_both_names_are_of_one_file() {
     let faulty = Faulty::start();
     faulty.does("lose-link");
     let time = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
@@ -195,7 +195,7 @@ async fn a_hard_link_whose_answer_is_lost_is_looked_for() {
 
 /// Another's file has the name, of the same content, length and time: as with two that want one lock.
 #[tokio::test]
-async fn a_hard_link_whose_answer_is_lost_is_not_done_when_another_file_has_the_name() {
+async fn otherwise_nobody_knows_and_the_answer_says_so() {
     let faulty = Faulty::start();
     for content in ["", "content"] {
         faulty.does("take-link");
@@ -211,7 +211,7 @@ async fn a_hard_link_whose_answer_is_lost_is_not_done_when_another_file_has_the_
 
 /// Not in the protocol's sense, but there are such servers.
 #[tokio::test]
-async fn without_hard_links_nothing_is_replaced_by_a_server_whose_renames_would() {
+async fn without_hard_links_excl_looks_at_the_name_right_before_it_renames() {
     let faulty = Faulty::start_with("-P hardlink");
     let store = &*faulty.store;
     faulty.does("replace");
@@ -261,13 +261,18 @@ async fn a_link_keeps_being_one_when_it_is_renamed() {
 }
 
 #[tokio::test]
-async fn a_server_that_sets_no_times_takes_files_and_one_that_syncs_none_says_what_to_do() {
+async fn a_server_that_refuses_to_set_a_time_has_the_file_all_the_same() {
     let faulty = Faulty::start();
     faulty.does("no-times");
     let options = PutOptions { mtime: Some(a_time()), ..REPLACE };
     let written = faulty.store.put(&key("f"), bytes("content"), &options).await.unwrap();
     assert!(!written.mtime_kept);
     assert_eq!(get(&*faulty.store, "f").await, "content");
+}
+
+#[tokio::test]
+async fn a_server_that_brings_no_file_to_its_disk_is_told_of_with_what_to_do() {
+    let faulty = Faulty::start();
     faulty.does("no-sync");
     let error = faulty.store.put(&key("g"), bytes("content"), &REPLACE).await.unwrap_err();
     assert!(error.to_string().contains("\"fsync\": false"), "{error}");
@@ -275,7 +280,7 @@ async fn a_server_that_sets_no_times_takes_files_and_one_that_syncs_none_says_wh
 
 /// The protocol has no word for it: the server says that something failed, and then how much is free.
 #[tokio::test]
-async fn a_disk_that_is_full_is_told_as_such_and_nothing_is_published() {
+async fn a_full_disk_is_no_space_left_if_the_server_knows_statvfs_openssh_com_and_nothing() {
     let faulty = Faulty::start();
     let store = &*faulty.store;
     put(store, "old", "old").await;
@@ -330,7 +335,7 @@ async fn a_listing_ends_with_an_answer_without_names() {
 
 /// On Windows it would lead out.
 #[tokio::test]
-async fn names_with_a_backslash_are_refused_and_not_listed() {
+async fn names_with_a_backslash_which_servers_on_windows_take_for_a_separator_are_refused() {
     let faulty = Faulty::start();
     let store = &*faulty.store;
     fs::write(faulty.root().join("a\\b"), "x").unwrap();

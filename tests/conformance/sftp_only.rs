@@ -44,7 +44,7 @@ async fn until_nothing_is_left(folder: &Path) {
 }
 
 #[tokio::test]
-async fn another_host_key_is_refused_and_named() {
+async fn another_host_key_is_refused_and_the_error_names_both() {
     let (sshd, folder) = (shared(), TempDir::new().unwrap());
     let other = Key::make(folder.path(), "other", "ed25519");
     let store = open(sshd, folder.path(), &[("host_key", &other.public)]);
@@ -63,7 +63,7 @@ async fn another_host_key_is_refused_and_named() {
 }
 
 #[tokio::test]
-async fn who_is_not_let_in_hears_that_and_does_not_knock_again_immediately() {
+async fn an_account_that_is_not_let_in_is_reported_so_and_not_tried_again_immediately() {
     let (sshd, folder) = (shared(), TempDir::new().unwrap());
     let stranger = Key::make(folder.path(), "stranger", "ed25519");
     let private = std::fs::read_to_string(&stranger.private).unwrap();
@@ -92,7 +92,7 @@ async fn what_check_found_names_the_account_the_key_and_the_room() {
 }
 
 #[tokio::test]
-async fn hidden_names_are_neither_listed_nor_named() {
+async fn hidden_names_are_not_listed_and_nobody_can_use_them() {
     let fixture = Fixture::sftp();
     let (store, root) = (&*fixture.store, fixture.folder.as_ref().unwrap().path());
     let mut file = begin(store, "d/e/f").await;
@@ -127,113 +127,9 @@ async fn hidden_names_are_neither_listed_nor_named() {
     assert_eq!((get(store, "d/e/f").await.as_str(), unfinished_in(root)), ("x", 0));
 }
 
-#[tokio::test]
-async fn a_link_does_not_lead_out() {
-    let fixture = Fixture::sftp();
-    let (store, root) = (&*fixture.store, fixture.folder.as_ref().unwrap().path());
-    let outside = TempDir::new().unwrap();
-    std::fs::write(outside.path().join("secret"), "secret").unwrap();
-    let up = format!("../{}", outside.path().file_name().unwrap().to_str().unwrap());
-    for (target, link) in [
-        (outside.path().to_str().unwrap(), "absolute"),
-        (up.as_str(), "relative"),
-        ("nowhere", "dangling"),
-        ("loop", "loop"),
-        (outside.path().join("secret").to_str().unwrap(), "file"),
-    ] {
-        symlink(target, root.join(link)).unwrap();
-        assert!(!exists(store, link).await, "{link}");
-        assert!(store.open(&key(link)).await.is_err(), "{link}");
-    }
-    let page = &pages(store, &key("")).await[0];
-    assert_eq!((page.entries.len(), page.skipped.count), (0, 5));
-    put(store, "f", "f").await;
-    for folder in ["absolute", "relative"] {
-        let below = key(&format!("{folder}/secret"));
-        assert!(store.list(&key(folder), None).await.is_err());
-        assert!(store.open(&below).await.is_err());
-        assert!(store.put(&below, vec![], &REPLACE).await.is_err());
-        assert!(store.begin_upload(&below, &REPLACE).await.is_err());
-        assert!(store.make_directory(&key(&format!("{folder}/new"))).await.is_err());
-        assert!(store.rename(&below, &key("mine"), Existing::Replace, None).await.is_err());
-        assert!(store.rename(&key("f"), &below, Existing::Replace, None).await.is_err());
-        assert!(store.rename_directory(&below, &key("mine")).await.is_err());
-        assert!(store.delete(&below).await.is_err());
-        assert!(store.set_directory_mtime(&key(folder), a_time()).await.is_err());
-    }
-    assert!(store.set_mtime(&key("file"), a_time(), None).await.is_err());
-    // Nothing is made where a link leads nowhere; a file takes the link's place.
-    assert!(store.put(&key("dangling/x"), vec![], &REPLACE).await.is_err());
-    put(store, "file", "mine").await;
-    store.delete(&key("absolute")).await.unwrap();
-    assert_eq!(std::fs::read_to_string(outside.path().join("secret")).unwrap(), "secret");
-    assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 1);
-}
-
-#[tokio::test]
-async fn a_link_within_is_followed_as_far_as_the_entry() {
-    let fixture = Fixture::sftp();
-    let (store, root) = (&*fixture.store, fixture.folder.as_ref().unwrap().path());
-    put(store, "home/ann/real/f", "content").await;
-    put(store, "home/ben/f", "ben's").await;
-    for (target, link) in [("real", "dir"), ("dir/../dir/f", "file"), ("../ben", "other"), (".", "here")] {
-        symlink(target, root.join("home/ann").join(link)).unwrap();
-    }
-    symlink("home/ann", root.join("ann")).unwrap();
-    assert_eq!(names(store, "home/ann").await, ["dir/", "file", "here/", "other/", "real/"]);
-    // The way to the entry is the operator's.
-    let entry = key("ann").as_folder(true);
-    let below = |name: &str| entry.join(name).unwrap();
-    for name in ["file", "dir/f", "here/here/real/f"] {
-        let object = store.open(&below(name)).await.unwrap();
-        assert_eq!(object.read(0, 100).await.unwrap(), "content".as_bytes(), "{name}");
-    }
-    store.put(&below("dir/new"), bytes("through"), &REPLACE).await.unwrap();
-    assert_eq!(get(store, "home/ann/real/new").await, "through");
-    assert!(store.stat(&below("other")).await.is_err());
-    assert!(store.open(&below("other/f")).await.is_err());
-    assert!(store.put(&below("other/g"), vec![], &REPLACE).await.is_err());
-    assert!(store.open(&key("ann").as_folder(false).join("dir/f").unwrap()).await.is_err());
-    assert_eq!(get(store, "home/ann/other/f").await, "ben's", "without an entry, the root is the bound");
-}
-
-/// As in a local store: what is made from the file that a link leads to takes the place of the link.
-#[tokio::test]
-async fn what_is_written_through_a_link_takes_its_place() {
-    let fixture = Fixture::sftp();
-    let (store, root) = (&*fixture.store, fixture.folder.as_ref().unwrap().path());
-    put(store, "real/f", "old").await;
-    for name in ["link", "real/beside"] {
-        symlink(if name == "link" { "real/f" } else { "f" }, root.join(name)).unwrap();
-        let version = store.open(&key(name)).await.unwrap().version().unwrap().to_owned();
-        let mut file = begin(store, name).await;
-        file.write_at(0, bytes("old and new")).await.unwrap();
-        file.base_on(&version);
-        file.complete(None).await.unwrap();
-        assert_eq!((get(store, name).await.as_str(), get(store, "real/f").await.as_str()), ("old and new", "old"));
-        assert!(!root.join(name).is_symlink());
-    }
-    // Another version came where the link leads.
-    symlink("real/f", root.join("again")).unwrap();
-    let version = store.open(&key("again")).await.unwrap().version().unwrap().to_owned();
-    let mut file = begin(store, "again").await;
-    file.base_on(&version);
-    put(store, "real/f", "newer").await;
-    assert_eq!(file.complete(None).await.unwrap_err().kind, StoreErrorKind::Changed);
-    assert!(root.join("again").is_symlink());
-    // Nothing is written through a link that leads out.
-    let outside = TempDir::new().unwrap();
-    std::fs::write(outside.path().join("secret"), "secret").unwrap();
-    symlink(outside.path().join("secret"), root.join("out")).unwrap();
-    let mut file = begin(store, "out").await;
-    file.base_on(&version);
-    assert!(file.complete(None).await.is_err());
-    assert_eq!(std::fs::read(outside.path().join("secret")).unwrap(), b"secret");
-}
-
 /// A line of 100 ms: everything works, and what takes long is not taken for a server that is silent.
 #[tokio::test]
-async fn a_server_that_is_far_away_serves_all_the_same() {
+async fn one_that_is_100_ms_away_is_not_taken_for_one_that_has_stopped() {
     let folder = TempDir::new().unwrap();
     let line = Link::to(shared().port, Duration::from_millis(50), u32::MAX);
     let store = &*open_through(shared(), line.port, folder.path(), &[SILENCE, ("connect_timeout", "30s")]);
@@ -325,7 +221,7 @@ async fn files_and_directories_do_not_replace_each_other() {
 
 /// An upload is in a folder that gets another name, and under another name is found again after a kill.
 #[tokio::test]
-async fn an_unfinished_upload_goes_with_its_folder() {
+async fn an_unfinished_upload_moves_with_its_folder() {
     let fixture = Fixture::sftp();
     let store = &*fixture.store;
     store.make_directory(&key("old")).await.unwrap();
@@ -335,6 +231,52 @@ async fn an_unfinished_upload_goes_with_its_folder() {
     file.move_to(&key("new/f"), Existing::Replace).await.unwrap();
     file.complete(None).await.unwrap();
     assert_eq!((names(store, "").await, get(store, "new/f").await.as_str()), (vec!["new/".to_owned()], "x"));
+}
+
+#[tokio::test]
+async fn an_upload_has_a_hidden_name_lockgate_upload_beside_its_target_or_in_the_nearest() {
+    let fixture = Fixture::sftp();
+    let (store, root) = (&*fixture.store, fixture.folder.as_ref().unwrap().path());
+    store.make_directory(&key("there")).await.unwrap();
+    let hidden_in = |folder: &str| {
+        let names = std::fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_str().unwrap().starts_with(".lockgate-upload-")).count()
+    };
+    for (name, folder) in [("f", ""), ("there/f", "there"), ("there/none/at/all/f", "there")] {
+        let mut file = begin(store, name).await;
+        file.write_at(0, bytes("x")).await.unwrap();
+        assert_eq!(hidden_in(folder), 1, "{name}");
+        file.complete(None).await.unwrap();
+        assert_eq!((hidden_in(folder), get(store, name).await.as_str()), (0, "x"), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_posix_rename_openssh_com_replaces_no_file_the_close_fails_and() {
+    let (sshd, folder) = (Sshd::start(&["Subsystem sftp internal-sftp -P posix-rename"]), TempDir::new().unwrap());
+    let store = &*open(&sshd, folder.path(), &[]);
+    put(store, "f", "old").await;
+    let mut file = begin(store, "f").await;
+    file.write_at(0, bytes("new")).await.unwrap();
+    let error = file.complete(None).await.unwrap_err();
+    assert_eq!(error.kind, StoreErrorKind::Unsupported, "{error}");
+    assert!(error.to_string().contains("posix-rename"), "{error}");
+    assert_eq!(get(store, "f").await, "old");
+    drop(file);
+    until_nothing_is_left(folder.path()).await;
+}
+
+#[tokio::test]
+async fn without_it_the_bytes_pass_through_the_gateway() {
+    let (sshd, folder) = (Sshd::start(&["Subsystem sftp internal-sftp -P copy-data,limits"]), TempDir::new().unwrap());
+    let store = &*open(&sshd, folder.path(), &[]);
+    // In pieces of 32 KiB.
+    let large: Vec<u8> = (0..3_000_000_u32).map(|n| (n / 7) as u8).collect();
+    store.put(&key("large"), vec![Bytes::from(large.clone())], &REPLACE).await.unwrap();
+    let version = store.open(&key("large")).await.unwrap().version().unwrap().to_owned();
+    store.copy(&key("large"), &version, &key("copy"), &REPLACE).await.unwrap();
+    let copy = store.open(&key("copy")).await.unwrap().read(0, usize::MAX).await.unwrap();
+    assert!(copy == large, "the bytes differ");
 }
 
 /// Without the extensions there is less, and nothing is lost.
@@ -357,23 +299,20 @@ async fn a_server_without_extensions_never_loses_a_file() {
     assert_eq!(error.kind, StoreErrorKind::Unsupported, "{error}");
     assert_eq!((get(store, "f").await.as_str(), get(store, "g").await.as_str()), ("first", "between"));
     store.rename(&key("f"), &key("h"), Existing::Replace, None).await.unwrap();
-    // Copied through the gateway, in pieces of 32 KiB.
-    let large: Vec<u8> = (0..3_000_000_u32).map(|n| (n / 7) as u8).collect();
-    store.put(&key("large"), vec![Bytes::from(large.clone())], &REPLACE).await.unwrap();
-    let version = store.open(&key("large")).await.unwrap().version().unwrap().to_owned();
-    store.copy(&key("large"), &version, &key("copy"), &REPLACE).await.unwrap();
-    let copy = store.open(&key("copy")).await.unwrap().read(0, usize::MAX).await.unwrap();
-    assert!(copy == large, "the bytes differ");
     assert_eq!(store.capacity().await.unwrap(), None);
     until_nothing_is_left(folder.path()).await;
 }
 
 #[tokio::test]
-async fn what_the_protocol_cannot_say_of_times_is_not_kept() {
+async fn times_are_whole_seconds_from_1970_to_2106_rounded_down_others_are_not_kept() {
     let fixture = Fixture::sftp();
     let store = &*fixture.store;
     put(store, "f", "x").await;
     store.make_directory(&key("d")).await.unwrap();
+    let written = store.put(&key("e"), vec![], &PutOptions { mtime: Some(a_time()), ..REPLACE }).await.unwrap();
+    assert!(written.mtime_kept);
+    let whole = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    assert_eq!(store.stat(&key("e")).await.unwrap().mtime, Some(whole));
     for time in [UNIX_EPOCH - Duration::from_secs(1), UNIX_EPOCH + Duration::from_secs(1 << 33)] {
         assert_eq!(store.set_mtime(&key("f"), time, None).await.unwrap(), None);
         assert!(!store.set_directory_mtime(&key("d"), time).await.unwrap());
@@ -397,7 +336,7 @@ async fn many_requests_share_what_connections_the_server_allows() {
 
 /// Open files wait for nobody's answer, so the connection that has them looks idle.
 #[tokio::test]
-async fn files_are_opened_where_the_server_lets_another_one_be_open() {
+async fn a_file_is_opened_on_a_connection_where_the_server_lets_another_one_be_open() {
     let (folder, own) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let script = own.path().join("few");
     let servers = "/usr/lib/openssh /usr/libexec/openssh /usr/lib/ssh /usr/libexec";
@@ -521,7 +460,7 @@ async fn a_publication_that_is_dropped_at_any_point_is_whole_or_not_there() {
 
 /// A listing whose connection has ended says so, and does not leave names out.
 #[tokio::test]
-async fn a_listing_that_was_cut_off_is_an_error() {
+async fn a_listing_whose_connection_has_ended_fails_and_leaves_no_name_out() {
     let (sshd, folder) = (Sshd::start(&[]), TempDir::new().unwrap());
     for n in 0..2_500 {
         std::fs::write(folder.path().join(n.to_string()), "").unwrap();

@@ -147,7 +147,7 @@ fn when_that_is_full_writers_get_no_space_left_and_nobody_else_notices() {
 fn the_largest_file_is_the_stores() {
     let largest = 5 << 40;
     let change = |setup: &mut crate::support::setup::Setup| setup.limit("largest_hole", "1024TiB");
-    let bench = Builder::new().local().s3().change(change).start();
+    let bench = Builder::new().local().s3().upstream().change(change).start();
     bench.on_every_store(|place, session| {
         let path = place.path("file");
         let handle = session.create(&path);
@@ -163,7 +163,7 @@ fn the_largest_file_is_the_stores() {
             assert_refused(session.write(&handle, largest - 1, b"xy"), FAILURE);
             drop(session.close(&handle));
             assert!(!session.exists(&other));
-        } else if matches!(place.behind, Behind::Folder(_)) {
+        } else if matches!(place.behind, Behind::Folder(_) | Behind::Upstream(_)) {
             longer.unwrap();
             session.close(&handle).unwrap();
             assert_eq!(session.stat(&path).unwrap().size, Some(largest + 1));

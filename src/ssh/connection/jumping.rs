@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::Utc;
-use russh::{Channel, ChannelWriteHalf};
 use russh::server::{ChannelOpenHandle, Msg};
+use russh::{Channel, ChannelWriteHalf};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 

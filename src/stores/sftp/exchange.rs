@@ -109,7 +109,10 @@ impl Exchange {
         let (waiting, now) = (HashMap::new(), Instant::now());
         let state = State { outbox: Some(outbox), waiting, answered: now, next: 0, since: now, why: String::new() };
         let (room, stop) = (Semaphore::new(ROOM), Notify::new());
-        (Arc::new(Exchange { state: Mutex::new(state), room, open: AtomicUsize::new(0), stop, socket, patience }), packets)
+        (
+            Arc::new(Exchange { state: Mutex::new(state), room, open: AtomicUsize::new(0), stop, socket, patience }),
+            packets,
+        )
     }
 
     fn locked(&self) -> MutexGuard<'_, State> {

@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_made_here_is_told_apart_within_one_second() {
+    fn two_versions_that_this_gateway_has_made_are_told_apart_also_within_one_second() {
         let versions = Versions::default();
         let found = attributes(5, 7);
         let first = versions.made("/f", &found);
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_change_is_told_by_length_and_time() {
+    fn changes_by_others_are_noticed_by_length_and_time() {
         let versions = Versions::default();
         let found = attributes(5, 7);
         let seen = versions.seen("/f", &found);

@@ -75,7 +75,8 @@ impl Far {
         // Opened to write in the middle of what is there: the bytes before are fetched first, and they do not come.
         let handle = session.open("/far/old", 2);
         self.line.stop();
-        let packet = |n: u64| [&[WRITE][..], &[0, 0, 1, n as u8], &write_body(&handle, 10 + n * PIECE, &piece)].concat();
+        let packet =
+            |n: u64| [&[WRITE][..], &[0, 0, 1, n as u8], &write_body(&handle, 10 + n * PIECE, &piece)].concat();
         let _ = (0..64).all(|n| session.send_raw(&string(&packet(n))));
         session.read_to_end();
         self.line.go_on();
