@@ -381,8 +381,16 @@ pub const NOTHING_WAS_PUBLISHED: &str = "nothing was published";
 /// How the `message` of an upload ends that was cut off and published as far as it had arrived.
 pub const WHAT_ARRIVED_WAS_PUBLISHED: &str = "what had arrived was published";
 
-/// How the `message` of an operation ends that was cut off before the store had answered.
+/// How the `message` of an operation ends that was cut off before the store had answered, and that of a RENAME that failed in a way
+/// that does not say what the store has done.
 pub const NOT_KNOWN: &str = "whether it was done is not known";
+
+/// How the `message` of a RENAME ends that failed and left everything under the names that it had.
+pub const NOTHING_WAS_RENAMED: &str = "nothing was renamed";
+
+/// How the `message` of a RENAME ends that failed when everything had been copied to the new name; some of it may have the old one
+/// still.
+pub const THE_NEW_NAME_IS_WHOLE: &str = "the new name has all of it";
 
 /// The fields of `CLOSE` and `PARTIAL_CLOSE`, and of the `ERROR` of a failed close.
 #[derive(Debug, Clone)]

@@ -51,8 +51,8 @@ mod writer;
 pub use archive::{Archive, Kept, LockMode, Locking, ObjectLock};
 pub use event::{
     Activity, AdminCall, Algorithms, AuthFailure, CertificateIdentity, Connected, Denied, Disconnected, FileOperation,
-    KeyIdentity, NOT_KNOWN, NOTHING_WAS_PUBLISHED, Note, Origin, Outcome, Protocol, Rejected, RenameOperation,
-    TransferEnd, TransferStart, UserChange, WHAT_ARRIVED_WAS_PUBLISHED,
+    KeyIdentity, NOT_KNOWN, NOTHING_WAS_PUBLISHED, NOTHING_WAS_RENAMED, Note, Origin, Outcome, Protocol, Rejected,
+    RenameOperation, THE_NEW_NAME_IS_WHOLE, TransferEnd, TransferStart, UserChange, WHAT_ARRIVED_WAS_PUBLISHED,
 };
 pub use jump::Jump;
 pub use line::MAX_PATH;

@@ -1,9 +1,9 @@
 //! What a codec is told when an operation does not succeed.
 
-use crate::audit::{Outcome, Unrecorded};
+use crate::audit::{NOT_KNOWN, NOTHING_WAS_RENAMED, Outcome, THE_NEW_NAME_IS_WHOLE, Unrecorded};
 use crate::path::{LogicalPath, PathError};
 use crate::stores::{Fault, StoreErrorKind};
-use crate::vfs::VfsError;
+use crate::vfs::{Renamed, VfsError};
 
 /// The result of an operation of a session.
 pub type SessionResult<T> = Result<T, SessionError>;
@@ -86,6 +86,21 @@ impl SessionError {
             | ErrorKind::InvalidName
             | ErrorKind::InvalidRequest
             | ErrorKind::Store(_) => Outcome::Failure(self.chain()),
+        }
+    }
+
+    /// As the event of a rename shows it: unless it is denied, the message ends in what was done all the same. Readers of a trail go
+    /// by that, so it is the gateway's own words, after those of the store.
+    pub fn outcome_of_rename(&self) -> Outcome {
+        let behind = self.source.as_ref().and_then(|source| source.downcast_ref::<VfsError>());
+        let done = match behind.map(|error| error.renamed).unwrap_or_default() {
+            Renamed::Nothing => NOTHING_WAS_RENAMED,
+            Renamed::Perhaps => NOT_KNOWN,
+            Renamed::NewNameIsWhole => THE_NEW_NAME_IS_WHOLE,
+        };
+        match self.outcome() {
+            Outcome::Failure(why) => Outcome::Failure(format!("{why}; {done}")),
+            outcome => outcome,
         }
     }
 

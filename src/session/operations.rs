@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::audit::{Activity, RenameOperation};
+use crate::audit::{Activity, Outcome, RenameOperation};
 use crate::path::LogicalPath;
 use crate::policy::{self, Decision, Operation};
 use crate::stores::{Capacity, Existing, Kind, StoreErrorKind};
-use crate::vfs::{self, Changed, Committed, Version, VfsError};
+use crate::vfs::{self, Changed, Committed, Renamed, Version, VfsError};
 
 use super::uploads::{CHANGE_WAIT, Scope};
 use super::{AttributeChange, Attributes, ErrorKind, Session, SessionError, SessionResult};
@@ -166,7 +166,8 @@ impl Session {
             Ok(()) => self.rename_settled(from, to, mode).await,
             Err(busy) => Err(busy),
         };
-        pending.record(result, None).await
+        let outcome = result.as_ref().map_or_else(SessionError::outcome_of_rename, |()| Outcome::Success);
+        pending.record_as(outcome, result).await
     }
 
     async fn rename_settled(&self, from: &LogicalPath, to: &LogicalPath, mode: RenameMode) -> SessionResult<()> {
@@ -210,19 +211,23 @@ impl Session {
                 self.vfs().rename(from, to, existing, only.as_ref()).await
             }
         };
-        match renamed {
+        let done = match renamed {
             // Nothing of it is published yet.
             Err(error) if unfinished && error.kind() == StoreErrorKind::NotFound && error.path == *from => {
                 self.judge_new_name(from, to, existing).await?;
+                error.renamed
             }
-            renamed => self.login.own_files().follow(from, to, renamed?),
-        }
+            renamed => {
+                self.login.own_files().follow(from, to, renamed?);
+                Renamed::NewNameIsWhole
+            }
+        };
         self.login.open_files().renamed(from, to);
         let replaced = if from == to { Vec::new() } else { held.of_name(to) };
         let replaces = |target: &LogicalPath| {
             if self.is_permitted(Operation::Overwrite, target) { Existing::Replace } else { Existing::Refuse }
         };
-        held.rename(self.vfs(), from, to, replaces).await?;
+        held.rename(self.vfs(), from, to, replaces).await.map_err(|error| error.having(done))?;
         held.discard(&replaced);
         uploads.begin_again(to);
         Ok(())

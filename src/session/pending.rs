@@ -87,7 +87,13 @@ impl Session {
 impl Pending {
     /// Records the operation and hands its result on; a result that cannot be recorded is an error.
     pub(super) async fn record<T>(self, result: SessionResult<T>, note: Option<String>) -> SessionResult<T> {
-        self.fill(outcome_of(&result, note)).await?;
+        let outcome = outcome_of(&result, note);
+        self.record_as(outcome, result).await
+    }
+
+    /// As [`Pending::record`], with this outcome.
+    pub(super) async fn record_as<T>(self, outcome: Outcome, result: SessionResult<T>) -> SessionResult<T> {
+        self.fill(outcome).await?;
         result
     }
 

@@ -5,6 +5,7 @@ mod between;
 mod cut;
 mod ends;
 pub(super) mod halting;
+mod renamed;
 
 use std::time::{Duration, UNIX_EPOCH};
 

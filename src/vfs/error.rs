@@ -9,6 +9,18 @@ use crate::stores::{Fault, StoreError, StoreErrorKind};
 /// The result of a call to the virtual file system.
 pub type VfsResult<T> = Result<T, VfsError>;
 
+/// What a rename that failed has done to files all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Renamed {
+    /// Nothing: it failed before it changed anything.
+    #[default]
+    Nothing,
+    /// It is not known: the store may have done some of it.
+    Perhaps,
+    /// Everything that had the old name has the new one, and what is left of the old name is not known.
+    NewNameIsWhole,
+}
+
 /// An error with the logical path that it happened to. The kinds are the stores' kinds: a mount adds none.
 #[derive(Debug)]
 pub struct VfsError {
@@ -18,6 +30,8 @@ pub struct VfsError {
     pub source: StoreError,
     /// What a rename that failed has left where, for the client.
     pub left: Option<String>,
+    /// What a rename that failed has done.
+    pub renamed: Renamed,
 }
 
 impl fmt::Display for VfsError {
@@ -42,18 +56,23 @@ impl VfsError {
 
     /// An error of this layer.
     pub fn new(path: &LogicalPath, kind: StoreErrorKind, message: impl Into<String>) -> Self {
-        VfsError { path: path.clone(), source: StoreError::new(kind, message), left: None }
+        VfsError { path: path.clone(), source: StoreError::new(kind, message), left: None, renamed: Renamed::Nothing }
     }
 
     /// A store's error at this path.
     pub fn at(path: &LogicalPath) -> impl FnOnce(StoreError) -> VfsError {
         let path = path.clone();
-        move |source| VfsError { path, source, left: None }
+        move |source| VfsError { path, source, left: None, renamed: Renamed::Nothing }
     }
 
     /// The same error with what it left.
     pub(super) fn leaving(self, left: String) -> Self {
         VfsError { left: Some(left), ..self }
+    }
+
+    /// The same error of a rename that has done this.
+    pub fn having(self, renamed: Renamed) -> Self {
+        VfsError { renamed, ..self }
     }
 
     /// What kind of error.

@@ -31,7 +31,7 @@ use emptied::Emptied;
 use lookups::Lookups;
 use mounts::Mounts;
 
-pub use error::{VfsError, VfsResult};
+pub use error::{Renamed, VfsError, VfsResult};
 pub use listing::Listing;
 pub use reader::{Reader, WholeFile};
 pub use transfers::Transfers;

@@ -9,7 +9,7 @@ use crate::stores::{CopiedVersions, Deletion, Existing, Fault, Kind, Stat, Store
 
 use super::lookups::Effect;
 use super::mounts::Spot;
-use super::{Changed, Listing, Version, Vfs, VfsError, VfsResult, WriteMode};
+use super::{Changed, Listing, Renamed, Version, Vfs, VfsError, VfsResult, WriteMode};
 
 use of_a_file::Tried;
 
@@ -21,7 +21,7 @@ impl Vfs {
     /// version of a file is renamed, and nothing else is.
     ///
     /// Across stores it is a copy and then a delete. When it fails before the copy is whole, the source is whole; the error's
-    /// message says what is where.
+    /// message says what is where, and [`VfsError::renamed`] what was done.
     ///
     /// # Errors
     /// [`StoreErrorKind::NotFound`]; [`StoreErrorKind::AlreadyExists`]; [`StoreErrorKind::IsADirectory`] for a file onto a directory;
@@ -147,7 +147,14 @@ impl Vfs {
         if target.key.as_str().starts_with(&source.key.as_prefix()) {
             return Err(VfsError::new(from, StoreErrorKind::Unsupported, "a directory cannot be moved into itself"));
         }
-        source.store.rename_directory(&source.key, &target.key).await.map_err(failed(from, to))
+        // What has no directories copies file by file: before the client's fault was found, some of it may have been copied, and
+        // perhaps not all of that was removed again.
+        let in_one_step = source.store.keeps_directories();
+        let renamed = source.store.rename_directory(&source.key, &target.key).await.map_err(failed(from, to));
+        renamed.map_err(|error| match error.renamed {
+            Renamed::Nothing if !in_one_step => error.having(Renamed::Perhaps),
+            _ => error,
+        })
     }
 
     async fn move_file(
@@ -157,7 +164,11 @@ impl Vfs {
         existing: Existing,
         only: Option<&Version>,
     ) -> VfsResult<Changed> {
-        let copied = self.copy_file(from, to, existing, only).await.map_err(|error| error.leaving(whole(from)))?;
+        let copied = self.copy_file(from, to, existing, only).await.map_err(|error| {
+            // What the client did wrong is found before the copy is published.
+            let untouched = error.fault() == Fault::Client;
+            error.leaving(whole(from)).having(if untouched { Renamed::Nothing } else { Renamed::Perhaps })
+        })?;
         // What came under the source's name meanwhile was not copied, and is not deleted.
         match source.store.delete_version(&source.key, &copied.version).await.map_err(kept(from, to))? {
             Deletion::Done => Ok(Changed { before: Some(Version(copied.version)), after: copied.made }),
@@ -201,11 +212,12 @@ impl Vfs {
 
     async fn move_directory(&self, from: &LogicalPath, to: &LogicalPath) -> VfsResult<()> {
         let copies = self.copy_tree(from, to).await.map_err(|error| {
-            part_of(from, error).leaving(format!("{}, and what was copied so far is in {to}", whole(from)))
+            let left = format!("{}, and what was copied so far is in {to}", whole(from));
+            part_of(from, error).leaving(left).having(Renamed::Perhaps)
         })?;
         self.remove_copied_tree(from, to, &copies).await.map_err(|error| {
             let left = if error.kind() == StoreErrorKind::Changed { newer(to) } else { copied(to) };
-            part_of(from, error).leaving(left)
+            part_of(from, error).leaving(left).having(Renamed::NewNameIsWhole)
         })
     }
 
@@ -310,7 +322,10 @@ async fn take_back(from: &LogicalPath, (to, target): (&LogicalPath, &Spot), made
     };
     let message = "it was renamed or removed by somebody else meanwhile";
     let error = VfsError::new(from, StoreErrorKind::NotFound, message);
-    if removed { error } else { error.leaving(format!("what was there before was copied to {to}")) }
+    match removed {
+        true => error,
+        false => error.leaving(format!("what was there before was copied to {to}")).having(Renamed::NewNameIsWhole),
+    }
 }
 
 /// Files of a tree that others have renamed or removed after they were copied. Which copies are too many is not known, so all stay.
@@ -347,7 +362,7 @@ fn kept(from: &LogicalPath, to: &LogicalPath) -> impl FnOnce(StoreError) -> VfsE
     let (path, to) = (from.clone(), to.clone());
     move |error| {
         let left = if error.kind == StoreErrorKind::Changed { newer(&to) } else { copied(&to) };
-        VfsError::at(&path)(error).leaving(left)
+        VfsError::at(&path)(error).leaving(left).having(Renamed::NewNameIsWhole)
     }
 }
 
@@ -366,13 +381,14 @@ fn failed(from: &LogicalPath, to: &LogicalPath) -> impl FnOnce(StoreError) -> Vf
     move |error| {
         let (untouched, after_copy) = (error.fault() == Fault::Client, error.after_copy);
         let error = VfsError::at(&path)(error);
-        match (after_copy, untouched) {
-            (true, _) if error.kind() == StoreErrorKind::NotFound => error.leaving(left.3),
-            (true, _) if error.kind() == StoreErrorKind::Changed => error.leaving(left.2),
-            (true, _) => error.leaving(left.1),
-            (false, true) => error,
-            (false, false) => error.leaving(left.0),
-        }
+        let (left, renamed) = match (after_copy, untouched, error.kind()) {
+            (true, _, StoreErrorKind::NotFound) => (left.3, Renamed::NewNameIsWhole),
+            (true, _, StoreErrorKind::Changed) => (left.2, Renamed::NewNameIsWhole),
+            (true, ..) => (left.1, Renamed::NewNameIsWhole),
+            (false, true, _) => return error,
+            (false, false, _) => (left.0, Renamed::Perhaps),
+        };
+        error.leaving(left).having(renamed)
     }
 }
 

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use crate::audit::read::Event;
-use crate::audit::{NOT_KNOWN, NOTHING_WAS_PUBLISHED, WHAT_ARRIVED_WAS_PUBLISHED};
+use crate::audit::{NOTHING_WAS_PUBLISHED, NOTHING_WAS_RENAMED, THE_NEW_NAME_IS_WHOLE, WHAT_ARRIVED_WAS_PUBLISHED};
 
 /// A change of what the stores hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,15 @@ pub(super) enum Kind {
     PerhapsWritten,
     /// What is there may be other content than before.
     PerhapsChanged,
+    /// What is at this path or below it may be other content than before.
+    PerhapsReplaced {
+        path: String,
+    },
+    /// A file, or all files of a folder, have another name and path as well, and may have lost the old one.
+    Copied {
+        name: String,
+        path: String,
+    },
     /// A file, or all files of a folder, have another name and path.
     Moved {
         name: String,
@@ -41,7 +50,7 @@ pub(super) enum Kind {
 impl Change {
     /// Reads an event; `None` when it changes nothing.
     pub(super) fn read(event: &Event, is_wanted: bool) -> Option<Change> {
-        let mut change = Change {
+        let change = Change {
             server: event.text("server").to_owned(),
             user: event.text("user").to_owned(),
             name: event.text("logical-path").to_owned(),
@@ -49,10 +58,6 @@ impl Change {
             is_wanted,
             kind: kind(event)?,
         };
-        if change.kind == Kind::PerhapsChanged && event.activity() == "RENAME" {
-            change.name = event.text("new-logical-path").to_owned();
-            change.path = event.text("new-path").to_owned();
-        }
         (!change.path.is_empty()).then_some(change)
     }
 }
@@ -67,12 +72,25 @@ fn kind(event: &Event) -> Option<Kind> {
         "ERROR" if event.text("operation") == "CLOSE" && !event.text("status").is_empty() => failed_upload(event),
         "SETSTAT" if event.text("status") != "denied" => event.number("size").map(|_| Kind::PerhapsChanged),
         "DELETE" if succeeded => Some(Kind::Removed),
-        "RENAME" if succeeded => {
-            let [name, path] = ["new-logical-path", "new-path"].map(|name| event.text(name).to_owned());
-            (!path.is_empty() && path != event.text("path")).then_some(Kind::Moved { name, path })
-        }
-        "RENAME" if event.text("message").ends_with(NOT_KNOWN) => Some(Kind::PerhapsChanged),
+        "RENAME" => rename(event),
         _ => None,
+    }
+}
+
+/// What a rename has done, also one that failed: it may have been a copy whose source could not be removed, or one whose answer was
+/// lost.
+fn rename(event: &Event) -> Option<Kind> {
+    let [name, path] = ["new-logical-path", "new-path"].map(|name| event.text(name).to_owned());
+    if path.is_empty() || path == event.text("path") {
+        return None;
+    }
+    let message = event.text("message");
+    match event.text("status") {
+        "success" => Some(Kind::Moved { name, path }),
+        "denied" => None,
+        _ if message.ends_with(NOTHING_WAS_RENAMED) => None,
+        _ if message.ends_with(THE_NEW_NAME_IS_WHOLE) => Some(Kind::Copied { name, path }),
+        _ => Some(Kind::PerhapsReplaced { path }),
     }
 }
 

@@ -96,9 +96,8 @@ impl Collection {
         changes.sort_by_key(|(moment, _)| *moment);
         let mut received = Received::default();
         for (_, change) in changes {
-            let store = store_of(&change.path).to_owned();
-            let is_own = tags.get(&(change.server.clone(), store)) == Some(&false);
-            received.make(change, is_own);
+            received
+                .make(change, |server, path| tags.get(&(server.to_owned(), store_of(path).to_owned())) == Some(&false));
         }
         let mut files: Vec<File> = received.files().chain(sent).collect();
         files.sort();

@@ -25,26 +25,28 @@ struct Held {
 }
 
 impl Received {
-    /// Makes the next change. `is_own`: the store is this gateway's alone.
-    pub(super) fn make(&mut self, change: Change, is_own: bool) {
-        let store = is_own.then(|| change.server.clone());
-        let place = (store, change.path.clone());
+    /// Makes the next change. `is_own`: whether the store of a path is this gateway's alone.
+    pub(super) fn make(&mut self, change: Change, is_own: impl Fn(&str, &str) -> bool) {
+        let place = |path: &str| (is_own(&change.server, path).then(|| change.server.clone()), path.to_owned());
+        let at = place(&change.path);
         match change.kind {
             Kind::Written(ref digest) => {
                 let digest = digest.clone();
-                self.put(place, file(change, digest));
+                self.put(at, file(change, digest));
             }
-            Kind::PerhapsWritten => match self.files.contains_key(&place) {
-                true => self.doubt(&place),
-                false => self.put(place, file(change, None)),
+            Kind::PerhapsWritten => match self.files.contains_key(&at) {
+                true => self.doubt(&at),
+                false => self.put(at, file(change, None)),
             },
-            Kind::PerhapsChanged => self.doubt(&place),
+            Kind::PerhapsChanged => self.doubt(&at),
+            Kind::PerhapsReplaced { ref path } => self.doubt_all(&place(path)),
+            Kind::Copied { ref name, ref path } => self.copy(&change, &at, name, &place(path)),
             Kind::Removed => {
-                if let Some(held) = self.files.get_mut(&place) {
+                if let Some(held) = self.files.get_mut(&at) {
                     held.is_removed = true;
                 }
             }
-            Kind::Moved { ref name, ref path } => self.rename(&change, &place.0, name, path),
+            Kind::Moved { ref name, ref path } => self.rename(&change, &at, name, &place(path)),
         }
     }
 
@@ -58,6 +60,12 @@ impl Received {
         if let Some(held) = self.files.get_mut(place) {
             held.file.digest = None;
         }
+    }
+
+    /// What is there, or anywhere below it if it is a folder, may be other content than what was uploaded.
+    fn doubt_all(&mut self, place: &Place) {
+        self.doubt(place);
+        self.below(place).iter().for_each(|place| self.doubt(place));
     }
 
     /// A file takes the place of those that had its name, or lay where it lies.
@@ -82,23 +90,38 @@ impl Received {
 
     /// A file, or all files of a folder, have other names now, whoever renamed them. What was listed under the new name is gone,
     /// also if nothing is known of what has that name now.
-    fn rename(&mut self, change: &Change, store: &Option<String>, new_name: &str, new_path: &str) {
-        let from = (store.clone(), change.path.clone());
-        let moving = self.below(&from).into_iter().chain([from]);
+    fn rename(&mut self, change: &Change, from: &Place, new_name: &str, to: &Place) {
+        let moving = self.below(from).into_iter().chain([from.clone()]);
         let moving: Vec<Place> =
             moving.filter(|place| self.files.get(place).is_some_and(|held| !held.is_removed)).collect();
-        let to = (store.clone(), new_path.to_owned());
         // Of a folder: what was removed there may be there again.
-        self.below(&to).iter().for_each(|place| self.doubt(place));
-        self.remove(&to);
+        self.below(to).iter().for_each(|place| self.doubt(place));
+        self.remove(to);
         for place in moving {
-            let Some(path) = moved(&place.1, &change.path, new_path) else { continue };
+            let Some(path) = moved(&place.1, &from.1, &to.1) else { continue };
             let Some(Held { file, .. }) = self.remove(&place) else { continue };
             // Another user may see the file under another name, and then that is not known to have changed.
             let is_of_user = file.user == change.user;
             let renamed = if is_of_user { moved(&file.name, &change.name, new_name) } else { None };
             let name = renamed.unwrap_or_else(|| file.name.clone());
-            self.put((store.clone(), path), File { name, ..file });
+            self.put((to.0.clone(), path), File { name, ..file });
+        }
+    }
+
+    /// A file, or all files of a folder, have other names as well. What has such a name is of no known content: which version was
+    /// copied, the event does not say, nor what of a folder is left under the old names.
+    fn copy(&mut self, change: &Change, from: &Place, new_name: &str, to: &Place) {
+        let in_folder = self.below(from);
+        in_folder.iter().for_each(|place| self.doubt(place));
+        self.doubt_all(to);
+        for place in in_folder.into_iter().chain([from.clone()]) {
+            // What others see under names of their own has new names that are not known.
+            let held = self.files.get(&place).filter(|held| !held.is_removed && held.file.user == change.user);
+            let Some(Held { file, .. }) = held else { continue };
+            let (name, path) = (moved(&file.name, &change.name, new_name), moved(&place.1, &from.1, &to.1));
+            let Some((name, path)) = name.zip(path) else { continue };
+            let copy = File { name, digest: None, ..file.clone() };
+            self.put((to.0.clone(), path), copy);
         }
     }
 

@@ -19,6 +19,10 @@ fn rename(user: &str, from: &str, to: &str) -> Value {
             "path": format!("/lake/{user}{from}"), "new-path": format!("/lake/{user}{to}") })
 }
 
+fn failed_rename(from: &str, to: &str, message: &str) -> Value {
+    with(rename("ann", from, to), json!({ "status": "failure", "message": message }))
+}
+
 /// An event with other values of some fields.
 fn with(mut event: Value, fields: Value) -> Value {
     event.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
@@ -126,8 +130,7 @@ fn a_digest_that_may_be_of_other_content_is_not_listed() {
     let setstat = |status: &str, size: Value| {
         with(end("SETSTAT", status, ""), if size.is_null() { json!({}) } else { json!({ "size": size }) })
     };
-    let unknown = "the connection ended before the store had answered; whether it was done is not known";
-    let cut_off = with(rename("ann", "/x", "/a"), json!({ "status": "failure", "message": unknown }));
+    let renamed = |message: &str| failed_rename("/x", "/a", message);
     for (event, is_in_doubt) in [
         (setstat("success", json!(0)), true),
         (setstat("failure", json!(7)), true),
@@ -140,7 +143,12 @@ fn a_digest_that_may_be_of_other_content_is_not_listed() {
         (end("ERROR", "failure", "/a: no space; nothing was published"), false),
         (end("ERROR", "denied", "/a: permission denied"), false),
         (with(put("ann", "/a", ""), json!({ "unchanged": true })), false),
-        (cut_off, true),
+        (renamed("the connection ended before the store had answered; whether it was done is not known"), true),
+        (renamed("/x: the store does not answer; /x is whole; whether it was done is not known"), true),
+        (renamed("/x: the store denies access; all of it was copied to /a; the new name has all of it"), true),
+        (renamed("a message of another version"), true),
+        (renamed("/a: it exists already; nothing was renamed"), false),
+        (with(rename("ann", "/x", "/a"), json!({ "status": "denied", "message": "permission denied" })), false),
     ] {
         let list = received(&[put("ann", "/a", "11"), event.clone()]);
         let expected = if is_in_doubt { "# ann\n# no digest is on record: a\n" } else { "# ann\n11  a\n" };
@@ -152,6 +160,58 @@ fn a_digest_that_may_be_of_other_content_is_not_listed() {
         received(&[end("PARTIAL_CLOSE", "failure", "the client went away; what had arrived was published")]),
         "# ann\n# no digest is on record: a\n"
     );
+}
+
+/// The copy is there, and the old name could not be removed: both are listed, and nothing is said of the content of the new one.
+#[test]
+fn a_rename_that_was_only_a_copy_leaves_two_names() {
+    let denied = "/a: the store denies access; all of it was copied to /b; the new name has all of it";
+    let events = [put("ann", "/b", "22"), put("ann", "/a", "11"), failed_rename("/a", "/b", denied)];
+    assert_eq!(received(&events), "# ann\n11  a\n# no digest is on record: b\n");
+    assert_eq!(received(&events[1..]), "# ann\n11  a\n# no digest is on record: b\n");
+    // The next try that succeeds settles it.
+    let again = [&events[..], &[rename("ann", "/a", "/b")]].concat();
+    assert_eq!(received(&again), "# ann\n11  b\n");
+    let removed = with(put("ann", "/a", ""), json!({ "activity-type": "DELETE" }));
+    assert_eq!(
+        received(&[put("ann", "/a", "11"), removed, failed_rename("/a", "/b", denied)]),
+        "# ann\n11  a\n",
+        "what was gone before has no other name"
+    );
+}
+
+/// Of a folder, some files may be gone from their old names, and others may have stayed.
+#[test]
+fn of_a_folder_that_was_copied_and_not_wholly_removed_no_digest_is_known() {
+    let changed =
+        "/d: the file was replaced meanwhile; \"d\" was renamed, but 1 files in it changed; the new name has all of it";
+    let of_ben = with(put("ben", "/his", "33"), json!({ "path": "/lake/ann/d/z" }));
+    let old = with(put("ann", "/e/x", "44"), json!({}));
+    let gone = with(put("ann", "/e/x", ""), json!({ "activity-type": "DELETE" }));
+    let events = [old, gone, put("ann", "/d/x", "11"), put("ann", "/d/y/z", "22"), put("ann", "/dx", "55"), of_ben];
+    let list = received(&[&events[..], &[failed_rename("/d", "/e", changed)]].concat());
+    let unknown = |name: &str| format!("# no digest is on record: {name}\n");
+    let of_ann = ["d/x", "d/y/z", "e/x", "e/y/z"].map(unknown).concat();
+    let of_ann = of_ann.replacen(&unknown("d/y/z"), &format!("{}55  dx\n", unknown("d/y/z")), 1);
+    assert_eq!(list, format!("# ann\n{of_ann}# ben\n{}", unknown("his")));
+    // Not known at all: what is below the new name may be other content, and the old names have what they had.
+    let list = received(&[&events[..4], &[failed_rename("/d", "/e", "cut off")]].concat());
+    assert_eq!(list, format!("# ann\n11  d/x\n22  d/y/z\n{}", unknown("e/x")));
+}
+
+/// What is known of a place is known by its own store, not by that of the other name.
+#[test]
+fn a_rename_across_stores_is_of_both() {
+    let moved = |message: &str, status: &str| {
+        let paths = json!({ "path": "/own/in/a", "new-path": "/lake/a", "status": status, "message": message });
+        at(30, "one", with(rename("ann", "/in/a", "/a"), paths))
+    };
+    let own = at(10, "one", with(put("ann", "/in/a", "11"), json!({ "path": "/own/in/a" })));
+    let bucket = at(20, "two", shared(put("ann", "/a", "22")));
+    let known = |event| received(&[own.clone(), bucket.clone(), at(15, "one", shared(put("ann", "/b", "0"))), event]);
+    assert!(!known(moved("", "success")).contains("22  a"), "{}", known(moved("", "success")));
+    assert!(!known(moved("cut off", "failure")).contains("22  a"));
+    assert!(known(moved("x; nothing was renamed", "failure")).contains("22  a"));
 }
 
 #[test]

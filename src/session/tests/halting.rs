@@ -14,7 +14,7 @@ use tokio::task::yield_now;
 
 use crate::stores::{
     Capacity, Change, Deletion, Existing, Key, Object, Page, PageToken, PartLimits, PutOptions, Stat, Store,
-    StoreResult, Upload, Written,
+    StoreError, StoreResult, Upload, Written,
 };
 
 /// A store that halts before and after each thing it does.
@@ -23,6 +23,8 @@ pub(in crate::session) struct Halting {
     stalls: AtomicBool,
     /// What happens before the next call of a name.
     before: Mutex<Option<(&'static str, BoxFuture<'static, ()>)>>,
+    /// The error of the next call of a name, whatever it has done.
+    spoiled: Mutex<Option<(&'static str, StoreError)>>,
     calls: Mutex<Vec<&'static str>>,
 }
 
@@ -35,7 +37,13 @@ impl fmt::Debug for Halting {
 impl Halting {
     /// One that answers.
     pub(in crate::session) fn over(inner: Arc<dyn Store>) -> Arc<Halting> {
-        Arc::new(Halting { inner, stalls: AtomicBool::new(false), before: Mutex::default(), calls: Mutex::default() })
+        Arc::new(Halting {
+            inner,
+            stalls: AtomicBool::new(false),
+            before: Mutex::default(),
+            spoiled: Mutex::default(),
+            calls: Mutex::default(),
+        })
     }
 
     /// Whether it answers nothing from now on. What it keeps waiting then is never answered.
@@ -48,12 +56,17 @@ impl Halting {
         *self.before.lock().unwrap() = Some((call, deed.boxed()));
     }
 
+    /// The next call of this name is done, and is answered with this error.
+    pub(in crate::session) fn spoil(&self, call: &'static str, error: StoreError) {
+        *self.spoiled.lock().unwrap() = Some((call, error));
+    }
+
     /// The calls since the last time this was asked.
     pub(in crate::session) fn calls(&self) -> Vec<&'static str> {
         std::mem::take(&mut self.calls.lock().unwrap())
     }
 
-    async fn around<T>(&self, call: &'static str, work: impl Future<Output = T>) -> T {
+    async fn around<T>(&self, call: &'static str, work: impl Future<Output = StoreResult<T>>) -> StoreResult<T> {
         self.calls.lock().unwrap().push(call);
         if self.stalls.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
@@ -65,7 +78,8 @@ impl Halting {
         }
         let done = work.await;
         yield_now().await;
-        done
+        let spoiled = self.spoiled.lock().unwrap().take_if(|(wanted, _)| *wanted == call);
+        spoiled.map_or(done, |(_, error)| Err(error))
     }
 }
 
