@@ -5,11 +5,15 @@ use uuid::Uuid;
 use crate::audit::read::Event;
 use crate::audit::{NOTHING_WAS_PUBLISHED, NOTHING_WAS_RENAMED, THE_NEW_NAME_IS_WHOLE, WHAT_ARRIVED_WAS_PUBLISHED};
 
-/// A change of what the stores hold.
+/// A change of what the stores hold, or of what is known of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Change {
     /// The gateway that recorded it.
     pub(super) server: String,
+    /// The number of its line.
+    pub(super) sequence: Option<u64>,
+    /// The session that it was done in.
+    pub(super) session: String,
     /// Who did it.
     pub(super) user: String,
     /// The name for the client.
@@ -24,14 +28,24 @@ pub(super) struct Change {
 /// What changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// There is new content; SHA-256 in hex digits, if it is on record.
+    /// A gateway began; when. `is_clean`: the process before had ended in order.
+    Began {
+        at: String,
+        is_clean: bool,
+    },
+    /// An upload began.
+    Opened,
+    /// An upload ended with new content; SHA-256 in hex digits, if it is on record.
     Written(Option<String>),
     /// An upload ended, and may have left other content.
     PerhapsWritten,
+    /// An upload ended, and left what was there.
+    LeftAsItWas,
     /// What is there may be other content than before.
     PerhapsChanged,
     /// What is at this path or below it may be other content than before.
     PerhapsReplaced {
+        name: String,
         path: String,
     },
     /// A file, or all files of a folder, have another name and path as well, and may have lost the old one.
@@ -52,24 +66,38 @@ impl Change {
     pub(super) fn read(event: &Event, is_wanted: bool) -> Option<Change> {
         let change = Change {
             server: event.text("server").to_owned(),
+            sequence: event.number("sequence"),
+            session: event.text("session-id").to_owned(),
             user: event.text("user").to_owned(),
             name: event.text("logical-path").to_owned(),
             path: event.text("path").to_owned(),
             is_wanted,
             kind: kind(event)?,
         };
-        (!change.path.is_empty()).then_some(change)
+        let is_whole = !change.path.is_empty() || matches!(change.kind, Kind::Began { .. });
+        is_whole.then_some(change)
+    }
+
+    /// Whether it is the end of an upload.
+    pub(super) fn is_end(&self) -> bool {
+        matches!(self.kind, Kind::Written(_) | Kind::PerhapsWritten | Kind::LeftAsItWas)
     }
 }
 
 fn kind(event: &Event) -> Option<Kind> {
     let succeeded = event.text("status") == "success";
     match event.activity() {
-        "CLOSE" if succeeded && event.text("operation") == "write" => {
-            (event.truth("unchanged") != Some(true)).then(|| Kind::Written(digest(event)))
+        "CHECKPOINT" if event.text("reason") == "start" => {
+            let at = event.text("timestamp").to_owned();
+            Some(Kind::Began { at, is_clean: event.truth("clean") == Some(true) })
         }
-        "PARTIAL_CLOSE" if event.text("operation") == "write" => failed_upload(event),
-        "ERROR" if event.text("operation") == "CLOSE" && !event.text("status").is_empty() => failed_upload(event),
+        "OPEN" if succeeded && event.text("operation") == "write" => Some(Kind::Opened),
+        "CLOSE" if succeeded && event.text("operation") == "write" => Some(match event.truth("unchanged") {
+            Some(true) => Kind::LeftAsItWas,
+            _ => Kind::Written(digest(event)),
+        }),
+        "PARTIAL_CLOSE" if event.text("operation") == "write" => Some(failed_upload(event)),
+        "ERROR" if event.text("operation") == "CLOSE" && !event.text("status").is_empty() => Some(failed_upload(event)),
         "SETSTAT" if event.text("status") != "denied" => event.number("size").map(|_| Kind::PerhapsChanged),
         "DELETE" if succeeded => Some(Kind::Removed),
         "RENAME" => rename(event),
@@ -90,18 +118,23 @@ fn rename(event: &Event) -> Option<Kind> {
         "denied" => None,
         _ if message.ends_with(NOTHING_WAS_RENAMED) => None,
         _ if message.ends_with(THE_NEW_NAME_IS_WHOLE) => Some(Kind::Copied { name, path }),
-        _ => Some(Kind::PerhapsReplaced { path }),
+        _ => Some(Kind::PerhapsReplaced { name, path }),
     }
 }
 
 /// What an upload that did not succeed has left under its name.
-fn failed_upload(event: &Event) -> Option<Kind> {
+fn failed_upload(event: &Event) -> Kind {
     let message = event.text("message");
     if event.text("status") == "denied" || message.ends_with(NOTHING_WAS_PUBLISHED) {
-        return None;
+        return Kind::LeftAsItWas;
     }
-    let is_published = message.ends_with(WHAT_ARRIVED_WAS_PUBLISHED);
-    Some(if is_published { Kind::Written(None) } else { Kind::PerhapsWritten })
+    if message.ends_with(WHAT_ARRIVED_WAS_PUBLISHED) { Kind::Written(None) } else { Kind::PerhapsWritten }
+}
+
+/// The new place of what was at or below a place that was moved.
+pub(super) fn moved(path: &str, from: &str, to: &str) -> Option<String> {
+    let below = path.strip_prefix(from)?;
+    (below.is_empty() || below.starts_with('/')).then(|| format!("{to}{below}"))
 }
 
 /// The digest of an event, if it has one.

@@ -5,6 +5,7 @@
 
 mod change;
 mod received;
+mod under_way;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::{self, Write};
@@ -12,9 +13,11 @@ use std::io::{self, Write};
 use super::read::Event;
 use change::Change;
 use received::Received;
+use under_way::UnderWay;
 
 /// The activities that a manifest is made of.
-pub const ACTIVITIES: [&str; 6] = ["CLOSE", "PARTIAL_CLOSE", "ERROR", "RENAME", "DELETE", "SETSTAT"];
+pub const ACTIVITIES: [&str; 8] =
+    ["OPEN", "CLOSE", "PARTIAL_CLOSE", "ERROR", "RENAME", "DELETE", "SETSTAT", "CHECKPOINT"];
 
 /// Which way files went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +59,11 @@ pub struct Collection {
 
 /// Digests of files, in the order in which they are written.
 #[derive(Debug)]
-pub struct Manifest(Vec<File>);
+pub struct Manifest {
+    files: Vec<File>,
+    /// By gateway: when it began after it had not ended in order.
+    unclean: Vec<(String, String)>,
+}
 
 impl Collection {
     /// Of one direction.
@@ -94,11 +101,18 @@ impl Collection {
         let Collection { sent, mut changes, tags, .. } = self;
         // Equal ones stay in the order in which they were read.
         changes.sort_by_key(|(moment, _)| *moment);
-        let mut received = Received::default();
+        let is_own =
+            |server: &str, path: &str| tags.get(&(server.to_owned(), store_of(path).to_owned())) == Some(&false);
+        let (mut received, mut under_way) = (Received::default(), UnderWay::default());
+        let mut unclean = Vec::new();
         for (_, change) in changes {
-            received
-                .make(change, |server, path| tags.get(&(server.to_owned(), store_of(path).to_owned())) == Some(&false));
+            under_way.follow(&change).into_iter().for_each(|lost| received.make(lost, is_own));
+            if let change::Kind::Began { at, is_clean: false } = &change.kind {
+                unclean.push((change.server.clone(), at.clone()));
+            }
+            received.make(change, is_own);
         }
+        under_way.end().into_iter().for_each(|open| received.make(open, is_own));
         let mut files: Vec<File> = received.files().chain(sent).collect();
         files.sort();
         // A single gateway needs no name.
@@ -106,7 +120,7 @@ impl Collection {
         if servers.len() == 1 {
             files.iter_mut().for_each(|file| file.server = None);
         }
-        Manifest(files)
+        Manifest { files, unclean }
     }
 
     fn note_change(&mut self, event: &Event, is_wanted: bool) {
@@ -156,17 +170,25 @@ fn sent(event: &Event) -> Option<File> {
 impl Manifest {
     /// How many files it has, and of how many of them no digest is on record.
     pub fn count(&self) -> (usize, usize) {
-        (self.0.len(), self.0.iter().filter(|file| file.digest.is_none()).count())
+        (self.files.len(), self.files.iter().filter(|file| file.digest.is_none()).count())
     }
 
     /// Writes it for `sha256sum --check` in a folder that holds what the user sees as `/`. A comment names each user, with the gateway
-    /// if the files are in stores of several, and the files without a digest.
+    /// if the files are in stores of several, and the files without a digest. Others say which gateway had not ended in order: what it
+    /// did in the last moment may have no event.
     ///
     /// # Errors
     /// The writer's.
     pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        for (server, at) in &self.unclean {
+            let (server, at) = (plain(server).0, plain(at).0);
+            writeln!(
+                out,
+                "# {server} did not end in order before its start at {at}: what was under way then may have no event"
+            )?;
+        }
         let mut whose = None;
-        for file in &self.0 {
+        for file in &self.files {
             if whose != Some((&file.user, &file.server)) {
                 whose = Some((&file.user, &file.server));
                 let server = file.server.as_deref().map(|server| format!(" on {}", plain(server).0));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::File;
-use super::change::{Change, Kind};
+use super::change::{Change, Kind, moved};
 
 /// Where a file is: in a store that only one gateway has, or in one that all have that name it so; and its path.
 type Place = (Option<String>, String);
@@ -30,6 +30,7 @@ impl Received {
         let place = |path: &str| (is_own(&change.server, path).then(|| change.server.clone()), path.to_owned());
         let at = place(&change.path);
         match change.kind {
+            Kind::Began { .. } | Kind::Opened | Kind::LeftAsItWas => {}
             Kind::Written(ref digest) => {
                 let digest = digest.clone();
                 self.put(at, file(change, digest));
@@ -39,7 +40,7 @@ impl Received {
                 false => self.put(at, file(change, None)),
             },
             Kind::PerhapsChanged => self.doubt(&at),
-            Kind::PerhapsReplaced { ref path } => self.doubt_all(&place(path)),
+            Kind::PerhapsReplaced { ref path, .. } => self.doubt_all(&place(path)),
             Kind::Copied { ref name, ref path } => self.copy(&change, &at, name, &place(path)),
             Kind::Removed => {
                 if let Some(held) = self.files.get_mut(&at) {
@@ -135,10 +136,4 @@ impl Received {
 fn file(change: Change, digest: Option<String>) -> File {
     let Change { user, name, is_wanted, .. } = change;
     File { server: None, user, name, digest, is_wanted }
-}
-
-/// The new place of what was at or below a place that was moved.
-fn moved(path: &str, from: &str, to: &str) -> Option<String> {
-    let below = path.strip_prefix(from)?;
-    (below.is_empty() || below.starts_with('/')).then(|| format!("{to}{below}"))
 }

@@ -162,6 +162,93 @@ fn a_digest_that_may_be_of_other_content_is_not_listed() {
     );
 }
 
+/// By a gateway, in a session.
+fn of(session: &str, event: Value) -> Value {
+    with(event, json!({ "server": "edge", "session-id": session }))
+}
+
+fn open(session: &str, name: &str) -> Value {
+    of(session, with(put("ann", name, ""), json!({ "activity-type": "OPEN" })))
+}
+
+fn start(is_clean: bool) -> Value {
+    json!({ "activity-type": "CHECKPOINT", "reason": "start", "clean": is_clean, "server": "edge",
+            "timestamp": "2026-07-31T08:15:59.000Z" })
+}
+
+const UNCLEAN: &str = "# edge did not end in order before its start at 2026-07-31T08:15:59.000Z: what was under way then may have no \
+                       event\n";
+
+/// Killed between the publication and its CLOSE: the trail has the OPEN, and the digest of what was there before.
+#[test]
+fn an_upload_that_a_kill_cut_off_leaves_a_content_that_is_not_known() {
+    let close = |session: &str, name: &str, digest: &str| of(session, put("ann", name, digest));
+    let first = [open("s", "/b"), close("s", "/b", "22")];
+    let list = |events: &[Value]| received(&[&first[..], events].concat());
+    let cut = [open("s", "/b"), start(false)];
+    assert_eq!(list(&cut), format!("{UNCLEAN}# ann\n# no digest is on record: b\n"));
+    // Also where no start follows, and where it is a new file.
+    assert_eq!(list(&cut[..1]), "# ann\n# no digest is on record: b\n");
+    assert_eq!(list(&[open("s", "/c"), start(false)]), format!("{UNCLEAN}# ann\n22  b\n# no digest is on record: c\n"));
+    assert_eq!(list(&[open("s", "/c")]), "# ann\n22  b\n", "what has not come is not listed");
+    // What came after the start is what is there.
+    let later = |event| with(event, json!({ "timestamp": "2026-07-31T08:16:01.000Z" }));
+    let after = [&cut[..], &[later(open("t", "/b")), later(close("t", "/b", "44"))]].concat();
+    assert_eq!(list(&after), format!("{UNCLEAN}# ann\n44  b\n"));
+    // An end of whatever kind is one.
+    for end in [
+        close("s", "/b", "22"),
+        with(close("s", "/b", ""), json!({ "unchanged": true })),
+        with(
+            close("s", "/b", ""),
+            json!({ "activity-type": "PARTIAL_CLOSE", "status": "failure",
+            "message": "the client went away; nothing was published" }),
+        ),
+        with(close("s", "/b", ""), json!({ "activity-type": "ERROR", "operation": "CLOSE", "status": "denied" })),
+    ] {
+        assert_eq!(list(&[open("s", "/b"), end.clone(), start(true)]), "# ann\n22  b\n", "{end}");
+        // It is one handle's of two.
+        let two = [open("s", "/b"), open("s", "/b"), end, start(false)];
+        assert_eq!(list(&two), format!("{UNCLEAN}# ann\n# no digest is on record: b\n"));
+    }
+    // One that failed, or of another gateway, or to read, is none.
+    let refused = with(open("s", "/b"), json!({ "status": "denied" }));
+    let reading = with(open("s", "/b"), json!({ "operation": "read" }));
+    let others = with(start(false), json!({ "server": "other" }));
+    assert_eq!(list(&[refused, reading, start(true)]), "# ann\n22  b\n");
+    assert!(list(&[open("s", "/b"), others, close("s", "/b", "55")]).ends_with("# ann\n55  b\n"));
+}
+
+/// A session renames what it writes, and that ends under the new name.
+#[test]
+fn an_upload_is_followed_through_a_rename() {
+    let moved = |session: &str| of(session, rename("ann", "/d", "/e"));
+    let close = |name: &str| of("s", put("ann", name, "33"));
+    let begun = [of("s", put("ann", "/e/a", "22")), open("s", "/d/a")];
+    let list = |events: &[Value]| received(&[&begun[..], events].concat());
+    assert_eq!(list(&[moved("s"), close("/e/a"), start(true)]), "# ann\n33  e/a\n");
+    assert_eq!(list(&[moved("s"), start(false)]), format!("{UNCLEAN}# ann\n# no digest is on record: e/a\n"));
+    // Whether it went along is not known.
+    let perhaps = of("s", failed_rename("/d", "/e", "cut off"));
+    let unknown = "# ann\n# no digest is on record: d/a\n# no digest is on record: e/a\n";
+    assert_eq!(list(&[perhaps, start(false)]), format!("{UNCLEAN}{unknown}"));
+    // Another connection's rename moves what is published alone.
+    let theirs = [moved("t"), close("/d/a"), start(true)];
+    assert!(list(&theirs).contains("33  d/a"), "{}", list(&theirs));
+}
+
+/// Without a folder for the chain there is no checkpoint at a start, and the numbers begin again.
+#[test]
+fn numbers_that_begin_again_are_another_process() {
+    let numbered = |sequence: u64, event: Value| with(event, json!({ "sequence": sequence }));
+    let events = [
+        numbered(7, of("s", put("ann", "/b", "22"))),
+        numbered(8, open("s", "/b")),
+        numbered(2, of("t", put("ann", "/c", "33"))),
+    ];
+    assert_eq!(received(&events), "# ann\n# no digest is on record: b\n33  c\n");
+}
+
 /// The copy is there, and the old name could not be removed: both are listed, and nothing is said of the content of the new one.
 #[test]
 fn a_rename_that_was_only_a_copy_leaves_two_names() {
