@@ -14,17 +14,18 @@ use tokio::task::JoinHandle;
 use super::checkpoint::Reason;
 use super::encode::{Identity, encode};
 use super::keeper::{Keeper, Notary};
-use super::ledger::Opening;
+use super::ledger::{Opening, Promise};
 use super::look_back::{self, Before};
 use super::own_room::{OwnRoom, Users};
 use super::queue::{Answer, MIN_COST, Queue, Room, Share, cost};
+use super::recovery::OnDisk;
 use super::reservation::Reservation;
-use super::sink::{self, Around, Manner, Sink, SinkHandle, SpoolState, set_aside};
+use super::sink::{self, Around, Manner, Sink, SinkHandle, SpoolState, batches_in, set_aside};
 use super::witness::{Witness, WitnessState};
 use super::writer::Writer;
 use super::{
-    Activity, Archive, ArchivePlace, ChainSettings, Note, Origin, Recorded, Settings, SinkTarget, Unrecorded,
-    WitnessSettings,
+    Activity, Archive, ArchivePlace, ChainSettings, Fsync, Note, Origin, Recorded, Settings, SinkSettings, SinkTarget,
+    Unrecorded, WitnessSettings,
 };
 use crate::metrics::Metrics;
 
@@ -135,7 +136,8 @@ impl Recorder {
         let witness = settings.chain.as_ref().and_then(|chain| chain.witness.as_ref());
         let witness =
             witness.map(|witness| start_witness(witness, &archives, before(&settings, &opening))).transpose()?;
-        let around = Around { server: settings.server.clone(), archives };
+        let ledger = Some(Arc::clone(&opening.ledger));
+        let around = Around { server: settings.server.clone(), archives, ledger };
         let mut sinks = Vec::with_capacity(settings.sinks.len());
         for sink in &settings.sinks {
             sinks.push((sink::open(sink, &around)?, Manner::from(sink)));
@@ -172,7 +174,7 @@ impl Recorder {
             .map(|(sink, manner)| SinkHandle::start(sink, manner.into(), Arc::clone(&metrics)))
             .collect::<io::Result<_>>()?;
         let Opening { ledger, last, signer, start } = opening;
-        let notary = Notary::new(identity, Queue::new(last), Arc::new(ledger), signer);
+        let notary = Notary::new(identity, Queue::new(last), ledger, signer);
         // Before anything else can be recorded.
         let first = start.and_then(|reason| notary.record_now(reason));
         let wake = Arc::<Notify>::default();
@@ -508,7 +510,10 @@ fn start_witness(
 /// The chain of the settings' folder; without one, a chain of this process.
 fn open_chain(settings: &Settings) -> io::Result<Opening> {
     let Some(chain) = &settings.chain else { return Ok(Opening::fleeting()) };
-    Opening::of(chain, &whole_files(settings))
+    let batches = settings.sinks.iter().filter(|sink| sink.shape.is_plain()).filter_map(SinkSettings::spool);
+    let batches = batches.map(|spool| batches_in(&spool.folder)).collect::<io::Result<Vec<_>>>()?.concat();
+    let on_disk = OnDisk { files: whole_files(settings), batches };
+    Opening::of(chain, &on_disk, promise(&settings.sinks))
 }
 
 /// Where the chain goes on, for the witness.
@@ -518,17 +523,33 @@ fn before(settings: &Settings, opening: &Opening) -> Before {
         chain: opening.ledger.chain().to_string(),
         last: opening.last,
         keys: opening.signer.keys(),
-        files: whole_files(settings).into_iter().map(Path::to_owned).collect(),
+        files: whole_files(settings),
+    }
+}
+
+/// How soon the state of the chain has to be on the disk for these sinks.
+fn promise(sinks: &[SinkSettings]) -> Promise {
+    let shows_at_once = |sink: &SinkSettings| {
+        sink.shape.is_plain() && matches!(sink.target, SinkTarget::Stdout | SinkTarget::Syslog(_))
+    };
+    let is_strict = |sink: &SinkSettings| match &sink.target {
+        SinkTarget::File { options, .. } => options.fsync == Fsync::Batch,
+        _ => sink.spool().is_some_and(|spool| spool.fsync == Fsync::Batch),
+    };
+    match (sinks.iter().any(shows_at_once), sinks.iter().any(is_strict)) {
+        (false, _) => Promise::BeforeTheyLeave,
+        (true, false) => Promise::SoonAfter,
+        (true, true) => Promise::Before,
     }
 }
 
 /// The files of sinks that hold every line as it is: one with gaps cannot be followed.
-fn whole_files(settings: &Settings) -> Vec<&Path> {
+fn whole_files(settings: &Settings) -> Vec<PathBuf> {
     settings
         .sinks
         .iter()
         .filter_map(|sink| match &sink.target {
-            SinkTarget::File { path, .. } if sink.shape.is_plain() => Some(path.as_path()),
+            SinkTarget::File { path, .. } if sink.shape.is_plain() => Some(path.clone()),
             SinkTarget::File { .. }
             | SinkTarget::Stdout
             | SinkTarget::Memory(_)

@@ -29,48 +29,85 @@ struct Link {
     previous: String,
 }
 
-/// Looks at the ends of the files that the chain was written to.
+/// Where a machine has the lines of a chain as they are.
+#[derive(Debug, Default)]
+pub(super) struct OnDisk {
+    /// The files of sinks.
+    pub(super) files: Vec<PathBuf>,
+    /// The batches of spools, those of one spool in their order. None of them need hold what follows from any line that is known: a
+    /// sink that operations do not wait for may have gaps.
+    pub(super) batches: Vec<PathBuf>,
+}
+
+impl OnDisk {
+    fn all(&self) -> impl Iterator<Item = &PathBuf> {
+        self.files.iter().chain(&self.batches)
+    }
+}
+
+/// Looks at the ends of the files that the chain was written to, and goes from one to the other as far as that leads.
 ///
 /// # Errors
 /// When one of them cannot be read.
-pub(super) fn end_of(noted: Position, files: &[&Path]) -> io::Result<End> {
-    let (mut furthest, mut foreign) = (noted, None);
-    for file in files {
-        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", file.display()));
-        // Anything else is refused when it is opened for writing. A named pipe would hold up the start.
-        if file.metadata().is_ok_and(|metadata| !metadata.is_file()) {
-            continue;
+pub(super) fn end_of(noted: Position, on_disk: &OnDisk) -> io::Result<End> {
+    let mut furthest = noted;
+    loop {
+        let before = furthest;
+        for file in on_disk.all() {
+            furthest = further(file, furthest)?.unwrap_or(furthest);
         }
-        let last = match last_sequence(file) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            last => last.map_err(named)?,
-        };
-        if last.is_none_or(|last| last <= noted.sequence) {
-            continue;
-        }
-        match follow(file, noted).map_err(named)? {
-            Some(end) if end.sequence > furthest.sequence => furthest = end,
-            Some(_) => {}
-            None => foreign = Some(file.to_path_buf()),
+        if furthest == before {
+            break;
         }
     }
-    Ok(match foreign {
-        _ if furthest != noted => End::Further(furthest),
-        Some(file) => End::Foreign(file),
-        None => End::AsNoted,
-    })
+    if furthest != noted {
+        return Ok(End::Further(furthest));
+    }
+    for file in &on_disk.files {
+        if last_of(file)?.is_some_and(|last| last > noted.sequence) && follow_in(file, noted)?.is_none() {
+            return Ok(End::Foreign(file.clone()));
+        }
+    }
+    Ok(End::AsNoted)
+}
+
+/// How far a file leads from a line; `None` when no further.
+fn further(file: &Path, from: Position) -> io::Result<Option<Position>> {
+    if last_of(file)?.is_none_or(|last| last <= from.sequence) {
+        return Ok(None);
+    }
+    Ok(follow_in(file, from)?.filter(|end| end.sequence > from.sequence))
+}
+
+/// As [`last_sequence`], of a file that may not be there.
+fn last_of(file: &Path) -> io::Result<Option<u64>> {
+    // Anything else is refused when it is opened for writing. A named pipe would hold up the start.
+    if file.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+        return Ok(None);
+    }
+    match last_sequence(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        last => last.map_err(|error| named(file, &error)),
+    }
+}
+
+fn follow_in(file: &Path, from: Position) -> io::Result<Option<Position>> {
+    follow(file, from).map_err(|error| named(file, &error))
+}
+
+fn named(file: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", file.display()))
 }
 
 /// The first of the files that holds lines of a chain.
 ///
 /// # Errors
 /// When one of them cannot be read.
-pub(super) fn holding_events<'a>(files: &[&'a Path]) -> io::Result<Option<&'a Path>> {
-    for file in files {
+pub(super) fn holding_events(on_disk: &OnDisk) -> io::Result<Option<&Path>> {
+    for file in on_disk.all() {
         let Ok(true) = file.metadata().map(|metadata| metadata.is_file()) else { continue };
-        let last = last_sequence(file);
-        if last.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", file.display())))?.is_some() {
-            return Ok(Some(file));
+        if last_sequence(file).map_err(|error| named(file, &error))?.is_some() {
+            return Ok(Some(file.as_path()));
         }
     }
     Ok(None)
@@ -137,7 +174,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("events");
         fs::write(&path, text).unwrap();
-        match end_of(noted, &[&path, &folder.path().join("missing")]).unwrap() {
+        let files = vec![path.clone(), folder.path().join("missing")];
+        match end_of(noted, &OnDisk { files, batches: Vec::new() }).unwrap() {
             End::Foreign(file) => {
                 assert_eq!(file, path);
                 End::Foreign(PathBuf::new())
@@ -160,6 +198,33 @@ mod tests {
         assert_eq!(end(cut, places[3]), End::Further(places[8]), "the last line has no end");
         // A file that begins after the noted line, as after a rotation.
         assert_eq!(end(&(lines[4..].join("\n") + "\n"), places[3]), End::Further(places[9]));
+    }
+
+    /// The file is behind, and the batches of a spool go on where it ends, in whatever order they are looked at.
+    #[test]
+    fn the_chain_is_followed_from_file_to_file() {
+        let (lines, places) = lines(Position::START, 12);
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, lines: &[String], torn: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, lines.iter().map(|line| format!("{line}\n")).collect::<String>() + torn).unwrap();
+            path
+        };
+        let files = vec![write("events", &lines[..5], "")];
+        let batches = vec![
+            write("3.open", &lines[8..11], &lines[11]),
+            write("1.ndjson", &lines[3..5], ""),
+            write("2.ndjson", &lines[5..8], ""),
+        ];
+        let on_disk = OnDisk { files, batches };
+        for noted in [places[3], places[4], places[6], places[9]] {
+            assert_eq!(end_of(noted, &on_disk).unwrap(), End::Further(places[10]), "{noted:?}");
+        }
+        assert_eq!(end_of(places[10], &on_disk).unwrap(), End::AsNoted);
+        // A spool of a sink that nobody waits for has a gap.
+        let gap = OnDisk { files: vec![folder.path().join("events")], batches: vec![write("4.open", &lines[9..], "")] };
+        assert_eq!(end_of(places[4], &gap).unwrap(), End::AsNoted);
+        assert_eq!(end_of(places[2], &gap).unwrap(), End::Further(places[4]));
     }
 
     #[test]

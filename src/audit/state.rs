@@ -7,6 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock};
 use uuid::Uuid;
@@ -55,7 +56,7 @@ pub(super) enum Found {
 /// The open and locked file.
 #[derive(Debug)]
 pub(super) struct StateFile {
-    file: File,
+    file: Arc<File>,
     generation: u64,
 }
 
@@ -89,7 +90,7 @@ impl StateFile {
             None if is_new => (0, Found::Nothing),
             None => (0, Found::Unreadable),
         };
-        Ok((StateFile { file, generation }, found))
+        Ok((StateFile { file: Arc::new(file), generation }, found))
     }
 
     /// Whether nobody else may change the file of a folder, as far as it is there.
@@ -134,6 +135,11 @@ impl StateFile {
         self.file.write_all_at(&to_slot(generation, state), slot)?;
         self.generation = generation;
         Ok(())
+    }
+
+    /// The file itself, to be brought to the disk by who does not hold up the next write. The lock lasts as long as this is kept.
+    pub(super) fn itself(&self) -> Arc<File> {
+        Arc::clone(&self.file)
     }
 
     /// Returns when what was written has reached the disk.

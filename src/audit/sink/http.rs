@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, StatusCode, redirect};
 
+use super::Around;
 use super::authorities::client_config;
 use super::carrier::{Carrier, Refusal, gzip};
 use super::heading::lines;
@@ -19,8 +20,8 @@ use super::spooled::Spooled;
 use super::webhook;
 
 /// Opens the sink. Needs a runtime.
-pub(super) fn open(target: &HttpTarget, shape: &Shape) -> io::Result<Spooled> {
-    Spooled::open(&target.spool, shape, Collector::new(target, shape.format)?)
+pub(super) fn open(target: &HttpTarget, shape: &Shape, around: &Around) -> io::Result<Spooled> {
+    Spooled::open(&target.spool, shape, around, Collector::new(target, shape.format)?)
 }
 
 /// Asks whether anybody answers, without sending an event.

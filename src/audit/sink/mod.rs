@@ -40,6 +40,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use super::ledger::Ledger;
 use super::queue::{Answer, MAX_BYTES};
 use super::{Archive, Unrecorded};
 use crate::metrics::Metrics;
@@ -60,6 +61,8 @@ pub use settings::{
 };
 pub use shape::{Format, Shape};
 pub use spool::SpoolState;
+pub(super) use spool::batches_in;
+pub(super) use sync::Syncer;
 pub use webhook::WebhookSecret;
 
 /// What a sink does with bytes. Called from one thread, and may block it.
@@ -133,6 +136,8 @@ pub(super) struct Around {
     pub(super) server: String,
     /// The folders of stores that store sinks name.
     pub(super) archives: BTreeMap<ArchivePlace, Arc<dyn Archive>>,
+    /// What is noted of the chain, and has to be on the disk before a batch of its lines leaves the machine.
+    pub(super) ledger: Option<Arc<Ledger>>,
 }
 
 /// Opens a sink. Needs a runtime.
@@ -142,7 +147,7 @@ pub(super) fn open(settings: &SinkSettings, around: &Around) -> io::Result<Box<d
         SinkTarget::File { path, options } => Box::new(file::FileSink::open(path, options)?),
         SinkTarget::Store(target) => Box::new(store::open(target, &settings.shape, around)?),
         SinkTarget::Syslog(target) => Box::new(syslog::SyslogSink::new(target, around)),
-        SinkTarget::Http(target) => Box::new(http::open(target, &settings.shape)?),
+        SinkTarget::Http(target) => Box::new(http::open(target, &settings.shape, around)?),
         SinkTarget::Memory(memory) => Box::new(Arc::clone(memory)),
     })
 }

@@ -29,6 +29,15 @@ impl SinkSettings {
     pub fn of(target: SinkTarget, on_failure: OnFailure) -> Self {
         SinkSettings { target, shape: Shape::default(), on_failure }
     }
+
+    /// Its spool, if it has one.
+    pub(in crate::audit) fn spool(&self) -> Option<&SpoolSettings> {
+        match &self.target {
+            SinkTarget::Store(store) => Some(&store.spool),
+            SinkTarget::Http(http) => Some(&http.spool),
+            SinkTarget::Stdout | SinkTarget::File { .. } | SinkTarget::Syslog(_) | SinkTarget::Memory(_) => None,
+        }
+    }
 }
 
 /// Gives collectors that would be named alike, being URLs of one host, names of their own: metrics and messages tell them apart by these.

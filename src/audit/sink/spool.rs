@@ -22,6 +22,7 @@ use super::heading::Heading;
 use super::set_aside::SetAside;
 use super::settings::{Fsync, SpoolSettings};
 use super::undelivered;
+use crate::audit::ledger::Ledger;
 
 /// Mode of the files: the owner and the operator's group may read, as of a file sink.
 pub(super) const FILE_MODE: u32 = 0o640;
@@ -42,6 +43,8 @@ pub(in crate::audit) struct Spool {
     set_aside: Arc<AtomicU64>,
     /// What of it the trail is to hear.
     told: Arc<SetAside>,
+    /// What is noted of the chain that the lines are of.
+    ledger: Option<Arc<Ledger>>,
     /// Held as long as the spool is used.
     _lock: File,
 }
@@ -116,7 +119,13 @@ impl Spool {
         let (set_aside, told) = (Arc::new(AtomicU64::new(found)), Arc::new(SetAside::found(found)));
         let (settings, state) = (settings.clone(), Mutex::new(state));
         let (changed, hurry, emptied) = (Notify::new(), Notify::new(), Condvar::new());
-        Ok(Spool { settings, state, changed, hurry, emptied, set_aside, told, _lock: lock })
+        Ok(Spool { settings, state, changed, hurry, emptied, set_aside, told, ledger: None, _lock: lock })
+    }
+
+    /// No batch leaves it before the disk has what is noted of the chain: else a power cut would make the next process number other
+    /// lines as those that are elsewhere by then.
+    pub(super) fn behind(self, ledger: Option<Arc<Ledger>>) -> Spool {
+        Spool { ledger, ..self }
     }
 
     /// Takes lines from the front of `lines`, as many as the batch that is being filled has room for; how many bytes.
@@ -348,6 +357,9 @@ impl Spool {
         if self.settings.fsync != Fsync::Never {
             filling.sync()?;
         }
+        if let Some(ledger) = &self.ledger {
+            ledger.sync()?;
+        }
         let name = |ending: &str| self.settings.folder.join(format!("{:020}.{ending}", filling.number));
         let full = Full { path: name("ndjson"), bytes: filling.bytes };
         match fs::rename(name("open"), &full.path) {
@@ -436,17 +448,7 @@ fn claim(folder: &Path) -> io::Result<File> {
 /// whole is cut off, for nobody was told of it.
 fn take_over(folder: &Path) -> io::Result<State> {
     let mut state = State::default();
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        let is_ours = |ending: &str| path.extension().is_some_and(|e| e == ending);
-        let number = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
-        if let (Some(number), true) = (number, is_ours("open") || is_ours("again") || is_ours("ndjson")) {
-            found.push((number, path));
-        }
-    }
-    found.sort();
-    for (number, mut path) in found {
+    for (number, mut path) in numbered(folder)? {
         state.next_number = number.saturating_add(1);
         if path.extension().is_some_and(|ending| ending != "ndjson") {
             cut_torn_line(&path)?;
@@ -463,6 +465,33 @@ fn take_over(folder: &Path) -> io::Result<State> {
         state.full.push_back(Arc::new(Full { path, bytes }));
     }
     Ok(state)
+}
+
+/// The batches in a folder, with their numbers, in their order.
+fn numbered(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let is_ours = |ending: &str| path.extension().is_some_and(|e| e == ending);
+        let number = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
+        if let (Some(number), true) = (number, is_ours("open") || is_ours("again") || is_ours("ndjson")) {
+            found.push((number, path));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The files of the batches that wait in a spool, in their order; none where there is no folder yet.
+///
+/// # Errors
+/// When it cannot be read; the message names it.
+pub(in crate::audit) fn batches_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    match numbered(folder) {
+        Ok(found) => Ok(found.into_iter().map(|(_, path)| path).collect()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(io::Error::new(error.kind(), format!("the spool {}: {error}", folder.display()))),
+    }
 }
 
 fn cut_torn_line(path: &Path) -> io::Result<()> {

@@ -13,7 +13,7 @@ use super::settings::{Fsync, SpoolSettings};
 use super::shape::Shape;
 use super::spool::{Next, Spool};
 use super::undelivered::Undelivered;
-use super::{Sink, Target, Throttle};
+use super::{Around, Sink, Target, Throttle};
 
 /// How long the end of the gateway is put off for what waits.
 const LAST_BATCHES_WITHIN: Duration = Duration::from_secs(4);
@@ -37,9 +37,12 @@ impl Spooled {
     pub(super) fn open(
         settings: &SpoolSettings,
         shape: &Shape,
+        around: &Around,
         carrier: impl Carrier + 'static,
     ) -> io::Result<Spooled> {
-        let (spool, name) = (Arc::new(Spool::open(settings)?), carrier.name());
+        // What is no copy of the trail does not contradict it.
+        let ledger = around.ledger.clone().filter(|_| shape.is_plain());
+        let (spool, name) = (Arc::new(Spool::open(settings)?.behind(ledger)), carrier.name());
         let waiting = spool.held();
         if waiting > 0 {
             tracing::info!(sink = %name, bytes = waiting, "the spool holds events of an earlier run; they are delivered now");

@@ -26,7 +26,7 @@ pub(super) fn open(target: &StoreTarget, shape: &Shape, around: &Around) -> io::
     let archive = archive.ok_or_else(|| {
         io::Error::new(io::ErrorKind::NotFound, format!("the store {:?} of a sink is not there", target.place.store))
     })?;
-    Spooled::open(&target.spool, shape, StoreCarrier { archive, server: around.server.clone() })
+    Spooled::open(&target.spool, shape, around, StoreCarrier { archive, server: around.server.clone() })
 }
 
 /// Puts each batch into the folder as one object.

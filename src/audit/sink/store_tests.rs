@@ -86,7 +86,7 @@ fn target(folder: &std::path::Path, events: u64) -> StoreTarget {
 /// Opens the sink, as soon as an earlier one has let go of the spool.
 async fn sink(shelf: &Arc<Shelf>, target: &StoreTarget) -> Spooled {
     let archive: Arc<dyn Archive> = Arc::clone(shelf) as _;
-    let around = Around { server: "edge-1".into(), archives: [(target.place.clone(), archive)].into() };
+    let around = Around { server: "edge-1".into(), archives: [(target.place.clone(), archive)].into(), ledger: None };
     for _ in 0..300 {
         match open(target, &Shape::default(), &around) {
             Err(error) if error.to_string().contains("in use") => tokio::time::sleep(Duration::from_millis(10)).await,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// The thread and what it is told. When this is dropped, what was written is brought to the disk once more.
 #[derive(Debug)]
-pub(super) struct Syncer {
+pub(in crate::audit) struct Syncer {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -29,7 +29,7 @@ struct State {
 
 impl Syncer {
     /// Starts the thread.
-    pub(super) fn start(every: Duration) -> io::Result<Syncer> {
+    pub(in crate::audit) fn start(every: Duration) -> io::Result<Syncer> {
         let shared = Arc::<Shared>::default();
         let theirs = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("audit-sync".into()).spawn(move || theirs.run(every))?;
@@ -37,7 +37,7 @@ impl Syncer {
     }
 
     /// Something was written to this file.
-    pub(super) fn written(&self, file: &Arc<File>) {
+    pub(in crate::audit) fn written(&self, file: &Arc<File>) {
         let mut state = self.shared.lock();
         if state.dirty.is_none() {
             state.dirty = Some(Arc::clone(file));
@@ -51,7 +51,7 @@ impl Syncer {
     }
 
     /// What went wrong since this was last asked.
-    pub(super) fn outcome(&self) -> io::Result<()> {
+    pub(in crate::audit) fn outcome(&self) -> io::Result<()> {
         self.shared.lock().failure.take().map_or(Ok(()), Err)
     }
 }

@@ -118,7 +118,7 @@ struct World {
 impl World {
     fn new() -> World {
         let identity = Identity { server: "edge-1".into(), resource_arn: "arn".into() };
-        let ledger = Arc::new(Opening::fleeting().ledger);
+        let ledger = Opening::fleeting().ledger;
         let notary = Notary::new(identity, Queue::new(Position::START), ledger, Signer::default());
         World { notary, seen: Rc::default(), actors: Vec::new() }
     }

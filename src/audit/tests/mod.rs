@@ -6,5 +6,6 @@ mod golden;
 mod in_turn;
 mod interleaved;
 mod key_change;
+mod power;
 mod recorder;
 pub(super) mod samples;
