@@ -1,5 +1,7 @@
 //! `lockgate check`: every problem of a configuration, and with `--online` whether its stores and sinks can be reached.
 
+mod advice;
+
 use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
@@ -21,6 +23,9 @@ const STORE_ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 /// Checks `file`; prints a summary when all is well.
 pub(super) fn check(file: &Path, online: bool) -> Result<(), Failure> {
     let settings = config::check(file)?;
+    for note in advice::advice(&settings) {
+        eprintln!("{note}");
+    }
     if online {
         block_on(reach(&settings))?;
     }

@@ -1,32 +1,22 @@
 //! The digest of one file whose bytes pass here. Clients have many requests under way, which overtake each other a little: so pieces
 //! that are early wait for those before them, within bounds.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::digest::Digest;
+use super::early::Early;
 
 /// How far a piece may be ahead of the first byte that is missing: what a writer puts in order in memory.
 const WINDOW: u64 = 4 << 20;
-
-/// What a piece takes beside its bytes: small ones take more than they hold.
-const EACH_PIECE: usize = 128;
-
-/// The most bytes that wait of one file, and of all together, with what each piece takes.
-const MOST_WAITING: usize = 4 << 20;
-const MOST_OF_ALL: usize = 16 << 20;
-
-/// What waits of all files.
-static WAITING_OF_ALL: AtomicUsize = AtomicUsize::new(0);
 
 /// The digest of a file's first bytes, as many as came without a gap.
 #[derive(Debug)]
 pub(super) struct FileDigest {
     digest: Digest,
     state: State,
-    ahead: Ahead,
+    ahead: Early,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,17 +29,10 @@ enum State {
     Wrong,
 }
 
-/// Pieces that came early. They do not overlap.
-#[derive(Debug, Default)]
-struct Ahead {
-    pieces: BTreeMap<u64, Bytes>,
-    size: usize,
-}
-
 impl FileDigest {
-    /// Of no bytes yet.
-    pub(super) fn new() -> FileDigest {
-        FileDigest { digest: Digest::new(), state: State::Follows, ahead: Ahead::default() }
+    /// Of no bytes yet; `owner` is the user, who shares the room for early pieces with others.
+    pub(super) fn new(owner: Arc<str>) -> FileDigest {
+        FileDigest { digest: Digest::new(), state: State::Follows, ahead: Early::new(owner) }
     }
 
     /// Takes bytes of a download. Some clients read bytes twice, or beyond the end.
@@ -145,65 +128,11 @@ impl FileDigest {
     }
 }
 
-impl Ahead {
-    /// Whether a piece overlaps one that waits.
-    fn touches(&self, offset: u64, length: usize) -> bool {
-        let before = self.pieces.range(..offset.saturating_add(length as u64)).next_back();
-        before.is_some_and(|(start, piece)| start + piece.len() as u64 > offset)
-    }
-
-    /// Where the last piece ends.
-    fn end(&self) -> u64 {
-        self.pieces.last_key_value().map_or(0, |(offset, piece)| offset + piece.len() as u64)
-    }
-
-    /// Keeps a piece; false when there is no room for it.
-    fn add(&mut self, offset: u64, data: &Bytes) -> bool {
-        if self.pieces.get(&offset).is_some_and(|piece| piece.len() >= data.len()) {
-            return true;
-        }
-        let more = data.len() + EACH_PIECE;
-        let of_all = WAITING_OF_ALL.fetch_add(more, Ordering::Relaxed) + more;
-        self.size += more;
-        if self.size > MOST_WAITING || of_all > MOST_OF_ALL {
-            return false;
-        }
-        // A slice must not keep alive a longer buffer, which nobody counts.
-        if let Some(replaced) = self.pieces.insert(offset, Bytes::copy_from_slice(data)) {
-            self.give_back(replaced.len() + EACH_PIECE);
-        }
-        true
-    }
-
-    /// The first piece, if it begins at `position` or before.
-    fn take_first_until(&mut self, position: u64) -> Option<(u64, Bytes)> {
-        let first = self.pieces.first_entry().filter(|first| *first.key() <= position)?;
-        let (offset, piece) = first.remove_entry();
-        self.give_back(piece.len() + EACH_PIECE);
-        Some((offset, piece))
-    }
-
-    fn give_back(&mut self, size: usize) {
-        self.size -= size;
-        WAITING_OF_ALL.fetch_sub(size, Ordering::Relaxed);
-    }
-
-    fn clear(&mut self) {
-        self.pieces = BTreeMap::new();
-        self.give_back(self.size);
-    }
-}
-
-impl Drop for Ahead {
-    fn drop(&mut self) {
-        self.clear();
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::session::early::MOST_WAITING;
 
     /// `printf 'abcdefgh' | sha256sum`
     const DIGEST: &str = "9c56cc51b374c3ba189210d5b6d4bf57790d351c96c47c02190ecf1e430635ab";
@@ -217,7 +146,7 @@ mod tests {
         for order in
             [[(0, 3), (3, 1), (4, 4)], [(4, 4), (3, 1), (0, 3)], [(3, 1), (0, 3), (4, 4)], [(4, 4), (0, 3), (3, 1)]]
         {
-            let (mut read, mut written) = (FileDigest::new(), FileDigest::new());
+            let (mut read, mut written) = (FileDigest::new("ann".into()), FileDigest::new("ann".into()));
             for (offset, length) in order {
                 let (offset, data) = piece(offset, length);
                 read.read(offset, &data);
@@ -230,7 +159,7 @@ mod tests {
 
     #[test]
     fn what_is_read_twice_or_beyond_the_end_changes_nothing() {
-        let mut digest = FileDigest::new();
+        let mut digest = FileDigest::new("ann".into());
         for (offset, length) in [(2, 3), (0, 1), (2, 1), (2, 6), (0, 4), (1, 3), (5, 2)] {
             let (offset, data) = piece(offset, length);
             digest.read(offset, &data);
@@ -241,7 +170,7 @@ mod tests {
 
     #[test]
     fn bytes_that_are_written_again_are_read_again_from_the_start() {
-        let mut digest = FileDigest::new();
+        let mut digest = FileDigest::new("ann".into());
         for (offset, length) in [(0, 4), (2, 2), (4, 4)] {
             let (offset, data) = piece(offset, length);
             digest.written(offset, &data);
@@ -255,9 +184,9 @@ mod tests {
     #[test]
     fn early_bytes_that_are_written_again_or_cut_off_are_read_where_they_begin() {
         let again = [(0, 3), (5, 3), (4, 2)].map(|(offset, length)| piece(offset, length));
-        let mut changed = FileDigest::new();
+        let mut changed = FileDigest::new("ann".into());
         again.iter().for_each(|(offset, data)| changed.written(*offset, data));
-        let mut cut = FileDigest::new();
+        let mut cut = FileDigest::new("ann".into());
         again[..2].iter().for_each(|(offset, data)| cut.written(*offset, data));
         cut.resized(7);
         for mut digest in [changed, cut] {
@@ -271,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_file_that_was_cut_is_read_from_the_start() {
-        let mut digest = FileDigest::new();
+        let mut digest = FileDigest::new("ann".into());
         digest.written(0, &piece(0, 8).1);
         digest.resized(4);
         assert_eq!((digest.missing_from(4), digest.finish(4)), (0, None));
@@ -279,15 +208,15 @@ mod tests {
 
     #[test]
     fn what_waits_is_bounded() {
-        let (mut far, mut many) = (FileDigest::new(), FileDigest::new());
+        let (mut far, mut many) = (FileDigest::new("ann".into()), FileDigest::new("ann".into()));
         far.read(WINDOW + 1, &Bytes::from_static(b"x"));
-        assert_eq!((far.state, far.ahead.size), (State::Stopped, 0));
+        assert_eq!((far.state, far.ahead.size()), (State::Stopped, 0));
         let mut most = 0;
         for offset in 1..100_000 {
             many.read(2 * offset, &Bytes::from_static(b"x"));
-            most = most.max(many.ahead.size);
+            most = most.max(many.ahead.size());
         }
-        assert_eq!((many.state, many.ahead.size), (State::Stopped, 0));
+        assert_eq!((many.state, many.ahead.size()), (State::Stopped, 0));
         assert!((MOST_WAITING / 2..=MOST_WAITING).contains(&most), "{most}");
     }
 }

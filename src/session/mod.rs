@@ -7,6 +7,7 @@ mod attributes;
 pub mod channel;
 mod digest;
 mod directory;
+mod early;
 mod error;
 mod file_digest;
 pub mod gate;

@@ -76,7 +76,7 @@ impl Account {
             bytes_in: 0,
             bytes_out: 0,
             bytes_copied: 0,
-            digest: has_digest.then(FileDigest::new),
+            digest: has_digest.then(|| FileDigest::new(session.origin.user.clone().unwrap_or_default())),
             sha256: None,
             copied_from: None,
             unchanged: false,
