@@ -1,5 +1,7 @@
 //! Finding events in a trail.
 
+mod torn;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::ControlFlow;
@@ -9,7 +11,8 @@ use globset::{Glob, GlobBuilder, GlobSet};
 use serde::de::IgnoredAny;
 
 use super::outcome::{OPERATIONS, STATUSES, operation_of, status_of};
-use super::read::{Event, Item, ReadError, Span, Trail, shown};
+use super::read::{Event, Item, Place, ReadError, Span, Trail, shown};
+use torn::Torn;
 
 /// The fields that hold paths.
 const PATHS: [&str; 4] = ["logical-path", "path", "new-logical-path", "new-path"];
@@ -173,6 +176,10 @@ pub struct Summary {
     pub unreadable: u64,
     /// The first ten of these.
     pub places: Vec<Unreadable>,
+    /// Lines that a killed gateway left unfinished, as the start after it says: nobody was told of their events, and nothing is missing.
+    pub cut: u64,
+    /// The first ten of these.
+    pub cut_places: Vec<Unreadable>,
 }
 
 /// A line that is no event, or where a part cannot be unpacked any further.
@@ -193,11 +200,17 @@ impl fmt::Display for Unreadable {
 }
 
 impl Summary {
-    fn note(&mut self, name: &str, line: u64, why: &str) {
-        self.unreadable += 1;
-        if self.places.len() < NAMED {
-            self.places.push(Unreadable { name: name.to_owned(), line, why: why.to_owned() });
-        }
+    fn note(&mut self, places: Vec<Unreadable>) {
+        self.unreadable += places.len() as u64;
+        let room = NAMED.saturating_sub(self.places.len());
+        self.places.extend(places.into_iter().take(room));
+    }
+
+    fn note_cut(&mut self, places: Vec<Unreadable>) {
+        self.cut += places.len() as u64;
+        let room = NAMED.saturating_sub(self.cut_places.len());
+        let unfinished = |place| Unreadable { why: "left unfinished by a gateway that was killed".to_owned(), ..place };
+        self.cut_places.extend(places.into_iter().take(room).map(unfinished));
     }
 }
 
@@ -211,25 +224,31 @@ impl Query {
         trail: &mut Trail,
         mut take: impl FnMut(&[u8], &Event) -> ControlFlow<()>,
     ) -> Result<Summary, ReadError> {
-        let mut summary = Summary::default();
+        let (mut summary, mut torn) = (Summary::default(), Torn::default());
         let needles = self.needles();
         while let Some(item) = trail.advance()? {
             let (bytes, place) = match item {
                 Item::Line { bytes, place, .. } => (bytes, place),
                 Item::TooLong { place } => {
-                    summary.note(trail.name(place.part), place.line, "longer than an event can be");
+                    summary.note(torn.end());
+                    summary.note(vec![unreadable(trail, place, "longer than an event can be")]);
                     continue;
                 }
                 Item::Broken { place, reason } => {
-                    summary.note(trail.name(place.part), place.line, &format!("cannot be unpacked: {reason}"));
+                    summary.note(torn.end());
+                    summary.note(vec![unreadable(trail, place, &format!("cannot be unpacked: {reason}"))]);
                     continue;
                 }
             };
             let event = if may_hold(bytes, &needles) { Event::parse(bytes).map(Some) } else { passed_over(bytes) };
             let Some(event) = event else {
-                summary.note(trail.name(place.part), place.line, "not an event");
+                let line = bytes.to_owned();
+                summary.note(torn.keep(&line, unreadable(trail, place, "not an event")));
                 continue;
             };
+            let settled = torn.settle(bytes);
+            summary.note(settled.unexplained);
+            summary.note_cut(settled.cut);
             let Some(event) = event else { continue };
             if self.fits(&event) {
                 summary.found += 1;
@@ -238,6 +257,7 @@ impl Query {
                 }
             }
         }
+        summary.note(torn.end());
         Ok(summary)
     }
 
@@ -333,6 +353,11 @@ fn has_status(event: &Event, wanted: &str) -> bool {
 fn passed_over(line: &[u8]) -> Option<Option<Event>> {
     let is_object = line.trim_ascii_start().starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(line).is_ok();
     is_object.then_some(None)
+}
+
+/// A place that cannot be read.
+fn unreadable(trail: &Trail, place: Place, why: &str) -> Unreadable {
+    Unreadable { name: trail.name(place.part).to_owned(), line: place.line, why: why.to_owned() }
 }
 
 /// Whether a line holds all of `needles`.
@@ -478,7 +503,36 @@ mod tests {
         let summary = Query::default().run(&mut trail, |_, _| ControlFlow::Break(())).unwrap();
         let place = Unreadable { name: "x".into(), line: 1, why: "not an event".into() };
         assert_eq!(place.to_string(), "x, line 1: not an event");
-        assert_eq!(summary, Summary { found: 1, unreadable: 1, places: vec![place] });
+        assert_eq!(summary, Summary { found: 1, unreadable: 1, places: vec![place], ..Summary::default() });
+    }
+
+    /// As `audit verify` sees it: a kill leaves one line unfinished, and the start after it says so.
+    #[test]
+    fn a_line_that_a_kill_cut_off_is_no_damage() {
+        let whole = GOLDEN.lines().next().unwrap();
+        let half = &whole[..whole.len() / 2];
+        let start =
+            |clean| format!(r#"{{"activity-type":"CHECKPOINT","reason":"start","clean":{clean},"server":"edge-1"}}"#);
+        let summary = |lines: &[&str], query: Query| {
+            let source = Source::Stream("x".into(), Box::new(Cursor::new(lines.join("\n") + "\n")));
+            let mut trail = Trail::new(vec![source], Span::default(), None);
+            let summary = query.run(&mut trail, |_, _| ControlFlow::Continue(())).unwrap();
+            (summary.unreadable, summary.cut, summary.cut_places.len())
+        };
+        let (killed, clean) = (start(false), start(true));
+        let list = || Query { activities: vec!["LIST".into()], ..Query::default() };
+        let queries: [fn() -> Query; 2] = [Query::default, list];
+        for query in queries {
+            assert_eq!(summary(&[whole, half, &killed, whole], query()), (0, 1, 1));
+            assert_eq!(summary(&[whole, half, &half[..9], &killed], query()), (0, 2, 2));
+            assert_eq!(summary(&[half, whole], query()), (0, 0, 0), "written again in the next file");
+            assert_eq!(summary(&[half, &clean], query()), (1, 0, 0));
+            assert_eq!(summary(&[half], query()), (1, 0, 0), "nothing says that it was killed");
+            assert_eq!(summary(&[half, "no event", &killed], query()), (2, 0, 0));
+            assert_eq!(summary(&[&half[1..], &killed], query()), (1, 0, 0), "no beginning of a line");
+        }
+        let of_user = Query { user: some("nobody"), ..Query::default() };
+        assert_eq!(summary(&[whole, half, &killed], of_user), (0, 1, 1), "whatever is asked for");
     }
 
     #[test]

@@ -73,8 +73,15 @@ pub(super) fn audit(question: &Question) -> Result<(), Failure> {
     }
 }
 
-/// Names what could not be read: an answer of less than the whole trail is no answer to rely on.
+/// Names what could not be read: an answer of less than the whole trail is no answer to rely on. What a kill cut off is told, and is no
+/// failure: `audit verify` has no finding there either.
 fn complete(summary: &Summary) -> Result<(), Failure> {
+    for place in &summary.cut_places {
+        eprintln!("remark: {place}; nobody was told of its event");
+    }
+    if summary.cut > summary.cut_places.len() as u64 {
+        eprintln!("remark: {} lines were left unfinished so", summary.cut);
+    }
     for place in &summary.places {
         eprintln!("{place}");
     }
