@@ -12,7 +12,7 @@ use super::state::State;
 use super::trail::{self, LOOKED_FOR, page_of, seek};
 use crate::audit::read::Event;
 use crate::audit::read::newest::{GivenUp, Page};
-use crate::audit::search::{Judge, Query};
+use crate::audit::search::{Judge, Query, UserPattern};
 
 /// How many of the last attempts are looked at.
 const ATTEMPTS: usize = 20;
@@ -64,7 +64,7 @@ fn find(path: &Path, user: &str, most: usize, given_up: GivenUp) -> Result<Attem
 
 fn judge(user: &str, activities: &[&str]) -> Judge {
     let activities = activities.iter().map(|name| (*name).to_owned()).collect();
-    Query { user: Some(user.to_owned()), activities, ..Query::default() }.judge()
+    Query { user: Some(UserPattern::exactly(user)), activities, ..Query::default() }.judge()
 }
 
 /// A sentence about a search that ended before the trail did, with the event of this id.

@@ -16,7 +16,7 @@ use super::state::{State, time};
 use super::trail;
 use crate::audit::read::Event;
 use crate::audit::read::newest::Newest;
-use crate::audit::search::{AddressTest, Query};
+use crate::audit::search::{AddressTest, Query, UserPattern};
 use crate::session::{LiveSession, Progress};
 use crate::users::Network;
 
@@ -164,7 +164,7 @@ fn live(state: &State, which: &Which, network: Option<&Network>) -> Vec<LiveSess
 
 fn query(which: &Which, network: Option<Network>) -> Query {
     Query {
-        user: which.user.clone(),
+        user: which.user.as_deref().map(UserPattern::exactly),
         address: network.map(|network| -> AddressTest { Box::new(move |ip: IpAddr| network.contains(ip)) }),
         activities: vec!["DISCONNECTED".to_owned()],
         ..Query::default()

@@ -52,7 +52,7 @@ const LINES: usize = 10_000;
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Which {
-    /// The user's name
+    /// The user's name; `*` and `?` stand for any characters
     user: Option<String>,
     /// The person behind the user's name
     identity: Option<String>,

@@ -20,7 +20,7 @@ use super::state::State;
 use crate::audit::read::Span;
 use crate::audit::read::newest::{GivenUp, Newest, Page, Reader, newest};
 use crate::audit::schema;
-use crate::audit::search::{self, AddressTest, Fingerprint, PathPattern, Query, session_prefix};
+use crate::audit::search::{self, AddressTest, Fingerprint, PathPattern, Query, UserPattern, session_prefix};
 use crate::audit::spreadsheet;
 use crate::users::Network;
 
@@ -42,7 +42,7 @@ pub(super) const LOOKED_FOR: Duration = Duration::from_secs(5);
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Which {
-    /// The user's name
+    /// The user's name; `*` and `?` stand for any characters
     pub(super) user: Option<String>,
     /// The person behind the user's name: a certificate's key id, a key's comment, or what the identity provider says
     pub(super) identity: Option<String>,
@@ -239,7 +239,7 @@ impl Which {
         let operations = operations.map(search::operation).collect::<Result<_, _>>().map_err(wrong("operation"))?;
         let address = self.address.as_deref().map(Network::parse).transpose().map_err(wrong("address"))?;
         Ok(Query {
-            user: self.user.clone(),
+            user: self.user.as_deref().map(UserPattern::parse).transpose().map_err(wrong("user"))?,
             identity: self.identity.clone(),
             path: self.path.as_deref().map(PathPattern::parse).transpose().map_err(wrong("path"))?,
             span: Span { since: time("since", &self.since)?, until: time("until", &self.until)? },

@@ -1,12 +1,11 @@
 //! Finding events in a trail.
 
+mod pattern;
 mod torn;
 
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::ControlFlow;
-
-use globset::{Glob, GlobBuilder, GlobSet};
 
 use serde::de::IgnoredAny;
 
@@ -14,8 +13,7 @@ use super::outcome::{OPERATIONS, STATUSES, operation_of, status_of};
 use super::read::{Event, Item, Place, ReadError, Span, Trail, shown};
 use torn::Torn;
 
-/// The fields that hold paths.
-const PATHS: [&str; 4] = ["logical-path", "path", "new-logical-path", "new-path"];
+pub use pattern::{PathPattern, UserPattern};
 
 /// The fields that hold fingerprints, of one key or of several.
 const FINGERPRINTS: [&str; 5] = [
@@ -33,7 +31,7 @@ pub type AddressTest = Box<dyn Fn(IpAddr) -> bool + Send + Sync>;
 #[derive(Default)]
 pub struct Query {
     /// The `user`.
-    pub user: Option<String>,
+    pub user: Option<UserPattern>,
     /// The `identity`: the person behind the user's name.
     pub identity: Option<String>,
     /// A path that the client named or that a store has, old or new.
@@ -99,57 +97,6 @@ pub fn operation(word: &str) -> Result<String, String> {
 pub fn status(word: &str) -> Result<String, String> {
     let known = || format!("{word:.40?} is none of {}", STATUSES.join(", "));
     STATUSES.contains(&word).then(|| word.to_owned()).ok_or_else(known)
-}
-
-/// A pattern of paths: `*` and `?` stay within a component, `**` does not. Without a slash it is one of names, in whatever folder.
-#[derive(Debug, Clone)]
-pub struct PathPattern {
-    glob: Glob,
-    matcher: GlobSet,
-}
-
-impl PartialEq for PathPattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.glob == other.glob
-    }
-}
-
-impl Eq for PathPattern {}
-
-/// The longest pattern, in bytes, and the most braces within braces: whoever may ask for events may write one, and it is compiled.
-const LONGEST_PATTERN: usize = 1024;
-const DEEPEST_PATTERN: usize = 8;
-
-impl PathPattern {
-    /// Reads a pattern.
-    ///
-    /// # Errors
-    /// What is wrong with it: longer than 1,024 bytes, more than eight braces within braces, or no pattern at all.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        if text.len() > LONGEST_PATTERN {
-            return Err(format!("it has {} bytes, and at most {LONGEST_PATTERN} are allowed", text.len()));
-        }
-        if depth_of(text) > DEEPEST_PATTERN {
-            return Err(format!("more than {DEEPEST_PATTERN} braces are within one another"));
-        }
-        let name = (!text.contains('/')).then(|| format!("**/{text}"));
-        let glob = GlobBuilder::new(name.as_deref().unwrap_or(text)).literal_separator(true).build();
-        let glob = glob.map_err(|error| error.kind().to_string())?;
-        // As a set of one: a `Glob` alone panics where the regular expression that it makes is refused.
-        let matcher = GlobSet::builder().add(glob.clone()).build();
-        let matcher = matcher.map_err(|_| "it is too large when compiled".to_owned())?;
-        Ok(PathPattern { glob, matcher })
-    }
-}
-
-/// How many braces are open at once at most, those counted too that stand for themselves.
-fn depth_of(pattern: &str) -> usize {
-    let deeper = |(now, most): (usize, usize), c| match c {
-        '{' => (now + 1, most.max(now + 1)),
-        '}' => (now.saturating_sub(1), most),
-        _ => (now, most),
-    };
-    pattern.chars().fold((0, 0), deeper).1
 }
 
 /// A fingerprint, `SHA256:` and base64 without padding.
@@ -269,7 +216,8 @@ impl Query {
     /// Texts that a line must hold as they are, so that most lines need not be parsed.
     fn needles(&self) -> Vec<String> {
         let fingerprint = self.fingerprint.as_ref().map(|fingerprint| &fingerprint.0);
-        let names = self.user.iter().chain(&self.identity).chain(&self.target).chain(&self.account);
+        let user = self.user.as_ref().and_then(UserPattern::name);
+        let names = user.into_iter().chain(&self.identity).chain(&self.target).chain(&self.account);
         let user = names.map(|name| format!("\"{name}\""));
         let quoted = user.chain(self.session.iter().map(|beginning| format!("\"{beginning}")));
         // The writer escapes nothing in such a text.
@@ -280,7 +228,7 @@ impl Query {
 
     fn fits(&self, event: &Event) -> bool {
         let is = |wanted: &Option<String>, name| wanted.as_deref().is_none_or(|wanted| event.text(name) == wanted);
-        is(&self.user, "user")
+        self.user.as_ref().is_none_or(|user| user.fits(event.text("user")))
             && is(&self.identity, "identity")
             && is(&self.target, "target")
             && is(&self.account, "account")
@@ -323,18 +271,6 @@ impl Judge {
             return None;
         }
         Event::parse(line).filter(|event| self.query.fits(event))
-    }
-}
-
-impl PathPattern {
-    /// Whether it holds for a path of an event, old or new.
-    pub fn fits_event(&self, event: &Event) -> bool {
-        PATHS.iter().any(|name| self.fits(event.text(name)))
-    }
-
-    /// Whether it holds for a path.
-    pub fn fits(&self, path: &str) -> bool {
-        !path.is_empty() && self.matcher.is_match(path)
     }
 }
 
@@ -388,6 +324,10 @@ mod tests {
         found
     }
 
+    fn user(pattern: &str) -> Option<UserPattern> {
+        Some(UserPattern::parse(pattern).unwrap())
+    }
+
     fn some(text: &str) -> Option<String> {
         Some(text.to_owned())
     }
@@ -397,10 +337,10 @@ mod tests {
         let all = found(&Query::default()).len();
         let golden = |fits: &dyn Fn(&str) -> bool| GOLDEN.lines().filter(|line| fits(line)).count();
         assert_eq!(all, GOLDEN.lines().count());
-        assert_eq!(found(&Query { user: some("user9999"), ..Query::default() }), ["AUTH_FAILURE"]);
-        let user = found(&Query { user: some("user0001"), ..Query::default() }).len();
-        assert_eq!(user, golden(&|line| line.contains("\"user\":\"user0001\"")));
-        assert!(found(&Query { user: some("user000"), ..Query::default() }).is_empty());
+        assert_eq!(found(&Query { user: user("user9999"), ..Query::default() }), ["AUTH_FAILURE"]);
+        let of_user = found(&Query { user: user("user0001"), ..Query::default() }).len();
+        assert_eq!(of_user, golden(&|line| line.contains("\"user\":\"user0001\"")));
+        assert!(found(&Query { user: user("user000"), ..Query::default() }).is_empty());
         let of_session = golden(&|line| line.contains("\"session-id\":\"0049cd844c7536c06a89\""));
         assert!(of_session < all, "some events have no session");
         assert_eq!(found(&Query { session: some("0049cd844c7536c06a89"), ..Query::default() }).len(), of_session);
@@ -442,21 +382,15 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_that_is_too_much_to_compile_is_refused() {
-        let nested = |depth: usize| format!("/{}b{}", "{a,".repeat(depth), "}".repeat(depth));
-        assert!(
-            PathPattern::parse(&nested(DEEPEST_PATTERN)).is_ok_and(|pattern| pattern.fits("/b") && pattern.fits("/a"))
-        );
-        for depth in [DEEPEST_PATTERN + 1, 200, 300] {
-            assert!(PathPattern::parse(&nested(depth)).is_err(), "{depth}");
-        }
-        let long = |bytes: usize| PathPattern::parse(&format!("/{}", "?".repeat(bytes - 1)));
-        assert!(long(LONGEST_PATTERN).is_ok() && long(LONGEST_PATTERN + 1).is_err());
-        // As much as fits: none of these panics.
-        for piece in ["**/", "[!a-z]", "{a,b}", "{,*?}", "[\u{e9}-\u{1f600}]", "\\{"] {
-            let pattern = piece.repeat(LONGEST_PATTERN / piece.len());
-            let _ = PathPattern::parse(&pattern);
-        }
+    fn users_are_found_by_the_patterns_of_a_filter() {
+        let by = |pattern: &str| found(&Query { user: user(pattern), ..Query::default() }).len();
+        let all = GOLDEN.lines().filter(|line| line.contains("\"user\":\"")).count();
+        assert_eq!(by("user000?"), by("user0001"));
+        assert_eq!((by("user*"), by("*"), by("{user0001,user9999}")), (all, all, all));
+        assert!(by("user0001") < all && by("partner-*") == 0);
+        // Ready to be looked for in lines that are not parsed, but for what only a pattern is.
+        let needles = |pattern: &str| Query { user: user(pattern), ..Query::default() }.needles();
+        assert_eq!((needles("user0001"), needles("user*")), (vec!["\"user0001\"".to_owned()], vec![]));
     }
 
     #[test]
@@ -531,7 +465,7 @@ mod tests {
             assert_eq!(summary(&[half, "no event", &killed], query()), (2, 0, 0));
             assert_eq!(summary(&[&half[1..], &killed], query()), (1, 0, 0), "no beginning of a line");
         }
-        let of_user = Query { user: some("nobody"), ..Query::default() };
+        let of_user = Query { user: user("nobody"), ..Query::default() };
         assert_eq!(summary(&[whole, half, &killed], of_user), (0, 1, 1), "whatever is asked for");
     }
 
@@ -539,7 +473,7 @@ mod tests {
     fn what_is_no_event_is_named_whatever_is_asked_for() {
         let torn = GOLDEN.lines().next().unwrap();
         let lines = format!("{torn}\n[]\n{}\n\nx\n", &torn[..torn.len() / 2]);
-        for query in [Query::default(), Query { user: some("nobody"), ..Query::default() }] {
+        for query in [Query::default(), Query { user: user("nobody"), ..Query::default() }] {
             let source = Source::Stream("x".into(), Box::new(Cursor::new(lines.clone())));
             let mut trail = Trail::new(vec![source], Span::default(), None);
             let summary = query.run(&mut trail, |_, _| ControlFlow::Continue(())).unwrap();

@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use chrono::Utc;
 use clap::{Args, ValueEnum};
 
-use super::search::{session, span};
+use super::search::{session, span, user};
 use super::{Sources, Wrong, complete, written};
 use crate::audit::manifest::{self, Collection};
 use crate::audit::search::{PathPattern, Query};
@@ -18,8 +18,8 @@ use crate::cli::Failure;
 pub(in crate::cli) struct Arguments {
     #[command(flatten)]
     sources: Sources,
-    /// Login name
-    #[arg(long)]
+    /// Login name; `*` and `?` stand for any characters, as in a sink's filter
+    #[arg(long, value_name = "GLOB")]
     user: Option<String>,
     /// Session id, or its first digits
     #[arg(long, value_name = "ID")]
@@ -91,7 +91,7 @@ impl Arguments {
     fn wanted(&self) -> Result<Query, Wrong> {
         let path = self.path.as_deref().map(PathPattern::parse).transpose();
         Ok(Query {
-            user: self.user.clone(),
+            user: self.user.as_deref().map(user).transpose()?,
             path: path.map_err(|what| Wrong(format!("--path: {what}")))?,
             span: span(self.since.as_deref(), self.until.as_deref(), Utc::now())?,
             session: self.session.as_deref().map(session).transpose()?,

@@ -9,7 +9,7 @@ use clap::{ArgGroup, Args, ValueEnum};
 use super::search::span;
 use super::{Sources, complete, written};
 use crate::audit::report::{Collection, write_csv, write_html};
-use crate::audit::search::Query;
+use crate::audit::search::{Query, UserPattern};
 use crate::cli::Failure;
 
 /// The arguments of `report`.
@@ -50,7 +50,7 @@ enum Format {
 pub(super) fn report(arguments: &Arguments) -> Result<(), Failure> {
     let now = Utc::now();
     let span = span(arguments.since.as_deref(), arguments.until.as_deref(), now)?;
-    let query = Query { span, user: arguments.user.clone(), ..Query::default() };
+    let query = Query { span, user: arguments.user.as_deref().map(UserPattern::exactly), ..Query::default() };
     let mut opened = arguments.sources.open(span)?;
     let mut collection = Collection::of(arguments.user.clone());
     let summary = query.run(&mut opened.trail, |_, event| {

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use super::{Sources, Wrong, complete, written};
 use crate::audit::read::{Event, Span};
 use crate::audit::schema;
-use crate::audit::search::{self, AddressTest, Fingerprint, PathPattern, Query, session_prefix};
+use crate::audit::search::{self, AddressTest, Fingerprint, PathPattern, Query, UserPattern, session_prefix};
 use crate::audit::spreadsheet::Spreadsheet;
 use crate::audit::table::Table;
 use crate::cli::Failure;
@@ -20,8 +20,8 @@ use crate::users::Network;
 pub(in crate::cli) struct Arguments {
     #[command(flatten)]
     sources: Sources,
-    /// Login name
-    #[arg(long)]
+    /// Login name; `*` and `?` stand for any characters, as in a sink's filter
+    #[arg(long, value_name = "GLOB")]
     user: Option<String>,
     /// Person behind the login name: a certificate's key id, a key's comment, or what the identity provider says
     #[arg(long, value_name = "NAME")]
@@ -150,7 +150,7 @@ impl Arguments {
     fn query(&self, now: DateTime<Utc>) -> Result<Query, Wrong> {
         let path = self.path.as_deref().map(PathPattern::parse).transpose();
         Ok(Query {
-            user: self.user.clone(),
+            user: self.user.as_deref().map(user).transpose()?,
             identity: self.identity.clone(),
             path: path.map_err(|what| Wrong(format!("--path: {what}")))?,
             span: span(self.since.as_deref(), self.until.as_deref(), now)?,
@@ -189,6 +189,10 @@ fn status(word: &str) -> Result<String, Wrong> {
 
 fn operation(word: &str) -> Result<String, Wrong> {
     search::operation(word).map_err(|what| Wrong(format!("--operation: {what}")))
+}
+
+pub(super) fn user(pattern: &str) -> Result<UserPattern, Wrong> {
+    UserPattern::parse(pattern).map_err(|what| Wrong(format!("--user: {what}")))
 }
 
 pub(super) fn address(text: &str) -> Result<AddressTest, Wrong> {

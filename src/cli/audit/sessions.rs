@@ -7,9 +7,9 @@ use std::ops::ControlFlow;
 use chrono::Utc;
 use clap::{Args, ValueEnum};
 
-use super::search::{address, span};
+use super::search::{address, span, user};
 use super::{Sources, complete, written};
-use crate::audit::search::Query;
+use crate::audit::search::{Query, UserPattern};
 use crate::audit::sessions::{Login, SessionSummary, Sessions};
 use crate::audit::table::{Column, SHORT_ID, Table, short_key};
 use crate::cli::Failure;
@@ -51,8 +51,8 @@ const COLUMNS: &[Column] = &[
 pub(in crate::cli) struct Arguments {
     #[command(flatten)]
     sources: Sources,
-    /// Login name
-    #[arg(long)]
+    /// Login name; `*` and `?` stand for any characters, as in a sink's filter
+    #[arg(long, value_name = "GLOB")]
     user: Option<String>,
     /// Client address or network (`10.0.0.0/8`)
     #[arg(long, value_name = "CIDR")]
@@ -83,6 +83,7 @@ enum Format {
 /// Collects and prints.
 pub(super) fn sessions(arguments: &Arguments) -> Result<(), Failure> {
     let span = span(arguments.since.as_deref(), arguments.until.as_deref(), Utc::now())?;
+    let user = arguments.user.as_deref().map(user).transpose()?;
     // Whose a session is, its first events may not know yet.
     let query = Query { span, address: arguments.address.as_deref().map(address).transpose()?, ..Query::default() };
     let mut opened = arguments.sources.open(span)?;
@@ -94,7 +95,7 @@ pub(super) fn sessions(arguments: &Arguments) -> Result<(), Failure> {
     opened.progress.end();
     let summary = summary.map_err(anyhow::Error::from)?;
     let mut all = sessions.into_all();
-    all.retain(|session| arguments.wants(session));
+    all.retain(|session| arguments.wants(session, user.as_ref()));
     if all.is_empty() {
         eprintln!("no session fits");
     }
@@ -103,8 +104,8 @@ pub(super) fn sessions(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 impl Arguments {
-    fn wants(&self, session: &SessionSummary) -> bool {
-        (self.all || session.login == Login::Succeeded) && self.user.as_ref().is_none_or(|user| *user == session.user)
+    fn wants(&self, session: &SessionSummary, user: Option<&UserPattern>) -> bool {
+        (self.all || session.login == Login::Succeeded) && user.is_none_or(|user| user.fits(&session.user))
     }
 }
 
