@@ -19,8 +19,9 @@ use crate::cli::admin::amount;
 const WIDE: usize = 110;
 const WIDER: usize = 120;
 
-/// The width from which files and bytes are told apart by their direction.
+/// The width from which files and bytes are told apart by their direction, and from which there is room for the client's program.
 const WIDEST: usize = 150;
+const ENOUGH_FOR_CLIENTS: usize = 176;
 
 /// Columns that not every table has.
 const LOGIN: &str = "LOGIN";
@@ -36,6 +37,7 @@ const COLUMNS: &[Column] = &[
     Column::text("USER", 9).below(WIDE),
     Column::text(LOGIN, 6).from(WIDER),
     Column::text("ADDRESS", 15),
+    Column::text("CLIENT", 24).from(ENOUGH_FOR_CLIENTS),
     Column::number("LENGTH", 9).from(100),
     Column::number("FILES", 5).below(WIDEST),
     Column::number("BYTES", 8).below(WIDEST),
@@ -138,12 +140,13 @@ impl Rows {
     }
 
     fn row(&self, session: &SessionSummary) -> String {
-        let last = if self.ends_with_end { end_of(session) } else { credential(session, self.table.is_bounded()) };
-        self.table.lay_out(&cells(session), &last)
+        let is_short = self.table.is_bounded();
+        let last = if self.ends_with_end { end_of(session) } else { credential(session, is_short) };
+        self.table.lay_out(&cells(session, is_short), &last)
     }
 }
 
-fn cells(session: &SessionSummary) -> [Cow<'_, str>; COLUMNS.len()] {
+fn cells(session: &SessionSummary, is_short: bool) -> [Cow<'_, str>; COLUMNS.len()] {
     let id = session.session_id.as_str();
     let began = |format| session.began.map(|began| began.format(format).to_string()).unwrap_or_default();
     [
@@ -154,6 +157,7 @@ fn cells(session: &SessionSummary) -> [Cow<'_, str>; COLUMNS.len()] {
         session.user.as_str().into(),
         login(session.login).into(),
         session.source_ip.as_str().into(),
+        client(session, is_short).into(),
         length(session.length_ms()).into(),
         (session.files_in + session.files_out).to_string().into(),
         amount(session.bytes_in.saturating_add(session.bytes_out)).into(),
@@ -163,6 +167,12 @@ fn cells(session: &SessionSummary) -> [Cow<'_, str>; COLUMNS.len()] {
         session.bytes_out.to_string().into(),
         session.ended_by.as_deref().unwrap_or("-").into(),
     ]
+}
+
+/// The client's version line; a short one without the protocol, which is the same for all.
+fn client(session: &SessionSummary, is_short: bool) -> &str {
+    let short = session.client.strip_prefix("SSH-2.0-").filter(|_| is_short);
+    short.unwrap_or(&session.client)
 }
 
 /// A word for whether anybody logged in.
@@ -209,6 +219,7 @@ mod tests {
             login,
             key: "SHA256:BY3gNMHwTfjd4n2VuT4pTyLOk82zWZj4KEYEu7y4r/0".into(),
             source_ip: "192.0.2.1".into(),
+            client: "SSH-2.0-OpenSSH_9.2p1".into(),
             began: "2026-07-31T08:15:40Z".parse().ok(),
             files_in: 3,
             files_out: 4,
@@ -221,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_terminal_of_any_width_shows_who_came_from_where_what_was_moved_and_how_it_ended() {
-        for width in [80, 100, 110, 120, 149, 150, 200] {
+        for width in [80, 100, 110, 120, 149, 150, 175, 176, 200] {
             let rows = Rows::of(Table::of_width(COLUMNS, CREDENTIAL, Some(width)), true);
             let row = rows.row(&session(Login::Succeeded));
             assert!(columns(&row) <= width && columns(&rows.table.head()) <= width, "{width}: {row}");
@@ -230,12 +241,14 @@ mod tests {
             }
             assert!(row.contains(if width < 150 { " 7  3.0 MiB" } else { " 3     1048576 " }), "{width}: {row}");
             assert_eq!(row.contains("ann SHA256:BY3"), width >= 120, "{width}: {row}");
+            assert_eq!(row.contains(" OpenSSH_9.2p1 "), width >= 176, "{width}: {row}");
             let failed = rows.row(&session(Login::Failed));
             assert!(failed.contains(if width < 120 { "failed login" } else { " failed " }), "{width}: {failed}");
         }
         let row = Rows::of(Table::of_width(COLUMNS, CREDENTIAL, None), false).row(&session(Login::Succeeded));
         assert!(row.ends_with("idle          ann SHA256:BY3gNMHwTfjd4n2VuT4pTyLOk82zWZj4KEYEu7y4r/0"), "{row}");
         assert!(row.contains(" 1048576 ") && !row.contains("MiB"), "{row}");
+        assert!(row.contains(" SSH-2.0-OpenSSH_9.2p1 "), "{row}");
     }
 
     #[test]
