@@ -2,8 +2,9 @@
 
 use uuid::Uuid;
 
+use crate::audit::outcome::RenameDone;
 use crate::audit::read::Event;
-use crate::audit::{NOTHING_WAS_PUBLISHED, NOTHING_WAS_RENAMED, THE_NEW_NAME_IS_WHOLE, WHAT_ARRIVED_WAS_PUBLISHED};
+use crate::audit::{NOTHING_WAS_PUBLISHED, WHAT_ARRIVED_WAS_PUBLISHED};
 
 /// A change of what the stores hold, or of what is known of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,13 +113,11 @@ fn rename(event: &Event) -> Option<Kind> {
     if path.is_empty() || path == event.text("path") {
         return None;
     }
-    let message = event.text("message");
-    match event.text("status") {
-        "success" => Some(Kind::Moved { name, path }),
-        "denied" => None,
-        _ if message.ends_with(NOTHING_WAS_RENAMED) => None,
-        _ if message.ends_with(THE_NEW_NAME_IS_WHOLE) => Some(Kind::Copied { name, path }),
-        _ => Some(Kind::PerhapsReplaced { name, path }),
+    match RenameDone::of(event.text("status"), event.text("message")) {
+        RenameDone::All => Some(Kind::Moved { name, path }),
+        RenameDone::Copied => Some(Kind::Copied { name, path }),
+        RenameDone::Perhaps => Some(Kind::PerhapsReplaced { name, path }),
+        RenameDone::Nothing => None,
     }
 }
 

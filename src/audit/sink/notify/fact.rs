@@ -6,6 +6,7 @@ use chrono::{DateTime, Duration, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::audit::NOTHING_WAS_PUBLISHED;
+use crate::audit::outcome::RenameDone;
 
 /// The fields of a line that notifications are made of, by the names that they have there.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,6 +134,11 @@ impl Fact {
         }
     }
 
+    /// What a rename has done, also one that failed.
+    pub(super) fn renamed(&self) -> RenameDone {
+        RenameDone::of(self.status.as_deref().unwrap_or_default(), self.message.as_deref().unwrap_or_default())
+    }
+
     pub(super) fn time(&self) -> Option<DateTime<Utc>> {
         DateTime::parse_from_rfc3339(&self.timestamp).ok().map(|time| time.to_utc())
     }
@@ -143,7 +149,7 @@ impl Fact {
     }
 
     /// When it began: a transfer at its OPEN, anything else when it was asked for.
-    fn began(&self) -> DateTime<Utc> {
+    pub(super) fn began(&self) -> DateTime<Utc> {
         let lasted = Duration::milliseconds(i64::try_from(self.duration_ms).unwrap_or(i64::MAX));
         self.time().unwrap_or_default().checked_sub_signed(lasted).unwrap_or_default()
     }

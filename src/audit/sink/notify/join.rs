@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::TemporaryNames;
 use super::fact::{Deed, Fact, Notice};
 use super::shelf::Shelf;
+use crate::audit::outcome::RenameDone;
 
 /// Uploads that wait at most. When there are more, the oldest of the user who has most waiting is told under the name that it has.
 const MAX_WAITING: usize = 10_000;
@@ -84,6 +85,11 @@ impl Joiner {
                 told.push(fact.into());
             }
             Deed::Rename if succeeded => told.extend(self.rename(fact)),
+            Deed::Rename => {
+                let arrived = self.failed_rename(&fact);
+                told.push(fact.into());
+                told.extend(arrived);
+            }
             Deed::Delete if succeeded => {
                 // Nobody was told that one which waits came.
                 if self.remove(&fact.path).is_none_or(|(_, upload)| upload.is_told) {
@@ -149,11 +155,15 @@ impl Joiner {
     /// Tells of one under the name that it has, and remembers it for the rename that may still come.
     fn give_up(&mut self, upload: Upload) -> Notice {
         let notice = Notice::from(upload.fact.clone());
+        self.remember(upload);
+        notice
+    }
+
+    fn remember(&mut self, upload: Upload) {
         self.told.insert(Upload { is_told: true, ..upload });
         if self.told.len() > self.most_told {
             self.told.evict();
         }
-        notice
     }
 
     fn rename(&mut self, rename: Fact) -> Vec<Notice> {
@@ -181,6 +191,68 @@ impl Joiner {
         iter::once(whole).chain(arrived).collect()
     }
 
+    /// A rename failed, and may have made a file of the new name all the same.
+    fn failed_rename(&mut self, rename: &Fact) -> Vec<Notice> {
+        let new = rename.new_path.as_deref().unwrap_or_default();
+        match rename.renamed() {
+            RenameDone::Nothing | RenameDone::All => Vec::new(),
+            // What is there may be something else than what waits.
+            RenameDone::Perhaps => {
+                self.forget(new);
+                Vec::new()
+            }
+            RenameDone::Copied => {
+                self.forget(new);
+                self.copied(rename, new)
+            }
+        }
+    }
+
+    /// What waits is under its new name as well. Where that is a final one, it has arrived, and is remembered under the old name: who
+    /// renames it once more is told so. The RENAME itself has failed, so the ids are of both.
+    fn copied(&mut self, rename: &Fact, new: &str) -> Vec<Notice> {
+        let new_logical = rename.new_logical_path.as_deref().unwrap_or_default();
+        let mut found = self.waiting.remove_below(&rename.path);
+        found.extend(self.told.remove_below(&rename.path));
+        found.extend(self.remove(&rename.path));
+        let mut arrived = Vec::new();
+        for (number, upload) in found {
+            // It came while the one before it was copied.
+            if upload.fact.millis() > rename.began().timestamp_millis() {
+                self.put_back(number, upload);
+                continue;
+            }
+            let mut fact = upload.fact.clone();
+            follow(&mut fact, rename, new, new_logical);
+            if self.is_temporary(&fact.path, &fact.logical_path) {
+                let copy = Upload { fact, ..upload.clone() };
+                self.put_back(number, upload);
+                if copy.is_told {
+                    self.told.insert(copy)
+                } else {
+                    self.waiting.insert(copy)
+                }
+                continue;
+            }
+            arrived.push(Notice {
+                id: format!("{}-{}", rename.event_id, fact.event_id),
+                ended: rename.timestamp.clone(),
+                uploaded_as: Some(upload.uploaded_as.clone()),
+                renamed_from: Some(upload.fact.path.clone()),
+                ..Notice::from(fact)
+            });
+            self.remember(upload);
+        }
+        arrived
+    }
+
+    /// What waits at a path, or was told of one there or below it, is not what is there.
+    fn forget(&mut self, path: &str) {
+        self.remove(path);
+        self.waiting.remove_below(path);
+        self.told.remove_below(path);
+    }
+
     /// A folder was renamed: what is in it is elsewhere now. What has its final name by that has arrived; its id is made of that of its
     /// CLOSE, for the one of the RENAME is the folder's.
     fn move_below(&mut self, rename: &Fact, new: &str, new_logical: &str) -> Vec<Notice> {
@@ -190,13 +262,7 @@ impl Joiner {
         for (number, mut upload) in moved {
             let renamed_from = Some(upload.fact.path.clone());
             let fact = &mut upload.fact;
-            if let Some(rest) = fact.path.strip_prefix(&rename.path) {
-                fact.path = format!("{new}{rest}");
-            }
-            let rest = fact.logical_path.strip_prefix(&rename.logical_path);
-            if let Some(rest) = rest.filter(|rest| rest.starts_with('/')) {
-                fact.logical_path = format!("{new_logical}{rest}");
-            }
+            follow(fact, rename, new, new_logical);
             if self.is_temporary(&fact.path, &fact.logical_path) {
                 self.put_back(number, upload);
             } else if !upload.is_told {
@@ -223,6 +289,20 @@ impl Joiner {
     fn remove(&mut self, path: &str) -> Option<(u64, Upload)> {
         let told = self.told.remove(path);
         self.waiting.remove(path).or(told)
+    }
+}
+
+/// Gives what is at the old name of a rename, or below it, the name that it has by that.
+fn follow(fact: &mut Fact, rename: &Fact, new: &str, new_logical: &str) {
+    let renamed = |path: &str, from: &str, to: &str| {
+        let rest = path.strip_prefix(from).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
+        Some(format!("{to}{rest}"))
+    };
+    if let Some(path) = renamed(&fact.path, &rename.path, new) {
+        fact.path = path;
+    }
+    if let Some(logical_path) = renamed(&fact.logical_path, &rename.logical_path, new_logical) {
+        fact.logical_path = logical_path;
     }
 }
 

@@ -226,6 +226,75 @@ fn a_rename_that_failed_changes_nothing() {
     assert_eq!(told(&joiner.take(line(2, 3, &rename("a.part", "a")))), [("upload", "/lake/a", "e3")]);
 }
 
+fn failed(second: u32, number: u32, old: &str, new: &str, message: &str) -> Fact {
+    let mut fact = line(second, number, &format!(r#"{},"message":"{message}""#, rename(old, new)));
+    fact.status = Some("failure".into());
+    fact
+}
+
+const COPIED: &str = "the store denies access; all of it was copied; the new name has all of it";
+
+/// The store has the copy and could not remove the old name: the file is there, and nobody else would tell.
+#[test]
+fn a_copy_whose_old_name_stays_has_arrived() {
+    let mut joiner = joiner();
+    joiner.take(line(0, 1, &upload("a.part")));
+    let notices = joiner.take(failed(1, 2, "a.part", "a", COPIED));
+    assert_eq!(told(&notices), [("rename", "/lake/a.part", "e2"), ("upload", "/lake/a", "e2-e1")]);
+    assert!(notices[0].fact.failure().is_some() && notices[1].fact.failure().is_none());
+    let arrival = &notices[1];
+    assert_eq!(
+        (arrival.uploaded_as.as_deref(), &*arrival.fact.logical_path, &*arrival.ended),
+        (Some("/lake/a.part"), "/a", "2026-07-31T08:00:01.000Z")
+    );
+    assert!(joiner.overdue(i64::MAX).is_empty(), "nobody is told of the temporary name");
+    // The next try succeeds, with everything that is known of the file.
+    let again = joiner.take(line(2, 3, &rename("a.part", "a")));
+    assert_eq!(
+        (told(&again), again[0].uploaded_as.as_deref()),
+        (vec![("upload", "/lake/a", "e3")], Some("/lake/a.part"))
+    );
+    assert_eq!(joiner.uploads().count(), 0);
+}
+
+#[test]
+fn a_folder_that_was_copied_in_full_has_arrived_with_what_was_in_it() {
+    let names = TemporaryNames {
+        patterns: vec![crate::audit::search::PathPattern::parse("/staging/**").unwrap()],
+        ..TemporaryNames::default()
+    };
+    let mut joiner = Joiner::new(names, Clock::default(), Vec::new());
+    joiner.take(line(0, 1, &upload("staging/x/a")));
+    joiner.take(line(0, 2, &upload("staging/xy")));
+    let notices = joiner.take(failed(1, 3, "staging/x", "staging/z", COPIED));
+    assert_eq!(told(&notices), [("rename", "/lake/staging/x", "e3")], "it waits under both names");
+    assert_eq!(joiner.waiting.len(), 3);
+    let notices = joiner.take(failed(2, 4, "staging/z", "in/z", COPIED));
+    assert_eq!(told(&notices), [("rename", "/lake/staging/z", "e4"), ("upload", "/lake/in/z/a", "e4-e1")]);
+}
+
+/// The arrival would have the digest of another file.
+#[test]
+fn what_may_have_been_replaced_does_not_wait_any_more() {
+    let unknown = "the store does not answer; whether it was done is not known";
+    let nothing = "it exists already; nothing was renamed";
+    for (message, replaced) in [(unknown, true), (COPIED, true), ("of another version", true), (nothing, false)] {
+        let mut joiner = joiner();
+        joiner.take(line(0, 1, &upload("a.part")));
+        joiner.take(failed(1, 2, "x", "a.part", message));
+        let notices = joiner.take(line(2, 3, &rename("a.part", "a")));
+        let wanted = if replaced { ("rename", "/lake/a.part", "e3") } else { ("upload", "/lake/a", "e3") };
+        assert_eq!(told(&notices), [wanted], "{message}");
+    }
+    // Nor is a newer upload of the old name what was copied.
+    let mut joiner = joiner();
+    joiner.take(line(5, 1, &upload("a.part")));
+    let mut copied = failed(6, 2, "a.part", "a", COPIED);
+    copied.duration_ms = 3_000;
+    assert_eq!(told(&joiner.take(copied)), [("rename", "/lake/a.part", "e2")]);
+    assert_eq!(told(&joiner.take(line(7, 3, &rename("a.part", "a")))), [("upload", "/lake/a", "e3")]);
+}
+
 #[test]
 fn an_upload_goes_with_its_folder() {
     let mut joiner = joiner();
