@@ -446,6 +446,11 @@ pub fn is_on_server(settings: &Settings) -> bool {
     open::Plan::read(settings).is_ok_and(|plan| plan.is_on_server())
 }
 
+/// Whether puts into a store carry no checksum only because nobody said which one its server knows (S3 elsewhere than on AWS).
+pub fn lacks_checksums(settings: &Settings) -> bool {
+    open::lacks_checksums(settings)
+}
+
 /// The root of a store.
 #[derive(Debug, Clone)]
 pub struct Root {

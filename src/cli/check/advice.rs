@@ -2,6 +2,7 @@
 
 use crate::audit::{SinkSettings, SinkTarget};
 use crate::gateway::Settings;
+use crate::stores;
 
 /// A sentence for each.
 pub(super) fn advice(settings: &Settings) -> Vec<String> {
@@ -11,7 +12,14 @@ pub(super) fn advice(settings: &Settings) -> Vec<String> {
          which `audit verify` reports as changed lines; a sink such as { sink: file, path: events.ndjson } beside them does not have that"
             .to_owned()
     });
-    shown_only.into_iter().collect()
+    let unverified = settings.stores.iter().filter(|store| stores::lacks_checksums(store)).map(|store| {
+        format!(
+            "note: nothing that is put into the store {:?} carries a checksum, which its server would verify; if it knows them, set \
+             aws_checksum_algorithm: sha256, otherwise none",
+            store.name
+        )
+    });
+    shown_only.into_iter().chain(unverified).collect()
 }
 
 /// Whether every sink that holds the whole trail shows lines elsewhere as they come, so that nothing on this machine knows how far that was.
@@ -24,6 +32,24 @@ fn is_shown_only(sinks: &[SinkSettings]) -> bool {
 mod tests {
     use super::*;
     use crate::audit::{FileOptions, Filter, OnFailure, Shape};
+
+    #[test]
+    fn puts_without_a_checksum_are_told_of_where_that_was_not_chosen() {
+        let lacks = |url: &str, options: &[(&str, &str)]| {
+            let option =
+                |(name, value): &(&str, &str)| ((*name).to_owned(), crate::secret::Secret::new((*value).to_owned()));
+            let options = options.iter().map(option).collect();
+            stores::lacks_checksums(&stores::Settings { name: "lake".into(), url: url.into(), options })
+        };
+        let (minio, aws) = (("aws_endpoint", "http://minio:9000"), ("endpoint", "https://s3.eu-west-1.amazonaws.com"));
+        assert!(lacks("s3://bucket/x", &[minio]));
+        assert!(lacks("s3://bucket", &[("AWS_ENDPOINT_URL", "https://r2.example")]));
+        assert!(!lacks("s3://bucket", &[]) && !lacks("s3://bucket", &[aws]));
+        for chosen in ["sha256", "none"] {
+            assert!(!lacks("s3://bucket", &[minio, ("aws_checksum_algorithm", chosen)]));
+        }
+        assert!(!lacks("file:///lake", &[]) && !lacks("gs://bucket", &[]));
+    }
 
     #[test]
     fn a_trail_that_is_only_shown_is_told_of() {

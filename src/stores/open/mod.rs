@@ -40,6 +40,12 @@ pub(super) const FILE_OPTIONS: [&str; 6] = [
 const SCHEMES: &str =
     "file:///PATH, memory:///, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX or sftp://USER@HOST/PATH";
 
+/// Whether what is put into a store has no checksum that its server verifies, though it might.
+pub(super) fn lacks_checksums(settings: &Settings) -> bool {
+    let is_s3 = ["s3://", "s3a://"].iter().any(|scheme| settings.url.starts_with(scheme));
+    is_s3 && s3::lacks_checksums(settings)
+}
+
 /// A store whose settings were found right.
 pub(super) enum Plan {
     /// A folder; opening it may fail.

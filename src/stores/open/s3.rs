@@ -197,6 +197,17 @@ fn is_of_aws(address: &str) -> bool {
     host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn")
 }
 
+/// Whether puts carry no checksum only because nobody said which one the server knows.
+pub(super) fn lacks_checksums(settings: &Settings) -> bool {
+    let is_checksum = |option: &str| matches!(option, "checksum_algorithm" | "aws_checksum_algorithm");
+    let options = || settings.options.iter().map(|(option, value)| (option.to_ascii_lowercase(), value));
+    let elsewhere = |(option, value): (String, &crate::secret::Secret)| {
+        let is_endpoint = matches!(option.parse(), Ok(AmazonS3ConfigKey::Endpoint | AmazonS3ConfigKey::S3Endpoint));
+        is_endpoint && !is_of_aws(value.expose())
+    };
+    !options().any(|(option, _)| is_checksum(&option)) && options().any(elsewhere)
+}
+
 /// Where the process itself runs on AWS, its environment says how to get credentials. What the options say goes before;
 /// options with a key of their own are not mixed with the environment's.
 fn from_environment(settings: &Settings) -> AmazonS3Builder {
