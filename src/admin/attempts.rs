@@ -7,11 +7,11 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::problem::Problem;
 use super::reads::{Waiting, What};
-use super::recordings::milliseconds;
 use super::state::State;
 use super::trail::{self, LOOKED_FOR, page_of, seek};
 use crate::audit::read::Event;
 use crate::audit::read::newest::{GivenUp, Page};
+use crate::audit::read::within::milliseconds;
 use crate::audit::search::{Judge, Query, UserPattern};
 
 /// How many of the last attempts are looked at.

@@ -19,6 +19,7 @@ use super::reads::{Waiting, What};
 use super::state::State;
 use crate::audit::read::Span;
 use crate::audit::read::newest::{GivenUp, Newest, Page, Reader, newest};
+use crate::audit::read::within::Since;
 use crate::audit::schema;
 use crate::audit::search::{self, AddressTest, Fingerprint, PathPattern, Query, UserPattern, session_prefix};
 use crate::audit::spreadsheet;
@@ -120,11 +121,13 @@ pub(super) async fn events(
         Some("csv") => Format::Table,
         Some(_) => return Err(Problem::wrong("format is json, ndjson or csv")),
     };
-    let page = which.page()?;
-    let judge = which.query()?.judge();
+    let query = which.query()?;
+    let (span, page) = (query.span, which.page()?.in_span(query.span));
+    let judge = query.judge();
     let path = path(&state)?;
     let read = move |given_up| {
-        let found = seek(&path, page, given_up, move |line: &[u8]| judge.fits(line).map(|_| line.to_vec()))?;
+        let fitting = Since::of(span, move |line: &[u8]| judge.fits(line).map(|_| line.to_vec()));
+        let found = seek(&path, page, given_up, fitting)?;
         let next = found.next.clone();
         Ok((written(found, format)?, next))
     };

@@ -3,7 +3,18 @@
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
 
+use crate::browser::Browser;
 use crate::old::{event, place_with};
+
+/// The files of the partner who is shown, when the search for them has ended.
+#[track_caller]
+fn files_of(browser: &Browser) -> String {
+    let all = "[...document.querySelectorAll('.partner section')].map((one) => one.innerText).join('\\n')";
+    let found = format!(
+        "((all) => all.includes('Files of the last 7 days') && !all.includes('Searching the trail') ? all : null)({all})"
+    );
+    browser.await_value("files of the last days", &found).as_str().unwrap_or_default().to_owned()
+}
 
 #[test]
 fn the_files_of_the_last_days_are_shown_and_silence_too() {
@@ -27,7 +38,7 @@ fn the_files_of_the_last_days_are_shown_and_silence_too() {
     let browser = place.browser();
     let files = |user: &str| {
         place.open(&browser, &format!("/partners/{user}"));
-        browser.await_text(".partner section", "Files of the last 7 days")
+        files_of(&browser)
     };
     let shown = files("acme");
     assert!(shown.contains("The last file was 3 h ago."), "{shown}");
@@ -48,5 +59,39 @@ fn the_files_of_the_last_days_are_shown_and_silence_too() {
     assert!(shown.contains("No file in the last 7 days.") && !shown.contains("last-of-globex"), "{shown}");
     let shown = files("initech");
     assert!(shown.contains("No file in the last 7 days.") && shown.contains("Cut off /half.csv"), "{shown}");
+    place.assert_clean(&browser);
+}
+
+/// One call searches for five seconds, and may find nothing although there is something further back.
+#[test]
+fn an_empty_page_is_no_silence() {
+    let more = json!({
+        "user": "acme", "session-id": "0049cd844c7536c06a89", "logical-path": "/far-back.csv", "operation": "write", "status": "success",
+        "bytes-in": "2048",
+    });
+    let place = place_with(&[event(Utc::now() - TimeDelta::hours(30), 1, "CLOSE", more)]);
+    let browser = place.browser();
+    place.open(&browser, "/partners");
+    browser.await_text("main", "Look up");
+    // The first answer is that of a search that ended before it found anything.
+    browser.script(
+        "const [real, asked] = [window.fetch, []];
+         window.asked = asked;
+         window.fetch = (address, options) => {
+           if (!String(address).includes('/events?')) return real(address, options);
+           asked.push(String(address));
+           if (asked.length > 1) return real(address, options);
+           const next = '<?before=ffffffff-ffff-7fff-8000-000000000000>; rel=\"next\"';
+           return Promise.resolve(new Response('', { headers: { Link: next } }));
+         };",
+    );
+    browser.fill("main input[type=search]", "acme");
+    browser.click("main form button");
+    let shown = files_of(&browser);
+    assert!(shown.contains("The last file was 30 h ago.") || shown.contains("/far-back.csv"), "{shown}");
+    assert!(!shown.contains("No file in the last 7 days."), "{shown}");
+    let asked = browser.script("return window.asked");
+    assert_eq!(asked.as_array().unwrap().len(), 2, "{asked}");
+    assert!(asked[1].as_str().unwrap().contains("before=ffffffff-ffff"), "{asked}");
     place.assert_clean(&browser);
 }

@@ -70,9 +70,9 @@ export function show(main, shared, name) {
     try {
       const user = await get(`/users/${encodeURIComponent(name)}`);
       if (gone) return;
-      const files = h("section", { class: "card", hidden: true });
+      const files = h("section", { class: "card", hidden: !shared.may("auditor") });
       put(body, verdict(user), h("div", { class: "columns" }, h("div", {}, logins(user, shared), files), h("div", {}, keys(user), configured(user))));
-      if (shared.may("auditor")) await showFiles(files, name);
+      if (shared.may("auditor")) showFiles(files, name, () => gone);
     } catch (problem) {
       if (!gone) put(body, h("p", { class: "error", role: "alert", text: problem.message }));
     }
@@ -133,18 +133,42 @@ function configured(user) {
     found.targets.length > 0 && [h("h3", { text: "Jumps as" }), h("ul", { class: "homes" }, found.targets.map((grant) => h("li", { text: grant })))]);
 }
 
-async function showFiles(section, name) {
+// One call searches for a few seconds. Only after the last one is it known that there are no more files.
+async function findFiles(name, isGone) {
   const since = new Date(Date.now() - DAYS * 86400000).toISOString();
-  const query = new URLSearchParams({ user: name, activity: "CLOSE,PARTIAL_CLOSE", since, limit: String(FILES), format: "ndjson" });
-  const { lines, next } = await eventLines(query);
-  const events = lines.map((text) => JSON.parse(text));
+  const query = new URLSearchParams({ user: name, activity: "CLOSE,PARTIAL_CLOSE", since, format: "ndjson" });
+  const events = [];
+  let next = null;
+  do {
+    query.set("limit", String(FILES - events.length));
+    if (next) query.set("before", next);
+    const found = await eventLines(query);
+    events.push(...found.lines.map((text) => JSON.parse(text)));
+    next = found.next;
+  } while (next && events.length < FILES && !isGone());
+  return { events, hasMore: next !== null };
+}
+
+async function showFiles(section, name, isGone) {
+  const title = h("h2", { text: `Files of the last ${DAYS} days` });
+  put(section, title, h("p", { class: "soft", role: "status", text: "Searching the trail…" }));
+  try {
+    const { events, hasMore } = await findFiles(name, isGone);
+    put(section, title, silence(events, hasMore), fileList(events), hasMore && h("p", { class: "soft", text: `These are the newest ${FILES}.` }));
+  } catch (problem) {
+    put(section, title, h("p", { class: "error", role: "alert", text: problem.message }));
+  }
+}
+
+function silence(events, hasMore) {
   const last = events.find((event) => event["activity-type"] === "CLOSE");
-  const silence = last ? ["The last file was ", when(last.timestamp, ago(last.timestamp)), "."] : [`No file in the last ${DAYS} days.`];
-  put(section, h("h2", { text: `Files of the last ${DAYS} days` }), h("p", { class: "soft" }, silence),
-    h("ul", { class: "file-list" }, events.map((event) => h("li", { class: outcome(event) },
-      h("div", {}, h("span", { class: "shape", "aria-hidden": "true", text: OUTCOMES[outcome(event)][0] }),
-        h("span", { class: "path", text: `${word(event)} ` }), h("span", { class: "mono", text: about(event) })),
-      h("div", { class: "soft small" }, when(event.timestamp), " · ", h("a", { href: `/sessions/${event["session-id"]}`, text: "session" }))))),
-    next && h("p", { class: "soft", text: `These are the newest ${FILES}.` }));
-  section.hidden = false;
+  if (last) return h("p", { class: "soft" }, "The last file was ", when(last.timestamp, ago(last.timestamp)), ".");
+  return h("p", { class: "soft", text: hasMore ? `Each of the newest ${FILES} was cut off.` : `No file in the last ${DAYS} days.` });
+}
+
+function fileList(events) {
+  return h("ul", { class: "file-list" }, events.map((event) => h("li", { class: outcome(event) },
+    h("div", {}, h("span", { class: "shape", "aria-hidden": "true", text: OUTCOMES[outcome(event)][0] }),
+      h("span", { class: "path", text: `${word(event)} ` }), h("span", { class: "mono", text: about(event) })),
+    h("div", { class: "soft small" }, when(event.timestamp), " · ", h("a", { href: `/sessions/${event["session-id"]}`, text: "session" })))));
 }

@@ -11,6 +11,7 @@ mod members;
 pub mod newest;
 mod objects;
 mod span;
+pub mod within;
 
 pub use event::{Event, shown, shown_json};
 pub use files::{FileError, Files};

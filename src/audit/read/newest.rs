@@ -93,7 +93,7 @@ impl<T, F: FnMut(&[u8]) -> Option<T>> Reader for F {
 pub struct Newest<T> {
     /// What the lines were taken for.
     pub found: Vec<T>,
-    /// Where the next page begins; `None` when there is nothing older.
+    /// Where the next page begins; `None` when there is nothing older, or nothing older is wanted ([`Reader::has_enough`]).
     pub next: Option<String>,
 }
 
@@ -108,6 +108,7 @@ pub fn newest<R: Reader>(path: &Path, page: &Page, reader: R) -> Result<Newest<R
         deadline: Instant::now() + page.within,
         last: page.before.clone(),
         has_looked: false,
+        has_enough: false,
         found: Vec::new(),
         bytes: 0,
     };
@@ -126,7 +127,7 @@ pub fn newest<R: Reader>(path: &Path, page: &Page, reader: R) -> Result<Newest<R
         let Some((name, opened)) = open_or_packed(file)? else { continue };
         is_all = walk.file(&name, opened)?;
     }
-    let next = walk.last.filter(|_| !is_all);
+    let next = walk.last.filter(|_| !is_all && !walk.has_enough);
     Ok(Newest { found: walk.found, next })
 }
 
@@ -185,6 +186,8 @@ struct Walk<'a, R: Reader> {
     last: Option<String>,
     /// Whether the page is further than where it began.
     has_looked: bool,
+    /// Whether the reader wants nothing older.
+    has_enough: bool,
     found: Vec<R::Taken>,
     /// Bytes of the lines of `found`.
     bytes: usize,
@@ -237,7 +240,8 @@ impl<R: Reader> Walk<'_, R> {
             self.found.push(taken);
             self.bytes = self.bytes.saturating_add(line.len());
         }
-        self.found.len() < self.page.limit && self.bytes < self.page.most_bytes && !self.reader.has_enough(id)
+        self.has_enough = self.reader.has_enough(id);
+        self.found.len() < self.page.limit && self.bytes < self.page.most_bytes && !self.has_enough
     }
 
     /// From the end, block by block.
@@ -343,14 +347,18 @@ impl<R: Reader> Walk<'_, R> {
             self.last = oldest.or(self.last.take());
             return Ok(false);
         }
-        let has_enough = first.as_deref().is_some_and(|first| self.reader.has_enough(first));
+        self.has_enough = first.as_deref().is_some_and(|first| self.reader.has_enough(first));
         self.last = first.or(self.last.take());
-        Ok(!has_enough)
+        Ok(!self.has_enough)
     }
 }
 
 /// The offset of the first line whose id is not older than `before`: found by halving, for ids ascend.
 pub(super) fn first_not_older(file: &mut File, before: &str) -> io::Result<u64> {
+    // Of most files every line is newer.
+    if line_from(file, 0)?.is_none_or(|first| first.id.as_str() >= before) {
+        return Ok(0);
+    }
     // All lines that begin before `low` are older, those that begin at `high` or later are not.
     let (mut low, mut high) = (0, file.seek(SeekFrom::End(0))?);
     while low < high {

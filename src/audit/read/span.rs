@@ -3,7 +3,7 @@
 use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta, Utc};
 
 /// How far the time in a name may be from the times of the events in it: a batch may wait for its store, and clocks are set.
-const MARGIN: TimeDelta = TimeDelta::hours(24);
+pub(super) const MARGIN: TimeDelta = TimeDelta::hours(24);
 
 /// From when until when; an end that is `None` is open.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

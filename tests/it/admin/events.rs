@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -64,6 +65,47 @@ fn events_come_newest_first_and_their_cursor_outlives_a_rotation() {
     assert!(lines.headers.contains("application/x-ndjson") && lines.headers.contains("rel=\"next\""), "{lines:?}");
     let newest: Vec<Value> = lines.body.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(newest, written.iter().rev().take(3).cloned().collect::<Vec<_>>());
+}
+
+/// A stretch of time is searched and nothing else, and its last page says that it is the last.
+#[test]
+fn since_and_until_bound_the_search_and_its_last_page() {
+    let day = |number: i64| DateTime::<Utc>::from_timestamp(1_767_225_600 + number * 86_400, 0).unwrap();
+    let line = |number: i64| {
+        let (at, name) = (day(number), number.rem_euclid(30));
+        let ms = at.timestamp_millis();
+        format!(
+            "{{\"activity-type\":\"CLOSE\",\"logical-path\":\"/day-{name}\",\"timestamp\":\"{}\",\"event-id\":\"{:08x}-{:04x}-7000-8000-000000000001\",\
+             \"user\":\"old\",\"status\":\"success\"}}\n",
+            at.to_rfc3339_opts(SecondsFormat::Millis, true),
+            ms >> 16,
+            ms & 0xffff
+        )
+    };
+    let administered = administered_with(|setup| {
+        let path = setup.subfolder("events").join("e.ndjson");
+        fs::write(path.with_file_name("e.ndjson.20260111T000000Z-10"), (0..10).map(line).collect::<String>()).unwrap();
+        fs::write(&path, (10..30).map(line).collect::<String>()).unwrap();
+        setup.config["events"] = json!([{ "sink": "stdout" }, { "sink": "file", "path": path }]);
+    });
+    let time = |number: i64| day(number).to_rfc3339_opts(SecondsFormat::Secs, true);
+    let page = |question: &str| {
+        let page = administered.socket.get(&format!("/api/v1/events?user=old&{question}")).ok();
+        let days: Vec<String> =
+            page["events"].as_array().unwrap().iter().map(|event| field(event, "logical-path").to_owned()).collect();
+        (days.join(" ").replace("/day-", ""), page["next"].as_str().map(str::to_owned))
+    };
+    assert_eq!(page(&format!("since={}", time(27))), ("29 28 27".to_owned(), None));
+    assert_eq!(page(&format!("until={}", time(2))), ("1 0".to_owned(), None));
+    assert_eq!(page(&format!("since={}&until={}", time(8), time(12))), ("11 10 9 8".to_owned(), None));
+    assert_eq!(page(&format!("since={}", time(400))), (String::new(), None));
+    // In pages.
+    let (first, next) = page(&format!("since={}&until={}&limit=3", time(8), time(12)));
+    assert_eq!(first, "11 10 9");
+    let second = page(&format!("since={}&until={}&limit=3&before={}", time(8), time(12), next.unwrap()));
+    assert_eq!(second, ("8".to_owned(), None));
+    let lines = administered.socket.get(&format!("/api/v1/events?user=old&since={}&format=ndjson", time(27)));
+    assert_eq!((lines.body.lines().count(), lines.raw_header("link")), (3, None), "{lines:?}");
 }
 
 #[test]

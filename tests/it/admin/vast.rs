@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::json;
 
 use super::{Administered, administered_with};
@@ -25,6 +26,17 @@ const MEMORY: u64 = 32 * MIB;
 /// Pages that are looked at.
 const PAGES: u64 = 20;
 
+/// The time of an event, in milliseconds since 1970: one a minute, so that the longest trail ends before now.
+fn milliseconds(number: u64) -> u64 {
+    86_400_000 + number * 60_000
+}
+
+/// The same as RFC 3339.
+fn time(number: u64) -> String {
+    let time = i64::try_from(milliseconds(number)).ok().and_then(DateTime::<Utc>::from_timestamp_millis);
+    time.unwrap().to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
 /// Writes events with ascending ids until the file has this length; the number of the next one.
 fn write_events(path: &Path, length: u64, mut number: u64) -> u64 {
     let mut file = BufWriter::with_capacity(1 << 20, File::create(path).unwrap());
@@ -32,10 +44,11 @@ fn write_events(path: &Path, length: u64, mut number: u64) -> u64 {
     while written < length {
         let line = format!(
             "{{\"activity-type\":\"CLOSE\",\"logical-path\":\"/incoming/orders-{number}.csv\",\"path\":\"/main/alice/incoming/orders-{number}.csv\",\
-             \"timestamp\":\"2026-01-01T00:00:00.000Z\",\"event-id\":\"019b0000-{:04x}-7000-8000-{:012x}\",\"user\":\"old\",\"status\":\"success\",\
+             \"timestamp\":\"{}\",\"event-id\":\"{:08x}-{:04x}-7000-8000-{number:012x}\",\"user\":\"old\",\"status\":\"success\",\
              \"bytes-in\":\"4096\",\"bytes-out\":\"0\",\"session-id\":\"0049cd844c7536c06a89\",\"source-ip\":\"192.0.2.7\",\"server\":\"edge-1\"}}\n",
-            number >> 48,
-            number & 0xffff_ffff_ffff,
+            time(number),
+            milliseconds(number) >> 16,
+            milliseconds(number) & 0xffff,
         );
         file.write_all(line.as_bytes()).unwrap();
         written += line.len() as u64;
@@ -107,6 +120,7 @@ fn look_at_pages(rotated: u64, each: u64, live: u64, is_packed: bool) {
         expected -= 100;
         before = format!("&before={}", page["next"].as_str().expect("older ones"));
     }
+    look_at_a_time(&administered, events);
     let memory = administered.door.gateway.peak_memory().saturating_sub(memory_before);
     assert!(memory < MEMORY, "{memory} bytes more at the peak");
     let size = (rotated * each + live) / MIB;
@@ -118,6 +132,24 @@ fn look_at_pages(rotated: u64, each: u64, live: u64, is_packed: bool) {
         (bytes_read(&administered) - read_before) / PAGES / 1024,
         memory / 1024,
     ));
+}
+
+/// A stretch of time costs no more than what is in it, though nothing is found there and wherever it is.
+fn look_at_a_time(administered: &Administered, events: u64) {
+    let ask = |question: &str| {
+        let read = bytes_read(administered);
+        let page = administered.socket.get(&format!("/api/v1/events?{question}")).ok();
+        let read = bytes_read(administered) - read;
+        assert!(read < READ_FOR_A_PAGE, "{read} bytes were read for {question}");
+        page
+    };
+    let page = ask(&format!("user=nobody&since={}", time(events - 100)));
+    assert_eq!((&page["events"], page.get("next")), (&json!([]), None));
+    let middle = events / 2;
+    let page = ask(&format!("user=nobody&since={}&until={}", time(middle - 100), time(middle)));
+    assert_eq!((&page["events"], page.get("next")), (&json!([]), None));
+    let page = ask(&format!("user=old&limit=1&until={}", time(middle)));
+    assert_eq!(field(&page["events"][0], "logical-path"), format!("/incoming/orders-{}.csv", middle - 1));
 }
 
 /// Pages in which nothing is found search for seconds. Whoever asks for many of them has a few threads of the process, not all of them.
