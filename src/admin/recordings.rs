@@ -18,7 +18,8 @@ use super::reads::{Waiting, What};
 use super::state::State;
 use super::trail::{self, LOOKED_FOR as LOOKED_FOR_ID};
 use crate::audit::read::Event;
-use crate::audit::read::newest::{GivenUp, Page, Reader, id_of};
+use crate::audit::read::newest::{GivenUp, Newest, Page, Reader, id_of};
+use crate::audit::read::within::milliseconds;
 use crate::audit::replay::{self, Format, Recording, Session};
 use crate::audit::search::{Judge, Query};
 
@@ -29,8 +30,11 @@ const MOST_BYTES: usize = 64 << 20;
 /// How long one answer may look for the session.
 const LOOKED_FOR: Duration = Duration::from_secs(40);
 
-/// How long before its login a session may have begun, in milliseconds: longer than any time for logging in.
-const LOGIN_MS: u64 = 60 * 60 * 1000;
+/// How long before its login a session may have begun, in milliseconds: longer than `limits.login_grace` can be, which is ten minutes.
+const LOGIN_MS: u64 = 11 * 60 * 1000;
+
+/// How much longer a session may seem than it was, in milliseconds: `duration-ms` does not know that the clock was set meanwhile, and ids do.
+const CLOCK_MS: u64 = 60 * 60 * 1000;
 
 /// As what.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -46,7 +50,7 @@ pub(super) struct As {
     (status = 200, description = "The session", content((String = "application/json"), (String = "text/plain"), (String = "application/x-asciicast"))),
     (status = 400, description = "A wrong parameter", body = Problem, content_type = "application/problem+json"),
     (status = 404, description = "The trail holds no event of this session", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "No sink keeps the whole trail in a file of this machine, the session is too large for one answer, or several sessions begin so", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "No sink keeps the whole trail in a file of this machine, the session is too large for one answer or its beginning was not reached in time, or several sessions begin so", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn show(
     Shared(state): Shared<Arc<State>>,
@@ -79,7 +83,7 @@ pub(super) async fn show(
         let seeker = Seeker { session: session.clone(), judge: replay::query(&session).judge(), began_ms: None };
         let found = trail::seek(&path, page, given_up, seeker)?;
         let is_all = is_live || found.next.is_none();
-        Ok((written(&found.found, &session, format)?, is_all, session))
+        Ok((written(&found, &session, format)?, is_all, session))
     };
     let room = state.reads.room(&waiting, MOST_BYTES).await?;
     let (written, is_all, session) = state.reads.read(&waiting, What::Session, read).await?;
@@ -122,10 +126,20 @@ impl Reader for Ids {
     }
 }
 
-/// The session in its form, unless it is too large; `None` when there are no lines.
-fn written(lines: &[Vec<u8>], session: &str, format: Format) -> Result<Option<Vec<u8>>, Problem> {
+/// The session in its form, unless it is too large or its beginning is missing; `None` when there are no lines.
+fn written(found: &Newest<Vec<u8>>, session: &str, format: Format) -> Result<Option<Vec<u8>>, Problem> {
+    let lines = &found.found;
     if lines.len() == MOST || lines.iter().map(Vec::len).sum::<usize>() >= MOST_BYTES {
         let what = format!("the session has more events than one answer holds; run `lockgate audit replay {session}`");
+        return Err(Problem::new(StatusCode::CONFLICT, what));
+    }
+    // A part of a session would show a wrong beginning, and perhaps that nobody logged in.
+    if !lines.is_empty() && found.next.is_some() {
+        let what = format!(
+            "the search ended after {} s, before it reached the beginning of the session {session}; run `lockgate audit replay {session}` to read \
+             the whole trail",
+            LOOKED_FOR.as_secs()
+        );
         return Err(Problem::new(StatusCode::CONFLICT, what));
     }
     let written = write(lines, session, format);
@@ -163,8 +177,8 @@ impl Reader for Seeker {
         let event = self.judge.fits(line)?;
         let now = id_of(line).and_then(milliseconds);
         let before = match event.activity() {
-            "CONNECTED" => Some(LOGIN_MS),
-            "DISCONNECTED" => event.number("duration-ms").map(|lasted| lasted.saturating_add(LOGIN_MS)),
+            "CONNECTED" | "AUTH_FAILURE" | "KEX_FAILURE" => Some(LOGIN_MS),
+            "DISCONNECTED" => event.number("duration-ms").map(|lasted| lasted.saturating_add(CLOCK_MS)),
             _ => None,
         };
         // Those that came through it began later.
@@ -181,22 +195,10 @@ impl Reader for Seeker {
     }
 }
 
-/// The time in an `event-id` (UUID version 7: its first 48 bits), in milliseconds since 1970.
-pub(super) fn milliseconds(id: &str) -> Option<u64> {
-    let digits = [id.get(..8)?, id.get(9..13)?].concat();
-    u64::from_str_radix(&digits, 16).ok()
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_time_of_an_id_is_read() {
-        assert_eq!(milliseconds("019fb73e-20fa-7b3d-8f21-000000000000"), Some(0x019f_b73e_20fa));
-        assert_eq!(milliseconds("019f"), None);
-    }
 
     #[test]
     fn a_session_is_sought_no_further_back_than_it_can_have_begun() {
@@ -206,18 +208,58 @@ mod tests {
         let line = |ms, activity: &str, rest: &str| {
             format!(r#"{{"event-id":"{}","session-id":"a","activity-type":"{activity}"{rest}}}"#, id(ms)).into_bytes()
         };
-        let hour = LOGIN_MS;
+        let hour = CLOCK_MS;
         assert!(!seeker.has_enough(&id(1)));
         seeker.take(&line(100 * hour, "DISCONNECTED", r#","duration-ms":7200000"#)).unwrap();
         assert!(!seeker.has_enough(&id(97 * hour)) && seeker.has_enough(&id(97 * hour - 1)));
+        // An attempt to log in is of the session's first minutes.
+        let began = 98 * hour - LOGIN_MS;
         seeker.take(&line(98 * hour, "CONNECTED", "")).unwrap();
-        assert!(seeker.has_enough(&id(97 * hour - 1)) && !seeker.has_enough(&id(97 * hour)));
+        assert!(seeker.has_enough(&id(began - 1)) && !seeker.has_enough(&id(began)));
         assert!(seeker.take(br#"{"session-id":"b"}"#).is_none());
         // A session at a target, which came through it.
         let inner = line(98 * hour, "CONNECTED", r#","jump-session-id":"a""#);
         let inner =
             String::from_utf8(inner).unwrap().replace(r#""session-id":"a","activity"#, r#""session-id":"c","activity"#);
         assert!(seeker.take(inner.replace("98", "99").as_bytes()).is_some());
-        assert!(seeker.has_enough(&id(97 * hour - 1)) && !seeker.has_enough(&id(97 * hour)));
+        assert!(seeker.has_enough(&id(began - 1)) && !seeker.has_enough(&id(began)));
+        let mut failed = Seeker { session: "a".into(), judge: replay::query("a").judge(), began_ms: None };
+        failed.take(&line(98 * hour, "AUTH_FAILURE", "")).unwrap();
+        assert!(failed.has_enough(&id(began - 1)) && !failed.has_enough(&id(began)));
+    }
+
+    /// The end of a session is not the session.
+    #[test]
+    fn a_recording_whose_beginning_was_not_reached_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("e");
+        let id = |minute: u64| format!("0000{minute:04x}-0000-7b3d-8f21-000000000000");
+        let line = |minute, activity: &str| {
+            format!(
+                "{{\"event-id\":\"{}\",\"session-id\":\"a\",\"user\":\"ann\",\"activity-type\":\"{activity}\",\"duration-ms\":600000}}\n",
+                id(minute)
+            )
+        };
+        let others = (0..500).map(|minute| line(minute, "LIST").replace("\"a\"", "\"b\"")).collect::<String>();
+        let own = [line(501, "CONNECTED"), line(505, "LIST"), line(511, "DISCONNECTED")].concat();
+        std::fs::write(&path, others + &own).unwrap();
+        let look = |most: usize| {
+            let seeker = Seeker { session: "a".into(), judge: replay::query("a").judge(), began_ms: None };
+            let page = Page { limit: most, ..Page::newest(MOST, LOOKED_FOR) };
+            trail::seek(&path, page, GivenUp::default(), seeker).unwrap()
+        };
+        // The whole of it, though the trail goes on further back.
+        let whole = look(100);
+        assert_eq!((whole.found.len(), &whole.next), (3, &None));
+        let text = String::from_utf8(written(&whole, "a", Format::Json).unwrap().unwrap()).unwrap();
+        assert!(text.contains("\"logged-in\":true"), "{text}");
+        // As when the time was over.
+        let cut = look(2);
+        assert_eq!((cut.found.len(), cut.next.is_some()), (2, true));
+        let refused = written(&cut, "a", Format::Json).unwrap_err();
+        assert_eq!(refused.status(), 409);
+        let said = refused.sentence();
+        assert!(said.contains("beginning") && said.contains("lockgate audit replay a"), "{said}");
+        assert!(written(&Newest { next: cut.next, ..Newest::default() }, "a", Format::Json).unwrap().is_none());
     }
 }
