@@ -23,6 +23,7 @@ mod health;
 mod login;
 mod logins;
 mod now;
+mod obstacles;
 mod oidc;
 mod page;
 mod passwd;

@@ -12,12 +12,13 @@ use utoipa::{IntoParams, ToSchema};
 use super::Inside;
 use super::attempts;
 use super::caller::{Caller, Peer};
+use super::obstacles::{cautions_of, obstacle_of_keys, obstacles_of};
 use super::problem::{Asked, Problem};
 use super::reads::Waiting;
 use super::state::State;
 use crate::audit::read::Event;
 use crate::session::LiveSession;
-use crate::users::{Attempt, AuthMode, AuthorizedKey, Circumstances, Directory, Refusal, Revoked, Totp, User};
+use crate::users::{Attempt, AuthMode, Directory, Revoked, Totp, User};
 
 /// Questions to the sources of users at once, over the socket and over the network, and how many of the latter for one caller: an
 /// identity provider answers logins first.
@@ -110,6 +111,8 @@ pub(super) struct UserShown {
     found: bool,
     /// What stands in the way of a login, a sentence each; empty when nothing is known to
     obstacles: Vec<String>,
+    /// With which keys a login fails although others let in, a sentence each: those that are revoked, or whose time is over
+    cautions: Vec<String>,
     /// What is configured; absent when there is no such user
     #[serde(skip_serializing_if = "Option::is_none")]
     configured: Option<Configured>,
@@ -234,11 +237,15 @@ pub(super) async fn show(
         Err(_) => known(&*directory, &name),
     };
     let sessions = own_sessions(&state.around.registry.list(), &name);
-    let mut obstacles = Vec::new();
+    let (mut obstacles, mut cautions) = (Vec::new(), Vec::new());
     let configured = match found {
         Ok(Some(user)) => {
             obstacles = obstacles_of(&user, address, sessions);
-            obstacles.extend(obstacle_of_keys(&user, &authorities, &revoked));
+            let of_keys = obstacle_of_keys(&user, &authorities, &revoked);
+            if of_keys.is_none() {
+                cautions = cautions_of(&user, &revoked, last_success.as_ref().and_then(|last| last.fingerprint.as_deref()));
+            }
+            obstacles.extend(of_keys);
             Some(Configured::of(&user, &revoked))
         }
         Ok(None) => {
@@ -256,7 +263,7 @@ pub(super) async fn show(
         obstacles.push(what);
     }
     let found = configured.is_some();
-    Ok(Json(UserShown { name, found, obstacles, configured, sessions, last_success, failures, trail }))
+    Ok(Json(UserShown { name, found, obstacles, cautions, configured, sessions, last_success, failures, trail }))
 }
 
 /// A user of whom it is known without asking anybody. None else is looked for: the identity providers have enough to answer.
@@ -274,53 +281,6 @@ fn last_of<'a>(failures: &'a [AttemptShown], success: Option<&'a AttemptShown>) 
 /// How many live sessions of a user count for `max_sessions`: those at targets are counted apart, as the registry does.
 fn own_sessions(live: &[LiveSession], name: &str) -> usize {
     live.iter().filter(|live| *live.user == *name && live.jump.is_none()).count()
-}
-
-fn obstacles_of(user: &User, address: Option<IpAddr>, sessions: usize) -> Vec<String> {
-    let now = Utc::now();
-    let mut obstacles = Vec::new();
-    let source = address.unwrap_or(IpAddr::from([127, 0, 0, 1]));
-    match user.admits(Circumstances { now, source }) {
-        Err(Refusal::Disabled) => obstacles.push("the user is disabled (enabled: false)".to_owned()),
-        Err(Refusal::UserExpired) => {
-            let since = user.bounds.expires.map(shown).unwrap_or_default();
-            obstacles.push(format!("the user's time is over since {since} (expires)"));
-        }
-        Err(Refusal::SecondFactorNotSet) => {
-            obstacles.push("a one-time code is demanded, and the user has no secret for it (require_totp)".to_owned());
-        }
-        Err(Refusal::SourceNotAllowed) if address.is_some() => {
-            obstacles.push(format!("{source} is not in the networks of allow_from"));
-        }
-        _ => {}
-    }
-    if let Some(most) = user.bounds.sessions.filter(|most| sessions >= *most) {
-        obstacles.push(format!("{sessions} sessions live, and {most} are allowed"));
-    }
-    obstacles
-}
-
-/// Why no key of the user lets in, if none does. `authorities`: those of all users.
-fn obstacle_of_keys(user: &User, authorities: &[AuthorizedKey], revoked: &Revoked) -> Option<String> {
-    let now = Utc::now();
-    let is_revoked = |key: &&AuthorizedKey| revoked.revokes(key.blob(), None);
-    let is_good = |key: &&AuthorizedKey| !key.is_expired(now) && !is_revoked(key);
-    let (own, good) = (user.keys.len(), user.keys.iter().filter(is_good).count());
-    if !user.auth.takes_key() || good > 0 || (own == 0 && user.auth == AuthMode::PublicKeyOrPassword) {
-        return None;
-    }
-    let what = match user.keys.iter().filter(is_revoked).count() {
-        _ if own == 0 => "no key is configured",
-        0 => "the time of every key is over (expiry-time=)",
-        all if all == own => "every key is revoked (revoked_keys)",
-        _ => "every key is revoked (revoked_keys), or its time is over (expiry-time=)",
-    };
-    let authority = match (authorities.is_empty(), authorities.iter().any(|key| is_good(&key))) {
-        (_, true) => "; a certificate of an authority of all users may do",
-        (true, false) => "",
-        (false, false) => "; every authority of all users is revoked, or its time is over",
-    };
-    Some(format!("{what}{authority}"))
 }
 
 impl Configured {
@@ -376,7 +336,7 @@ impl AttemptShown {
     }
 }
 
-fn shown(time: DateTime<Utc>) -> String {
+pub(super) fn shown(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 

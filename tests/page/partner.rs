@@ -1,10 +1,17 @@
 //! A partner: what has come from there lately, and for how long nothing has.
 
+use std::fs;
+
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use crate::browser::Browser;
 use crate::old::{event, place_with};
+use crate::place::Place;
+use crate::support::gateway::lockgate;
+use crate::support::process::{LIMIT, run};
+use crate::support::setup::User;
+use crate::support::sftp::Sftp;
 
 /// The files of the partner who is shown, when the search for them has ended.
 #[track_caller]
@@ -59,6 +66,37 @@ fn the_files_of_the_last_days_are_shown_and_silence_too() {
     assert!(shown.contains("No file in the last 7 days.") && !shown.contains("last-of-globex"), "{shown}");
     let shown = files("initech");
     assert!(shown.contains("No file in the last 7 days.") && shown.contains("Cut off /half.csv"), "{shown}");
+    place.assert_clean(&browser);
+}
+
+/// Who has two keys, one of them revoked, can log in with the other one only.
+#[test]
+fn a_revoked_key_and_a_second_factor_are_shown() {
+    let place = Place::start_with(|setup| {
+        let second = setup.key("second");
+        setup.config["users"][0]["public_keys"].as_array_mut().unwrap().push(json!(second.public));
+        setup.user(User::new("coded").key(&second).home("/", "main:/").set("totp", "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"));
+        fs::write(setup.folder().join("revoked"), "# nobody yet\n").unwrap();
+        setup.config["revoked_keys"] = json!([setup.folder().join("revoked")]);
+    });
+    drop(Sftp::connect(&place.alice, LIMIT));
+    place.gateway.events.await_disconnected(1);
+    let browser = place.browser();
+    place.open(&browser, "/partners/alice");
+    browser.await_text(".verdict.good", "alice can log in.");
+    let first = place.setup.config["users"][0]["public_keys"][0].as_str().unwrap();
+    fs::write(place.setup.folder().join("revoked"), format!("{first}\n")).unwrap();
+    let config = place.setup.folder().join("config.yaml");
+    run(lockgate().args(["reload", "--config"]).arg(config)).succeeded();
+    place.open(&browser, "/partners/alice");
+    let said = browser.await_text(".verdict.waits", "alice can log in, but not with every key.");
+    assert!(said.contains("is revoked (revoked_keys); it was the key of the last login."), "{said}");
+    let keys = browser.await_text(".keys", "revoked");
+    assert_eq!(keys.matches("⊘ revoked").count(), 1, "{keys}");
+    let facts = browser.await_text("dl", "Second factor");
+    assert!(facts.contains("Second factor\nnone"), "{facts}");
+    place.open(&browser, "/partners/coded");
+    browser.await_text("dl", "one-time code (TOTP)");
     place.assert_clean(&browser);
 }
 

@@ -83,15 +83,16 @@ export function show(main, shared, name) {
 function verdict(user) {
   const can = user.obstacles.length === 0;
   const last = user.last_success;
-  const title = can ? `${user.name} can log in.` : `${user.name} cannot log in.`;
+  const doubts = can && user.cautions.length > 0;
+  const title = doubts ? `${user.name} can log in, but not with every key.` : can ? `${user.name} can log in.` : `${user.name} cannot log in.`;
   const lately = last ? h("p", {}, "The last login was ", when(last.time, ago(last.time)), ` from ${last.address}.`)
     : h("p", { text: user.trail ? `${user.trail[0].toUpperCase()}${user.trail.slice(1)}.` : "No successful login is on record." });
   const failed = user.failures[0];
   const failure = failed && h("p", {}, "The last failure was ", when(failed.time, ago(failed.time)),
     ` from ${failed.address}: `, h("strong", { text: failed.reason ?? "no reason recorded" }), ".");
-  return h("section", { class: `card verdict ${can ? "good" : "bad"}` },
-    h("span", { class: "shape", "aria-hidden": "true", text: can ? "✓" : "✕" }),
-    h("div", {}, h("h2", { text: title }), h("ul", {}, user.obstacles.map((text) => h("li", { text: `${text[0].toUpperCase()}${text.slice(1)}.` }))),
+  const [kind, shape] = doubts ? ["waits", "▲"] : can ? ["good", "✓"] : ["bad", "✕"];
+  return h("section", { class: `card verdict ${kind}` }, h("span", { class: "shape", "aria-hidden": "true", text: shape }),
+    h("div", {}, h("h2", { text: title }), h("ul", {}, [...user.obstacles, ...user.cautions].map((text) => h("li", { text: `${text[0].toUpperCase()}${text.slice(1)}.` }))),
       lately, failure, user.sessions > 0 && h("p", { text: `${some(user.sessions, "session")} now.` })));
 }
 
@@ -113,7 +114,8 @@ function keys(user) {
   return h("section", { class: "card" }, h("h2", { text: "Keys" }), all.length
     ? h("ul", { class: "keys" }, all.map((key) => h("li", {},
       h("strong", { text: key.comment ?? key.type }), " ", h("span", { class: "soft", text: key.authority ? "authority" : key.type }),
-      key.expired && h("span", { class: "chip denied", text: "⊘ expired" }), h("div", { class: "mono small digest", text: key.fingerprint }))))
+      key.revoked && h("span", { class: "chip denied", text: "⊘ revoked" }), key.expired && h("span", { class: "chip denied", text: "⊘ expired" }),
+      key.certificates_revoked && !key.revoked && h("span", { class: "chip denied", text: "⊘ some certificates revoked" }), h("div", { class: "mono small digest", text: key.fingerprint }))))
     : h("p", { class: "soft", text: "No key is configured." }));
 }
 
@@ -121,7 +123,8 @@ function configured(user) {
   const found = user.configured;
   if (!found) return null;
   const facts = [
-    ["Source", found.source], ["Authentication", found.auth.replaceAll("_", " ")], ["Enabled", found.enabled ? "yes" : "no"],
+    ["Source", found.source], ["Authentication", found.auth.replaceAll("_", " ")],
+    ["Second factor", found.second_factor === "totp" ? "one-time code (TOTP)" : "none"], ["Enabled", found.enabled ? "yes" : "no"],
     ["Expires", found.expires ? when(found.expires) : "never"],
     ["Allowed from", found.allow_from.length ? found.allow_from.join(", ") : "any address"],
     ["Session limit", found.most_sessions ? count(found.most_sessions) : "none for this user"],

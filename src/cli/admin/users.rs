@@ -64,6 +64,7 @@ fn describe(user: &Value) -> String {
         [] => lines.push(("can", "nothing configured stands in the way of a login".into())),
         all => lines.extend(all.iter().map(|obstacle| ("cannot", obstacle.clone()))),
     }
+    lines.extend(list(&user["cautions"]).into_iter().map(|caution| ("but", caution)));
     if let Some(configured) = user.get("configured") {
         lines.push(("source", text(configured, "source")));
         lines.push(("auth", text(configured, "auth")));
