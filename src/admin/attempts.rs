@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::SecondsFormat;
 
 use super::problem::Problem;
 use super::reads::{Waiting, What};
@@ -11,7 +11,7 @@ use super::state::State;
 use super::trail::{self, LOOKED_FOR, page_of, seek};
 use crate::audit::read::Event;
 use crate::audit::read::newest::{GivenUp, Page};
-use crate::audit::read::within::milliseconds;
+use crate::audit::read::within::time_of;
 use crate::audit::search::{Judge, Query, UserPattern};
 
 /// How many of the last attempts are looked at.
@@ -69,8 +69,7 @@ fn judge(user: &str, activities: &[&str]) -> Judge {
 
 /// A sentence about a search that ended before the trail did, with the event of this id.
 fn searched_until(id: &str, user: &str) -> String {
-    let time = milliseconds(id).and_then(|ms| DateTime::<Utc>::from_timestamp_millis(i64::try_from(ms).ok()?));
-    let time = time.map_or_else(|| id.to_owned(), |time| time.to_rfc3339_opts(SecondsFormat::Secs, true));
+    let time = time_of(id).map_or_else(|| id.to_owned(), |time| time.to_rfc3339_opts(SecondsFormat::Secs, true));
     format!(
         "no successful login was found back to {time}, where the search ended; \
          `lockgate audit search --user {user} --activity CONNECTED` reads the whole trail"

@@ -12,6 +12,11 @@ pub fn milliseconds(id: &str) -> Option<u64> {
     u64::from_str_radix(&digits, 16).ok()
 }
 
+/// The same as a moment.
+pub fn time_of(id: &str) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp_millis(i64::try_from(milliseconds(id)?).ok()?)
+}
+
 /// An id that is older than every `event-id` of this millisecond or a later one.
 fn first_of(milliseconds: u64) -> String {
     let time = milliseconds.min((1 << 48) - 1);

@@ -1,11 +1,17 @@
 //! `lockgate connections`: who was here and who is.
 
+use std::time::{Duration, Instant};
+
+use chrono::SecondsFormat;
 use clap::Args;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Where;
 use super::status::{address_of, amount, text};
 use crate::admin::client::method::GET;
+use crate::admin::client::{CallError, Client};
+use crate::audit::read::shown;
+use crate::audit::read::within::time_of;
 use crate::audit::table::{Column, Table};
 use crate::cli::Failure;
 
@@ -24,7 +30,13 @@ pub(in crate::cli) struct Which {
     /// Maximum number of each
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
+    /// Only connections that were closed before this; the command prints the id to continue with
+    #[arg(long, value_name = "EVENT-ID")]
+    before: Option<String>,
 }
+
+/// How long closed connections are searched. One call of the API searches for five seconds.
+const SEARCHED_FOR: Duration = Duration::from_secs(30);
 
 const COLUMNS: &[Column] = &[
     Column::text("SESSION", 20).from(140),
@@ -40,17 +52,62 @@ const COLUMNS: &[Column] = &[
 pub(in crate::cli) fn connections(place: &Where, which: &Which) -> Result<(), Failure> {
     let parts = [("user", &which.user), ("address", &which.address), ("status", &which.status)];
     let mut query: Vec<_> = parts.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect();
-    query.push(("limit", which.limit.to_string()));
-    let answer = place.call(async |client| client.call(GET, &["api", "v1", "connections"], &query, None).await)?;
-    place.print(&answer, |answer| {
-        let connections = answer["connections"].as_array().map(Vec::as_slice).unwrap_or_default();
-        if connections.is_empty() {
-            return "nobody was connected".to_owned();
+    let (limit, before) = (usize::from(which.limit), which.before.clone());
+    let answer = place.call(async |client| search(client, &query, limit, before).await)?;
+    place.print(&answer, describe)
+}
+
+/// The pages of an answer as one, until there are so many closed ones, or no more, or the time is over.
+async fn search(
+    client: &Client,
+    query: &[(&'static str, String)],
+    limit: usize,
+    mut before: Option<String>,
+) -> Result<Value, CallError> {
+    let began = Instant::now();
+    let (mut all, mut closed, mut open) = (Vec::new(), 0, None);
+    loop {
+        let mut query = query.to_vec();
+        query.push(("limit", (limit - closed).to_string()));
+        query.extend(before.take().map(|before| ("before", before)));
+        let page = client.call(GET, &["api", "v1", "connections"], &query, None).await?;
+        let found = page["connections"].as_array().cloned().unwrap_or_default();
+        closed += found.iter().filter(|connection| connection["status"] == "closed").count();
+        all.extend(found);
+        // The open ones are of the first page.
+        let open = open.get_or_insert_with(|| page["open"].clone());
+        before = page["next"].as_str().map(str::to_owned);
+        if before.is_none() || closed >= limit || began.elapsed() >= SEARCHED_FOR {
+            let mut answer = json!({ "connections": all, "open": open });
+            if let Some(next) = before {
+                answer["next"] = json!(next);
+            }
+            return Ok(answer);
         }
+    }
+}
+
+fn describe(answer: &Value) -> String {
+    let connections = answer["connections"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut lines = Vec::new();
+    if !connections.is_empty() {
         let table = Table::with(COLUMNS, "ENDED BY");
-        let rows = connections.iter().map(|connection| row(&table, connection));
-        std::iter::once(table.head()).chain(rows).collect::<Vec<_>>().join("\n")
-    })
+        lines.push(table.head());
+        lines.extend(connections.iter().map(|connection| row(&table, connection)));
+    }
+    match answer["next"].as_str() {
+        Some(next) => lines.push(further(&shown(next), connections.is_empty())),
+        None if connections.is_empty() => lines.push("nobody was connected".to_owned()),
+        None => {}
+    }
+    lines.join("\n")
+}
+
+/// How far the search came, and how to continue it.
+fn further(next: &str, is_empty: bool) -> String {
+    let time = time_of(next).map_or_else(|| next.to_owned(), |time| time.to_rfc3339_opts(SecondsFormat::Secs, true));
+    let none = if is_empty { "no connection was found; " } else { "" };
+    format!("{none}searched back to {time}; continue with --before {next}")
 }
 
 fn row(table: &Table, connection: &Value) -> String {

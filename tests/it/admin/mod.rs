@@ -1,5 +1,6 @@
 //! The admin door of a running gateway: its socket, its listener, its commands.
 
+mod answers;
 mod bans;
 mod bounds;
 mod described;
