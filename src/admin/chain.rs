@@ -17,7 +17,7 @@ use super::caller::Caller;
 use super::problem::Problem;
 use super::state::{State, time};
 use super::trail;
-use crate::audit::verify::{Report, Upkeep, verify_live};
+use crate::audit::verify::{Far, Report, Upkeep, verify_live};
 use crate::audit::{SinkState, WitnessState};
 
 /// The trail
@@ -55,6 +55,9 @@ pub(super) struct TrailShown {
     /// The verification that is under way, or the last one of this process
     #[serde(skip_serializing_if = "Option::is_none")]
     verification: Option<Verification>,
+    /// The one before it, for those who asked for that one: another may begin as soon as it has ended
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous_verification: Option<Verification>,
 }
 
 /// A checkpoint
@@ -145,6 +148,10 @@ pub(super) struct Verification {
     finished: Option<String>,
     /// Bytes of lines that were read
     bytes: u64,
+    /// Bytes of files that were read, compressed or not
+    bytes_read: u64,
+    /// Bytes of files there were at the beginning
+    bytes_total: u64,
     /// Files that were begun
     files: usize,
     /// Files there are
@@ -164,6 +171,24 @@ pub(super) struct Verification {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     report: Option<Value>,
+}
+
+/// How far a verification of the trail is
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct VerificationProgress {
+    /// When it began
+    started: String,
+    /// When it ended; absent while it runs. `GET /trail` has its result
+    #[serde(skip_serializing_if = "Option::is_none")]
+    finished: Option<String>,
+    /// Bytes of files that were read, compressed or not
+    bytes_read: u64,
+    /// Bytes of files there were at the beginning
+    bytes_total: u64,
+    /// Files that were begun
+    files: usize,
+    /// Files there are
+    files_total: usize,
 }
 
 impl Verification {
@@ -186,6 +211,8 @@ impl Verification {
             started,
             finished: None,
             bytes: 0,
+            bytes_read: 0,
+            bytes_total: 0,
             files: 0,
             files_total: 0,
             whole: None,
@@ -197,29 +224,39 @@ impl Verification {
     }
 }
 
-/// The verification that is under way, or the last one.
+/// Verifications, one at a time.
 #[derive(Debug, Default)]
-pub(super) struct Verifier(Mutex<Option<Verification>>);
+pub(super) struct Verifier(Mutex<Verifications>);
+
+#[derive(Debug, Default)]
+struct Verifications {
+    /// The one that is under way, or the last one.
+    last: Option<Verification>,
+    /// The one before it.
+    previous: Option<Verification>,
+}
 
 impl Verifier {
-    fn lock(&self) -> MutexGuard<'_, Option<Verification>> {
+    fn lock(&self) -> MutexGuard<'_, Verifications> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change(&self, change: impl FnOnce(&mut Verification)) {
-        if let Some(verification) = &mut *self.lock() {
-            change(verification);
-        }
+    /// Changes the one that is under way; how it is now.
+    fn change(&self, change: impl FnOnce(&mut Verification)) -> Option<Verification> {
+        let mut verifications = self.lock();
+        let verification = verifications.last.as_mut()?;
+        change(verification);
+        Some(verification.clone())
     }
 
     /// The one that began; `None` when another is under way.
     fn begin(&self, by: &str, signatures: bool) -> Option<Verification> {
-        let mut place = self.lock();
-        if place.as_ref().is_some_and(|verification| verification.finished.is_none()) {
+        let mut verifications = self.lock();
+        if verifications.last.as_ref().is_some_and(|verification| verification.finished.is_none()) {
             return None;
         }
         let verification = Verification::begun(by, time(SystemTime::now()), signatures);
-        *place = Some(verification.clone());
+        verifications.previous = verifications.last.replace(verification.clone());
         Some(verification)
     }
 
@@ -237,8 +274,19 @@ impl Verifier {
                 }
                 Err(what) => verification.failure = Some(what),
             }
-        });
-        self.lock().clone()
+        })
+    }
+
+    /// How far the last one is.
+    pub(super) fn progress(&self) -> Option<VerificationProgress> {
+        self.lock().last.as_ref().map(|one| VerificationProgress {
+            started: one.started.clone(),
+            finished: one.finished.clone(),
+            bytes_read: one.bytes_read,
+            bytes_total: one.bytes_total,
+            files: one.files,
+            files_total: one.files_total,
+        })
     }
 }
 
@@ -247,6 +295,10 @@ impl Verifier {
 pub(super) async fn show(Shared(state): Shared<Arc<State>>) -> Json<TrailShown> {
     let around = &state.around;
     let chain = around.recorder.chain();
+    let (verification, previous_verification) = {
+        let verifications = state.verifier.lock();
+        (verifications.last.clone(), verifications.previous.clone())
+    };
     Json(TrailShown {
         server: around.server.clone(),
         chain: chain.chain,
@@ -260,7 +312,8 @@ pub(super) async fn show(Shared(state): Shared<Arc<State>>) -> Json<TrailShown> 
         file: around.trail.as_ref().map(|path| path.display().to_string()),
         sinks: around.recorder.sinks().into_iter().map(TrailSink::of).collect(),
         witness: around.recorder.witness().map(WitnessShown::of),
-        verification: state.verifier.lock().clone(),
+        verification,
+        previous_verification,
     })
 }
 
@@ -316,9 +369,10 @@ pub(super) fn begin(
     let (sender, outcome) = oneshot::channel();
     // A thread of its own, which the end of the gateway does not wait for: a long trail takes hours.
     let thread = std::thread::Builder::new().name("trail-verify".into()).spawn(move || {
-        let progress = |bytes, files, files_total| {
+        let progress = |far: Far| {
             theirs.verifier.change(|verification| {
-                (verification.bytes, verification.files, verification.files_total) = (bytes, files, files_total);
+                (verification.bytes, verification.bytes_read, verification.bytes_total) = (far.lines, far.read, far.total);
+                (verification.files, verification.files_total) = (far.files, far.files_total);
             });
         };
         let upkeep: Option<&Upkeep> = upkeep.as_ref();
@@ -347,9 +401,13 @@ mod tests {
         assert!(verifier.begin("ann", true).is_some());
         assert!(verifier.begin("ben", true).is_none(), "one is under way");
         assert!(verifier.end(Err("the file is gone".into())).is_some());
-        let ended = verifier.lock().clone().unwrap();
+        let ended = verifier.lock().last.clone().unwrap();
         assert!(ended.finished.is_some() && ended.whole.is_none(), "{ended:?}");
         assert_eq!(ended.failure.as_deref(), Some("the file is gone"));
         assert_eq!(verifier.begin("ben", false).unwrap().by, "ben");
+        // Who asked for the first one still finds how it ended.
+        let previous = verifier.lock().previous.clone().unwrap();
+        assert_eq!((previous.by.as_str(), previous.finished), ("ann", ended.finished));
+        assert!(verifier.progress().unwrap().finished.is_none());
     }
 }

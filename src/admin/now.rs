@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use utoipa::ToSchema;
 
 use super::caller::{Caller, Peer};
+use super::chain::VerificationProgress;
 use super::control::Status;
 use super::health::Stores;
 use super::login::is_still_in;
@@ -76,6 +77,9 @@ pub(super) struct Moment {
     logins: u64,
     /// Addresses that are banned
     bans: usize,
+    /// The verification of the trail that is under way, or the last one of this process
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verification: Option<VerificationProgress>,
 }
 
 impl Moment {
@@ -100,6 +104,7 @@ impl Moment {
             speed_out,
             logins: state.around.metrics.logins.get(),
             bans: state.around.gate.bans().len(),
+            verification: state.verifier.progress(),
         }
     }
 }

@@ -211,7 +211,8 @@ fn write(text: &str) {
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-fn line(Measure { done, total }: Measure, elapsed: Duration) -> String {
+/// What the line says.
+pub(super) fn line(Measure { done, total }: Measure, elapsed: Duration) -> String {
     let Some(total) = total.filter(|total| *total > 0) else { return format!("{} read …", amount(done)) };
     // A file that is being written grows.
     let done = done.min(total);
@@ -219,7 +220,7 @@ fn line(Measure { done, total }: Measure, elapsed: Duration) -> String {
 }
 
 /// How long it takes from here, if all goes on as until now.
-pub(super) fn left(done: u64, total: u64, elapsed: Duration) -> String {
+fn left(done: u64, total: u64, elapsed: Duration) -> String {
     if done == 0 || done >= total || elapsed < ESTIMATED_AFTER {
         return String::new();
     }

@@ -107,6 +107,47 @@ fn a_partner_view_says_why_somebody_cannot_log_in() {
     place.assert_clean(&browser);
 }
 
+/// Whoever watches a verification does not fill the trail with calls.
+#[test]
+fn a_verification_moves_on_without_a_call() {
+    let place = Place::start();
+    let browser = place.browser();
+    // The trail and the state of the gateway as during a long verification.
+    browser.script(
+        "const real = window.fetch;
+         window.asked = 0;
+         window.far = { started: '2100-01-01T00:00:00.000Z', bytes_read: 25e8, bytes_total: 1e10, files: 1, files_total: 1 };
+         window.fetch = async (address, options) => {
+           const answer = await real(address, options);
+           if (!String(address).endsWith('/api/v1/trail')) return answer;
+           window.asked += 1;
+           const trail = await answer.json();
+           trail.verification = { by: 'ann', bytes: 0, signatures: true, ...window.far };
+           return Response.json(trail);
+         };
+         window.EventSource = class extends EventSource {
+           addEventListener(kind, act) {
+             const changed = (event) => act({ lastEventId: '', data: JSON.stringify({ ...JSON.parse(event.data), verification: window.far }) });
+             super.addEventListener(kind, kind === 'now' ? changed : act);
+           }
+         };
+         for (const hidden of [true, false]) {
+           Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
+           document.dispatchEvent(new Event('visibilitychange'));
+         }",
+    );
+    browser.click("#bar nav a[href='/trail']");
+    browser.await_text(".verify", "Verifying…");
+    browser.await_value("a quarter", "document.querySelector('.verify + progress')?.value === 0.25");
+    browser.script("window.far.bytes_read = 75e8");
+    browser.await_value("three quarters", "document.querySelector('.verify + progress')?.value === 0.75");
+    assert_eq!(browser.script("return window.asked"), 1);
+    browser.script("Object.assign(window.far, { finished: '2100-01-01T01:00:00.000Z', whole: true })");
+    browser.await_text(".verdict.good", "The trail is whole.");
+    assert_eq!(browser.script("return window.asked"), 2);
+    place.assert_clean(&browser);
+}
+
 #[test]
 fn the_trail_is_verified_and_a_changed_line_shows() {
     let place = Place::start();

@@ -5,7 +5,9 @@ import { h, keyed, put, toast, write } from "./dom.js";
 import { ago, bytes, count, local, some, when } from "./format.js";
 
 const CHECKPOINTS = 20;
-const ASKED_EVERY = 2000;
+
+// How soon the trail is looked at again when the gateway's state still does not fit to it. Each look is an event of the trail.
+const LOOKED_EVERY = 5000;
 
 // The most findings that are shown; `lockgate audit verify` has all.
 const FINDINGS = 20;
@@ -19,19 +21,34 @@ export function show(main, shared) {
   put(main, h("h1", { text: "Trail" }), verdict,
     h("div", { class: "columns" }, h("div", {}, verify, points),
       h("div", {}, state, h("section", { class: "card" }, h("h2", { text: "Sinks" }), sinks))));
-  let waits = 0;
   let gone = false;
-  const known = { trail: null };
-  const stop = shared.watch((moment) => showSinks(sinks, moment.status.sinks, known.trail));
+  const known = { trail: null, looked: 0, state: "" };
+  const stop = shared.watch((moment) => {
+    showSinks(sinks, moment.status.sinks, known.trail);
+    progressed(moment.verification);
+  });
   look();
   checkpoints(points);
   return () => {
     gone = true;
-    clearTimeout(waits);
     stop();
   };
 
+  // How far a verification is comes with the gateway's state; the trail is looked at when one has begun or ended.
+  function progressed(now) {
+    const one = known.trail?.verification;
+    const isOther = now ? !one || now.started > one.started || (now.started === one.started && now.finished && !one.finished) : one && !one.finished;
+    const state = `${now?.started} ${now?.finished}`;
+    if (known.trail && isOther && (state !== known.state || Date.now() - known.looked >= LOOKED_EVERY)) {
+      known.state = state;
+      look();
+    } else if (now && one && now.started === one.started && !one.finished) {
+      showProgress(verify, now);
+    }
+  }
+
   async function look() {
+    known.looked = Date.now();
     const trail = await getIfThere("/trail").catch(() => null);
     if (gone || !trail) return;
     known.trail = trail;
@@ -40,7 +57,6 @@ export function show(main, shared) {
     showVerification(verify, one, begin);
     showVerdict(verdict, one);
     if (shared.moment) showSinks(sinks, shared.moment.status.sinks, trail);
-    if (one && !one.finished) waits = setTimeout(look, ASKED_EVERY);
   }
 
   async function begin() {
@@ -89,12 +105,21 @@ function showVerification(section, one, begin) {
   const button = h("button", { class: "primary", type: "button", text: runs ? "Verifying…" : "Verify now", on: { click: begin } });
   button.disabled = runs;
   const bar = runs && h("progress", { max: "1", "aria-label": "Verification" });
-  if (bar && one.files_total) bar.value = one.files / (one.files_total + 1);
-  const far = runs && h("span", { class: "soft", text: `${bytes(one.bytes)} in file ${count(one.files)} of ${count(one.files_total)}` });
+  const far = runs && h("span", { class: "soft far" });
   put(section, h("h2", { text: "Verification" }),
     h("p", { class: "soft", text: "Reads every line, and checks for missing, changed or added lines and for invalid signatures." }),
     h("div", { class: "buttons verify" }, button, far), bar);
+  if (runs) showProgress(section, one);
   section.hidden = false;
+}
+
+function showProgress(section, one) {
+  const { bytes_read: read, bytes_total: total, files, files_total: all } = one;
+  const bar = section.querySelector("progress");
+  if (!bar) return;
+  // The file that is being written grows.
+  if (total) bar.value = Math.min(read / total, 1);
+  write(section.querySelector(".far"), `${bytes(Math.min(read, total))} of ${bytes(total)}, file ${count(files)} of ${count(all)}`);
 }
 
 function showVerdict(verdict, one) {

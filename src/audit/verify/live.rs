@@ -27,16 +27,30 @@ pub struct Upkeep {
     pub folder: PathBuf,
 }
 
+/// How far a verification is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Far {
+    /// Bytes of lines that were read.
+    pub lines: u64,
+    /// Bytes of files that were read, compressed or not.
+    pub read: u64,
+    /// Bytes of files there were at the beginning.
+    pub total: u64,
+    /// Files that were begun.
+    pub files: usize,
+    /// Files there are.
+    pub files_total: usize,
+}
+
 /// Verifies the file `live` and those that it was rotated into. With an audit folder, signatures are checked, and the trail goes at least as
-/// far as the state there says. `progress` is called now and then with the bytes that were read, the files that were begun, and how many there
-/// are. A file that a rotation removes meanwhile ends it.
+/// far as the state there says. `progress` is called now and then. A file that a rotation removes meanwhile ends it.
 ///
 /// # Errors
 /// What cannot be read, in a sentence.
 pub fn verify_live(
     live: &Path,
     upkeep: Option<&Upkeep>,
-    mut progress: impl FnMut(u64, usize, usize),
+    mut progress: impl FnMut(Far),
 ) -> Result<Report, String> {
     let mut options = Options::default();
     if let Some(Upkeep { folder }) = upkeep {
@@ -50,11 +64,15 @@ pub fn verify_live(
         // Before the trail is read, which grows meanwhile.
         options.noted = Some(Noted::read(folder)?);
     }
-    let sources = sources(live)?;
-    let total = sources.iter().map(|source| if let Source::Files(files) = source { files.len() } else { 1 }).sum();
-    progress(0, 0, total);
+    let (sources, total) = sources(live)?;
+    let files_total = sources.iter().map(|source| if let Source::Files(files) = source { files.len() } else { 1 }).sum();
+    let begun = Far { total, files_total, ..Far::default() };
+    progress(begun);
     let mut trail = Trail::new(sources, Span::default(), None);
-    let report = verify(&mut trail, options, |trail| progress(trail.bytes(), trail.names().len(), total));
+    let reading = trail.reading();
+    let report = verify(&mut trail, options, |trail| {
+        progress(Far { lines: trail.bytes(), read: reading.taken(), files: trail.names().len(), ..begun });
+    });
     report.map_err(|error| error.to_string())
 }
 
@@ -67,8 +85,8 @@ pub fn predecessors(folder: &Path, key: &PublicKey) -> Result<Vec<PublicKey>, St
     Ok(succession.predecessors().map(|raw| PublicKey::of_raw(*raw)).collect())
 }
 
-/// The files in their order, none twice and none left out, although a rotation may come at any moment.
-fn sources(live: &Path) -> Result<Vec<Source>, String> {
+/// The files in their order, none twice and none left out, although a rotation may come at any moment; and how many bytes they have.
+fn sources(live: &Path) -> Result<(Vec<Source>, u64), String> {
     let failed = |error: io::Error| format!("{} cannot be read: {error}", live.display());
     for _ in 0..TRIES {
         let open = File::open(live).map_err(failed)?;
@@ -79,10 +97,14 @@ fn sources(live: &Path) -> Result<Vec<Source>, String> {
             Err(error) => return Err(failed(error)),
         };
         // Otherwise the open one may be among the rotated ones.
-        if open.metadata().map_err(failed)?.ino() != now.ino() {
+        let metadata = open.metadata().map_err(failed)?;
+        if metadata.ino() != now.ino() {
             continue;
         }
         let Ok(mut files) = Files::find(&rotated) else { continue };
+        // What was removed since counts for nothing.
+        let length = |path: &PathBuf| fs::metadata(path).map_or(0, |metadata| metadata.len());
+        let bytes = files.paths.iter().map(length).sum::<u64>() + metadata.len();
         let held = files.paths.split_off(files.paths.len().saturating_sub(HELD));
         let Ok(held) = held.iter().map(|path| Ok(stream(path, File::open(path)?))).collect::<io::Result<Vec<_>>>()
         else {
@@ -91,7 +113,7 @@ fn sources(live: &Path) -> Result<Vec<Source>, String> {
         let mut sources = vec![Source::Files(files.paths)];
         sources.extend(held);
         sources.push(stream(live, open));
-        return Ok(sources);
+        return Ok((sources, bytes));
     }
     Err(format!("{} is rotated all the time", live.display()))
 }
@@ -121,7 +143,8 @@ mod tests {
         }
         assert!(sources(&live).is_err(), "no live file");
         fs::write(&live, "live").unwrap();
-        let sources = sources(&live).unwrap();
+        let (sources, bytes) = sources(&live).unwrap();
+        assert_eq!(bytes as usize, names.concat().len() + "live".len());
         let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
         let shown: Vec<String> = sources
             .iter()

@@ -24,7 +24,7 @@ mod witnessed;
 pub use chains::{ChainReport, Cut};
 pub use finding::{Finding, Kind};
 pub use keys::PublicKey;
-pub use live::{Upkeep, predecessors, verify_live};
+pub use live::{Far, Upkeep, predecessors, verify_live};
 pub use locks::{LockReport, look_at_locks};
 pub use range::{Anchor, Extent};
 pub use report::Report;

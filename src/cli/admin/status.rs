@@ -83,15 +83,6 @@ pub(in crate::cli) fn amount(bytes: u64) -> String {
     if tenths < 100 { format!("{}.{} {unit}", tenths / 10, tenths % 10) } else { format!("{} {unit}", tenths / 10) }
 }
 
-/// A cell of a table.
-pub(super) fn column(text: &str, width: usize) -> String {
-    let length = text.chars().count();
-    if length <= width {
-        return format!("{text}{}", " ".repeat(width - length));
-    }
-    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,10 +101,5 @@ mod tests {
         ] {
             assert_eq!(amount(bytes), shown);
         }
-    }
-
-    #[test]
-    fn cells_have_their_width() {
-        assert_eq!((column("ab", 4).as_str(), column("abcdef", 4).as_str()), ("ab  ", "abc…"));
     }
 }

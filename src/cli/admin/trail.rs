@@ -6,14 +6,16 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::Where;
-use super::status::{amount, column, text};
+use super::status::{amount, text};
 use crate::admin::client::method::{GET, POST};
+use crate::admin::client::{CallError, Client};
 use crate::audit::read::shown;
 use crate::cli::Failure;
-use crate::cli::progress::left;
+use crate::cli::progress::{Measure, line};
 
-/// How often it is asked how far a verification is.
-const ASKED_EVERY: Duration = Duration::from_millis(500);
+/// How long to wait before it is asked how far a verification is: a tenth of the time that it has taken, between these. Each call is an event
+/// of the trail that is being verified.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 
 /// How many findings, and stretches that no signature covers, are shown one by one.
 const FINDINGS: usize = 20;
@@ -27,36 +29,46 @@ pub(super) fn show(place: &Where) -> Result<(), Failure> {
 
 /// Begins a verification and waits for its end; a failure when the trail is not whole.
 pub(super) fn verify(place: &Where) -> Result<(), Failure> {
-    let (is_watched, asked) = (std::io::stderr().is_terminal(), Instant::now());
-    let ended = place.call(async |client| {
-        let path = [&TRAIL[..], &["verify"]].concat();
-        let mut verification = client.call(POST, &path, &[], None).await?;
-        let began = verification["started"].clone();
-        while verification.get("finished").is_none() {
-            tokio::time::sleep(ASKED_EVERY).await;
-            let trail = client.call(GET, &TRAIL, &[], None).await?;
-            if trail["verification"]["started"] != began {
-                break;
-            }
-            verification = trail["verification"].clone();
-            if is_watched {
-                let bytes = amount(verification["bytes"].as_u64().unwrap_or(0));
-                let (begun, total) = (&verification["files"], &verification["files_total"]);
-                let number = |value: &Value| value.as_u64().unwrap_or(0);
-                let left = left(number(begun).saturating_sub(1), number(total), asked.elapsed());
-                let _ = write!(std::io::stderr(), "\r\x1b[K{} file {begun} of {total} …{left}", column(&bytes, 10));
-            }
-        }
-        if is_watched {
-            let _ = write!(std::io::stderr(), "\r\x1b[K");
-        }
-        Ok(verification)
-    })?;
+    let ended = place.call(async |client| watch(client).await)?;
+    let lost = "the verification is gone: others have begun since, or the gateway was restarted. Run the command again";
+    let ended = ended.ok_or_else(|| anyhow::anyhow!(lost))?;
     place.print(&ended, |ended| match ended["failure"].as_str() {
         Some(why) => format!("could not be verified: {}", shown(why)),
         None => findings(&ended["report"]).into_iter().chain([text(ended, "verdict")]).collect::<Vec<_>>().join("\n"),
     })?;
     if ended["whole"] == true { Ok(()) } else { Err(Failure::Told) }
+}
+
+/// Begins a verification; how it ended. `None` when the gateway does not know it any more.
+async fn watch(client: &Client) -> Result<Option<Value>, CallError> {
+    let (is_watched, asked) = (std::io::stderr().is_terminal(), Instant::now());
+    let show = |text: &str| {
+        if is_watched {
+            let _ = write!(std::io::stderr(), "\r\x1b[K{text}");
+        }
+    };
+    let path = [&TRAIL[..], &["verify"]].concat();
+    let mut verification = client.call(POST, &path, &[], None).await?;
+    while verification.get("finished").is_none() {
+        tokio::time::sleep(pause(asked.elapsed())).await;
+        let trail = client.call(GET, &TRAIL, &[], None).await?;
+        // Another one may have begun as soon as it had ended.
+        let shown = [&trail["verification"], &trail["previous_verification"]];
+        let Some(ours) = shown.into_iter().find(|one| one["started"] == verification["started"]) else {
+            show("");
+            return Ok(None);
+        };
+        verification = ours.clone();
+        let number = |name: &str| verification[name].as_u64().unwrap_or(0);
+        let far = Measure { done: number("bytes_read"), total: Some(number("bytes_total")) };
+        show(&line(far, asked.elapsed()));
+    }
+    show("");
+    Ok(Some(verification))
+}
+
+fn pause(elapsed: Duration) -> Duration {
+    (elapsed / 10).clamp(PAUSES.0, PAUSES.1)
 }
 
 fn describe(trail: &Value) -> String {
@@ -82,12 +94,20 @@ fn describe(trail: &Value) -> String {
         let state = match (verification["verdict"].as_str(), verification["failure"].as_str()) {
             (Some(verdict), _) => shown(verdict).into_owned(),
             (None, Some(why)) => format!("could not be done: {}", shown(why)),
-            (None, None) => format!("under way: file {} of {}", verification["files"], verification["files_total"]),
+            (None, None) => format!("under way: {}", percent(verification)),
         };
         lines.push(format!("verification  {} ({}): {state}", text(verification, "started"), text(verification, "by")));
         lines.extend(findings(&verification["report"]).into_iter().map(|line| format!("  {line}")));
     }
     lines.join("\n")
+}
+
+/// How far a verification is.
+fn percent(verification: &Value) -> String {
+    let number = |name: &str| verification[name].as_u64().unwrap_or(0);
+    let (read, total) = (number("bytes_read"), number("bytes_total").max(1));
+    let (files, files_total) = (&verification["files"], &verification["files_total"]);
+    format!("{} %, file {files} of {files_total}", read.min(total) * 100 / total)
 }
 
 /// What a report says beside its verdict: what is wrong and where, and what no signature covers.
@@ -147,6 +167,25 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_long_verification_is_asked_about_seldom() {
+        let (mut elapsed, mut calls) = (Duration::ZERO, 0);
+        while elapsed < Duration::from_secs(3600) {
+            elapsed += pause(elapsed);
+            calls += 1;
+        }
+        assert!(calls < 500, "{calls}");
+        assert_eq!(pause(Duration::ZERO), Duration::from_millis(500));
+    }
+
+    #[test]
+    fn a_verification_says_how_far_it_is_by_its_bytes() {
+        let far = |read: u64, total: u64| percent(&json!({ "bytes_read": read, "bytes_total": total, "files": 1, "files_total": 1 }));
+        assert_eq!(far(5_000_000_000, 10_000_000_000), "50 %, file 1 of 1");
+        assert_eq!(far(11, 10), "100 %, file 1 of 1", "it has grown");
+        assert_eq!(far(0, 0), "0 %, file 1 of 1");
+    }
 
     #[test]
     fn findings_say_where_they_are_and_are_bounded() {

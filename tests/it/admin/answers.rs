@@ -109,3 +109,32 @@ fn connections_are_searched_page_by_page() {
     let (finished, _) = run_against(&["connections"], vec![page(json!([]), None)]);
     assert_eq!(finished.succeeded().stdout, "nobody was connected\n");
 }
+
+/// Its own verification ends, and another one begins before it asks again.
+#[test]
+fn a_verification_is_found_although_another_one_has_begun() {
+    let begun = json!({ "by": "root", "started": "2026-07-31T08:00:00.000Z", "bytes_read": 0, "bytes_total": 0, "files": 0, "files_total": 1 });
+    let ended = |is_whole: bool| {
+        let mut ended = begun.clone();
+        ended["finished"] = json!("2026-07-31T08:00:01.000Z");
+        ended["whole"] = json!(is_whole);
+        ended["verdict"] = json!(if is_whole { "WHOLE: 7 lines" } else { "NOT WHOLE: 1 finding" });
+        ended["report"] = json!({ "findings": [], "finding-count": 0, "signatures-checked": true });
+        ended
+    };
+    let mut other = begun.clone();
+    (other["by"], other["started"]) = (json!("self-check"), json!("2026-07-31T08:00:02.000Z"));
+    let verify = |previous: Value| {
+        let trail = json!({ "verification": other, "previous_verification": previous });
+        run_against(&["trail", "verify"], vec![json_of(&begun), json_of(&trail)])
+    };
+    let (finished, asked) = verify(ended(true));
+    assert_eq!(finished.succeeded().stdout, "WHOLE: 7 lines\n");
+    assert_eq!(asked, ["POST /api/v1/trail/verify", "GET /api/v1/trail"]);
+    let (finished, _) = verify(ended(false));
+    assert_eq!(finished.failed().stdout, "NOT WHOLE: 1 finding\n");
+    // Two have begun since, so that nobody knows.
+    let (finished, _) = verify(other.clone());
+    let finished = finished.failed().says("the verification is gone");
+    assert_eq!(finished.stdout, "");
+}
