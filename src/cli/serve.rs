@@ -177,7 +177,8 @@ async fn forward(
     // Whoever drains over the admin door and then stops the service means the same thing twice: only a second signal cuts transfers.
     let (mut draining, mut signalled) = (false, false);
     let started = Arc::new(started);
-    let (mut reloading, reading) = (JoinSet::new(), Arc::new(Semaphore::new(1)));
+    let [reload_turns, read_turns] = [(); 2].map(|()| Arc::new(Semaphore::new(1)));
+    let mut reloading = JoinSet::new();
     loop {
         let impulse = match (impulses.next().await, &hangup) {
             (Impulse::Hangup, Hangup::Reload(_)) => Impulse::Reload(None),
@@ -193,7 +194,8 @@ async fn forward(
             (Impulse::Reload(told), Hangup::Reload(file)) => {
                 // A later one replaces one that is still being read.
                 reloading.abort_all();
-                reloading.spawn(read_and_reload(file.clone(), started.clone(), controls.clone(), told));
+                let read = read_to_reload(file.clone(), started.clone(), reload_turns.clone());
+                reloading.spawn(change_to(read, controls.clone(), told));
                 continue;
             }
             (Impulse::Read(told), Hangup::Drain) => {
@@ -201,7 +203,7 @@ async fn forward(
                 continue;
             }
             (Impulse::Read(told), Hangup::Reload(file)) => {
-                tokio::spawn(read(file.clone(), started.clone(), reading.clone(), told));
+                tokio::spawn(read(file.clone(), started.clone(), read_turns.clone(), told));
                 continue;
             }
             (Impulse::Drain, _) if draining => continue,
@@ -237,30 +239,43 @@ async fn read(
     turns: Arc<Semaphore>,
     mut told: oneshot::Sender<Result<Found, Unread>>,
 ) {
-    let turn = tokio::select! {
-        Ok(turn) = turns.acquire_owned() => turn,
-        () = told.closed() => return,
-        else => return,
-    };
-    let reading = tokio::task::spawn_blocking(move || {
-        let _turn = turn;
+    let reading = in_turn(turns, move || {
         let (fixed, in_force) = &*started;
         let settings = config::reload(&file, in_force.clone()).map_err(|problems| problems.to_string())?;
         let waits_for_restart = fixed.unlike(&settings.fixed()).into_iter().map(str::to_owned).collect();
         Ok(Found { written: settings.admin.written, waits_for_restart })
     });
-    let found = reading.await.unwrap_or_else(|error| Err(error.to_string()));
+    let found = tokio::select! {
+        found = reading => found.unwrap_or_else(Err),
+        () = told.closed() => return,
+    };
     let _ = told.send(found.map_err(Unread::Wrong));
 }
 
-/// Reads the configuration, and has the gateway change to it.
-async fn read_and_reload(
-    file: PathBuf,
-    started: Arc<(Fixed, config::InForce)>,
+/// Does what may wait for a disk in a thread of its own, when those before have done theirs. The thread has its turn until it has ended,
+/// also when nobody waits for it any more: logins need such threads too, and a disk that does not answer gets one.
+///
+/// # Errors
+/// A sentence, when the thread failed.
+async fn in_turn<T: Send + 'static>(
+    turns: Arc<Semaphore>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
+    let turn = turns.acquire_owned().await.map_err(|error| error.to_string())?;
+    let working = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        work()
+    });
+    working.await.map_err(|error| error.to_string())
+}
+
+/// Has the gateway change to the configuration that is being read.
+async fn change_to(
+    read: impl Future<Output = Result<(Settings, Vec<String>), String>>,
     controls: mpsc::Sender<Control>,
     told: Option<Told>,
 ) {
-    match reload(file, &started).await {
+    match read.await {
         Ok((settings, waits_for_restart)) => {
             let settings = Box::new(settings);
             drop(controls.send(Control::Reload { settings, waits_for_restart, told }).await);
@@ -277,12 +292,13 @@ fn tell(told: Option<Told>, outcome: Result<Vec<String>, String>) {
 }
 
 /// The new settings, and which of their parts wait for a restart; with problems, which are logged and told, the old ones stay.
-async fn reload(
+async fn read_to_reload(
     file: PathBuf,
-    (fixed, in_force): &(Fixed, config::InForce),
+    started: Arc<(Fixed, config::InForce)>,
+    turns: Arc<Semaphore>,
 ) -> Result<(Settings, Vec<String>), String> {
-    let in_force = in_force.clone();
-    match tokio::task::spawn_blocking(move || config::reload(&file, in_force)).await {
+    let (fixed, in_force) = (&started.0, started.1.clone());
+    match in_turn(turns, move || config::reload(&file, in_force)).await {
         Ok(Ok(settings)) => {
             let waiting = fixed.unlike(&settings.fixed());
             if !waiting.is_empty() {
@@ -304,5 +320,49 @@ async fn reload(
             tracing::error!("{what}");
             Err(what)
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Each reload replaces the one before, whose thread still waits for the disk.
+    #[tokio::test]
+    async fn a_disk_that_does_not_answer_holds_up_one_thread_however_often_it_is_asked() {
+        let (turns, begun) = (Arc::new(Semaphore::new(1)), Arc::new(AtomicUsize::new(0)));
+        let (answers, disk) = channel::<()>();
+        let disk = Arc::new(std::sync::Mutex::new(disk));
+        let read = || {
+            let (begun, disk) = (begun.clone(), disk.clone());
+            in_turn(turns.clone(), move || {
+                begun.fetch_add(1, Ordering::SeqCst);
+                disk.lock().unwrap().recv().unwrap();
+            })
+        };
+        let mut reloading = JoinSet::new();
+        for _ in 0..50 {
+            reloading.abort_all();
+            reloading.spawn(read());
+            while begun.load(Ordering::SeqCst) == 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            tokio::task::yield_now().await;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(begun.load(Ordering::SeqCst), 1);
+        // It answers again: the last one has its turn, and those between them have not.
+        answers.send(()).unwrap();
+        answers.send(()).unwrap();
+        let mut done = 0;
+        while let Some(outcome) = reloading.join_next().await {
+            done += usize::from(outcome.is_ok_and(|read| read.is_ok()));
+        }
+        assert_eq!((done, begun.load(Ordering::SeqCst)), (1, 2));
     }
 }
