@@ -1,7 +1,7 @@
 //! `lockgate events follow`: events as they come, a row each on a terminal and as they are in a pipe.
 
 use std::io::{self, IsTerminal, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::Where;
 use crate::admin::client::{CallError, Client};
-use crate::audit::read::Event;
+use crate::audit::read::{Event, shown};
 use crate::audit::table::Table;
 use crate::cli::{Failure, block_on};
 
@@ -88,17 +88,23 @@ async fn follow_on(client: &Client, filters: &Filters, printer: &mut Printer) ->
         match client.stream(&["api", "v1", "events", "stream"], &query, last.as_deref()).await {
             Ok(mut response) => {
                 was_in = true;
-                let mut parser = Parser::default();
+                let (mut parser, began) = (Parser::default(), Instant::now());
                 // A connection of which only this side is left neither ends nor says anything.
                 while let Ok(Ok(Some(chunk))) = timeout(SILENCE, response.chunk()).await {
-                    pause = PAUSES.0;
                     for message in parser.take(&chunk)? {
                         last = message.id.clone().or(last);
+                        if message.is_event() {
+                            pause = PAUSES.0;
+                        }
                         printer.show(&message)?;
                         if printer.is_over {
                             return Ok(());
                         }
                     }
+                }
+                // A stream that ends as soon as it has begun is asked for less and less often.
+                if began.elapsed() > PAUSES.1 {
+                    pause = PAUSES.0;
                 }
             }
             Err(error) if !was_in || is_refusal(&error) => return Err(error.into()),
@@ -157,7 +163,10 @@ impl Printer {
             },
             (kind, _) => {
                 let told: Value = serde_json::from_str(&message.data).unwrap_or_default();
-                eprintln!("{kind}: {}", told["detail"].as_str().unwrap_or_default());
+                let detail = shown(told["detail"].as_str().unwrap_or_default()).into_owned();
+                // Asking again would be answered the same.
+                anyhow::ensure!(kind != "failed", "the gateway cannot go on: {detail}");
+                eprintln!("{}: {detail}", shown(kind));
                 return Ok(());
             }
         };
@@ -178,6 +187,13 @@ struct Message {
     kind: String,
     /// Empty when it only says how far the stream is.
     data: String,
+}
+
+impl Message {
+    /// Whether it is an event of the trail.
+    fn is_event(&self) -> bool {
+        self.kind.is_empty() && !self.data.is_empty()
+    }
 }
 
 /// Takes the stream apart.

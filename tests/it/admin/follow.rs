@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -161,6 +161,31 @@ fn it_says_how_far_it_is_and_does_not_wait_for_the_dead() {
     write!(last, "{ANSWER}{}", event(&id(5), "/c")).unwrap();
     following.await_path("/c");
     assert_eq!(following.paths(), ["/a", "/b", "/c"]);
+}
+
+/// A gateway that cannot read its trail says so and ends the stream, however often it is asked.
+#[test]
+fn it_ends_when_the_gateway_cannot_go_on_and_asks_ever_later_before() {
+    const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n: the events follow\n\n";
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    fs::write(&token, "lgt_x").unwrap();
+    let mut command = lockgate();
+    command.args(["events", "follow", "--url", &url, "--token-file"]).arg(&token);
+    let following = Running::start(&mut command);
+    let began = Instant::now();
+    // Half a second, one, and two, for nothing comes.
+    for _ in 0..4 {
+        let (_, mut stream) = next_call(&listener);
+        write!(stream, "{ANSWER}").unwrap();
+    }
+    assert!(began.elapsed() >= Duration::from_millis(3500), "{:?}", began.elapsed());
+    let (_, mut stream) = next_call(&listener);
+    write!(stream, "{ANSWER}event: failed\ndata: {{\"detail\":\"e.ndjson: Input/output error\"}}\n\n").unwrap();
+    drop(stream);
+    following.finish(LIMIT).failed().says("the gateway cannot go on: e.ndjson: Input/output error");
 }
 
 #[test]
