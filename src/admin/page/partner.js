@@ -79,6 +79,10 @@ export function show(main, shared, name) {
   }
 }
 
+function sentence(text) {
+  return `${text[0].toUpperCase()}${text.slice(1)}.`;
+}
+
 // The answer in one look.
 function verdict(user) {
   const can = user.obstacles.length === 0;
@@ -86,13 +90,13 @@ function verdict(user) {
   const doubts = can && user.cautions.length > 0;
   const title = doubts ? `${user.name} can log in, but not with every key.` : can ? `${user.name} can log in.` : `${user.name} cannot log in.`;
   const lately = last ? h("p", {}, "The last login was ", when(last.time, ago(last.time)), ` from ${last.address}.`)
-    : h("p", { text: user.trail ? `${user.trail[0].toUpperCase()}${user.trail.slice(1)}.` : "No successful login is on record." });
+    : h("p", { text: user.trail ? sentence(user.trail) : "No successful login is on record." });
   const failed = user.failures[0];
   const failure = failed && h("p", {}, "The last failure was ", when(failed.time, ago(failed.time)),
     ` from ${failed.address}: `, h("strong", { text: failed.reason ?? "no reason recorded" }), ".");
   const [kind, shape] = doubts ? ["waits", "▲"] : can ? ["good", "✓"] : ["bad", "✕"];
   return h("section", { class: `card verdict ${kind}` }, h("span", { class: "shape", "aria-hidden": "true", text: shape }),
-    h("div", {}, h("h2", { text: title }), h("ul", {}, [...user.obstacles, ...user.cautions].map((text) => h("li", { text: `${text[0].toUpperCase()}${text.slice(1)}.` }))),
+    h("div", {}, h("h2", { text: title }), h("ul", {}, [...user.obstacles, ...user.cautions].map((text) => h("li", { text: sentence(text) }))),
       lately, failure, user.sessions > 0 && h("p", { text: `${some(user.sessions, "session")} now.` })));
 }
 
@@ -106,7 +110,8 @@ function logins(user, shared) {
       one.fingerprint && h("div", { class: "soft small mono digest", text: one.fingerprint })),
     shared.may("auditor") && h("a", { href: `/sessions/${one.session}`, "aria-label": `Session at ${one.time}`, text: "Session" }));
   return h("section", { class: "card" }, h("h2", { text: "Last logins" }),
-    all.length ? h("ul", { class: "attempts" }, all.map(attempt)) : h("p", { class: "soft", text: user.trail ?? "None." }));
+    all.length > 0 && h("ul", { class: "attempts" }, all.map(attempt)),
+    (user.trail || !all.length) && h("p", { class: "soft", text: user.trail ? sentence(user.trail) : "None." }));
 }
 
 function keys(user) {

@@ -23,6 +23,9 @@ const BLOCK: u64 = 64 * 1024;
 /// What stands before the id in a line. In a text of a client its quotes would be escaped.
 const ID: &[u8] = br#""event-id":""#;
 
+/// An id that is newer than any.
+const NEWEST: &str = "ffffffff-ffff-7fff-bfff-ffffffffffff";
+
 /// Characters of an id.
 const ID_LENGTH: usize = 36;
 
@@ -127,7 +130,8 @@ pub fn newest<R: Reader>(path: &Path, page: &Page, reader: R) -> Result<Newest<R
         let Some((name, opened)) = open_or_packed(file)? else { continue };
         is_all = walk.file(&name, opened)?;
     }
-    let next = walk.last.filter(|_| !is_all && !walk.has_enough);
+    // A page that looked at nothing at all says so as well.
+    let next = (!is_all && !walk.has_enough).then(|| walk.last.unwrap_or_else(|| NEWEST.to_owned()));
     Ok(Newest { found: walk.found, next })
 }
 

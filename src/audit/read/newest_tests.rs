@@ -106,6 +106,11 @@ fn what_takes_too_long_is_left_with_a_place_to_go_on() {
     let page = Page { before: Some(id(50)), ..Page::newest(10, Duration::ZERO) };
     let cut = newest(&live, &page, number).unwrap();
     assert_eq!((cut.found.len(), cut.next), (0, Some(id(50))));
+    // Nothing was looked at, and there may be something all the same.
+    let begun = newest(&live, &Page::newest(10, Duration::ZERO), number).unwrap();
+    assert!(begun.found.is_empty() && begun.next > Some(id(100)), "{begun:?}");
+    let page = Page { before: begun.next, ..Page::newest(10, Duration::from_secs(600)) };
+    assert_eq!(newest(&live, &page, number).unwrap().found.first(), Some(&99));
 }
 
 /// Files from the oldest to the live one, and a page of the newest lines, with the numbers that were judged.

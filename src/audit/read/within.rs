@@ -1,6 +1,6 @@
 //! Pages of a stretch of time. An `event-id` begins with a time, so that neither what is newer than the stretch nor what is older is read.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, SecondsFormat, Utc};
 
 use super::Span;
 use super::newest::{Page, Reader};
@@ -12,9 +12,13 @@ pub fn milliseconds(id: &str) -> Option<u64> {
     u64::from_str_radix(&digits, 16).ok()
 }
 
-/// The same as a moment.
-pub fn time_of(id: &str) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp_millis(i64::try_from(milliseconds(id)?).ok()?)
+/// The time in an `event-id` as a text (RFC 3339, seconds). A search that has looked at nothing yet is at an id beyond all times.
+pub fn time_of(id: &str) -> String {
+    let time = milliseconds(id).and_then(|ms| DateTime::<Utc>::from_timestamp_millis(i64::try_from(ms).ok()?));
+    match time.filter(|time| time.year() <= 9999) {
+        Some(time) => time.to_rfc3339_opts(SecondsFormat::Secs, true),
+        None => "the newest event".to_owned(),
+    }
 }
 
 /// An id that is older than every `event-id` of this millisecond or a later one.
@@ -89,6 +93,8 @@ mod tests {
         assert!(first.as_str() < "019fb73e-20fa-7000-8000-000000000001" && first.len() == 36);
         assert!(first.as_str() > "019fb73e-20f9-7fff-bfff-ffffffffffff");
         assert_eq!(first_of(u64::MAX).len(), 36);
+        assert_eq!(time_of("019fb73e-20fa-7b3d-8f21-000000000000"), "2026-07-31T08:15:30Z");
+        assert_eq!([time_of(&first_of(u64::MAX)), time_of("x")], ["the newest event"; 2]);
     }
 
     fn hour(number: i64) -> DateTime<Utc> {

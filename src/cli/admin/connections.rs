@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use chrono::SecondsFormat;
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -105,9 +104,8 @@ fn describe(answer: &Value) -> String {
 
 /// How far the search came, and how to continue it.
 fn further(next: &str, is_empty: bool) -> String {
-    let time = time_of(next).map_or_else(|| next.to_owned(), |time| time.to_rfc3339_opts(SecondsFormat::Secs, true));
     let none = if is_empty { "no connection was found; " } else { "" };
-    format!("{none}searched back to {time}; continue with --before {next}")
+    format!("{none}searched back to {}; continue with --before {next}", time_of(next))
 }
 
 fn row(table: &Table, connection: &Value) -> String {
