@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use chrono::{DateTime, Utc};
 
-use super::logins::{Basis, Grant};
+use super::logins::{Basis, Grant, Who};
 use super::problem::Problem;
 use super::settings::{Role, Token, TokenHash};
 
@@ -50,6 +50,11 @@ impl Caller {
     /// What the caller may hand on: to a browser, or to whoever opens a link.
     pub(super) fn grant(&self) -> Grant {
         Grant { name: self.name.clone(), role: self.role, basis: self.basis.clone(), until: self.until }
+    }
+
+    /// As whom the caller is counted.
+    pub(super) fn who(&self) -> Who {
+        Who::of(&self.name, &self.basis)
     }
 
     /// A user of this machine who may use the socket.

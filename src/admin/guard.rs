@@ -148,7 +148,7 @@ async fn judge_and_run(state: &State, mut call: Call, request: Request, next: Ne
     };
     if let Some(caller) = caller {
         if let Some(waiting) = request.extensions_mut().get_mut::<Waiting>() {
-            waiting.caller = Some(caller.name.clone());
+            waiting.caller = Some(caller.who());
         }
         request.extensions_mut().insert(caller);
     }

@@ -14,7 +14,7 @@ pub(super) const LOGGED_IN_FOR: Duration = Duration::from_secs(12 * 60 * 60);
 /// How long a link can be used.
 pub(super) const LINK_FOR: Duration = Duration::from_secs(15 * 60);
 
-/// The most browsers at once, in all and of one name. The oldest of them makes room.
+/// The most browsers at once, in all and of one caller. The oldest of them makes room.
 const BROWSERS: usize = 512;
 const BROWSERS_OF_ONE: usize = 32;
 
@@ -46,6 +46,33 @@ pub(super) enum Basis {
     Provider(Arc<Identity>),
 }
 
+/// Whose call or login it is, where these are counted. A user of the machine, a token and somebody of the identity provider may have one
+/// name, and are three.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Who {
+    source: NamedBy,
+    name: Arc<str>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum NamedBy {
+    Machine,
+    Tokens,
+    Provider,
+}
+
+impl Who {
+    /// The one of this name, by what was let in for it.
+    pub(super) fn of(name: &Arc<str>, basis: &Basis) -> Who {
+        let source = match basis {
+            Basis::Socket => NamedBy::Machine,
+            Basis::Token(_) => NamedBy::Tokens,
+            Basis::Provider(_) => NamedBy::Provider,
+        };
+        Who { source, name: name.clone() }
+    }
+}
+
 /// Whom the identity provider knows.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Identity {
@@ -56,6 +83,10 @@ pub(super) struct Identity {
 }
 
 impl Grant {
+    fn who(&self) -> Who {
+        Who::of(&self.name, &self.basis)
+    }
+
     /// What it is worth now: nothing when its token or provider was removed or its time is over, and never more than these.
     pub(super) fn now(&self, trust: &Trust, now: DateTime<Utc>) -> Option<Grant> {
         let (role, end) = match &self.basis {
@@ -147,9 +178,10 @@ impl Logins {
         let grant = grant.of_login(now);
         let lasts = grant.left(now);
         let mut inner = self.lock();
-        let same = inner.browsers.iter().filter(|browser| browser.grant.name == grant.name).count();
+        let is_same = |browser: &Kept| browser.grant.who() == grant.who();
+        let same = inner.browsers.iter().filter(|browser| is_same(browser)).count();
         if same >= BROWSERS_OF_ONE
-            && let Some(at) = inner.browsers.iter().position(|browser| browser.grant.name == grant.name)
+            && let Some(at) = inner.browsers.iter().position(is_same)
         {
             inner.browsers.remove(at);
         } else if inner.browsers.len() >= BROWSERS {
@@ -260,6 +292,12 @@ mod tests {
             logins.begin(grant("root")).unwrap();
         }
         assert!(logins.of_secret(other.secret.expose()).is_some() && logins.of_secret(first.secret.expose()).is_none());
+        // A token of the same name is somebody else.
+        let token = Grant { basis: Basis::Token(TokenHash::of("lgt_x")), ..grant("other") };
+        for _ in 0..2 * BROWSERS_OF_ONE {
+            logins.begin(token.clone()).unwrap();
+        }
+        assert!(logins.of_secret(other.secret.expose()).is_some());
         for number in 0..2 * BROWSERS {
             logins.begin(grant(&number.to_string())).unwrap();
             logins.make_link(grant("root")).unwrap();

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::caller::{Caller, Peer};
+use super::logins::Who;
 
 /// Places of one kind.
 #[derive(Debug)]
@@ -19,13 +20,13 @@ pub(super) struct Places {
 
 /// Who holds how many.
 #[derive(Debug, Default)]
-struct Side(Mutex<HashMap<Arc<str>, usize>>);
+struct Side(Mutex<HashMap<Who, usize>>);
 
 /// A place; it is free again when this is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     side: Arc<Side>,
-    caller: Arc<str>,
+    caller: Who,
 }
 
 /// There is none: so many are taken by all, or by this caller.
@@ -51,12 +52,12 @@ impl Places {
         if held.values().sum::<usize>() >= self.most {
             return Err(Taken::ByAll(self.most));
         }
-        let own = held.entry(caller.name.clone()).or_default();
+        let own = held.entry(caller.who()).or_default();
         if *own >= most_of_caller {
             return Err(Taken::ByCaller(most_of_caller));
         }
         *own += 1;
-        Ok(Place { side: side.clone(), caller: caller.name.clone() })
+        Ok(Place { side: side.clone(), caller: caller.who() })
     }
 }
 
@@ -77,7 +78,7 @@ impl Drop for Place {
 mod tests {
     use super::*;
     use crate::admin::logins::{Basis, Grant};
-    use crate::admin::settings::Role;
+    use crate::admin::settings::{Role, TokenHash};
 
     #[test]
     fn nobody_on_the_network_has_all_and_the_machine_has_its_own() {
@@ -97,5 +98,10 @@ mod tests {
         drop(of_machine);
         assert!(take(&remote, "three").is_ok() && take(&local, "root").is_ok());
         assert!(places.network.0.lock().unwrap().is_empty(), "names are not kept");
+        // A token of the name of a user of the machine, who has opened a link.
+        let basis = Basis::Token(TokenHash::of("lgt_x"));
+        let token = Caller::of_grant(Grant { name: "one".into(), role: Role::Viewer, basis, until: None });
+        let _held: Vec<_> = (0..3).map(|_| take(&remote, "one").unwrap()).collect();
+        assert!(places.take(&remote, &token).is_ok());
     }
 }

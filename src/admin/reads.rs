@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::caller::Peer;
+use super::logins::Who;
 use super::problem::Problem;
 use crate::audit::read::newest::GivenUp;
 
@@ -67,8 +68,8 @@ struct Places {
     sessions: Arc<Semaphore>,
     /// In KiB.
     unsent: Arc<Semaphore>,
-    /// Those of callers who read or wait for their turn, by name; `None` where callers have no limit of their own.
-    of_callers: Option<Mutex<HashMap<Arc<str>, Weak<Semaphore>>>>,
+    /// Those of callers who read or wait for their turn; `None` where callers have no limit of their own.
+    of_callers: Option<Mutex<HashMap<Who, Weak<Semaphore>>>>,
 }
 
 /// Whose call it is, and whether somebody still waits for its answer; the guard puts it into the call.
@@ -76,7 +77,7 @@ struct Places {
 pub(super) struct Waiting {
     pub(super) is_local: bool,
     /// Who calls, once that is known.
-    pub(super) caller: Option<Arc<str>>,
+    pub(super) caller: Option<Who>,
     pub(super) given_up: GivenUp,
 }
 
@@ -115,14 +116,14 @@ impl Places {
 
     /// Those of the caller; nothing is kept of callers who have gone.
     fn of_caller(&self, waiting: &Waiting) -> Option<Arc<Semaphore>> {
-        let name = waiting.caller.as_ref()?;
+        let who = waiting.caller.as_ref()?;
         let mut of_callers = self.of_callers.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
         of_callers.retain(|_, places| places.strong_count() > 0);
-        if let Some(places) = of_callers.get(name).and_then(Weak::upgrade) {
+        if let Some(places) = of_callers.get(who).and_then(Weak::upgrade) {
             return Some(places);
         }
         let places = Arc::new(Semaphore::new(OF_CALLER));
-        of_callers.insert(name.clone(), Arc::downgrade(&places));
+        of_callers.insert(who.clone(), Arc::downgrade(&places));
         Some(places)
     }
 }
@@ -301,13 +302,18 @@ mod tests {
     use std::sync::mpsc::channel;
 
     use super::*;
+    use crate::admin::logins::Basis;
 
     fn of_network() -> Waiting {
         Waiting { is_local: false, caller: None, given_up: GivenUp::default() }
     }
 
+    fn who(name: &str) -> Who {
+        Who::of(&name.into(), &Basis::Socket)
+    }
+
     fn of_caller(name: &str) -> Waiting {
-        Waiting { caller: Some(name.into()), ..of_network() }
+        Waiting { caller: Some(who(name)), ..of_network() }
     }
 
     /// Reads until it is told to stop.
@@ -411,7 +417,7 @@ mod tests {
         }
         drop(reads.of_network.of_caller(&of_caller("bob")));
         let known = reads.of_network.of_callers.as_ref().unwrap().lock().unwrap();
-        assert!(!known.contains_key("ann"), "{known:?}");
+        assert!(!known.contains_key(&who("ann")), "{known:?}");
     }
 
     const MIB: usize = 1 << 20;

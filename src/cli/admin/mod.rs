@@ -44,7 +44,7 @@ pub(super) struct Where {
     #[arg(long, value_name = "URL", conflicts_with_all = ["config", "socket"], requires = "token_file", global = true)]
     url: Option<String>,
     /// File with the token for --url
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE", requires = "url", global = true)]
     token_file: Option<PathBuf>,
     /// Print the answer as JSON
     #[arg(long, global = true)]

@@ -138,3 +138,11 @@ fn a_verification_is_found_although_another_one_has_begun() {
     let finished = finished.failed().says("the verification is gone");
     assert_eq!(finished.stdout, "");
 }
+
+/// Without the address, a token would be left aside and the socket of this machine called.
+#[test]
+fn a_token_without_an_address_is_refused() {
+    let refused = run(lockgate().args(["sessions", "list", "--token-file", "token"])).failed();
+    assert!(refused.stderr.contains("--url"), "{refused}");
+    assert_eq!(refused.status.code(), Some(2));
+}
