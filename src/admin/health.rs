@@ -29,30 +29,33 @@ const ASKED_WITHIN: Duration = Duration::from_secs(90);
 /// A store that does not answer within this time fails. With [`EVERY`], a failure shows within five seconds.
 const ANSWERS_WITHIN: Duration = Duration::from_millis(2500);
 
+/// How often it is seen whether it is time for a look, and whether one was answered.
+const TICK: Duration = Duration::from_millis(250);
+
 /// What was seen of the stores.
 #[derive(Debug, Default)]
 pub(super) struct Health {
     stores: Mutex<BTreeMap<String, Seen>>,
-    /// What was seen of the spools of sinks.
-    spools: Mutex<Spools>,
+    /// What was seen of the disks of sinks.
+    disks: Mutex<Disks>,
     /// When somebody asked last.
     asked: Mutex<Option<Instant>>,
 }
 
-/// What keeps spools from taking lines, by the names of their sinks; and since when a look at them is not answered.
+/// What keeps disks from taking events, by the names of their sinks; and since when a look at them is not answered.
 #[derive(Debug, Clone, Default)]
-struct Spools {
+struct Disks {
     faults: Vec<(String, String)>,
     unanswered: Option<Instant>,
 }
 
-impl Spools {
+impl Disks {
     /// Sentences.
     fn reasons(&self) -> Vec<String> {
         let mut reasons: Vec<String> =
             self.faults.iter().map(|(sink, what)| format!("a sink of the events fails: {sink}: {what}")).collect();
         if let Some(since) = self.unanswered.filter(|since| since.elapsed() >= ANSWERS_WITHIN) {
-            reasons.push(format!("the spools of the events do not answer for {} s", since.elapsed().as_secs()));
+            reasons.push(format!("the disks of the events do not answer for {} s", since.elapsed().as_secs()));
         }
         reasons
     }
@@ -91,8 +94,8 @@ impl Health {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn spools(&self) -> MutexGuard<'_, Spools> {
-        self.spools.lock().unwrap_or_else(PoisonError::into_inner)
+    fn disks(&self) -> MutexGuard<'_, Disks> {
+        self.disks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn saw(&self, store: &str, failure: Option<String>) {
@@ -139,11 +142,11 @@ impl Drop for Look {
     }
 }
 
-/// Looks at the stores and the spools until it is dropped.
+/// Looks at the stores and the disks of sinks until it is dropped.
 pub(super) async fn watch(state: Arc<State>) {
     let mut looks: BTreeMap<String, Look> = BTreeMap::new();
-    let mut spools: Option<JoinHandle<()>> = None;
-    let mut ticks = interval(Duration::from_millis(250));
+    let mut disks: Option<JoinHandle<()>> = None;
+    let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut counts: Option<JoinHandle<()>> = None;
     let mut last: Option<Instant> = None;
@@ -157,8 +160,8 @@ pub(super) async fn watch(state: Arc<State>) {
         }
         last = Some(Instant::now());
         // One look at a time: a disk that hangs holds one thread.
-        if spools.as_ref().is_none_or(JoinHandle::is_finished) {
-            spools = Some(look_at_spools(state.clone()));
+        if disks.as_ref().is_none_or(JoinHandle::is_finished) {
+            disks = Some(look_at_disks(state.clone()));
         }
         // By itself: a disk of a sink for which nothing waits is nobody's failure.
         if counts.as_ref().is_none_or(JoinHandle::is_finished) {
@@ -176,15 +179,14 @@ pub(super) async fn watch(state: Arc<State>) {
     }
 }
 
-fn look_at_spools(state: Arc<State>) -> JoinHandle<()> {
-    state.health.spools().unanswered = Some(Instant::now());
+fn look_at_disks(state: Arc<State>) -> JoinHandle<()> {
+    state.health.disks().unanswered = Some(Instant::now());
     tokio::task::spawn_blocking(move || {
-        let looked = state.around.recorder.look_at_spools();
-        let faults = looked.into_iter().filter_map(|(sink, fault)| Some((sink, fault?))).collect();
-        let before = std::mem::replace(&mut *state.health.spools(), Spools { faults, unanswered: None });
-        let now = state.health.spools().clone();
+        let faults = state.around.recorder.look_at_disks();
+        let before = std::mem::replace(&mut *state.health.disks(), Disks { faults, unanswered: None });
+        let now = state.health.disks().clone();
         for (sink, what) in now.faults.iter().filter(|fault| !before.faults.contains(fault)) {
-            tracing::warn!(sink, what, "a spool takes no events");
+            tracing::warn!(sink, what, "a sink cannot take events");
         }
     })
 }
@@ -223,13 +225,13 @@ impl Readiness {
         }
         let sinks = state.around.recorder.sinks().into_iter().filter(|sink| sink.is_required);
         let failing: Vec<SinkState> = sinks.filter(|sink| sink.failure.is_some()).collect();
-        let mut spools = state.health.spools().clone();
+        let mut disks = state.health.disks().clone();
         // What the sink found out itself is said once.
-        spools.faults.retain(|(name, _)| !failing.iter().any(|sink| sink.name == *name));
+        disks.faults.retain(|(name, _)| !failing.iter().any(|sink| sink.name == *name));
         reasons.extend(
             failing.into_iter().filter_map(|sink| Some(format!("a sink of the events fails: {}", sink.failure?))),
         );
-        reasons.extend(spools.reasons());
+        reasons.extend(disks.reasons());
         reasons.extend(self_check::reason(state));
         reasons.extend(witness_reason(state));
         if reasons.is_empty()
@@ -406,5 +408,13 @@ mod tests {
         assert_eq!(health.pace(), EVERY);
         *health.asked() = Instant::now().checked_sub(ASKED_WITHIN);
         assert_eq!(health.pace(), QUIETLY_EVERY);
+    }
+
+    #[test]
+    fn a_failure_shows_within_five_seconds() {
+        assert!(EVERY + ANSWERS_WITHIN + 2 * TICK <= Duration::from_secs(5));
+        let disks = |seconds| Disks { faults: Vec::new(), unanswered: Instant::now().checked_sub(Duration::from_secs(seconds)) };
+        assert!(disks(1).reasons().is_empty());
+        assert!(disks(3).reasons()[0].starts_with("the disks of the events do not answer for 3 s"));
     }
 }

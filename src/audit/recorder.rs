@@ -261,11 +261,11 @@ impl Recorder {
         self.inner.sinks.iter().filter_map(|sink| sink.spool_itself()).for_each(|spool| spool.count_set_aside());
     }
 
-    /// Looks at the spools of the sinks for which operations wait: what keeps each from taking lines, by the sink's name. Before the next
-    /// event finds out; it may take as long as the disk does, so it is not for a task of the runtime.
-    pub fn look_at_spools(&self) -> Vec<(String, Option<String>)> {
+    /// Looks at the disks of the sinks for which operations wait, files and spools: what keeps each from taking lines, by the sink's name.
+    /// Before the next event finds out; it may take as long as the disk does, so it is not for a task of the runtime.
+    pub fn look_at_disks(&self) -> Vec<(String, String)> {
         let required = self.inner.sinks.iter().filter(|sink| sink.is_required());
-        required.filter_map(|sink| Some((sink.name().to_owned(), sink.spool_itself()?.fault()))).collect()
+        required.filter_map(|sink| Some((sink.name().to_owned(), sink.fault()?))).collect()
     }
 
     /// How the chain is.

@@ -4,12 +4,13 @@ use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Instant, SystemTime};
 
 use chrono::DateTime;
 use rustix::fs::{FlockOperation, OFlags};
 
+use super::disk::Appended;
 use super::old_files::{Care, Caretaker, name_of, sync_name};
 use super::rotation::Rotation;
 use super::sync::Syncer;
@@ -28,6 +29,8 @@ const FIRST_LINE: usize = 64 * 1024;
 pub(super) struct FileSink {
     path: PathBuf,
     open: Open,
+    /// The same file, for those who look whether it can be written.
+    appended: Arc<Appended>,
     fsync: Fsync,
     /// With [`Fsync::Every`].
     syncer: Option<Syncer>,
@@ -75,7 +78,8 @@ impl FileSink {
             }),
             None => None,
         };
-        let sink = FileSink { path: path.to_owned(), open, fsync: options.fsync, syncer, ending };
+        let appended = Arc::new(Appended::new(path, Arc::clone(&open.file)));
+        let sink = FileSink { path: path.to_owned(), open, appended, fsync: options.fsync, syncer, ending };
         sink.sync_name()?;
         sink.wish();
         Ok(sink)
@@ -105,7 +109,7 @@ impl FileSink {
             Err(error) => return Err(error),
         };
         if !is_ours {
-            self.open = Open::at(&self.path)?.locked(&self.path)?;
+            self.append_to(Open::at(&self.path)?.locked(&self.path)?);
             return Ok(());
         }
         let old = name_of(&self.path, SystemTime::now(), last);
@@ -115,8 +119,13 @@ impl FileSink {
         fs::rename(&self.path, &old)?;
         // Whoever looks for the file by its name must find what is written.
         let opened = Open::at(&self.path).and_then(|open| open.locked(&self.path));
-        self.open = opened.inspect_err(|_| drop(fs::rename(&old, &self.path)))?;
+        self.append_to(opened.inspect_err(|_| drop(fs::rename(&old, &self.path)))?);
         Ok(())
+    }
+
+    fn append_to(&mut self, open: Open) {
+        self.appended.replace(Arc::clone(&open.file));
+        self.open = open;
     }
 
     /// A line that is on the disk is of no use in a file that has no name there.
@@ -147,7 +156,7 @@ impl Sink for FileSink {
             self.open.file.sync_data()?;
         }
         self.sync_name()?;
-        self.open = open;
+        self.append_to(open);
         Ok(Target::Fresh)
     }
 
@@ -192,6 +201,10 @@ impl Sink for FileSink {
             ending.caretaker.look(matches!(self.fsync, Fsync::Every(_)).then_some(old));
         }
         self.sync_name()
+    }
+
+    fn appended(&self) -> Option<Weak<Appended>> {
+        Some(Arc::downgrade(&self.appended))
     }
 
     fn is_quick(&self) -> bool {

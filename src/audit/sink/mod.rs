@@ -4,6 +4,7 @@ mod address;
 mod authorities;
 mod carrier;
 mod delivery;
+mod disk;
 mod ecs;
 mod file;
 mod filter;
@@ -44,6 +45,7 @@ use super::ledger::Ledger;
 use super::queue::{Answer, MAX_BYTES};
 use super::{Archive, Unrecorded};
 use crate::metrics::Metrics;
+use disk::Appended;
 use rotation::Rotation;
 use spool::Spool;
 use worker::{Command, Desk, Worker};
@@ -113,6 +115,11 @@ pub(super) trait Sink: Send {
 
     /// The spool that it fills, if it fills one.
     fn spool(&self) -> Option<Weak<Spool>> {
+        None
+    }
+
+    /// The file that it appends to, if it does.
+    fn appended(&self) -> Option<Weak<Appended>> {
         None
     }
 
@@ -227,6 +234,7 @@ pub(super) struct SinkHandle {
     rotation: Option<Arc<Rotation>>,
     health: Arc<Health>,
     spool: Option<Weak<Spool>>,
+    appended: Option<Weak<Appended>>,
     /// Bytes on the way to the thread.
     backlog: Arc<AtomicUsize>,
     commands: mpsc::Sender<Command>,
@@ -264,7 +272,8 @@ impl SinkHere<'_> {
 impl SinkHandle {
     /// Starts the thread.
     pub(super) fn start(sink: Box<dyn Sink>, manner: Manner, metrics: Arc<Metrics>) -> io::Result<SinkHandle> {
-        let (name, reopens, rotation, spool) = (sink.name(), sink.reopens(), sink.rotation(), sink.spool());
+        let (name, reopens, rotation) = (sink.name(), sink.reopens(), sink.rotation());
+        let (spool, appended) = (sink.spool(), sink.appended());
         let (health, backlog) = (Arc::<Health>::default(), Arc::<AtomicUsize>::default());
         let (commands, inbox) = mpsc::channel();
         let Manner { shape, on_failure } = manner;
@@ -273,7 +282,20 @@ impl SinkHandle {
         let theirs = desk.clone();
         std::thread::Builder::new().name("audit-sink".into()).spawn(move || theirs.run(&inbox))?;
         let (behind, desk) = (Throttle::default(), is_quick.then_some(desk));
-        Ok(SinkHandle { name, on_failure, reopens, rotation, health, spool, backlog, commands, desk, metrics, behind })
+        Ok(SinkHandle {
+            name,
+            on_failure,
+            reopens,
+            rotation,
+            health,
+            spool,
+            appended,
+            backlog,
+            commands,
+            desk,
+            metrics,
+            behind,
+        })
     }
 
     /// When it wants to begin a new file, if it ever does.
@@ -304,6 +326,12 @@ impl SinkHandle {
     /// Its spool, to be looked at.
     pub(super) fn spool_itself(&self) -> Option<Arc<Spool>> {
         self.spool.as_ref().and_then(Weak::upgrade)
+    }
+
+    /// What keeps it from taking the next line, as far as a look at its disk can tell. It may take as long as the disk does.
+    pub(super) fn fault(&self) -> Option<String> {
+        let spool = self.spool_itself().and_then(|spool| spool.fault());
+        spool.or_else(|| self.appended.as_ref()?.upgrade()?.fault())
     }
 
     /// Whether operations wait for it.

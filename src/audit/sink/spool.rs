@@ -15,9 +15,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rustix::fs::{Access, FlockOperation, StatVfsMountFlags, access, flock, statvfs};
+use rustix::fs::{FlockOperation, flock};
 use tokio::sync::Notify;
 
+use super::disk::fault_of_folder;
 use super::heading::Heading;
 use super::set_aside::SetAside;
 use super::settings::{Fsync, SpoolSettings};
@@ -274,22 +275,10 @@ impl Spool {
     }
 
     /// What keeps lines from being taken, as far as a look can tell: no folder, no right, no room. It may take as long as the disk does.
-    pub(in crate::audit) fn fault(&self) -> Option<String> {
+    pub(super) fn fault(&self) -> Option<String> {
         let folder = &self.settings.folder;
-        let named = |what: String| Some(format!("the spool {}: {what}", folder.display()));
-        if let Err(error) = access(folder, Access::WRITE_OK | Access::EXEC_OK) {
-            return named(io::Error::from(error).to_string());
-        }
-        let room = match statvfs(folder) {
-            Ok(room) => room,
-            Err(error) => return named(io::Error::from(error).to_string()),
-        };
-        if room.f_flag.contains(StatVfsMountFlags::RDONLY) {
-            return named("its file system is read-only".into());
-        }
-        // Not every file system counts its files.
-        if room.f_bavail == 0 || (room.f_files > 0 && room.f_favail == 0) {
-            return named("its disk is full".into());
+        if let Some(what) = fault_of_folder(folder) {
+            return Some(format!("the spool {}: {what}", folder.display()));
         }
         let state = self.lock();
         (state.held >= self.settings.limit).then(|| self.is_full(&state))

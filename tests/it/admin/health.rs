@@ -3,11 +3,15 @@
 use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{address_of, administered_with};
+use super::events::with_trail;
+use super::{Administered, address_of, administered_with};
+use crate::support::campaign::{is_long, report};
 use crate::support::http::{Place, answer};
 use crate::support::process::{LIMIT, until};
 use crate::support::proxy::Proxy;
@@ -179,6 +183,67 @@ fn it_is_not_ready_while_a_spool_cannot_take_events_even_if_there_are_none() {
     assert!(status.stdout.contains("the spool"), "{status}");
     fs::rename(&moved, &spool).unwrap();
     until("spool that is back", LIMIT, || (administered.tcp.get("/readyz").status == 200).then_some(()));
+}
+
+/// Waits until it is not ready, and until it says why. How soon that is, the long form judges: the machine has other things to do otherwise.
+#[track_caller]
+fn await_fault(administered: &Administered, what: &str) {
+    let began = Instant::now();
+    let ready = until(what, LIMIT, || Some(administered.tcp.get("/readyz")).filter(|ready| ready.status == 503));
+    let elapsed = began.elapsed();
+    assert!(ready.body.contains("a sink of the events fails") && ready.body.contains(what), "{ready:?}");
+    report(&format!("{what}: not ready after {} ms", elapsed.as_millis()));
+    assert!(!is_long() || elapsed < Duration::from_secs(5), "{elapsed:?}");
+}
+
+/// Nothing is recorded meanwhile that would find it out.
+#[test]
+fn it_is_not_ready_while_a_file_cannot_take_events_even_if_there_are_none() {
+    let administered = with_trail();
+    let folder = administered.door.setup.folder().join("events");
+    until("readiness", LIMIT, || (administered.tcp.get("/readyz").status == 200).then_some(()));
+    let before = administered.door.gateway.events.all().len();
+    fs::remove_dir_all(&folder).unwrap();
+    await_fault(&administered, "No such file");
+    assert_eq!(administered.door.gateway.events.all().len(), before);
+    fs::create_dir(&folder).unwrap();
+    until("folder that is back", LIMIT, || (administered.tcp.get("/readyz").status == 200).then_some(()));
+}
+
+/// A small file system, until this is dropped.
+struct Small(PathBuf);
+
+impl Small {
+    /// `None` where it may not be made: only root may.
+    fn mount(folder: &Path) -> Option<Small> {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"]).arg(folder);
+        mount.output().is_ok_and(|done| done.status.success()).then(|| Small(folder.to_owned()))
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).output();
+    }
+}
+
+#[test]
+fn it_is_not_ready_while_the_disk_of_a_file_is_full() {
+    let mut small = None;
+    let administered = administered_with(|setup| {
+        let folder = setup.subfolder("events");
+        small = Small::mount(&folder);
+        setup.config["events"] = json!([{ "sink": "stdout" }, { "sink": "file", "path": folder.join("e.ndjson") }]);
+    });
+    let Some(small) = small else { return };
+    until("readiness", LIMIT, || (administered.tcp.get("/readyz").status == 200).then_some(()));
+    let filling = small.0.join("filling");
+    let _ = fs::write(&filling, vec![7; 1 << 20]).unwrap_err();
+    await_fault(&administered, "its disk is full");
+    fs::remove_file(&filling).unwrap();
+    until("room again", LIMIT, || (administered.tcp.get("/readyz").status == 200).then_some(()));
+    administered.door.gateway.stop();
 }
 
 #[test]
