@@ -106,14 +106,18 @@ impl Settings {
     }
 }
 
-/// What a reload does not change, as people are told.
-pub const FIXED_PARTS: &str = "`server`, `events`, `audit`, `limits`, `partial_uploads` and where `admin` listens";
+/// The keys of the configuration that are, or hold, a part that a reload does not change. All else it changes, and of `admin` who is let in
+/// ([`admin::RELOADED_KEYS`]).
+pub const FIXED_KEYS: [&str; 6] = ["server", "events", "audit", "limits", "partial_uploads", "admin"];
 
-/// The keys of the configuration that are, or hold, a part that a reload does not change.
-pub const FIXED_KEYS: &[&str] = &["server", "events", "audit", "limits", "partial_uploads", "admin"];
+/// The same, as people are told.
+pub fn fixed_parts() -> String {
+    let named = FIXED_KEYS.iter().filter(|key| **key != "admin").map(|key| format!("`{key}`"));
+    format!("{} and where `admin` listens", named.collect::<Vec<_>>().join(", "))
+}
 
 impl Fixed {
-    /// The parts of the configuration that are different here.
+    /// The keys under which the configuration is different here, of [`FIXED_KEYS`].
     pub fn unlike(&self, other: &Fixed) -> Vec<&'static str> {
         let without_limits = |ssh: &ssh::Settings| ssh::Settings { limits: self.ssh.limits.clone(), ..ssh.clone() };
         let whose = |audit: &audit::Settings| (audit.server.clone(), audit.resource_arn.clone());
@@ -121,15 +125,15 @@ impl Fixed {
             partial_uploads: self.transfers.partial_uploads,
             ..transfers.clone()
         };
-        let parts = [
-            ("server", self.ssh != without_limits(&other.ssh) || whose(&self.audit) != whose(&other.audit)),
-            ("events", self.audit.sinks != other.audit.sinks),
-            ("audit", self.audit.chain != other.audit.chain),
-            ("limits", self.ssh.limits != other.ssh.limits || self.transfers != without_partial(&other.transfers)),
-            ("partial_uploads", self.transfers.partial_uploads != other.transfers.partial_uploads),
-            ("admin", self.admin != other.admin),
-        ];
-        parts.into_iter().filter(|(_, is_unlike)| *is_unlike).map(|(part, _)| part).collect()
+        let is_unlike = |key: &&str| match *key {
+            "server" => self.ssh != without_limits(&other.ssh) || whose(&self.audit) != whose(&other.audit),
+            "events" => self.audit.sinks != other.audit.sinks,
+            "audit" => self.audit.chain != other.audit.chain,
+            "limits" => self.ssh.limits != other.ssh.limits || self.transfers != without_partial(&other.transfers),
+            "partial_uploads" => self.transfers.partial_uploads != other.transfers.partial_uploads,
+            _ => self.admin != other.admin,
+        };
+        FIXED_KEYS.into_iter().filter(is_unlike).collect()
     }
 }
 
@@ -487,7 +491,12 @@ mod tests {
 
     #[test]
     fn the_documents_say_what_a_reload_does_not_change() {
-        assert!(include_str!("../README.md").contains(FIXED_PARTS));
-        assert!(include_str!("../config.example.yaml").replace("\n#   ", " ").contains(FIXED_PARTS));
+        let parts = fixed_parts();
+        assert_eq!(parts, "`server`, `events`, `audit`, `limits`, `partial_uploads` and where `admin` listens");
+        let example = include_str!("../config.example.yaml").replace("\n#   ", " ");
+        assert!(include_str!("../README.md").contains(&parts) && example.contains(&parts));
+        let admin: Vec<String> = admin::RELOADED_KEYS.iter().map(|key| format!("`{key}`")).collect();
+        let admin = format!("A reload applies changes of\n# {}; changes of where it listens", admin.join(" and "));
+        assert!(include_str!("../config.example.yaml").contains(&admin), "{admin}");
     }
 }

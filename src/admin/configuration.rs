@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use super::problem::Problem;
+use super::settings::RELOADED_KEYS;
 use super::state::State;
 use super::{Unread, Wish, Written};
 
@@ -99,7 +100,7 @@ fn changed(started: &Written, last: &Written, found: &Written) -> Vec<String> {
 fn part_of(place: &str) -> &str {
     let key = |text: &str| text.find(['.', '[']).unwrap_or(text.len());
     let end = match place.strip_prefix("admin.") {
-        Some(rest) if RELOADED.contains(&&rest[..key(rest)]) => "admin.".len() + key(rest),
+        Some(rest) if RELOADED_KEYS.contains(&&rest[..key(rest)]) => "admin.".len() + key(rest),
         _ => key(place),
     };
     &place[..end]
@@ -116,7 +117,7 @@ fn in_force(started: &Written, last: &Written) -> Map<String, Value> {
     }
     // The one part of which a reload changes something: who is let in.
     if let Some(Value::Object(admin)) = document.get_mut("admin") {
-        for key in RELOADED {
+        for key in RELOADED_KEYS {
             match last.document.get("admin").and_then(|admin| admin.get(*key)) {
                 Some(value) => _ = admin.insert((*key).to_owned(), value.clone()),
                 None => _ = admin.remove(*key),
@@ -126,16 +127,13 @@ fn in_force(started: &Written, last: &Written) -> Map<String, Value> {
     document
 }
 
-/// The keys of `admin` that a reload changes.
-const RELOADED: &[&str] = &["tokens", "oidc"];
-
 fn differing(now: &Map<String, Value>, then: &Map<String, Value>) -> Vec<String> {
     let mut parts: Vec<String> = now.keys().chain(then.keys()).cloned().collect();
     parts.sort();
     parts.dedup();
     let mut differing: Vec<String> = parts.into_iter().filter(|part| now.get(part) != then.get(part)).collect();
     let of = |document: &Map<String, Value>, key: &str| document.get("admin").and_then(|admin| admin.get(key).cloned());
-    let reloaded = RELOADED.iter().filter(|key| of(now, key) != of(then, key));
+    let reloaded = RELOADED_KEYS.iter().filter(|key| of(now, key) != of(then, key));
     differing.extend(reloaded.map(|key| format!("admin.{key}")));
     differing
 }

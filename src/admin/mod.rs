@@ -64,7 +64,7 @@ pub use api::description;
 pub use doors::{Doors, MAX_SOCKET_PATH};
 pub use oidc::{Issuer, NAME_PREFIX, OidcSettings, RoleRule, reach as reach_provider};
 pub use settings::{
-    DoorSettings, Role, Settings, TOKEN_PREFIX, TlsFiles, Token, TokenHash, Trust, Written, make_token,
+    DoorSettings, RELOADED_KEYS, Role, Settings, TOKEN_PREFIX, TlsFiles, Token, TokenHash, Trust, Written, make_token,
 };
 pub use tls::check as check_tls;
 

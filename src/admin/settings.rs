@@ -20,6 +20,9 @@ pub const TOKEN_PREFIX: &str = "lgt_";
 /// What the text of a hash begins with.
 const HASH_PREFIX: &str = "sha256:";
 
+/// The keys of `admin` that a reload changes: who is let in. The others say where it listens.
+pub const RELOADED_KEYS: &[&str] = &["tokens", "oidc"];
+
 /// The admin door.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use super::{Failure, block_on};
 use crate::admin::{Found, Unread, Wish};
 use crate::config;
-use crate::gateway::{Control, FIXED_PARTS, Fixed, Gateway, Settings, Told};
+use crate::gateway::{Control, Fixed, Gateway, Settings, Told, fixed_parts};
 use crate::users::SourceSettings;
 
 /// Serves the configuration of `file`.
@@ -303,7 +303,7 @@ async fn read_to_reload(
             let waiting = fixed.unlike(&settings.fixed());
             if !waiting.is_empty() {
                 let parts = waiting.join(", ");
-                tracing::warn!(parts, "changes of {FIXED_PARTS} take effect at a restart");
+                tracing::warn!(parts, "changes of {} take effect at a restart", fixed_parts());
             }
             let waiting = waiting.into_iter().map(str::to_owned).collect();
             Ok((settings, waiting))

@@ -129,7 +129,7 @@ fn read_from(
     let hidden = shown::hidden(&root);
     let Some(raw) = raw::read(&Item::root(&root), &mut problems) else { return Err(problems) };
     let mut settings = resolve::resolve(&raw, around, &mut problems);
-    settings.admin.written = Written { document, fixed: FIXED_KEYS, hidden };
+    settings.admin.written = Written { document, fixed: &FIXED_KEYS, hidden };
     problems.none_or().map(|()| settings)
 }
 
@@ -149,6 +149,8 @@ mod audit_tests;
 mod documents_tests;
 #[cfg(test)]
 mod reach_tests;
+#[cfg(test)]
+mod reload_tests;
 #[cfg(test)]
 mod sinks_tests;
 #[cfg(test)]

@@ -10,7 +10,7 @@ pub enum Control {
     /// New settings (SIGHUP): users, stores and permissions for connections from now on, also while it drains. What they take away
     /// holds immediately, and what needs a store that cannot be opened does not hold. The audit files are opened again, and the key
     /// that signs the trail is read again.
-    /// Changes of [`FIXED_PARTS`](super::FIXED_PARTS) need a restart.
+    /// Changes of [`FIXED_KEYS`](super::FIXED_KEYS) need a restart.
     Reload {
         /// The new ones.
         settings: Box<Settings>,
