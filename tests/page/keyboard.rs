@@ -128,3 +128,52 @@ fn the_keyboard_alone_opens_a_session_plays_it_and_ends_it() {
     browser.await_text(".steps", "Cut off");
     place.assert_clean(&browser);
 }
+
+#[test]
+fn the_keyboard_alone_filters_follows_exports_and_verifies() {
+    let place = Place::start();
+    let mut alice = Sftp::connect(&place.alice, LIMIT);
+    alice.put("/orders.csv", b"content");
+    alice.put("/notes.txt", b"content");
+    let browser = Browser::start();
+    place.open(&browser, "/events?view=files");
+    browser.await_text("main", "Log in with a token");
+    walk_to(&browser, "input");
+    browser.keys(&place.tokens[2]);
+    browser.keys(ENTER);
+    browser.await_text(".list.events", "/notes.txt");
+    // Filters: a text, and a choice.
+    walk_to(&browser, "input[name=path]");
+    browser.keys("/*.csv");
+    browser.keys(ENTER);
+    browser.await_text(".tools", "All 2");
+    walk_to(&browser, "select[name=activity]");
+    browser.keys("CLOSE");
+    browser.await_text(".tools", "All 1");
+    assert!(browser.address().ends_with("/events?view=files&activity=CLOSE&path=%2F*.csv"), "{}", browser.address());
+    // The tail: not while it is off, and all that came meanwhile when it is on again.
+    walk_to(&browser, "button.toggle");
+    browser.keys(" ");
+    browser.await_value("tail that is off", "document.querySelector('.toggle').ariaPressed === 'false'");
+    alice.put("/meanwhile.csv", b"content");
+    place.gateway.events.await_event("CLOSE", |event| field(event, "logical-path") == "/meanwhile.csv");
+    assert!(!browser.await_text(".list.events", "/orders.csv").contains("/meanwhile.csv"));
+    browser.keys(" ");
+    browser.await_text(".list.events", "/meanwhile.csv");
+    alice.put("/live.csv", b"content");
+    browser.await_text(".list.events", "/live.csv");
+    // What is filtered, as a file.
+    walk_to(&browser, "button[aria-label='Export as CSV']");
+    browser.keys(ENTER);
+    let exported = std::fs::read_to_string(browser.download(".csv")).unwrap();
+    let has = |path: &str| exported.contains(path);
+    assert!(has("/orders.csv") && has("/live.csv") && !has("/notes.txt"), "{exported}");
+    // The trail.
+    walk_to(&browser, "#bar nav a[href='/trail']");
+    browser.keys(ENTER);
+    browser.await_text(".verify", "Verify now");
+    walk_to(&browser, ".verify button");
+    browser.keys(ENTER);
+    browser.await_text(".verdict.good", "The trail is whole.");
+    place.assert_clean(&browser);
+}
