@@ -2,6 +2,7 @@
 
 use chrono::{Days, Utc};
 use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
 
 use super::print;
 use crate::admin::{self, Role, TokenHash};
@@ -18,6 +19,9 @@ pub(in crate::cli) struct Arguments {
     /// Days until the token expires
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=36500))]
     days: Option<u64>,
+    /// Print the token and its configuration entry as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// The roles as arguments.
@@ -41,7 +45,7 @@ impl RoleName {
     }
 }
 
-/// Prints the token on standard output, and what to do with it on standard error.
+/// Prints the token on standard output, and what to do with it on standard error; as JSON both on standard output.
 pub(super) fn make(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.name.is_empty() || arguments.name.len() > 100 || arguments.name.chars().any(char::is_control) {
         return Err(Failure::Arguments("a name has 1 to 100 bytes and no control characters".into()));
@@ -49,14 +53,24 @@ pub(super) fn make(arguments: &Arguments) -> Result<(), Failure> {
     let token = admin::make_token().map_err(anyhow::Error::msg)?;
     let hash = TokenHash::of(token.expose());
     let expires = arguments.days.and_then(|days| Utc::now().checked_add_days(Days::new(days)));
-    let expires = expires.map(|time| format!(", expires: {:?}", time.format("%Y-%m-%dT%H:%M:%SZ").to_string()));
+    let expires = expires.map(|time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string());
+    let role = arguments.role.role().as_str();
+    if arguments.json {
+        let mut entry = json!({ "name": arguments.name, "role": role, "hash": hash.to_string() });
+        if let Some(expires) = expires {
+            entry["expires"] = expires.into();
+        }
+        let made = json!({ "token": token.expose(), "entry": entry });
+        return Ok(print(&made.to_string())?);
+    }
+    let expires = expires.map(|time| format!(", expires: {time:?}"));
     eprintln!(
         "The token, which is shown this once, stands on standard output. Its entry under admin.tokens of the configuration:\n"
     );
     eprintln!(
         "  - {{ name: {}, role: {}, hash: \"{hash}\"{} }}\n",
-        serde_json::Value::from(arguments.name.as_str()),
-        arguments.role.role().as_str(),
+        Value::from(arguments.name.as_str()),
+        role,
         expires.unwrap_or_default()
     );
     eprintln!("Then `lockgate reload` (or SIGHUP); no restart is needed.");

@@ -1,10 +1,11 @@
 //! Who may do what, and that each call is on record.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{administered, token};
+use super::{administered, administered_with, token};
 use crate::support::events::field;
-use crate::support::process::{LIMIT, until};
+use crate::support::gateway::lockgate;
+use crate::support::process::{LIMIT, run, until};
 
 /// Each route, and which roles it lets in.
 const ROUTES: &[(&str, &str, [bool; 3])] = &[
@@ -181,4 +182,21 @@ fn a_drain_over_the_door_ends_the_gateway_once_transfers_have() {
     alice.close(&handle).unwrap();
     assert!(administered.door.gateway.ended(LIMIT).success());
     assert!(!administered.door.setup.folder().join("admin.sock").exists(), "the socket goes with the gateway");
+}
+
+/// What a program prints of a token lets in as it is.
+#[test]
+fn a_token_and_its_entry_are_printed_as_json() {
+    let mut token = String::new();
+    let administered = administered_with(|setup| {
+        let words = ["admin", "token", "a \"name\"", "--role", "viewer", "--days", "1", "--json"];
+        let made = run(lockgate().args(words)).succeeded();
+        assert_eq!(made.stderr, "");
+        let made: Value = serde_json::from_str(&made.stdout).unwrap();
+        token = made["token"].as_str().unwrap().to_owned();
+        assert!(token.starts_with("lgt_") && made["entry"]["expires"].as_str().unwrap().ends_with('Z'), "{made}");
+        setup.config["admin"]["tokens"] = json!([made["entry"]]);
+    });
+    let me = administered.tcp.get_as(&token, "/api/v1/me").ok();
+    assert_eq!((me["name"].as_str(), me["role"].as_str()), (Some("a \"name\""), Some("viewer")), "{me}");
 }
