@@ -371,7 +371,8 @@ pub(super) fn begin(
     let thread = std::thread::Builder::new().name("trail-verify".into()).spawn(move || {
         let progress = |far: Far| {
             theirs.verifier.change(|verification| {
-                (verification.bytes, verification.bytes_read, verification.bytes_total) = (far.lines, far.read, far.total);
+                (verification.bytes, verification.bytes_read, verification.bytes_total) =
+                    (far.lines, far.read, far.total);
                 (verification.files, verification.files_total) = (far.files, far.files_total);
             });
         };

@@ -413,7 +413,10 @@ mod tests {
     #[test]
     fn a_failure_shows_within_five_seconds() {
         assert!(EVERY + ANSWERS_WITHIN + 2 * TICK <= Duration::from_secs(5));
-        let disks = |seconds| Disks { faults: Vec::new(), unanswered: Instant::now().checked_sub(Duration::from_secs(seconds)) };
+        let disks = |seconds| Disks {
+            faults: Vec::new(),
+            unanswered: Instant::now().checked_sub(Duration::from_secs(seconds)),
+        };
         assert!(disks(1).reasons().is_empty());
         assert!(disks(3).reasons()[0].starts_with("the disks of the events do not answer for 3 s"));
     }

@@ -243,7 +243,8 @@ pub(super) async fn show(
             obstacles = obstacles_of(&user, address, sessions);
             let of_keys = obstacle_of_keys(&user, &authorities, &revoked);
             if of_keys.is_none() {
-                cautions = cautions_of(&user, &revoked, last_success.as_ref().and_then(|last| last.fingerprint.as_deref()));
+                cautions =
+                    cautions_of(&user, &revoked, last_success.as_ref().and_then(|last| last.fingerprint.as_deref()));
             }
             obstacles.extend(of_keys);
             Some(Configured::of(&user, &revoked))

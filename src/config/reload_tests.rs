@@ -10,7 +10,8 @@ const SERVER: &str = "server: { name: a, listen: ['127.0.0.1:2022'], host_keys: 
 const STORES: &str = "stores: { local: { url: 'memory:///' } }";
 const LIMITS: &str = "limits: { staging_folder: /stage }";
 const TARGET: &str = "{ name: a, addresses: [a.internal], host_keys: [k] }";
-const ADMIN: [(&str, &str); 3] = [("socket", "/run/a.sock"), ("listen", "['127.0.0.1:8022']"), ("health", "'127.0.0.1:8023'")];
+const ADMIN: [(&str, &str); 3] =
+    [("socket", "/run/a.sock"), ("listen", "['127.0.0.1:8022']"), ("health", "'127.0.0.1:8023'")];
 
 /// The keys that may stand where `x` does.
 fn keys_beside_x(text: &str) -> Vec<String> {

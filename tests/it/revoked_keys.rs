@@ -150,8 +150,12 @@ fn who_has_only_revoked_keys_is_shown_as_one_who_cannot_log_in() {
     let cautions = |name: &str| administered.socket.get(&format!("/api/v1/users/{name}")).ok()["cautions"].clone();
     let of_ben = format!("the key {} (", public[1]);
     assert!(ben.contains(&of_ben) && ben.contains("stands in the way"), "{ben}");
-    let said = cautions("ben").as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect::<Vec<_>>();
-    assert!(matches!(&said[..], [one] if one.starts_with(&of_ben) && one.ends_with("is revoked (revoked_keys)")), "{said:?}");
+    let said =
+        cautions("ben").as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    assert!(
+        matches!(&said[..], [one] if one.starts_with(&of_ben) && one.ends_with("is revoked (revoked_keys)")),
+        "{said:?}"
+    );
     assert_eq!(cautions("both").as_array().unwrap().len(), 1, "the password lets in");
     assert_eq!([cautions("ann"), cautions("certified")], [json!([]), json!([])]);
     assert!(shown("certified").contains("(some certificates revoked)"));

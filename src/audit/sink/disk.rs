@@ -79,7 +79,15 @@ mod tests {
     #[test]
     fn a_disk_without_room_and_one_that_is_read_only_are_found_out() {
         let room = || statvfs(std::env::temp_dir().as_path()).unwrap();
-        let roomy = || StatVfs { f_bfree: 9, f_bavail: 9, f_files: 9, f_ffree: 9, f_favail: 9, f_flag: StatVfsMountFlags::empty(), ..room() };
+        let roomy = || StatVfs {
+            f_bfree: 9,
+            f_bavail: 9,
+            f_files: 9,
+            f_ffree: 9,
+            f_favail: 9,
+            f_flag: StatVfsMountFlags::empty(),
+            ..room()
+        };
         assert_eq!(fault_of(&roomy()), None);
         assert_eq!(fault_of(&StatVfs { f_bfree: 0, f_bavail: 0, ..roomy() }), Some("its disk is full"));
         assert_eq!(fault_of(&StatVfs { f_ffree: 0, f_favail: 0, ..roomy() }), Some("its disk is full"));

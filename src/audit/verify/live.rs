@@ -47,11 +47,7 @@ pub struct Far {
 ///
 /// # Errors
 /// What cannot be read, in a sentence.
-pub fn verify_live(
-    live: &Path,
-    upkeep: Option<&Upkeep>,
-    mut progress: impl FnMut(Far),
-) -> Result<Report, String> {
+pub fn verify_live(live: &Path, upkeep: Option<&Upkeep>, mut progress: impl FnMut(Far)) -> Result<Report, String> {
     let mut options = Options::default();
     if let Some(Upkeep { folder }) = upkeep {
         let path = folder.join("signing_key.pub");
@@ -65,7 +61,8 @@ pub fn verify_live(
         options.noted = Some(Noted::read(folder)?);
     }
     let (sources, total) = sources(live)?;
-    let files_total = sources.iter().map(|source| if let Source::Files(files) = source { files.len() } else { 1 }).sum();
+    let files_total =
+        sources.iter().map(|source| if let Source::Files(files) = source { files.len() } else { 1 }).sum();
     let begun = Far { total, files_total, ..Far::default() };
     progress(begun);
     let mut trail = Trail::new(sources, Span::default(), None);

@@ -50,7 +50,7 @@ const COLUMNS: &[Column] = &[
 /// Lists connections.
 pub(in crate::cli) fn connections(place: &Where, which: &Which) -> Result<(), Failure> {
     let parts = [("user", &which.user), ("address", &which.address), ("status", &which.status)];
-    let mut query: Vec<_> = parts.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect();
+    let query: Vec<_> = parts.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect();
     let (limit, before) = (usize::from(which.limit), which.before.clone());
     let answer = place.call(async |client| search(client, &query, limit, before).await)?;
     place.print(&answer, describe)

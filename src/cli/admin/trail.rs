@@ -181,7 +181,9 @@ mod tests {
 
     #[test]
     fn a_verification_says_how_far_it_is_by_its_bytes() {
-        let far = |read: u64, total: u64| percent(&json!({ "bytes_read": read, "bytes_total": total, "files": 1, "files_total": 1 }));
+        let far = |read: u64, total: u64| {
+            percent(&json!({ "bytes_read": read, "bytes_total": total, "files": 1, "files_total": 1 }))
+        };
         assert_eq!(far(5_000_000_000, 10_000_000_000), "50 %, file 1 of 1");
         assert_eq!(far(11, 10), "100 %, file 1 of 1", "it has grown");
         assert_eq!(far(0, 0), "0 %, file 1 of 1");

@@ -95,9 +95,8 @@ fn connections_are_searched_page_by_page() {
     );
     let printed = finished.succeeded().stdout;
     assert!(printed.contains("acme") && !printed.contains("nobody") && !printed.contains("--before"), "{printed}");
-    let call = |limit: usize, before: usize| {
-        format!("GET /api/v1/connections?user=acme&limit={limit}&before={}", id(before))
-    };
+    let call =
+        |limit: usize, before: usize| format!("GET /api/v1/connections?user=acme&limit={limit}&before={}", id(before));
     assert_eq!(asked, [call(2, 9), call(2, 5), call(1, 3)]);
     // Where there are more, it says how to go on.
     let more = vec![page(json!([closed("acme"), closed("acme")]), Some(7))];
