@@ -33,6 +33,7 @@ mod problem;
 mod provider_login;
 mod proxy_header;
 mod reads;
+mod recall;
 mod recordings;
 mod refused;
 mod self_check;
@@ -150,15 +151,13 @@ pub async fn serve(doors: Doors, surroundings: Surroundings, stopped: watch::Rec
     let state = Arc::new(state::State::new(&doors, SystemTime::now(), surroundings, stopped.clone()));
     // A bucket bills each look at it: none where nobody can ask.
     let watching = doors.is_any_open().then(|| tokio::spawn(health::watch(state.clone())));
+    let recalling = doors.is_any_open().then(|| tokio::spawn(recall::run(state.clone())));
     let checking = state.around.self_check.map(|settings| tokio::spawn(self_check::run(state.clone(), settings)));
     let telling = tokio::spawn(refused::tell(state.clone(), stopped.clone()));
     doors.serve(&state, stopped).await;
     // Calls that ended with the doors are told too.
     let _ = telling.await;
-    if let Some(checking) = checking {
-        checking.abort();
-    }
-    if let Some(watching) = watching {
-        watching.abort();
+    for task in [checking, watching, recalling].into_iter().flatten() {
+        task.abort();
     }
 }

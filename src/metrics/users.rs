@@ -61,6 +61,16 @@ impl Users {
         }
     }
 
+    /// Notes what was before this process began, of a user who existed then. Nobody makes room for it, and it is the first to make room.
+    pub fn recall(&self, user: &str, note: impl FnOnce(&mut Numbers)) {
+        let mut table = self.lock();
+        if let Some(numbers) = table.users.get_mut(user) {
+            note(numbers);
+        } else if table.users.len() < MOST {
+            note(table.users.entry(user.into()).or_default());
+        }
+    }
+
     pub(super) fn render(&self, text: &mut Text) {
         let mut users: Vec<(Arc<str>, Numbers)> =
             self.lock().users.iter().map(|(name, numbers)| (name.clone(), numbers.clone())).collect();
@@ -135,6 +145,21 @@ mod tests {
         assert!(is_there("u0") && is_there("new") && !is_there("u1") && !is_there("stranger"));
         let numbers = users.lock().users["u0"].clone();
         assert_eq!((numbers.logins, numbers.failures), (2, 1));
+    }
+
+    #[test]
+    fn what_was_before_makes_nobody_leave_and_leaves_first() {
+        let users = Users::default();
+        users.count(&"now".into(), |numbers| numbers.logins += 1);
+        for number in 0..2 * MOST {
+            users.recall(&format!("before{number}"), |numbers| numbers.last_upload = Some(SystemTime::UNIX_EPOCH));
+        }
+        users.recall("now", |numbers| numbers.last_upload = Some(SystemTime::UNIX_EPOCH));
+        assert_eq!(names(&users).len(), MOST);
+        users.count(&"new".into(), |numbers| numbers.logins += 1);
+        let names = names(&users);
+        assert!(names.len() == MOST && ["now", "new"].iter().all(|name| names.contains(&(*name).to_owned())));
+        assert!(users.lock().users["now"].last_upload.is_some());
     }
 
     #[test]

@@ -153,7 +153,7 @@ fn every_view_fits_each_width_in_both_themes_and_axe_finds_nothing() {
     for (name, path, css, text) in [
         ("events", "/events?view=files", ".list.events", "Renamed"),
         ("partners", "/partners", ".partners", "acme-invoices"),
-        ("partner", "/partners/acme-invoices", ".attempts", "source-not-allowed"),
+        ("partner", "/partners/acme-invoices", ".partner", "No file in the last 7 days"),
         ("trail", "/trail", "main", "signed"),
         ("config", "/config", ".config", "stores"),
         ("nowhere", "/sessions/0049cd844c7536c06a89", ".error", "no event"),

@@ -33,7 +33,7 @@ fn fault_of(room: &StatVfs) -> Option<&'static str> {
 
 /// The file that a sink appends to now, to be looked at by others.
 #[derive(Debug)]
-pub(super) struct Appended {
+pub(in crate::audit) struct Appended {
     path: PathBuf,
     file: Mutex<Arc<File>>,
 }

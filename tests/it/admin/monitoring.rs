@@ -7,6 +7,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::administered_with;
+use super::events::with_trail;
 use crate::support::events::field;
 use crate::support::process::{LIMIT, run, run_with, tool, until};
 use crate::support::sftp::Sftp;
@@ -76,6 +77,24 @@ fn prometheus_is_content_with_the_numbers_and_they_say_what_happened() {
     assert!(value("lockgate_store_call_duration_seconds_count{store=\"main\",call=\"check\"}") >= 1.0);
     assert!(value("lockgate_spool_limit_bytes{") > 0.0);
     assert!(!text.contains("nobody"), "who does not exist has no numbers: {text}");
+}
+
+/// An alarm on silence goes on over a restart.
+#[test]
+fn the_last_upload_is_known_after_a_restart() {
+    let administered = with_trail();
+    Sftp::connect(&administered.door.client, LIMIT).put("/f", b"content");
+    administered.door.gateway.events.await_disconnected(1);
+    let last = |text: &str| -> Option<String> {
+        text.lines().find(|line| line.starts_with("lockgate_last_upload_timestamp_seconds{user=\"alice\"}")).map(str::to_owned)
+    };
+    let before = last(&administered.socket.get("/metrics").body).expect("an upload");
+    administered.door.gateway.stop();
+    let again = administered.door.setup.start();
+    let after = until("the last upload", LIMIT, || last(&administered.socket.get("/metrics").body));
+    let seconds = |line: &str| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap();
+    assert!((seconds(&before) - seconds(&after)).abs() < 60.0, "{before} {after}");
+    again.stop();
 }
 
 #[test]
