@@ -1,4 +1,4 @@
-//! `lockgate generate`: completions for shells, and man pages.
+//! `lockgate generate`: completions for shells, man pages, and the schema of the configuration for editors.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use clap::{CommandFactory, Subcommand};
 use clap_complete::Shell;
 
 use super::Arguments;
+use crate::config;
 
 /// What is to be made.
 #[derive(Debug, PartialEq, Eq, Subcommand)]
@@ -17,6 +18,8 @@ pub(super) enum Question {
         /// The shell
         shell: Shell,
     },
+    /// Print the JSON Schema of the configuration, for editors: `lockgate generate schema > config.schema.json`
+    Schema,
     /// Write a man page for each command into a folder
     Man {
         /// The folder; it is created if it does not exist
@@ -32,12 +35,17 @@ pub(super) fn generate(question: &Question) -> anyhow::Result<()> {
             // Into memory first: a reader that leaves is no reason to panic.
             let mut text = Vec::new();
             clap_complete::generate(*shell, &mut Arguments::command(), "lockgate", &mut text);
-            match io::Write::write_all(&mut io::stdout().lock(), &text) {
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-                outcome => outcome.context("standard output cannot be written"),
-            }
+            print(&text)
         }
+        Question::Schema => print(format!("{:#}\n", config::schema()).as_bytes()),
         Question::Man { dir } => man(dir),
+    }
+}
+
+fn print(text: &[u8]) -> anyhow::Result<()> {
+    match io::Write::write_all(&mut io::stdout().lock(), text) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome.context("standard output cannot be written"),
     }
 }
 

@@ -140,7 +140,7 @@ enum Command {
     /// Create tokens and links for the admin door, or print its API description
     #[command(subcommand)]
     Admin(admin::Door),
-    /// Generate shell completions and man pages
+    /// Generate shell completions, man pages, and the schema of the configuration for editors
     #[command(subcommand)]
     Generate(generate::Question),
     /// Read a password (twice without echo, or one line of standard input) and print its argon2id hash

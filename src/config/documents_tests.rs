@@ -47,24 +47,24 @@ fn the_example_shows_the_defaults_of_the_limits() {
     assert_eq!(settings.strict_setstat, default.strict_setstat);
 }
 
-/// A key that the program reads and the example does not show would be found by nobody.
+/// A key that the program reads and the example does not show would be found by nobody. The schema has the parser's keys.
 #[test]
-fn the_example_shows_every_key() {
+fn the_example_shows_every_key_and_fits_the_schema() {
     let text = std::fs::read_to_string(document("config.example.yaml")).unwrap();
-    let wrong = "server: { x: }\nstores: { s: { x: } }\nusers: [{ x: , home: [{ x: }] }]\nusers_from: [{ x: }, { http: { x: }, x: }]\nevents: [{ sink: stdout, x: }, { sink: file, rotate: { x: }, x: }, { sink: store, batch: { x: }, x: }, { sink: syslog, x: }, { sink: http, filter: { x: }, signing: { x: }, x: }]\naudit: { x: }\ndefender: { weights: { x: }, x: }\nlimits: { x: }\nadmin: { tls: { x: }, tokens: [{ x: }], oidc: { roles: { x: }, x: }, x: }\nx:\n";
-    let around = Surroundings {
-        folder: PathBuf::from("/"),
-        host_name: "h".into(),
-        look_at_files: false,
-        others_read: false,
-        in_force: InForce::default(),
-    };
-    let problems = read_from(wrong, &around, &|_| None, Problems::new(Path::new("c"))).unwrap_err();
-    let lists: Vec<&str> =
-        problems.list().iter().filter_map(|p| p.text.split_once("the keys here are ").map(|(_, list)| list)).collect();
-    assert_eq!(lists.len(), 26, "{problems}");
-    for key in lists.iter().flat_map(|list| list.split(", ")).map(|key| key.trim_matches('"')) {
+    schema::tests::assert_fits(&text);
+    let keys = schema::tests::keys();
+    assert!(keys.len() > 130, "{}", keys.len());
+    for key in keys {
         assert!(text.contains(&format!("{key}:")), "{key} is not in config.example.yaml");
+    }
+}
+
+/// The first line tells an editor where the schema is.
+#[test]
+fn the_configurations_name_their_schema() {
+    let line = "# yaml-language-server: $schema=config.schema.json\n";
+    for file in ["config.example.yaml", "src/cli/starter.yaml"] {
+        assert!(std::fs::read_to_string(document(file)).unwrap().starts_with(line), "{file}");
     }
 }
 
@@ -78,6 +78,7 @@ fn every_configuration_in_the_readme_loads() {
         let file = folder.path().join("config.yaml");
         std::fs::write(&file, block).unwrap();
         load(&file).unwrap_or_else(|problems| panic!("{problems}\n{block}"));
+        schema::tests::assert_fits(block);
     }
 }
 

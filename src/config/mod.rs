@@ -29,6 +29,7 @@ mod resolve_targets;
 mod resolve_users;
 mod resolve_users_from;
 mod resolve_witness;
+mod schema;
 mod shown;
 mod tree;
 mod units;
@@ -46,6 +47,7 @@ use resolve::Surroundings;
 
 pub use out_of_reach::InForce;
 pub use problem::{Problem, Problems};
+pub use schema::schema;
 
 /// The largest configuration file, in bytes.
 const MAX_FILE: u64 = 64 << 20;

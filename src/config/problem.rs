@@ -184,7 +184,7 @@ fn distance(a: &str, b: &str) -> usize {
 
 /// Names as a message lists them: `"a", "b"`; the first ones only when there are many.
 pub(super) fn quoted<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
-    const SHOWN: usize = 20;
+    const SHOWN: usize = 24;
     let names: Vec<&str> = names.into_iter().collect();
     let mut shown: Vec<String> = names.iter().take(SHOWN).map(|name| format!("{name:?}")).collect();
     if names.len() > SHOWN {

@@ -8,7 +8,7 @@ use super::reader::{At, Item};
 use crate::session::gate::{DefenderSettings, Weights};
 
 /// The most points that one fault may make, and that a ban may take.
-const MOST_POINTS: u64 = 1_000_000;
+pub(super) const MOST_POINTS: u64 = 1_000_000;
 
 /// `defender`
 #[derive(Debug)]

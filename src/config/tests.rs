@@ -29,7 +29,11 @@ pub(crate) fn read_text(text: &str) -> Result<gateway::Settings, Problems> {
 
 fn read_in(text: &str, folder: &Path, variables: &[(&str, &str)]) -> Result<gateway::Settings, Problems> {
     let environment = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
-    read_from(text, &around(folder), &environment, Problems::new(Path::new("config.yaml")))
+    let read = read_from(text, &around(folder), &environment, Problems::new(Path::new("config.yaml")));
+    if read.is_ok() {
+        schema::tests::assert_fits(text);
+    }
+    read
 }
 
 /// The problems as `place: text`, without lines.

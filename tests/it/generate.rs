@@ -1,4 +1,4 @@
-//! Completions and man pages, judged by the shells and by man.
+//! Completions and man pages, judged by the shells and by man; the schema of the configuration.
 
 use std::fs;
 
@@ -24,6 +24,14 @@ fn completions_complete() {
         assert!(script.contains(word) && script.contains("connections"), "{shell}: {script}");
     }
     run(lockgate().args(["generate", "completions", "cobol"])).failed();
+}
+
+#[test]
+fn the_schema_of_the_configuration_is_printed() {
+    let text = run(lockgate().args(["generate", "schema"])).succeeded().stdout;
+    let schema: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(schema, ::lockgate::config::schema());
+    assert!(jsonschema::draft7::meta::is_valid(&schema));
 }
 
 #[test]

@@ -15,6 +15,7 @@ use super::client::Client;
 use super::events::{Events, Watch};
 use super::keys::Key;
 use super::process::{LIMIT, program, until};
+use super::schema;
 use super::server::Server;
 use super::setup::Setup;
 
@@ -59,6 +60,7 @@ impl Gateway {
         let config = setup.write_config();
         command.arg("serve").arg("--config").arg(config);
         let mut gateway = Gateway::spawn(&mut command, setup.keep_folder());
+        schema::assert_configuration(&setup.config);
         let lines: Vec<String> = setup
             .host_keys()
             .iter()

@@ -1,4 +1,4 @@
-//! Holds events against the schema that `lockgate audit schema` prints.
+//! Holds events against the schema that `lockgate audit schema` prints, and configurations against that of `lockgate generate schema`.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -21,6 +21,16 @@ pub fn event(line: &str) -> Result<Value, String> {
     let problems: Vec<String> =
         validator.iter_errors(&event).map(|error| format!("{}: {error}", error.instance_path())).collect();
     if problems.is_empty() { Ok(event) } else { Err(wrong(problems.join("; "))) }
+}
+
+/// Panics when a configuration that a gateway accepted is none of the schema.
+#[track_caller]
+pub fn assert_configuration(document: &Value) {
+    static VALIDATOR: OnceLock<Validator> = OnceLock::new();
+    let validator = VALIDATOR.get_or_init(|| jsonschema::draft7::new(&lockgate::config::schema()).unwrap());
+    if let Some(error) = validator.iter_errors(document).next() {
+        panic!("{}: {error}; the gateway accepts it (src/config/schema)", error.instance_path());
+    }
 }
 
 /// One for each activity, so that what is wrong can be told.
