@@ -221,7 +221,7 @@ def verify(paths, keys):
         print(f"a chain up to sequence {chain.sequence}; {reach}")
     if torn:
         print(f"{torn}: at the end, a line that breaks off: it is being written, or the process was killed")
-    print(f"{'NOT WHOLE' if wrong else 'WHOLE'}: {count} lines, {wrong} findings")
+    print(f"{'BROKEN' if wrong else 'INTACT'}: {count} lines, {wrong} findings")
     return wrong if count else 1
 
 

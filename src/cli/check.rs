@@ -86,7 +86,10 @@ async fn reach(settings: &Settings) -> anyhow::Result<()> {
     }
     for sink in &settings.audit.sinks {
         steps.next("reaching a sink");
-        failures.extend(sink.reach().await.err());
+        match sink.reach().await {
+            Ok(note) => notes.extend(note),
+            Err(what) => failures.push(what),
+        }
     }
     drop(steps);
     for note in notes {

@@ -1,7 +1,8 @@
 //! `lockgate demo`: a gateway to try, with commands ready to paste.
 
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
@@ -18,6 +19,9 @@ use crate::config;
 pub(super) fn demo(folder: &Path, listen: Option<SocketAddr>, bastion: bool) -> Result<(), Failure> {
     let starter = if bastion { Starter::make_bastion(folder)? } else { Starter::make(folder)? };
     let mut settings = config::load(&starter.folder.join(CONFIG))?;
+    if let Some(socket) = &settings.admin.doors.socket {
+        refuse_second_run(&starter.folder, socket)?;
+    }
     if let Some(address) = listen {
         settings.ssh.listen = vec![address];
         // Who runs a second demo wants a second page.
@@ -43,6 +47,28 @@ pub(super) fn demo(folder: &Path, listen: Option<SocketAddr>, bastion: bool) -> 
         Ok(())
     }))?;
     Ok(())
+}
+
+/// Reads `--listen`: an address and a port, or a port of this machine alone.
+pub(super) fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(port) = text.strip_prefix(':').unwrap_or(text).parse::<u16>() {
+        return Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
+    }
+    text.parse().map_err(|_| "write a port, as in 2022, or an address and a port, as in 127.0.0.1:2022".to_owned())
+}
+
+/// Two gateways cannot share a folder: the socket answers while the first one runs.
+fn refuse_second_run(folder: &Path, socket: &Path) -> anyhow::Result<()> {
+    match UnixStream::connect(socket) {
+        Ok(_) => Err(anyhow!(
+            "the demo in {0} is running already: paste the commands that it printed, or stop it with Ctrl-C first. \
+             `lockgate status --socket {1}` shows its state; `lockgate demo --dir OTHER --listen 0` starts another one",
+            folder.display(),
+            shell_word(&socket.to_string_lossy())
+        )),
+        // Nobody listens, or there is no socket.
+        Err(_) => Ok(()),
+    }
 }
 
 /// A port in use is what goes wrong most often: it is told before anything starts, with the way out.
@@ -195,6 +221,36 @@ mod tests {
             "demo@[::1]:/",
         ];
         assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn a_port_alone_is_one_of_this_machine() {
+        for (text, address) in [
+            ("2022", "127.0.0.1:2022"),
+            (":2022", "127.0.0.1:2022"),
+            ("0", "127.0.0.1:0"),
+            ("0.0.0.0:22", "0.0.0.0:22"),
+            ("[::1]:0", "[::1]:0"),
+        ] {
+            assert_eq!(parse_listen(text), Ok(address.parse().unwrap()), "{text}");
+        }
+        for text in ["", ":", "65536", "-1", "localhost", "localhost:2022", "127.0.0.1"] {
+            assert!(parse_listen(text).unwrap_err().contains("as in 127.0.0.1:2022"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_second_run_in_the_same_folder_is_told_that_the_first_one_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("admin.sock");
+        refuse_second_run(folder.path(), &socket).unwrap();
+        let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let problem = refuse_second_run(folder.path(), &socket).unwrap_err().to_string();
+        assert!(problem.contains("is running already") && problem.contains("--dir"), "{problem}");
+        // What a killed demo leaves behind is no obstacle.
+        drop(listener);
+        assert!(socket.exists());
+        refuse_second_run(folder.path(), &socket).unwrap();
     }
 
     #[test]

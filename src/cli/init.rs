@@ -10,7 +10,7 @@ use super::starter::{CONFIG, Starter};
 
 /// Makes the files of a new gateway in `folder` and says what to do next; what is there already stays.
 pub(super) fn init(folder: &Path) -> anyhow::Result<()> {
-    let starter = Starter::make(folder)?;
+    let starter = Starter::make_without_users(folder)?;
     let config = shell_word(&starter.folder.join(CONFIG).to_string_lossy());
     let mut text = String::new();
     if starter.made.is_empty() {
@@ -22,7 +22,7 @@ pub(super) fn init(folder: &Path) -> anyhow::Result<()> {
         }
     }
     text.push_str("\nNext:\n");
-    text.push_str("  1. edit config.yaml: where to listen, the stores, the users\n");
+    text.push_str("  1. edit config.yaml: where to listen, the stores, and the users, of which there are none yet\n");
     text.push_str(&format!("  2. lockgate check --online --config {config}\n"));
     text.push_str(&format!("  3. lockgate serve --config {config}\n"));
     std::io::stdout().lock().write_all(text.as_bytes()).context("standard output cannot be written")

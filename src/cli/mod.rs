@@ -1,6 +1,6 @@
 //! The command line: arguments, log set-up, exit codes.
 //!
-//! Exit codes: 0 done, 1 a failure at run time, 2 wrong arguments or configuration. Events go to their sinks, on standard
+//! Exit codes: 0 done, 1 a failure at run time or a negative answer, 2 wrong arguments or configuration. Events go to their sinks, on standard
 //! output by default; logs and everything that is said to a person while serving go to standard error.
 
 mod admin;
@@ -8,6 +8,8 @@ mod audit;
 mod check;
 mod demo;
 mod descriptors;
+mod environment;
+mod examples;
 mod generate;
 mod hash_password;
 mod init;
@@ -16,6 +18,7 @@ mod progress;
 mod serve;
 mod starter;
 mod totp;
+mod version;
 mod wrap;
 
 use std::net::SocketAddr;
@@ -33,7 +36,8 @@ const LAST_WORK: Duration = Duration::from_secs(2);
 
 /// An SSH server that speaks only SFTP and SCP, serves object stores, and records every login attempt and file operation.
 #[derive(Debug, Parser)]
-#[command(name = "lockgate", version, about, max_term_width = 100)]
+#[command(name = "lockgate", version = version::SHORT, long_version = version::LONG, about, max_term_width = 100)]
+#[command(after_help = examples::PROGRAM)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -42,36 +46,41 @@ struct Arguments {
 #[derive(Debug, PartialEq, Eq, Subcommand)]
 enum Command {
     /// Create keys, a user and a store on the first run, serve them, and print commands to try
+    #[command(after_help = examples::DEMO)]
     Demo {
         /// Folder for keys, configuration and files
         #[arg(long, value_name = "DIR", default_value = "./lockgate-demo")]
         dir: PathBuf,
-        /// Address to listen on, instead of the one in the folder's config.yaml; port 0 chooses a free port
-        #[arg(long, value_name = "ADDR")]
+        /// Address or port to listen on, instead of the one in the folder's config.yaml; a port alone is one of 127.0.0.1, and port 0
+        /// chooses a free one
+        #[arg(long, value_name = "ADDR", value_parser = demo::parse_listen)]
         listen: Option<SocketAddr>,
         /// With a target to reach through a jump (ProxyJump), and the client's configuration file for it
         #[arg(long)]
         bastion: bool,
     },
-    /// Create the same files as `demo`, without serving; existing files are kept
+    /// Create the keys, folders and configuration of a gateway that has no users yet; existing files are kept
+    #[command(after_help = examples::INIT)]
     Init {
         /// Folder for keys, configuration and files
         #[arg(value_name = "DIR", default_value = "./lockgate")]
         dir: PathBuf,
     },
     /// Run the gateway; SIGHUP reloads the file, SIGTERM and SIGINT drain, a second one stops immediately
+    #[command(after_help = examples::SERVE)]
     Serve {
         /// Configuration file
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, value_name = "FILE", env = environment::CONFIG, hide_env_values = true)]
         config: PathBuf,
         /// Format of log lines on standard error
         #[arg(long, value_enum, default_value_t = logs::Format::Text)]
         log_format: logs::Format,
     },
     /// Report every problem in a configuration
+    #[command(after_help = examples::CHECK)]
     Check {
         /// Configuration file
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, value_name = "FILE", env = environment::CONFIG, hide_env_values = true)]
         config: PathBuf,
         /// Also contact each store and each sink
         #[arg(long)]
@@ -81,6 +90,7 @@ enum Command {
     #[command(subcommand)]
     Audit(Box<audit::Question>),
     /// List, show or end the sessions of a running gateway
+    #[command(after_help = examples::SESSIONS)]
     Sessions {
         #[command(flatten)]
         place: admin::Where,
@@ -88,6 +98,7 @@ enum Command {
         question: admin::Sessions,
     },
     /// List the users of a running gateway, or show why one cannot log in
+    #[command(after_help = examples::USERS)]
     Users {
         #[command(flatten)]
         place: admin::Where,
@@ -95,6 +106,7 @@ enum Command {
         question: admin::Users,
     },
     /// Follow the events of a running gateway
+    #[command(after_help = examples::EVENTS)]
     Events {
         #[command(flatten)]
         place: admin::Where,
@@ -141,7 +153,7 @@ enum Command {
     #[command(subcommand)]
     Admin(admin::Door),
     /// Generate shell completions, man pages, and the schema of the configuration for editors
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::GENERATE)]
     Generate(generate::Question),
     /// Read a password (twice without echo, or one line of standard input) and print its argon2id hash
     HashPassword,
@@ -266,6 +278,10 @@ mod tests {
                 "lockgate demo --dir d --listen [::1]:0",
                 Command::Demo { dir: "d".into(), listen: at("[::1]:0"), bastion: false },
             ),
+            (
+                "lockgate demo --listen 2200",
+                Command::Demo { dir: "./lockgate-demo".into(), listen: at("127.0.0.1:2200"), bastion: false },
+            ),
             ("lockgate init", Command::Init { dir: "./lockgate".into() }),
             ("lockgate init d", Command::Init { dir: "d".into() }),
             ("lockgate serve --config c", Command::Serve { config: "c".into(), log_format: logs::Format::Text }),
@@ -290,7 +306,7 @@ mod tests {
             "lockgate serve c",
             "lockgate serve --config c --log-format xml",
             "lockgate demo --listen localhost",
-            "lockgate demo --listen 2022",
+            "lockgate demo --listen 65536",
             "lockgate check --online",
             "lockgate hash-password secret",
             "lockgate init a b",
@@ -299,6 +315,8 @@ mod tests {
         ] {
             assert_eq!(parse(line).expect_err(line).exit_code(), 2, "{line}");
         }
+        let meant = parse("lockgate chekc --config c").expect_err("no such command").to_string();
+        assert!(meant.contains("'check'"), "{meant}");
         assert_eq!(parse("lockgate --version").unwrap_err().exit_code(), 0);
         assert_eq!(parse("lockgate serve --help").unwrap_err().exit_code(), 0);
     }

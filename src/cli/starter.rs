@@ -1,4 +1,4 @@
-//! The files of a new gateway: keys, a user, a store, a commented configuration. What is there already stays.
+//! The files of a new gateway: keys, a store, a commented configuration, and for a demo a user. What is there already stays.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write};
@@ -60,6 +60,14 @@ pub(super) const LISTEN: &str = "127.0.0.1:2022";
 /// The text of the configuration.
 const CONFIG_TEXT: &str = include_str!("starter.yaml");
 
+/// The user of a demo, as `starter.yaml` has it, and what stands in its place in a gateway of somebody's own.
+const DEMO_USER: &str = "users:\n  - name: demo\n    # Lines in authorized_keys format; this one is read from a file.\n    \
+                         public_keys: [\"${file:demo_ed25519.pub}\"]\n    home:\n      - { entry: /, target: \"local:/home/${user}\" }\n";
+const NO_USERS: &str = "# Nobody can log in yet. A user, for example:\n#   - name: ann\n#     # Lines in authorized_keys format; \
+                        \"${file:ann.pub}\" reads one from a file.\n#     public_keys: [\"ssh-ed25519 AAAA... ann@laptop\"]\n#     home:\n#       - \
+                        { entry: /, target: \"local:/home/${user}\" }\n#       # A folder of another store, read-only:\n#       # - \
+                        { entry: /reports, target: \"lake:/reports\", permissions: read_only }\nusers: []\n";
+
 /// A folder with the files of a gateway.
 #[derive(Debug)]
 pub(super) struct Starter {
@@ -70,19 +78,27 @@ pub(super) struct Starter {
 }
 
 impl Starter {
-    /// Makes what is missing. Modes are right under any umask.
+    /// Makes what is missing of a demo: it has a user, whose key lies beside the configuration. Modes are right under any umask.
     pub fn make(folder: &Path) -> anyhow::Result<Starter> {
-        Starter::make_with(folder, |text| text)
+        let mut starter = Starter::make_gateway(folder, |text| text)?;
+        starter.make_client()?;
+        Ok(starter)
     }
 
     /// As [`Starter::make`], with a target that is reached through a jump. A configuration that is there already stays as it is.
     pub fn make_bastion(folder: &Path) -> anyhow::Result<Starter> {
-        let mut starter = Starter::make_with(folder, with_target)?;
+        let mut starter = Starter::make_gateway(folder, with_target)?;
+        starter.make_client()?;
         starter.key_pair(KeyKind::Ed25519, TARGET_KEY, "target", "the target's key")?;
         Ok(starter)
     }
 
-    fn make_with(folder: &Path, change: fn(String) -> String) -> anyhow::Result<Starter> {
+    /// Makes what is missing of a gateway without users: nobody can log in before the operator says who.
+    pub fn make_without_users(folder: &Path) -> anyhow::Result<Starter> {
+        Starter::make_gateway(folder, without_users)
+    }
+
+    fn make_gateway(folder: &Path, change: fn(String) -> String) -> anyhow::Result<Starter> {
         let folder = std::path::absolute(folder).context("the folder's name cannot be used")?;
         let mut starter = Starter { folder, made: Vec::new() };
         let missing: Vec<PathBuf> =
@@ -92,20 +108,25 @@ impl Starter {
         }
         starter.key_pair(KeyKind::Ed25519, HOST_KEY, "lockgate", "the server's key")?;
         starter.key_pair(KeyKind::EcdsaP256, OTHER_HOST_KEY, "lockgate", "a key for clients without Ed25519")?;
-        starter.key_pair(KeyKind::Ed25519, CLIENT_KEY, USER, "the key of the user demo")?;
         starter.folder("data", "the local store")?;
         starter.folder("staging", "uploads that are written out of order")?;
         starter.folder(AUDIT, "the key and the state of the audit trail")?;
         starter.folder(EVENTS, "what happened, a line each")?;
         starter.signing_key()?;
-        starter.file(SAMPLE, 0o644, b"Hello from Lockgate.\n", "a file to upload")?;
         starter.file(CONFIG, 0o600, change(config_text(&starter.folder)).as_bytes(), "the configuration")?;
-        if !starter.has(KNOWN_HOSTS)? {
-            let listen = LISTEN.parse().context("the default address")?;
-            starter.write_known_hosts(&[listen], &[starter.folder.join(HOST_KEY)])?;
-            starter.made.push((KNOWN_HOSTS.into(), "the server's key, as clients keep it"));
-        }
         Ok(starter)
+    }
+
+    /// What the client of a demo needs.
+    fn make_client(&mut self) -> anyhow::Result<()> {
+        self.key_pair(KeyKind::Ed25519, CLIENT_KEY, USER, "the key of the user demo")?;
+        self.file(SAMPLE, 0o644, b"Hello from Lockgate.\n", "a file to upload")?;
+        if !self.has(KNOWN_HOSTS)? {
+            let listen = LISTEN.parse().context("the default address")?;
+            self.write_known_hosts(&[listen], &[self.folder.join(HOST_KEY)])?;
+            self.made.push((KNOWN_HOSTS.into(), "the server's key, as clients keep it"));
+        }
+        Ok(())
     }
 
     /// Writes the known-hosts file anew, for these addresses and host keys.
@@ -231,6 +252,11 @@ fn config_text(folder: &Path) -> String {
     }
 }
 
+/// The configuration without the demo's user: an example of one in its place.
+fn without_users(text: String) -> String {
+    text.replacen(DEMO_USER, NO_USERS, 1)
+}
+
 /// The configuration with a target, a folder of the local store, and the right to jump there.
 fn with_target(text: String) -> String {
     let user = "    public_keys: [\"${file:demo_ed25519.pub}\"]\n";
@@ -354,6 +380,29 @@ mod tests {
         assert_eq!(std::fs::read(folder.join(CONFIG)).unwrap(), b"mine");
         std::fs::remove_file(folder.join(CLIENT_KEY)).unwrap();
         assert!(Starter::make(&folder).unwrap_err().to_string().contains("move demo_ed25519.pub away"));
+    }
+
+    #[test]
+    fn a_gateway_of_ones_own_has_neither_a_user_nor_a_key_of_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let starter = Starter::make_without_users(folder.path()).unwrap();
+        assert_eq!(starter.made.len(), 11);
+        for name in [CLIENT_KEY, "demo_ed25519.pub", SAMPLE, KNOWN_HOSTS] {
+            assert!(!folder.path().join(name).exists(), "{name}");
+        }
+        let text = std::fs::read_to_string(folder.path().join(CONFIG)).unwrap();
+        assert!(!text.contains("demo"), "{text}");
+        let settings = crate::config::check(&folder.path().join(CONFIG)).unwrap_or_else(|error| panic!("{error}"));
+        assert!(settings.users.is_empty() && settings.audit.chain.is_some());
+        // The example of a user is right when its signs of a comment and the empty list are removed.
+        let (before, rest) = text.split_once("# Nobody can log in yet. A user, for example:\n").unwrap();
+        let (user, after) = rest.split_once("users: []\n").unwrap();
+        let user: String = user.lines().map(|line| line.trim_start_matches('#').to_owned() + "\n").collect();
+        let key = std::fs::read_to_string(folder.path().join("ssh_host_ed25519_key.pub")).unwrap();
+        let user = user.replace("ssh-ed25519 AAAA... ann@laptop", key.trim());
+        std::fs::write(folder.path().join(CONFIG), format!("{before}users:\n{user}{after}")).unwrap();
+        let settings = crate::config::check(&folder.path().join(CONFIG)).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(&*settings.users[0].name, "ann");
     }
 
     #[test]

@@ -67,7 +67,7 @@ fn the_commands_of_the_documentation_verify_the_trail_and_see_every_change() {
     std::os::unix::fs::symlink(folder.join("made/audit"), folder.join("audit")).unwrap();
     let right = by_hand(folder);
     assert_eq!(right.len(), 3);
-    assert!(right[0].contains("\nWHOLE: "), "{}", right[0]);
+    assert!(right[0].contains("\nINTACT: "), "{}", right[0]);
     assert!(right[1].contains("Verified Successfully"), "{}", right[1]);
     let path = folder.join("events.ndjson");
     let lines = lines(&path);
@@ -140,7 +140,7 @@ fn a_live_trail_is_whole_as_far_as_its_state_says() {
         }
         run(command.arg(folder.join("events.ndjson")))
     };
-    assert!(verify(true).succeeded().stdout.contains("WHOLE"));
+    assert!(verify(true).succeeded().stdout.contains("INTACT"));
     assert!(verify(false).failed().stdout.contains("--state FOLDER"));
     gateway.stop();
     verify(true).succeeded();
@@ -304,5 +304,5 @@ fn a_file_that_was_moved_and_its_successor_after_sighup_hold_one_chain() {
     fs::write(&path, all.join("\n") + "\n").unwrap();
     std::os::unix::fs::symlink(setup.folder().join("made/audit"), setup.folder().join("audit")).unwrap();
     let found = by_hand(setup.folder());
-    assert!(found[0].contains("\nWHOLE: "), "{}", found[0]);
+    assert!(found[0].contains("\nINTACT: "), "{}", found[0]);
 }

@@ -64,7 +64,7 @@ fn verify_reads_folders_streams_and_says_what_it_found() {
     let (log, key) = (log.to_str().unwrap(), key.to_str().unwrap());
     let report = ends(&mut audit(&["verify", log, "--key", key]), 0);
     for said in [
-        "WHOLE",
+        "INTACT",
         "sequence 1 to 56: 53 events",
         "4 events after the last checkpoint",
         "in part",

@@ -137,6 +137,46 @@ fn wrong_arguments_are_exit_code_2() {
 }
 
 #[test]
+fn the_environment_names_the_configuration() {
+    let setup = sound();
+    let config = setup.write_config();
+    run(lockgate().arg("check").env("LOCKGATE_CONFIG", &config)).succeeded();
+    // What is said comes first, also where the variable would be in its way.
+    let missing = setup.folder().join("missing.yaml");
+    let said = run(lockgate().arg("check").arg("--config").arg(&config).env("LOCKGATE_CONFIG", &missing));
+    said.succeeded();
+    let socket = setup.folder().join("nobody.sock");
+    let status = run(lockgate().arg("status").arg("--socket").arg(&socket).env("LOCKGATE_CONFIG", &config));
+    assert_eq!(status.status.code(), Some(1), "{status}");
+    assert!(status.stderr.contains("nobody.sock"), "{status}");
+    let status = run(lockgate().arg("status").env("LOCKGATE_CONFIG", &missing));
+    assert!(status.status.code() == Some(2) && status.stderr.contains("missing.yaml"), "{status}");
+}
+
+#[test]
+fn help_has_examples_and_the_version_says_what_was_built() {
+    let help = run(lockgate().arg("--help")).succeeded().stdout;
+    for said in ["Examples:", "Exit codes:", "LOCKGATE_CONFIG"] {
+        assert!(help.contains(said), "{said}: {help}");
+    }
+    for command in [&["serve"][..], &["check"], &["migrate"], &["audit", "verify"], &["events"], &["generate"]] {
+        let help = run(lockgate().args(command).arg("--help")).succeeded().stdout;
+        assert!(help.contains("Example"), "{command:?}: {help}");
+    }
+    let short = run(lockgate().arg("-V")).succeeded().stdout;
+    assert!(
+        short.starts_with(concat!("lockgate ", env!("CARGO_PKG_VERSION"), " (")) && short.lines().count() == 1,
+        "{short}"
+    );
+    let long = run(lockgate().arg("--version")).succeeded().stdout;
+    for said in ["commit:", "features:", "target:"] {
+        assert!(long.contains(said), "{said}: {long}");
+    }
+    let meant = run(lockgate().args(["chekc", "--config", "c"]));
+    assert!(meant.status.code() == Some(2) && meant.stderr.contains("'check'"), "{meant}");
+}
+
+#[test]
 fn a_sound_file_passes_the_check() {
     let setup = sound();
     check(&setup.write_config()).succeeded();

@@ -14,7 +14,7 @@ use crate::support::server::folder;
 
 fn demo(place: &Arc<tempfile::TempDir>, arguments: &[&str]) -> Gateway {
     let mut command = lockgate();
-    command.current_dir(place.path()).arg("demo").args(arguments).args(["--listen", "127.0.0.1:0"]);
+    command.current_dir(place.path()).arg("demo").args(arguments).args(["--listen", "0"]);
     Gateway::spawn(&mut command, place.clone())
 }
 
@@ -111,8 +111,9 @@ fn the_private_keys_are_for_their_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let place = Arc::new(folder());
     run(lockgate().current_dir(place.path()).args(["init", "here"])).succeeded();
+    demo(&place, &["--dir", "demo"]).stop();
     let mut private = 0;
-    for entry in walk(&place.path().join("here")) {
+    for entry in walk(&place.path().join("here")).into_iter().chain(walk(&place.path().join("demo"))) {
         let content = fs::read(&entry).unwrap();
         if content.starts_with(b"-----BEGIN OPENSSH PRIVATE KEY-----")
             || content.starts_with(b"-----BEGIN PRIVATE KEY-----")
@@ -122,7 +123,7 @@ fn the_private_keys_are_for_their_owner_only() {
             assert_eq!(mode, 0o600, "{}", entry.display());
         }
     }
-    assert!(private >= 3, "a host key, a user's key, and the key of the audit trail");
+    assert_eq!(private, 7, "two host keys and the key of the audit trail, twice, and the key of the demo's user");
 }
 
 #[test]
@@ -136,7 +137,21 @@ fn init_makes_files_that_serve_uses_and_never_replaces_them() {
     let configs: Vec<_> = walk(&here).into_iter().filter(|p| p.extension().is_some_and(|e| e == "yaml")).collect();
     assert_eq!(configs.len(), 1, "{configs:?}");
     run(lockgate().arg("check").arg("--config").arg(&configs[0])).succeeded();
-    assert!(fs::read_to_string(&configs[0]).unwrap().contains('#'), "the configuration has comments");
+    let text = fs::read_to_string(&configs[0]).unwrap();
+    assert!(text.contains('#'), "the configuration has comments");
+    // Nobody can log in with a key that everybody who reads the folder has.
+    assert!(text.contains("users: []") && !text.contains("demo"), "{text}");
+    assert!(walk(&here).iter().all(|file| !file.to_string_lossy().contains("demo")), "{:?}", walk(&here));
+}
+
+#[test]
+fn a_demo_that_runs_is_not_started_again() {
+    let place = Arc::new(folder());
+    let gateway = demo(&place, &["--dir", "here"]);
+    let again = run(lockgate().current_dir(place.path()).args(["demo", "--dir", "here", "--listen", "0"]));
+    assert_eq!(again.status.code(), Some(1), "{again}");
+    assert!(again.stderr.contains("is running already"), "{again}");
+    gateway.stop();
 }
 
 #[test]

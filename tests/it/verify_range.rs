@@ -44,7 +44,7 @@ fn a_range_hangs_between_the_checkpoints_around_it() {
     assert_eq!((&range["events"], &range["first"], &range["last"]), (&10.into(), &22.into(), &31.into()), "{json:#}");
     assert_eq!(range["anchor-before"]["sequence"], 21, "{json:#}");
     assert_eq!(range["anchor-after"]["sequence"], 36, "{json:#}");
-    assert!(report.to_string().contains("WHOLE IN THE RANGE"), "{report}");
+    assert!(report.to_string().contains("INTACT IN THE RANGE"), "{report}");
     // Open at one end.
     let report = judge(&chain.lines, Span { since: Some(at(8)), until: None });
     assert!(report.is_whole() && report.to_string().contains("after it: no checkpoint in these sources"), "{report}");
@@ -65,7 +65,7 @@ fn a_range_that_the_sources_do_not_reach_is_not_said_to_be_whole() {
     // Lines before and after it show that nothing happened in it.
     let between = Span { since: Some(at(4) + TimeDelta::seconds(1)), until: Some(at(4) + TimeDelta::seconds(2)) };
     let report = judge(&chain.lines, between);
-    assert!(report.to_string().contains("WHOLE IN THE RANGE"), "{report}");
+    assert!(report.to_string().contains("INTACT IN THE RANGE"), "{report}");
     assert!(!report.is_beside_the_range());
 }
 

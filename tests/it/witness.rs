@@ -214,7 +214,7 @@ fn nothing_is_no_success() {
     long_ago.args(["audit", "verify", "--since", "2001-01-01", "--until", "2001-01-02", "--witness", "--config"]);
     let done =
         run(long_ago.arg(office.setup.write_config()).arg("--key").arg(&office.first).arg(&office.trail)).failed();
-    assert!(!done.stdout.contains("WHOLE"), "{done}");
+    assert!(!done.stdout.contains("INTACT"), "{done}");
     office.finds(&["removed"]);
 
     for path in files(&vault) {

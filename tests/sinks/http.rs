@@ -135,6 +135,10 @@ fn check_online_reaches_each_sink_and_sends_nothing() {
     assert!(collector.posts().iter().all(|post| post.method == "OPTIONS" && post.body.is_empty()));
     assert_eq!(collector.posts().len(), 1);
     assert!(!place.setup.folder().join("spool").exists() && !place.file().exists());
+    collector.answer(|_| (401, ""));
+    check(&place).failed().says("401").says("credentials");
+    collector.answer(|_| (404, ""));
+    assert!(check(&place).succeeded().stderr.contains("404"));
 
     let mut sinks = sink(&place, &format!("http://127.0.0.1:1/in?key={TOKEN}"), json!({}));
     sinks.as_array_mut().unwrap().push(json!({ "sink": "syslog", "address": "tcp://127.0.0.1:1" }));

@@ -22,7 +22,7 @@ use super::setup::Setup;
 /// The program under test.
 pub fn lockgate() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lockgate"));
-    command.env_remove("RUST_LOG");
+    command.env_remove("RUST_LOG").env_remove("LOCKGATE_CONFIG");
     command
 }
 

@@ -24,13 +24,29 @@ pub(super) fn open(target: &HttpTarget, shape: &Shape, around: &Around) -> io::R
     Spooled::open(&target.spool, shape, around, Collector::new(target, shape.format)?)
 }
 
-/// Asks whether anybody answers, without sending an event.
-pub(super) async fn reach(target: &HttpTarget, format: Format) -> Result<(), String> {
+/// Asks whether anybody answers, without sending an event. Gives a note where the answer says little.
+pub(super) async fn reach(target: &HttpTarget, format: Format) -> Result<Option<String>, String> {
     let collector = Collector::new(target, format).map_err(|error| error.to_string())?;
     let answer = collector.request(Method::OPTIONS).send().await.map_err(what)?;
-    match answer.status() {
+    judge(answer.status())
+}
+
+/// What the answer to a question without events says of those that follow: `Ok` with a note where it says nothing.
+fn judge(status: StatusCode) -> Result<Option<String>, String> {
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+            Err(format!("it refuses the request with {status}: check the credentials in `headers`"))
+        }
+        status if status.is_redirection() => {
+            Err(format!("it answers {status}, and redirections are not followed: write the URL that it leads to"))
+        }
+        // They say that OPTIONS is not known there; events come with POST.
+        StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => Ok(None),
         status if status.is_server_error() => Err(format!("it answers {status}")),
-        _ => Ok(()),
+        status if status.is_client_error() => {
+            Ok(Some(format!("it answers {status} to OPTIONS; whether it accepts events is known only when one is sent")))
+        }
+        _ => Ok(None),
     }
 }
 
@@ -225,6 +241,15 @@ mod tests {
         assert_eq!(wish("Fri, 31 Jul 2026 08:16:30 GMT"), Some(60));
         assert_eq!(wish("Fri, 31 Jul 2020 08:16:30 GMT"), Some(0));
         assert_eq!(wish("soon"), None);
+    }
+
+    #[test]
+    fn an_answer_without_events_is_judged() {
+        let judged = |status: u16| judge(StatusCode::from_u16(status).unwrap());
+        assert!([200, 204, 405, 501].into_iter().all(|status| judged(status) == Ok(None)));
+        assert!([400, 404, 415, 429].into_iter().all(|status| judged(status).is_ok_and(|note| note.is_some())));
+        assert!([301, 307, 401, 403, 407, 500, 503].into_iter().all(|status| judged(status).is_err()));
+        assert!(judged(401).unwrap_err().contains("credentials"));
     }
 
     #[test]

@@ -11,11 +11,12 @@ use super::settings::{SinkSettings, SinkTarget, SyslogTarget};
 use super::{http, syslog};
 
 impl SinkSettings {
-    /// Reaches the sink, and makes nothing. A store sink's store is reached with the stores; here it is its spool.
+    /// Reaches the sink, and makes nothing. A store sink's store is reached with the stores; here it is its spool. Gives a note where the
+    /// answer leaves something open.
     ///
     /// # Errors
     /// A sentence with the sink's name.
-    pub async fn reach(&self) -> Result<(), String> {
+    pub async fn reach(&self) -> Result<Option<String>, String> {
         match &self.target {
             SinkTarget::Stdout | SinkTarget::Memory(_) => Ok(()),
             SinkTarget::File { path, options } => reach_file(path, options.rotate.is_some()),
@@ -23,10 +24,12 @@ impl SinkSettings {
             SinkTarget::Syslog(target) => reach_syslog(target.clone()).await,
             SinkTarget::Http(target) => {
                 let failed = |what| format!("the collector {} cannot be reached: {what}", target.url.name);
-                http::reach(target, self.shape.format).await.map_err(failed)?;
-                reach_spool(&target.spool.folder)
+                let note = http::reach(target, self.shape.format).await.map_err(failed)?;
+                reach_spool(&target.spool.folder)?;
+                return Ok(note.map(|note| format!("the collector {}: {note}", target.url.name)));
             }
         }
+        .map(|()| None)
     }
 }
 
@@ -85,11 +88,11 @@ mod tests {
                 OnFailure::Refuse,
             )
         };
-        assert_eq!(SinkSettings::of(SinkTarget::Stdout, OnFailure::Refuse).reach().await, Ok(()));
-        assert_eq!(sink("new").reach().await, Ok(()));
+        assert_eq!(SinkSettings::of(SinkTarget::Stdout, OnFailure::Refuse).reach().await, Ok(None));
+        assert_eq!(sink("new").reach().await, Ok(None));
         assert!(!folder.path().join("new").exists());
         std::fs::write(folder.path().join("old"), "line\n").unwrap();
-        assert_eq!(sink("old").reach().await, Ok(()));
+        assert_eq!(sink("old").reach().await, Ok(None));
         assert_eq!(std::fs::read(folder.path().join("old")).unwrap(), b"line\n");
         assert!(sink("none/new").reach().await.unwrap_err().contains("cannot be written"));
         std::fs::create_dir(folder.path().join("folder")).unwrap();

@@ -43,6 +43,8 @@ pub struct Report {
     pub witness: Option<WitnessReport>,
     span: Span,
     names: Vec<Arc<str>>,
+    /// Whether the state of the gateway said how far the trail must go.
+    is_compared: bool,
 }
 
 impl Verifier {
@@ -87,6 +89,7 @@ impl Verifier {
             witness,
             span,
             names: trail.names().to_vec(),
+            is_compared: self.options.noted.is_some(),
         }
     }
 
@@ -180,16 +183,46 @@ impl Report {
                 "NOTHING IN THE RANGE: no line of these sources is in it, and none follows it, so nothing is proven of it; {read}"
             )
         } else if self.is_whole() {
-            format!("WHOLE{range}: each line follows the one before it, but where it is said otherwise above; {read}")
+            format!(
+                "INTACT{range}: no line was changed, removed, added or moved, except where the report says otherwise; {read}"
+            )
         } else {
-            format!("NOT WHOLE{range}: {} in {read}", count(self.count(), "finding"))
+            let at = self.findings.first().map(|finding| format!(" at {}", self.place(finding.place)));
+            format!("BROKEN{range}{}: {} in {read}", at.unwrap_or_default(), count(self.count(), "finding"))
         }
+    }
+
+    /// What a trail without findings does not prove, given what was compared; empty for one that is broken.
+    pub fn limits(&self) -> Vec<&'static str> {
+        let mut limits = Vec::new();
+        if !self.is_whole() || self.is_beside_the_range() {
+            return limits;
+        }
+        if !self.checked {
+            limits.push("who wrote the lines: without --key, whoever can write the files could have made all of them anew");
+        } else if self.chains.iter().any(|chain| !chain.uncovered.is_empty()) {
+            limits.push("who wrote the lines that no signature covers");
+        }
+        if self.witness.is_none() && !self.is_compared {
+            limits.push(
+                "that nothing was cut off at the end: compare with the gateway's state (--state) or with a witness (--witness)",
+            );
+        }
+        if self.witness.is_none() && self.checked {
+            limits.push("that a thief of the signing key did not write a trail anew (--witness)");
+        }
+        if self.chains.iter().any(|chain| chain.left_out > 0) {
+            limits.push("what the lines were that a filter left out");
+        }
+        limits
     }
 
     /// All of it as JSON.
     pub fn to_json(&self) -> Value {
         json!({
             "whole": self.is_whole(),
+            "verdict": self.verdict(),
+            "not-proven": self.limits(),
             "lines": self.lines,
             "bytes": self.bytes,
             "files": self.names.len(),
@@ -267,7 +300,7 @@ impl Report {
 
     fn write_findings(&self, out: &mut impl Write) -> fmt::Result {
         let Some(first) = self.findings.first() else { return Ok(()) };
-        writeln!(out, "NOT WHOLE: {}; the first bad place:", count(self.found, "finding"))?;
+        writeln!(out, "BROKEN: {}; the first bad place:", count(self.found, "finding"))?;
         for (number, finding) in self.findings.iter().take(SHOWN).enumerate() {
             let sequence = finding.sequence.map(|sequence| format!(", sequence {sequence}")).unwrap_or_default();
             writeln!(out, "  {}{sequence}", self.place(finding.place))?;
@@ -426,7 +459,12 @@ impl fmt::Display for Report {
         if let Some(witness) = &self.witness {
             witness.fmt(f)?;
         }
-        f.write_str(&self.verdict())
+        f.write_str(&self.verdict())?;
+        for (number, limit) in self.limits().into_iter().enumerate() {
+            let head = if number == 0 { "Not proven:" } else { "           " };
+            write!(f, "\n{head} {limit}")?;
+        }
+        Ok(())
     }
 }
 

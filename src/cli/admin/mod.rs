@@ -18,7 +18,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::wrap::wrapped;
-use super::{Failure, block_on};
+use super::{Failure, block_on, environment};
 use crate::admin::client::{CallError, Client, Target};
 use crate::audit::read::shown_json;
 use crate::config;
@@ -34,7 +34,7 @@ const USUAL_SOCKET: &str = "/run/lockgate/admin.sock";
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Connection")]
 pub(super) struct Where {
-    /// Configuration of the gateway, which contains the path of its socket
+    /// Configuration of the gateway, which contains the path of its socket [env: LOCKGATE_CONFIG]
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     /// Path of the socket (default: /run/lockgate/admin.sock)
@@ -192,8 +192,10 @@ impl Where {
         if let Some(socket) = &self.socket {
             return Ok(Target::Socket(socket.clone()));
         }
-        let Some(file) = &self.config else { return Ok(Target::Socket(USUAL_SOCKET.into())) };
-        let settings = config::load(file)?;
+        let Some(file) = environment::config(self.config.as_deref()) else {
+            return Ok(Target::Socket(USUAL_SOCKET.into()));
+        };
+        let settings = config::load(&file)?;
         let socket = settings.admin.doors.socket.ok_or_else(|| {
             let what = format!("{} has no admin.socket; add one, or use --url with --token-file", file.display());
             Failure::Arguments(what)

@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 
 use super::written;
 use crate::audit::report::{csv_writer, harmless};
-use crate::cli::{Failure, block_on};
+use crate::cli::{Failure, block_on, environment};
 use crate::config;
 use crate::gateway::Access;
 use shown::Shown;
@@ -21,7 +21,7 @@ use shown::Shown;
 #[derive(Debug, PartialEq, Eq, Args)]
 pub(in crate::cli) struct Arguments {
     /// Configuration file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = environment::CONFIG, hide_env_values = true)]
     config: PathBuf,
     /// Login name; identity providers are queried about it
     #[arg(long)]

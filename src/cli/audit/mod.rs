@@ -17,7 +17,7 @@ use std::io::{self, Write};
 use anyhow::{Context, anyhow};
 use clap::Subcommand;
 
-use super::Failure;
+use super::{Failure, examples};
 use crate::audit::schema;
 use crate::audit::search::Summary;
 use sources::Sources;
@@ -26,18 +26,22 @@ use sources::Sources;
 #[derive(Debug, PartialEq, Eq, Subcommand)]
 pub(super) enum Question {
     /// Detect changed, removed, moved or added lines, and report the first one
+    #[command(after_help = examples::VERIFY)]
     Verify(verify::Arguments),
     /// Find events by user, path, time, activity, address, session, key or status
+    #[command(after_help = examples::SEARCH)]
     Search(Box<search::Arguments>),
     /// List sessions: user, time, address, key, volume, and how each ended
     Sessions(sessions::Arguments),
     /// Print the digests of uploaded or downloaded files, for `sha256sum --check`
+    #[command(after_help = examples::MANIFEST)]
     Manifest(manifest::Arguments),
     /// Report what users did: logins, keys, addresses, files and bytes, failures, silence
     Report(report::Arguments),
     /// List who can log in with which keys, and what they reach: for an access review
     Access(access::Arguments),
     /// Show one session from its first event to its last
+    #[command(after_help = examples::REPLAY)]
     Replay(replay::Arguments),
     /// Send deliveries again that a collector refused and that were set aside
     Redeliver(redeliver::Arguments),

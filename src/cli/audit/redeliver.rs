@@ -7,13 +7,14 @@ use clap::Args;
 
 use super::{Failure, print};
 use crate::audit::{Redelivered, SinkSettings};
+use crate::cli::environment;
 use crate::config;
 
 /// Which gateway's.
 #[derive(Debug, PartialEq, Eq, Args)]
 pub(in crate::cli) struct Arguments {
     /// Configuration with the sinks; the gateway may be running
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = environment::CONFIG, hide_env_values = true)]
     config: PathBuf,
 }
 

@@ -8,6 +8,7 @@ use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use tokio::runtime::{Handle, Runtime};
 
+use super::super::environment;
 use super::super::progress::{Measure, Progress};
 use super::Wrong;
 use crate::audit::Archive;
@@ -27,7 +28,7 @@ pub(in crate::cli) struct Sources {
     /// configuration; a URL such as `s3://bucket/prefix`
     #[arg(value_name = "SOURCE", required = true)]
     sources: Vec<String>,
-    /// Configuration that defines the stores for `STORE:/PREFIX`
+    /// Configuration that defines the stores for `STORE:/PREFIX` [env: LOCKGATE_CONFIG]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Store option for URLs, as in the configuration (`aws_region=eu-west-1`); other options come from the environment
@@ -78,10 +79,10 @@ impl Sources {
     pub(super) fn witness(&self, named: &str) -> Result<Folder, Failure> {
         let mut opening = self.opening();
         let (archive, server) = if named.is_empty() {
-            let file = self.config.as_ref().ok_or_else(|| {
+            let file = self.config_file().ok_or_else(|| {
                 Wrong("--witness: name the configuration with --config FILE, or write --witness=STORE:/PREFIX".into())
             })?;
-            let settings = config::load(file)?;
+            let settings = config::load(&file)?;
             let witness = settings.audit.chain.as_ref().and_then(|chain| chain.witness.as_ref());
             let place = &witness.ok_or_else(|| Wrong(format!("{} has no audit.witness", file.display())))?.place;
             opening.config = Some(settings.stores);
@@ -99,6 +100,10 @@ impl Sources {
         opening.runtime()?;
         let runtime = opening.runtime.ok_or_else(|| anyhow!("the threads cannot be started"))?;
         Ok(Folder { archive, server, runtime })
+    }
+
+    fn config_file(&self) -> Option<PathBuf> {
+        environment::config(self.config.as_deref())
     }
 
     fn opening(&self) -> Opening<'_> {
@@ -154,11 +159,11 @@ impl Opening<'_> {
     }
 
     fn settings(&mut self, store: &str) -> Result<stores::Settings, Failure> {
-        let Some(file) = &self.sources.config else {
+        let Some(file) = self.sources.config_file() else {
             return Err(Wrong(format!("{store}:/… is of a store: name its configuration with --config FILE")).into());
         };
         if self.config.is_none() {
-            self.config = Some(config::load(file)?.stores);
+            self.config = Some(config::load(&file)?.stores);
         }
         let stores = self.config.as_deref().unwrap_or_default();
         let found = stores.iter().find(|settings| settings.name == store);

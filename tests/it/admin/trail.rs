@@ -90,17 +90,17 @@ fn the_trail_is_shown_and_verified_while_it_is_written() {
     alice.put("/more", b"content");
     let verification = verified(&administered);
     assert_eq!((&verification["whole"], &verification["signatures"]), (&json!(true), &json!(true)), "{verification:#}");
-    assert!(field(&verification, "verdict").starts_with("WHOLE"), "{verification:#}");
+    assert!(field(&verification, "verdict").starts_with("INTACT"), "{verification:#}");
     assert!(verification["files_total"].as_u64().unwrap() > 1, "{verification:#}");
     let (read, total) = (verification["bytes_read"].as_u64().unwrap(), verification["bytes_total"].as_u64().unwrap());
     assert!(read > 64 * 1024 && total > 64 * 1024, "{verification:#}");
     let call = administered.call_event(|event| field(event, "path") == "/api/v1/trail/verify");
     assert_eq!((field(&call, "method"), field(&call, "status")), ("POST", "success"));
     let printed = administered.command(&["trail", "show"]).succeeded().stdout;
-    assert!(printed.contains("signed with   SHA256:") && printed.contains("WHOLE"), "{printed}");
+    assert!(printed.contains("signed with   SHA256:") && printed.contains("INTACT"), "{printed}");
     let printed = administered.command(&["trail", "verify"]).succeeded();
     let verdict = printed.stdout.lines().last().unwrap();
-    assert!(verdict.starts_with("WHOLE") && printed.stderr.is_empty(), "{printed}");
+    assert!(verdict.starts_with("INTACT") && printed.stderr.is_empty(), "{printed}");
     let chains = verification["report"]["chains"].as_array().unwrap();
     let is_covered = chains.iter().all(|chain| chain["not-signed"].as_array().unwrap().is_empty());
     assert!(is_covered || printed.stdout.contains("covered by no signature: sequence "), "{printed}");
@@ -121,7 +121,7 @@ fn a_trail_that_was_changed_is_found_out_and_one_that_is_nowhere_is_said() {
     assert_eq!(verification["whole"], false, "{verification:#}");
     assert!(verification["report"]["finding-count"].as_u64().unwrap() >= 1, "{verification:#}");
     let printed = administered.command(&["trail", "verify"]).failed();
-    assert!(printed.stdout.lines().last().unwrap().starts_with("NOT WHOLE"), "{printed}");
+    assert!(printed.stdout.lines().last().unwrap().starts_with("BROKEN"), "{printed}");
     let shown = administered.command(&["trail", "show"]).succeeded();
     let finding = &verification["report"]["findings"][0];
     for said in [format!("events/e.ndjson, line {}", finding["line"]), format!("{}: ", field(finding, "kind"))] {
