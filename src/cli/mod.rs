@@ -14,6 +14,7 @@ mod generate;
 mod hash_password;
 mod init;
 mod logs;
+mod migrate;
 mod progress;
 mod serve;
 mod starter;
@@ -152,6 +153,9 @@ enum Command {
     /// Create tokens and links for the admin door, or print its API description
     #[command(subcommand)]
     Admin(admin::Door),
+    /// Make a configuration of the users of another server, and report what has no counterpart
+    #[command(subcommand, after_help = examples::MIGRATE)]
+    Migrate(migrate::Origin),
     /// Generate shell completions, man pages, and the schema of the configuration for editors
     #[command(subcommand, after_help = examples::GENERATE)]
     Generate(generate::Question),
@@ -234,6 +238,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Reload { place } => admin::reload(&place),
         Command::Drain { place } => admin::drain(&place),
         Command::Admin(question) => admin::door(&question),
+        Command::Migrate(origin) => migrate::migrate(&origin),
         Command::Generate(question) => Ok(generate::generate(&question)?),
         Command::HashPassword => Ok(hash_password::hash_password()?),
         Command::Totp(arguments) => Ok(totp::totp(&arguments)?),

@@ -257,6 +257,13 @@ fn without_users(text: String) -> String {
     text.replacen(DEMO_USER, NO_USERS, 1)
 }
 
+/// The configuration of a gateway with these sections `stores` and `users`, as text.
+pub(super) fn with_users(sections: &str) -> String {
+    let before = CONFIG_TEXT.split_once("stores:\n").map_or(CONFIG_TEXT, |(before, _)| before);
+    let after = CONFIG_TEXT.split_once("# Every login").map_or("", |(_, after)| after);
+    format!("{before}{sections}# Every login{after}")
+}
+
 /// The configuration with a target, a folder of the local store, and the right to jump there.
 fn with_target(text: String) -> String {
     let user = "    public_keys: [\"${file:demo_ed25519.pub}\"]\n";

@@ -77,6 +77,21 @@ pub fn check(file: &Path) -> Result<gateway::Settings, Problems> {
     read(file, true, InForce::default())
 }
 
+/// Judges the text of a configuration whose file would lie in `folder`. Neither files nor the environment are looked at.
+///
+/// # Errors
+/// Every problem of the text.
+pub fn judge(text: &str, folder: &Path) -> Result<gateway::Settings, Problems> {
+    let around = Surroundings {
+        folder: folder.to_owned(),
+        host_name: host_name(),
+        look_at_files: false,
+        others_read: false,
+        in_force: InForce::default(),
+    };
+    read_from(text, &around, &|_| None, Problems::new(&folder.join("config.yaml")))
+}
+
 fn read(file: &Path, look_at_files: bool, in_force: InForce) -> Result<gateway::Settings, Problems> {
     let mut problems = Problems::new(file);
     let (text, found) = match regular_file::read_known_text(file, MAX_FILE) {

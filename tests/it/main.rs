@@ -37,6 +37,7 @@ mod lifecycle;
 mod links;
 mod log_lines;
 mod logins;
+mod migrate;
 mod multiplexing;
 mod negotiation;
 mod odd_attempts;

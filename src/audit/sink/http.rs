@@ -43,9 +43,9 @@ fn judge(status: StatusCode) -> Result<Option<String>, String> {
         // They say that OPTIONS is not known there; events come with POST.
         StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => Ok(None),
         status if status.is_server_error() => Err(format!("it answers {status}")),
-        status if status.is_client_error() => {
-            Ok(Some(format!("it answers {status} to OPTIONS; whether it accepts events is known only when one is sent")))
-        }
+        status if status.is_client_error() => Ok(Some(format!(
+            "it answers {status} to OPTIONS; whether it accepts events is known only when one is sent"
+        ))),
         _ => Ok(None),
     }
 }

@@ -199,7 +199,9 @@ impl Report {
             return limits;
         }
         if !self.checked {
-            limits.push("who wrote the lines: without --key, whoever can write the files could have made all of them anew");
+            limits.push(
+                "who wrote the lines: without --key, whoever can write the files could have made all of them anew",
+            );
         } else if self.chains.iter().any(|chain| !chain.uncovered.is_empty()) {
             limits.push("who wrote the lines that no signature covers");
         }
