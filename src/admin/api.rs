@@ -204,6 +204,7 @@ fn routes() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(health::stores))
         .routes(routes!(users::list))
         .routes(routes!(users::show))
+        .routes(routes!(users::show_named))
         .routes(routes!(connections::list))
         .routes(routes!(configuration::show))
         .routes(routes!(chain::show))

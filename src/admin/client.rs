@@ -98,11 +98,25 @@ impl Client {
         query: &[(&str, String)],
         body: Option<&Value>,
     ) -> Result<Value, CallError> {
-        let mut request = self.request(method, path, query)?.timeout(ANSWERED_WITHIN);
+        let mut request = self.request(method, path, query)?;
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body.to_string());
         }
-        let mut response = self.send(request).await?;
+        let answer = self.whole(request).await?;
+        serde_json::from_slice(&answer).map_err(|error| CallError::new(format!("the answer is not JSON: {error}")))
+    }
+
+    /// The lines of an answer, as they are.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn lines(&self, path: &[&str], query: &[(&str, String)]) -> Result<Vec<String>, CallError> {
+        let answer = self.whole(self.request(Method::GET, path, query)?).await?;
+        Ok(String::from_utf8_lossy(&answer).lines().map(str::to_owned).collect())
+    }
+
+    async fn whole(&self, request: RequestBuilder) -> Result<Vec<u8>, CallError> {
+        let mut response = self.send(request.timeout(ANSWERED_WITHIN)).await?;
         let mut all = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| self.lost(&error))? {
             all.extend_from_slice(&chunk);
@@ -110,7 +124,7 @@ impl Client {
                 return Err(CallError::new("the answer is too long"));
             }
         }
-        serde_json::from_slice(&all).map_err(|error| CallError::new(format!("the answer is not JSON: {error}")))
+        Ok(all)
     }
 
     /// All pages of a list that an answer has under `name`.
@@ -118,7 +132,21 @@ impl Client {
     /// # Errors
     /// As [`Client::call`].
     pub async fn all(&self, path: &[&str], name: &str, query: &[(&str, String)]) -> Result<Vec<Value>, CallError> {
-        let mut all = Vec::new();
+        self.all_with(path, name, query, "").await.map(|(all, _)| all)
+    }
+
+    /// The same, and what the last page that says anything under `note` says there.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn all_with(
+        &self,
+        path: &[&str],
+        name: &str,
+        query: &[(&str, String)],
+        note: &str,
+    ) -> Result<(Vec<Value>, Option<Value>), CallError> {
+        let (mut all, mut said) = (Vec::new(), None);
         let mut after: Option<String> = None;
         loop {
             let mut query = query.to_vec();
@@ -126,9 +154,10 @@ impl Client {
             query.extend(after.take().map(|after| ("after", after)));
             let page = self.call(Method::GET, path, &query, None).await?;
             all.extend(page[name].as_array().cloned().unwrap_or_default());
+            said = page.get(note).cloned().or(said);
             match page["next"].as_str() {
                 Some(next) => after = Some(next.to_owned()),
-                None => return Ok(all),
+                None => return Ok((all, said)),
             }
         }
     }

@@ -20,6 +20,7 @@ mod crowd;
 mod doors;
 mod guard;
 mod health;
+mod last_logins;
 mod login;
 mod logins;
 mod now;

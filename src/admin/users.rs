@@ -12,6 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::Inside;
 use super::attempts;
 use super::caller::{Caller, Peer};
+use super::last_logins::{self, LastLogins};
 use super::obstacles::{cautions_of, obstacle_of_keys, obstacles_of};
 use super::problem::{Asked, Problem};
 use super::reads::Waiting;
@@ -44,6 +45,9 @@ pub(super) struct UserLine {
     keys: usize,
     /// Live sessions, without those at targets: they have a limit of their own
     sessions: usize,
+    /// When the last login that succeeded was, with `last_login=true` and as far as the trail was searched
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_login: Option<String>,
 }
 
 /// Users by name; those of identity providers are known to these alone, and not in it
@@ -55,6 +59,9 @@ pub(super) struct Users {
     /// What `after` is for the next page; absent on the last one
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
+    /// Why the trail does not say more of last logins, if it does not
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trail: Option<String>,
 }
 
 /// Which users.
@@ -67,6 +74,8 @@ pub(super) struct Which {
     limit: Option<usize>,
     /// Those that follow this name: the `next` of the page before
     after: Option<String>,
+    /// Whether to look for the last login of each, which reads the trail
+    last_login: Option<bool>,
 }
 
 /// The users of the configuration and of folders of keys
@@ -76,6 +85,7 @@ pub(super) struct Which {
 ))]
 pub(super) async fn list(
     Shared(state): Shared<Arc<State>>,
+    Extension(waiting): Extension<Waiting>,
     Asked(which): Asked<Which>,
 ) -> Result<Json<Users>, Problem> {
     let limit = which.limit.unwrap_or(USUAL);
@@ -91,6 +101,10 @@ pub(super) async fn list(
     let has_more = page.len() > limit;
     page.truncate(limit);
     let next = page.last().filter(|_| has_more).map(|user| user.name.to_string());
+    let mut last = match which.last_login {
+        Some(true) => last_logins::of(&state, &waiting, page.iter().map(|user| user.name.to_string()).collect()).await,
+        _ => LastLogins::default(),
+    };
     let live = state.around.registry.list();
     let line = |user: &&Arc<User>| UserLine {
         name: user.name.to_string(),
@@ -99,8 +113,10 @@ pub(super) async fn list(
         expires: user.bounds.expires.map(shown),
         keys: user.keys.len(),
         sessions: own_sessions(&live, &user.name),
+        last_login: last.of.get(&*user.name).cloned(),
     };
-    Ok(Json(Users { users: page.iter().map(line).collect(), total, next }))
+    let users = page.iter().map(line).collect();
+    Ok(Json(Users { users, total, next, trail: last.trail.take() }))
 }
 
 /// A user, and all that decides whether he or she can log in
@@ -208,6 +224,33 @@ pub(super) struct From {
     /// The address whose login is judged; that of the last attempt if left out
     #[param(value_type = Option<String>)]
     address: Option<IpAddr>,
+}
+
+/// Whom, and from where a login would come.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Named {
+    /// The login name
+    name: String,
+    /// The address whose login is judged; that of the last attempt if left out
+    #[param(value_type = Option<String>)]
+    address: Option<IpAddr>,
+}
+
+/// The same as `/users/{name}`, for every name: `.` and `..` cannot stand in an address
+#[utoipa::path(get, path = "/user", tag = "users", params(Named), responses(
+    (status = 200, description = "What is known, also of a user who does not exist", body = UserShown),
+    (status = 400, description = "A wrong parameter", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn show_named(
+    state: Shared<Arc<State>>,
+    waiting: Extension<Waiting>,
+    caller: Extension<Caller>,
+    peer: Extension<Peer>,
+    Asked(Named { name, address }): Asked<Named>,
+) -> Result<Json<UserShown>, Problem> {
+    show(state, waiting, caller, peer, Path(name), Asked(From { address })).await
 }
 
 /// One user: configured how, last logins, and what stands in the way of the next one

@@ -303,6 +303,14 @@ fn sessions_are_listed_and_what_was_sent_is_proven() {
     assert!(check("ben", &kept, 0).contains("slash: OK"), "{kept}");
     // What was removed was received all the same.
     assert!(manifest(&["--user", "ben"]).contains("  gone"));
+    let as_json: serde_json::Value = serde_json::from_str(&manifest(&["--user", "alice", "--format", "json"])).unwrap();
+    let with_digest = |file: &&serde_json::Value| file["sha256"].is_string();
+    let listed = as_json["files"].as_array().unwrap().iter().filter(with_digest).count();
+    assert_eq!(listed, mine.lines().filter(|line| !line.starts_with('#')).count());
+    assert_eq!(
+        manifest(&["--user", "alice", "--format", "csv"]).lines().count(),
+        as_json["files"].as_array().unwrap().len() + 1
+    );
     let sent = manifest(&["--user", "alice", "--direction", "sent"]);
     assert!(sent.lines().count() == 2 && check("alice", &sent, 0).contains("done/q1.pdf: OK"), "{sent}");
     fs::write(root.join("alice/done/q1.pdf"), "other").unwrap();

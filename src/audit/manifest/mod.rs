@@ -10,7 +10,10 @@ mod under_way;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::{self, Write};
 
+use serde_json::json;
+
 use super::read::Event;
+use super::report::{csv_writer, harmless};
 use change::Change;
 use received::Received;
 use under_way::UnderWay;
@@ -201,6 +204,44 @@ impl Manifest {
             }
         }
         Ok(())
+    }
+}
+
+impl Manifest {
+    /// Writes it as one JSON document: `files`, each with `user`, `path` (the name for the client) and `sha256`, which is `null` where no
+    /// digest is on record; `server` where the files are in stores of several gateways.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn write_json(&self, out: &mut impl Write) -> io::Result<()> {
+        let files = self.0.iter().map(|file| {
+            let mut json = json!({ "user": file.user, "path": file.name, "sha256": file.digest });
+            if let Some(server) = &file.server {
+                json["server"] = server.as_str().into();
+            }
+            json
+        });
+        serde_json::to_writer_pretty(&mut *out, &json!({ "files": files.collect::<Vec<_>>() }))?;
+        writeln!(out)
+    }
+
+    /// Writes it as a table for spreadsheets: `user`, `server`, `path`, `sha256`. A cell that is not known is empty.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn write_csv(&self, out: &mut impl Write) -> io::Result<()> {
+        let mut writer = csv_writer(csv::Terminator::Any(b'\n'), out);
+        writer.write_record(["user", "server", "path", "sha256"])?;
+        for file in &self.0 {
+            let cells = [
+                file.user.as_str(),
+                file.server.as_deref().unwrap_or_default(),
+                file.name.as_str(),
+                file.digest.as_deref().unwrap_or_default(),
+            ];
+            writer.write_record(cells.map(harmless))?;
+        }
+        writer.flush()
     }
 }
 

@@ -75,6 +75,32 @@ fn the_last_content_of_each_name_is_listed_under_the_name_that_it_has() {
 }
 
 #[test]
+fn programs_and_spreadsheets_get_the_same_files() {
+    let events = [
+        at(1, "one", put("ann", "/=a", "11")),
+        at(2, "one", put("ann", "/b", "")),
+        at(3, "two", with(put("ben", "/c", "33"), json!({ "etag": "1" }))),
+    ];
+    let mut collection = Collection::new(Direction::Received);
+    for event in &events {
+        collection.note(&Event::parse(event.to_string().as_bytes()).unwrap(), true);
+    }
+    let manifest = collection.finish();
+    let mut out = Vec::new();
+    manifest.write_json(&mut out).unwrap();
+    let written: Value = serde_json::from_slice(&out).unwrap();
+    let files = written["files"].as_array().unwrap();
+    assert_eq!((files.len(), &files[0]["path"], &files[0]["sha256"]), (3, &json!("/=a"), &json!("11")));
+    assert_eq!((&files[1]["sha256"], &files[2]["user"]), (&Value::Null, &json!("ben")));
+    let mut out = Vec::new();
+    manifest.write_csv(&mut out).unwrap();
+    let table = String::from_utf8(out).unwrap();
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!((lines.len(), lines[0]), (4, "\"user\",\"server\",\"path\",\"sha256\""));
+    assert!(lines[1].ends_with("\"/=a\",\"11\"") && lines[2].ends_with("\"/b\",\"\""), "{table}");
+}
+
+#[test]
 fn a_rename_replaces_and_a_failure_counts_for_nothing() {
     let failed = with(put("ann", "/b", "99"), json!({ "status": "failure" }));
     let denied = with(rename("ann", "/x", "/b"), json!({ "status": "denied", "message": "permission denied" }));

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::Where;
 use crate::admin::client::{CallError, Client};
+use crate::audit::read::newest::id_of;
 use crate::audit::read::{Event, shown};
 use crate::audit::table::Table;
 use crate::cli::{Failure, block_on};
@@ -66,6 +67,9 @@ pub(in crate::cli) struct Filters {
     /// Start after the event with this `event-id` instead of now
     #[arg(long, value_name = "EVENT-ID")]
     after: Option<String>,
+    /// First show the last N events that fit, up to 1000
+    #[arg(long, value_name = "N", conflicts_with = "after", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    last: Option<u16>,
 }
 
 pub(super) fn follow(place: &Where, filters: &Filters) -> Result<(), Failure> {
@@ -81,7 +85,13 @@ pub(super) fn follow(place: &Where, filters: &Filters) -> Result<(), Failure> {
 
 async fn follow_on(client: &Client, filters: &Filters, printer: &mut Printer) -> anyhow::Result<()> {
     let query = filters.query();
-    let mut last = filters.after.clone();
+    let mut last = match filters.last {
+        Some(most) => show_last(client, &query, most, printer).await?,
+        None => filters.after.clone(),
+    };
+    if printer.is_over {
+        return Ok(());
+    }
     let mut pause = PAUSES.0;
     let mut was_in = false;
     loop {
@@ -114,6 +124,33 @@ async fn follow_on(client: &Client, filters: &Filters, printer: &mut Printer) ->
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSES.1);
     }
+}
+
+/// Shows the newest events that fit, oldest first. Gives the id to go on after: no event comes twice, and none in between is missed.
+async fn show_last(
+    client: &Client,
+    query: &[(&'static str, String)],
+    most: u16,
+    printer: &mut Printer,
+) -> anyhow::Result<Option<String>> {
+    let path = ["api", "v1", "events"];
+    let page = |query: &[(&'static str, String)], limit: u16| {
+        let own = [("limit", limit.to_string()), ("format", "ndjson".to_owned())];
+        [query, &own[..]].concat()
+    };
+    let id = |line: &String| id_of(line.as_bytes()).map(str::to_owned);
+    // Where the trail is now, whatever fits; what comes from here on is shown by the stream, unless the page below has it already.
+    let newest = client.lines(&path, &page(&[], 1)).await?;
+    let lines = client.lines(&path, &page(query, most)).await?;
+    // Ids ascend.
+    let last = lines.first().and_then(id).max(newest.first().and_then(id));
+    for line in lines.into_iter().rev() {
+        printer.show(&Message { id: None, kind: String::new(), data: line })?;
+        if printer.is_over {
+            break;
+        }
+    }
+    Ok(last)
 }
 
 /// Whether asking again would be answered the same.

@@ -14,12 +14,18 @@ const COLUMNS: &[Column] = &[
     Column::text("SOURCE", 28).from(100),
     Column::number("KEYS", 4),
     Column::number("SESSIONS", 8),
+    Column::text("LAST LOGIN", 20),
 ];
 
 pub(super) fn list(place: &Where) -> Result<(), Failure> {
     let answer = place.call(async |client| {
-        let all = client.all(&["api", "v1", "users"], "users", &[]).await?;
-        Ok(json!({ "total": all.len(), "users": all }))
+        let query = [("last_login", "true".to_owned())];
+        let (all, trail) = client.all_with(&["api", "v1", "users"], "users", &query, "trail").await?;
+        let mut answer = json!({ "total": all.len(), "users": all });
+        if let Some(trail) = trail {
+            answer["trail"] = trail;
+        }
+        Ok(answer)
     })?;
     place.print(&answer, |answer| {
         let table = Table::with(COLUMNS, "STATE");
@@ -35,22 +41,32 @@ pub(super) fn list(place: &Where) -> Result<(), Failure> {
                 text(user, "source").into(),
                 user["keys"].to_string().into(),
                 user["sessions"].to_string().into(),
+                user["last_login"].as_str().map_or("-".to_owned(), to_the_second).into(),
             ];
             rows.push(table.lay_out(&cells, &state));
         }
+        rows.extend(answer["trail"].as_str().map(|why| format!("LAST LOGIN: {}", shown(why))));
         rows.join("\n")
     })
 }
 
-pub(super) fn show(place: &Where, name: &str, address: Option<&str>) -> Result<(), Failure> {
-    // In the address of a call they are folders, and the call would be another one.
-    if [".", ".."].contains(&name) {
-        return Err(Failure::Arguments(
-            "the admin door cannot show a user of this name; `lockgate users list` can".into(),
-        ));
+/// `2026-07-31T08:15:30Z` of a time with milliseconds.
+fn to_the_second(time: &str) -> String {
+    match time.split_once('.') {
+        Some((seconds, _)) => shown(&format!("{seconds}Z")).into_owned(),
+        None => shown(time).into_owned(),
     }
-    let query: Vec<_> = address.map(|address| ("address", address.to_owned())).into_iter().collect();
-    let answer = place.call(async |client| client.call(GET, &["api", "v1", "users", name], &query, None).await)?;
+}
+
+pub(super) fn show(place: &Where, name: &str, address: Option<&str>) -> Result<(), Failure> {
+    let mut query: Vec<_> = address.map(|address| ("address", address.to_owned())).into_iter().collect();
+    // In the path of a call they are folders, and the call would be another one.
+    let path: &[&str] =
+        if [".", ".."].contains(&name) { &["api", "v1", "user"] } else { &["api", "v1", "users", name] };
+    if path.len() == 3 {
+        query.push(("name", name.to_owned()));
+    }
+    let answer = place.call(async |client| client.call(GET, path, &query, None).await)?;
     place.print(&answer, describe)
 }
 

@@ -1,4 +1,4 @@
-//! `lockgate audit manifest`: digests of what was exchanged, for `sha256sum --check`.
+//! `lockgate audit manifest`: digests of what was exchanged, for `sha256sum --check` and for programs.
 
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
@@ -39,6 +39,20 @@ pub(in crate::cli) struct Arguments {
     /// Direction of the transfers
     #[arg(long, value_enum, default_value_t = Direction::Received)]
     direction: Direction,
+    /// Output format
+    #[arg(long, value_enum, default_value_t = Format::Sha256sum)]
+    format: Format,
+}
+
+/// How it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For `sha256sum --check`
+    Sha256sum,
+    /// One JSON document
+    Json,
+    /// A table for spreadsheets
+    Csv,
 }
 
 /// Which way.
@@ -78,7 +92,12 @@ pub(super) fn manifest(arguments: &Arguments) -> Result<(), Failure> {
         eprintln!("no file fits");
     }
     let mut out = BufWriter::new(io::stdout().lock());
-    written(manifest.write(&mut out).and_then(|()| out.flush()))?;
+    let outcome = match arguments.format {
+        Format::Sha256sum => manifest.write(&mut out),
+        Format::Json => manifest.write_json(&mut out),
+        Format::Csv => manifest.write_csv(&mut out),
+    };
+    written(outcome.and_then(|()| out.flush()))?;
     complete(&summary)?;
     match without {
         0 => Ok(()),

@@ -258,6 +258,20 @@ fn one_look_says_why_a_partner_cannot_log_in() {
     assert_eq!(shown["configured"]["home"][0]["permissions"], "read_write");
     let said = administered.command(&["users", "show", "alice"]).succeeded().stdout;
     assert!(said.contains("key-not-authorized") && said.contains("nothing configured stands in the way"), "{said}");
+    // Names that are folders in an address can be looked up as well.
+    for name in [".", ".."] {
+        let said = administered.command(&["users", "show", name]).succeeded().stdout;
+        assert!(said.contains("no source has a user of this name"), "{name}: {said}");
+        assert_eq!(administered.socket.get(&format!("/api/v1/user?name={name}")).ok()["name"], *name);
+    }
+    assert_eq!(administered.socket.get("/api/v1/users/%2e%2e").ok()["name"], "..");
+    // The list has the last login for who asks.
+    let last = shown["last_success"]["time"].as_str().unwrap();
+    let listed = administered.socket.get("/api/v1/users?last_login=true").ok();
+    assert_eq!((&listed["users"][0]["last_login"], listed.get("trail")), (&json!(last), None), "{listed:#}");
+    assert!(administered.socket.get("/api/v1/users").ok()["users"][0].get("last_login").is_none());
+    let said = administered.command(&["users", "list"]).succeeded().stdout;
+    assert!(said.contains("LAST LOGIN") && said.contains(last.split_once('.').unwrap().0), "{said}");
     // What was configured since shows, and what the trail has survives a restart.
     let mut setup = administered.door.setup.clone();
     setup.config["users"][0]["enabled"] = json!(false);

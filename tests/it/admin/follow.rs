@@ -99,6 +99,35 @@ fn it_goes_on_over_a_lost_connection_without_loss_or_doubles() {
 }
 
 #[test]
+fn it_begins_with_the_last_ones_and_goes_on() {
+    let administered = with_trail();
+    let setup = administered.door.setup.clone();
+    let config = setup.folder().join("config.yaml");
+    administered.door.client.sftp("mkdir /a\nmkdir /b\nmkdir /c\nmkdir /of-b\nrmdir /of-b").succeeded();
+    let gateway = &administered.door.gateway;
+    gateway.events.await_event("DISCONNECTED", |event| field(event, "user") == "alice");
+    let words = ["--activity", "mkdir", "--path", "/?", "--last", "2", "--config", config.to_str().unwrap()];
+    let following = Following::start(setup.folder(), &words);
+    following.await_path("/c");
+    assert_eq!(following.paths(), ["/b", "/c"]);
+    // The lines are those of the trail.
+    let trail = fs::read_to_string(setup.folder().join("events.ndjson")).unwrap();
+    let printed = fs::read_to_string(&following.printed).unwrap();
+    assert!(printed.lines().all(|line| trail.lines().any(|recorded| recorded == line)), "{printed}");
+    administered.call_event(|call| field(call, "path").starts_with("/api/v1/events/stream"));
+    administered.door.client.sftp("mkdir /d\nmkdir /e").succeeded();
+    following.await_path("/e");
+    assert_eq!(following.paths(), ["/b", "/c", "/d", "/e"]);
+    // More than there are.
+    let all = Following::start(
+        &setup.subfolder("all"),
+        &["--activity", "rmdir", "--last", "9", "--config", config.to_str().unwrap()],
+    );
+    all.await_path("/of-b");
+    assert_eq!(all.paths(), ["/of-b"]);
+}
+
+#[test]
 fn it_goes_on_with_the_gateway_that_comes_after() {
     let administered = with_trail();
     let setup = administered.door.setup.clone();
