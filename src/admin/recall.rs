@@ -32,7 +32,10 @@ pub(super) async fn run(state: Arc<State>) {
         Ok(Ok(None)) | Err(_) => {}
         Ok(Ok(Some(reached))) => {
             let back_to = time_of(&reached);
-            tracing::info!(back_to, "the last logins and uploads of users before the start are known back to this time");
+            tracing::info!(
+                back_to,
+                "the last logins and uploads of users before the start are known back to this time"
+            );
         }
         Ok(Err(error)) => tracing::warn!(%error, "the last logins and uploads of users before the start are not known"),
     }
@@ -91,7 +94,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("e");
         let ago = |hours: i64| DateTime::from_timestamp(Utc::now().timestamp() - 3600 * hours, 0).unwrap();
-        let (upload, download) = (r#","operation":"write","status":"success""#, r#","operation":"read","status":"success""#);
+        let (upload, download) =
+            (r#","operation":"write","status":"success""#, r#","operation":"read","status":"success""#);
         let lines = [
             line(ago(300), "old", "CLOSE", upload),
             line(ago(90), "ann", "CONNECTED", ""),

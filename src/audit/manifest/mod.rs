@@ -209,19 +209,27 @@ impl Manifest {
 
 impl Manifest {
     /// Writes it as one JSON document: `files`, each with `user`, `path` (the name for the client) and `sha256`, which is `null` where no
-    /// digest is on record; `server` where the files are in stores of several gateways.
+    /// digest is on record; `server` where the files are in stores of several gateways. And `unclean-starts`: `server` and `at` of each start of a
+    /// gateway that had not ended in order; what was under way then may have no event.
     ///
     /// # Errors
     /// The writer's.
     pub fn write_json(&self, out: &mut impl Write) -> io::Result<()> {
-        let files = self.0.iter().map(|file| {
+        let files = self.files.iter().map(|file| {
             let mut json = json!({ "user": file.user, "path": file.name, "sha256": file.digest });
             if let Some(server) = &file.server {
                 json["server"] = server.as_str().into();
             }
             json
         });
-        serde_json::to_writer_pretty(&mut *out, &json!({ "files": files.collect::<Vec<_>>() }))?;
+        let unclean = self.unclean.iter().map(|(server, at)| json!({ "server": server, "at": at }));
+        serde_json::to_writer_pretty(
+            &mut *out,
+            &json!({
+                "files": files.collect::<Vec<_>>(),
+                "unclean-starts": unclean.collect::<Vec<_>>(),
+            }),
+        )?;
         writeln!(out)
     }
 
@@ -232,7 +240,7 @@ impl Manifest {
     pub fn write_csv(&self, out: &mut impl Write) -> io::Result<()> {
         let mut writer = csv_writer(csv::Terminator::Any(b'\n'), out);
         writer.write_record(["user", "server", "path", "sha256"])?;
-        for file in &self.0 {
+        for file in &self.files {
             let cells = [
                 file.user.as_str(),
                 file.server.as_deref().unwrap_or_default(),

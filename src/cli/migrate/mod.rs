@@ -18,7 +18,6 @@ use clap::{Args, Subcommand};
 
 use super::{Failure, starter};
 use crate::config;
-use draft::Draft;
 
 /// The largest input, in bytes.
 const MOST: u64 = 256 << 20;

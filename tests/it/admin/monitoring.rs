@@ -86,7 +86,9 @@ fn the_last_upload_is_known_after_a_restart() {
     Sftp::connect(&administered.door.client, LIMIT).put("/f", b"content");
     administered.door.gateway.events.await_disconnected(1);
     let last = |text: &str| -> Option<String> {
-        text.lines().find(|line| line.starts_with("lockgate_last_upload_timestamp_seconds{user=\"alice\"}")).map(str::to_owned)
+        text.lines()
+            .find(|line| line.starts_with("lockgate_last_upload_timestamp_seconds{user=\"alice\"}"))
+            .map(str::to_owned)
     };
     let before = last(&administered.socket.get("/metrics").body).expect("an upload");
     administered.door.gateway.stop();
