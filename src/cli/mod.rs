@@ -15,6 +15,7 @@ mod hash_password;
 mod init;
 mod logs;
 mod migrate;
+mod notify;
 mod progress;
 mod serve;
 mod starter;

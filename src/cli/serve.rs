@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use super::{Failure, block_on};
+use super::{Failure, block_on, notify};
 use crate::admin::{Found, Unread, Wish};
 use crate::config;
 use crate::gateway::{Control, Fixed, Gateway, Settings, Told, fixed_parts};
@@ -39,7 +40,7 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     let mut signals = Signals::catch().context("signals cannot be caught")?;
     let (fixed, in_force) = (settings.fixed(), config::InForce::of(&settings));
-    let summary = Summary::of(&settings, &hangup);
+    let (summary, drain) = (Summary::of(&settings, &hangup), settings.ssh.limits.drain);
     let Some(gateway) = Gateway::start(settings, signals.end()).await? else { return Ok(()) };
     if let Err(error) = listening(&gateway) {
         gateway.close().await;
@@ -57,7 +58,8 @@ pub(super) async fn run(
     }
     let (controls, received) = mpsc::channel(4);
     let (wishes, wished) = mpsc::channel(4);
-    let forwarding = tokio::spawn(forward(Impulses { signals, wished }, hangup, (fixed, in_force), controls));
+    let forwarding = tokio::spawn(forward(Impulses { signals, wished, drain }, hangup, (fixed, in_force), controls));
+    notify::ready();
     gateway.run(received, wishes).await;
     forwarding.abort();
     tracing::info!("ended");
@@ -135,6 +137,8 @@ impl Signals {
 struct Impulses {
     signals: Signals,
     wished: mpsc::Receiver<Wish>,
+    /// How long a drain waits for transfers.
+    drain: Duration,
 }
 
 /// What is wanted.
@@ -221,7 +225,10 @@ async fn forward(
         };
         match &control {
             // A reload goes on: it may take something away from those who are still connected.
-            Control::Drain => draining = true,
+            Control::Drain => {
+                draining = true;
+                notify::stopping(impulses.drain);
+            }
             Control::Stop => tracing::info!("stopping at once"),
             Control::Reload { .. } => {}
         }
