@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
+use crate::support::campaign::{is_long, report};
 use crate::support::process::{program, run};
 use crate::support::server::folder;
 
@@ -19,6 +20,15 @@ pub fn script(name: &str) -> Command {
     let mut command = program("bash");
     command.arg(project("deploy").join(name)).env_remove("SOURCE_DATE_EPOCH");
     command
+}
+
+/// Whether what needs the static program is tested: in the long form, for it is a build of its own. Says so otherwise.
+pub fn builds_static_program() -> bool {
+    let builds = is_long();
+    if !builds {
+        report("the static program is built and tested by `tests/run long`");
+    }
+    builds
 }
 
 /// The static program. The profile is the one that is built quickest: what is linked is the same.
