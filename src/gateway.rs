@@ -494,9 +494,9 @@ mod tests {
         let parts = fixed_parts();
         assert_eq!(parts, "`server`, `events`, `audit`, `limits`, `partial_uploads` and where `admin` listens");
         let example = include_str!("../config.example.yaml").replace("\n#   ", " ");
-        assert!(include_str!("../README.md").contains(&parts) && example.contains(&parts));
+        assert!(include_str!("../docs/CONFIGURATION.md").contains(&parts) && example.contains(&parts));
         let admin: Vec<String> = admin::RELOADED_KEYS.iter().map(|key| format!("`{key}`")).collect();
-        let admin = format!("A reload applies changes of\n# {}; changes of where it listens", admin.join(" and "));
+        let admin = format!("A reload applies changes of\n# {}. Changes of where it listens", admin.join(" and "));
         assert!(include_str!("../config.example.yaml").contains(&admin), "{admin}");
     }
 }

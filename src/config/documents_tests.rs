@@ -1,4 +1,4 @@
-//! The documents' configurations are right: config.example.yaml, and each one in README.md.
+//! The documents' configurations are right: config.example.yaml, and each one in README.md and docs/CONFIGURATION.md.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::os::unix::fs::PermissionsExt;
@@ -69,9 +69,10 @@ fn the_configurations_name_their_schema() {
 }
 
 #[test]
-fn every_configuration_in_the_readme_loads() {
-    let readme = std::fs::read_to_string(document("README.md")).unwrap();
-    let blocks: Vec<&str> = readme.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+fn every_configuration_in_the_guides_loads() {
+    let guides = ["README.md", "docs/CONFIGURATION.md"].map(|name| std::fs::read_to_string(document(name)).unwrap());
+    let guides = guides.join("\n");
+    let blocks: Vec<&str> = guides.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
     assert!(!blocks.is_empty());
     for block in blocks {
         let folder = tempfile::tempdir().unwrap();
@@ -84,9 +85,9 @@ fn every_configuration_in_the_readme_loads() {
 
 /// The limits' table says what the program does.
 #[test]
-fn the_readme_tells_the_defaults_of_the_limits() {
-    let readme = std::fs::read_to_string(document("README.md")).unwrap();
-    let rows: Vec<(&str, &str)> = readme
+fn the_guide_tells_the_defaults_of_the_limits() {
+    let guide = std::fs::read_to_string(document("docs/CONFIGURATION.md")).unwrap();
+    let rows: Vec<(&str, &str)> = guide
         .split("| Key in `limits` | Default | |\n|---|---|---|\n")
         .nth(1)
         .unwrap()
