@@ -66,7 +66,7 @@ fn put_with_time(session: &mut Sftp, path: &str, size: u64, when: &str, time: u3
 const MOMENTS: [&str; 3] = ["with OPEN", "before CLOSE", "later"];
 
 #[test]
-fn a_modification_time_is_kept_when_the_client_sets_it_with_open_before_close_or() {
+fn a_modification_time_is_kept_if_the_client_sets_it_with_open_before_close_or() {
     shared().on_every_store(|place, session| {
         for size in SIZES {
             for when in MOMENTS {
@@ -125,7 +125,7 @@ fn the_local_store_keeps_it_in_the_file() {
 }
 
 #[test]
-fn object_stores_keep_it_as_the_metadata_mtime_that_rclone_reads_and_writes() {
+fn object_stores_keep_it_in_the_metadata_mtime_which_rclone_reads_and_writes() {
     shared().on(is_s3, |place, session| {
         let s3 = place.s3().unwrap();
         for (size, when) in SIZES.into_iter().flat_map(|size| MOMENTS.map(|when| (size, when))) {
@@ -224,7 +224,7 @@ fn s3_does_not_list_it_so_a_listing_there_costs_one_more_request_for_each_file_t
 }
 
 #[test]
-fn at_most_64_of_these_requests_are_under_way_at_once() {
+fn at_most_64_of_these_requests_are_in_progress_at_once() {
     let (proxy, bench) = behind_proxy(&[]);
     bench.on_every_store(|place, session| {
         put_files(place, session, 150);
@@ -244,7 +244,7 @@ fn at_most_64_of_these_requests_are_under_way_at_once() {
 }
 
 #[test]
-fn with_the_stores_option_listing_times_stored_listings_cost_their_pages_only_and() {
+fn with_the_stores_option_listing_times_stored_listings_cost_only_their_pages_and() {
     let (proxy, bench) = behind_proxy(&[("listing_times", "stored")]);
     bench.on_every_store(|place, session| {
         put_files(place, session, 30);
@@ -351,7 +351,7 @@ fn listed_time(session: &mut Sftp, directory: &str, name: &str) -> Option<u32> {
 }
 
 #[test]
-fn a_time_that_a_client_sets_for_a_directory_of_an_object_store_is_kept_with_its() {
+fn if_a_client_sets_the_time_of_a_directory_of_an_object_store_its_marker_keeps_the() {
     shared().on_object_stores(|place, session| {
         session.make_directory(&place.path("folder")).unwrap();
         session.put(&place.path("folder/file"), b"x");
@@ -374,7 +374,7 @@ fn a_time_that_a_client_sets_for_a_directory_of_an_object_store_is_kept_with_its
 }
 
 #[test]
-fn stat_and_listings_show_it_else_when_the_marker_was_stored() {
+fn stat_and_listings_show_that_time_otherwise_the_time_when_the_marker_was_stored() {
     shared().on_object_stores(|place, session| {
         for name in ["marked", "set", "inner/set"] {
             session.make_directory(&place.path(name.split('/').next().unwrap())).ok();
@@ -401,7 +401,7 @@ fn stat_and_listings_show_it_else_when_the_marker_was_stored() {
 }
 
 #[test]
-fn a_listing_on_s3_asks_for_it_once_for_each_directory_in_it_and_again_after_five() {
+fn a_listing_on_s3_requests_it_once_for_each_directory_in_it_and_again_after_five() {
     let (proxy, bench) = behind_proxy(&[]);
     bench.on_every_store(|place, session| {
         for number in 0..5 {
@@ -431,7 +431,7 @@ fn a_directory_whose_time_is_not_known_shows_1970() {
 }
 
 #[test]
-fn a_local_store_keeps_the_time_of_a_directory_until_an_entry_is_made_renamed_or() {
+fn a_local_store_keeps_the_time_of_a_directory_until_an_entry_is_created_renamed_or() {
     shared().on(
         |behind| matches!(behind, Behind::Folder(_)),
         |place, session| {

@@ -24,7 +24,7 @@ fn azure_discards_all_other_unfinished_parts_of_a_name_when_a_file_of_that_name_
 }
 
 #[test]
-fn azure_knows_no_request_that_removes_the_parts_of_a_cut_off_upload_they_are_never() {
+fn azure_has_no_request_that_removes_the_parts_of_a_cut_off_upload_nobody_ever_sees() {
     on_azure(shared(), |place, session| {
         let mut leaver = place.bench.connect();
         let handle = leaver.create(&place.path("file"));
@@ -52,7 +52,7 @@ fn on_azure_it_is_the_empty_blob_dir_with_the_metadata_hdi_isfolder_which_other(
 }
 
 #[test]
-fn azure_would_keep_a_backslash_as_a_slash_and_drop_a_dot_at_the_end_of_a_component() {
+fn azure_would_change_a_backslash_to_a_slash_and_drop_a_dot_at_the_end_of_a() {
     on_azure(shared(), |place, session| {
         for name in ["back\\slash", "dot.", "...", "folder./file"] {
             let refusal = assert_refused(session.open(&place.path(name), 2 | 8), FAILURE);

@@ -47,7 +47,7 @@ fn an_object_store_copies_a_whole_file_by_itself_at_close_in_one_step_copy_data(
 }
 
 #[test]
-fn parts_of_files_copies_from_one_store_to_another_and_those_in_the_local_store() {
+fn parts_of_files_copies_from_one_store_to_another_and_copies_in_the_local_store() {
     shared().on_every_store(|place, session| {
         let data = noise(6 * MIB, 4);
         let from = place.path("from");
@@ -81,7 +81,7 @@ fn parts_of_files_copies_from_one_store_to_another_and_those_in_the_local_store(
 }
 
 #[test]
-fn a_file_that_is_changed_before_the_close_of_its_copy_fails_that_close_on_an() {
+fn if_a_file_changes_before_the_close_of_its_copy_that_close_fails_on_an_object() {
     shared().on_object_stores(|place, session| {
         let (from, to) = (place.path("from"), place.path("to"));
         session.put(&from, b"content");
@@ -98,7 +98,7 @@ fn a_file_that_is_changed_before_the_close_of_its_copy_fails_that_close_on_an() 
 }
 
 #[test]
-fn nothing_is_published_then() {
+fn in_that_case_nothing_is_published() {
     shared().on_object_stores(|place, session| {
         let (from, to) = (place.path("from"), place.path("new"));
         session.put(&from, b"content");
@@ -112,7 +112,7 @@ fn nothing_is_published_then() {
 }
 
 #[test]
-fn a_copy_has_the_time_at_which_it_was_made_or_the_one_that_the_client_sets() {
+fn the_time_of_a_copy_is_the_time_at_which_it_was_made_or_the_one_that_the_client() {
     shared().on_every_store(|place: &Place<'_>, session| {
         let from = place.path("from");
         session.put(&from, b"content");

@@ -26,7 +26,7 @@ fn methods_of(proxy: &Proxy, act: impl FnOnce()) -> Vec<String> {
 }
 
 #[test]
-fn a_stat_of_a_file_costs_one_request_that_of_a_directory_or_of_nothing_a_second() {
+fn a_stat_of_a_file_costs_one_request_a_stat_of_a_directory_or_of_a_name_that_does() {
     let (proxy, bench) = bench();
     bench.on_every_store(|place, session| {
         session.put(&place.path("file"), b"x");
@@ -42,7 +42,7 @@ fn a_stat_of_a_file_costs_one_request_that_of_a_directory_or_of_nothing_a_second
 const LATER: Duration = Duration::from_millis(2_100);
 
 #[test]
-fn what_a_connection_has_looked_up_or_done_it_remembers_for_two_seconds_for_at_most() {
+fn a_connection_remembers_for_two_seconds_what_it_has_looked_up_or_done_for_at_most() {
     let (proxy, bench) = bench();
     bench.on_every_store(|place, session| {
         let (file, missing) = (place.path("file"), place.path("missing"));
@@ -65,7 +65,7 @@ fn what_a_connection_has_looked_up_or_done_it_remembers_for_two_seconds_for_at_m
 }
 
 #[test]
-fn what_others_change_in_the_store_may_show_in_stat_two_seconds_late() {
+fn changes_by_others_in_the_store_may_appear_in_stat_two_seconds_late() {
     let (_proxy, bench) = bench();
     bench.on_every_store(|place, session| {
         let store = place.s3().expect("S3");
@@ -81,7 +81,7 @@ fn what_others_change_in_the_store_may_show_in_stat_two_seconds_late() {
 }
 
 #[test]
-fn no_memory_decides_over_the_content_of_others_open_for_reading_excl_append_mkdir() {
+fn the_gateway_never_decides_from_memory_about_content_of_others_open_for_reading() {
     let (_proxy, bench) = bench();
     bench.on_every_store(|place, session| {
         let store = place.s3().expect("S3");
@@ -145,7 +145,7 @@ fn the_second_new_file_in_a_folder_costs_one_list_of_it_those_that_follow_within
 }
 
 #[test]
-fn in_a_folder_with_more_than_1000_names_each_new_file_is_looked_up() {
+fn in_a_folder_with_more_than_1000_names_the_gateway_looks_up_each_new_file() {
     let (proxy, bench) = bench();
     bench.on_every_store(|place, _| {
         place.s3().expect("S3").make_many(&place.key("old"), "[0001-1001]");
@@ -158,7 +158,7 @@ fn in_a_folder_with_more_than_1000_names_each_new_file_is_looked_up() {
 }
 
 #[test]
-fn what_this_gateway_changes_shows_immediately_on_every_connection() {
+fn changes_by_this_gateway_are_visible_immediately_on_every_connection() {
     let (_proxy, bench) = bench();
     bench.on_every_store(|place, session| {
         let mut other = place.bench.connect();
@@ -179,7 +179,7 @@ fn what_this_gateway_changes_shows_immediately_on_every_connection() {
 }
 
 #[test]
-fn that_of_a_directory_with_a_marker_costs_a_third_on_s3_until_its_time_is() {
+fn a_stat_of_a_directory_with_a_marker_costs_a_third_one_on_s3_until_its_time_is() {
     let (proxy, bench) = bench();
     bench.on_every_store(|place, session| {
         session.make_directory(&place.path("folder")).unwrap();

@@ -35,7 +35,7 @@ fn a_prefix_with_keys_under_it_is_a_directory_with_or_without_a_marker() {
 }
 
 #[test]
-fn mkdir_makes_a_directory_that_lasts_while_it_is_empty() {
+fn mkdir_creates_a_directory_that_exists_while_it_is_empty() {
     shared().on_every_store(|place, session| {
         let path = place.path("folder");
         session.make_directory(&path).unwrap();
@@ -53,7 +53,7 @@ fn mkdir_makes_a_directory_that_lasts_while_it_is_empty() {
 }
 
 #[test]
-fn on_s3_its_marker_is_the_zero_byte_key_dir_that_other_tools_make_and_understand() {
+fn on_s3_its_marker_is_the_zero_byte_key_dir_that_other_tools_create_and_understand() {
     shared().on(
         |behind| matches!(behind, Behind::Server(server) if server.as_s3().is_some()),
         |place, session| {
@@ -76,7 +76,7 @@ fn on_s3_its_marker_is_the_zero_byte_key_dir_that_other_tools_make_and_understan
 }
 
 #[test]
-fn a_folder_without_a_marker_whose_last_file_a_connection_has_removed_or_renamed() {
+fn if_a_connection_removes_or_renames_the_last_file_of_a_folder_without_a_marker() {
     shared().on_every_store(|place, session| {
         // As `rm -r` of clients does it: files first, then their folders, from the inside out.
         session.put(&place.path("tree/inner/one"), b"1");
@@ -134,7 +134,7 @@ fn fixed_paths(store: &str) -> [String; 5] {
 }
 
 #[test]
-fn the_entries_of_a_home_and_what_leads_to_them_always_exist() {
+fn the_entries_of_a_home_and_the_folders_that_lead_to_them_always_exist() {
     // Nothing was ever written to these stores.
     let bench = Builder::new().every_store().start();
     let mut session = bench.connect();
@@ -172,7 +172,7 @@ fn they_cannot_be_removed_or_renamed() {
 }
 
 #[test]
-fn a_file_whose_parents_do_not_exist_may_be_created() {
+fn a_file_may_be_created_even_if_its_parents_do_not_exist() {
     shared().on_every_store(|place, session| {
         session.put(&place.path("a/b/c/file"), b"x");
         assert_eq!(session.get(&place.path("a/b/c/file")), b"x");
@@ -206,7 +206,7 @@ fn shown(names: &[String]) -> BTreeSet<String> {
 }
 
 #[test]
-fn listings_come_page_by_page() {
+fn listings_are_sent_page_by_page() {
     let proxy = Proxy::start(s3::new_store().port());
     let bench = Builder::new().s3_through(&proxy, &[("listing_times", "stored")]).start();
     bench.on_every_store(|place, session| {
@@ -282,7 +282,7 @@ fn names_that_cannot_be_shown_a_b_control_characters_are_left_out_with_one_error
 }
 
 #[test]
-fn a_beside_a_b_shows_as_the_directory() {
+fn if_there_are_a_and_a_b_the_listing_shows_a_as_a_directory() {
     let held_both = std::cell::RefCell::new(Vec::new());
     shared().on_object_stores(|place, session| {
         session.put(&place.path("a"), b"the file");
@@ -321,7 +321,7 @@ fn on_a_server_a_stat_of_such_a_name_finds_the_file_until_a_listing_has_shown_th
 }
 
 #[test]
-fn a_directory_that_only_seems_empty_stays_and_the_answer_names_what_it_holds_names() {
+fn a_directory_that_only_seems_empty_stays_and_the_answer_says_what_it_contains() {
     shared().on(
         |behind| matches!(behind, Behind::Folder(_)),
         |place, session| {

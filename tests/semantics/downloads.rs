@@ -10,7 +10,7 @@ use crate::support::s3;
 use crate::support::sftp::{Handle, PIECE, Sftp};
 
 #[test]
-fn any_offset_may_be_read_in_any_order() {
+fn a_client_may_read_from_any_offset_in_any_order() {
     shared().on_every_store(|place, session| {
         let data = noise(3 * MIB + 17, 1);
         session.put(&place.path("file"), &data);
@@ -166,7 +166,7 @@ fn read_ahead_stays_within_the_memory_budget() {
 }
 
 #[test]
-fn if_the_file_is_replaced_meanwhile_the_reader_gets_the_old_bytes_or_an_error() {
+fn if_the_file_is_replaced_meanwhile_the_reader_receives_the_old_bytes_or_an_error() {
     shared().on_every_store(|place, session| {
         let path = place.path("file");
         let size = 6 * MIB;

@@ -37,7 +37,7 @@ fn begin(session: &mut Sftp, path: &str, seed: u64) -> Handle {
 }
 
 #[test]
-fn all_transfers_together_hold_at_most_limits_transfer_memory() {
+fn all_transfers_together_use_at_most_limits_transfer_memory() {
     let bench = bench(1024 * MIB);
     bench.on_every_store(|place, session| {
         // What the program needs anyway, with a transfer in either direction.
@@ -58,7 +58,7 @@ fn all_transfers_together_hold_at_most_limits_transfer_memory() {
 }
 
 #[test]
-fn when_it_is_spent_parts_wait_on_disk_at_most_limits_staging_of_them() {
+fn when_it_is_used_up_parts_wait_on_disk_at_most_limits_staging_of_them() {
     let staging = 40 * MIB;
     let bench = bench(staging);
     bench.on_every_store(|place, session| {
@@ -93,7 +93,7 @@ fn when_it_is_spent_parts_wait_on_disk_at_most_limits_staging_of_them() {
 }
 
 #[test]
-fn when_that_is_full_writers_get_no_space_left_and_nobody_else_notices() {
+fn when_that_is_full_writers_receive_no_space_left_and_nobody_else_is_affected() {
     let bench = bench(8 * MIB);
     bench.on_every_store(|place, session| {
         let old = noise(12 * MIB, 1);
@@ -144,7 +144,7 @@ fn when_that_is_full_writers_get_no_space_left_and_nobody_else_notices() {
 }
 
 #[test]
-fn the_largest_file_is_the_stores() {
+fn the_store_determines_the_largest_file() {
     let largest = 5 << 40;
     let change = |setup: &mut crate::support::setup::Setup| setup.limit("largest_hole", "1024TiB");
     let bench = Builder::new().local().s3().upstream().change(change).start();

@@ -62,7 +62,7 @@ fn refused(session: &mut Sftp, path: &[u8]) {
 }
 
 #[test]
-fn anything_else_is_refused_by_name() {
+fn any_other_name_is_refused_and_the_answer_says_why() {
     shared().on_every_store(|place, session| {
         let folder = place.path("");
         for (name, why) in [
@@ -117,7 +117,7 @@ const ODD_NAMES: [&str; 26] = [
 ];
 
 #[test]
-fn spaces_1_emoji_leading_dashes_and_dots_are_names_like_any_other() {
+fn spaces_1_emoji_leading_dashes_and_dots_are_ordinary_in_names() {
     shared().on_every_store(|place, session| {
         let mut expected: Vec<String> = Vec::new();
         let (refused, taken): (Vec<&str>, Vec<&str>) = ODD_NAMES.iter().partition(|name| place.cannot_hold(name));
@@ -153,7 +153,7 @@ fn spaces_1_emoji_leading_dashes_and_dots_are_names_like_any_other() {
 }
 
 #[test]
-fn in_the_root_folder_of_a_local_store_lockgate_is_the_gateways_own() {
+fn in_the_root_folder_of_a_local_store_the_name_lockgate_is_reserved_for_the() {
     let to_root = |user: crate::support::setup::User| user.home("/root", "local:/");
     let bench = Builder::new().local().user(to_root).start();
     bench.on_every_store(|place, session| {

@@ -97,7 +97,7 @@ fn so_is_a_file_that_is_opened_for_reading_and_writing_from_its_first_write_on()
 }
 
 #[test]
-fn a_write_only_upload_to_an_object_store_can_change_its_first_part_to_the_end_5() {
+fn a_write_only_upload_to_an_object_store_can_change_its_first_part_until_the_end_5() {
     shared().on_object_stores(|place, session| {
         let mut data = noise(16 * MIB, 2);
         let handle = session.create(&place.path("file"));
@@ -116,7 +116,7 @@ fn a_write_only_upload_to_an_object_store_can_change_its_first_part_to_the_end_5
 }
 
 #[test]
-fn it_cannot_change_other_bytes_that_were_sent_already() {
+fn it_cannot_change_other_bytes_that_were_already_sent() {
     shared().on_object_stores(|place, session| {
         for offset in [6 * MIB, 8 * MIB] {
             let handle = session.create(&place.path("file"));
@@ -189,7 +189,7 @@ fn a_file_that_is_opened_for_reading_and_writing_may_be_changed_in_any_order() {
 }
 
 #[test]
-fn until_more_than_them_was_sent_to_the_store_they_may_be_changed_and_cut_as_well() {
+fn until_more_than_the_old_bytes_were_sent_to_the_store_they_may_also_be_changed() {
     shared().on_every_store(|place, session| {
         let (old, path) = (6 * MIB, place.path("file"));
         let data = noise(old + 300_000, 8);
@@ -214,7 +214,7 @@ fn until_more_than_them_was_sent_to_the_store_they_may_be_changed_and_cut_as_wel
 }
 
 #[test]
-fn a_file_may_be_appended_to_and_resumed_the_gateway_copies_the_old_bytes_the() {
+fn a_client_may_append_to_a_file_and_resume_it_the_gateway_copies_the_old_bytes_and() {
     shared().on_every_store(|place, session| {
         for old in [1_000, 6 * MIB] {
             let name = format!("file-{old}");
@@ -247,7 +247,7 @@ fn a_file_may_be_appended_to_and_resumed_the_gateway_copies_the_old_bytes_the() 
 }
 
 #[test]
-fn a_file_that_is_overwritten_from_its_start_without_being_truncated_scp_does_that() {
+fn a_file_that_is_overwritten_from_its_start_without_truncation_scp_does_that_keeps() {
     shared().on_every_store(|place, session| {
         let path = place.path("file");
         for (old, new) in [(100_000, 10), (100_000, 200_000), (12 * MIB, 1_000_000), (12 * MIB, 6 * MIB), (10, 6 * MIB)]

@@ -33,7 +33,7 @@ fn a_small_file_is_one_request_to_the_store() {
 }
 
 #[test]
-fn a_larger_one_travels_in_parts_while_it_arrives_several_at_once() {
+fn a_larger_file_is_sent_in_parts_while_it_arrives_several_at_once() {
     let (proxy, bench) = bench();
     bench.on_every_store(|place, session| {
         let handle = session.create(&place.path("file"));

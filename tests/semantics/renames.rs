@@ -38,7 +38,7 @@ fn files_and_directories_can_be_renamed_within_an_entry_across_entries_and_acros
 }
 
 #[test]
-fn sftps_rename_never_replaces_an_s3_server_that_ignores_conditions_on_copies_is() {
+fn sftps_rename_never_replaces_a_file_an_s3_server_that_ignores_conditions_on() {
     shared().on_every_store(|place, session| {
         session.put(&place.path("file"), b"file");
         session.put(&place.path("taken"), b"taken");
@@ -102,7 +102,7 @@ fn race(place: &Place<'_>, session: &mut Sftp) {
 }
 
 #[test]
-fn posix_rename_openssh_com_replaces_a_file() {
+fn a_posix_rename_openssh_com_replaces_a_file() {
     shared().on_every_store(|place, session| {
         let mut targets = vec![place.path("taken")];
         targets.extend(place.bench.stores().into_iter().map(|store| place.in_other_entry(store, "taken")));
@@ -221,7 +221,7 @@ fn assert_says(outcome: Result<(), Refusal>, text: &str) {
 }
 
 #[test]
-fn a_failure_while_it_copies_leaves_the_source_whole_and_the_answer_says_so() {
+fn if_the_copy_fails_the_source_stays_complete_and_the_answer_says_so() {
     let (proxy, bench) = behind_proxy();
     bench.on(
         |behind| matches!(behind, Behind::Server(_)),
@@ -255,7 +255,7 @@ fn a_failure_while_it_copies_leaves_the_source_whole_and_the_answer_says_so() {
 }
 
 #[test]
-fn when_a_deletion_fails_the_copy_is_whole_and_the_answer_says_so() {
+fn if_a_deletion_fails_the_copy_is_complete_and_the_answer_says_so() {
     let (proxy, bench) = behind_proxy();
     bench.on(
         |behind| matches!(behind, Behind::Server(_)),
@@ -300,7 +300,7 @@ fn after_copies(copies: usize, listings: usize) -> impl FnMut(&Request) -> bool 
 }
 
 #[test]
-fn what_is_deleted_then_is_the_version_that_was_copied_a_file_that_came_under_the() {
+fn it_deletes_only_the_version_that_was_copied_a_file_that_arrived_under_the_old() {
     let (proxy, bench) = behind_proxy();
     bench.on(
         |behind| matches!(behind, Behind::Server(_)),

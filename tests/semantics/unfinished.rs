@@ -27,7 +27,7 @@ fn published(place: &Place<'_>, name: &str) -> Option<Vec<u8>> {
 }
 
 #[test]
-fn stat_and_setstat_mean_the_newest_upload_of_the_name() {
+fn stat_and_setstat_refer_to_the_newest_upload_of_the_name() {
     shared().on_every_store(|place, session| {
         let path = place.path("file");
         let older = begun(session, &path, &noise(5_120, 1));
@@ -45,7 +45,7 @@ fn stat_and_setstat_mean_the_newest_upload_of_the_name() {
 }
 
 #[test]
-fn remove_discards_it_together_with_an_old_file_its_handle_goes_on_to_succeed_and() {
+fn remove_discards_it_together_with_an_old_file_requests_on_its_handle_still() {
     shared().on_every_store(|place, session| {
         let path = place.path("file");
         for (n, size) in SIZES.into_iter().enumerate() {
@@ -68,7 +68,7 @@ fn remove_discards_it_together_with_an_old_file_its_handle_goes_on_to_succeed_an
 }
 
 #[test]
-fn rename_of_an_upload_or_of_a_folder_above_it_moves_where_it_will_be_published() {
+fn rename_of_an_upload_or_of_a_folder_above_it_changes_where_it_will_be_published() {
     shared().on_every_store(|place, session| {
         for (n, size) in SIZES.into_iter().enumerate() {
             let (temporary, last) = (place.path(&format!("file-{n}.part")), place.path(&format!("file-{n}")));
@@ -92,7 +92,7 @@ fn rename_of_an_upload_or_of_a_folder_above_it_moves_where_it_will_be_published(
 }
 
 #[test]
-fn an_old_file_of_the_name_moves_at_once() {
+fn an_old_file_of_the_name_moves_immediately() {
     shared().on_every_store(|place, session| {
         let (old, new) = (place.path("old"), place.path("new"));
         session.put(&old, b"old content");
@@ -107,7 +107,7 @@ fn an_old_file_of_the_name_moves_at_once() {
 }
 
 #[test]
-fn a_new_name_in_another_store_is_refused_while_the_file_is_written() {
+fn a_new_name_in_another_store_is_refused_while_the_file_is_being_written() {
     shared().on_every_store(|place, session| {
         let elsewhere = if place.path("").starts_with("/local") { "/memory" } else { "/local" };
         let other = place.in_other_entry(elsewhere, "moved");
@@ -122,7 +122,7 @@ fn a_new_name_in_another_store_is_refused_while_the_file_is_written() {
 }
 
 #[test]
-fn an_object_store_knows_the_parts_of_a_large_upload_by_its_first_name() {
+fn an_object_store_identifies_the_parts_of_a_large_upload_by_its_first_name() {
     shared().on_object_stores(|place, session| {
         let path = place.path("first");
         let handle = begun(session, &path, &noise(12 * MIB, 1));
@@ -209,7 +209,7 @@ fn bytes_that_were_sent_to_an_object_store_cannot_be_read_back_before_close() {
 }
 
 #[test]
-fn when_a_newer_upload_was_published_the_name_means_that_whatever_an_older_handle() {
+fn when_a_newer_upload_was_published_the_name_refers_to_it_whatever_an_older_handle() {
     shared().on_every_store(|place, session| {
         let path = place.path("file");
         let abandoned = begun(session, &path, &noise(5_120, 1));
@@ -225,7 +225,7 @@ fn when_a_newer_upload_was_published_the_name_means_that_whatever_an_older_handl
 }
 
 #[test]
-fn a_handle_that_was_opened_without_truncation_and_never_written_is_no_upload() {
+fn a_handle_that_was_opened_without_truncation_and_never_written_to_is_not_an() {
     shared().on_every_store(|place, session| {
         let path = place.path("file");
         session.put(&path, b"12345");
@@ -262,7 +262,7 @@ fn open_remove_and_rename_of_a_name_that_is_being_written_wait_for_its_close() {
 }
 
 #[test]
-fn open_waits_a_second_for_it_to_come_the_others_a_quarter_and_then_until_it_is() {
+fn open_waits_a_second_for_it_to_arrive_the_others_a_quarter_of_a_second_and_then() {
     shared().on_every_store(|place, session| {
         let path = place.path("file");
         let handle = begun(session, &path, b"content");
@@ -281,7 +281,7 @@ fn open_waits_a_second_for_it_to_come_the_others_a_quarter_and_then_until_it_is(
 }
 
 #[test]
-fn an_upload_whose_close_does_not_come_in_that_time_keeps_nobody_waiting_again() {
+fn if_the_close_of_an_upload_does_not_arrive_in_that_time_nobody_waits_for_that() {
     shared().on_every_store(|place, session| {
         let path = place.path("file");
         let handle = begun(session, &path, b"content");
@@ -307,7 +307,7 @@ fn a_folder_in_which_a_file_is_being_written_is_not_empty() {
 }
 
 #[test]
-fn a_user_with_only_write_can_give_a_file_that_the_same_connection_has_uploaded_a() {
+fn a_user_with_only_write_can_rename_a_file_that_the_same_connection_has_uploaded() {
     let drop_box = |user: User, store: &str| {
         user.home_with(&format!("/drop-{store}"), &format!("{store}:/drop"), json!(["list", "write"]))
     };

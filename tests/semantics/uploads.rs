@@ -17,7 +17,7 @@ use crate::support::sftp::{Attributes, CREATE, PERMISSION_DENIED, READING_AND_WR
 const SIZES: [u64; 2] = [100 * KIB, 6 * MIB];
 
 #[test]
-fn a_file_appears_under_its_name_whole_when_close_succeeds() {
+fn a_file_appears_under_its_name_complete_when_close_succeeds() {
     shared().on_every_store(|place, session| {
         let mut other = place.bench.connect();
         for size in [0, 1, SIZES[0], SIZES[1]] {
@@ -37,7 +37,7 @@ fn a_file_appears_under_its_name_whole_when_close_succeeds() {
 }
 
 #[test]
-fn until_then_the_old_file_if_any_stays_as_it_was() {
+fn until_then_the_old_file_if_there_is_one_stays_as_it_was() {
     shared().on_every_store(|place, session| {
         let mut other = place.bench.connect();
         let (path, old) = (place.path("file"), noise(200 * KIB, 1));
@@ -83,7 +83,7 @@ fn when_close_is_answered_the_store_has_the_file() {
 }
 
 #[test]
-fn if_the_store_does_not_take_it_close_says_so() {
+fn if_the_store_does_not_accept_it_close_reports_that() {
     // A server that refuses, at the only request or at the last.
     let proxy = Proxy::start(s3::new_store().port());
     let bench = Builder::new().s3_through(&proxy, &[]).start();
@@ -122,7 +122,7 @@ fn flushes(log: &Path, part: &str) -> usize {
 }
 
 #[test]
-fn the_local_store_has_it_on_disk_then_fsync_on_unless_switched_off() {
+fn by_then_the_local_store_has_it_on_disk_fsync_on_unless_switched_off() {
     for (option, flushed) in
         [(json!({}), true), (json!({ "fsync": "true" }), true), (json!({ "fsync": "false" }), false)]
     {
@@ -144,7 +144,7 @@ fn the_local_store_has_it_on_disk_then_fsync_on_unless_switched_off() {
 }
 
 #[test]
-fn every_other_change_of_the_local_store_is_on_disk_too_before_it_is_answered() {
+fn every_other_change_of_the_local_store_is_also_on_disk_before_it_is_answered() {
     let builder = Builder::new().local();
     let log = builder.setup.folder().join("strace");
     let words = ["strace", "-f", "-qq", "-y", "-e", "trace=fsync,fdatasync", "-o", log.to_str().unwrap()];
@@ -251,7 +251,7 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn with_partial_uploads_publish_what_arrived_is_published_when_the_client_goes_away() {
+fn with_partial_uploads_publish_the_part_that_arrived_is_published_when_the_client() {
     let bench = Builder::new().every_store().change(|setup| setup.config["partial_uploads"] = "publish".into()).start();
     bench.on_every_store(|place, session| {
         for size in SIZES {
@@ -286,7 +286,7 @@ fn it_ends_where_the_first_byte_is_missing() {
 }
 
 #[test]
-fn what_a_cut_off_upload_left_in_the_store_is_removed_at_once() {
+fn what_a_cut_off_upload_left_in_the_store_is_removed_immediately() {
     let bench = Builder::new().every_store().start();
     bench.on_visible_stores(|place, _| {
         let mut leaver = bench.connect();

@@ -49,7 +49,7 @@ fn excl_never_overwrites() {
 }
 
 #[test]
-fn of_two_writers_of_one_name_the_last_close_wins_whole() {
+fn if_two_clients_write_the_same_name_the_last_close_wins_with_its_whole_file() {
     shared().on_every_store(|place, session| {
         let mut other = place.bench.connect();
         for (size, first_closes_last) in SIZES.into_iter().flat_map(|size| [(size, true), (size, false)]) {

@@ -231,7 +231,7 @@ mod tests {
 
     /// A sentence of docs/SEMANTICS.md.
     #[test]
-    fn their_answers_are_remembered_at_most_100000_a_store() {
+    fn the_gateway_remembers_their_answers_at_most_100000_for_each_store() {
         let times = KeptTimes::default();
         let name = |number: usize| format!("k{number}");
         for number in 0..250_000 {

@@ -48,7 +48,7 @@ async fn bytes_that_a_client_skips_are_zeros() {
 
 /// A sentence of docs/SEMANTICS.md.
 #[tokio::test]
-async fn at_most_limits_largest_hole_of_one_file_may_be_skipped_on_every_store_a_write_or() {
+async fn a_client_may_skip_at_most_limits_largest_hole_of_one_file_on_every_store_a_write() {
     let (stores, _folder) = every_store();
     for store in stores {
         let home = home_on(&store, MIB);
@@ -115,7 +115,7 @@ async fn free(home: &Home) -> u64 {
 
 /// A sentence of docs/SEMANTICS.md.
 #[tokio::test]
-async fn a_memory_store_holds_its_size_with_unfinished_uploads() {
+async fn a_memory_store_holds_at_most_its_size_including_unfinished_uploads() {
     let store = open("memory:///".into(), &[("size", "16MiB")]);
     let home = home_on(&store, MIB);
     let data = pattern(6 * MIB as usize);
@@ -146,7 +146,7 @@ async fn a_memory_store_holds_its_size_with_unfinished_uploads() {
 
 /// A sentence of docs/SEMANTICS.md.
 #[tokio::test]
-async fn when_it_is_full_writers_get_no_space_left_and_df_shows_it() {
+async fn when_it_is_full_writers_receive_no_space_left_and_df_shows_it() {
     let store = open("memory:///".into(), &[("size", "64KiB")]);
     let home = home_on(&store, MIB);
     // Files without a byte and directories take room as well.

@@ -85,7 +85,7 @@ mod tests {
 
     /// A sentence of docs/SEMANTICS.md.
     #[test]
-    fn it_may_be_less_with_little_memory_since_a_part_has_to_fit_at_least_1_tib_with() {
+    fn it_may_be_smaller_with_little_memory_because_a_part_has_to_fit_at_least_1_tib() {
         let with = |memory: u64| most(&S3, super::super::super::budget::Budget::new(memory).largest_part());
         assert!(with(512 * MIB) >= 1024 * GIB);
         // The least that the configuration allows, and the whole.
