@@ -26,7 +26,7 @@ pub enum PathError {
     #[error("the name is not valid UTF-8")]
     NotUtf8,
     /// The name holds a NUL or another ASCII control character (its code is given).
-    #[error("the name holds the control character 0x{0:02x}")]
+    #[error("the name contains the control character 0x{0:02x}")]
     ControlCharacter(u8),
     /// One component is longer than [`MAX_COMPONENT`] bytes.
     #[error("a component of the name is longer than {MAX_COMPONENT} bytes")]

@@ -49,7 +49,7 @@ pub(super) struct As {
 #[utoipa::path(get, path = "/recordings/{session}", tag = "events", params(As, ("session" = String, Path, description = "The session's id, 20 hex digits, or at least its first eight if they are of one session in what a search of five seconds reads")), responses(
     (status = 200, description = "The session", content((String = "application/json"), (String = "text/plain"), (String = "application/x-asciicast"))),
     (status = 400, description = "A wrong parameter", body = Problem, content_type = "application/problem+json"),
-    (status = 404, description = "The trail holds no event of this session", body = Problem, content_type = "application/problem+json"),
+    (status = 404, description = "The trail contains no event of this session", body = Problem, content_type = "application/problem+json"),
     (status = 409, description = "No sink keeps the whole trail in a file of this machine, the session is too large for one answer or its beginning was not reached in time, or several sessions begin so", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn show(
@@ -89,9 +89,9 @@ pub(super) async fn show(
     let (written, is_all, session) = state.reads.read(&waiting, What::Session, read).await?;
     let Some(text) = written else {
         let what = match is_all {
-            true => format!("the trail holds no event of the session {session}"),
+            true => format!("the trail contains no event of the session {session}"),
             false => format!(
-                "the newest part of the trail holds no event of the session {session}; run `lockgate audit replay {session}` to read all of it"
+                "the newest part of the trail contains no event of the session {session}; run `lockgate audit replay {session}` to read all of it"
             ),
         };
         return Err(Problem::not_found(what));

@@ -96,10 +96,10 @@ fn load(files: &TlsFiles) -> Result<TlsAcceptor, String> {
         .collect::<Result<_, _>>()
         .map_err(|error| format!("{} is not PEM: {error}", files.certificate.display()))?;
     if chain.is_empty() {
-        return Err(format!("{} holds no certificate", files.certificate.display()));
+        return Err(format!("{} contains no certificate", files.certificate.display()));
     }
     let key = PrivateKeyDer::from_pem_slice(&Zeroizing::new(read(&files.key)?))
-        .map_err(|error| format!("{} holds no private key: {error}", files.key.display()))?;
+        .map_err(|error| format!("{} contains no private key: {error}", files.key.display()))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -232,7 +232,9 @@ fn read_private(path: &Path) -> Result<Zeroizing<String>, String> {
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         let path = path.display();
-        return Err(format!("{path} is open to others (mode {mode:04o}): anyone could sign; chmod 600 {path}"));
+        return Err(format!(
+            "{path} is accessible to other users (mode {mode:04o}), who could sign with it; run chmod 600 {path}"
+        ));
     }
     judge_owner(path, &metadata)?;
     Ok(text)

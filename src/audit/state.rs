@@ -75,7 +75,7 @@ impl StateFile {
             rustix::io::Errno::WOULDBLOCK => io::Error::new(
                 io::ErrorKind::ResourceBusy,
                 format!(
-                    "another process writes the chain of {}; give each gateway an audit.folder of its own",
+                    "another process uses the chain of {}; give each gateway an audit.folder of its own",
                     folder.display()
                 ),
             ),

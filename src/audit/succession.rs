@@ -110,7 +110,7 @@ impl Succession {
         judge_file(&path, &found)?;
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         let all: Option<Vec<Endorsement>> = lines.map(Endorsement::read).collect();
-        let all = all.ok_or_else(|| named("it holds something else than endorsements of keys".into()))?;
+        let all = all.ok_or_else(|| named("it contains something other than endorsements of keys".into()))?;
         if let Some(wrong) = all.iter().find(|endorsement| !endorsement.is_right()) {
             return Err(named(format!("{wrong:?} is signed wrongly: somebody else wrote it")));
         }

@@ -122,7 +122,7 @@ async fn reach_lock(place: &ArchivePlace, settings: &[stores::Settings]) -> Resu
     let name = &place.store;
     let rule = match (store.locks(), place.lock) {
         (None, None) => return Ok(None),
-        (None, Some(_)) => return Err(format!("the store {name:?} has no locks of objects")),
+        (None, Some(_)) => return Err(format!("the store {name:?} cannot lock objects")),
         (Some(locks), _) => tokio::time::timeout(STORE_ANSWERS_WITHIN, locks.rule()).await,
     };
     let folder = format!("{name}:/{}", place.folder);
@@ -138,7 +138,7 @@ async fn reach_lock(place: &ArchivePlace, settings: &[stores::Settings]) -> Resu
         // Who may write objects may not always read how the bucket is.
         (Ok(Ok(LockRule::Off)), None) | (Err(_), None) | (Ok(Err(_)), None) => Ok(None),
         (Ok(Err(error)), Some(_)) => {
-            Ok(Some(format!("{folder}: whether its bucket has Object Lock is not known: {error}")))
+            Ok(Some(format!("{folder}: it is not known whether its bucket has Object Lock: {error}")))
         }
         (Err(_), Some(_)) => Err(format!("{folder} does not answer within {} s", STORE_ANSWERS_WITHIN.as_secs())),
     }

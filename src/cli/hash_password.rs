@@ -22,7 +22,7 @@ fn ask_twice() -> anyhow::Result<Secret> {
     let ask = |prompt| rpassword::prompt_password(prompt).map(Secret::new).context("the password cannot be read");
     let (first, second) = (ask("Password: ")?, ask("The same again: ")?);
     if first != second {
-        bail!("the two passwords differ; nothing was made");
+        bail!("the two passwords differ; no hash was created");
     }
     Ok(first)
 }

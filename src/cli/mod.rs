@@ -57,7 +57,7 @@ enum Command {
         /// chooses a free one
         #[arg(long, value_name = "ADDR", value_parser = demo::parse_listen)]
         listen: Option<SocketAddr>,
-        /// With a target to reach through a jump (ProxyJump), and the client's configuration file for it
+        /// Also create a target that clients reach through a jump (ProxyJump), and a client configuration file for it
         #[arg(long)]
         bastion: bool,
     },
@@ -141,12 +141,12 @@ enum Command {
         #[command(flatten)]
         place: admin::Where,
     },
-    /// Make a running gateway read its configuration again, and report the result
+    /// Make a running gateway read its configuration again, and print the result
     Reload {
         #[command(flatten)]
         place: admin::Where,
     },
-    /// Make a running gateway accept no new connections and stop after its transfers
+    /// Make a running gateway accept no new connections, let transfers finish, and stop
     Drain {
         #[command(flatten)]
         place: admin::Where,
@@ -162,7 +162,7 @@ enum Command {
     Generate(generate::Question),
     /// Read a password (twice without echo, or one line of standard input) and print its argon2id hash
     HashPassword,
-    /// Create a secret for one-time codes (TOTP): the link and the QR code for an authenticator app, and the line for the configuration
+    /// Create a secret for one-time codes (TOTP); prints its link and QR code for an authenticator app, and the line for the configuration
     Totp(totp::Arguments),
 }
 

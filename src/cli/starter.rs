@@ -229,7 +229,7 @@ impl Starter {
         match write_new(&path, mode, content) {
             Ok(()) => self.made.push((name.to_owned(), what)),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error).with_context(|| format!("{} cannot be made", path.display())),
+            Err(error) => return Err(error).with_context(|| format!("{} cannot be created", path.display())),
         }
         Ok(())
     }

@@ -36,7 +36,7 @@ pub(super) fn totp(arguments: &Arguments) -> anyhow::Result<()> {
     let uri = totp_uri(&arguments.issuer, &arguments.name, &secret);
     let picture = picture(&uri)?;
     if let Some(path) = &arguments.out {
-        keep(&secret, path).with_context(|| format!("{} cannot be made", path.display()))?;
+        keep(&secret, path).with_context(|| format!("{} cannot be created", path.display()))?;
     }
     let line = line(&secret, arguments.out.as_deref())?;
     let mut out = std::io::stdout().lock();

@@ -57,7 +57,7 @@ fn the_chain_has_a_folder_and_a_time() {
         "audit.self_check",
         "verifies a file that holds the whole trail",
     );
-    assert_problem("audit: {}", "audit.folder", "is missing; the folder of the signing key");
+    assert_problem("audit: {}", "audit.folder", "is missing; write the folder of the signing key");
     assert_problem("audit: { folder: '' }", "audit.folder", "is not a path");
     assert_problem("audit: { folder: a, checkpoint_every: 10ms }", "audit.checkpoint_every", "must be from 1s to 1d");
     assert_problem("audit: { folder: a, key: b }", "audit.key", "unknown key");
@@ -105,14 +105,14 @@ fn a_check_looks_at_the_key() {
         let hit = problems.list().iter().any(|p| p.place == "audit.folder" && p.outside && p.text.contains(words));
         assert!(hit, "{problems}");
     };
-    found("does not exist; `lockgate init` makes one");
+    found("does not exist; `lockgate init` creates one");
     fs::create_dir(&audit).unwrap();
     found("signing_key is missing; make one");
     let key = SigningKey::make().unwrap();
     let path = audit.join("signing_key");
     fs::write(&path, key.private.as_bytes()).unwrap();
     fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
-    found("is open to others (mode 0644)");
+    found("is accessible to other users (mode 0644)");
     fs::set_permissions(&path, Permissions::from_mode(0o400)).unwrap();
     found("openssl pkey -in");
     fs::write(audit.join("signing_key.pub"), &key.public).unwrap();

@@ -109,13 +109,13 @@ impl<'a> Homes<'a> {
     /// Who may change files in a folder, or the folder itself: a phrase for a problem. `None`: nobody.
     pub(super) fn reaching(&self, folder: &Place) -> Option<String> {
         let whose = self.whose(|lead| lead.permissions.can_change() && self.leads_to(lead, folder))?;
-        Some(format!("lies in {whose}, who may change files there"))
+        Some(format!("is inside {whose}, which may change files there"))
     }
 
     /// In whose home a file or folder lies: a phrase for a problem. `None`: in nobody's.
     pub(super) fn showing(&self, place: &Place) -> Option<String> {
         let whose = self.whose(|lead| lead.permissions != Permissions::NONE && self.leads_to(lead, place))?;
-        Some(format!("lies in {whose}"))
+        Some(format!("is inside {whose}"))
     }
 
     /// Whose home has such an entry.

@@ -122,11 +122,11 @@ fn judge_mode(file: &Path, found: &Metadata, problems: &mut Problems) -> bool {
         problems.add(
             "",
             None,
-            format!("the file belongs to the user {whose}; chown it to the one that runs Lockgate, or to root"),
+            format!("the file belongs to the user {whose}; chown it to the user that runs Lockgate, or to root"),
         );
     } else if mode & 0o022 != 0 {
         let mode = mode & 0o7777;
-        problems.add("", None, format!("others may write the file (mode {mode:04o}): chmod go-w {shown}"));
+        problems.add("", None, format!("other users may write the file (mode {mode:04o}); run chmod go-w {shown}"));
     }
     mode & 0o004 != 0
 }

@@ -79,7 +79,7 @@ pub(super) fn judge_own(own: &[Own], homes: &Homes<'_>, problems: &mut Problems)
     for (name, folder) in homes.own_folders() {
         if let Some(who) = homes.showing(&folder) {
             let what = format!(
-                "the gateway's own folder .lockgate of the store {name:?} {who}, by another store; choose another folder"
+                "the gateway's own folder .lockgate of the store {name:?} {who}, through another store; choose another folder"
             );
             problems.add(format!("stores.{name}.url"), None, what);
         }

@@ -127,10 +127,10 @@ const LEAST_REKEY_TIME: Duration = SECOND;
 /// Reads the whole file. `None` when it is not a mapping.
 pub(super) fn read(root: &Item<'_>, problems: &mut Problems) -> Option<Config> {
     let mut file = root.section(problems)?;
-    let server = file.need("server", "where to listen and with which host keys", problems);
+    let server = file.need("server", "write the addresses to listen on and the host keys", problems);
     let server = server.and_then(|item| item.section(problems)).map(|section| read_server(section, problems));
-    let stores = file.need("stores", "where the files are kept: a name and a URL for each store", problems);
-    let users = file.need("users", "the users that may log in; [] for none", problems);
+    let stores = file.need("stores", "write a name and a URL for each store", problems);
+    let users = file.need("users", "write the users that may log in, or [] for none", problems);
     let config = Config {
         server: server.unwrap_or_default(),
         stores: stores.map(|item| read_stores(&item, problems)).unwrap_or_default(),
@@ -162,8 +162,8 @@ pub(super) fn read(root: &Item<'_>, problems: &mut Problems) -> Option<Config> {
 }
 
 fn read_server(mut section: Section<'_>, problems: &mut Problems) -> Server {
-    let listen = section.need("listen", "a list of addresses, as in [\"0.0.0.0:2022\"]", problems);
-    let host_keys = section.need("host_keys", "a list of key files; `lockgate init` makes one", problems);
+    let listen = section.need("listen", "write a list of addresses, as in [\"0.0.0.0:2022\"]", problems);
+    let host_keys = section.need("host_keys", "write a list of key files; `lockgate init` creates one", problems);
     let server = Server {
         name: text(&mut section, "name", problems),
         listen: listen.and_then(|item| {
@@ -171,7 +171,7 @@ fn read_server(mut section: Section<'_>, problems: &mut Problems) -> Server {
             item.texts(problems)
         }),
         host_keys: host_keys.and_then(|item| {
-            item.filled("write at least one key file (`lockgate init` makes one)", problems);
+            item.filled("write at least one key file (`lockgate init` creates one)", problems);
             item.texts(problems)
         }),
         resource_arn: text(&mut section, "resource_arn", problems),
@@ -192,7 +192,7 @@ fn read_server(mut section: Section<'_>, problems: &mut Problems) -> Server {
             Some(item.at(item.choice(&words, problems)?))
         }),
         proxy_from: section.take("proxy_from").map(|item| {
-            item.filled("write at least one network of balancers, or leave it out", problems);
+            item.filled("write at least one network of load balancers, or leave it out", problems);
             item.at(item.texts(problems).unwrap_or_default())
         }),
     };
@@ -249,7 +249,8 @@ fn read_stores(item: &Item<'_>, problems: &mut Problems) -> Vec<Store> {
     for (name, item) in item.pairs(problems).unwrap_or_default() {
         let mut store = Store { name, url: None, options: None };
         if let Some(mut section) = item.section(problems) {
-            let url = section.need("url", "as in file:///var/lib/lockgate/data or s3://bucket/prefix", problems);
+            let url =
+                section.need("url", "write a URL, as in file:///var/lib/lockgate/data or s3://bucket/prefix", problems);
             store.url = url.and_then(|item| Some(item.at(item.secret(problems)?)));
             store.options = section.take("options").map(|item| item.at(read_options(&item, problems)));
             section.close(problems);

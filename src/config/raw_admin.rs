@@ -87,7 +87,7 @@ pub(super) fn read_admin(item: &Item<'_>, problems: &mut Problems) -> Option<Adm
 fn read_tls(item: &Item<'_>, problems: &mut Problems) -> Option<Tls> {
     let mut section = item.section(problems)?;
     let certificate = section.need("certificate", "a PEM file", problems);
-    let key = section.need("key", "the PEM file of its private key", problems);
+    let key = section.need("key", "write the PEM file of the certificate's private key", problems);
     let tls = Tls {
         certificate: certificate.and_then(|item| item.placed_text(problems)),
         key: key.and_then(|item| item.placed_text(problems)),
@@ -98,10 +98,10 @@ fn read_tls(item: &Item<'_>, problems: &mut Problems) -> Option<Tls> {
 
 fn read_oidc(item: &Item<'_>, problems: &mut Problems) -> Option<Oidc> {
     let mut section = item.section(problems)?;
-    let issuer = section.need("issuer", "the provider's URL, exactly as its tokens say it", problems);
-    let client_id = section.need("client_id", "what the gateway is called at the provider", problems);
-    let client_secret = section.need("client_secret", "as in ${file:/run/secrets/lockgate-oidc}", problems);
-    let roles = section.need("roles", "as in { claim: groups, map: { sftp-admins: operator } }", problems);
+    let issuer = section.need("issuer", "write the provider's URL, exactly as its tokens contain it", problems);
+    let client_id = section.need("client_id", "write the id that the gateway has at the provider", problems);
+    let client_secret = section.need("client_secret", "write it as in ${file:/run/secrets/lockgate-oidc}", problems);
+    let roles = section.need("roles", "write them as in { claim: groups, map: { sftp-admins: operator } }", problems);
     let oidc = Oidc {
         issuer: issuer.and_then(|item| item.placed_text(problems)),
         client_id: client_id.and_then(|item| item.placed_text(problems)),
@@ -117,8 +117,9 @@ fn read_oidc(item: &Item<'_>, problems: &mut Problems) -> Option<Oidc> {
 
 fn read_roles(item: &Item<'_>, problems: &mut Problems) -> Option<Roles> {
     let mut section = item.section(problems)?;
-    let claim = section.need("claim", "the claim that says what somebody is, as in groups", problems);
-    let map = section.need("map", "values of the claim and their roles, as in { sftp-admins: operator }", problems);
+    let claim = section.need("claim", "write the claim that determines the role, as in groups", problems);
+    let map =
+        section.need("map", "write values of the claim and their roles, as in { sftp-admins: operator }", problems);
     let mut pairs = Vec::new();
     for (value, role) in map.and_then(|item| item.pairs(problems)).unwrap_or_default() {
         let role = role.choice(&Role::ALL.map(|role| (role.as_str(), role)), problems);
@@ -130,7 +131,7 @@ fn read_roles(item: &Item<'_>, problems: &mut Problems) -> Option<Roles> {
 }
 
 fn read_token(_: &Item<'_>, mut section: Section<'_>, problems: &mut Problems) -> Token {
-    let right = "`lockgate admin token NAME --role viewer` prints a whole entry";
+    let right = "`lockgate admin token NAME --role viewer` prints a complete entry";
     let name = section.need("name", right, problems);
     let role = section.need("role", right, problems);
     let hash = section.need("hash", right, problems);

@@ -58,7 +58,7 @@ pub(super) struct Rotate {
 /// Reads `audit`.
 pub(super) fn read_audit(item: &Item<'_>, problems: &mut Problems) -> Option<Audit> {
     let mut section = item.section(problems)?;
-    let folder = section.need("folder", "the folder of the signing key; `lockgate init` makes one", problems);
+    let folder = section.need("folder", "write the folder of the signing key; `lockgate init` creates one", problems);
     let folder = folder.and_then(|item| item.placed_text(problems));
     let every = section.take("checkpoint_every").and_then(|item| item.duration(SECOND..=DAY, problems));
     let self_check = section.take("self_check");
@@ -75,7 +75,7 @@ fn read_self_check(item: &Item<'_>, problems: &mut Problems) -> Option<SelfCheck
         return Some(SelfCheck { every: item.duration(bounds, problems)?, judges_readiness: false });
     }
     let mut section = item.section(problems)?;
-    let every = section.need("every", "how often the trail is verified, as in 1d", problems);
+    let every = section.need("every", "write how often the trail is verified, as in 1d", problems);
     let every = every.and_then(|item| item.duration(bounds, problems));
     let readiness = section.take("readiness").and_then(|item| item.boolean(problems));
     section.close(problems);
@@ -84,7 +84,8 @@ fn read_self_check(item: &Item<'_>, problems: &mut Problems) -> Option<SelfCheck
 
 fn read_witness(item: &Item<'_>, problems: &mut Problems) -> Option<Witness> {
     let mut section = item.section(problems)?;
-    let store = section.need("store", "the name of a store that whoever can change the events cannot change", problems);
+    let store =
+        section.need("store", "write the name of a store that nobody who can change the events can change", problems);
     let witness = Witness {
         store: store.and_then(|item| item.placed_text(problems)),
         prefix: section.take("prefix").and_then(|item| item.placed_text(problems)),
@@ -101,9 +102,10 @@ pub(super) fn read_object_lock(section: &mut Section<'_>, problems: &mut Problem
     let item = section.take("object_lock")?;
     let mut lock = item.section(problems)?;
     let modes = [("governance", LockMode::Governance), ("compliance", LockMode::Compliance)];
-    let mode = lock.need("mode", "governance (a permission can shorten a lock) or compliance (nobody can)", problems);
+    let mode =
+        lock.need("mode", "write governance (a permission can shorten a lock) or compliance (nobody can)", problems);
     let mode = mode.and_then(|item| item.choice(&modes, problems));
-    let retain = lock.need("retain", "for how long each object is locked, as in 365d", problems);
+    let retain = lock.need("retain", "write how long each object is locked, as in 365d", problems);
     let retain = retain.and_then(|item| item.duration(MINUTE..=LONGEST_LOCK, problems));
     lock.close(problems);
     Some(item.at(ObjectLock { mode: mode?, retain: retain? }))

@@ -35,7 +35,7 @@ pub(super) fn read_defender(item: &Item<'_>, problems: &mut Problems) -> Option<
     time("ban", &mut settings.ban);
     time("longest_ban", &mut settings.longest_ban);
     if settings.longest_ban < settings.ban {
-        item.problem(problems, "longest_ban is shorter than ban; write a longer one");
+        item.problem(problems, "longest_ban is shorter than ban; write a longer time");
     }
     if let Some(item) = section.take("weights") {
         read_weights(&item, &mut settings.weights, problems);

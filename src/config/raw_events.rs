@@ -73,7 +73,7 @@ fn read_target(kind: Kind, at: At<()>, section: &mut Section<'_>, problems: &mut
             Target::Stdout
         }
         Kind::File => {
-            let path = section.need("path", "the file that events are appended to", problems);
+            let path = section.need("path", "write the file that events are appended to", problems);
             let care = Box::new(read_file_care(section, problems));
             Target::File(path.and_then(|path| path.placed_text(problems))?, care)
         }

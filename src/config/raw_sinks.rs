@@ -72,7 +72,8 @@ pub(super) struct Shape {
 
 /// Reads what a store sink has.
 pub(super) fn read_store(at: At<()>, section: &mut Section<'_>, problems: &mut Problems) -> StoreSink {
-    let target = section.need("target", "the store and the folder for the objects, as in \"lake:/audit\"", problems);
+    let target =
+        section.need("target", "write the store and the folder for the objects, as in \"lake:/audit\"", problems);
     let target = target.and_then(|item| item.placed_text(problems));
     let batch = BatchSettings { events: 10_000, size: 8 << 20, age: Duration::from_secs(60) };
     let lock = read_object_lock(section, problems);
@@ -81,7 +82,7 @@ pub(super) fn read_store(at: At<()>, section: &mut Section<'_>, problems: &mut P
 
 /// Reads what a syslog sink has.
 pub(super) fn read_syslog(section: &mut Section<'_>, problems: &mut Problems) -> SyslogSink {
-    let address = section.need("address", "as in tcp://HOST:PORT, tls://HOST:PORT or unix:/dev/log", problems);
+    let address = section.need("address", "write it as in tcp://HOST:PORT, tls://HOST:PORT or unix:/dev/log", problems);
     let framings = [("octet-counting", Framing::OctetCounting), ("newline", Framing::Newline)];
     SyslogSink {
         address: address.and_then(|item| item.placed_text(problems)),
@@ -95,7 +96,7 @@ pub(super) fn read_syslog(section: &mut Section<'_>, problems: &mut Problems) ->
 
 /// Reads what an HTTP sink has.
 pub(super) fn read_http(at: At<()>, section: &mut Section<'_>, problems: &mut Problems) -> HttpSink {
-    let url = section.need("url", "the collector's, as in https://HOST/PATH", problems);
+    let url = section.need("url", "write the collector's URL, as in https://HOST/PATH", problems);
     let encodings = [("ndjson", Encoding::Ndjson), ("array", Encoding::Array), ("single", Encoding::Single)];
     let batch = BatchSettings { events: 1000, size: 1 << 20, age: Duration::from_secs(5) };
     HttpSink {
@@ -116,13 +117,13 @@ pub(super) fn read_http(at: At<()>, section: &mut Section<'_>, problems: &mut Pr
 /// `secret` is one, or a list of them while one takes the place of another.
 fn read_signing(item: &Item<'_>, problems: &mut Problems) -> Vec<At<Secret>> {
     let Some(mut section) = item.section(problems) else { return Vec::new() };
-    let what = "what requests are signed with, as in { secret: \"${file:/run/secrets/webhook}\" }";
+    let what = "write the secret that signs requests, as in { secret: \"${file:/run/secrets/webhook}\" }";
     let secret = section.need("secret", what, problems);
     section.close(problems);
     let Some(secret) = secret else { return Vec::new() };
     let each = if secret.is_text() { vec![secret.clone()] } else { secret.list(problems).unwrap_or_default() };
     if !secret.is_text() {
-        secret.filled("leave `signing` out to sign nothing", problems);
+        secret.filled("write a secret, or leave `signing` out to sign nothing", problems);
     }
     each.iter().filter_map(|item| Some(item.at(item.credential(problems)?))).collect()
 }
@@ -182,7 +183,7 @@ pub(super) fn read_shape(section: &mut Section<'_>, problems: &mut Problems) -> 
         let versions = [("1.4", OcsfVersion::V1_4), ("1.8", OcsfVersion::V1_8)];
         match shape.format.as_mut().map(|format| &mut format.value) {
             Some(Format::Ocsf(chosen)) => *chosen = version.choice(&versions, problems).unwrap_or_default(),
-            _ => version.problem(problems, "only `format: ocsf` has a version here; remove it"),
+            _ => version.problem(problems, "only `format: ocsf` has a version; remove it"),
         }
     }
     shape.temporary_names = section.take("temporary_names").and_then(|item| item.texts(problems));
@@ -195,14 +196,14 @@ fn read_filter(item: &Item<'_>, problems: &mut Problems) -> Shape {
     let Some(mut section) = item.section(problems) else { return Shape::default() };
     let mut list = |key, problems: &mut Problems| {
         let item = section.take(key)?;
-        item.filled("leave it out to take all", problems);
+        item.filled("leave it out to accept all", problems);
         item.texts(problems)
     };
     let (activities, except) = (list("activities", problems), list("except", problems).unwrap_or_default());
     let users = list("users", problems);
     let (paths, operations) = (list("paths", problems), list("operations", problems));
     let status = section.take("status").map(|item| {
-        item.filled("leave it out to take all", problems);
+        item.filled("leave it out to accept all", problems);
         let words = [("success", "success"), ("denied", "denied"), ("failure", "failure")];
         let items = item.list(problems).unwrap_or_default();
         items.iter().filter_map(|item| item.choice(&words, problems).map(str::to_owned)).collect()

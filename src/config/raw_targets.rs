@@ -36,9 +36,13 @@ pub(super) struct Grant {
 
 /// Reads one target.
 pub(super) fn read_target(_: &Item<'_>, mut section: Section<'_>, problems: &mut Problems) -> Target {
-    let name = section.need("name", "the target's name, as events show it", problems);
-    let addresses = section.need("addresses", "how clients ask for it, as in [\"192.168.1.10:22\"]", problems);
-    let accounts = section.need("accounts", "who may log in there, as in [{ name: deploy, home: … }]", problems);
+    let name = section.need("name", "write the target's name, as events show it", problems);
+    let addresses = section.need(
+        "addresses",
+        "write the addresses by which clients request it, as in [\"192.168.1.10:22\"]",
+        problems,
+    );
+    let accounts = section.need("accounts", "write the accounts there, as in [{ name: deploy, home: … }]", problems);
     let target = Target {
         name: name.and_then(|item| item.placed_text(problems)),
         addresses: addresses
@@ -65,8 +69,12 @@ pub(super) fn read_target(_: &Item<'_>, mut section: Section<'_>, problems: &mut
 }
 
 fn read_account(_: &Item<'_>, mut section: Section<'_>, problems: &mut Problems) -> Account {
-    let name = section.need("name", "the name with which clients log in there", problems);
-    let home = section.need("home", "what the account sees, as in [{ entry: /, target: \"STORE:/FOLDER\" }]", problems);
+    let name = section.need("name", "write the name with which clients log in there", problems);
+    let home = section.need(
+        "home",
+        "write the folders that the account sees, as in [{ entry: /, target: \"STORE:/FOLDER\" }]",
+        problems,
+    );
     let permissions = section.take("permissions");
     let permissions = permissions.map_or(Permissions::READ_WRITE, |item| read_permissions(&item, problems));
     let account = Account {
@@ -80,7 +88,7 @@ fn read_account(_: &Item<'_>, mut section: Section<'_>, problems: &mut Problems)
 /// Reads where a user may jump to.
 pub(super) fn read_grants(item: Option<Item<'_>>, problems: &mut Problems) -> Vec<Grant> {
     each(item, problems, |item, mut section, problems| {
-        let accounts = section.need("accounts", "which of its accounts, as in [deploy], or [\"*\"] for all", problems);
+        let accounts = section.need("accounts", "write accounts there, as in [deploy], or [\"*\"] for all", problems);
         let mut text = |key| section.take(key).and_then(|item| item.placed_text(problems));
         let (target, group) = (text("target"), text("group"));
         let grant = Grant {

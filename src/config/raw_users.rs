@@ -55,7 +55,7 @@ pub(super) struct HomeEntry {
 
 /// Reads one user.
 pub(super) fn read_user(item: &Item<'_>, mut section: Section<'_>, problems: &mut Problems) -> User {
-    let name = section.need("name", "the login name", problems);
+    let name = section.need("name", "write the login name", problems);
     let keys = section.take("public_keys");
     let password = section.take("password_hash");
     let auth = section.take("auth");
@@ -63,7 +63,11 @@ pub(super) fn read_user(item: &Item<'_>, mut section: Section<'_>, problems: &mu
     // Who only jumps needs none.
     let home = match targets {
         Some(_) => section.take("home"),
-        None => section.need("home", "what the user sees, as in [{ entry: /, target: \"STORE:/FOLDER\" }]", problems),
+        None => section.need(
+            "home",
+            "write the folders that the user sees, as in [{ entry: /, target: \"STORE:/FOLDER\" }]",
+            problems,
+        ),
     };
     let user = User {
         at: item.at(()),
@@ -116,8 +120,8 @@ pub(super) fn read_home_with(item: &Item<'_>, otherwise: Permissions, problems: 
 }
 
 fn read_home_entry(mut section: Section<'_>, otherwise: Permissions, problems: &mut Problems) -> HomeEntry {
-    let entry = section.need("entry", "the path that the user sees, as in /incoming", problems);
-    let target = section.need("target", "the store and the folder behind it, as in lake:/in/${user}", problems);
+    let entry = section.need("entry", "write the path that the user sees, as in /incoming", problems);
+    let target = section.need("target", "write the store and the folder behind it, as in lake:/in/${user}", problems);
     let permissions = section.take("permissions");
     let entry = HomeEntry {
         entry: entry.and_then(|item| item.placed_text(problems)),

@@ -76,7 +76,7 @@ pub(super) fn read_users_from(item: &Item<'_>, problems: &mut Problems) -> Vec<U
         let has_keys = section.take("keys").is_some() || section.is_broken("keys");
         match http {
             Some(http) if has_keys => {
-                http.problem(problems, "a source is a folder of `keys` or a provider; write two elements")
+                http.problem(problems, "a source is either a folder of `keys` or a provider; write two elements")
             }
             Some(http) => sources.extend(read_http(&http, section, problems)),
             None if section.is_broken("http") => {}
@@ -88,7 +88,7 @@ pub(super) fn read_users_from(item: &Item<'_>, problems: &mut Problems) -> Vec<U
 
 fn read_http(item: &Item<'_>, mut around: Section<'_>, problems: &mut Problems) -> Option<UsersFrom> {
     let mut section = item.section(problems)?;
-    let url = section.need("url", "where the provider is, as in https://idp.example.org/", problems);
+    let url = section.need("url", "write the provider's URL, as in https://idp.example.org/", problems);
     let mut time = |key, bounds, default, problems: &mut Problems| {
         section.take(key).and_then(|item| item.duration(bounds, problems)).unwrap_or(default)
     };
@@ -140,14 +140,16 @@ fn read_totp(item: &Item<'_>, problems: &mut Problems) -> Vec<(At<String>, At<Se
 
 fn read_keys(mut section: Section<'_>, problems: &mut Problems) -> Keys {
     let folder =
-        section.need("keys", "the store and the folder of the NAME.pub files, as in lake:/public-keys", problems);
+        section.need("keys", "write the store and the folder of the NAME.pub files, as in lake:/public-keys", problems);
     let every = section.take("every");
     let targets = section.take("targets");
     let home = match targets {
         Some(_) => section.take("home"),
-        None => {
-            section.need("home", "what each user sees, as in [{ entry: /, target: \"STORE:/home/${user}\" }]", problems)
-        }
+        None => section.need(
+            "home",
+            "write the folders that each user sees, as in [{ entry: /, target: \"STORE:/home/${user}\" }]",
+            problems,
+        ),
     };
     let bounds = Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60);
     let keys = Keys {

@@ -97,7 +97,7 @@ fn a_host_key_and_the_file_itself_in_a_home_are_refused() {
     let problems = load(&path).unwrap_err();
     let places: Vec<&str> = problems.list().iter().map(|problem| problem.place.as_str()).collect();
     assert_eq!(places, ["", "server.host_keys[0]"], "{problems}");
-    assert!(problems.list()[0].text.starts_with("this file lies in the home"), "{problems}");
+    assert!(problems.list()[0].text.starts_with("this file is inside the home"), "{problems}");
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn credentials_and_the_admin_door_in_a_home_are_refused() {
     ] {
         let found = place.problems("c.yaml", "/", "read_only", &format!("{staging}{more}"));
         let said =
-            |(found, text): &(String, String)| found == at && text.contains("lies in the home of the user \"ann\"");
+            |(found, text): &(String, String)| found == at && text.contains("is inside the home of the user \"ann\"");
         assert!(found.iter().any(said), "{more}: {found:?}");
         let beside = place.problems("c.yaml", "/home/ann", "read_only", &format!("{staging}{more}"));
         assert!(!beside.iter().any(said), "{more}: {beside:?}");
@@ -273,7 +273,7 @@ fn a_reload_does_not_bring_into_reach_what_stays_in_use() {
         let [problem] = problems.list() else { panic!("{problems}") };
         let said = problem
             .text
-            .starts_with(&format!("{what}, which is in use until a restart, lies in the home of the user \"ann\""));
+            .starts_with(&format!("{what}, which is in use until a restart, is inside the home of the user \"ann\""));
         assert!(said, "{problems}");
         // Under a new name the store is another one, and the sink still writes to the old.
         write(text("new:/", moved, ", new: { url: 'file:store/safe' }"));
@@ -288,8 +288,8 @@ fn one_file_or_spool_of_two_names_stands_twice() {
     let http = |spool: &str| format!("{{ sink: http, url: 'https://collector.example/', spool: {spool} }}");
     let file = |path: &str| format!("{{ sink: file, path: {path} }}");
     for (first, second, words) in [
-        (file("outside/e"), file("link/e"), "this sink stands twice"),
-        (file("outside/e"), file("outside/../link/./e"), "this sink stands twice"),
+        (file("outside/e"), file("link/e"), "this sink appears twice"),
+        (file("outside/e"), file("outside/../link/./e"), "this sink appears twice"),
         (http("outside/s"), http("link/s"), "another sink has the same spool"),
     ] {
         let more = format!("limits: {{ staging_folder: outside/staging }}\nevents: [{first}, {second}]");

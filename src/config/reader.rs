@@ -315,7 +315,7 @@ impl<'a> Item<'a> {
             let place = self.place.key(&name);
             match seen.insert(name.clone(), key.line) {
                 Some(first) => {
-                    problems.add(place.to_string(), key.line, format!("this key stands twice; first in line {first}"));
+                    problems.add(place.to_string(), key.line, format!("this key appears twice; first in line {first}"));
                 }
                 None if matches!(key.value, Value::Text(_) | Value::Integer(_)) => {
                     let item = Item { node, place: place.clone() };

@@ -71,7 +71,8 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
     let audit_folder = chain.as_ref().map(|chain| chain.folder.clone());
     let admin = resolve_admin(raw.admin.as_ref(), around, problems);
     if let Some((place, line)) = problems.credential().filter(|_| around.others_read) {
-        let what = "everybody on this machine may read this credential: chmod o-r the file, or write ${file:PATH}";
+        let what =
+            "everybody on this machine may read this credential; run chmod o-r on the file, or write ${file:PATH}";
         problems.add(place, line, what);
     }
     let context = Context { stores: &raw.stores, audit_folder, around };
@@ -83,7 +84,7 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
     {
         check.problem(
             problems,
-            "verifies a file that holds the whole trail; add { sink: file, path: events.ndjson } to `events`",
+            "needs a file sink that contains the whole trail; add { sink: file, path: events.ndjson } to `events`",
         );
     }
     let witness = raw.audit.as_ref().and_then(|audit| audit.witness.as_ref()).and_then(|at| at.store.as_ref());
@@ -172,7 +173,7 @@ fn resolve_proxy(raw: &raw::Server, problems: &mut Problems) -> ProxyProtocol {
         (Some(At { value: raw::Proxy::Required, .. }), Some(from)) => ProxyProtocol::Required(from),
         (Some(At { value: raw::Proxy::Ignore, .. }), Some(from)) => ProxyProtocol::Ignored(from),
         (Some(proxy @ At { value: raw::Proxy::Ignore | raw::Proxy::Optional | raw::Proxy::Required, .. }), None) => {
-            let sentence = "whose headers are read? Write the balancers' addresses as proxy_from: [\"10.0.0.0/8\"]";
+            let sentence = "the load balancers are missing; write their addresses as proxy_from: [\"10.0.0.0/8\"]";
             proxy.problem(problems, sentence);
             ProxyProtocol::Off
         }
@@ -180,7 +181,7 @@ fn resolve_proxy(raw: &raw::Server, problems: &mut Problems) -> ProxyProtocol {
             if let Some(from) = &raw.proxy_from {
                 from.problem(
                     problems,
-                    "no header is read while proxy_protocol is off; write required, optional or ignore there",
+                    "proxy_protocol is off, so no header is read; write required, optional or ignore there",
                 );
             }
             ProxyProtocol::Off
@@ -217,12 +218,12 @@ pub(super) fn resolve_listen(raw: &[At<String>], problems: &mut Problems) -> Vec
     for text in raw {
         match text.value.parse::<SocketAddr>() {
             Ok(address) if address.port() != 0 && listen.contains(&address) => {
-                text.problem(problems, format!("{address} stands twice"));
+                text.problem(problems, format!("{address} appears twice"));
             }
             Ok(address) => listen.push(address),
             Err(_) => text.problem(
                 problems,
-                "is not an IP address and a port; write \"0.0.0.0:2022\" for all IPv4 addresses, \"[::]:2022\" for all",
+                "is not an IP address and a port; write \"0.0.0.0:2022\" for all IPv4 addresses, \"[::]:2022\" for all addresses",
             ),
         }
     }
@@ -235,7 +236,7 @@ pub(super) fn resolve_host_keys(raw: &[At<String>], around: &Surroundings, probl
         let Some(path) = resolve_path(text, around, problems) else { continue };
         problems.note_own(Own::file(text, "the host key", &path));
         if files.contains(&path) {
-            text.problem(problems, "this file stands twice");
+            text.problem(problems, "this file appears twice");
         } else if around.look_at_files
             && let Err(what) = ssh::read_host_key_public(&path)
         {
@@ -338,7 +339,10 @@ fn resolve_url(url: &At<Secret>, around: &Surroundings, problems: &mut Problems)
         return Some(text.to_owned());
     }
     if path.starts_with('/') || path.is_empty() {
-        url.problem(problems, "write file:///PATH for an absolute path, or file:PATH for one beside this file");
+        url.problem(
+            problems,
+            "write file:///PATH for an absolute path, or file:PATH for a path relative to this file's folder",
+        );
         return None;
     }
     let Some(folder) = around.folder.to_str() else {

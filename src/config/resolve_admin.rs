@@ -30,12 +30,12 @@ pub(super) fn resolve_admin(
                 "tokens would go over the network in clear; write tls: { certificate, key }, or plain_http: behind-a-proxy \
                  if what stands before it speaks TLS, or listen on 127.0.0.1 only",
             ),
-            (Some(_), Some(plain)) => plain.problem(problems, "there is a certificate; leave one of the two out"),
+            (Some(_), Some(plain)) => plain.problem(problems, "there is also a certificate (admin.tls); leave one of the two out"),
             _ => {}
         }
     }
     if raw.listen.is_none() {
-        let right = "is of no use without admin.listen";
+        let right = "has no effect without admin.listen";
         raw.tls.iter().for_each(|at| at.problem(problems, right));
         raw.hosts.iter().for_each(|at| at.problem(problems, right));
         raw.plain_http.iter().for_each(|at| at.problem(problems, right));
@@ -44,7 +44,7 @@ pub(super) fn resolve_admin(
     let hosts = raw.hosts.iter().flat_map(|hosts| &hosts.value);
     let hosts = hosts.inspect(|host| {
         if host.value.is_empty() || !is_plain(&host.value) {
-            host.problem(problems, "is not the name of a host; write it without a port");
+            host.problem(problems, "is not a host name; write it without a port");
         }
     });
     let hosts = hosts.map(|host| host.value.clone()).collect();
@@ -62,7 +62,7 @@ pub(super) fn resolve_admin(
         Some(path)
     });
     if let Some(at) = raw.health_users.as_ref().filter(|_| raw.health.is_none()) {
-        at.problem(problems, "is of no use without admin.health");
+        at.problem(problems, "has no effect without admin.health");
     }
     let health_users = raw.health_users.as_ref().is_some_and(|at| at.value);
     let health = health.and_then(|all| all.first().copied());
@@ -100,7 +100,7 @@ fn resolve_oidc(raw: &raw::Oidc, problems: &mut Problems) -> Option<OidcSettings
         // RFC 6749, 3.3.
         if at.value.is_empty() || !at.value.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
         {
-            at.problem(problems, "is not a scope; write one word an element");
+            at.problem(problems, "is not a scope; write one word for each element");
         }
     }
     if let Some(at) = raw.client_secret.as_ref().filter(|at| at.value.expose().is_empty()) {
@@ -135,13 +135,16 @@ fn resolve_tokens(raw: &[raw::Token], problems: &mut Problems) -> Vec<Token> {
         if name.value.is_empty() || name.value.len() > MAX_NAME || has_control(&name.value) {
             name.problem(problems, format!("a name has 1 to {MAX_NAME} bytes and no control characters"));
         } else if name.value.starts_with(NAME_PREFIX) {
-            name.problem(problems, format!("names that begin with {NAME_PREFIX} are those of the identity provider"));
+            name.problem(
+                problems,
+                format!("names that begin with {NAME_PREFIX} are reserved for the identity provider"),
+            );
         } else if tokens.iter().any(|token| token.name == name.value) {
-            name.problem(problems, "this name stands twice; events could not tell the two apart");
+            name.problem(problems, "this name appears twice; events could not distinguish the two");
         }
         if hash.value.contains(admin::TOKEN_PREFIX) {
             problems.hide(&hash.value);
-            hash.problem(problems, "is a token; write its hash here, which `lockgate admin token` prints beside it");
+            hash.problem(problems, "is a token; write its hash here, which `lockgate admin token` prints as well");
             continue;
         }
         let Some(parsed) = TokenHash::parse(&hash.value) else {
@@ -149,7 +152,7 @@ fn resolve_tokens(raw: &[raw::Token], problems: &mut Problems) -> Vec<Token> {
             continue;
         };
         if parsed.is_of("") {
-            hash.problem(problems, "is the hash of an empty token, which everybody has; `lockgate admin token NAME --role viewer` makes one");
+            hash.problem(problems, "is the hash of an empty token, which everybody knows; `lockgate admin token NAME --role viewer` creates a token");
             continue;
         }
         let Some(role) = entry.role else { continue };

@@ -23,7 +23,8 @@ pub(super) fn resolve_chain(
     problems.note_own(Own::file(at, "the folder of the signing key", &folder));
     if around.look_at_files {
         if !folder.is_dir() {
-            let what = format!("the folder {} does not exist; `lockgate init` makes one, with a key", folder.display());
+            let what =
+                format!("the folder {} does not exist; `lockgate init` creates one, with a key", folder.display());
             at.problem_outside(problems, what);
         } else if let Err(what) = audit::SigningKey::read(&folder).and_then(|key| key.check_public(&folder)) {
             at.problem_outside(problems, what);
@@ -37,7 +38,7 @@ pub(super) fn resolve_chain(
 /// When a file ends and when it is brought to the disk.
 pub(super) fn resolve_file_care(raw: &raw::FileCare, problems: &mut Problems) -> audit::FileOptions {
     if raw.rotate.is_none() {
-        let right = "a file that never ends leaves no old ones; write `rotate: { size: 100MiB }` too";
+        let right = "there are no old files without rotation; write `rotate: { size: 100MiB }` too";
         if let Some(gzip) = raw.gzip.as_ref().filter(|gzip| gzip.value) {
             gzip.problem(problems, right);
         }

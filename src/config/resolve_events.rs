@@ -45,7 +45,7 @@ pub(super) fn resolve_sinks(
     sinks
 }
 
-const TWICE: &str = "this sink stands twice: every event would be written twice";
+const TWICE: &str = "this sink appears twice: every event would be written twice";
 const ONE_SPOOL_TWICE: &str = "another sink has the same spool; give each its own `spool`";
 
 fn resolve_sink(
@@ -87,6 +87,6 @@ fn judge_sink_file(at: &At<String>, file: &Path, around: &Surroundings, problems
     if file.is_dir() {
         at.problem_outside(problems, format!("{} is a folder; name a file in it", file.display()));
     } else if !folder.is_dir() {
-        at.problem_outside(problems, format!("the folder {} does not exist; make it", folder.display()));
+        at.problem_outside(problems, format!("the folder {} does not exist; create it", folder.display()));
     }
 }

@@ -20,7 +20,7 @@ pub(super) fn resolve_paths(patterns: &[At<String>], problems: &mut Problems) ->
     let mut read = |pattern: &At<String>| match PathPattern::parse(&pattern.value) {
         Ok(read) => Some(read),
         Err(what) => {
-            pattern.problem(problems, format!("is not a pattern: {what}; write as in /incoming/** or *.csv"));
+            pattern.problem(problems, format!("is not a pattern: {what}; write it as in /incoming/** or *.csv"));
             None
         }
     };
@@ -45,7 +45,7 @@ pub(super) fn resolve_temporary(raw: &Shape, problems: &mut Problems) -> audit::
     let mut temporary = audit::TemporaryNames::default();
     if !is_notification(raw) {
         let what =
-            "only notifications know temporary names; write `format: cloudevents` or `eventbridge`, or remove it";
+            "only notifications have temporary names; write `format: cloudevents` or `eventbridge`, or remove it";
         if let Some(first) = raw.temporary_names.as_ref().and_then(|names| names.first()) {
             first.problem(problems, what);
         }
@@ -70,11 +70,11 @@ fn is_notification(raw: &Shape) -> bool {
 pub(super) fn judge_format(sink: &Sink, problems: &mut Problems) {
     let Some(format) = sink.shape.format.as_ref().filter(|format| format.value.is_notification()) else { return };
     if !matches!(sink.target, Target::Http(_) | Target::Store(_)) {
-        format.problem(problems, "notifications are for the sinks `http` and `store`");
+        format.problem(problems, "only the sinks `http` and `store` send notifications");
     }
     let listed = sink.shape.activities.iter().flatten().chain(&sink.shape.except).next();
     if let Some(activity) = listed {
-        activity.problem(problems, "a notification has no activity; write `operations: [upload, rename]` and the like");
+        activity.problem(problems, "notifications have no activities; write `operations`, as in [upload, rename]");
     }
 }
 
@@ -87,7 +87,7 @@ pub(super) fn resolve_encoding(raw: &HttpSink, format: Format, problems: &mut Pr
             encoding.problem(problems, "CloudEvents are posted as `single` or `array`");
         }
         (Encoding::Single, format) if !format.is_notification() => {
-            encoding.problem(problems, "a request for each event is for notifications only; write `ndjson` or `array`");
+            encoding.problem(problems, "only notifications are sent in single requests; write `ndjson` or `array`");
         }
         _ => {}
     }
@@ -97,8 +97,7 @@ pub(super) fn resolve_encoding(raw: &HttpSink, format: Format, problems: &mut Pr
 /// The secrets that requests are signed with.
 pub(super) fn resolve_signing(raw: &HttpSink, problems: &mut Problems) -> Vec<WebhookSecret> {
     if let Some(first) = raw.signing.first().filter(|_| raw.gzip) {
-        let what =
-            "a signed body is not compressed: what a receiver verifies would depend on who unpacks it; remove `gzip`";
+        let what = "signed requests are not compressed, because a receiver has to verify the body as it was sent; remove `gzip`";
         first.problem(problems, what);
     }
     let signs = |name: &&At<String>| name.value.to_ascii_lowercase().starts_with("webhook-");
@@ -125,7 +124,10 @@ pub(super) fn resolve_give_up(
 ) -> Option<Duration> {
     match (&raw.give_up_after, on_failure) {
         (Some(limit), OnFailure::Refuse) if !format.is_notification() => {
-            limit.problem(problems, "a sink that operations wait for never gives up; write `on_failure: continue` too");
+            limit.problem(
+                problems,
+                "a sink that operations wait for never gives up on events; write `on_failure: continue` too",
+            );
             None
         }
         (Some(limit), _) => Some(limit.value),

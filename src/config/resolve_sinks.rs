@@ -65,7 +65,7 @@ pub(super) fn judge_lock(
     if url.is_some_and(|url| !stores::can_lock(url.value.expose())) {
         lock.problem(
             problems,
-            "only a store on S3 (s3://) locks objects; remove it, and let the bucket's own policy retain them",
+            "only stores on S3 (s3://) can lock objects; remove it, and use the bucket's own retention policy",
         );
     }
 }
@@ -81,11 +81,11 @@ pub(super) fn resolve_syslog(
     let file = raw.ca_file.as_ref().and_then(|file| resolve_ca_file(file, context, problems));
     match (&mut address, &raw.ca_file) {
         (SyslogAddress::Tls { ca_file, .. }, _) => *ca_file = file,
-        (_, Some(at)) => at.problem(problems, "only tls:// has authorities; remove it, or write a tls:// address"),
+        (_, Some(at)) => at.problem(problems, "only tls:// uses authorities; remove it, or write a tls:// address"),
         (_, None) => {}
     }
     if let (SyslogAddress::Unix(_), Some(framing)) = (&address, &raw.framing) {
-        framing.problem(problems, "a socket of the file system has no choice of framing; remove it");
+        framing.problem(problems, "framing cannot be chosen for a socket of the file system; remove it");
     }
     if let Some(name) = &raw.app_name
         && (name.value.is_empty()
@@ -167,12 +167,13 @@ fn resolve_spool(
         (Some(folder), _) => resolve_path(folder, context.around, problems)?,
         (None, Some(audit)) => audit.join("spool").join(as_file_name(name)),
         (None, None) => {
-            raw.at.problem(problems, "`spool` is missing: the folder where batches wait until they have arrived");
+            raw.at
+                .problem(problems, "`spool` is missing; write the folder where batches wait until they are delivered");
             return None;
         }
     };
     if raw.batch.size > raw.limit {
-        raw.at.problem(problems, "a batch may be larger than `spool_limit`; lower `batch.size` or raise the limit");
+        raw.at.problem(problems, "`batch.size` is larger than `spool_limit` allows; lower it or raise the limit");
     }
     if let (Some(at), true) = (&raw.folder, context.around.look_at_files) {
         judge_spool(at, &folder, problems);
@@ -185,7 +186,7 @@ fn judge_spool(at: &At<String>, folder: &Path, problems: &mut Problems) {
     if folder.exists() && !folder.is_dir() {
         at.problem_outside(problems, format!("{} is not a folder", folder.display()));
     } else if !folder.exists() && !parent.is_dir() {
-        at.problem_outside(problems, format!("the folder {} does not exist; make it", parent.display()));
+        at.problem_outside(problems, format!("the folder {} does not exist; create it", parent.display()));
     }
 }
 
@@ -225,7 +226,7 @@ fn resolve_globs(patterns: &[At<String>], problems: &mut Problems) -> Option<Use
         match Glob::new(&pattern.value) {
             Ok(glob) => globs.push(glob),
             Err(error) => {
-                pattern.problem(problems, format!("is not a pattern: {}; write as in partner-*", error.kind()))
+                pattern.problem(problems, format!("is not a pattern: {}; write it as in partner-*", error.kind()))
             }
         }
     }

@@ -30,7 +30,7 @@ pub(super) fn resolve_targets(config: &raw::Config, around: &Surroundings, probl
         let host_keys = raw.host_keys.as_deref().map(|keys| resolve_host_keys(keys, around, problems));
         let Some(name) = raw.name.as_ref().filter(|name| judge_name(name, "a target", problems)) else { continue };
         if let Some(first) = names.insert(&name.value, name.line) {
-            name.problem(problems, format!("a target of this name stands in line {first} already; names are unique"));
+            name.problem(problems, format!("a target of this name is already in line {first}; names must be unique"));
         }
         targets.push(Target {
             name: name.value.as_str().into(),
@@ -85,11 +85,11 @@ fn resolve_grant(raw: &Grant, targets: &[RawTarget], problems: &mut Problems) ->
             (group, Granted::Group(group.value.as_str().into()))
         }
         (Some(_), Some(group)) => {
-            group.problem(problems, "a grant is for a `target` or for a `group`; write two");
+            group.problem(problems, "each element has a `target` or a `group`, not both; write two elements");
             return None;
         }
         (None, None) => {
-            raw.at.problem(problems, "to where? Write `target: NAME` or `group: NAME`");
+            raw.at.problem(problems, "the target is missing; write `target: NAME` or `group: NAME`");
             return None;
         }
     };
@@ -144,7 +144,7 @@ fn resolve_addresses(
     for text in &raw.addresses {
         match TargetAddress::parse(&text.value) {
             Ok(address) => match taken.insert(address.clone(), name.to_owned()) {
-                Some(first) => text.problem(problems, format!("this is an address of {first:?} already")),
+                Some(first) => text.problem(problems, format!("{first:?} already has this address")),
                 None => addresses.push(address),
             },
             Err(what) => text.problem(problems, what),
@@ -161,7 +161,7 @@ fn resolve_accounts(raw: &[RawAccount], stores: &[raw::Store], problems: &mut Pr
         if !is_name(&name.value) {
             name.problem(problems, "an account has a name like a user's: letters, digits, '_', '@', '.' and '-'");
         } else if accounts.iter().any(|known| *known.name == *name.value) {
-            name.problem(problems, "an account of this name stands here already");
+            name.problem(problems, "this target already has an account of this name");
         } else {
             accounts.push(Account { name: name.value.as_str().into(), home });
         }

@@ -34,7 +34,7 @@ pub(super) fn resolve_users(config: &raw::Config, problems: &mut Problems) -> Ve
         if let Some(name) = &user.name {
             judge_name(name, problems);
             if let Some(first) = taken.insert(&name.value, name.line) {
-                name.problem(problems, format!("a user of this name stands in line {first} already; names are unique"));
+                name.problem(problems, format!("a user of this name is already in line {first}; names must be unique"));
             }
         }
         let keys = resolve_keys(&user.public_keys, problems);
@@ -75,7 +75,7 @@ pub(super) fn resolve_users(config: &raw::Config, problems: &mut Problems) -> Ve
 
 pub(super) fn judge_role(role: Option<&At<String>>, problems: &mut Problems) {
     if let Some(role) = role.filter(|role| role.value.len() > MAX_ROLE || has_control(&role.value)) {
-        role.problem(problems, format!("is longer than {MAX_ROLE} bytes or holds a control character"));
+        role.problem(problems, format!("is longer than {MAX_ROLE} bytes or contains a control character"));
     }
 }
 
@@ -113,7 +113,7 @@ fn resolve_keys(raw: &At<Vec<At<String>>>, problems: &mut Problems) -> Vec<Autho
     for line in raw.value.iter().take(MAX_KEYS) {
         match AuthorizedKey::parse(&line.value) {
             Ok(key) if keys.iter().any(|known| known.blob() == key.blob()) => {
-                line.problem(problems, "this key stands twice");
+                line.problem(problems, "this key appears twice");
             }
             Ok(key) => keys.push(key),
             Err(what) => line.problem(problems, what),
@@ -127,7 +127,10 @@ pub(super) fn resolve_authorities(raw: &At<Vec<At<String>>>, problems: &mut Prob
     let keys = resolve_keys(raw, problems);
     let marked = raw.value.iter().filter(|line| AuthorizedKey::parse(&line.value).is_ok_and(|key| key.is_authority()));
     for line in marked {
-        line.problem(problems, "every key here is an authority's; remove cert-authority and principals before the key");
+        line.problem(
+            problems,
+            "every key in this list is an authority's key; remove cert-authority and principals before it",
+        );
     }
     keys
 }
@@ -143,7 +146,7 @@ pub(super) fn resolve_bounds(raw: &raw_users::Bounds, problems: &mut Problems) -
 pub(super) fn resolve_expires(text: &At<String>, problems: &mut Problems) -> Option<DateTime<Utc>> {
     let moment = parse_moment(&text.value);
     if moment.is_none() {
-        let right = "is neither a date nor a time; write 2027-12-31 (its beginning, in UTC) or 2027-12-31T18:00:00Z";
+        let right = "is neither a date nor a time; write 2027-12-31 (the beginning of that day, in UTC) or 2027-12-31T18:00:00Z";
         text.problem(problems, right);
     }
     moment
@@ -172,17 +175,17 @@ fn judge_credentials(user: &raw_users::User, any_authority: bool, problems: &mut
     let (keys, password) = (user.has_keys || any_authority, user.has_password);
     let missing = match user.auth {
         Some(AuthMode::PublicKey) if !keys && password => {
-            "auth is public_key, and there are no public_keys; add one, or write `auth: password`"
+            "auth is public_key, but there are no public_keys; add one, or write `auth: password`"
         }
-        Some(AuthMode::PublicKey) if !keys => "auth is public_key, and there are no public_keys; add one",
+        Some(AuthMode::PublicKey) if !keys => "auth is public_key, but there are no public_keys; add one",
         Some(AuthMode::Password) if !password => {
-            "auth is password, and there is no password_hash; make one with `lockgate hash-password`"
+            "auth is password, but there is no password_hash; create one with `lockgate hash-password`"
         }
         Some(AuthMode::PublicKeyOrPassword) if !keys && !password => {
             "there are neither public_keys nor a password_hash; add one of them"
         }
         Some(AuthMode::PublicKeyAndPassword) if !keys || !password => {
-            "auth is public_key_and_password, which needs public_keys as well as a password_hash"
+            "auth is public_key_and_password, which requires both public_keys and a password_hash"
         }
         _ => return,
     };
@@ -205,7 +208,7 @@ pub(super) fn resolve_home(
         let entry = raw.entry.as_ref().and_then(|entry| {
             let path = resolve_entry(&entry.value).map_err(|what| entry.problem(problems, what)).ok()?;
             if !taken.insert(path.clone()) {
-                entry.problem(problems, format!("the entry {path} stands twice in this home"));
+                entry.problem(problems, format!("the entry {path} appears twice in this home"));
             }
             Some(path)
         });
@@ -225,7 +228,7 @@ fn resolve_entry(text: &str) -> Result<LogicalPath, String> {
     if path.as_str() == text {
         return Ok(path);
     }
-    Err(format!("an entry is an absolute path in its plain form; write {:?}", path.as_str()))
+    Err(format!("an entry must be an absolute path in its simplest form; write {:?}", path.as_str()))
 }
 
 /// As [`resolve_target`], for users whose names are not known: `${user}` stays in the key. It would fit with the longest name.
@@ -262,7 +265,7 @@ pub(super) fn resolve_target(
     }
     let inner = folder[1..].strip_suffix('/').unwrap_or(&folder[1..]);
     if inner.starts_with('/') || inner.ends_with('/') {
-        return Err("the folder holds an empty component (//)".into());
+        return Err("the folder contains an empty component (//)".into());
     }
     let key = Key::parse(inner).map_err(|error| format!("the folder cannot be a key: {error}"))?;
     Ok((store.to_owned(), key.as_str().to_owned()))

@@ -23,14 +23,14 @@ pub(super) fn resolve_users_from(config: &raw::Config, server: &str, problems: &
             UsersFrom::Keys(keys) => {
                 let Some(settings) = resolve_keys(keys, config, problems) else { continue };
                 if let Some(at) = keys.folder.as_ref().filter(|_| !taken.insert(settings.source())) {
-                    at.problem(problems, "this folder stands twice");
+                    at.problem(problems, "this folder appears twice");
                 }
                 sources.push(SourceSettings::Keys(Box::new(settings)));
             }
             UsersFrom::Http(http) => {
                 let Some(settings) = resolve_http(http, config, server, problems) else { continue };
                 if let Some(at) = http.url.as_ref().filter(|_| !taken.insert(settings.source())) {
-                    at.problem(problems, "this provider stands twice");
+                    at.problem(problems, "this provider appears twice");
                 }
                 sources.push(SourceSettings::Provider(Box::new(settings)));
             }
@@ -54,7 +54,7 @@ fn resolve_keys(raw: &Keys, config: &raw::Config, problems: &mut Problems) -> Op
     if at.value.contains("${") {
         at.problem(
             problems,
-            "one folder holds the keys of all users, one file NAME.pub each; write it without ${user}",
+            "one folder contains the keys of all users, in one file NAME.pub for each; write it without ${user}",
         );
         return None;
     }
@@ -68,7 +68,7 @@ fn resolve_secrets(raw: &Keys, problems: &mut Problems) -> BTreeMap<String, Totp
     let mut secrets = BTreeMap::new();
     for (name, secret) in &raw.totp {
         if !is_name_of_file(&name.value) {
-            name.problem(problems, "no file NAME.pub has such a user: a-z, 0-9, '-' and '_', the first a letter");
+            name.problem(problems, "no file NAME.pub can have this user name; names consist of a-z, 0-9, '-' and '_', and begin with a letter");
         }
         secrets.extend(resolve_totp(secret, problems).map(|secret| (name.value.clone(), secret)));
     }
@@ -121,10 +121,10 @@ fn resolve_targets(raw: &At<Vec<Target>>, stores: &[raw::Store], problems: &mut 
     for Target { prefix, folder } in &raw.value {
         let path = LogicalPath::parse_str(&prefix.value).ok().filter(|path| path.as_str() == prefix.value);
         if path.is_none() {
-            prefix.problem(problems, "write the beginning of the provider's targets, as in /bucket or /bucket/folder");
+            prefix.problem(problems, "write how the provider's targets begin, as in /bucket or /bucket/folder");
         }
         let place = match folder.value.contains("${") {
-            true => Err("the provider's own targets say who; write a folder without ${user}".to_owned()),
+            true => Err("the provider's own targets contain the user; write a folder without ${user}".to_owned()),
             false => resolve_target(&folder.value, None, stores),
         };
         let place = place.map_err(|what| folder.problem(problems, what)).ok();

@@ -21,7 +21,7 @@ pub(super) fn resolve_witness(
 ) -> Option<WitnessSettings> {
     let at = raw.store.as_ref()?;
     if at.value.contains(':') {
-        at.problem(problems, "is the name of a store alone; write the folder as `prefix`");
+        at.problem(problems, "write only the name of a store here, and the folder as `prefix`");
         return None;
     }
     let prefix = raw.prefix.as_ref().map_or(PREFIX, |prefix| prefix.value.trim_matches('/'));
@@ -54,9 +54,9 @@ pub(super) fn judge_witness(
     let Some(place) = place_of(&witness.place, stores) else { return };
     let overlaps = |other: &Place| place.may_hold(other) || other.may_hold(&place);
     let right =
-        "a witness has to be where those who can change the events cannot change it; choose another store or `prefix`";
+        "a witness must be where those who can change the events cannot change it; choose another store or `prefix`";
     if overlaps(&Place::of_path(&chain.folder)) {
-        return at.problem(problems, format!("is in one place with `audit.folder`: {right}"));
+        return at.problem(problems, format!("is in the same place as `audit.folder`: {right}"));
     }
     for sink in &settings.sinks {
         let of_sink = match &sink.target {
@@ -65,7 +65,7 @@ pub(super) fn judge_witness(
             _ => None,
         };
         if of_sink.is_some_and(|of_sink| overlaps(&of_sink)) {
-            return at.problem(problems, format!("is in one place with a sink of `events`: {right}"));
+            return at.problem(problems, format!("is in the same place as a sink of `events`: {right}"));
         }
     }
 }

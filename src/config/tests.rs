@@ -229,7 +229,7 @@ setstat: true
             ("server.nam", "unknown key; did you mean \"name\"?"),
             ("server.listen[0]", "expected text, found the number 2022; put it in quotes"),
             ("server.listen[1]", "is not an IP address and a port"),
-            ("server.listen[3]", "0.0.0.0:2022 stands twice"),
+            ("server.listen[3]", "0.0.0.0:2022 appears twice"),
             ("server.host_keys", "is empty"),
             ("server.security_policy", "did you mean \"modern\"?"),
             ("server.rekey.data", "must be from 1MiB to 1GiB"),
@@ -265,10 +265,10 @@ setstat: true
             ("users[1].auth", "\"pubkey\" is not one of \"public_key\""),
             ("users[1].home", "is empty"),
             ("users[2].name", "names are unique"),
-            ("users[2].public_keys[1]", "this key stands twice"),
+            ("users[2].public_keys[1]", "this key appears twice"),
             ("users[2].enabled", "expected true or false, found \"yes\""),
             ("users[2].home[0].target", "only `${user}` is replaced"),
-            ("users[2].home[1].entry", "the entry / stands twice"),
+            ("users[2].home[1].entry", "the entry / appears twice"),
             ("users[2].home[1].target", "\"..\" cannot be part of a key"),
             ("users[2].home[1].permissions[0]", "did you mean \"list\"?"),
             ("users[2].home[1].permissions[1]", "the permissions are \"list\", \"read\""),
@@ -307,7 +307,7 @@ fn what_is_missing_and_what_is_no_configuration_is_said() {
     assert_problems("{}", &[("server", "is missing"), ("stores", "is missing"), ("users", "is missing")]);
     assert_problems(
         "server:\nstores: {}\nusers:\n",
-        &[("server", "is missing"), ("users", "is missing; the users that may log in")],
+        &[("server", "is missing"), ("users", "is missing; write the users that may log in")],
     );
     assert_problems(
         "server: {}\nstores: {}\nusers: []",
@@ -318,10 +318,10 @@ fn what_is_missing_and_what_is_no_configuration_is_said() {
         assert!(found.len() == 1 && found[0].starts_with("expected a mapping"), "{text:?}: {found:?}");
     }
     assert_problems(&with("users: 7"), &[("users", "expected a list, as in [a, b], found the number 7")]);
-    assert_problems(&with("users: []\nusers: []\n"), &[("users", "this key stands twice; first in line 3")]);
+    assert_problems(&with("users: []\nusers: []\n"), &[("users", "this key appears twice; first in line 3")]);
     assert_problems(
         &with_user("{ name: a, name: b, auth: password, auth: password, home: [{ entry: /, target: local:/ }] }"),
-        &[("users[0].name", "stands twice"), ("users[0].auth", "stands twice"), ("users[0]", "no password_hash")],
+        &[("users[0].name", "appears twice"), ("users[0].auth", "appears twice"), ("users[0]", "no password_hash")],
     );
 }
 
@@ -574,7 +574,7 @@ fn sinks_are_distinct() {
         &with(
             "users: []\nevents: [{ sink: stdout }, { sink: file, path: a }, { sink: stdout }, { sink: file, path: ./a }]",
         ),
-        &[("events[2]", "stands twice"), ("events[3]", "stands twice")],
+        &[("events[2]", "appears twice"), ("events[3]", "appears twice")],
     );
     assert!(read_text(&with("users: []\nevents: [{ sink: file, path: a }, { sink: file, path: b }]")).is_ok());
 }

@@ -122,7 +122,7 @@ impl Flags {
             'd' => self.options.directory = true,
             // `-v` and `-q` are about what a person sees; the others choose how the client connects. Some clients pass them on.
             'v' | 'q' | '1' | '2' | '4' | '6' | 'B' | 'C' | 'O' | 'T' => {}
-            _ => return invalid(format!("the option -{} of scp is not served", letter.escape_default())),
+            _ => return invalid(format!("the option -{} of scp is not supported", letter.escape_default())),
         }
         Ok(())
     }
@@ -139,7 +139,7 @@ impl Flags {
                 operands.iter().try_for_each(glob::check).map_err(CommandError::Invalid)?;
                 Direction::Source(operands)
             }
-            _ => return invalid("only scp -t (to this server) and scp -f (from this server) are served"),
+            _ => return invalid("only scp -t (to this server) and scp -f (from this server) are supported"),
         };
         Ok(Command { direction, options: self.options })
     }

@@ -191,7 +191,7 @@ fn check_list(what: &str, list: &[String], known: &[&str], problems: &mut Vec<St
     }
     for name in list {
         if !known.contains(&name.as_str()) {
-            problems.push(format!("{name:?} is no {what} that can be served; there are {}", known.join(", ")));
+            problems.push(format!("{name:?} is not a supported {what}; there are {}", known.join(", ")));
         }
     }
 }

@@ -55,7 +55,7 @@ pub enum KeyKind {
 /// # Errors
 /// A sentence, when the key cannot be written in OpenSSH's format.
 pub fn make_key(kind: KeyKind, comment: &str) -> Result<NewKey, String> {
-    let failed = |error: russh::keys::ssh_key::Error| format!("a key cannot be made: {error}");
+    let failed = |error: russh::keys::ssh_key::Error| format!("a key cannot be created: {error}");
     let algorithm = match kind {
         KeyKind::Ed25519 => Algorithm::Ed25519,
         KeyKind::EcdsaP256 => Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
@@ -104,7 +104,7 @@ pub(super) fn read_host_key(path: &Path) -> Result<PrivateKey, String> {
     let shown = path.display();
     let (text, open) = read_private(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
-            format!("the host key {shown} does not exist; make it with: ssh-keygen -t ed25519 -N '' -f {shown}")
+            format!("the host key {shown} does not exist; create it with: ssh-keygen -t ed25519 -N '' -f {shown}")
         }
         io::ErrorKind::PermissionDenied => {
             format!("the host key {shown} cannot be read: permission denied; let the user that runs Lockgate read it")
@@ -115,10 +115,12 @@ pub(super) fn read_host_key(path: &Path) -> Result<PrivateKey, String> {
         _ => format!("the host key {shown} cannot be read: {error}"),
     })?;
     if !text.expose().contains("PRIVATE KEY") {
-        return Err(format!("{shown} holds no private key; name the file without .pub"));
+        return Err(format!("{shown} contains no private key; name the file without .pub"));
     }
     if let Some(mode) = open {
-        return Err(format!("the host key {shown} is open to others (mode {mode:04o}): chmod 600 {shown}"));
+        return Err(format!(
+            "the host key {shown} is accessible to other users (mode {mode:04o}); run chmod 600 {shown}"
+        ));
     }
     let decode = |text: &Secret| russh::keys::decode_secret_key(text.expose(), None);
     let decoded = decode(&text).or_else(|error| match short_number::lengthened(&text) {
@@ -127,12 +129,12 @@ pub(super) fn read_host_key(path: &Path) -> Result<PrivateKey, String> {
     });
     let key = decoded.map_err(|error| match error {
         russh::keys::Error::KeyIsEncrypted => {
-            format!("the host key {shown} has a passphrase; take it off with: ssh-keygen -p -N '' -f {shown}")
+            format!("the host key {shown} has a passphrase; remove it with: ssh-keygen -p -N '' -f {shown}")
         }
         other => format!("the host key {shown} cannot be used: {other}"),
     })?;
     if key.is_encrypted() {
-        return Err(format!("the host key {shown} has a passphrase; take it off with: ssh-keygen -p -N '' -f {shown}"));
+        return Err(format!("the host key {shown} has a passphrase; remove it with: ssh-keygen -p -N '' -f {shown}"));
     }
     Ok(key)
 }
@@ -295,7 +297,7 @@ mod tests {
         for mode in [0o644, 0o640, 0o620, 0o601] {
             write(&path, made.private.expose(), mode);
             let error = read_host_key_public(&path).unwrap_err();
-            assert!(error.contains("is open to others") && error.contains("chmod 600"), "{error}");
+            assert!(error.contains("is accessible to other users") && error.contains("chmod 600"), "{error}");
         }
         write(&path, made.private.expose(), 0o400);
         read_host_key_public(&path).unwrap();

@@ -106,7 +106,7 @@ pub(super) fn hidden_in(key: &Key, skipped: &Skipped) -> StoreError {
     let count = skipped.count.max(1);
     let names = if count == 1 { "a name" } else { "names" };
     let first = skipped.first.as_ref().map(|first| format!(", such as \"{first}\"")).unwrap_or_default();
-    let reason = format!("it holds {count} {names} that cannot be shown here{first}");
+    let reason = format!("it contains {count} {names} that cannot be shown here{first}");
     let reason = if count == 1 { reason.replacen("1 ", "", 1) } else { reason };
     let message = format!("cannot remove the directory \"{key}\": {reason}");
     StoreError { cause: Cause::Text(reason), ..StoreError::new(StoreErrorKind::DirectoryNotEmpty, message) }

@@ -50,12 +50,14 @@ impl AuthorizedKey {
         let options = options.map_or(Ok(KeyOptions::default()), KeyOptions::parse)?;
         let (encoded, comment) = split_word(rest);
         if encoded.is_empty() {
-            return Err(format!("nothing follows {key_type}; a key is one line, \"{key_type} AAAA… comment\""));
+            return Err(format!("there is nothing after {key_type}; a key is one line, \"{key_type} AAAA… comment\""));
         }
         let blob = decode(encoded)?;
         judge_blob(kind, key_type, &blob)?;
         if options.presence().verified && !options.is_authority() && !key_type.starts_with("sk-") {
-            return Err(format!("`verify-required` before a {key_type} key: only a security key can verify its user"));
+            return Err(format!(
+                "`verify-required` is not possible before a {key_type} key: only a security key can verify its user"
+            ));
         }
         Ok(AuthorizedKey { options, key_type: key_type.to_owned(), blob, comment: read_comment(comment)? })
     }
@@ -149,12 +151,12 @@ fn refuse_other_files(line: &str) -> Result<(), String> {
     }
     if line.starts_with("---- BEGIN SSH2 PUBLIC KEY") || line.starts_with("-----BEGIN") {
         return Err(
-            "this is not OpenSSH's one-line form; `ssh-keygen -i -f FILE` (with `-m PKCS8` for a PEM file) prints it"
+            "this is not OpenSSH's one-line format; `ssh-keygen -i -f FILE` (with `-m PKCS8` for a PEM file) prints it"
                 .into(),
         );
     }
     if line.contains(['\n', '\r']) {
-        return Err("this is more than one line; write each key as an element of its own".into());
+        return Err("this is more than one line; write each key as a separate element".into());
     }
     if line.starts_with('#') {
         return Err("this is a comment, not a key".into());
@@ -166,7 +168,7 @@ fn refuse_other_files(line: &str) -> Result<(), String> {
 fn why_not_served(line: &str) -> String {
     let (word, _) = split_word(line);
     if word == "ssh-dss" {
-        return format!("DSA keys are too weak and not served; the types are {SERVED}");
+        return format!("DSA keys are too weak and not supported; the types are {SERVED}");
     }
     if word.contains("-cert-v01@openssh.com") {
         return "this is a certificate; a client shows its certificate by itself: write the plain public key, or the \
@@ -177,7 +179,7 @@ fn why_not_served(line: &str) -> String {
         return "the key type is missing before the key; a line starts with \"ssh-ed25519 AAAA…\"".into();
     }
     if word.bytes().all(|b| b.is_ascii_graphic()) && word.len() <= 64 {
-        return format!("\"{word}\" is not a key type that is served; the types are {SERVED}");
+        return format!("\"{word}\" is not a supported key type; the types are {SERVED}");
     }
     format!("this is not a public key; write the line of a .pub file; the types are {SERVED}")
 }
@@ -200,11 +202,11 @@ fn split_word(text: &str) -> (&str, &str) {
 
 fn decode(encoded: &str) -> Result<Vec<u8>, String> {
     if encoded.len() > MAX_BLOB * 4 / 3 + 4 {
-        return Err("the key is longer than any key that is served".into());
+        return Err("the key is longer than any supported key".into());
     }
     STANDARD_PAD_INDIFFERENT
         .decode(encoded)
-        .map_err(|_| "the second field is not base64; the key may have been cut or broken over two lines".into())
+        .map_err(|_| "the second field is not base64; the key may have been cut off or split over two lines".into())
 }
 
 fn read_comment(comment: &str) -> Result<Option<String>, String> {
@@ -212,7 +214,7 @@ fn read_comment(comment: &str) -> Result<Option<String>, String> {
         return Err(format!("the comment is longer than {MAX_COMMENT} bytes"));
     }
     if comment.chars().any(char::is_control) {
-        return Err("the comment holds a control character".into());
+        return Err("the comment contains a control character".into());
     }
     Ok((!comment.is_empty()).then(|| comment.to_owned()))
 }
@@ -255,7 +257,11 @@ fn judge_blob(kind: Kind, key_type: &str, blob: &[u8]) -> Result<(), String> {
     if security_key && wire.string().ok_or_else(cut)?.is_empty() {
         return Err("the security key's application is empty".into());
     }
-    if wire.0.is_empty() { Ok(()) } else { Err(format!("{} bytes follow the end of the {key_type} key", wire.0.len())) }
+    if wire.0.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("there are {} bytes after the end of the {key_type} key", wire.0.len()))
+    }
 }
 
 /// `None` when the blob ends too early.
@@ -279,9 +285,9 @@ fn judge_rsa(wire: &mut Wire<'_>) -> Option<Result<(), String>> {
     let bits = n.len() * 8 - n.first().map_or(0, |b| b.leading_zeros() as usize);
     let odd = |number: &[u8]| number.last().is_some_and(|b| b % 2 == 1);
     Some(if bits < MIN_RSA_BITS {
-        Err(format!("the RSA key has {bits} bits, which is too weak; it needs at least {MIN_RSA_BITS}"))
+        Err(format!("the RSA key has {bits} bits, which is too weak; it must have at least {MIN_RSA_BITS}"))
     } else if bits > MAX_RSA_BITS {
-        Err(format!("the RSA key has {bits} bits; at most {MAX_RSA_BITS} are served"))
+        Err(format!("the RSA key has {bits} bits; at most {MAX_RSA_BITS} are supported"))
     } else if !odd(e) || e == [1] || !odd(n) {
         Err("the RSA key's numbers cannot be a key's".into())
     } else {

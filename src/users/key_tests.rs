@@ -139,7 +139,7 @@ fn what_is_no_served_key_is_refused_by_name() {
         (format!("{ED25519_256}\n{ECDSA_256}"), "more than one line"),
         (format!("# {ED25519_256}"), "this is a comment"),
         (format!("restrict,pty {ED25519_256}"), "the option `pty` before the key"),
-        (format!("from=\"10.0.0.0/8, ::1\",no-pty {ED25519_256}"), "names of hosts are not looked up"),
+        (format!("from=\"10.0.0.0/8, ::1\",no-pty {ED25519_256}"), "host names are not resolved"),
         (format!("restrict {DSA}"), "DSA keys are too weak"),
         (format!("laptop {ED25519_256}"), "the option `laptop` before the key"),
         (format!("command=\"echo \\\"hi there\\\"\" {ED25519_256}"), "option `command`"),

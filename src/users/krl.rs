@@ -65,10 +65,10 @@ impl<'a> Input<'a> {
 /// # Errors
 /// A sentence that says what is wrong with it.
 pub(super) fn read(bytes: &[u8], revoked: &mut Revoked) -> Read<()> {
-    let mut file = Input(bytes.strip_prefix(MAGIC).ok_or("it is no file of revoked keys")?);
+    let mut file = Input(bytes.strip_prefix(MAGIC).ok_or("it is not a file of revoked keys")?);
     let version = u32::from_be_bytes(file.array()?);
     if version != VERSION {
-        return Err(format!("its format has version {version}; {VERSION} is known"));
+        return Err(format!("its format has version {version}; only {VERSION} is supported"));
     }
     // The number of the list, its date and its flags, and what is reserved and said of it.
     for _ in 0..3 {
@@ -86,7 +86,7 @@ pub(super) fn read(bytes: &[u8], revoked: &mut Revoked) -> Read<()> {
             FINGERPRINT_SHA256 => each(&mut section, |hash| revoked.add_sha256(hash))?,
             EXTENSION => extension(&mut section)?,
             4 => return Err("it is signed, which is not supported".into()),
-            other => return Err(format!("it has a section of the kind {other}, which is not known")),
+            other => return Err(format!("it has a section of the unknown kind {other}")),
         }
     }
     Ok(())
@@ -125,7 +125,7 @@ fn certificates(section: &mut Input<'_>, revoked: &mut Revoked) -> Read<()> {
                 Ok(())
             })?,
             CERTIFICATE_EXTENSION => extension(&mut part)?,
-            other => return Err(format!("it has a rule of the kind {other} for certificates, which is not known")),
+            other => return Err(format!("it has a rule of the unknown kind {other} for certificates")),
         }
     }
     revoked.add_rule(rule);
@@ -155,7 +155,7 @@ fn extension(part: &mut Input<'_>) -> Read<()> {
     let (name, is_critical) = (part.string()?, part.byte()? != 0);
     part.string()?;
     match is_critical {
-        true => Err(format!("it demands {:?}, which is not known", String::from_utf8_lossy(name))),
+        true => Err(format!("it requires {:?}, which is not known", String::from_utf8_lossy(name))),
         false => Ok(()),
     }
 }

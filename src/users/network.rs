@@ -21,19 +21,19 @@ impl Network {
             Some((address, bits)) => (address, Some(bits)),
             None => (text, None),
         };
-        let address: IpAddr = address.parse().map_err(|_| format!("this is no IP address; {example}"))?;
+        let address: IpAddr = address.parse().map_err(|_| format!("this is not an IP address; {example}"))?;
         let width = width(address);
         let prefix = match bits {
             None => width,
             Some(bits) => {
                 let plain = bits.len() <= 3 && bits.bytes().all(|b| b.is_ascii_digit());
                 let bits = bits.parse().ok().filter(|bits: &u8| plain && *bits <= width);
-                bits.ok_or_else(|| format!("the bits after the slash are a number from 0 to {width}; {example}"))?
+                bits.ok_or_else(|| format!("the number of bits after the slash must be from 0 to {width}; {example}"))?
             }
         };
         let network = Network { address: masked(address, prefix), prefix };
         if network.address != address {
-            return Err(format!("the address has bits outside of its network; write {network}"));
+            return Err(format!("the address has bits outside its network; write {network}"));
         }
         Ok(network.without_mapping())
     }

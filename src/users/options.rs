@@ -31,7 +31,7 @@ impl KeyOptions {
             options.take(&name, value)?;
         }
         if options.principals.is_some() && !options.authority {
-            return Err("the option `principals` belongs to `cert-authority`, which is missing".into());
+            return Err("the option `principals` requires `cert-authority`, which is missing".into());
         }
         Ok(options)
     }
@@ -68,7 +68,7 @@ impl KeyOptions {
                 self.principals = Some(names);
                 Ok(())
             }
-            ("from", Some(_)) if self.from.is_some() => Err("the option `from` stands twice".into()),
+            ("from", Some(_)) if self.from.is_some() => Err("the option `from` appears twice".into()),
             ("from", Some(list)) => {
                 self.from = Some(parse_patterns(&list)?);
                 Ok(())
@@ -81,7 +81,7 @@ impl KeyOptions {
             }
             ("from" | "expiry-time", None) => Err(format!("the option `{name}` needs a value, as in {name}=\"…\"")),
             _ => Err(format!(
-                "the option `{name}` before the key is not served; the options are from=\"…\", expiry-time=\"…\", cert-authority \
+                "the option `{name}` before the key is not supported; the options are from=\"…\", expiry-time=\"…\", cert-authority \
                  with principals=\"…\", no-touch-required, verify-required, and, true already, restrict, no-pty, no-port-forwarding, no-agent-forwarding, \
                  no-X11-forwarding and no-user-rc"
             )),
@@ -205,14 +205,14 @@ fn parse_patterns(list: &str) -> Result<Vec<Pattern>, String> {
         } else {
             let network = Network::parse(text).map_err(|what| {
                 let word: String = word.chars().filter(|c| !c.is_control()).take(80).collect();
-                format!("{word:?} in from=: {what}; names of hosts are not looked up")
+                format!("{word:?} in from=: {what}; host names are not resolved")
             })?;
             Shape::Network(network)
         };
         patterns.push(Pattern { negated, shape });
     }
     if patterns.len() > MAX_PATTERNS {
-        return Err(format!("from= has {} patterns; at most {MAX_PATTERNS} are served", patterns.len()));
+        return Err(format!("from= has {} patterns; at most {MAX_PATTERNS} are allowed", patterns.len()));
     }
     if patterns.iter().all(|pattern| pattern.negated) {
         return Err("from= has only negated patterns, which let nobody in; add \"*\" for everywhere else".into());
@@ -340,14 +340,14 @@ mod tests {
     #[test]
     fn everything_else_is_refused_by_name() {
         for (wrong, words) in [
-            ("command=\"echo \\\"hi, there\\\"\"", "`command` before the key is not served"),
+            ("command=\"echo \\\"hi, there\\\"\"", "`command` before the key is not supported"),
             ("no-pty,environment=\"A=b\"", "`environment`"),
             ("permitopen=\"h:1\"", "`permitopen`"),
             ("permitlisten=\"1\"", "`permitlisten`"),
             ("tunnel=\"0\"", "`tunnel`"),
             ("verify-required=\"x\"", "`verify-required`"),
             ("restrict,pty", "`pty`"),
-            ("principals=\"a\"", "belongs to `cert-authority`"),
+            ("principals=\"a\"", "requires `cert-authority`"),
             ("cert-authority,principals=\"a,,b\"", "list of names"),
             ("cert-authority=\"x\"", "`cert-authority`"),
             ("of-the-future", "`of-the-future`"),
@@ -356,11 +356,11 @@ mod tests {
             ("from=10.0.0.0/8", "not in quotes"),
             ("from=\"10.0.0.0/8", "not in quotes"),
             ("from=\"\"", "no IP address"),
-            ("from=\"*.example.org\"", "names of hosts are not looked up"),
+            ("from=\"*.example.org\"", "host names are not resolved"),
             ("from=\"10.0.0.0/8, ::1\"", "\" ::1\" in from="),
             ("from=\"10.0.0.1/8\"", "write 10.0.0.0/8"),
             ("from=\"!10.0.0.0/8\"", "only negated"),
-            ("from=\"::1\",from=\"::2\"", "stands twice"),
+            ("from=\"::1\",from=\"::2\"", "appears twice"),
             ("expiry-time=\"2027-12-31\"", "YYYYMMDD"),
             ("expiry-time=\"20271331\"", "YYYYMMDD"),
             ("expiry-time=\"2027123112\"", "YYYYMMDD"),

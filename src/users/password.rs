@@ -61,7 +61,7 @@ impl PasswordHash {
     /// # Errors
     /// A sentence that says what is wrong and how to make a right one (`lockgate hash-password`).
     pub fn parse(text: &str) -> Result<Self, String> {
-        let cost = judge(text).map_err(|what| format!("{what}; `lockgate hash-password` makes a right one"))?;
+        let cost = judge(text).map_err(|what| format!("{what}; `lockgate hash-password` creates a valid one"))?;
         Ok(PasswordHash { text: Secret::new(text.to_owned()), cost })
     }
 
@@ -113,19 +113,19 @@ impl PasswordHash {
 /// Says what is wrong with a hash, without a word of it.
 fn judge(text: &str) -> Result<Cost, String> {
     if !text.starts_with('$') {
-        return Err("this is not a password hash; a plain password does not belong into the configuration".into());
+        return Err("this is not a password hash; a plain password does not belong in the configuration".into());
     }
     if let Some(rest) = ["$2a$", "$2b$", "$2y$"].iter().find_map(|version| text.strip_prefix(version)) {
         return judge_bcrypt(rest);
     }
     if !text.starts_with("$argon2id$") {
-        return Err("the hash is neither of argon2id nor of bcrypt ($2a$, $2b$, $2y$)".into());
+        return Err("the hash is neither argon2id nor bcrypt ($2a$, $2b$, $2y$)".into());
     }
-    let hash = phc::PasswordHash::new(text).map_err(|_| "the hash is not a whole PHC string ($argon2id$v=19$…)")?;
+    let hash = phc::PasswordHash::new(text).map_err(|_| "the hash is not a complete PHC string ($argon2id$v=19$…)")?;
     if hash.version != Some(19) {
-        return Err("the hash is not of argon2's version 19".into());
+        return Err("the hash is not of version 19 of argon2".into());
     }
-    let parameters = Params::try_from(&hash.params).map_err(|_| "the hash's parameters are not argon2's")?;
+    let parameters = Params::try_from(&hash.params).map_err(|_| "the hash's parameters are not those of argon2")?;
     judge_cost(&parameters)?;
     if hash.salt.is_none_or(|salt| salt.len() < MIN_SALT) {
         return Err(format!("the hash's salt is missing or shorter than {MIN_SALT} bytes"));
@@ -143,11 +143,11 @@ fn judge_bcrypt(rest: &str) -> Result<Cost, String> {
         let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'/';
         cost.len() == 2 && tail.len() == BCRYPT_TAIL && tail.bytes().all(plain)
     });
-    let not_whole = "the bcrypt hash is not whole ($2b$12$…)";
+    let not_whole = "the bcrypt hash is not complete ($2b$12$…)";
     let cost = whole.and_then(|(cost, _)| cost.parse::<u8>().ok()).ok_or(not_whole)?;
     if !BCRYPT_COSTS.contains(&cost) {
         let (low, high) = (BCRYPT_COSTS.start(), BCRYPT_COSTS.end());
-        return Err(format!("the bcrypt hash has the cost {cost}; from {low} to {high} are served"));
+        return Err(format!("the bcrypt hash has the cost {cost}; it must be from {low} to {high}"));
     }
     // Whatever the library could not read would be refused at once, whoever asks.
     format!("$2b${rest}").parse::<bcrypt::HashParts>().map_err(|_| not_whole)?;
@@ -158,15 +158,15 @@ fn judge_cost(parameters: &Params) -> Result<(), String> {
     let (m, t, p) = (parameters.m_cost(), parameters.t_cost(), parameters.p_cost());
     if !MEMORY_BOUNDS.contains(&m) {
         let (low, high) = (MEMORY_BOUNDS.start(), MEMORY_BOUNDS.end());
-        return Err(format!("the hash takes m={m} KiB of memory; from {low} to {high} are served"));
+        return Err(format!("the hash needs m={m} KiB of memory; it must be from {low} to {high}"));
     }
     if t > MAX_PASSES || p > MAX_LANES {
         return Err(format!(
-            "the hash takes t={t} passes in p={p} lanes; at most {MAX_PASSES} and {MAX_LANES} are served"
+            "the hash needs t={t} passes in p={p} lanes; at most {MAX_PASSES} and {MAX_LANES} are supported"
         ));
     }
     if u64::from(m) * u64::from(t) > MAX_WORK {
-        return Err(format!("the hash takes t={t} passes over m={m} KiB; m × t may be at most {MAX_WORK}"));
+        return Err(format!("the hash needs t={t} passes over m={m} KiB; m × t may be at most {MAX_WORK}"));
     }
     Ok(())
 }
@@ -227,16 +227,16 @@ mod tests {
         for (wrong, what) in [
             ("hunter2", "plain password"),
             ("", "not a password hash"),
-            (&BCRYPT.replace("$10$", "$09$"), "the cost 9; from 10 to 14"),
+            (&BCRYPT.replace("$10$", "$09$"), "the cost 9; it must be from 10 to 14"),
             (&BCRYPT.replace("$10$", "$15$"), "the cost 15"),
-            (&BCRYPT.replace("$10$", "$1$"), "not whole"),
-            (&BCRYPT.replace("$10$", "$10"), "not whole"),
-            (&BCRYPT.replace("$2b$", "$2x$"), "neither of argon2id nor of bcrypt"),
-            (&BCRYPT[..59], "not whole"),
-            (&format!("{BCRYPT}="), "not whole"),
-            (&format!("{}!", &BCRYPT[..59]), "not whole"),
-            (&format!("{}/", &BCRYPT[..59]), "not whole"),
-            ("$argon2i$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA", "neither of argon2id"),
+            (&BCRYPT.replace("$10$", "$1$"), "not complete"),
+            (&BCRYPT.replace("$10$", "$10"), "not complete"),
+            (&BCRYPT.replace("$2b$", "$2x$"), "neither argon2id nor bcrypt"),
+            (&BCRYPT[..59], "not complete"),
+            (&format!("{BCRYPT}="), "not complete"),
+            (&format!("{}!", &BCRYPT[..59]), "not complete"),
+            (&format!("{}/", &BCRYPT[..59]), "not complete"),
+            ("$argon2i$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA", "neither argon2id"),
             ("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0", "missing"),
             ("$argon2id$v=19$m=19456,t=2,p=1", "missing"),
             ("$argon2id$v=16$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA", "version 19"),

@@ -148,7 +148,7 @@ impl Revoked {
         let word = line.split_whitespace().next().unwrap_or_default();
         if word.starts_with("SHA256:") {
             let hash = read_fingerprint(word.trim_end_matches('='));
-            self.sha256.insert(hash.ok_or("it is no fingerprint as ssh-keygen -l prints it")?);
+            self.sha256.insert(hash.ok_or("it is not a fingerprint as ssh-keygen -l prints it")?);
             return Ok(());
         }
         let key = AuthorizedKey::parse(line)?;

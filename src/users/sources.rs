@@ -132,8 +132,8 @@ impl Lapse {
             Lapse::Disabled => "the user was disabled",
             Lapse::KeyRemoved => "the key of this session was removed",
             Lapse::KeyRevoked => "the key of this session was revoked",
-            Lapse::AddressNotAllowed => "the user may not come from this address any more",
-            Lapse::TargetRemoved => "the user may not use this account of the target any more",
+            Lapse::AddressNotAllowed => "the user may no longer log in from this address",
+            Lapse::TargetRemoved => "the user may no longer use this account of the target",
         }
     }
 }

@@ -34,10 +34,10 @@ impl TargetAddress {
         let example = "write HOST:PORT, as in \"192.168.1.10:22\", \"files.internal:22\" or \"[2001:db8::7]:22\"";
         let (host, port) = text.rsplit_once(':').ok_or_else(|| format!("the port is missing; {example}"))?;
         let port =
-            port.parse().ok().filter(|port| *port != 0).ok_or_else(|| format!("{port:?} is no port; {example}"))?;
+            port.parse().ok().filter(|port| *port != 0).ok_or_else(|| format!("{port:?} is not a port; {example}"))?;
         let in_brackets = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         if in_brackets.is_none() && host.contains(':') {
-            return Err(format!("an IPv6 address stands in brackets; {example}"));
+            return Err(format!("write an IPv6 address in brackets; {example}"));
         }
         let host = in_brackets.unwrap_or(host);
         let is_name = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
@@ -45,7 +45,7 @@ impl TargetAddress {
         let is_host =
             host.parse::<IpAddr>().is_ok() || labels.all(|label| !label.is_empty() && label.bytes().all(is_name));
         if !is_host || host.len() > MAX_HOST || (in_brackets.is_some() && host.parse::<IpAddr>().is_err()) {
-            return Err(format!("{host:?} is no host; {example}"));
+            return Err(format!("{host:?} is not a host; {example}"));
         }
         Ok(TargetAddress::of(host, port))
     }

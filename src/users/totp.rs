@@ -79,11 +79,16 @@ impl TotpSecret {
     /// # Errors
     /// A sentence that says what is wrong, without a word of the text, and how to make a right one.
     pub fn parse(text: &str) -> Result<TotpSecret, String> {
-        let wrong = |what: String| format!("{what}; `lockgate totp` makes a right one");
+        let wrong = |what: String| format!("{what}; `lockgate totp` creates a valid one");
         let bytes = decoded(text).ok_or_else(|| wrong("this is not base32 (A to Z and 2 to 7)".into()))?;
         if !BOUNDS.contains(&bytes.len()) {
             let bits = (BOUNDS.start() * 8, BOUNDS.end() * 8);
-            return Err(wrong(format!("the secret has {} bits; it needs {} to {}", bytes.len() * 8, bits.0, bits.1)));
+            return Err(wrong(format!(
+                "the secret has {} bits; it must have {} to {}",
+                bytes.len() * 8,
+                bits.0,
+                bits.1
+            )));
         }
         Ok(TotpSecret(bytes))
     }

@@ -283,7 +283,7 @@ async fn a_folder_that_seems_empty_and_is_not_says_what_it_holds() {
     symlink("nowhere", root.join("d/dangling")).unwrap();
     let error = store.remove_directory(&key("d")).await.unwrap_err();
     assert_eq!(error.kind, StoreErrorKind::DirectoryNotEmpty);
-    assert_eq!(error.cause(), Some("it holds a name that cannot be shown here, such as \"dangling\""));
+    assert_eq!(error.cause(), Some("it contains a name that cannot be shown here, such as \"dangling\""));
     put(store, "d/shown", "x").await;
     let error = store.remove_directory(&key("d")).await.unwrap_err();
     assert_eq!((error.kind, error.cause()), (StoreErrorKind::DirectoryNotEmpty, None));

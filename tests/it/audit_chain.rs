@@ -239,9 +239,9 @@ fn a_key_that_others_may_read_is_refused_and_the_check_says_so() {
     let key = setup.folder().join("made/audit/signing_key");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     let checked = run(lockgate().arg("check").arg("--config").arg(&config)).failed();
-    let checked = checked.says("audit.folder: ").says("is open to others (mode 0644)").says("chmod 600");
+    let checked = checked.says("audit.folder: ").says("is accessible to other users (mode 0644)").says("chmod 600");
     assert_eq!(checked.status.code(), Some(1), "the configuration itself is right");
-    run(lockgate().arg("serve").arg("--config").arg(&config)).failed().says("is open to others");
+    run(lockgate().arg("serve").arg("--config").arg(&config)).failed().says("is accessible to other users");
 }
 
 /// The old files, in the order of their names, as `ls` sorts numbers.

@@ -270,7 +270,7 @@ fn sessions_are_listed_and_what_was_sent_is_proven() {
     assert!(table.contains(&ben.fingerprint().0), "{table}");
     assert_eq!(ends(&mut audit(&["sessions", events, "--all"]), 0).stdout.lines().count(), 4);
     let nobody = ends(&mut audit(&["sessions", events, "--user", "carl"]), 0);
-    assert!(nobody.stdout.is_empty() && nobody.stderr.contains("no session fits"), "{nobody}");
+    assert!(nobody.stdout.is_empty() && nobody.stderr.contains("no session matches"), "{nobody}");
 
     // The first digits of an id are enough, and a name without its folder.
     let (id, short) = (field(first, "session-id"), &field(first, "session-id")[..8]);
@@ -280,7 +280,7 @@ fn sessions_are_listed_and_what_was_sent_is_proven() {
     assert_eq!(found.lines().count(), 1 + 3, "a head, RENAME, and the download's OPEN and CLOSE: {found}");
     assert!(found.contains(short), "{found}");
     let none = ends(&mut audit(&["search", events, "--path", "q2.pdf"]), 0);
-    assert!(none.stdout.is_empty() && none.stderr.contains("no event fits"), "{none}");
+    assert!(none.stdout.is_empty() && none.stderr.contains("no event matches"), "{none}");
 
     // Programs that nobody here wrote check what is in the store.
     let manifest = |words: &[&str]| ends(audit(&["manifest", events]).args(words), 0).stdout;

@@ -95,7 +95,7 @@ fn every_acknowledged_operation_is_on_record_and_the_chain_holds_over_every_kill
         for event in trail.read() {
             if field(&event, "activity-type") == "MKDIR" && field(&event, "status") == "success" {
                 let before = recorded.insert(field(&event, "logical-path").to_owned(), event["sequence"].as_u64());
-                assert_eq!(before, None, "{event} stands twice");
+                assert_eq!(before, None, "{event} appears twice");
             }
         }
         for name in &made {

@@ -300,7 +300,9 @@ fn a_home_that_leads_to_the_keys_of_others_lets_nobody_in() {
     }
     assert_eq!(gateway.events.of_type("CONNECTED").len(), 2);
     failure(&gateway, "ann", "directory-answer-unusable");
-    until("the reason", LIMIT, || gateway.log().contains("lake:/safe/keys lies in the home of the user").then_some(()));
+    until("the reason", LIMIT, || {
+        gateway.log().contains("lake:/safe/keys is inside the home of the user").then_some(())
+    });
     gateway.stop();
 }
 
@@ -385,7 +387,7 @@ fn the_configuration_says_what_is_wrong() {
         (json!({ "http": { "url": "https://u:hunter2@idp.example.org/" } }), "put them into `headers`"),
         (json!({ "http": { "url": url, "methud": "GET" } }), "did you mean \"method\"?"),
         (json!({ "http": { "url": url, "method": "PUT" } }), "is not one of"),
-        (json!({ "http": { "url": url, "headers": { "x y": "hunter2" } } }), "is not the name of a header"),
+        (json!({ "http": { "url": url, "headers": { "x y": "hunter2" } } }), "is not a header name"),
         (json!({ "http": { "url": url, "headers": { "x": "hunter2\n" } } }), "cannot stand in a header"),
         (json!({ "http": { "url": url, "cache": "2h" } }), "must be from"),
         (json!({ "http": { "url": url }, "keys": "lake:/k" }), "write two elements"),
@@ -394,7 +396,7 @@ fn the_configuration_says_what_is_wrong() {
         (json!({ "http": { "url": url }, "targets": { "/bucket": "lak:/" } }), "did you mean \"lake\"?"),
         (
             json!([{ "http": { "url": url } }, { "http": { "url": url } }]),
-            "users_from[1].http.url: this provider stands twice",
+            "users_from[1].http.url: this provider appears twice",
         ),
     ] {
         let mut setup = setup(json!({}), json!({}));

@@ -416,7 +416,7 @@ fn the_configuration_says_what_is_wrong() {
         (json!({ "keys": "lak:/k", "home": [] }), "no store named \"lak\""),
         (json!({ "keys": "lake:/k/${user}", "home": [] }), "write it without ${user}"),
         (json!([{ "keys": "lake:/k", "home": [], "evry": "5m" }]), "did you mean \"every\"?"),
-        (json!([users_from(), users_from()]), "users_from[1].keys: this folder stands twice"),
+        (json!([users_from(), users_from()]), "users_from[1].keys: this folder appears twice"),
         (json!([{ "keys": "lake:/k", "home": [{ "entry": "/", "target": "lake:/${name}" }] }]), "only `${user}`"),
         (json!("lake:/k"), "expected a list"),
     ] {

@@ -125,12 +125,12 @@ impl CollectorHeader {
     /// # Errors
     /// What is wrong; the value is not repeated.
     pub fn parse(name: &str, value: &Secret) -> Result<CollectorHeader, String> {
-        let known = HeaderName::from_bytes(name.as_bytes()).map_err(|_| "is not the name of a header".to_owned())?;
+        let known = HeaderName::from_bytes(name.as_bytes()).map_err(|_| "is not a header name".to_owned())?;
         if OWN_HEADERS.contains(&known.as_str()) {
-            return Err("this header follows from the body; remove it".into());
+            return Err("this header is set from the body; remove it".into());
         }
         HeaderValue::from_str(value.expose()).map_err(|_| {
-            "the value cannot be a header: it holds a control character, a line end for instance".to_owned()
+            "the value cannot be a header: it contains a control character, such as a line end".to_owned()
         })?;
         Ok(CollectorHeader { name: name.to_owned(), value: value.clone() })
     }

@@ -35,7 +35,7 @@ impl PublicKey {
         let body: String = lines.by_ref().take_while(|line| !line.starts_with("-----")).collect();
         let der = STANDARD.decode(body).map_err(|_| "its base64 is damaged".to_owned())?;
         if der.is_empty() {
-            return Err("it holds no \"-----BEGIN PUBLIC KEY-----\"".into());
+            return Err("it contains no \"-----BEGIN PUBLIC KEY-----\"".into());
         }
         let raw = der.strip_prefix(&ED25519_INFO).and_then(|raw| raw.try_into().ok());
         raw.map(|raw| PublicKey { raw }).ok_or_else(|| "it is not an Ed25519 key".into())

@@ -49,7 +49,7 @@ pub(in crate::cli) struct Filters {
     /// Session id, or its first digits
     #[arg(long, value_name = "ID")]
     session: Option<String>,
-    /// Target that was jumped to
+    /// Target of a jump
     #[arg(long, value_name = "NAME")]
     target: Option<String>,
     /// Account at a target
@@ -120,7 +120,7 @@ async fn follow_on(client: &Client, filters: &Filters, printer: &mut Printer) ->
             Err(error) if !was_in || is_refusal(&error) => return Err(error.into()),
             Err(_) => {}
         }
-        eprintln!("the connection is lost; asking again");
+        eprintln!("the connection was lost; connecting again");
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSES.1);
     }

@@ -25,6 +25,6 @@ pub(super) fn make(arguments: &Arguments) -> Result<(), Failure> {
     let made =
         arguments.place.call(async |client| client.call(POST, &["api", "v1", "links"], &[], Some(&wanted)).await)?;
     arguments.place.print(&made, |made| text(made, "url"))?;
-    eprintln!("Whoever opens it first is logged in, until {}.", text(&made, "until"));
+    eprintln!("The first browser that opens it is logged in. Valid until {}.", text(&made, "until"));
     Ok(())
 }

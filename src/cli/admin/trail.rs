@@ -93,8 +93,8 @@ fn describe(trail: &Value) -> String {
     if let Some(verification) = trail.get("verification") {
         let state = match (verification["verdict"].as_str(), verification["failure"].as_str()) {
             (Some(verdict), _) => shown(verdict).into_owned(),
-            (None, Some(why)) => format!("could not be done: {}", shown(why)),
-            (None, None) => format!("under way: {}", percent(verification)),
+            (None, Some(why)) => format!("failed: {}", shown(why)),
+            (None, None) => format!("in progress: {}", percent(verification)),
         };
         lines.push(format!("verification  {} ({}): {state}", text(verification, "started"), text(verification, "by")));
         lines.extend(findings(&verification["report"]).into_iter().map(|line| format!("  {line}")));
@@ -153,7 +153,7 @@ pub(super) fn state_of(sink: &Value) -> String {
         ));
     }
     if let Some(trouble) = sink["spool"]["trouble"].as_str() {
-        parts.push(format!("nothing is delivered: {}", shown(trouble)));
+        parts.push(format!("no delivery succeeds: {}", shown(trouble)));
     }
     let set_aside = number(&sink["spool"]["undelivered"]);
     if set_aside > 0 {

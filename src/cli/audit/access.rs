@@ -48,7 +48,7 @@ pub(super) fn access(arguments: &Arguments) -> Result<(), Failure> {
     let access = block_on(async { Ok(Access::of(&settings, arguments.user.as_deref()).await) })?;
     let shown = Shown::of(&access, &settings.audit.server, Utc::now());
     if shown.users.is_empty() {
-        eprintln!("no user fits");
+        eprintln!("no user matches");
     }
     for what in shown.notes.iter().chain(&shown.failures) {
         eprintln!("{what}");

@@ -89,7 +89,7 @@ pub(super) fn manifest(arguments: &Arguments) -> Result<(), Failure> {
     let manifest = collection.finish();
     let (files, without) = manifest.count();
     if files == 0 {
-        eprintln!("no file fits");
+        eprintln!("no file matches");
     }
     let mut out = BufWriter::new(io::stdout().lock());
     let outcome = match arguments.format {
@@ -101,7 +101,7 @@ pub(super) fn manifest(arguments: &Arguments) -> Result<(), Failure> {
     complete(&summary)?;
     match without {
         0 => Ok(()),
-        _ => Err(anyhow!("no digest is on record of {without} of {files} files").into()),
+        _ => Err(anyhow!("{without} of {files} files have no recorded digest").into()),
     }
 }
 

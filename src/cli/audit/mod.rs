@@ -38,12 +38,12 @@ pub(super) enum Question {
     Manifest(manifest::Arguments),
     /// Report what users did: logins, keys, addresses, files and bytes, failures, silence
     Report(report::Arguments),
-    /// List who can log in with which keys, and what they reach: for an access review
+    /// List who can log in, with which keys, and what they reach, for an access review
     Access(access::Arguments),
     /// Show one session from its first event to its last
     #[command(after_help = examples::REPLAY)]
     Replay(replay::Arguments),
-    /// Send deliveries again that a collector refused and that were set aside
+    /// Send again the deliveries that a collector refused and that were set aside
     Redeliver(redeliver::Arguments),
     /// Change the key that signs checkpoints; the old key endorses the new one, so that `verify` can follow
     RotateKey(rotate::Arguments),

@@ -69,11 +69,9 @@ impl Arguments {
         searched.map_err(anyhow::Error::from)?;
         let named: Vec<&str> = ids.iter().map(String::as_str).collect();
         match named.as_slice() {
-            [] => Err(anyhow!("these sources hold no event of a session {beginning}…").into()),
+            [] => Err(anyhow!("these sources contain no event of a session {beginning}…").into()),
             [id] => Ok((*id).to_owned()),
-            several => {
-                Err(anyhow!("several sessions begin with {beginning}, among them {}", several.join(", ")).into())
-            }
+            several => Err(anyhow!("several sessions begin with {beginning}, including {}", several.join(", ")).into()),
         }
     }
 }
@@ -100,7 +98,7 @@ pub(super) fn replay(arguments: &Arguments) -> Result<(), Failure> {
     let (found, summary) = found.map_err(anyhow::Error::from)?;
     let is_complete = complete(&summary);
     if found.events == 0 {
-        return Err(anyhow!("these sources hold no event of the session {session}").into());
+        return Err(anyhow!("these sources contain no event of the session {session}").into());
     }
     written(outcome.and_then(|()| recording.end(&found)))?;
     is_complete

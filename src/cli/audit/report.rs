@@ -61,7 +61,7 @@ pub(super) fn report(arguments: &Arguments) -> Result<(), Failure> {
     let summary = summary.map_err(anyhow::Error::from)?;
     let report = collection.finish(now, span, summary.unreadable);
     if report.events == 0 {
-        eprintln!("no event fits");
+        eprintln!("no event matches");
     }
     let mut out = BufWriter::new(io::stdout().lock());
     let outcome = match arguments.format {

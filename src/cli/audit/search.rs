@@ -48,7 +48,7 @@ pub(in crate::cli) struct Arguments {
     /// Session id, or its first digits
     #[arg(long, value_name = "ID")]
     session: Option<String>,
-    /// Target that was jumped to
+    /// Target of a jump
     #[arg(long, value_name = "NAME")]
     target: Option<String>,
     /// Account at a target
@@ -141,7 +141,7 @@ pub(super) fn search(arguments: &Arguments) -> Result<(), Failure> {
     opened.progress.end();
     let summary = summary.map_err(anyhow::Error::from)?;
     if summary.found == 0 {
-        eprintln!("no event fits");
+        eprintln!("no event matches");
     }
     complete(&summary)
 }
@@ -224,7 +224,7 @@ fn time(name: &str, text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, Wro
     let absolute = || DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc());
     absolute().or_else(day).or_else(|| ago(text, now)).ok_or_else(|| {
         Wrong(format!(
-            "{name}: write a time as in 2026-07-31T08:00:00Z, a day as in 2026-07-31, or a time ago as in 90m, 2h, 7d"
+            "{name}: write a time as in 2026-07-31T08:00:00Z, a day as in 2026-07-31, or an age as in 90m, 2h, 7d"
         ))
     })
 }

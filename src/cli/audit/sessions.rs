@@ -99,7 +99,7 @@ pub(super) fn sessions(arguments: &Arguments) -> Result<(), Failure> {
     let mut all = sessions.into_all();
     all.retain(|session| arguments.wants(session, user.as_ref()));
     if all.is_empty() {
-        eprintln!("no session fits");
+        eprintln!("no session matches");
     }
     written(print(&all, arguments))?;
     complete(&summary)

@@ -160,7 +160,7 @@ impl Opening<'_> {
 
     fn settings(&mut self, store: &str) -> Result<stores::Settings, Failure> {
         let Some(file) = self.sources.config_file() else {
-            return Err(Wrong(format!("{store}:/… is of a store: name its configuration with --config FILE")).into());
+            return Err(Wrong(format!("{store}:/… is in a store; name its configuration with --config FILE")).into());
         };
         if self.config.is_none() {
             self.config = Some(config::load(&file)?.stores);
@@ -211,7 +211,7 @@ impl Opening<'_> {
         }
         let files = Files::find(&named)?;
         for path in &files.passed_over {
-            eprintln!("passed over: {}", path.display());
+            eprintln!("skipped: {}", path.display());
         }
         self.opened.push(Source::Files(files.paths));
         Ok(())

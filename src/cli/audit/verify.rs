@@ -28,7 +28,7 @@ pub(in crate::cli) struct Arguments {
     /// Public key of the checkpoints (`signing_key.pub` in the audit folder); can be repeated, for earlier keys
     #[arg(long, value_name = "FILE")]
     key: Vec<PathBuf>,
-    /// Require the whole trail: each chain starts with its first event, and ends with an orderly stop or where --state says
+    /// Require a complete trail: each chain starts with its first event, and ends with an orderly stop or where --state says
     #[arg(long)]
     whole: bool,
     /// Audit folder of the gateway that writes or wrote the trail: the trail must reach the state recorded there
@@ -38,13 +38,13 @@ pub(in crate::cli) struct Arguments {
     #[arg(long)]
     filtered: bool,
     /// Compare with the witness, which keeps checkpoints in a store of its own: `STORE:/PREFIX` of the configuration, or a URL; without
-    /// a value, `audit.witness` of --config. Detects a trail that was cut off, put back to an older copy, removed or begun anew
+    /// a value, `audit.witness` of --config. Detects a trail that was cut off, restored from an older copy, removed or begun again
     #[arg(long, value_name = "WHERE", num_args = 0..=1, require_equals = true, default_missing_value = "", requires = "key")]
     witness: Option<String>,
-    /// Start time of the range to judge, inclusive: RFC 3339, a day, or a time ago as in 2h or 7d
+    /// Start of the range to verify, inclusive: RFC 3339, a day (`2026-07-31`, UTC), or an age (`2h`)
     #[arg(long, value_name = "TIME", conflicts_with_all = ["whole", "state"])]
     since: Option<String>,
-    /// End time of the range to judge, exclusive; same formats as --since
+    /// End of the range to verify, exclusive; same formats as --since
     #[arg(long, value_name = "TIME", conflicts_with_all = ["whole", "state"])]
     until: Option<String>,
     /// List which objects of the sources are locked (S3 Object Lock) until when, and which are not; one request for each object

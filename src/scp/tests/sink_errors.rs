@@ -22,7 +22,7 @@ async fn targets_that_cannot_be_are_refused_at_once() {
         ("scp -d -t file", "\x02scp: file: Not a directory\n"),
         ("scp -t file/", "\x02scp: file/: Not a directory\n"),
         ("scp -t file/.", "\x02scp: file/.: Not a directory\n"),
-        ("scp -t 'a\tb'", "\x02scp: a?b: the name holds the control character 0x09\n"),
+        ("scp -t 'a\tb'", "\x02scp: a?b: the name contains the control character 0x09\n"),
     ] {
         assert_eq!(blast(&home, command, "").await, (1, answer.into()), "{command}");
     }
@@ -105,7 +105,7 @@ async fn names_that_cannot_be_are_warned_of_and_the_next_file_is_taken() {
     scp.hear("\0").await;
     scp.say(b"C0644 1 a\xff\n", "\x01scp: a\u{fffd}: the name is not valid UTF-8\n").await;
     scp.say(b"D0755 0 \xff\n", "\x01scp: \u{fffd}: the name is not valid UTF-8\n").await;
-    scp.say("C0644 1 a\x1b[31m\n", "\x01scp: a?[31m: the name holds the control character 0x1b\n").await;
+    scp.say("C0644 1 a\x1b[31m\n", "\x01scp: a?[31m: the name contains the control character 0x1b\n").await;
     let long = "n".repeat(256);
     scp.say(
         format!("C0644 1 {long}\n"),

@@ -16,7 +16,7 @@ async fn what_cannot_be_sent_is_warned_of_and_the_next_source_is_sent() {
     scp.hear("\x01scp: /drop: Permission denied\n").await;
     let line = scp.client.line().await;
     assert!(line.starts_with("\x01scp: a/b: "), "{line:?}");
-    scp.hear("\x01scp: a?b: the name holds the control character 0x09\n").await;
+    scp.hear("\x01scp: a?b: the name contains the control character 0x09\n").await;
     scp.hear("C0644 1 a\n").await;
     scp.say("\0", "x\0").await;
     scp.client.send("\0").await;

@@ -183,7 +183,7 @@ fn only_options(settings: &Settings, known: &[&str]) -> Result<(), String> {
         if !known.contains(&option.as_str()) {
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             return Err(format!(
-                "store \"{}\" has the option \"{option}\", which its kind does not know (known: {known})",
+                "store \"{}\" has the option \"{option}\", which stores of its kind do not have (known: {known})",
                 settings.name
             ));
         }
@@ -230,7 +230,7 @@ fn cloud_limits(equal_parts: bool) -> PartLimits {
 
 fn unknown(settings: &Settings, option: &str, kind: &str, usual: &str) -> String {
     format!(
-        "store \"{}\" has the option \"{option}\", which {kind} stores do not know; the usual ones are {usual}",
+        "store \"{}\" has the option \"{option}\", which {kind} stores do not have; the usual ones are {usual}",
         settings.name
     )
 }
@@ -256,7 +256,7 @@ fn check_address(
 }
 
 fn cannot_open(settings: &Settings, error: &object_store::Error) -> String {
-    format!("the options of store \"{}\" do not fit together: {}", settings.name, describe(error))
+    format!("the options of store \"{}\" do not match: {}", settings.name, describe(error))
 }
 
 /// The client that sends our own requests.

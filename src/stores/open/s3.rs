@@ -184,7 +184,7 @@ fn shows_kept_times(settings: &Settings, text: &str) -> Result<bool, String> {
 fn knows_conditional_deletes(settings: &Settings, text: &str) -> Result<bool, String> {
     text.parse().map_err(|_| {
         format!(
-            "the option \"conditional_deletes\" of store \"{}\" must be true (the server heeds If-Match on DELETE, as AWS does) \
+            "the option \"conditional_deletes\" of store \"{}\" must be true (the server honours If-Match on DELETE, as AWS does) \
              or false (it is looked right before instead)",
             settings.name
         )

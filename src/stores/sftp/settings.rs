@@ -108,7 +108,7 @@ impl Upstream {
             "fsync" => self.fsync = text.parse().map_err(|_| "must be true or false".to_owned())?,
             "timeout" => self.timeout = duration(text)?,
             "connect_timeout" => self.connect_timeout = duration(text)?,
-            _ => return Err(format!("is not one of this kind's (known: {})", OPTIONS.join(", "))),
+            _ => return Err(format!("is not an option of stores of this kind (known: {})", OPTIONS.join(", "))),
         }
         Ok(())
     }
@@ -117,7 +117,7 @@ impl Upstream {
         let mut missing = Vec::new();
         if self.host_keys.is_empty() {
             missing.push(
-                "the option \"host_key\", the public key of the server (`ssh-keyscan HOST` prints what it shows now: compare that \
+                "the option \"host_key\", the public key of the server (`ssh-keyscan HOST` prints the key that it shows now: compare that \
                  with what its operator says)",
             );
         }
@@ -128,10 +128,10 @@ impl Upstream {
             match &self.private_key {
                 None => missing.push("the option \"private_key\" beside \"certificate\""),
                 Some(key) if key.public_key().key_data() != certificate.public_key() => {
-                    missing.push("a certificate of its private key; this one is of another key");
+                    missing.push("a certificate for its private key; this one is for another key");
                 }
                 Some(_) if certificate.cert_type().is_host() => {
-                    missing.push("a certificate of a user; this one is of a host");
+                    missing.push("a user certificate; this one is a host certificate");
                 }
                 Some(_) => {}
             }
@@ -162,7 +162,7 @@ fn read_url(rest: &str) -> Result<(String, String, u16, String), String> {
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let (user, host) = authority.rsplit_once('@').ok_or_else(form)?;
     if user.contains(':') {
-        return Err("must not hold a password: use the option \"password\"".to_owned());
+        return Err("must not contain a password: use the option \"password\"".to_owned());
     }
     let user = decoded(user)?;
     let (host, port) = match host.strip_prefix('[').and_then(|host| host.split_once(']')) {
@@ -179,7 +179,7 @@ fn read_url(rest: &str) -> Result<(String, String, u16, String), String> {
         Some(path) if path.is_empty() || path.starts_with('/') => (".", path),
         _ => ("", path.as_str()),
     };
-    let key = Key::parse(path).map_err(|error| format!("has a path that cannot be: {error}"))?;
+    let key = Key::parse(path).map_err(|error| format!("has an invalid path: {error}"))?;
     let base = if key.is_root() { own.to_owned() } else { format!("{own}/{key}") };
     Ok((user, host.to_ascii_lowercase(), port, base))
 }
@@ -192,7 +192,10 @@ fn decoded(text: &str) -> Result<String, String> {
 /// One public key a line, as in `.pub` files, or as `ssh-keyscan` prints them, with the host before.
 fn host_keys(text: &str) -> Result<Vec<PublicKey>, String> {
     if text.lines().any(|line| line.trim_start().starts_with("@cert-authority")) {
-        return Err("has a line @cert-authority, and servers are not known by certificates here: give the server's own public key".to_owned());
+        return Err(
+            "has a line @cert-authority, but host certificates are not supported: give the server's own public key"
+                .to_owned(),
+        );
     }
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let read = |line: &str| {
@@ -201,7 +204,7 @@ fn host_keys(text: &str) -> Result<Vec<PublicKey>, String> {
     };
     let keys: Option<Vec<PublicKey>> = lines.map(read).collect();
     let keys = keys.filter(|keys| !keys.is_empty());
-    keys.ok_or_else(|| "must hold public keys, one a line, as in ssh-ed25519 AAAA…".to_owned())
+    keys.ok_or_else(|| "must contain public keys, one per line, as in ssh-ed25519 AAAA…".to_owned())
 }
 
 fn private_key(text: &str) -> Result<PrivateKey, String> {

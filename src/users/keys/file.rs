@@ -35,7 +35,9 @@ impl Content {
     pub(super) fn read(bytes: &[u8]) -> Content {
         let Ok(text) = std::str::from_utf8(bytes) else { return Content::nothing("it is not text") };
         if text.contains("PRIVATE KEY-----") || text.starts_with("PuTTY-User-Key-File") {
-            return Content::nothing("it holds a private key, which should be replaced and kept away from here");
+            return Content::nothing(
+                "it contains a private key; replace that key, and keep private keys out of this folder",
+            );
         }
         let (mut keys, mut lines, mut wrong) = (Vec::<AuthorizedKey>::new(), Vec::new(), Vec::new());
         let written = text.lines().map(str::trim).enumerate();
@@ -54,7 +56,7 @@ impl Content {
         }
         let problem = match (keys.is_empty(), wrong.is_empty()) {
             (_, false) => Some(summary(&wrong)),
-            (true, true) => Some("it holds no key".to_owned()),
+            (true, true) => Some("it contains no key".to_owned()),
             (false, true) => None,
         };
         Content { keys, digest: hex(digest::digest(&digest::SHA256, lines.join("\n").as_bytes()).as_ref()), problem }

@@ -88,7 +88,7 @@ impl Told {
     fn change(&self, name: &str, content: &Content) -> Option<Change> {
         let before = self.users.get(name);
         if content.keys.is_empty() {
-            let why = content.problem.as_deref().unwrap_or("it holds no key");
+            let why = content.problem.as_deref().unwrap_or("it contains no key");
             return before.map(|user| user.removed(name, format!("{name}.pub: {why}")));
         }
         let keys = content.fingerprints();

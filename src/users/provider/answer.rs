@@ -162,7 +162,7 @@ impl Answer {
                     let odd = || {
                         Flaw::new(
                             HOME_DETAILS,
-                            format!("the Entry of number {} is no path, or stands twice", place + 1),
+                            format!("the Entry of number {} is no path, or appears twice", place + 1),
                         )
                     };
                     entries.push(make(HOME_DETAILS, entry.ok_or_else(odd)?, &mapping.target)?);
@@ -198,7 +198,7 @@ fn mapping(number: usize, item: &Value) -> Result<Mapping, Flaw> {
     let object = item.as_object().ok_or_else(|| odd("is no object"))?;
     let part = |name: &str| object.get(name).and_then(Value::as_str).map(str::to_owned);
     if !matches!(object.get("Type"), None | Some(Value::Null)) && object["Type"] != "DIRECTORY" {
-        return Err(odd("has another Type than DIRECTORY, which is not served"));
+        return Err(odd("has a Type other than DIRECTORY, which is not supported"));
     }
     let entry = part("Entry").ok_or_else(|| odd("has no Entry that is text"))?;
     Ok(Mapping { entry, target: part("Target").ok_or_else(|| odd("has no Target that is text"))? })

@@ -71,7 +71,7 @@ impl Header {
     /// # Errors
     /// A sentence without the value.
     pub fn parse(name: &str, value: &Secret) -> Result<Header, String> {
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| "is not the name of a header".to_owned())?;
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| "is not a header name".to_owned())?;
         let value = header_value(value).ok_or_else(|| "the value cannot stand in a header".to_owned())?;
         Ok(Header(name, value))
     }

@@ -78,7 +78,7 @@ fn a_listener_on_the_network_needs_tls_or_somebody_who_speaks_it() {
     let token = check(json!({ "tokens": [{ "name": "a", "role": "viewer", "hash": "lgt_verysecret" }] }));
     assert!(token.contains("admin.tokens[0].hash: is a token") && !token.contains("verysecret"), "{token}");
     let odd = check(json!({ "hosts": ["x"], "socket": "x".repeat(200), "listn": [] }));
-    for what in ["admin.hosts: is of no use without admin.listen", "107 bytes", "admin.listn: unknown key"] {
+    for what in ["admin.hosts: has no effect without admin.listen", "107 bytes", "admin.listn: unknown key"] {
         assert!(odd.contains(what), "{what} in {odd}");
     }
     let tls = check(json!({ "listen": ["[::]:0"], "tls": { "certificate": "none.pem", "key": "none.key" } }));
