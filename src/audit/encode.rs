@@ -1,4 +1,4 @@
-//! An event as a line: the anchor's fields first, in the order in which AWS Transfer Family publishes them, then ours.
+//! An event as a line: the fields of AWS Transfer Family first, in the order in which it publishes them, then ours.
 //!
 //! Where no example is published, the order is the one that all published records share: they keep one order of fields over
 //! all activities, so the place of `bytes-out`, `message` and `operation` in a record that is not published is inferred.
@@ -23,7 +23,7 @@ pub(super) struct Identity {
 /// The line of an event, without its time and id.
 pub(super) fn encode(identity: &Identity, origin: &Origin, activity: &Activity) -> Draft {
     let mut event = Encoder { line: LineWriter::new(), identity, origin, name: activity.name() };
-    event.anchor(activity);
+    event.transfer_family(activity);
     event.line.stamp();
     event.every();
     event.own(activity);
@@ -38,8 +38,8 @@ struct Encoder<'a> {
 }
 
 impl Encoder<'_> {
-    /// The fields that the anchor has in this activity.
-    fn anchor(&mut self, activity: &Activity) {
+    /// The fields that Transfer Family has in this activity.
+    fn transfer_family(&mut self, activity: &Activity) {
         match activity {
             Activity::Connected(connected) => self.anchor_connected(connected),
             Activity::AuthFailure(failure) => {
@@ -150,7 +150,7 @@ impl Encoder<'_> {
         self.session_id();
     }
 
-    /// What every event carries, unless the anchor has it in its own place.
+    /// What every event carries, unless Transfer Family has it in a place of its own.
     fn every(&mut self) {
         self.line.text("server", &self.identity.server);
         self.session_id();
@@ -315,7 +315,7 @@ impl Encoder<'_> {
         self.line.text("operation", if write { "write" } else { "read" });
     }
 
-    /// What was negotiated and which key was offered, but for what the anchor's part has already. Without the key's blob: a
+    /// What was negotiated and which key was offered, but for what Transfer Family's part has already. Without the key's blob: a
     /// rejected one would fill the log with what strangers send.
     fn credentials(&mut self, algorithms: Option<&Algorithms>, key: Option<&KeyIdentity>) {
         if let Some(algorithms) = algorithms {
@@ -371,7 +371,7 @@ impl Encoder<'_> {
     }
 }
 
-/// The `message` of AUTH_FAILURE: the anchor's texts where it has one.
+/// The `message` of AUTH_FAILURE: Transfer Family's texts where it has one.
 fn auth_failure_message(failure: &AuthFailure) -> String {
     match (failure.reason, &failure.key) {
         (AuthFailureReason::UnknownUser, _) => "Authentication failure".into(),

@@ -248,9 +248,9 @@ pub struct AuthFailure {
 pub struct Rejected {
     /// A word for machines (`no-common-kex`, `too-many-sessions`).
     pub reason: String,
-    /// A sentence for people, the anchor's where it has one (`no matching host key type found`).
+    /// A sentence for people, Transfer Family's where it has one (`no matching host key type found`).
     pub message: String,
-    /// The client's list that did not match, as it sent it; the anchor's `kex`.
+    /// The client's list that did not match, as it sent it; Transfer Family's `kex`.
     pub unmatched: Option<String>,
     /// The client's key exchange list.
     pub client_kex: Option<String>,

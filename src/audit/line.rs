@@ -122,7 +122,7 @@ impl LineWriter {
         self.bytes.extend_from_slice(json);
     }
 
-    /// Adds both directions of an algorithm, client to server first, as the anchor joins them.
+    /// Adds both directions of an algorithm, client to server first, as Transfer Family joins them.
     pub(super) fn pair(&mut self, name: &'static str, (to_server, to_client): &(String, String)) {
         if !to_server.is_empty() && !to_client.is_empty() {
             self.text(name, &format!("{to_server},{to_client}"));

@@ -113,7 +113,7 @@ pub enum Permission {
 }
 
 impl Permission {
-    /// Every permission, in the order of the contract.
+    /// Every permission, in the order of the configuration.
     pub const ALL: [Permission; 7] = [
         Permission::List,
         Permission::Read,

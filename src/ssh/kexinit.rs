@@ -226,7 +226,7 @@ impl NoCommon {
         }
     }
 
-    /// The sentence of the anchor's KEX_FAILURE and of OpenSSH's log.
+    /// The sentence of Transfer Family's KEX_FAILURE and of OpenSSH's log.
     pub fn message(self) -> &'static str {
         match self {
             NoCommon::Kex => "no matching key exchange method found",

@@ -69,7 +69,7 @@ pub enum PartialUploads {
     /// Nothing is published.
     #[default]
     Discard,
-    /// What arrived is published under the final name, as the anchor does.
+    /// What arrived is published under the final name, as Transfer Family does.
     Publish,
 }
 

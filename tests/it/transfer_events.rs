@@ -88,7 +88,7 @@ fn a_transfer_is_one_open_and_one_close_in_either_protocol() {
     gateway.stop();
 }
 
-/// A number that the anchor writes as a string and we as a number.
+/// A number that Transfer Family writes as a string and we as a number.
 fn number(event: &Value, name: &str) -> u64 {
     let value = &event[name];
     value.as_u64().or_else(|| value.as_str()?.parse().ok()).unwrap_or_else(|| panic!("{name} in {event}"))
