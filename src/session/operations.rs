@@ -185,7 +185,7 @@ impl Session {
         let uploads = self.login.uploads();
         let mut held = uploads.hold(&[(from, Scope::Tree), (to, Scope::Name)]).await?;
         if mode.directory && self.look_up(from).await?.kind == Kind::File {
-            let message = "a name with a slash at its end is a directory's";
+            let message = "a name that ends in a slash can only be a directory";
             return Err(VfsError::new(from, StoreErrorKind::NotADirectory, message).into());
         }
         let may_replace = right == RightToRename::Any && mode.overwrite && self.may(Operation::Overwrite, to);
@@ -205,7 +205,11 @@ impl Session {
         // What is published under the name of somebody's own upload may be another's.
         let only_unfinished = right == RightToRename::OwnToFreeName && held.has(from);
         let renamed = match only_unfinished {
-            true => Err(VfsError::new(from, StoreErrorKind::NotFound, "only what this connection writes is renamed")),
+            true => Err(VfsError::new(
+                from,
+                StoreErrorKind::NotFound,
+                "only a file that this connection writes can be renamed",
+            )),
             false => {
                 let only = self.renamed_version(from, right)?;
                 self.vfs().rename(from, to, existing, only.as_ref()).await
@@ -260,7 +264,7 @@ impl Session {
         };
         match self.look_up(&above).await {
             Err(error) if error.kind == ErrorKind::Store(StoreErrorKind::NotFound) => {
-                let message = "the directory above does not exist, and to make one is not permitted";
+                let message = "the directory above does not exist, and you may not create it";
                 Err(VfsError::new(path, StoreErrorKind::NotFound, message).into())
             }
             // A file above is the store's to refuse.
@@ -495,7 +499,7 @@ fn unseen(path: &LogicalPath) -> SessionError {
 }
 
 fn below_a_file(path: &LogicalPath) -> SessionError {
-    VfsError::new(path, StoreErrorKind::NotADirectory, "the name above it is a file's").into()
+    VfsError::new(path, StoreErrorKind::NotADirectory, "the name above it is a file").into()
 }
 
 fn taken(path: &LogicalPath) -> SessionError {

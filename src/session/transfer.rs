@@ -22,7 +22,7 @@ use super::{AttributeChange, Attributes, ErrorKind, Session, SessionError, Sessi
 use account::Account;
 
 /// Of an upload whose publication by another handle failed.
-const NOT_STORED: &str = "could not be stored when another handle of it was closed";
+const NOT_STORED: &str = "could not be stored when another of its handles was closed";
 
 /// How a client opens a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -86,7 +86,7 @@ pub(super) fn names_of(settings: &Settings, names: Names) -> Result<Option<Names
         None | Some("on" | "true") => Ok(Some(names)),
         Some("off" | "false") => Ok(None),
         Some(_) => Err(format!(
-            "the option \"{OPTION}\" of store \"{}\" must be on (objects say who put them there) or off",
+            "the option \"{OPTION}\" of store \"{}\" must be on (objects say who uploaded them) or off",
             settings.name
         )),
     }

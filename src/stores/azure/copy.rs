@@ -126,7 +126,7 @@ async fn wait(container: &Container, to: &str, begun: Copy) -> Result<Option<Str
             "success" => return Ok(etag),
             "pending" if moved.elapsed() < PATIENCE => {}
             "pending" => {
-                let mut error = failed("the store does not go on with it");
+                let mut error = failed("the store makes no progress with it");
                 error.kind = StoreErrorKind::Unavailable;
                 return Err((Some(now), error));
             }

@@ -16,7 +16,7 @@ pub(in crate::stores) fn judge(key: &str) -> StoreResult<()> {
         Err(StoreError::new(StoreErrorKind::InvalidName, message))
     };
     if key.contains('\\') {
-        return wrong("it takes a backslash for a slash");
+        return wrong("it treats a backslash as a slash");
     }
     if key.split('/').any(|component| component.ends_with('.')) {
         return wrong("it drops a dot at the end of a component");

@@ -185,7 +185,7 @@ impl Session {
                 Err(failure) => return Err(self.failed_as(failure.kind, &failure.reason)),
             }
             if tried >= TRIES {
-                return Err(self.failed("the store takes no more of it"));
+                return Err(self.failed("the store accepts no more of it"));
             }
             if tried > 0 {
                 pause(tried).await;

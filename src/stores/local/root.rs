@@ -281,7 +281,7 @@ impl Root {
     /// Renames a directory in one step; never replaces.
     pub(super) fn rename_directory(&self, from: &Key, to: &Key) -> StoreResult<()> {
         if to.as_str().starts_with(&from.as_prefix()) {
-            let message = format!("\"{from}\" cannot be renamed to \"{to}\", which lies within it");
+            let message = format!("\"{from}\" cannot be renamed to \"{to}\", which is inside it");
             return Err(StoreError::new(StoreErrorKind::InvalidName, message));
         }
         self.rename(from, to, Existing::Refuse, None)
@@ -309,7 +309,7 @@ fn open_private(above: &Dir, name: &str) -> std::io::Result<Dir> {
 
 /// The error of the name that is the gateway's own.
 fn reserved() -> StoreError {
-    let message = format!("the name \"{RESERVED}\" at the root of a store is kept for Lockgate");
+    let message = format!("the name \"{RESERVED}\" at the root of a store is reserved for Lockgate");
     StoreError::new(StoreErrorKind::InvalidName, message)
 }
 

@@ -41,7 +41,7 @@ pub(super) async fn file(
     let copied = store.extras.copy(copy).await?;
     let deleted = match &copied.source {
         Some(version) => store.extras.delete_version(&old, version).await,
-        None => Err(StoreError::new(StoreErrorKind::Unsupported, "the store does not tell versions apart")),
+        None => Err(StoreError::new(StoreErrorKind::Unsupported, "the store does not distinguish versions")),
     };
     match deleted {
         Ok(Deletion::Done) => {
@@ -197,7 +197,7 @@ impl Work<'_> {
         match self.store.extras.version(target).await? {
             Some(found) if self.copied.has_made(name, Some(&found)) => Ok(found),
             _ => {
-                let message = format!("another file came to \"{target}\" while the directory was renamed");
+                let message = format!("another file arrived at \"{target}\" while the directory was renamed");
                 Err(StoreError::new(StoreErrorKind::AlreadyExists, message))
             }
         }
@@ -279,7 +279,7 @@ impl Work<'_> {
             // Without a version there is nothing but a marker's name to hold on to; nor is there any content.
             _ if object.is_marker() => self.store.extras.delete(&object.key).await.map(|()| Deletion::Done),
             Some(version) => self.store.extras.delete_version(&object.key, version).await,
-            None => Err(StoreError::new(StoreErrorKind::Unsupported, "the store does not tell versions apart")),
+            None => Err(StoreError::new(StoreErrorKind::Unsupported, "the store does not distinguish versions")),
         }
     }
 
@@ -288,7 +288,7 @@ impl Work<'_> {
         match page.skipped.first {
             // A key that cannot be read cannot be moved; it must not be left behind silently.
             Some(key) => {
-                let message = format!("the directory holds the key \"{key}\", which cannot be renamed");
+                let message = format!("the directory contains the key \"{key}\", which cannot be renamed");
                 Err(StoreError::new(StoreErrorKind::InvalidName, message))
             }
             None => Ok(page),

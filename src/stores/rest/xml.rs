@@ -23,7 +23,7 @@ pub(in crate::stores) fn walk_listing(
         take(path, text);
     })
     .map_err(|what| failed(&what))?;
-    if is_listing { Ok(()) } else { Err(failed("the answer is something else")) }
+    if is_listing { Ok(()) } else { Err(failed("the answer is not a listing")) }
 }
 
 /// Calls `take` with the path and the text of every element, as it ends; before that, for each attribute, with its name after

@@ -364,7 +364,7 @@ async fn greet(
     frames: &mut Frames,
 ) -> Result<Vec<String>, ConnectError> {
     outgoing.data_bytes(wire::init()).await?;
-    let wrong = || ConnectError::for_now("what the server sends is not SFTP of version 3");
+    let wrong = || ConnectError::for_now("the server does not speak version 3 of SFTP");
     loop {
         match incoming.wait().await {
             Some(ChannelMsg::Data { data }) => frames.push(&data),

@@ -180,7 +180,7 @@ impl Server {
         let way = self.walk(key, Last::Followed).await?;
         let Some(folder) = way.found else { return Err(missing(key)) };
         if folder.what() != What::Folder {
-            let message = format!("\"{key}\" is no directory");
+            let message = format!("\"{key}\" is not a directory");
             return Err(StoreError::plain(StoreErrorKind::NotADirectory, message));
         }
         let path = self.path(&way.names);
@@ -210,7 +210,7 @@ impl Server {
             .map_err(|_| StoreError::new(StoreErrorKind::Other, "the place in the listing is not one of this store"))?;
         let listing = self.listings.take(number);
         listing.filter(|listing| listing.handle.exchange().is_alive()).ok_or_else(|| {
-            let reason = "the server does not know any more how far it was; list it again";
+            let reason = "the server no longer knows how far the listing was; list the directory again";
             StoreError::cannot(StoreErrorKind::Unavailable, "go on listing", key.as_str(), reason)
         })
     }

@@ -38,11 +38,10 @@ pub(super) async fn log_in(session: &mut Session, upstream: &Upstream) -> Result
             Asked::More(question) => asked = Some(question),
         }
     }
-    let mut message = format!("the server does not let the account {:?} in with what the options have", upstream.user);
+    let mut message = format!("the server refuses the account {:?} with the credentials in the options", upstream.user);
     if let Some(question) = asked {
-        message += &format!(
-            "; it asks {question:?}, and the password answers nothing but one question whose answer is hidden"
-        );
+        message +=
+            &format!("; it asks {question:?}, but the password answers only one question whose answer is hidden");
     }
     if let Some(when) = upstream.certificate.as_ref().and_then(|certificate| untimely(certificate, SystemTime::now())) {
         message += &format!("; the certificate {when}");

@@ -196,7 +196,7 @@ impl Store for SftpStore {
             return Ok(());
         }
         let message =
-            format!("{} of {} is no directory", self.server.path::<&str>(&[]), self.server.upstream.address());
+            format!("{} of {} is not a directory", self.server.path::<&str>(&[]), self.server.upstream.address());
         Err(StoreError::new(StoreErrorKind::NotADirectory, message))
     }
 

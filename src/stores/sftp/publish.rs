@@ -316,7 +316,7 @@ impl Server {
     /// Renames a directory; never replaces. Unfinished uploads in it go with it.
     pub(super) async fn rename_directory(&self, from: &Key, to: &Key) -> StoreResult<()> {
         if to.as_str().starts_with(&from.as_prefix()) {
-            let message = format!("\"{from}\" cannot be renamed to \"{to}\", which lies within it");
+            let message = format!("\"{from}\" cannot be renamed to \"{to}\", which is inside it");
             return Err(StoreError::new(StoreErrorKind::InvalidName, message));
         }
         let _alone = self.folders.write().await;

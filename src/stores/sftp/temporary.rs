@@ -339,7 +339,7 @@ impl Unfinished {
             return error;
         }
         let reason = error.cause().unwrap_or("the server refuses it").to_owned();
-        let reason = format!("{reason} (bringing it to its disk; the option \"fsync\": false does without)");
+        let reason = format!("{reason} (syncing it to its disk; the option \"fsync\": false does without)");
         StoreError::cannot(error.kind, "write", key.as_str(), &reason)
     }
 

@@ -161,11 +161,11 @@ impl Server {
 impl<'k> Walk<'k> {
     fn begin(key: &'k Key) -> StoreResult<Self> {
         if key.as_str().split('/').any(is_own) {
-            let message = format!("names that begin with \"{TEMPORARY}\" are kept for Lockgate");
+            let message = format!("names that begin with \"{TEMPORARY}\" are reserved for Lockgate");
             return Err(StoreError::new(StoreErrorKind::InvalidName, message));
         }
         if key.as_str().contains(SEPARATOR) {
-            let message = format!("\"{key}\" has a backslash, which some servers take for a separator");
+            let message = format!("\"{key}\" has a backslash, which some servers treat as a separator");
             return Err(StoreError::new(StoreErrorKind::InvalidName, message));
         }
         let (folder, rest) = key.from_folder();
@@ -205,7 +205,7 @@ impl<'k> Walk<'k> {
     /// Makes the next step, to something that is no link, or is to be taken as itself.
     fn step(&mut self, found: Attributes) -> StoreResult<()> {
         if !self.is_at_end() && found.what() != What::Folder {
-            let message = format!("a name above \"{}\" is no directory", self.key);
+            let message = format!("a name above \"{}\" is not a directory", self.key);
             return Err(StoreError::plain(StoreErrorKind::NotADirectory, message));
         }
         if let Some(Step::To(name, _)) = self.left.pop_front() {

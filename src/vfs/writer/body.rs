@@ -462,7 +462,7 @@ impl Body {
                 Some(version) => Ok(Some(version.to_owned())),
                 None => Err(StoreError::new(
                     StoreErrorKind::Unsupported,
-                    "the store does not tell versions apart, so a file cannot be changed in part",
+                    "the store does not distinguish versions, so a file cannot be changed in part",
                 )),
             },
             _ => Ok(None),
