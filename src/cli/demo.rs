@@ -75,7 +75,7 @@ fn refuse_second_run(folder: &Path, socket: &Path) -> anyhow::Result<()> {
 fn refuse_taken_port(address: SocketAddr) -> anyhow::Result<()> {
     match TcpListener::bind(address) {
         Err(error) if error.kind() == ErrorKind::AddrInUse => Err(anyhow!(
-            "{address} is in use, perhaps by another demo; add `--listen {}` to take a free port",
+            "{address} is in use, perhaps by another demo; add `--listen {}` to choose a free port",
             SocketAddr::new(address.ip(), 0)
         )),
         // Anything else is told by the start itself.
@@ -86,10 +86,10 @@ fn refuse_taken_port(address: SocketAddr) -> anyhow::Result<()> {
 /// What a newcomer reads: what there is, and what to paste.
 fn introduction(starter: &Starter, address: SocketAddr, has_user: bool, page: Option<&str>) -> String {
     let folder = starter.folder.display();
-    let state = if starter.made.is_empty() { "Using" } else { "Made" };
+    let state = if starter.made.is_empty() { "Using" } else { "Created" };
     let mut text = format!(
-        "\nLockgate serves on {address}. {state} {folder}:\n  config.yaml, the keys, and data/, where the files go.\n\
-         Each login and each transfer shows below as a row; in a pipe it is a line of JSON.\n"
+        "\nLockgate serves on {address}. {state} {folder}:\n  config.yaml, the keys, and data/ for the files.\n\
+         Each login and each transfer is a row below; in a pipe, it is a line of JSON.\n"
     );
     if !has_user {
         text.push_str(&format!("\nThe configuration has no user {USER:?}; log in as one of its own users.\n"));
@@ -102,11 +102,11 @@ fn introduction(starter: &Starter, address: SocketAddr, has_user: bool, page: Op
     if let Some(page) = page {
         let config = shell_word(&starter.folder.join(CONFIG).to_string_lossy());
         text.push_str(&format!(
-            "Watch it in a browser. This link logs one in, within a quarter of an hour:\n\n  {page}\n\n  \
+            "Watch it in a browser. This link logs one browser in and is valid for 15 minutes:\n\n  {page}\n\n  \
              # another such link\n  lockgate admin link --config {config}\n\n"
         ));
     }
-    text.push_str("Ctrl-C ends the demo; run it again to go on with the same keys and files.\n");
+    text.push_str("Ctrl-C stops the demo. Run it again to continue with the same keys and files.\n");
     text
 }
 
@@ -114,7 +114,7 @@ fn introduction(starter: &Starter, address: SocketAddr, has_user: bool, page: Op
 fn jump(folder: &Path, config: &str, has_target: bool) -> String {
     if !has_target {
         return format!(
-            "The configuration has no target {TARGET:?}: it was there before. Add one (docs/BASTION.md), or name an empty folder with --dir.\n"
+            "This folder already had a configuration, and it has no target {TARGET:?}. Add one (docs/BASTION.md), or name an empty folder with --dir.\n"
         );
     }
     let path = |name: &str| shell_word(&folder.join(name).to_string_lossy());

@@ -14,15 +14,15 @@ pub(super) fn init(folder: &Path) -> anyhow::Result<()> {
     let config = shell_word(&starter.folder.join(CONFIG).to_string_lossy());
     let mut text = String::new();
     if starter.made.is_empty() {
-        text.push_str(&format!("{} has all files already; nothing was changed.\n", starter.folder.display()));
+        text.push_str(&format!("{} already has all files; nothing was changed.\n", starter.folder.display()));
     } else {
-        text.push_str(&format!("Made in {}:\n", starter.folder.display()));
+        text.push_str(&format!("Created in {}:\n", starter.folder.display()));
         for (name, what) in &starter.made {
             text.push_str(&format!("  {name:<24} {what}\n"));
         }
     }
     text.push_str("\nNext:\n");
-    text.push_str("  1. edit config.yaml: where to listen, the stores, and the users, of which there are none yet\n");
+    text.push_str("  1. edit config.yaml: the addresses to listen on, the stores, the users (there are none yet)\n");
     text.push_str(&format!("  2. lockgate check --online --config {config}\n"));
     text.push_str(&format!("  3. lockgate serve --config {config}\n"));
     std::io::stdout().lock().write_all(text.as_bytes()).context("standard output cannot be written")

@@ -271,7 +271,7 @@ fn with_target(text: String) -> String {
         "{user}    # Where the user may jump to, and as whom.\n    targets: [{{ target: {TARGET}, accounts: [{ACCOUNT}] }}]\n"
     );
     let target = format!(
-        "# Reached with ProxyJump; nothing is ever connected to the address. docs/BASTION.md describes targets.\n\
+        "# Reached with ProxyJump; the gateway never connects to the address. docs/BASTION.md describes targets.\n\
          targets:\n  - name: {TARGET}\n    addresses: [\"{TARGET_HOST}:22\"]\n    host_keys: [{TARGET_KEY}]\n    accounts:\n      \
          - name: {ACCOUNT}\n        home: [{{ entry: /, target: \"local:/{TARGET}\" }}]\n\n"
     );

@@ -65,7 +65,7 @@ pub(super) fn make(arguments: &Arguments) -> Result<(), Failure> {
     }
     let expires = expires.map(|time| format!(", expires: {time:?}"));
     eprintln!(
-        "The token, which is shown this once, stands on standard output. Its entry under admin.tokens of the configuration:\n"
+        "The token is on standard output. It is not shown again. Its entry for admin.tokens in the configuration:\n"
     );
     eprintln!(
         "  - {{ name: {}, role: {}, hash: \"{hash}\"{} }}\n",
@@ -73,6 +73,6 @@ pub(super) fn make(arguments: &Arguments) -> Result<(), Failure> {
         role,
         expires.unwrap_or_default()
     );
-    eprintln!("Then `lockgate reload` (or SIGHUP); no restart is needed.");
+    eprintln!("Then run `lockgate reload` (or send SIGHUP); no restart is needed.");
     Ok(print(token.expose())?)
 }

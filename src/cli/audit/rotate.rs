@@ -22,7 +22,7 @@ pub(super) fn rotate(arguments: &Arguments) -> Result<(), Failure> {
     let audit::Rotated { old, new, old_public } = rotated;
     Ok(print(&format!(
         "the key {old} endorses {new}, which signs from the next reload (`lockgate reload`, SIGHUP) or start of the gateway on\n\
-         keep a copy of the public key before it, {}: a trail is verified with the earliest key that is trusted",
+         keep a copy of the previous public key, {}: verify a trail with the earliest key that you trust",
         old_public.display()
     ))?)
 }
