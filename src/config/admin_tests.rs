@@ -70,7 +70,7 @@ fn an_identity_provider_that_cannot_be_trusted_is_refused() {
         &[("admin.oidc.roles.map.b", "is not one of")],
     );
     let unheard = format!("users: []\nadmin: {{ oidc: {{ {issuer}, {CLIENT}, {ROLES} }} }}\n");
-    assert_problems(&with(&unheard), &[("admin.oidc", "of no use without admin.listen")]);
+    assert_problems(&with(&unheard), &[("admin.oidc", "no effect without admin.listen")]);
     let hash = "sha256:0840fcd4f1a13d84db6581bc6f2da19f7e82523784fc5bb7f3a9560cc00444ac";
     let named = format!("users: []\nadmin: {{ tokens: [{{ name: 'oidc:ann', role: viewer, hash: '{hash}' }}] }}\n");
     assert_problems(&with(&named), &[("admin.tokens[0].name", "identity provider")]);
@@ -80,5 +80,5 @@ fn an_identity_provider_that_cannot_be_trusted_is_refused() {
 fn the_hash_of_nothing_is_no_token() {
     let hash = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
     let text = format!("users: []\nadmin: {{ tokens: [{{ name: nobody, role: viewer, hash: '{hash}' }}] }}\n");
-    assert_problems(&with(&text), &[("admin.tokens[0].hash", "everybody has")]);
+    assert_problems(&with(&text), &[("admin.tokens[0].hash", "everybody knows")]);
 }

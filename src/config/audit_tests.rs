@@ -55,7 +55,7 @@ fn the_chain_has_a_folder_and_a_time() {
     assert_problem(
         "audit: { folder: a, self_check: 1d }",
         "audit.self_check",
-        "verifies a file that holds the whole trail",
+        "needs a file sink that contains the whole trail",
     );
     assert_problem("audit: {}", "audit.folder", "is missing; write the folder of the signing key");
     assert_problem("audit: { folder: '' }", "audit.folder", "is not a path");
@@ -91,8 +91,8 @@ fn wrong_options_are_told() {
     assert_problem(&file("rotate: { size: 1KiB }"), "events[0].rotate.size", "must be from 64KiB");
     assert_problem(&file("rotate: { age: 1s }"), "events[0].rotate.age", "must be from 1m to 366d");
     assert_problem(&file("rotate: { size: 1MiB }, keep: 0"), "events[0].keep", "must be from 1");
-    assert_problem(&file("gzip: true"), "events[0].gzip", "a file that never ends leaves no old ones");
-    assert_problem(&file("keep: 3"), "events[0].keep", "a file that never ends leaves no old ones");
+    assert_problem(&file("gzip: true"), "events[0].gzip", "there are no old files without rotation");
+    assert_problem(&file("keep: 3"), "events[0].keep", "there are no old files without rotation");
     assert_problem("events: [{ sink: stdout, fsync: batch }]", "events[0].fsync", "unknown key");
 }
 
@@ -158,18 +158,18 @@ fn the_witness_is_in_a_place_of_its_own() {
     for (outcome, place, words) in [
         (witness("prefix: w"), "audit.witness.store", "is missing"),
         (witness("store: valt"), "audit.witness.store", "did you mean \"vault\"?"),
-        (witness("store: 'vault:/w'"), "audit.witness.store", "write the folder as `prefix`"),
+        (witness("store: 'vault:/w'"), "audit.witness.store", "the folder as `prefix`"),
         (witness("store: vault, prefix: '${user}'"), "audit.witness.prefix", "is not replaced here"),
         (witness("store: disk, prefix: home/ann/w"), "audit.witness.store", "could remove what the witness saw"),
         (
             witness("store: disk, prefix: w, object_lock: { mode: compliance, retain: 1d }"),
             "audit.witness.object_lock",
-            "only a store on S3",
+            "only stores on S3",
         ),
         (witness("store: vault, object_lock: { mode: compliance }"), "audit.witness.object_lock.retain", "is missing"),
         // By another name it is the bucket and the folder of the sink.
-        (with_sink("store: vault, prefix: audit/w"), "audit.witness.store", "in one place with a sink"),
-        (with_sink("store: same, prefix: x"), "audit.witness.store", "in one place with a sink"),
+        (with_sink("store: vault, prefix: audit/w"), "audit.witness.store", "in the same place as a sink"),
+        (with_sink("store: same, prefix: x"), "audit.witness.store", "in the same place as a sink"),
     ] {
         let problems = outcome.unwrap_err();
         let list: Vec<_> =

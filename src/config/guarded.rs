@@ -109,7 +109,7 @@ impl<'a> Homes<'a> {
     /// Who may change files in a folder, or the folder itself: a phrase for a problem. `None`: nobody.
     pub(super) fn reaching(&self, folder: &Place) -> Option<String> {
         let whose = self.whose(|lead| lead.permissions.can_change() && self.leads_to(lead, folder))?;
-        Some(format!("is inside {whose}, which may change files there"))
+        Some(format!("is inside {whose}, where clients may change files"))
     }
 
     /// In whose home a file or folder lies: a phrase for a problem. `None`: in nobody's.

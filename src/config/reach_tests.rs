@@ -111,8 +111,8 @@ fn a_file_that_others_may_write_or_whose_credentials_they_may_read_is_refused() 
     fs::write(folder.path().join("id"), "x").unwrap();
     for (stores, mode, wrong) in [
         ("stores: {}\n", 0o644, None),
-        ("stores: {}\n", 0o666, Some("others may write the file (mode 0666): chmod go-w")),
-        ("stores: {}\n", 0o620, Some("others may write the file (mode 0620)")),
+        ("stores: {}\n", 0o666, Some("other users may write the file (mode 0666); run chmod go-w")),
+        ("stores: {}\n", 0o620, Some("other users may write the file (mode 0620)")),
         (with_key, 0o600, None),
         (with_key, 0o640, None),
         (with_key, 0o644, Some("everybody on this machine may read this credential")),
@@ -200,7 +200,7 @@ fn another_name_of_a_store_hides_nothing() {
                 let found: Vec<_> = found.iter().filter(|(found, _)| found == at).collect();
                 let said = found
                     .iter()
-                    .any(|(_, text)| text.contains("the home of the user \"ann\", who may change files there"));
+                    .any(|(_, text)| text.contains("the home of the user \"ann\", where clients may change files"));
                 assert_eq!(said, wrong, "{url} {target} {permissions} {at}: {found:?}");
             }
         }
@@ -344,9 +344,7 @@ fn files_of_options_start_from_the_folder_of_the_configuration() {
         )
     };
     let path = root.join("c.yaml");
-    for (file, words) in
-        [("outside/sa.json", "do not fit together"), ("outside/none.json", "cannot be read: No such file")]
-    {
+    for (file, words) in [("outside/sa.json", "do not match"), ("outside/none.json", "cannot be read: No such file")] {
         fs::write(&path, text(file)).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
         let found = load(&path).unwrap_err().to_string();

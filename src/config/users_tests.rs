@@ -51,8 +51,8 @@ fn an_authority_stands_in_for_keys() {
     assert_problems(
         &trusting(&format!("'cert-authority {KEY}', rubbish"), ""),
         &[
-            ("trusted_user_ca_keys[0]", "every key here is an authority's"),
-            ("trusted_user_ca_keys[1]", "not a key type"),
+            ("trusted_user_ca_keys[0]", "every key in this list is an authority's"),
+            ("trusted_user_ca_keys[1]", "not a supported key type"),
         ],
     );
 }

@@ -144,11 +144,11 @@ fn what_is_no_served_key_is_refused_by_name() {
         (format!("laptop {ED25519_256}"), "the option `laptop` before the key"),
         (format!("command=\"echo \\\"hi there\\\"\" {ED25519_256}"), "option `command`"),
         (ED25519_256.split_once(' ').unwrap().1.to_owned(), "key type is missing"),
-        ("ssh-ed448 AAAA".to_owned(), "\"ssh-ed448\" is not a key type"),
-        ("laptop.pub".to_owned(), "\"laptop.pub\" is not a key type"),
+        ("ssh-ed448 AAAA".to_owned(), "\"ssh-ed448\" is not a supported key type"),
+        ("laptop.pub".to_owned(), "\"laptop.pub\" is not a supported key type"),
         ("ssh-ed25519".to_owned(), "nothing follows ssh-ed25519"),
         ("ssh-ed25519 AAAA…".to_owned(), "not base64"),
-        (format!("ssh-ed25519 {}", "A".repeat(20_000)), "longer than any key"),
+        (format!("ssh-ed25519 {}", "A".repeat(20_000)), "longer than any supported key"),
         (RSA_1024.to_owned(), "1024 bits"),
     ] {
         assert!(problem(&wrong).contains(what), "{wrong}: {}", problem(&wrong));

@@ -147,7 +147,7 @@ fn a_reload_asks_immediately_and_ends_who_comes_from_a_wrong_address() {
     gateway.signal(Signal::HUP);
     ended(&gateway, "ben", "address-not-allowed");
     ben.close_input();
-    ben.finish(LIMIT).says("may not come from this address any more");
+    ben.finish(LIMIT).says("may no longer log in from this address");
     gateway.stop();
 }
 

@@ -92,7 +92,7 @@ fn a_grant_that_a_provider_takes_back_ends_sessions_at_the_target_and_lets_nobod
     let end = door.end_at_target();
     assert_eq!((field(&end, "reason"), field(&end, "account")), ("target-removed", "deploy"), "{end}");
     session.close_input();
-    session.finish(LIMIT).says("may not use this account");
+    session.finish(LIMIT).says("may no longer use this account");
     // The connection lasts, and jumps by the last answer.
     door.sftp("target-host-A", "ls\n").failed();
     let denied = |words: &str| {
@@ -122,7 +122,7 @@ fn a_reload_without_the_account_ends_the_sessions_of_a_providers_users_there() {
     let end = door.end_at_target();
     assert_eq!((field(&end, "reason"), field(&end, "user")), ("target-removed", "alice"), "{end}");
     session.close_input();
-    session.finish(LIMIT).says("may not use this account");
+    session.finish(LIMIT).says("may no longer use this account");
     door.gateway.stop();
 }
 

@@ -26,7 +26,7 @@ fn a_grant_that_is_taken_back_ends_the_session_at_the_target_and_not_the_connect
     let end = door.end_at_target();
     assert_eq!((field(&end, "reason"), field(&end, "account")), ("target-removed", "deploy"), "{end}");
     session.close_input();
-    session.finish(LIMIT).says("may not use this account");
+    session.finish(LIMIT).says("may no longer use this account");
     door.sftp("target-host-A", "ls\n").failed();
     door.sftp("target-host-B", "ls\n").succeeded();
     door.gateway.stop();
