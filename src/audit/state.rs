@@ -289,7 +289,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first = StateFile::open(folder.path()).unwrap();
         let error = StateFile::open(folder.path()).unwrap_err();
-        assert!(error.to_string().contains("another process writes the chain of"), "{error}");
+        assert!(error.to_string().contains("another process uses the chain of"), "{error}");
         drop(first);
         StateFile::open(folder.path()).unwrap();
         let missing = StateFile::open(&folder.path().join("missing")).unwrap_err();

@@ -21,7 +21,7 @@ fn the_bounds_of_a_user_are_read() {
         &[
             ("users[0].expires", "neither a date nor a time"),
             ("users[0].allow_from[0]", "write 10.0.0.0/8"),
-            ("users[0].allow_from[1]", "no IP address"),
+            ("users[0].allow_from[1]", "not an IP address"),
             ("users[0].sessions", "must be from 1 to"),
             ("users[0].principals[0]", "a name in a certificate"),
         ],

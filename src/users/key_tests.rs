@@ -146,7 +146,7 @@ fn what_is_no_served_key_is_refused_by_name() {
         (ED25519_256.split_once(' ').unwrap().1.to_owned(), "key type is missing"),
         ("ssh-ed448 AAAA".to_owned(), "\"ssh-ed448\" is not a supported key type"),
         ("laptop.pub".to_owned(), "\"laptop.pub\" is not a supported key type"),
-        ("ssh-ed25519".to_owned(), "nothing follows ssh-ed25519"),
+        ("ssh-ed25519".to_owned(), "there is nothing after ssh-ed25519"),
         ("ssh-ed25519 AAAA…".to_owned(), "not base64"),
         (format!("ssh-ed25519 {}", "A".repeat(20_000)), "longer than any supported key"),
         (RSA_1024.to_owned(), "1024 bits"),
@@ -180,7 +180,7 @@ fn the_key_inside_must_be_what_the_line_says() {
     let modulus = [&[0][..], &big].concat();
     for (wrong, what) in [
         (line("ssh-ed25519", &[b"ssh-ed25519", &[1; 31]]), "this one has 31"),
-        (line("ssh-ed25519", &[b"ssh-ed25519", &[1; 32], b""]), "4 bytes follow"),
+        (line("ssh-ed25519", &[b"ssh-ed25519", &[1; 32], b""]), "4 bytes after the end"),
         (line("ssh-ed25519", &[b"ssh-ed25519"]), "cut off"),
         (line("ecdsa-sha2-nistp256", &[b"ecdsa-sha2-nistp256", b"nistp384", &point]), "curve is not nistp256"),
         (line("ecdsa-sha2-nistp256", &[b"ecdsa-sha2-nistp256", b"nistp256", &point[..33]]), "uncompressed point"),

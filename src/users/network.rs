@@ -114,16 +114,16 @@ mod tests {
     #[test]
     fn what_is_no_network_says_what_would_be_right() {
         for (wrong, words) in [
-            ("", "no IP address"),
-            ("example.org", "no IP address"),
-            ("10.0.0", "no IP address"),
+            ("", "not an IP address"),
+            ("example.org", "not an IP address"),
+            ("10.0.0", "not an IP address"),
             ("10.0.0.0/33", "from 0 to 32"),
             ("10.0.0.0/", "from 0 to 32"),
             ("10.0.0.0/+8", "from 0 to 32"),
             ("::/129", "from 0 to 128"),
             ("10.0.0.1/8", "write 10.0.0.0/8"),
             ("2001:db8::1/64", "write 2001:db8::/64"),
-            (" 10.0.0.0/8", "no IP address"),
+            (" 10.0.0.0/8", "not an IP address"),
         ] {
             let problem = Network::parse(wrong).unwrap_err();
             assert!(problem.contains(words), "{wrong:?}: {problem}");

@@ -355,7 +355,7 @@ mod tests {
             ("from", "`from` needs a value"),
             ("from=10.0.0.0/8", "not in quotes"),
             ("from=\"10.0.0.0/8", "not in quotes"),
-            ("from=\"\"", "no IP address"),
+            ("from=\"\"", "not an IP address"),
             ("from=\"*.example.org\"", "host names are not resolved"),
             ("from=\"10.0.0.0/8, ::1\"", "\" ::1\" in from="),
             ("from=\"10.0.0.1/8\"", "write 10.0.0.0/8"),

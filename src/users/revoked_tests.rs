@@ -35,7 +35,7 @@ fn a_list_has_keys_and_fingerprints() {
     }
     assert!(read(b"").unwrap().is_empty());
     for (wrong, words) in [
-        (b"SHA256:abc".as_slice(), "line 1: it is no fingerprint"),
+        (b"SHA256:abc".as_slice(), "line 1: it is not a fingerprint"),
         (b"\n# x\nssh-ed25519 AAAA", "line 3: "),
         (b"\xff\xfe", "neither text nor"),
         (b"MD5:aa:bb", "line 1: "),

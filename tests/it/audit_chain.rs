@@ -118,7 +118,7 @@ fn two_gateways_on_one_folder_are_refused() {
         second
     };
     started_with(&[]).says("another gateway uses it; give each a limits.staging_folder of its own");
-    let second = started_with(&["staging", "events"]).says("another process writes the chain of");
+    let second = started_with(&["staging", "events"]).says("another process uses the chain of");
     second.says("give each gateway an audit.folder of its own");
     setup.write_config();
     work(&gateway, &key, "a", 1);

@@ -173,7 +173,7 @@ fn the_credentials_of_a_server_are_shown_to_nobody() {
         let check = run(lockgate().args(["check", "--online", "--config"]).arg(setup.write_config()));
         assert_eq!(check.status.success(), is_right, "{check}");
         let log = away.gateway.log();
-        assert!(is_right || log.contains("does not let the account"), "{log}");
+        assert!(is_right || log.contains("refuses the account"), "{log}");
         let events: Vec<String> = away.gateway.events.all().iter().map(|event| event.to_string()).collect();
         assert!(events.len() > 3, "{events:?}");
         let shown = [

@@ -310,7 +310,7 @@ async fn a_folder_is_of_one_recorder() {
     let recorder = place.start().await;
     let before = place.lines();
     let error = Recorder::start(place.settings()).await.unwrap_err().to_string();
-    assert!(error.contains("another process writes the chain of"), "{error}");
+    assert!(error.contains("another process uses the chain of"), "{error}");
     assert_eq!(place.lines(), before);
     recorder.close().await;
     fs::remove_file(SigningKey::private_in(place.folder.path())).unwrap();

@@ -38,7 +38,7 @@ fn a_ban_is_shown_explains_why_a_user_cannot_log_in_and_is_lifted() {
     prints(&["bans", "list"], "127.0.0.1");
     prints(&["users", "show", "alice", "--address", "127.0.0.1"], "is banned");
 
-    prints(&["bans", "lift", "127.0.0.1"], "127.0.0.1 may come again");
+    prints(&["bans", "lift", "127.0.0.1"], "127.0.0.1 may connect again");
     administered.door.client.sftp("pwd").succeeded();
     let call = administered.call_event(|event| field(event, "path") == "/api/v1/bans/127.0.0.1");
     assert_eq!((field(&call, "method"), field(&call, "status")), ("DELETE", "success"));
