@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::reads::GivesUp;
 use super::state::State;
@@ -44,11 +44,12 @@ pub(super) async fn run(state: Arc<State>) {
 /// Notes them; where the look ended, if that is before it came far enough.
 fn recall(path: &Path, users: &Users, within: Duration, given_up: GivenUp) -> Result<Option<String>, ReadError> {
     let span = Span { since: Utc::now().checked_sub_signed(DAYS), until: None };
+    let since = span.since;
     let page = Page { given_up, ..Page::newest(usize::MAX, within) };
     let note = |line: &[u8]| -> Option<()> {
         let text = std::str::from_utf8(line).ok()?;
         if WANTED.iter().any(|wanted| text.contains(wanted)) {
-            take(&Event::parse(line)?, users);
+            take(&Event::parse(line)?, users, since);
         }
         None
     };
@@ -56,8 +57,12 @@ fn recall(path: &Path, users: &Users, within: Duration, given_up: GivenUp) -> Re
 }
 
 /// Newer ones came before, and those of this process are newer than all.
-fn take(event: &Event, users: &Users) {
+fn take(event: &Event, users: &Users, since: Option<DateTime<Utc>>) {
     let (user, Some(at)) = (event.text("user"), event.time()) else { return };
+    // The search ends behind the first that is older.
+    if since.is_some_and(|since| at < since) {
+        return;
+    }
     let at = SystemTime::from(at);
     let is_upload = event.text("operation") == "write"
         && event.text("status") == "success"
@@ -75,7 +80,7 @@ fn take(event: &Event, users: &Users) {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use chrono::{DateTime, SecondsFormat};
+    use chrono::SecondsFormat;
 
     use super::*;
     use crate::metrics::Metrics;

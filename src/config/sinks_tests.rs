@@ -167,7 +167,7 @@ fn no_user_may_change_the_objects_of_a_store_sink() {
         ))
     };
     for inside in ["local:/", "local:/audit", "local:/audit/${user}"] {
-        assert_problems(&text(inside, "read_write"), &[("events[0].target", "in the home of the user \"anna\"")]);
+        assert_problems(&text(inside, "read_write"), &[("events[0].target", "inside the home of the user \"anna\"")]);
         assert_problems(&text(inside, "[list, delete]"), &[("events[0].target", "choose another folder")]);
         // An auditor may look.
         read_text(&text(inside, "read_only")).unwrap();
