@@ -7,6 +7,7 @@ mod guard;
 mod held_back;
 mod memory;
 mod opening;
+mod peers;
 mod planning;
 mod reach;
 mod recheck;
@@ -28,6 +29,7 @@ pub use access::Access;
 pub use control::{Control, Told};
 pub use guard::HomeGuard;
 use opening::open_stores;
+use peers::Company;
 pub use reach::{Reached, reach_users};
 use reload::{InForce, Reload};
 use roster::Roster;
@@ -42,7 +44,7 @@ use crate::ssh::{Homes, Listeners, Phase, Server, Surroundings, TargetDoors};
 use crate::stores::{AtOnce, Key, Store, Unfinished};
 use crate::users::{AuthorizedKey, Directory, PasswordHash, Revoked, SourceSettings, Target, User};
 use crate::vfs::Transfers;
-use crate::{audit, ssh, stores, vfs};
+use crate::{audit, fleet, ssh, stores, vfs};
 use folder::StoreFolder;
 
 /// How long a store may take to answer at the start.
@@ -81,6 +83,8 @@ pub struct Settings {
     pub strict_setstat: bool,
     /// The admin door.
     pub admin: admin::Settings,
+    /// The fleet that the gateway belongs to.
+    pub fleet: Option<fleet::Settings>,
     /// What no home may lead to, whoever names it.
     pub guard: HomeGuard,
 }
@@ -92,6 +96,7 @@ pub struct Fixed {
     audit: audit::Settings,
     transfers: vfs::Settings,
     admin: admin::DoorSettings,
+    fleet: Option<fleet::Settings>,
 }
 
 impl Settings {
@@ -102,13 +107,14 @@ impl Settings {
             audit: self.audit.clone(),
             transfers: self.transfers.clone(),
             admin: self.admin.doors.clone(),
+            fleet: self.fleet.clone(),
         }
     }
 }
 
 /// The keys of the configuration that are, or hold, a part that a reload does not change. All else it changes, and of `admin` who is let in
 /// ([`admin::RELOADED_KEYS`]).
-pub const FIXED_KEYS: [&str; 6] = ["server", "events", "audit", "limits", "partial_uploads", "admin"];
+pub const FIXED_KEYS: [&str; 7] = ["server", "events", "audit", "fleet", "limits", "partial_uploads", "admin"];
 
 /// The same, as people are told.
 pub fn fixed_parts() -> String {
@@ -129,6 +135,7 @@ impl Fixed {
             "server" => self.ssh != without_limits(&other.ssh) || whose(&self.audit) != whose(&other.audit),
             "events" => self.audit.sinks != other.audit.sinks,
             "audit" => self.audit.chain != other.audit.chain,
+            "fleet" => self.fleet != other.fleet,
             "limits" => self.ssh.limits != other.ssh.limits || self.transfers != without_partial(&other.transfers),
             "partial_uploads" => self.transfers.partial_uploads != other.transfers.partial_uploads,
             _ => self.admin != other.admin,
@@ -149,6 +156,7 @@ pub struct Gateway {
     recorder: Recorder,
     backed: Backed,
     admin: Admin,
+    company: Company,
 }
 
 /// The admin door before it is opened.
@@ -236,10 +244,12 @@ impl Gateway {
             written: Arc::new(settings.admin.written.clone()),
         };
         let state_folder = settings.transfers.staging_folder.clone();
-        let server =
-            listeners.open(Surroundings { recorder: recorder.clone(), metrics, registry, homes, state_folder });
+        let company = Company::of(&settings, &registry, &recorder);
+        let peers = company.peers();
+        let around = Surroundings { recorder: recorder.clone(), metrics, registry, peers, homes, state_folder };
+        let server = listeners.open(around);
         backed.roster.follow(opened);
-        Ok(Some(Gateway { server, recorder, backed, admin }))
+        Ok(Some(Gateway { server, recorder, backed, admin, company }))
     }
 
     /// Where it listens, with the ports that were really taken.
@@ -291,10 +301,12 @@ impl Gateway {
             written,
             registry,
             gate: gate.clone(),
+            peers: self.company.peers(),
             inside: self.backed.inside.subscribe(),
             draining: draining.subscribe(),
             wishes,
         };
+        let kept = self.company.keep(&gate, &draining);
         let administered = tokio::spawn(admin::serve(doors, around, closing.subscribe()));
         let serving = self.server.run(phase.subscribe(), homes.subscribe());
         tokio::pin!(serving);
@@ -330,6 +342,7 @@ impl Gateway {
         // Until now it showed how the drain went; from now on nothing of it can be recorded.
         closing.send_replace(true);
         let _ = administered.await;
+        kept.stop().await;
         self.backed.roster.stop();
         if timeout(REMOVALS_WITHIN, self.backed.transfers.settled()).await.is_err() {
             tracing::warn!(
@@ -492,7 +505,10 @@ mod tests {
     #[test]
     fn the_documents_say_what_a_reload_does_not_change() {
         let parts = fixed_parts();
-        assert_eq!(parts, "`server`, `events`, `audit`, `limits`, `partial_uploads` and where `admin` listens");
+        assert_eq!(
+            parts,
+            "`server`, `events`, `audit`, `fleet`, `limits`, `partial_uploads` and where `admin` listens"
+        );
         let example = include_str!("../config.example.yaml").replace("\n#   ", " ");
         assert!(include_str!("../docs/CONFIGURATION.md").contains(&parts) && example.contains(&parts));
         let admin: Vec<String> = admin::RELOADED_KEYS.iter().map(|key| format!("`{key}`")).collect();

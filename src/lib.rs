@@ -10,7 +10,7 @@
 //! | 1 rules | [`policy`], [`audit`] |
 //! | 2 sources | [`stores`], [`vfs`], [`users`] |
 //! | 3 door | [`session`] |
-//! | 4 codecs | [`sftp`], [`scp`] |
+//! | 4 codecs | [`sftp`], [`scp`], [`fleet`] |
 //! | 5 doors | [`ssh`], [`admin`] |
 //! | 6 root | [`config`], [`gateway`] |
 //! | 7 shell | [`cli`] |
@@ -32,6 +32,7 @@ pub mod vfs;
 
 pub mod session;
 
+pub mod fleet;
 pub mod scp;
 pub mod sftp;
 

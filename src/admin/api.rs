@@ -18,8 +18,8 @@ use utoipa_axum::routes;
 use super::problem::Problem;
 use super::state::State;
 use super::{
-    bans, chain, configuration, connections, control, guard, health, login, now, page, provider_login, recordings,
-    sessions, stream, trail, users,
+    bans, chain, configuration, connections, control, fleet, guard, health, login, now, page, provider_login,
+    recordings, sessions, stream, trail, users,
 };
 
 /// The largest body of a call, in bytes.
@@ -201,6 +201,7 @@ fn routes() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(login::link))
         .routes(routes!(sessions::list))
         .routes(routes!(sessions::show, sessions::end))
+        .routes(routes!(fleet::show))
         .routes(routes!(health::stores))
         .routes(routes!(users::list))
         .routes(routes!(users::show))

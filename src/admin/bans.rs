@@ -95,18 +95,24 @@ pub(super) async fn lift(
     Path(address): Path<String>,
 ) -> Result<Json<Lifted>, Problem> {
     let source = source(&address)?;
-    if !state.around.gate.lift(source.address()) {
+    let was_banned = state.around.gate.lift(source.address());
+    // The others may know of one that is not known here.
+    let only_here = state.around.peers.lift(source).await.err();
+    if !was_banned {
         return Err(Problem::not_found(format!("{source} is not banned")));
     }
     tracing::info!(address = %source, "an administrator lifted a ban");
-    Ok(Json(Lifted { lifted: source.to_string() }))
+    Ok(Json(Lifted { lifted: source.to_string(), only_here }))
 }
 
 /// A ban that was lifted
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Lifted {
-    /// The address that may come again
+    /// The address that may connect again
     lifted: String,
+    /// Why the other gateways of the fleet may still ban it; absent when they lift the ban as well
+    #[serde(skip_serializing_if = "Option::is_none")]
+    only_here: Option<String>,
 }
 
 /// The address that a caller means, also as it is shown: `2001:db8::/64`.

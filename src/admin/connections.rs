@@ -10,6 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::everyone::{Everyone, Of};
 use super::problem::{Asked, Problem};
 use super::reads::Waiting;
 use super::state::{State, time};
@@ -59,7 +60,7 @@ pub(super) struct Connection {
     address: String,
     /// The client's port
     port: u16,
-    /// The target that was jumped to, or the server's name
+    /// The target that was jumped to, or the server's name; of open ones in a fleet, that of the gateway that has it
     target: String,
     /// The account at the target
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -129,7 +130,8 @@ pub(super) async fn list(
     let network = which.address.as_deref().map(Network::parse).transpose();
     let network = network.map_err(|what| Problem::wrong(format!("address: {what}")))?;
     // Live ones first: who leaves meanwhile is found in the trail.
-    let live = if open && which.before.is_none() { live(&state, &which, network.as_ref()) } else { Vec::new() };
+    let everyone = if open && which.before.is_none() { Some(Everyone::of(&state).await) } else { None };
+    let live = everyone.iter().flat_map(|everyone| live(everyone, &which, network.as_ref())).collect::<Vec<_>>();
     let Newest { found: ended, next } = match closed {
         true => {
             let page = trail::page_of(limit, which.before.as_ref().map(|id| id.to_ascii_lowercase()));
@@ -142,23 +144,30 @@ pub(super) async fn list(
         false => Newest { found: Vec::new(), next: None },
     };
     let gone: HashSet<&str> = ended.iter().map(|connection| connection.id.as_str()).collect();
-    let live: Vec<LiveSession> = live.into_iter().filter(|live| !gone.contains(&*live.session_id)).collect();
+    let live: Vec<Of<'_>> = live.into_iter().filter(|one| !gone.contains(&*one.live().session_id)).collect();
     let count = live.len();
-    let registry = &state.around.registry;
-    let shown = live.iter().take(limit).filter_map(|live| registry.look(&live.session_id, 0));
-    let shown = shown.map(|(live, progress)| Connection::open(&live, &progress, &state.around.server));
+    let shown = live.iter().take(limit).filter_map(|one| match one {
+        Of::Here(live) => {
+            let (live, progress) = state.around.registry.look(&live.session_id, 0)?;
+            Some(Connection::open(&live, &progress, &state.around.server))
+        }
+        Of::There(distant) => Some(Connection::open(&distant.session, &distant.progress, &distant.server)),
+    });
     let connections = shown.collect::<Vec<_>>().into_iter().chain(ended).collect();
     Ok(Json(Connections { connections, open: count, next }))
 }
 
 /// The live sessions that fit, those that began last first.
-fn live(state: &State, which: &Which, network: Option<&Network>) -> Vec<LiveSession> {
-    let fits = |live: &LiveSession| {
+fn live<'a>(everyone: &'a Everyone, which: &Which, network: Option<&Network>) -> Vec<Of<'a>> {
+    let fits = |one: &Of<'_>| {
+        let live = one.live();
         which.user.as_deref().is_none_or(|user| *live.user == *user)
             && network.is_none_or(|network| network.contains(live.source_ip))
     };
-    let mut live: Vec<LiveSession> = state.around.registry.list().into_iter().filter(fits).collect();
-    live.sort_by(|a, b| b.since.cmp(&a.since).then_with(|| a.session_id.cmp(&b.session_id)));
+    let mut live = everyone.all();
+    live.retain(fits);
+    // They are in the order of their ids.
+    live.sort_by_key(|one| std::cmp::Reverse(one.live().since));
     live
 }
 
@@ -259,7 +268,7 @@ mod tests {
             source_ip: [192, 0, 2, 1].into(),
             source_port: 50022,
             client: None,
-            method: "inherited",
+            method: "inherited".into(),
             key: None,
             since: std::time::SystemTime::UNIX_EPOCH,
             source: "configuration".into(),

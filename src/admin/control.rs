@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use super::Wish;
+use super::fleet::FleetShown;
 use super::health::Readiness;
 use super::problem::Problem;
 use super::state::{State, time};
@@ -40,6 +41,9 @@ pub(super) struct Status {
     trail: TrailInBrief,
     /// The sinks of the events
     sinks: Vec<SinkShown>,
+    /// The fleet, if the gateway belongs to one
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fleet: Option<FleetShown>,
 }
 
 /// How far the trail is
@@ -94,6 +98,7 @@ impl Status {
             sinks: sinks
                 .map(|sink| SinkShown { name: sink.name, required: sink.is_required, failure: sink.failure })
                 .collect(),
+            fleet: FleetShown::of(state),
         }
     }
 }

@@ -13,8 +13,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use utoipa::ToSchema;
 
-use super::self_check;
 use super::state::{State, time};
+use super::{fleet, self_check};
 use crate::audit::SinkState;
 use crate::metrics::Text;
 use crate::stores::Store;
@@ -323,6 +323,7 @@ fn readings(state: &State) -> String {
     text.gauge("bans", "Addresses that are banned now.", state.around.gate.bans().len());
     self_check::readings(state, &mut text);
     witness_readings(state, &mut text);
+    fleet::readings(state, &mut text);
     let stores = state.health.seen();
     let stores = stores.iter().map(|(name, seen)| ([("store", name.as_str())], truth(seen.failure.is_some())));
     text.labelled("store_failing", "Whether a store does not answer: 1 or 0.", "gauge", stores);

@@ -18,6 +18,8 @@ mod connections;
 mod control;
 mod crowd;
 mod doors;
+mod everyone;
+mod fleet;
 mod guard;
 mod health;
 mod last_logins;
@@ -57,8 +59,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::audit::verify::Upkeep;
 use crate::audit::{Recorder, SelfCheck};
 use crate::metrics::Metrics;
-use crate::session::Registry;
 use crate::session::gate::Gate;
+use crate::session::{Peers, Registry};
 use crate::stores::Store;
 use crate::users::{AuthorizedKey, Directory, Revoked};
 
@@ -93,6 +95,8 @@ pub struct Surroundings {
     pub registry: Registry,
     /// The bans.
     pub gate: Arc<Gate>,
+    /// The other gateways.
+    pub peers: Arc<dyn Peers>,
     /// What a reload replaces.
     pub inside: watch::Receiver<Inside>,
     /// Whether the gateway takes no connections any more.

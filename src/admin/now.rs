@@ -18,6 +18,7 @@ use utoipa::ToSchema;
 use super::caller::{Caller, Peer};
 use super::chain::VerificationProgress;
 use super::control::Status;
+use super::everyone::Everyone;
 use super::health::Stores;
 use super::login::is_still_in;
 use super::places::{Place, Taken};
@@ -53,7 +54,7 @@ impl LastMoment {
         if let Some((_, event)) = last.as_ref().filter(|(when, _)| when.elapsed() < SERVES_FOR) {
             return Some(event.clone());
         }
-        let moment = serde_json::to_string(&Moment::of(state)).ok()?;
+        let moment = serde_json::to_string(&Moment::of(state).await).ok()?;
         let event = Bytes::from(format!("event: now\ndata: {moment}\n\n"));
         *last = Some((Instant::now(), event.clone()));
         Some(event)
@@ -65,7 +66,7 @@ impl LastMoment {
 pub(super) struct Moment {
     status: Status,
     stores: Stores,
-    /// Live sessions, those that move most first: up to two hundred
+    /// Live sessions, in a fleet those of all gateways, those that move most first: up to two hundred
     sessions: Vec<SessionShown>,
     /// How many there are
     sessions_total: usize,
@@ -83,11 +84,10 @@ pub(super) struct Moment {
 }
 
 impl Moment {
-    fn of(state: &State) -> Moment {
-        let registry = &state.around.registry;
-        let live = registry.list();
-        let looks = live.iter().filter_map(|live| registry.look(&live.session_id, FILES_COUNTED));
-        let mut sessions: Vec<_> = looks.map(|(live, progress)| SessionShown::of(&live, progress)).collect();
+    async fn of(state: &State) -> Moment {
+        let everyone = Everyone::of(state).await;
+        let live = everyone.all();
+        let mut sessions: Vec<_> = live.iter().filter_map(|one| one.shown(state, FILES_COUNTED)).collect();
         let sum = |speed: fn(&SessionShown) -> u64| sessions.iter().map(speed).sum();
         let (speed_in, speed_out) = (sum(SessionShown::speed_in), sum(SessionShown::speed_out));
         sessions.sort_by_cached_key(|one| (!one.is_moving(), one.began()));
@@ -99,7 +99,7 @@ impl Moment {
             status: Status::of(state),
             stores: Stores::of(state),
             sessions,
-            sessions_total: live.len(),
+            sessions_total: live.len() + everyone.unlisted(),
             speed_in,
             speed_out,
             logins: state.around.metrics.logins.get(),

@@ -10,11 +10,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::caller::Caller;
+use super::everyone::{self, Everyone};
 use super::guard::GivenReason;
 use super::prefix::{self, Meant};
 use super::problem::{Asked, Given, Problem};
 use super::state::{State, time};
-use crate::session::{Farewell, LiveSession, OpenFile, Progress};
+use crate::session::{Distant, Farewell, LiveSession, OpenFile, Progress};
 
 /// The most sessions of one answer, and how many there are if nothing is said.
 const MOST: usize = 1000;
@@ -32,6 +33,9 @@ const LONGEST_REASON: usize = 500;
 pub(super) struct SessionShown {
     /// 20 hex digits, as in the events
     id: String,
+    /// The gateway that has it, in a fleet
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gateway: Option<String>,
     /// Who
     user: String,
     /// The person behind the login name: a certificate's key id, a key's comment, or what the identity provider says
@@ -139,6 +143,11 @@ impl SessionShown {
         self.speed_out
     }
 
+    /// Names the gateway that has it.
+    pub(super) fn at(self, gateway: Option<String>) -> SessionShown {
+        SessionShown { gateway, ..self }
+    }
+
     /// Shows no more files than these.
     pub(super) fn keep_files(&mut self, most: usize) {
         self.open_files.truncate(most);
@@ -158,6 +167,7 @@ impl SessionShown {
         let speed = |upload| progress.files.iter().filter(|file| file.is_upload == upload).map(|file| file.speed).sum();
         SessionShown {
             id: session.session_id.to_string(),
+            gateway: None,
             user: session.user.to_string(),
             identity: session.identity.as_deref().map(str::to_owned),
             target: session.jump.as_ref().map(|jump| jump.target().to_string()),
@@ -167,7 +177,7 @@ impl SessionShown {
             address: session.source_ip.to_canonical().to_string(),
             port: session.source_port,
             client: session.client.as_deref().map(str::to_owned),
-            method: session.method.to_owned(),
+            method: session.method.to_string(),
             key: session.key.as_ref().map(|key| KeyShown {
                 kind: key.key_type.clone(),
                 fingerprint: key.fingerprint.clone(),
@@ -220,10 +230,13 @@ pub(super) struct Which {
     after: Option<String>,
 }
 
-/// Live sessions, in the order of their ids
+/// Live sessions, in the order of their ids; in a fleet, those of all gateways
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Sessions {
     sessions: Vec<SessionShown>,
+    /// Why sessions of other gateways may be missing
+    #[serde(skip_serializing_if = "Option::is_none")]
+    incomplete: Option<String>,
     /// How many there are in all pages
     total: usize,
     /// What `after` is for the next page; absent on the last one
@@ -244,18 +257,19 @@ pub(super) async fn list(
     if !(1..=MOST).contains(&limit) {
         return Err(Problem::wrong(format!("limit must be from 1 to {MOST}")));
     }
-    let registry = &state.around.registry;
-    let live = registry.list().into_iter();
-    let live: Vec<_> = live.filter(|live| which.user.as_deref().is_none_or(|user| *live.user == *user)).collect();
-    let rest = live.iter().filter(|live| which.after.as_deref().is_none_or(|after| *live.session_id > *after));
+    let everyone = Everyone::of(&state).await;
+    let mut live = everyone.all();
+    live.retain(|one| which.user.as_deref().is_none_or(|user| *one.live().user == *user));
+    let rest = live.iter().filter(|one| which.after.as_deref().is_none_or(|after| *one.live().session_id > *after));
     let mut page: Vec<_> = rest.take(limit + 1).collect();
     let has_more = page.len() > limit;
     page.truncate(limit);
-    let next = page.last().filter(|_| has_more).map(|live| live.session_id.to_string());
+    let next = page.last().filter(|_| has_more).map(|one| one.live().session_id.to_string());
     // One that has ended meanwhile is left out.
-    let look = |live: &&LiveSession| registry.look(&live.session_id, FILES_IN_LIST);
-    let sessions = page.iter().filter_map(look).map(|(live, progress)| SessionShown::of(&live, progress)).collect();
-    Ok(Json(Sessions { sessions, total: live.len(), next }))
+    let sessions = page.iter().filter_map(|one| one.shown(&state, FILES_IN_LIST)).collect();
+    let unlisted = if which.user.is_none() { everyone.unlisted() } else { 0 };
+    let incomplete = everyone.incomplete().map(str::to_owned);
+    Ok(Json(Sessions { sessions, incomplete, total: live.len() + unlisted, next }))
 }
 
 /// One live session
@@ -265,19 +279,27 @@ pub(super) async fn list(
     (status = 409, description = "Several live sessions begin so; the sentence names them", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn show(Shared(state): Shared<Arc<State>>, Path(given): Path<String>) -> Result<Response, Problem> {
-    let meant = meant(&state, &given)?;
-    let (live, progress) = state.around.registry.look(&meant.id, FILES_OF_ONE).ok_or_else(|| unknown(&given))?;
-    Ok((Extension(meant), Json(SessionShown::of(&live, progress))).into_response())
+    let meant = meant(&state, &given).await?;
+    let shown = match state.around.registry.look(&meant.id, FILES_OF_ONE) {
+        Some((live, progress)) => SessionShown::of(&live, progress).at(everyone::own_name(&state)),
+        None => everyone::there(&distant(&state, &meant.id).await.ok_or_else(|| unknown(&given))?),
+    };
+    Ok((Extension(meant), Json(shown)).into_response())
+}
+
+/// The session of another gateway with this id.
+async fn distant(state: &State, id: &str) -> Option<Distant> {
+    Everyone::of(state).await.there(id).cloned()
 }
 
 /// The live session of this id or with these first digits. The id alone decides from then on: another session that begins so and comes
 /// later is not meant.
-fn meant(state: &State, given: &str) -> Result<Meant, Problem> {
+async fn meant(state: &State, given: &str) -> Result<Meant, Problem> {
     let id = match prefix::read(given) {
         prefix::Given::Whole(id) => Some(id),
         prefix::Given::Beginning(beginning) => {
-            let live = state.around.registry.list().into_iter().map(|live| live.session_id.to_string());
-            prefix::only_one(&beginning, live)?
+            let everyone = Everyone::of(state).await;
+            prefix::only_one(&beginning, everyone.all().iter().map(|one| one.live().session_id.to_string()))?
         }
         prefix::Given::Other => None,
     };
@@ -315,15 +337,36 @@ pub(super) async fn end(
     let farewell =
         Farewell { reason: "administrator".into(), message: reason.to_owned(), by: Some(caller.name.to_string()) };
     let registry = &state.around.registry;
-    let meant = meant(&state, &given)?;
+    let meant = meant(&state, &given).await?;
     let id = &meant.id;
-    let (live, progress) = registry.look(id, FILES_OF_ONE).ok_or_else(|| unknown(&given))?;
-    if registry.end(|live| (*live.session_id == **id).then(|| farewell.clone())) == 0 {
-        return Err(Problem::new(StatusCode::CONFLICT, format!("the session {id} is about to end already")));
+    let shown = match registry.look(id, FILES_OF_ONE) {
+        Some((live, progress)) => {
+            if registry.end(|live| (*live.session_id == **id).then(|| farewell.clone())) == 0 {
+                return Err(ends_already(id));
+            }
+            tracing::info!(session = id, user = %live.user, by = %caller.name, reason, "an administrator ends a session");
+            SessionShown::of(&live, progress).at(everyone::own_name(&state))
+        }
+        None => end_there(&state, &distant(&state, id).await.ok_or_else(|| unknown(&given))?, &farewell).await?,
+    };
+    Ok((Extension(GivenReason(reason.to_owned())), Extension(meant), Json(shown)).into_response())
+}
+
+/// Asks another gateway to end its session.
+async fn end_there(state: &State, distant: &Distant, farewell: &Farewell) -> Result<SessionShown, Problem> {
+    let (id, gateway) = (&distant.session.session_id, &distant.server);
+    if distant.progress.ending.is_some() {
+        return Err(ends_already(id));
     }
-    tracing::info!(session = id, user = %live.user, by = %caller.name, reason, "an administrator ends a session");
-    let shown = Json(SessionShown::of(&live, progress));
-    Ok((Extension(GivenReason(reason.to_owned())), Extension(meant), shown).into_response())
+    let asked = state.around.peers.end(&distant.gateway, id, farewell).await;
+    asked.map_err(|what| Problem::unavailable(format!("the gateway {gateway} cannot be asked: {what}")))?;
+    let (by, reason) = (farewell.by.as_deref().unwrap_or_default(), &farewell.message);
+    tracing::info!(session = %id, gateway, by, reason, "an administrator ends a session of another gateway");
+    Ok(everyone::there(distant))
+}
+
+fn ends_already(id: &str) -> Problem {
+    Problem::new(StatusCode::CONFLICT, format!("the session {id} is about to end already"))
 }
 
 fn unknown(id: &str) -> Problem {

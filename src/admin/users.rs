@@ -12,13 +12,13 @@ use utoipa::{IntoParams, ToSchema};
 use super::Inside;
 use super::attempts;
 use super::caller::{Caller, Peer};
+use super::everyone::{Everyone, Of};
 use super::last_logins::{self, LastLogins};
 use super::obstacles::{cautions_of, obstacle_of_keys, obstacles_of};
 use super::problem::{Asked, Problem};
 use super::reads::Waiting;
 use super::state::State;
 use crate::audit::read::Event;
-use crate::session::LiveSession;
 use crate::users::{Attempt, AuthMode, Directory, Revoked, Totp, User};
 
 /// Questions to the sources of users at once, over the socket and over the network, and how many of the latter for one caller: an
@@ -43,7 +43,7 @@ pub(super) struct UserLine {
     expires: Option<String>,
     /// How many keys
     keys: usize,
-    /// Live sessions, without those at targets: they have a limit of their own
+    /// Live sessions, at all gateways of a fleet, without those at targets: they have a limit of their own
     sessions: usize,
     /// When the last login that succeeded was, with `last_login=true` and as far as the trail was searched
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -105,7 +105,8 @@ pub(super) async fn list(
         Some(true) => last_logins::of(&state, &waiting, page.iter().map(|user| user.name.to_string()).collect()).await,
         _ => LastLogins::default(),
     };
-    let live = state.around.registry.list();
+    let everyone = Everyone::of(&state).await;
+    let live = everyone.all();
     let line = |user: &&Arc<User>| UserLine {
         name: user.name.to_string(),
         source: user.source.to_string(),
@@ -132,7 +133,7 @@ pub(super) struct UserShown {
     /// What is configured; absent when there is no such user
     #[serde(skip_serializing_if = "Option::is_none")]
     configured: Option<Configured>,
-    /// Live sessions, without those at targets: they have a limit of their own
+    /// Live sessions, at all gateways of a fleet, without those at targets: they have a limit of their own
     sessions: usize,
     /// The last login that succeeded, as far back as the trail was searched
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -279,7 +280,7 @@ pub(super) async fn show(
         Ok(_place) => directory.find(&name, &asked).await.map_err(|error| error.to_string()),
         Err(_) => known(&*directory, &name),
     };
-    let sessions = own_sessions(&state.around.registry.list(), &name);
+    let sessions = own_sessions(&Everyone::of(&state).await.all(), &name);
     let (mut obstacles, mut cautions) = (Vec::new(), Vec::new());
     let configured = match found {
         Ok(Some(user)) => {
@@ -322,9 +323,10 @@ fn last_of<'a>(failures: &'a [AttemptShown], success: Option<&'a AttemptShown>) 
     success.into_iter().chain(failures.first()).max_by(|one, other| one.time.cmp(&other.time))
 }
 
-/// How many live sessions of a user count for `max_sessions`: those at targets are counted apart, as the registry does.
-fn own_sessions(live: &[LiveSession], name: &str) -> usize {
-    live.iter().filter(|live| *live.user == *name && live.jump.is_none()).count()
+/// How many live sessions of a user, at all gateways of a fleet, count for the user's limit: those at targets are counted apart, as the
+/// registry does.
+fn own_sessions(live: &[Of<'_>], name: &str) -> usize {
+    live.iter().map(Of::live).filter(|live| *live.user == *name && live.jump.is_none()).count()
 }
 
 impl Configured {

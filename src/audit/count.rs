@@ -23,7 +23,9 @@ pub(super) fn count(metrics: &Metrics, origin: &Origin, activity: &Activity) {
         }
         Activity::RequestDenied(_) => operation(metrics, activity, "denied"),
         Activity::Disconnected(_) => metrics.disconnections.add(1),
-        Activity::Error(_) | Activity::ExitReason(_) => operation(metrics, activity, "failure"),
+        Activity::Error(_) | Activity::ExitReason(_) | Activity::FleetAlone(_) => {
+            operation(metrics, activity, "failure");
+        }
         Activity::Open(open) => operation(metrics, activity, open.outcome.status()),
         Activity::Close(end) => {
             operation(metrics, activity, end.outcome.status());
@@ -41,7 +43,11 @@ pub(super) fn count(metrics: &Metrics, origin: &Origin, activity: &Activity) {
         Activity::Rename(names) | Activity::CreateSymlink(names) => {
             operation(metrics, activity, names.outcome.status());
         }
-        Activity::UserAdded(_) | Activity::UserChanged(_) | Activity::UserRemoved(_) | Activity::TrailVerified(_) => {
+        Activity::UserAdded(_)
+        | Activity::UserChanged(_)
+        | Activity::UserRemoved(_)
+        | Activity::TrailVerified(_)
+        | Activity::FleetJoined(_) => {
             operation(metrics, activity, "success");
         }
         Activity::AdminCall(call) => operation(metrics, activity, call.outcome.status()),

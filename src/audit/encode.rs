@@ -70,9 +70,11 @@ impl Encoder<'_> {
             | Activity::Setstat(file)
             | Activity::List(file) => self.anchor_file(file.path.as_deref()),
             Activity::Rename(names) | Activity::CreateSymlink(names) => self.anchor_file(names.path.as_deref()),
-            Activity::Error(note) | Activity::ExitReason(note) | Activity::TrailVerified(note) => {
-                self.anchor_note(note)
-            }
+            Activity::Error(note)
+            | Activity::ExitReason(note)
+            | Activity::TrailVerified(note)
+            | Activity::FleetAlone(note)
+            | Activity::FleetJoined(note) => self.anchor_note(note),
             Activity::UserAdded(change) | Activity::UserChanged(change) | Activity::UserRemoved(change) => {
                 self.activity();
                 self.resource_arn();
@@ -204,7 +206,11 @@ impl Encoder<'_> {
                 self.line.text("message", &denied.message);
                 self.line.maybe("target", denied.target.as_deref());
             }
-            Activity::Error(note) | Activity::ExitReason(note) | Activity::TrailVerified(note) => {
+            Activity::Error(note)
+            | Activity::ExitReason(note)
+            | Activity::TrailVerified(note)
+            | Activity::FleetAlone(note)
+            | Activity::FleetJoined(note) => {
                 self.path("logical-path", note.logical_path.as_deref());
             }
             Activity::UserAdded(change) | Activity::UserChanged(change) | Activity::UserRemoved(change) => {

@@ -176,6 +176,10 @@ pub enum Activity {
     AdminCall(Box<AdminCall>),
     /// `TRAIL_VERIFIED`: a self-check read the trail to its end and found it whole.
     TrailVerified(Note),
+    /// `FLEET_ALONE`: the shared state of the fleet cannot be reached.
+    FleetAlone(Note),
+    /// `FLEET_JOINED`: it can be reached again.
+    FleetJoined(Note),
 }
 
 impl Activity {
@@ -205,6 +209,8 @@ impl Activity {
             Activity::UserRemoved(_) => "USER_REMOVED",
             Activity::AdminCall(_) => "ADMIN_CALL",
             Activity::TrailVerified(_) => "TRAIL_VERIFIED",
+            Activity::FleetAlone(_) => "FLEET_ALONE",
+            Activity::FleetJoined(_) => "FLEET_JOINED",
         }
     }
 }
@@ -438,7 +444,7 @@ pub struct Denied {
     pub target: Option<String>,
 }
 
-/// The fields of `ERROR` and `EXIT_REASON`; the message is all of `TRAIL_VERIFIED`.
+/// The fields of `ERROR` and `EXIT_REASON`; the message is all of `TRAIL_VERIFIED`, `FLEET_ALONE` and `FLEET_JOINED`.
 #[derive(Debug, Clone)]
 pub struct Note {
     /// What happened.

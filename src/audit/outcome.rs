@@ -29,8 +29,10 @@ pub fn operation_of(activity: &str, operation: Option<&str>) -> Option<&'static 
 /// How an event went that has no `status` because its name says it.
 pub fn status_of(activity: &str) -> Option<&'static str> {
     match activity {
-        "CONNECTED" | "TRAIL_VERIFIED" => Some("success"),
-        "AUTH_FAILURE" | "KEX_FAILURE" | "CONNECTION_REJECTED" | "ERROR" | "EXIT_REASON" => Some("failure"),
+        "CONNECTED" | "TRAIL_VERIFIED" | "FLEET_JOINED" => Some("success"),
+        "AUTH_FAILURE" | "KEX_FAILURE" | "CONNECTION_REJECTED" | "ERROR" | "EXIT_REASON" | "FLEET_ALONE" => {
+            Some("failure")
+        }
         "REQUEST_DENIED" => Some("denied"),
         _ => None,
     }

@@ -293,6 +293,12 @@ const ACTIVITIES: &[ActivitySchema] = &[
         "A self-check read the trail to its end and found it whole.",
         &[&[("message", Required, Form::Text)]],
     ),
+    (
+        "FLEET_ALONE",
+        "The shared state of the fleet cannot be reached: the gateway continues alone.",
+        &[&[("message", Required, Form::Text)]],
+    ),
+    ("FLEET_JOINED", "The shared state of the fleet is reached again.", &[&[("message", Required, Form::Text)]]),
 ];
 
 /// The schema of all events.

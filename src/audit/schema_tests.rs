@@ -75,6 +75,8 @@ fn every_activity_is_in_it() {
             Activity::UserRemoved(_) => "USER_REMOVED",
             Activity::AdminCall(_) => "ADMIN_CALL",
             Activity::TrailVerified(_) => "TRAIL_VERIFIED",
+            Activity::FleetAlone(_) => "FLEET_ALONE",
+            Activity::FleetJoined(_) => "FLEET_JOINED",
         }
     }
     let samples = crate::audit::tests::samples::all();

@@ -15,7 +15,7 @@ use crate::admin::reach_provider;
 use crate::audit::ArchivePlace;
 use crate::gateway::{Settings, reach_users};
 use crate::stores::LockRule;
-use crate::{config, stores};
+use crate::{config, fleet, stores};
 
 /// How long one store may take to answer.
 const STORE_ANSWERS_WITHIN: Duration = Duration::from_secs(30);
@@ -58,7 +58,9 @@ async fn reach(settings: &Settings) -> anyhow::Result<()> {
     let sources = usize::from(!settings.users_from.is_empty());
     let providers = usize::from(settings.admin.oidc.is_some());
     let archives = settings.audit.archives().count();
-    let mut steps = Steps::new(settings.stores.len() + sources + providers + archives + settings.audit.sinks.len());
+    let fleets = usize::from(settings.fleet.is_some());
+    let sinks = settings.audit.sinks.len();
+    let mut steps = Steps::new(settings.stores.len() + sources + providers + archives + sinks + fleets);
     for store in &settings.stores {
         steps.next(&format!("reaching the store {:?}", store.name));
         match reach_store(store).await {
@@ -90,6 +92,10 @@ async fn reach(settings: &Settings) -> anyhow::Result<()> {
             Ok(note) => notes.extend(note),
             Err(what) => failures.push(what),
         }
+    }
+    if let Some(fleet) = &settings.fleet {
+        steps.next("reaching the shared state of the fleet");
+        failures.extend(fleet::reach(fleet).await.err());
     }
     drop(steps);
     for note in notes {

@@ -115,6 +115,11 @@ enum Command {
         #[command(subcommand)]
         question: admin::Events,
     },
+    /// List the gateways of a running gateway's fleet; exit code 1 if the gateway is alone
+    Fleet {
+        #[command(flatten)]
+        place: admin::Where,
+    },
     /// List or lift the bans of a running gateway
     Bans {
         #[command(flatten)]
@@ -232,6 +237,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Sessions { place, question } => admin::sessions(&place, &question),
         Command::Users { place, question } => admin::users(&place, &question),
         Command::Events { place, question } => admin::events(&place, &question),
+        Command::Fleet { place } => admin::fleet(&place),
         Command::Bans { place, question } => admin::bans(&place, &question),
         Command::Connections { place, which } => admin::connections(&place, &which),
         Command::Trail { place, question } => admin::trail(&place, &question),

@@ -13,6 +13,7 @@ mod raw_admin;
 mod raw_audit;
 mod raw_defender;
 mod raw_events;
+mod raw_fleet;
 mod raw_sinks;
 mod raw_targets;
 mod raw_users;
@@ -22,6 +23,7 @@ mod resolve;
 mod resolve_admin;
 mod resolve_audit;
 mod resolve_events;
+mod resolve_fleet;
 mod resolve_notifications;
 mod resolve_revoked;
 mod resolve_sinks;
@@ -164,6 +166,8 @@ mod admin_tests;
 mod audit_tests;
 #[cfg(test)]
 mod documents_tests;
+#[cfg(test)]
+mod fleet_tests;
 #[cfg(test)]
 mod reach_tests;
 #[cfg(test)]

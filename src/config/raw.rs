@@ -9,6 +9,7 @@ use super::raw_admin::{Admin, read_admin};
 use super::raw_audit::{Audit, read_audit};
 use super::raw_defender::{Defender, read_defender};
 use super::raw_events::{Sink, read_events};
+use super::raw_fleet::{Fleet, read_fleet};
 use super::raw_targets::{Target, read_target};
 use super::raw_users::{User, read_user};
 use super::raw_users_from::{UsersFrom, read_users_from};
@@ -37,6 +38,8 @@ pub(super) struct Config {
     pub events: Option<Vec<Sink>>,
     pub audit: Option<Audit>,
     pub admin: Option<Admin>,
+    /// `None`: the gateway belongs to no fleet.
+    pub fleet: Option<Fleet>,
     pub limits: Limits,
     /// `None`: no bans.
     pub defender: Option<Defender>,
@@ -145,6 +148,7 @@ pub(super) fn read(root: &Item<'_>, problems: &mut Problems) -> Option<Config> {
         events: file.take("events").and_then(|item| read_events(&item, problems)),
         audit: file.take("audit").and_then(|item| read_audit(&item, problems)),
         admin: file.take("admin").and_then(|item| read_admin(&item, problems)),
+        fleet: file.take("fleet").and_then(|item| read_fleet(&item, problems)),
         limits: file.take("limits").map(|item| read_limits(&item, problems)).unwrap_or_default(),
         defender: match file.take("defender") {
             Some(item) => read_defender(&item, problems),

@@ -49,6 +49,7 @@ fn a_reload_changes_every_key_but_those_that_it_names() {
         "host_ca: ca".to_owned(),
         "events: [{ sink: stdout, on_failure: continue }]".to_owned(),
         "audit: { folder: /audit }".to_owned(),
+        "fleet: { url: 'redis://cache', name: prod }".to_owned(),
         "admin: { socket: /run/b.sock }".to_owned(),
         LIMITS.replace(" }", ", sessions: 7 }"),
         "defender: off".to_owned(),

@@ -15,6 +15,7 @@ use super::reader::At;
 use super::resolve_admin::resolve_admin;
 use super::resolve_audit::resolve_chain;
 use super::resolve_events::resolve_sinks;
+use super::resolve_fleet::resolve_fleet;
 use super::resolve_notifications::judge_whole_trail;
 use super::resolve_revoked::resolve_revoked;
 use super::resolve_sinks::Context;
@@ -70,6 +71,7 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
     let users_from = resolve_users_from(raw, &server, problems);
     let audit_folder = chain.as_ref().map(|chain| chain.folder.clone());
     let admin = resolve_admin(raw.admin.as_ref(), around, problems);
+    let fleet = resolve_fleet(raw.fleet.as_ref(), around, problems);
     if let Some((place, line)) = problems.credential().filter(|_| around.others_read) {
         let what =
             "everybody on this machine may read this credential; run chmod o-r on the file, or write ${file:PATH}";
@@ -108,6 +110,7 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
         audit,
         strict_setstat: raw.strict_setstat,
         admin,
+        fleet,
         guard: HomeGuard::default(),
     };
     let this_file = Own::unnamed("", "this file", problems.file());

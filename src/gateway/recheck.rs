@@ -238,7 +238,7 @@ mod tests {
             source_ip: [192, 0, 2, 1].into(),
             source_port: 50022,
             client: None,
-            method: if by_key { "publickey" } else { "password" },
+            method: if by_key { "publickey" } else { "password" }.into(),
             key: None,
             since: SystemTime::UNIX_EPOCH,
             source: source.into(),

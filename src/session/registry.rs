@@ -35,7 +35,7 @@ pub struct LiveSession {
     /// The client's version line, if it is known.
     pub client: Option<Arc<str>>,
     /// How the user proved it: `publickey`, `password`, …
-    pub method: &'static str,
+    pub method: Cow<'static, str>,
     /// The key that was proven, without a password.
     pub key: Option<KeyIdentity>,
     /// Since when.
@@ -103,6 +103,8 @@ impl Live {
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
     live: Arc<Mutex<BTreeMap<Arc<str>, Live>>>,
+    /// How often a session came or went.
+    changes: Arc<watch::Sender<u64>>,
 }
 
 impl Registry {
@@ -119,6 +121,8 @@ impl Registry {
         }
         let (farewell, told) = watch::channel(None);
         live.insert(id.clone(), Live { session, farewell, login: Weak::new(), described: None });
+        drop(live);
+        self.changes.send_modify(|count| *count = count.wrapping_add(1));
         Some(Entered { registry: self.clone(), id, told })
     }
 
@@ -199,6 +203,11 @@ impl Registry {
         Some((session, progress))
     }
 
+    /// Changes whenever a session comes or goes.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Live>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -229,6 +238,7 @@ impl Entered {
 impl Drop for Entered {
     fn drop(&mut self) {
         self.registry.lock().remove(&self.id);
+        self.registry.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 }
 
@@ -245,7 +255,7 @@ mod tests {
             source_ip: [192, 0, 2, 1].into(),
             source_port: 50022,
             client: None,
-            method: "publickey",
+            method: "publickey".into(),
             key: None,
             since: SystemTime::UNIX_EPOCH,
             source: "configuration".into(),

@@ -39,7 +39,7 @@ use tokio::sync::Semaphore;
 use crate::audit::{Origin, Recorder};
 use crate::metrics::Metrics;
 use crate::session::gate::{DefenderSettings, Gate, GateSettings};
-use crate::session::{Backing, Registry};
+use crate::session::{Backing, Peers, Registry};
 use crate::users::{AuthorizedKey, Directory, PasswordHash, PasswordVerifier, Revoked};
 use codes::Codes;
 use exchanges::Computations;
@@ -145,6 +145,8 @@ pub struct Surroundings {
     pub metrics: Arc<Metrics>,
     /// The live sessions.
     pub registry: Registry,
+    /// The other gateways.
+    pub peers: Arc<dyn Peers>,
     /// Users and stores.
     pub homes: Homes,
     /// Where it is kept which one-time codes were used; for one gateway only.
@@ -198,6 +200,7 @@ struct Shared {
     recorder: Recorder,
     metrics: Arc<Metrics>,
     registry: Registry,
+    peers: Arc<dyn Peers>,
     verifier: Arc<PasswordVerifier>,
     codes: Arc<Codes>,
     homes: RwLock<Arc<Homes>>,
@@ -223,6 +226,7 @@ impl Shared {
             recorder: surroundings.recorder,
             metrics: surroundings.metrics,
             registry: surroundings.registry,
+            peers: surroundings.peers,
             verifier: Arc::new(PasswordVerifier::new(PASSWORD_CHECKS, PASSWORD_QUEUE)),
             codes: Arc::new(Codes::read(&surroundings.state_folder)),
             homes: RwLock::new(Arc::new(surroundings.homes)),

@@ -26,6 +26,7 @@ mod door;
 mod errors_stream;
 mod exchange_proof;
 mod exchanges;
+mod fleet;
 mod frugal;
 mod generate;
 mod homes;

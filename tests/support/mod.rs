@@ -31,6 +31,7 @@ pub mod proftpd;
 pub mod provider;
 pub mod proxy;
 pub mod raw_sftp;
+pub mod redis;
 pub mod relay;
 pub mod s3;
 pub mod s3_locked;

@@ -19,7 +19,8 @@ export const WORDS = {
   PARTIAL_CLOSE: "Cut off", DELETE: "Deleted", RENAME: "Renamed", MKDIR: "Folder created", RMDIR: "Folder removed",
   SETSTAT: "Attributes set", LIST: "Listed", CREATE_SYMLINK: "Link", ERROR: "Error", REQUEST_DENIED: "Request denied",
   USER_ADDED: "User added", USER_CHANGED: "User changed", USER_REMOVED: "User removed", ADMIN_CALL: "Admin call",
-  CHECKPOINT: "Checkpoint", TRAIL_VERIFIED: "Trail verified",
+  CHECKPOINT: "Checkpoint", TRAIL_VERIFIED: "Trail verified", FLEET_ALONE: "Alone",
+  FLEET_JOINED: "Together again",
 };
 
 // What did not come about has another name than what did.
@@ -28,7 +29,7 @@ const NOT = {
   SETSTAT: "Attributes not set", LIST: "Not listed", CREATE_SYMLINK: "Link refused",
 };
 
-const BAD = new Set(["AUTH_FAILURE", "CONNECTION_REJECTED", "KEX_FAILURE", "EXIT_REASON", "ERROR", "PARTIAL_CLOSE"]);
+const BAD = new Set(["AUTH_FAILURE", "CONNECTION_REJECTED", "KEX_FAILURE", "EXIT_REASON", "ERROR", "PARTIAL_CLOSE", "FLEET_ALONE"]);
 
 // The name of what happened.
 export function word(event) {

@@ -118,7 +118,7 @@ function updateSession(row, one) {
   write(user, one.user);
   const address = partnerAddress(one.user);
   if (address) user.setAttribute("href", address);
-  write(part(".from"), [one.address, one.target && `${one.account ?? "?"}@${one.target}`, one.identity ?? one.method, one.protocols.join(", ")].filter(Boolean).join(" · "));
+  write(part(".from"), [one.gateway && `at ${one.gateway}`, one.address, one.target && `${one.account ?? "?"}@${one.target}`, one.identity ?? one.method, one.protocols.join(", ")].filter(Boolean).join(" · "));
   write(part(".in"), `↓ ${bytes(one.bytes_in)}`);
   write(part(".out"), `↑ ${bytes(one.bytes_out)}`);
   part(".in").title = `${some(one.files_in, "file")} received`;

@@ -153,6 +153,8 @@ impl Person {
             | "USER_REMOVED"
             | "ADMIN_CALL"
             | "TRAIL_VERIFIED"
+            | "FLEET_ALONE"
+            | "FLEET_JOINED"
             | "CONNECTION_REJECTED"
             | "KEX_FAILURE" => {}
             _ => {

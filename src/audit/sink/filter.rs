@@ -33,6 +33,8 @@ pub const ACTIVITIES: &[&str] = &[
     "USER_REMOVED",
     "ADMIN_CALL",
     "TRAIL_VERIFIED",
+    "FLEET_ALONE",
+    "FLEET_JOINED",
 ];
 
 /// Which events a sink takes: those that pass every part that is given.
@@ -44,8 +46,8 @@ pub struct Filter {
     pub except: Vec<String>,
     /// Of users whose names fit only; events without a user do not pass.
     pub users: Option<UserPatterns>,
-    /// With one of these words in `status` only. CONNECTED and TRAIL_VERIFIED count as `success`, AUTH_FAILURE, KEX_FAILURE and
-    /// CONNECTION_REJECTED as `failure`, REQUEST_DENIED as `denied`; other events without the field do not pass.
+    /// With one of these words in `status` only. CONNECTED, TRAIL_VERIFIED and FLEET_JOINED count as `success`, AUTH_FAILURE,
+    /// KEX_FAILURE, CONNECTION_REJECTED and FLEET_ALONE as `failure`, REQUEST_DENIED as `denied`; other events without the field do not pass.
     pub status: Option<Vec<String>>,
     /// About a path that fits one of these only, old or new, as clients or as stores have it; events without a path do not pass.
     pub paths: Option<Vec<PathPattern>>,

@@ -91,6 +91,7 @@ pub(in crate::audit) fn all() -> Vec<(Origin, Activity)> {
     all.extend(users());
     all.extend(admin_calls());
     all.push((Origin::of_gateway(None), verified()));
+    all.extend(fleet().map(|activity| (Origin::of_gateway(None), activity)));
     all
 }
 
@@ -98,6 +99,15 @@ pub(in crate::audit) fn all() -> Vec<(Origin, Activity)> {
 fn verified() -> Activity {
     let message = "the trail is whole: 4711 lines of 2 files, 2210035 bytes";
     Activity::TrailVerified(Note { message: message.into(), operation: None, path: None, logical_path: None })
+}
+
+/// How a gateway stands to its fleet.
+fn fleet() -> [Activity; 2] {
+    let note = |message: &str| Note { message: message.into(), operation: None, path: None, logical_path: None };
+    let away =
+        "the shared state of the fleet prod cannot be reached at rediss://cache.example.org:6379: no answer within 2 s";
+    let back = "the shared state of the fleet prod is reached again at rediss://cache.example.org:6379";
+    [Activity::FleetAlone(note(away)), Activity::FleetJoined(note(back))]
 }
 
 /// What the admin door was asked for: over the network, over the socket, and by nobody known.

@@ -34,5 +34,11 @@ pub(super) fn list(place: &Where) -> Result<(), Failure> {
 pub(super) fn lift(place: &Where, address: IpAddr) -> Result<(), Failure> {
     let address = address.to_string();
     let answer = place.call(async |client| client.call(DELETE, &["api", "v1", "bans", &address], &[], None).await)?;
-    place.print(&answer, |answer| format!("{} may connect again", text(answer, "lifted")))
+    place.print(&answer, |answer| {
+        let lifted = format!("{} may connect again", text(answer, "lifted"));
+        match text(answer, "only_here") {
+            why if why.is_empty() => lifted,
+            why => format!("{lifted} to this gateway; other gateways of the fleet may still ban it: {why}"),
+        }
+    })
 }

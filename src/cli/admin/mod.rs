@@ -3,6 +3,7 @@
 mod bans;
 mod connections;
 mod events;
+mod fleet;
 mod link;
 mod sessions;
 mod status;
@@ -25,6 +26,7 @@ use crate::config;
 use crate::secret::Secret;
 
 pub(super) use connections::{Which, connections};
+pub(super) use fleet::fleet;
 pub(super) use status::{amount, drain, reload, status};
 
 /// Where the socket is when nothing is said.

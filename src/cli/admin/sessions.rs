@@ -8,10 +8,11 @@ use crate::admin::client::method::{DELETE, GET};
 use crate::audit::table::{Column, Table};
 use crate::cli::Failure;
 
-/// Whom a login name stands for has a column where somebody says it.
+/// Whom a login name stands for has a column where somebody says it, and the gateway in a fleet.
 const COLUMNS: &[Column] = &[
     Column::text("SESSION", 20),
     Column::text("USER", 16),
+    Column::text(GATEWAY, 16),
     Column::text(PERSON, 20).from(160),
     Column::text("ADDRESS", 21).from(100),
     Column::text("SINCE", 19).from(120),
@@ -20,19 +21,25 @@ const COLUMNS: &[Column] = &[
     Column::number("SPEED", 11),
 ];
 const PERSON: &str = "PERSON";
+const GATEWAY: &str = "GATEWAY";
 
 pub(super) fn list(place: &Where, user: Option<&str>) -> Result<(), Failure> {
     let answer = place.call(async |client| {
         let of_user: Vec<_> = user.map(|user| ("user", user.to_owned())).into_iter().collect();
-        let all = client.all(&["api", "v1", "sessions"], "sessions", &of_user).await?;
-        Ok(json!({ "total": all.len(), "sessions": all }))
+        let (all, incomplete) = client.all_with(&["api", "v1", "sessions"], "sessions", &of_user, "incomplete").await?;
+        let mut answer = json!({ "total": all.len(), "sessions": all });
+        if let Some(what) = incomplete {
+            answer["incomplete"] = what;
+        }
+        Ok(answer)
     })?;
     place.print(&answer, |answer| {
         let sessions = answer["sessions"].as_array().map(Vec::as_slice).unwrap_or_default();
-        if sessions.is_empty() {
-            return "nobody is connected".to_owned();
+        let listed = if sessions.is_empty() { "nobody is connected".to_owned() } else { table(sessions) };
+        match text(answer, "incomplete") {
+            what if what.is_empty() => listed,
+            what => format!("{listed}\nsessions of other gateways may be missing: {what}"),
         }
-        table(sessions)
     })
 }
 
@@ -40,6 +47,8 @@ fn table(sessions: &[Value]) -> String {
     let has_persons = sessions.iter().any(|session| session.get("identity").is_some());
     let table = Table::with(COLUMNS, "DOES");
     let table = if has_persons { table } else { table.without(PERSON) };
+    let has_gateways = sessions.iter().any(|session| session.get("gateway").is_some());
+    let table = if has_gateways { table } else { table.without(GATEWAY) };
     let mut rows = vec![table.head()];
     for session in sessions {
         let speed = session["speed_in"].as_u64().unwrap_or(0) + session["speed_out"].as_u64().unwrap_or(0);
@@ -47,6 +56,7 @@ fn table(sessions: &[Value]) -> String {
         let cells = [
             text(session, "id").into(),
             user_of(session).into(),
+            text(session, "gateway").into(),
             text(session, "identity").into(),
             address_of(session).into(),
             since.get(..19).unwrap_or(&since).into(),
@@ -113,6 +123,7 @@ pub(super) fn end(place: &Where, id: &str, reason: &str) -> Result<(), Failure> 
 fn describe(session: &Value) -> String {
     let mut lines = vec![
         ("session", text(session, "id")),
+        ("gateway", text(session, "gateway")),
         ("user", format!("{} ({})", text(session, "user"), text(session, "source"))),
         ("target", at_target(session)),
         ("through", text(session, "jump_session")),

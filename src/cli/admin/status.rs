@@ -42,6 +42,13 @@ fn describe(status: &Value) -> String {
         let state = sink["failure"].as_str().map_or("writes".into(), |why| format!("fails: {}", shown(why)));
         lines.push(format!("sink      {}: {state}", text(sink, "name")));
     }
+    if let Some(fleet) = status.get("fleet") {
+        let (name, since) = (text(fleet, "name"), text(fleet, "since"));
+        lines.push(match fleet["alone"].as_str() {
+            None => format!("fleet     {name}: together since {since}"),
+            Some(why) => format!("fleet     {name}: ALONE since {since}: {}", shown(why)),
+        });
+    }
     lines.join("\n")
 }
 

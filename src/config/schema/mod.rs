@@ -16,7 +16,7 @@ use super::raw::{DAY, SECOND};
 use super::raw_defender::MOST_POINTS;
 use crate::admin::Role;
 use crate::ssh::{AlgorithmLists, RekeyLimits};
-use forms::{duration, either, filled, key, list, map, need, number, secret, section, size, text, truth, word};
+use forms::{Key, duration, either, filled, key, list, map, need, number, secret, section, size, text, truth, word};
 
 /// The schema of a configuration file.
 pub fn schema() -> Value {
@@ -40,6 +40,7 @@ pub fn schema() -> Value {
         key("events", events::sinks(), "Where events go; by default to standard output."),
         key("audit", audit(), "With this section, the chain of events continues across restarts and is signed."),
         key("admin", admin(), "The interface for operators, over HTTP; disabled by default."),
+        key("fleet", fleet(), "What several gateways share through Redis or Valkey; nothing by default."),
         key("limits", limits(), "Limits of connections, sessions and transfers."),
         key(
             "defender",
@@ -165,6 +166,34 @@ fn admin() -> Value {
         key("tokens", list(token), "Tokens of programs; `lockgate admin token` prints one with its entry."),
         key("oidc", oidc, "An OpenID Connect provider, for people and for programs."),
     ])
+}
+
+fn fleet() -> Value {
+    let sentinel = [need("master", text(), "The name by which the sentinels know the server.")];
+    let own = [
+        need(
+            "url",
+            either([text(), filled(secret())]),
+            "Redis or Valkey, as in rediss://cache.example.org:6379: one URL, or a list that is tried in order.",
+        ),
+        need("name", text(), "The fleet's name: the same for all its gateways."),
+        key(
+            "lease",
+            duration(3 * SECOND, 600 * SECOND),
+            "How long a killed gateway and its sessions stay visible; 15s by default.",
+        ),
+        key("ca_file", text(), "Authorities of the servers' certificates, as PEM; by default the system's."),
+        key("sentinel", section(sentinel.into_iter().chain(login())), "The servers in url are sentinels."),
+    ];
+    section(own.into_iter().chain(login()))
+}
+
+/// Who calls a server of a fleet.
+fn login() -> [Key; 2] {
+    [
+        key("username", text(), "A user in the server's access list."),
+        key("password", secret(), "As in ${file:/run/secrets/redis}."),
+    ]
 }
 
 fn limits() -> Value {

@@ -156,7 +156,15 @@ struct Record {
     last: Instant,
     bans: u32,
     banned_until: Option<Instant>,
+    /// Another gate decided the ban.
+    is_heard: bool,
 }
+
+/// By how much what is known of one ban may differ between gates.
+const SAME_BAN: Duration = Duration::from_secs(2);
+
+/// The highest number of a ban that is believed; the longest ban is reached long before.
+const MOST_BANS_HEARD: u32 = 32;
 
 impl Defender {
     pub(super) fn new(settings: Option<DefenderSettings>) -> Self {
@@ -184,8 +192,18 @@ impl Defender {
 
     /// The bans that are in force, by their sources.
     pub(super) fn bans(&self, now: Instant) -> Vec<Ban> {
+        self.bans_that(now, |_| true)
+    }
+
+    /// Those that were decided here.
+    pub(super) fn own_bans(&self, now: Instant) -> Vec<Ban> {
+        self.bans_that(now, |record| !record.is_heard)
+    }
+
+    fn bans_that(&self, now: Instant, fits: fn(&Record) -> bool) -> Vec<Ban> {
         let inner = self.lock();
-        let bans = inner.records.iter().filter_map(|(source, record)| {
+        let fitting = inner.records.iter().filter(|(_, record)| fits(record));
+        let bans = fitting.filter_map(|(source, record)| {
             let left = record.banned_for(now)?;
             Some(Ban { source: *source, left, number: record.bans })
         });
@@ -209,13 +227,48 @@ impl Defender {
         if points == 0 || settings.allows(address) {
             return Counted::Noted;
         }
-        let source = Source::of(address);
-        if records.len() >= MOST && !records.contains_key(&source) {
-            forget(records, settings, now);
+        record_of(records, Source::of(address), settings, now).take(points, settings, now)
+    }
+
+    /// The points that a fault of an address makes.
+    pub(super) fn points_of(&self, address: IpAddr, fault: Fault) -> u32 {
+        let inner = self.lock();
+        inner.settings.as_ref().filter(|settings| !settings.allows(address)).map_or(0, |of| of.weights.of(fault))
+    }
+
+    /// Within which time points count together.
+    pub(super) fn counts_within(&self) -> Option<Duration> {
+        self.lock().settings.as_ref().map(|settings| settings.within)
+    }
+
+    /// A source has so many points together with those of other gates.
+    pub(super) fn judge_sum(&self, source: Source, points: u32, now: Instant) -> Counted {
+        let mut inner = self.lock();
+        let Inner { settings: Some(settings), records } = &mut *inner else { return Counted::Noted };
+        if points < settings.points || settings.allows(source.address()) {
+            return Counted::Noted;
         }
-        let new = Record { points: 0, since: now, last: now, bans: 0, banned_until: None };
-        let record = records.entry(source).or_insert(new);
-        record.take(points, settings, now)
+        record_of(records, source, settings, now).take(settings.points, settings, now)
+    }
+
+    /// Another gate has banned a source. Whether it was not banned for as long before.
+    pub(super) fn impose(&self, source: Source, left: Duration, number: u32, now: Instant) -> bool {
+        let mut inner = self.lock();
+        let Inner { settings: Some(settings), records } = &mut *inner else { return false };
+        if settings.allows(source.address()) {
+            return false;
+        }
+        let left = left.min(settings.longest_ban);
+        let record = record_of(records, source, settings, now);
+        // The same ban, heard of later, seems a little longer or shorter.
+        if record.banned_for(now).is_some_and(|known| known + SAME_BAN >= left) {
+            return false;
+        }
+        record.bans = record.bans.max(number.min(MOST_BANS_HEARD));
+        record.is_heard = true;
+        (record.points, record.since, record.last) = (0, now, now);
+        record.banned_until = now.checked_add(left);
+        true
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -252,6 +305,7 @@ impl Record {
         }
         let time = settings.ban.saturating_mul(1 << self.bans.min(31)).min(settings.longest_ban);
         self.bans = self.bans.saturating_add(1);
+        self.is_heard = false;
         (self.points, self.since) = (0, now);
         self.banned_until = now.checked_add(time);
         Counted::Bans(time)
@@ -265,6 +319,20 @@ impl Record {
             None => quiet > settings.within,
         }
     }
+}
+
+/// The record of a source, made if there is none; then there may have to be room for it.
+fn record_of<'a>(
+    records: &'a mut HashMap<Source, Record>,
+    source: Source,
+    settings: &DefenderSettings,
+    now: Instant,
+) -> &'a mut Record {
+    if records.len() >= MOST && !records.contains_key(&source) {
+        forget(records, settings, now);
+    }
+    let new = Record { points: 0, since: now, last: now, bans: 0, banned_until: None, is_heard: false };
+    records.entry(source).or_insert(new)
 }
 
 /// Makes room: first what is over, then the sixteenth that was quiet for the longest time.

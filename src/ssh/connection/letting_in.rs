@@ -39,7 +39,7 @@ impl Visit {
             source_ip: origin.source_ip,
             source_port: origin.source_port,
             client: origin.client.clone(),
-            method: accepted.method,
+            method: accepted.method.into(),
             key: accepted.key.clone(),
             since: SystemTime::now(),
             source: accepted.user.source.clone(),
@@ -52,10 +52,18 @@ impl Visit {
             let user = &accepted.user.name;
             tracing::error!(%error, %user, %address, %session, "a login is refused");
         };
-        let Some(entered) = self.shared.registry.enter(live, accepted.user.bounds.sessions) else {
+        let limit = accepted.user.bounds.sessions;
+        let Some(entered) = self.shared.registry.enter(live.clone(), limit) else {
             self.attempts().await.turn_away(accepted, AuthFailureReason::TooManySessions);
             return false;
         };
+        // Only a limit is asked about, so nobody else waits for it.
+        if let Some(limit) = limit
+            && !self.shared.peers.claim(&live, limit).await
+        {
+            self.attempts().await.turn_away(accepted, AuthFailureReason::TooManySessions);
+            return false;
+        }
         let account = origin.jump.as_ref().and_then(|jump| jump.account());
         if account.is_some_and(|account| !self.is_still_granted(account)) {
             self.attempts().await.turn_away(accepted, AuthFailureReason::AccountNotAllowed);

@@ -55,6 +55,8 @@ impl Action {
             ("USER_REMOVED", _) => other("user_remove", &["iam"], &["user", "deletion"]),
             ("ADMIN_CALL", _) => other("admin_call", &["api"], &["access"]),
             ("TRAIL_VERIFIED", _) => other("audit_verify", &[], &["info"]),
+            ("FLEET_ALONE", _) => other("fleet_alone", &[], &["error"]),
+            ("FLEET_JOINED", _) => other("fleet_joined", &[], &["info"]),
             ("CHECKPOINT", _) => other("audit_checkpoint", &[], &["info"]),
             ("ERROR" | "EXIT_REASON", _) => other("error", &[], &["error"]),
             _ => other("other", &[], &["info"]),

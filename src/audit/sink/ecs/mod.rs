@@ -46,7 +46,7 @@ fn of_fields(mut rest: Rest) -> Value {
     fields.put("observer", observer(&rest));
     fields.put("event", event(&activity, &action, &mut rest));
     fields.maybe("message", rest.text("message").map(Value::from));
-    if activity == "ERROR" || activity == "EXIT_REASON" {
+    if matches!(activity.as_str(), "ERROR" | "EXIT_REASON" | "FLEET_ALONE") {
         fields.maybe("error", fields.get("message").map(|message| json!({ "message": message })));
     }
     fields.maybe("source", source(&mut rest));

@@ -169,7 +169,7 @@ impl Outcome {
             None => None,
         };
         let severity = match (activity, word.as_deref()) {
-            ("AUTH_FAILURE" | "ERROR" | "EXIT_REASON", _) => (3, "Medium"),
+            ("AUTH_FAILURE" | "ERROR" | "EXIT_REASON" | "FLEET_ALONE", _) => (3, "Medium"),
             (_, Some("denied" | "failure")) => (2, "Low"),
             _ => (1, "Informational"),
         };

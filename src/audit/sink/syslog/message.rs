@@ -63,7 +63,7 @@ impl Messages {
 /// RFC 5424's severity: error, warning, notice or informational.
 fn severity(heading: &Heading) -> u32 {
     let activity = heading.activity.as_deref().unwrap_or_default();
-    if matches!(activity, "ERROR" | "EXIT_REASON") {
+    if matches!(activity, "ERROR" | "EXIT_REASON" | "FLEET_ALONE") {
         return 3;
     }
     match heading.status.as_deref().or_else(|| status_of(activity)) {

@@ -1,0 +1,137 @@
+//! What the gateways of a fleet share, as one of them sees it. There are two makers: [`Alone`], and `fleet`, over Redis.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+
+use super::gate::Source;
+use super::{Farewell, LiveSession, Progress};
+
+/// The other gateways of a fleet.
+///
+/// Nothing here is a truth of its own: what others have is as they said last, and whatever is asked of them may be lost.
+#[async_trait]
+pub trait Peers: Debug + Send + Sync {
+    /// How the fleet is; `None` for a gateway that belongs to none.
+    fn standing(&self) -> Option<Standing>;
+
+    /// Takes one of the `limit` places that the user of a session has over all gateways. Waits at most a few seconds; when the others
+    /// cannot be asked, the place is given: then each gateway keeps the limit for itself.
+    ///
+    /// The session has to be in the registry; when it leaves that, the place is free again.
+    async fn claim(&self, session: &LiveSession, limit: usize) -> bool;
+
+    /// The gateways, this one included.
+    ///
+    /// # Errors
+    /// A sentence, when the others cannot be asked.
+    async fn gateways(&self) -> Result<Vec<Gateway>, String>;
+
+    /// The sessions of the other gateways, in the order of their ids, as of the last seconds.
+    async fn sessions(&self) -> Arc<Elsewhere>;
+
+    /// Asks a gateway to end one of its sessions; who asks and why is in `why`.
+    ///
+    /// # Errors
+    /// A sentence, when it could not be asked.
+    async fn end(&self, gateway: &str, session: &str, why: &Farewell) -> Result<(), String>;
+
+    /// Asks every other gateway to lift a ban, and forgets what led to it.
+    ///
+    /// # Errors
+    /// A sentence, when they could not be asked.
+    async fn lift(&self, source: Source) -> Result<(), String>;
+}
+
+/// How a gateway stands to its fleet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The fleet's name.
+    pub fleet: String,
+    /// Why the shared state cannot be reached; `None` while it can.
+    pub alone: Option<String>,
+    /// Since when it is so.
+    pub since: SystemTime,
+    /// How often somebody else changed what only gateways write.
+    pub tampered: u64,
+}
+
+/// A gateway of the fleet, as it said last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gateway {
+    /// Its id: its name, and digits that are its process's own.
+    pub id: String,
+    /// Its name, as in the events.
+    pub name: String,
+    /// Its version of Lockgate.
+    pub version: String,
+    /// When it began; `None` when what it said cannot be read.
+    pub since: Option<SystemTime>,
+    /// Whether it drains.
+    pub draining: bool,
+    /// How many sessions it has.
+    pub sessions: u64,
+    /// How long ago it said so.
+    pub heard: Duration,
+    /// Whether it is late in saying so: it is stuck, or cut off, or was killed.
+    pub silent: bool,
+    /// Whether it is this one.
+    pub own: bool,
+}
+
+/// The sessions of the other gateways.
+#[derive(Debug, Clone, Default)]
+pub struct Elsewhere {
+    /// In the order of their ids.
+    pub sessions: Vec<Distant>,
+    /// How many there are, also those that are not listed because there are too many of them.
+    pub total: usize,
+    /// Why sessions may be missing.
+    pub incomplete: Option<String>,
+}
+
+/// A session of another gateway.
+#[derive(Debug, Clone)]
+pub struct Distant {
+    /// The gateway's id.
+    pub gateway: String,
+    /// The gateway's name.
+    pub server: String,
+    /// Who.
+    pub session: LiveSession,
+    /// What it had done when the gateway said so.
+    pub progress: Progress,
+}
+
+/// A gateway without a fleet.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Alone;
+
+#[async_trait]
+impl Peers for Alone {
+    fn standing(&self) -> Option<Standing> {
+        None
+    }
+
+    async fn claim(&self, _: &LiveSession, _: usize) -> bool {
+        true
+    }
+
+    async fn gateways(&self) -> Result<Vec<Gateway>, String> {
+        Ok(Vec::new())
+    }
+
+    async fn sessions(&self) -> Arc<Elsewhere> {
+        Arc::default()
+    }
+
+    async fn end(&self, _: &str, _: &str, _: &Farewell) -> Result<(), String> {
+        Err("this gateway belongs to no fleet".to_owned())
+    }
+
+    async fn lift(&self, _: Source) -> Result<(), String> {
+        Ok(())
+    }
+}
