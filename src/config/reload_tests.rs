@@ -9,7 +9,7 @@ use crate::admin::RELOADED_KEYS;
 const SERVER: &str = "server: { name: a, listen: ['127.0.0.1:2022'], host_keys: [k] }";
 const STORES: &str = "stores: { local: { url: 'memory:///' } }";
 const LIMITS: &str = "limits: { staging_folder: /stage }";
-const TARGET: &str = "{ name: a, addresses: ['a.internal:22'], host_keys: [k], accounts: [{ name: d, home: [{ entry: /, target: 'local:/' }] }] }";
+const TARGET: &str = "{ name: a, addresses: ['a.internal:22'], host_keys: [k], accounts: [{ name: d, home: [{ entry: /, target: 'local:/d' }] }] }";
 const ADMIN: [(&str, &str); 3] =
     [("socket", "/run/a.sock"), ("listen", "['127.0.0.1:8022']"), ("health", "'127.0.0.1:8023'")];
 

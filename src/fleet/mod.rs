@@ -100,9 +100,7 @@ impl Kept {
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
         if timeout(LEFT_WITHIN, &mut self.task).await.is_err() {
-            tracing::debug!(
-                "the fleet does not learn that this gateway stops; it disappears when its lease ends"
-            );
+            tracing::debug!("the fleet does not learn that this gateway stops; it disappears when its lease ends");
         }
         self.task.abort();
     }

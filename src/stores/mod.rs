@@ -39,6 +39,7 @@ pub use copied::CopiedVersions;
 pub use error::{Fault, StoreError, StoreErrorKind};
 pub use key::{Key, KeyError};
 pub use locks::{Lock, LockMode, LockRule, Locks, StoredVersion, can_lock};
+pub use open::NO_OPTION;
 pub use place::{Place, real_path, real_path_below};
 pub use provenance::Provenance;
 pub use skipped::Skipped;

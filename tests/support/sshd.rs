@@ -63,6 +63,9 @@ impl Sshd {
             "PidFile none".to_owned(),
             "LogLevel ERROR".to_owned(),
             "MaxStartups 500".to_owned(),
+            // Otherwise bash takes the session's command for the first shell of a user, and reads the user's ~/.bashrc: what a test
+            // kills there may leave locks behind.
+            "SetEnv SHLVL=9".to_owned(),
         ]);
         // A second line of this kind is an error; of others the first counts.
         if !further.iter().any(|line| line.starts_with("Subsystem ")) {

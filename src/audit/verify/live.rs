@@ -70,7 +70,9 @@ pub fn verify_live(live: &Path, upkeep: Option<&Upkeep>, mut progress: impl FnMu
     let report = verify(&mut trail, options, |trail| {
         progress(Far { lines: trail.bytes(), read: reading.taken(), files: trail.names().len(), ..begun });
     });
-    report.map_err(|error| error.to_string())
+    let report = report.map_err(|error| error.to_string())?;
+    progress(Far { lines: trail.bytes(), read: reading.taken(), files: trail.names().len(), ..begun });
+    Ok(report)
 }
 
 /// The keys of an audit folder before its present one, which lead to it: of these are the signatures before the key was changed.

@@ -251,7 +251,7 @@ fn options_of_environment(url: &str, given: &[(String, Secret)]) -> Vec<(String,
         let option = (name.to_ascii_lowercase(), Secret::new(value.to_owned()));
         let alone = stores::Settings { name: NAMELESS.into(), url: url.to_owned(), options: vec![option.clone()] };
         // What is not an option at all is named in the message; what does not stand alone is an option.
-        let is_known = stores::validate(&alone).map_or_else(|what| !what.contains("do not know"), |()| true);
+        let is_known = stores::validate(&alone).map_or_else(|what| !what.contains(stores::NO_OPTION), |()| true);
         if is_known {
             found.push(option);
         }

@@ -228,9 +228,12 @@ fn cloud_limits(equal_parts: bool) -> PartLimits {
     }
 }
 
+/// In the message about an option that stores of a kind do not have at all; [`super::validate`] gives it.
+pub const NO_OPTION: &str = "stores do not have";
+
 fn unknown(settings: &Settings, option: &str, kind: &str, usual: &str) -> String {
     format!(
-        "store \"{}\" has the option \"{option}\", which {kind} stores do not have; the usual ones are {usual}",
+        "store \"{}\" has the option \"{option}\", which {kind} {NO_OPTION}; the usual ones are {usual}",
         settings.name
     )
 }

@@ -111,7 +111,7 @@ fn it_begins_with_the_last_ones_and_goes_on() {
     following.await_path("/c");
     assert_eq!(following.paths(), ["/b", "/c"]);
     // The lines are those of the trail.
-    let trail = fs::read_to_string(setup.folder().join("events.ndjson")).unwrap();
+    let trail = fs::read_to_string(setup.folder().join("events/e.ndjson")).unwrap();
     let printed = fs::read_to_string(&following.printed).unwrap();
     assert!(printed.lines().all(|line| trail.lines().any(|recorded| recorded == line)), "{printed}");
     administered.call_event(|call| field(call, "path").starts_with("/api/v1/events/stream"));

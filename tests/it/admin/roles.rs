@@ -16,6 +16,8 @@ const ROUTES: &[(&str, &str, [bool; 3])] = &[
     ("GET", "/api/v1/bans", [true, true, true]),
     ("GET", "/api/v1/users", [true, true, true]),
     ("GET", "/api/v1/users/alice", [true, true, true]),
+    ("GET", "/api/v1/user?name=alice", [true, true, true]),
+    ("GET", "/api/v1/fleet", [true, true, true]),
     ("GET", "/api/v1/me", [true, true, true]),
     ("POST", "/api/v1/logout", [true, true, true]),
     ("POST", "/api/v1/links", [false, false, true]),

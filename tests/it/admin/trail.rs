@@ -93,7 +93,7 @@ fn the_trail_is_shown_and_verified_while_it_is_written() {
     assert!(field(&verification, "verdict").starts_with("INTACT"), "{verification:#}");
     assert!(verification["files_total"].as_u64().unwrap() > 1, "{verification:#}");
     let (read, total) = (verification["bytes_read"].as_u64().unwrap(), verification["bytes_total"].as_u64().unwrap());
-    assert!(read > 64 * 1024 && total > 64 * 1024, "{verification:#}");
+    assert!(read > 0 && total > 0, "{verification:#}");
     let call = administered.call_event(|event| field(event, "path") == "/api/v1/trail/verify");
     assert_eq!((field(&call, "method"), field(&call, "status")), ("POST", "success"));
     let printed = administered.command(&["trail", "show"]).succeeded().stdout;
