@@ -61,7 +61,8 @@ pub(super) fn needed(method: &Method, path: &str) -> Role {
     let Some(path) = path.strip_prefix(CALLS) else { return Role::Operator };
     let place = path.split('/').next().unwrap_or_default();
     match (method.is_safe(), place) {
-        (true, "me" | "status" | "sessions" | "stores" | "users" | "bans" | "config" | "connections") => Role::Viewer,
+        (true, "me" | "status" | "sessions" | "stores" | "bans" | "config" | "connections" | "fleet") => Role::Viewer,
+        (true, "users" | "user") => Role::Viewer,
         (true, "events" | "recordings" | "trail") => Role::Auditor,
         (false, "trail") if path == "trail/verify" => Role::Auditor,
         (false, "logout") if path == "logout" => Role::Viewer,
@@ -75,6 +76,7 @@ fn needs_record(method: &Method, path: &str) -> bool {
     !method.is_safe()
         || needed(method, path) > Role::Viewer
         || path.starts_with("/api/v1/users/")
+        || path == "/api/v1/user"
         || path == "/api/v1/connections"
 }
 
@@ -401,6 +403,7 @@ mod tests {
             (Method::GET, "/api/v1/sessions", false),
             (Method::GET, "/api/v1/users", false),
             (Method::GET, "/api/v1/users/ann", true),
+            (Method::GET, "/api/v1/user", true),
             (Method::GET, "/api/v1/events", true),
             (Method::GET, "/api/v1/connections", true),
             (Method::DELETE, "/api/v1/sessions/0049", true),

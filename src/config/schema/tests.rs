@@ -167,8 +167,7 @@ fn the_full_document_has_every_section_and_every_key_and_fits_both() {
     let mut all = Vec::new();
     all_sections(&SCHEMA, &mut all);
     for section in all {
-        let of_it: Vec<&str> =
-            used.iter().filter(|(_, used)| std::ptr::eq(*used, section)).map(|(at, _)| at.as_str()).collect();
+        let of_it: Vec<&str> = used.iter().filter(|(_, used)| *used == section).map(|(at, _)| at.as_str()).collect();
         for key in section["properties"].as_object().unwrap().keys() {
             let stands = of_it.iter().any(|at| document.pointer(at).unwrap().get(key).is_some());
             // `version` is for one format only, and a file has one format.
