@@ -93,7 +93,6 @@ fn users_of_sftpgo_are_migrated() {
             "/reports local-2:/reports read_only",
             "/reports/drafts local-2:/reports/drafts read_write",
         ]
-        .map(|line| line.replace(", ", ","))
     );
     let ann = &settings.users[0];
     assert_eq!(format!("{:?}", ann.auth), "PublicKey");

@@ -66,6 +66,8 @@ fn the_keyboard_alone_opens_a_session_plays_it_and_ends_it() {
     let place = Place::start();
     let mut alice = Sftp::connect(&place.alice, LIMIT);
     alice.put("/orders.csv", &[7; 5000]);
+    // The slider counts milliseconds: each of its steps is to be some.
+    std::thread::sleep(std::time::Duration::from_secs(1));
     alice.rename("/orders.csv", "/done.csv").unwrap();
     let handle = alice.create("/half-way.csv");
     alice.write(&handle, 0, &[7; 5000]).unwrap();
@@ -100,6 +102,7 @@ fn the_keyboard_alone_opens_a_session_plays_it_and_ends_it() {
     current(0);
     let slider = "document.querySelector('.player input[type=range]')";
     browser.keys(RIGHT);
+    browser.await_value("a step of the slider", &format!("{slider}.value > 0"));
     let part = browser.script(&format!("return {slider}.value / {slider}.max")).as_f64().unwrap();
     assert!((0.01..0.04).contains(&part), "{part}");
     browser.keys(&RIGHT.repeat(60));

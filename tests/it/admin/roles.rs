@@ -105,7 +105,7 @@ fn each_route_lets_its_roles_in_and_records_every_call_but_those_of_monitoring()
     });
     assert_eq!(calls.len(), recorded);
     let denied = calls.iter().filter(|call| field(call, "status") == "denied").count();
-    assert_eq!(denied, 20 + 13, "twenty without a token, thirteen without the role");
+    assert_eq!(denied, 22 + 13, "twenty-two without a token, thirteen without the role");
     for call in &calls {
         let is_known = call["http-status"] != 401;
         assert_eq!(call.get("caller").is_some(), is_known, "{call}");
