@@ -162,7 +162,7 @@ impl Turns {
             let text = write_session(&session, &does);
             let digest = digest(&text);
             let is_new = self.written.get(&session.session_id) != Some(&digest);
-            is_new.then(|| (session.session_id, text, Some(digest)))
+            is_new.then_some((session.session_id, text, Some(digest)))
         });
         let changes: Vec<_> = texts.chain(gone.into_iter().map(|id| (id, String::new(), None))).collect();
         for part in changes.chunks(WRITTEN_AT_ONCE) {
