@@ -103,7 +103,7 @@ fn users_of_sftpgo_are_migrated() {
         home(&settings, "ben"),
         [
             "/ company-lake:/partners/ben read_only",
-            "/in company-lake:/partners/ben/in list,write,mkdir",
+            "/in company-lake:/partners/ben/in list, write, mkdir",
             "/reports local-2:/reports read_only",
         ]
     );
