@@ -3,13 +3,13 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::net::sockopt;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use serde_json::json;
 
 use crate::door::{Master, door, door_with};
@@ -104,6 +104,15 @@ fn the_host_of_a_silent_client_is_asked_within_a_minute_whether_it_is_there() {
     door.gateway.stop();
 }
 
+/// Little fits in between. The room is set before the connection is made: if Linux shrinks it later, it drops what arrives beyond it, and with
+/// that the acknowledgements of what was sent, and a closed half may never reach the other side.
+fn connect_with_little_room(port: u16) -> TcpStream {
+    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+    sockopt::set_socket_recv_buffer_size(&socket, 16 << 10).unwrap();
+    rustix::net::connect(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)).unwrap();
+    socket.into()
+}
+
 /// A line of one connection whose client's half can be closed while the other half stays open.
 struct Halves {
     port: u16,
@@ -119,9 +128,7 @@ impl Halves {
         let (kept, takes_nothing) = (halves.far.clone(), halves.takes_nothing.clone());
         thread::spawn(move || {
             let (mut near, _) = listener.accept().unwrap();
-            let mut far = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-            // So that little fits in between.
-            sockopt::set_socket_recv_buffer_size(&far, 16 << 10).unwrap();
+            let mut far = connect_with_little_room(port);
             *kept.lock().unwrap() = Some(far.try_clone().unwrap());
             let (mut to_near, mut from_far) = (near.try_clone().unwrap(), far.try_clone().unwrap());
             thread::spawn(move || {

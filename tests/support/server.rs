@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -68,10 +69,15 @@ impl Drop for Server {
     }
 }
 
-/// A port that nothing listens on now.
+/// A port that nothing listens on now. It lies below those that Linux gives to connections, so that none of them is there first when a
+/// server wants it later.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("an address").port()
+    static TRIES: AtomicU32 = AtomicU32::new(0);
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    // Processes that run side by side begin at different places.
+    let begin = std::process::id().wrapping_mul(7919);
+    let next = || 10_000 + (begin.wrapping_add(TRIES.fetch_add(1, Ordering::Relaxed)) % 22_000) as u16;
+    std::iter::repeat_with(next).take(22_000).find(is_free).expect("a free port")
 }
 
 /// A new folder, in memory where there is room for it. What long campaigns write is too much for that.
