@@ -12,6 +12,7 @@ use axum::http::header::{
 };
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use base16ct::lower::encode_string;
 
 use super::provider_login::{CALLBACK, ways};
 use super::state::State;
@@ -73,7 +74,7 @@ struct File {
 static READY: LazyLock<Vec<File>> = LazyLock::new(|| {
     let ready = |&(name, kind, text): &(&'static str, &'static str, &'static str)| {
         let hash = digest::digest(&digest::SHA256, text.as_bytes());
-        let digits: String = hash.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let digits = encode_string(&hash.as_ref()[..16]);
         let tag = HeaderValue::try_from(format!("\"{digits}\"")).unwrap_or(HeaderValue::from_static("\"\""));
         File { name, kind, text, tag }
     };

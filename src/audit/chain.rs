@@ -32,11 +32,9 @@ impl Hash {
 
     /// Its 64 digits.
     pub(super) fn hex(&self) -> [u8; 64] {
-        let digit = |value: u8| if value < 10 { b'0' + value } else { b'a' + value - 10 };
         let mut digits = [b'0'; 64];
-        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
-            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
-        }
+        // There is room for exactly this.
+        let _ = base16ct::lower::encode(&self.0, &mut digits);
         digits
     }
 }

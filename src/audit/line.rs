@@ -199,11 +199,8 @@ fn cut(value: &str, limit: usize) -> Cow<'_, str> {
     if value.len() <= limit {
         return Cow::Borrowed(value);
     }
-    let mut end = limit.saturating_sub(CUT.len());
-    while !value.is_char_boundary(end) {
-        end -= 1;
-    }
-    Cow::Owned(format!("{}{CUT}", value.get(..end).unwrap_or_default()))
+    let end = value.floor_char_boundary(limit.saturating_sub(CUT.len()));
+    Cow::Owned(format!("{}{CUT}", &value[..end]))
 }
 
 /// Escapes, beyond what JSON demands, the characters that a terminal obeys or that turn text around: event lines are read on

@@ -9,6 +9,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+use base16ct::lower::encode_string;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustix::fs::{FlockOperation, flock};
@@ -265,7 +266,7 @@ fn sync(folder: &Path) -> io::Result<()> {
 
 /// The first digits of a key, for the name of its file.
 fn short(key: &RawKey) -> String {
-    key.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    encode_string(&key[..4])
 }
 
 /// The same key endorses the one of the tests in every test.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use aws_lc_rs::digest;
+use base16ct::lower::encode_string;
 use serde_json::{Map, Value as Json, json};
 
 use super::reader::Place;
@@ -117,7 +118,7 @@ fn show_list(list: &[Node], place: &mut Vec<String>) -> Json {
         for element in &list[MOST..] {
             sum.update(show(element, place).to_string().as_bytes());
         }
-        let hex: String = sum.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = encode_string(sum.finish().as_ref());
         shown.push(json!({ "more": list.len() - MOST, "sha256": hex }));
     }
     Json::Array(shown)

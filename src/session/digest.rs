@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
 use aws_lc_rs::digest::{Context, SHA256};
+use base16ct::lower::encode_string;
 use bytes::Bytes;
 
 /// So many bytes of each transfer are digested where they pass.
@@ -104,7 +105,7 @@ impl Digest {
     pub(super) fn finish(self) -> String {
         let mut work = self.shared.catch_up(self.shared.lock());
         let context = work.context.take().unwrap_or_else(|| Context::new(&SHA256));
-        context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        encode_string(context.finish().as_ref())
     }
 }
 
@@ -213,7 +214,7 @@ mod tests {
 
     fn plain(data: &[u8]) -> String {
         let digest = aws_lc_rs::digest::digest(&SHA256, data);
-        digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        encode_string(digest.as_ref())
     }
 
     #[test]

@@ -583,9 +583,5 @@ impl Attempts {
 
 /// A user name cut to [`MAX_USER_NAME`] bytes at a character's end. A longer name is no user's.
 fn shortened(name: &str) -> &str {
-    let mut end = name.len().min(MAX_USER_NAME);
-    while !name.is_char_boundary(end) {
-        end -= 1;
-    }
-    &name[..end]
+    &name[..name.floor_char_boundary(MAX_USER_NAME)]
 }

@@ -184,13 +184,7 @@ fn prohibited(message: &str) -> ChannelOpenFailure {
 /// What a client asked for, short enough for an event.
 fn cut(mut text: String) -> String {
     const LONGEST: usize = 256;
-    if text.len() > LONGEST {
-        let mut end = LONGEST;
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        text.truncate(end);
-    }
+    text.truncate(text.floor_char_boundary(LONGEST));
     text
 }
 

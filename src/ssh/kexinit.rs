@@ -4,9 +4,9 @@
 //! and both first KEXINIT packets (RFC 4253 sections 4.2, 6 and 7.1). The rule of selection is then the library's own: the
 //! first name of the client that the server has too.
 
+use base16ct::lower::encode_string;
 use md5::{Digest as _, Md5};
 
-use super::keys::hex;
 use crate::audit::Algorithms;
 
 /// The longest version line, with its end (RFC 4253 section 4.2).
@@ -176,7 +176,7 @@ impl KexInit {
 
 fn md5_of_lists(lists: [&Vec<String>; 4]) -> String {
     let text = lists.map(|list| list.join(",")).join(";");
-    hex(&Md5::digest(text.as_bytes()))
+    encode_string(&Md5::digest(text.as_bytes()))
 }
 
 /// Splits a name-list (RFC 4251 section 5) off the front.

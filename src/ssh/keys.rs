@@ -1,6 +1,5 @@
 //! Host keys, new keys, and public keys as events show them.
 
-use std::fmt::Write as _;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt as _;
@@ -229,7 +228,7 @@ pub(super) fn refused(method: &str, refusal: AuthRefusal<'_>) -> Refused {
 /// A key that nobody here can read, by what came.
 fn unparsed(algorithm: &str, blob: &[u8]) -> KeyIdentity {
     let mut key_type = algorithm.to_owned();
-    key_type.truncate((0..=MOST_OF_A_KEY_TYPE).rev().find(|end| key_type.is_char_boundary(*end)).unwrap_or(0));
+    key_type.truncate(key_type.floor_char_boundary(MOST_OF_A_KEY_TYPE));
     KeyIdentity {
         key_type,
         fingerprint: format!("SHA256:{}", STANDARD_NO_PAD.encode(digest::digest(&digest::SHA256, blob))),
@@ -242,15 +241,6 @@ fn unparsed(algorithm: &str, blob: &[u8]) -> KeyIdentity {
 /// The key in SSH wire form (RFC 4253 section 6.6); empty if it cannot be encoded, which then matches no key.
 pub(super) fn blob(key: &PublicKey) -> Vec<u8> {
     key.to_bytes().unwrap_or_default()
-}
-
-/// Lower-case hex.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

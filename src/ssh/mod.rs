@@ -32,6 +32,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
+use base16ct::lower::encode_string;
 use russh::keys::PrivateKey;
 use russh::{MethodKind, MethodSet, SshId};
 use tokio::sync::Semaphore;
@@ -297,7 +298,7 @@ fn origin_of(peer: SocketAddr) -> Origin {
         tracing::error!("the system gives no randomness for session ids");
     }
     Origin {
-        session_id: keys::hex(&id).into(),
+        session_id: encode_string(&id).into(),
         source_ip: peer.ip().to_canonical(),
         source_port: peer.port(),
         user: None,

@@ -3,12 +3,11 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipnet::IpNet;
+
 /// A network, or a single address. An IPv4 address in IPv6 form (`::ffff:192.0.2.1`) is the IPv4 address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    address: IpAddr,
-    prefix: u8,
-}
+pub struct Network(IpNet);
 
 impl Network {
     /// Reads `ADDRESS` or `ADDRESS/BITS`. The address must be the network's first one, as in OpenSSH.
@@ -22,68 +21,49 @@ impl Network {
             None => (text, None),
         };
         let address: IpAddr = address.parse().map_err(|_| format!("this is not an IP address; {example}"))?;
-        let width = width(address);
-        let prefix = match bits {
-            None => width,
+        let whole = IpNet::from(address);
+        let network = match bits {
+            None => whole,
             Some(bits) => {
                 let plain = bits.len() <= 3 && bits.bytes().all(|b| b.is_ascii_digit());
-                let bits = bits.parse().ok().filter(|bits: &u8| plain && *bits <= width);
-                bits.ok_or_else(|| format!("the number of bits after the slash must be from 0 to {width}; {example}"))?
+                let network = bits.parse().ok().filter(|_| plain).and_then(|bits| IpNet::new(address, bits).ok());
+                let most = whole.max_prefix_len();
+                network
+                    .ok_or_else(|| format!("the number of bits after the slash must be from 0 to {most}; {example}"))?
             }
         };
-        let network = Network { address: masked(address, prefix), prefix };
-        if network.address != address {
-            return Err(format!("the address has bits outside its network; write {network}"));
+        if network.trunc() != network {
+            return Err(format!("the address has bits outside its network; write {}", network.trunc()));
         }
-        Ok(network.without_mapping())
+        Ok(Network(without_mapping(network)))
     }
 
     /// The networks of the machine itself.
     pub fn loopback() -> Vec<Network> {
-        vec![
-            Network { address: Ipv4Addr::new(127, 0, 0, 0).into(), prefix: 8 },
-            Network { address: Ipv6Addr::LOCALHOST.into(), prefix: 128 },
-        ]
+        let v4 = IpNet::new(Ipv4Addr::new(127, 0, 0, 0).into(), 8);
+        let v6 = IpNet::from(IpAddr::from(Ipv6Addr::LOCALHOST));
+        v4.into_iter().chain([v6]).map(Network).collect()
     }
 
     /// Whether `address` is in it.
     pub fn contains(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        address.is_ipv4() == self.address.is_ipv4() && masked(address, self.prefix) == self.address
+        self.0.contains(&address.to_canonical())
     }
+}
 
-    /// `::ffff:10.0.0.0/104` is `10.0.0.0/8`.
-    fn without_mapping(self) -> Self {
-        match self.address.to_canonical() {
-            IpAddr::V4(address) if self.address.is_ipv6() && self.prefix >= 96 => {
-                Network { address: address.into(), prefix: self.prefix - 96 }
-            }
-            _ => self,
+/// `::ffff:10.0.0.0/104` is `10.0.0.0/8`.
+fn without_mapping(network: IpNet) -> IpNet {
+    match network.addr().to_canonical() {
+        address @ IpAddr::V4(_) if network.prefix_len() >= 96 && network.addr().is_ipv6() => {
+            IpNet::new(address, network.prefix_len() - 96).unwrap_or(network)
         }
+        _ => network,
     }
 }
 
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.prefix)
-    }
-}
-
-fn width(address: IpAddr) -> u8 {
-    if address.is_ipv4() { 32 } else { 128 }
-}
-
-/// The address with everything after the first `prefix` bits cleared.
-fn masked(address: IpAddr, prefix: u8) -> IpAddr {
-    match address {
-        IpAddr::V4(v4) => {
-            let mask = u32::MAX.checked_shl(32 - u32::from(prefix.min(32))).unwrap_or(0);
-            Ipv4Addr::from_bits(v4.to_bits() & mask).into()
-        }
-        IpAddr::V6(v6) => {
-            let mask = u128::MAX.checked_shl(128 - u32::from(prefix.min(128))).unwrap_or(0);
-            Ipv6Addr::from_bits(v6.to_bits() & mask).into()
-        }
+        self.0.fmt(f)
     }
 }
 

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use aws_lc_rs::{constant_time, hmac, rand};
+use base16ct::lower::encode_string;
 use chrono::{DateTime, Utc};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use zeroize::Zeroizing;
@@ -118,7 +119,7 @@ impl TotpSecret {
     pub fn digest(&self) -> String {
         let tag =
             hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &self.0), b"lockgate: name of a secret of one-time codes");
-        tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        encode_string(tag.as_ref())
     }
 
     /// The code of a step (RFC 4226 section 5.3).

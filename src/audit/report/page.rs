@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use base16ct::lower::encode_string;
 use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -241,7 +242,7 @@ fn at(time: DateTime<Utc>) -> String {
 
 /// A name as part of a link within the page.
 fn anchor(name: &str) -> String {
-    name.bytes().map(|byte| format!("{byte:02x}")).collect()
+    encode_string(name.as_bytes())
 }
 
 /// A number in groups of three digits.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use aws_lc_rs::digest;
+use base16ct::lower::encode_string;
 use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
 
@@ -94,7 +95,7 @@ impl CollectorUrl {
     /// are too few to guess the URL from.
     pub(super) fn add_mark(&mut self) {
         let hash = digest::digest(&digest::SHA256, self.whole.expose().as_bytes());
-        let mark: String = hash.as_ref().iter().take(MARK).map(|byte| format!("{byte:02x}")).collect();
+        let mark = encode_string(&hash.as_ref()[..MARK]);
         self.name = format!("{} ({mark})", self.name);
     }
 

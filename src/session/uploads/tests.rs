@@ -65,7 +65,7 @@ async fn get(session: &Session, name: &str) -> SessionResult<String> {
 async fn assert_published_with_its_digest(home: &Home, name: &str, content: &str) {
     assert_eq!(published(home, name).await.unwrap(), content);
     let digest = digest::digest(&digest::SHA256, content.as_bytes());
-    let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = base16ct::lower::encode_string(digest.as_ref());
     let events = home.events();
     let upload =
         events.iter().rfind(|event| event["activity-type"] == "CLOSE" && event["operation"] == "write").unwrap();

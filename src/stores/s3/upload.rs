@@ -2,6 +2,7 @@
 //! CompleteMultipartUpload, or `If-Match`), and it knows what to make of an answer that was lost.
 
 use async_trait::async_trait;
+use base16ct::lower::encode_string;
 use bytes::Bytes;
 use md5::{Digest, Md5};
 use object_store::multipart::PartId;
@@ -104,8 +105,7 @@ fn multipart_etag(sent: &SentParts<'_>) -> Option<String> {
         }
         all.update(&sum);
     }
-    let hex: String = all.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Some(format!("{hex}-{}", sent.parts.len()))
+    Some(format!("{}-{}", encode_string(&all.finalize()), sent.parts.len()))
 }
 
 /// What `object_store` keeps of a part that was sent with a checksum, as an element of its own, and what S3 calls each of them.

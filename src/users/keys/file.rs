@@ -1,6 +1,7 @@
 //! One file of keys: `NAME.pub`, lines of the `authorized_keys` form.
 
 use aws_lc_rs::digest;
+use base16ct::lower::encode_string;
 
 use super::super::{AuthorizedKey, MAX_KEYS};
 
@@ -59,7 +60,11 @@ impl Content {
             (true, true) => Some("it contains no key".to_owned()),
             (false, true) => None,
         };
-        Content { keys, digest: hex(digest::digest(&digest::SHA256, lines.join("\n").as_bytes()).as_ref()), problem }
+        Content {
+            keys,
+            digest: encode_string(digest::digest(&digest::SHA256, lines.join("\n").as_bytes()).as_ref()),
+            problem,
+        }
     }
 
     /// The fingerprints of the keys.
@@ -86,10 +91,6 @@ fn summary(wrong: &[String]) -> String {
         0 => told,
         more => format!("{told}; and {more} more lines"),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
