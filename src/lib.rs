@@ -6,7 +6,7 @@
 //!
 //! | Layer | Modules |
 //! |---|---|
-//! | 0 words | [`path`], [`secret`], [`metrics`], [`in_place`], [`together`], [`regular_file`] |
+//! | 0 words | [`path`], [`secret`], [`metrics`], [`backoff`], [`in_place`], [`together`], [`regular_file`] |
 //! | 1 rules | [`policy`], [`audit`] |
 //! | 2 sources | [`stores`], [`vfs`], [`users`] |
 //! | 3 door | [`session`] |
@@ -15,6 +15,7 @@
 //! | 6 root | [`config`], [`gateway`] |
 //! | 7 shell | [`cli`] |
 
+pub mod backoff;
 pub mod descriptors;
 pub mod in_place;
 pub mod metrics;

@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use super::look_back::Before;
 use super::verify::Seal;
 use super::{Archive, ArchivePlace};
+use crate::backoff::Backoff;
 
 /// How long the store may take for one checkpoint.
 const WITHIN: Duration = Duration::from_secs(30);
@@ -248,7 +249,7 @@ async fn run(shared: Arc<Shared>, before: Option<Before>) {
             () = shared.ending.notified() => shared.ending.notify_one(),
         }
     }
-    let mut pause = FIRST_PAUSE;
+    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
         let next = shared.lock().next(shared.every);
         match next {
@@ -259,15 +260,15 @@ async fn run(shared: Arc<Shared>, before: Option<Before>) {
             }
             Next::Write(waiting) => match shared.keep_within(&waiting).await {
                 Ok(()) => {
-                    pause = FIRST_PAUSE;
+                    backoff.reset();
                     shared.wrote(&waiting);
                 }
                 Err(error) => {
                     shared.failed(&error.to_string());
+                    let pause = backoff.wait();
                     let pausing = if shared.lock().ending { FIRST_PAUSE } else { pause };
                     // The end of the process is worth a try immediately, once.
                     let _ = tokio::time::timeout(pausing, shared.ending.notified()).await;
-                    pause = LONGEST_PAUSE.min(pause * 2);
                 }
             },
         }

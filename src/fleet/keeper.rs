@@ -12,6 +12,7 @@ use super::servers::connect;
 use super::standing::Change;
 use super::turn::Turns;
 use crate::audit::{Activity, Note, Origin};
+use crate::backoff::Backoff;
 use crate::session::gate::Gate;
 
 /// How often a gateway hears and says what is new. With a call's time, a ban holds everywhere within a second.
@@ -34,7 +35,7 @@ pub(super) async fn keep(
     mut draining: watch::Receiver<bool>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let mut wait = FIRST_WAIT;
+    let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
     loop {
         let began = Instant::now();
         let outcome = serve(&member, &gate, &mut draining, &mut stopped).await;
@@ -50,15 +51,14 @@ pub(super) async fn keep(
                     "the connection to the shared state of the fleet is lost"
                 );
                 if began.elapsed() >= HELD_WELL {
-                    wait = FIRST_WAIT;
+                    backoff.reset();
                 }
             }
         }
         tokio::select! {
-            () = sleep(wait) => {}
+            () = sleep(backoff.wait()) => {}
             () = ended(&mut stopped) => return,
         }
-        wait = (wait * 2).min(LONGEST_WAIT);
     }
 }
 

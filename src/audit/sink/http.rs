@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, StatusCode, redirect};
 
@@ -18,6 +18,7 @@ use super::settings::{Encoding, HttpTarget};
 use super::shape::{Format, Shape};
 use super::spooled::Spooled;
 use super::webhook;
+use crate::backoff::retry_after;
 
 /// Opens the sink. Needs a runtime.
 pub(super) fn open(target: &HttpTarget, shape: &Shape, around: &Around) -> io::Result<Spooled> {
@@ -110,7 +111,8 @@ impl Collector {
             status if status.is_success() => Ok(()),
             StatusCode::PAYLOAD_TOO_LARGE if lines(batch).nth(1).is_some() => Err(Answer::TooLarge),
             status => {
-                let after = answer.headers().get(RETRY_AFTER).and_then(|value| wish(value, Utc::now()));
+                let wish = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+                let after = wish.and_then(|wish| retry_after(wish, Utc::now()));
                 let is_of_this_one = is_of_this_one(status);
                 let hint = match status {
                     status if status.is_redirection() => "; redirections are not followed: name the place itself",
@@ -201,16 +203,6 @@ fn array(batch: &[u8]) -> Vec<u8> {
     array
 }
 
-/// Retry-After: seconds, or a date.
-fn wish(value: &HeaderValue, now: DateTime<Utc>) -> Option<Duration> {
-    let text = value.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = DateTime::parse_from_rfc2822(text).ok()?.to_utc();
-    Some((date - now).to_std().unwrap_or_default())
-}
-
 /// What went wrong, with its causes and without the URL, which may hold a credential.
 fn what(error: reqwest::Error) -> String {
     let error = error.without_url();
@@ -232,16 +224,6 @@ fn client_config_of_nobody() -> io::Result<std::sync::Arc<rustls::ClientConfig>>
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn wishes_are_seconds_or_dates() {
-        let now = DateTime::parse_from_rfc3339("2026-07-31T08:15:30Z").unwrap().to_utc();
-        let wish = |text: &'static str| wish(&HeaderValue::from_static(text), now).map(|wish| wish.as_secs());
-        assert_eq!(wish("120"), Some(120));
-        assert_eq!(wish("Fri, 31 Jul 2026 08:16:30 GMT"), Some(60));
-        assert_eq!(wish("Fri, 31 Jul 2020 08:16:30 GMT"), Some(0));
-        assert_eq!(wish("soon"), None);
-    }
 
     #[test]
     fn an_answer_without_events_is_judged() {

@@ -14,6 +14,7 @@ use super::shape::Shape;
 use super::spool::{Next, Spool};
 use super::undelivered::Undelivered;
 use super::{Around, Sink, Target, Throttle};
+use crate::backoff::Backoff;
 
 /// How long the end of the gateway is put off for what waits.
 const LAST_BATCHES_WITHIN: Duration = Duration::from_secs(4);
@@ -99,7 +100,7 @@ impl Drop for Spooled {
 
 /// Empties the spool until it ends.
 async fn empty(spool: Arc<Spool>, mut courier: Courier<impl Carrier>) {
-    let mut failures = Failures::default();
+    let mut failures = Failures::none();
     loop {
         let looking = Arc::clone(&spool);
         let next = match tokio::task::spawn_blocking(move || looking.next()).await {
@@ -174,14 +175,21 @@ async fn bring(
 }
 
 /// Failures in a row.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Failures {
-    count: u32,
+    /// One at least.
+    any: bool,
+    backoff: Backoff,
     throttle: Throttle,
     logged: bool,
 }
 
 impl Failures {
+    fn none() -> Failures {
+        let backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        Failures { any: false, backoff, throttle: Throttle::default(), logged: false }
+    }
+
     /// Says what happened, now and then, and how long to wait.
     fn another(&mut self, spool: &Spool, carrier: &impl Carrier, refusal: Refusal) -> Duration {
         if self.throttle.is_due() {
@@ -190,8 +198,8 @@ impl Failures {
             self.logged = true;
         }
         spool.set_trouble(Some(refusal.why));
-        let pause = FIRST_PAUSE.saturating_mul(1 << self.count.min(10)).min(LONGEST_PAUSE);
-        self.count = self.count.saturating_add(1);
+        self.any = true;
+        let pause = self.backoff.wait();
         refusal.after.map_or(pause, |wish| wish.clamp(FIRST_PAUSE, LONGEST_WISH))
     }
 
@@ -199,7 +207,8 @@ impl Failures {
         if std::mem::take(&mut self.logged) {
             tracing::warn!(sink = %carrier.name(), "batches of events are taken again");
         }
-        if std::mem::take(&mut self.count) > 0 {
+        if std::mem::take(&mut self.any) {
+            self.backoff.reset();
             spool.set_trouble(None);
         }
     }

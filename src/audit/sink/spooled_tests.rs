@@ -33,10 +33,11 @@ async fn what_is_set_aside_is_no_recovery() {
     let settings = SpoolSettings { folder: folder.path().join("spool"), limit: 1 << 20, fsync: Fsync::Never, batch };
     let spool = Spool::open(&settings).unwrap();
     let undelivered = Undelivered::of(&settings.folder, settings.limit).counting(spool.set_aside());
-    let (mut courier, mut failures) = (Courier::new(Picky, None, undelivered, spool.told()), Failures::default());
+    let (mut courier, mut failures) = (Courier::new(Picky, None, undelivered, spool.told()), Failures::none());
     let units = courier.units(Bytes::from_static(b"a\n")).await.unwrap();
     assert!(bring(&spool, units, &mut courier, &mut failures).await);
-    assert_eq!((failures.count, failures.logged, spool.state().trouble), (2, true, None));
+    assert_eq!((failures.any, failures.logged, spool.state().trouble), (true, true, None));
+    assert_eq!(failures.backoff.wait(), 4 * FIRST_PAUSE, "it failed twice");
     assert_eq!(spool.state().undelivered, 1);
     assert!(spool.told().take("the place").is_some_and(|text| text.contains("400")));
 }

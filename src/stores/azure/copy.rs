@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::container::{BlobAsk, Container, Head, METADATA};
+use crate::backoff::Backoff;
 use crate::stores::object::{Copied, MTIME, ObjectCopy, Replaces, TOKEN, bare_etag, exists, token};
 use crate::stores::rest::Headers;
 use crate::stores::{StoreError, StoreErrorKind, StoreResult};
@@ -118,7 +119,7 @@ impl Copy {
 async fn wait(container: &Container, to: &str, begun: Copy) -> Result<Option<String>, (Option<Copy>, StoreError)> {
     let mut now = begun.clone();
     let mut etag = None;
-    let mut pause = FIRST_WAIT;
+    let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
     let mut moved = Instant::now();
     loop {
         let failed = |why: &str| StoreError::new(StoreErrorKind::Other, format!("cannot copy to \"{to}\": {why}"));
@@ -132,8 +133,7 @@ async fn wait(container: &Container, to: &str, begun: Copy) -> Result<Option<Str
             }
             other => return Err((Some(now.clone()), failed(&format!("the store gave it up ({other})")))),
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_WAIT);
+        tokio::time::sleep(backoff.wait()).await;
         let found = container.head(to).await.map_err(|error| (Some(now.clone()), error))?;
         let then = Copy::read(|name| found.header(name));
         if then.id != begun.id {

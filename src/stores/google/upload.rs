@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use super::{GoogleExtras, json, without_body};
 use crate::stores::object::{WantedUpload, exists};
-use crate::stores::rest::{Answer, Ask, Client, Failure, Headers, Signing, TRIES, pause};
+use crate::stores::rest::{Answer, Ask, Client, Failure, Headers, Pauses, Signing, TRIES};
 use crate::stores::{Key, PartUpload, Provenance, StoreError, StoreErrorKind, StoreResult, Written};
 
 /// Every request but the last carries a multiple of this, in bytes.
@@ -157,9 +157,10 @@ impl Session {
 
     /// Sends a chunk until the store has all of it; the answer is that to the last chunk.
     async fn send(&self, mut chunk: Chunk) -> StoreResult<Option<Answer>> {
-        let mut tried = 0;
+        let (mut tried, mut pauses) = (0, Pauses::new());
         let mut in_doubt = false;
         loop {
+            let mut wish = None;
             let said = match in_doubt {
                 true => self.put(format!("bytes */{}", chunk.total_text()), Vec::new()).await,
                 false => self.put(chunk.range(), chunk.data.clone()).await,
@@ -171,6 +172,9 @@ impl Session {
                 Ok(Said::Has(bytes)) => {
                     // A store that takes nothing any more must not keep us here.
                     tried = if bytes > chunk.offset { 0 } else { tried + 1 };
+                    if tried == 0 {
+                        pauses.reset();
+                    }
                     chunk.advance_to(bytes).ok_or_else(|| self.failed("the store lost bytes of it"))?;
                     in_doubt = false;
                 }
@@ -178,6 +182,7 @@ impl Session {
                 Err(failure) if failure.passing => {
                     tried += 1;
                     in_doubt = true;
+                    wish = failure.after;
                     if tried >= TRIES {
                         return Err(self.failed_as(failure.kind, &failure.reason));
                     }
@@ -188,7 +193,7 @@ impl Session {
                 return Err(self.failed("the store accepts no more of it"));
             }
             if tried > 0 {
-                pause(tried).await;
+                pauses.pause(wish).await;
             }
         }
     }
@@ -202,6 +207,7 @@ impl Session {
             kind: error.kind,
             reason: error.message,
             passing: false,
+            after: None,
         })?;
         *request.body_mut() = HttpRequestBody::from(PutPayload::from_iter(data));
         let answer = self.client.execute(request).await?;
@@ -216,7 +222,7 @@ impl Session {
 
     async fn remove(&self) -> StoreResult<()> {
         let ask = Ask { method: "DELETE", headers: without_body(), ..Ask::default() };
-        let mut tried = 0;
+        let (mut tried, mut pauses) = (0, Pauses::new());
         loop {
             tried += 1;
             let failure = match self.client.execute(self.client.request(&ask)?).await {
@@ -232,7 +238,7 @@ impl Session {
                 let key = self.key.as_str();
                 return Err(StoreError::cannot(failure.kind, "remove the parts of", key, &failure.reason));
             }
-            pause(tried).await;
+            pauses.pause(failure.after).await;
         }
     }
 

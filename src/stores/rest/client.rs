@@ -4,12 +4,14 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use chrono::Utc;
 use object_store::aws::{AwsAuthorizer, AwsCredentialProvider};
 use object_store::azure::{AzureAuthorizer, AzureCredentialProvider};
 use object_store::client::{HttpClient, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse};
 use object_store::gcp::GcpCredentialProvider;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::backoff::{Backoff, retry_after};
 use crate::stores::object::{at, describe_connection};
 use crate::stores::{StoreError, StoreErrorKind, StoreResult};
 
@@ -24,6 +26,15 @@ pub(in crate::stores) const TRIES: u32 = 6;
 
 /// How long after its first try a request is tried again.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The first pause between two tries of a request.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// The longest pause that the store did not ask for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+
+/// The longest pause that a store can ask for: somebody waits for the answer.
+const LONGEST_WISH: Duration = Duration::from_secs(20);
 
 /// The longest answer that is read: a page of 1,000 keys of 1,024 bytes, each byte percent-encoded, and what surrounds them.
 const LONGEST_ANSWER: usize = 16 << 20;
@@ -98,10 +109,12 @@ pub(in crate::stores) struct Answer {
 impl Answer {
     /// What is wrong with it; `None` for a success.
     pub(in crate::stores) fn failure(&self) -> Option<Failure> {
-        match super::json::is_object(&self.body) {
+        let failure = match super::json::is_object(&self.body) {
             true => super::json::failure(self.status, &self.body),
             false => super::xml::failure(self.status, &self.body),
-        }
+        };
+        let after = self.header("retry-after").and_then(|wish| retry_after(wish, Utc::now()));
+        failure.map(|failure| Failure { after, ..failure })
     }
 
     /// A header, if it is there and is text.
@@ -125,7 +138,7 @@ impl Client {
         ask: Ask<'_>,
     ) -> (StoreResult<Answer>, u32) {
         let started = Instant::now();
-        let mut tried = 0;
+        let (mut tried, mut pauses) = (0, Pauses::new());
         loop {
             tried += 1;
             let failure = match self.send(&ask, doing, key).await {
@@ -139,14 +152,14 @@ impl Client {
             if !failure.passing || tried == TRIES || started.elapsed() > PATIENCE {
                 return (Err(StoreError::cannot(failure.kind, doing, key, &failure.reason)), tried);
             }
-            pause(tried).await;
+            pauses.pause(failure.after).await;
         }
     }
 
     /// The body of a success, whatever it looks like: of an object, it may look like a failure.
     pub(in crate::stores) async fn content_of(&self, doing: &str, key: &str, ask: Ask<'_>) -> StoreResult<Bytes> {
         let started = Instant::now();
-        let mut tried = 0;
+        let (mut tried, mut pauses) = (0, Pauses::new());
         loop {
             tried += 1;
             let failure = match self.send(&ask, doing, key).await? {
@@ -159,7 +172,7 @@ impl Client {
                 let (kind, reason) = failure.map_or((StoreErrorKind::Other, String::new()), |f| (f.kind, f.reason));
                 return Err(StoreError::cannot(kind, doing, key, &reason));
             }
-            pause(tried).await;
+            pauses.pause(failure.and_then(|failure| failure.after)).await;
         }
     }
 
@@ -226,12 +239,26 @@ impl Client {
     }
 }
 
-/// Waits before another try: 100, 200, 400 … milliseconds, each between its half and its whole, so that many sessions do not
-/// come at once.
-pub(in crate::stores) async fn pause(tried: u32) {
-    let longest = 100_u64 << tried.saturating_sub(1).min(10);
-    let jitter = uuid::Uuid::now_v7().as_u128() as u64 % (longest / 2);
-    tokio::time::sleep(Duration::from_millis(longest - jitter)).await;
+/// The waits between the tries of one request, in which its store has the last word within [`LONGEST_WISH`].
+#[derive(Debug)]
+pub(in crate::stores) struct Pauses(Backoff);
+
+impl Pauses {
+    /// Before the second try.
+    pub(in crate::stores) fn new() -> Self {
+        Pauses(Backoff::new(FIRST_PAUSE, LONGEST_PAUSE))
+    }
+
+    /// As if nothing had failed yet.
+    pub(in crate::stores) fn reset(&mut self) {
+        self.0.reset();
+    }
+
+    /// Waits before another try, after `wish` if the store said so.
+    pub(in crate::stores) async fn pause(&mut self, wish: Option<Duration>) {
+        let own = self.0.wait_apart();
+        tokio::time::sleep(wish.map_or(own, |wish| wish.clamp(own, LONGEST_WISH))).await;
+    }
 }
 
 /// A raw key as the path of an address: a slash, then the key, whose slashes stay.
@@ -258,7 +285,7 @@ async fn read(body: object_store::client::HttpResponseBody) -> Result<Bytes, Fai
         let piece = piece.map_err(|error| Failure::of_connection(&error))?;
         if whole.len() + piece.len() > LONGEST_ANSWER {
             let reason = "the store's answer is too long".to_owned();
-            return Err(Failure { kind: StoreErrorKind::Other, reason, passing: false });
+            return Err(Failure { kind: StoreErrorKind::Other, reason, passing: false, after: None });
         }
         whole.extend_from_slice(&piece);
     }
@@ -272,11 +299,13 @@ pub(in crate::stores) struct Failure {
     pub(in crate::stores) reason: String,
     /// Another try may help.
     pub(in crate::stores) passing: bool,
+    /// How long the store wants to be left alone (`Retry-After`).
+    pub(in crate::stores) after: Option<Duration>,
 }
 
 impl Failure {
     fn of_connection(error: &object_store::client::HttpError) -> Self {
         let passing = !matches!(error.kind(), HttpErrorKind::Decode | HttpErrorKind::Unknown);
-        Failure { kind: StoreErrorKind::Unavailable, reason: describe_connection(error), passing }
+        Failure { kind: StoreErrorKind::Unavailable, reason: describe_connection(error), passing, after: None }
     }
 }

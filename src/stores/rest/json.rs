@@ -47,7 +47,7 @@ pub(super) fn failure(status: u16, body: &[u8]) -> Option<Failure> {
         (false, true) => message,
         (false, false) => format!("{message} ({code})"),
     };
-    Some(Failure { kind, reason, passing: passes(status, kind) })
+    Some(Failure { kind, reason, passing: passes(status, kind), after: None })
 }
 
 /// The kind of a reason that says more than the status does: Google limits rates with 403 as well as with 429.

@@ -4,7 +4,7 @@ mod client;
 mod json;
 mod xml;
 
-pub(super) use client::{Answer, Ask, Client, Failure, Headers, Signing, TRIES, key_path, pause};
+pub(super) use client::{Answer, Ask, Client, Failure, Headers, Pauses, Signing, TRIES, key_path};
 #[cfg(test)]
 pub(super) use xml::failure;
 pub(super) use xml::{first, kind_of_status, walk, walk_listing};

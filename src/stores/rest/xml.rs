@@ -94,7 +94,7 @@ pub(in crate::stores) fn failure(status: u16, body: &[u8]) -> Option<Failure> {
         (Some(code), None) => code.to_owned(),
         _ => format!("the store answered with status {status}"),
     };
-    Some(Failure { kind, reason, passing: passes(status, kind) })
+    Some(Failure { kind, reason, passing: passes(status, kind), after: None })
 }
 
 /// Whether the outermost element is `Error`.

@@ -14,6 +14,7 @@ use super::connection::{ConnectError, Connection, connect};
 use super::exchange::{Failure, attributes};
 use super::settings::Upstream;
 use super::wire::{Attributes, Named, Request};
+use crate::backoff::Backoff;
 
 /// How long nothing is tried after the first failure; twice as long after each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -51,12 +52,13 @@ enum Choice {
     None,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     live: Vec<Arc<Connection>>,
     /// Another one is being opened.
     is_opening: bool,
     failed: Option<Failed>,
+    backoff: Backoff,
 }
 
 /// The last try to connect has failed.
@@ -65,7 +67,6 @@ struct Failed {
     error: ConnectError,
     /// When the next one may be made.
     until: Instant,
-    pause: Duration,
 }
 
 impl State {
@@ -75,13 +76,15 @@ impl State {
                 let connection = Arc::new(connection);
                 self.live.push(Arc::clone(&connection));
                 self.failed = None;
+                self.backoff.reset();
                 Ok(connection)
             }
             Err(error) => {
-                let pause = self.failed.as_ref().map_or(FIRST_PAUSE, |failed| (failed.pause * 2).min(LONGEST_PAUSE));
-                // Whoever tries in vain to log in again and again is banned by many a server.
-                let pause = if error.is_final { LONGEST_PAUSE } else { pause };
-                self.failed = Some(Failed { error: error.clone(), until: Instant::now() + pause, pause });
+                // Many servers ban a client that fails to log in again and again.
+                if error.is_final {
+                    self.backoff.exhaust();
+                }
+                self.failed = Some(Failed { error: error.clone(), until: Instant::now() + self.backoff.wait() });
                 Err(error)
             }
         }
@@ -91,7 +94,9 @@ impl State {
 impl Pool {
     /// No connection yet.
     pub(super) fn new(upstream: Upstream) -> Arc<Self> {
-        let (state, connecting) = (Mutex::default(), tokio::sync::Mutex::default());
+        let backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        let state = State { live: Vec::new(), is_opening: false, failed: None, backoff };
+        let (state, connecting) = (Mutex::new(state), tokio::sync::Mutex::default());
         Arc::new(Pool { upstream: Arc::new(upstream), state, connecting, tried: Notify::new() })
     }
 
