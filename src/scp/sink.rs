@@ -10,7 +10,9 @@ use super::wire::{self, Severity};
 use super::{Ended, MAX_DEPTH, Stopped};
 use crate::path::{LogicalPath, PathError};
 use crate::session::channel::{Incoming, Outgoing};
-use crate::session::{AttributeChange, ErrorKind, Kind, OpenMode, Session, SessionError, StoreErrorKind, Transfer};
+use crate::session::{
+    Attempt, AttributeChange, ErrorKind, Kind, Name, OpenMode, Session, SessionError, StoreErrorKind, Transfer,
+};
 
 /// How long a client that was told of a fatal error may take to end. PuTTY's pscp does not show the error when the channel's end comes
 /// together with it.
@@ -121,16 +123,20 @@ impl Sink<'_> {
     async fn find_target(&mut self, target: &str) -> Result<Level, Stopped> {
         let path = match LogicalPath::parse_str(target) {
             Ok(path) => path,
-            Err(error) => return self.fatal(&format!("{target}: {error}")),
+            Err(why) => {
+                let error = self.session.refuse_name(Attempt::Open(Name::wrong(target.as_bytes()), STORES), why).await;
+                return self.fatal(&format!("{target}: {}", wire::answer_to_name(error.kind, why)));
+            }
         };
         let asks_for_directory = LogicalPath::asks_for_directory(target.as_bytes());
         let place = match self.session.stat(&path).await {
             Ok(attributes) if attributes.kind == Kind::Directory => Place::Directory,
             Ok(_) if self.options.directory || asks_for_directory => {
-                return self.fatal(&format!("{target}: Not a directory"));
+                return self.refuse_target(target, path, NOT_A_DIRECTORY).await;
             }
             Ok(_) => Place::Name,
             Err(error) if error.kind != NOT_FOUND || self.options.directory => {
+                let error = self.session.refuse(Attempt::Open(Name::Path(path), STORES), error).await;
                 return self.fatal(&format!("{target}: {}", wire::answer(error.kind).1));
             }
             Err(_) if asks_for_directory => Place::DirectoryName,
@@ -162,33 +168,49 @@ impl Sink<'_> {
         }
     }
 
+    /// Refuses what the command line names, before a file comes: an upload that fails.
+    async fn refuse_target<T>(&mut self, target: &str, path: LogicalPath, why: ErrorKind) -> Result<T, Stopped> {
+        let words = wire::answer(why).1;
+        let error = SessionError::new(why, format!("{path}: {words}"));
+        let error = self.session.refuse(Attempt::Open(Name::Path(path), STORES), error).await;
+        self.fatal(&format!("{target}: {}", wire::answer(error.kind).1))
+    }
+
     /// The path of a record, and the time for it; `None` when there can be none, which the client has been told.
-    fn place(&mut self, name: &[u8]) -> Result<Option<(LogicalPath, Option<SystemTime>)>, Stopped> {
+    async fn place(
+        &mut self,
+        name: &[u8],
+        attempt: impl FnOnce(Name) -> Attempt,
+    ) -> Result<Option<(LogicalPath, Option<SystemTime>)>, Stopped> {
         let Some(level) = self.levels.last_mut() else { return Err(Stopped) };
         let mtime = level.next_mtime.take();
         if level.place != Place::Directory {
             return Ok(Some((level.path.clone(), mtime)));
         }
         let joined = match std::str::from_utf8(name) {
-            Ok(name) => level.path.join(name).map_err(|error| error.to_string()),
-            Err(_) => Err(PathError::NotUtf8.to_string()),
+            Ok(name) => level.path.join(name),
+            Err(_) => Err(PathError::NotUtf8),
         };
         match joined {
             Ok(path) => Ok(Some((path, mtime))),
             Err(why) => {
-                self.warn(&format!("{}: {why}", String::from_utf8_lossy(name)))?;
+                let whole = Name::wrong(&[level.path.as_str().as_bytes(), name].join(&b'/'));
+                let error = self.session.refuse_name(attempt(whole), why).await;
+                self.warn(&format!("{}: {}", String::from_utf8_lossy(name), wire::answer_to_name(error.kind, why)))?;
                 Ok(None)
             }
         }
     }
 
     async fn take_file(&mut self, mode: u32, size: u64, name: &[u8]) -> Result<(), Stopped> {
-        let Some((path, mtime)) = self.place(name)? else { return Ok(()) };
+        let Some((path, mtime)) = self.place(name, |name| Attempt::Open(name, STORES)).await? else { return Ok(()) };
         if self.levels.last().is_some_and(|level| level.place == Place::DirectoryName) {
-            return self.warn(&format!("{path}/: Is a directory"));
+            let error =
+                SessionError::new(ErrorKind::Store(StoreErrorKind::IsADirectory), format!("{path}/: Is a directory"));
+            let error = self.session.refuse(Attempt::Open(Name::Path(path), STORES), error).await;
+            return self.warn(&error.message);
         }
-        let open = OpenMode { write: true, create: true, truncate: true, ..OpenMode::default() };
-        let transfer = match self.session.open(&path, open, &AttributeChange { mtime, ..self.kept(mode) }).await {
+        let transfer = match self.session.open(&path, STORES, &AttributeChange { mtime, ..self.kept(mode) }).await {
             Ok(transfer) => transfer,
             Err(error) => return self.report(&path, &error),
         };
@@ -263,9 +285,12 @@ impl Sink<'_> {
     }
 
     async fn take_directory(&mut self, mode: u32, name: &[u8]) -> Result<(), Stopped> {
-        let Some((path, mtime)) = self.place(name)? else { return Ok(()) };
+        let Some((path, mtime)) = self.place(name, Attempt::MakeDirectory).await? else { return Ok(()) };
         if self.levels.len() > MAX_DEPTH {
-            return self.warn(&format!("{path}: more than {MAX_DEPTH} directories below each other"));
+            let message = format!("{path}: more than {MAX_DEPTH} directories below each other");
+            let error = SessionError::new(ErrorKind::InvalidRequest, message);
+            let error = self.session.refuse(Attempt::MakeDirectory(Name::Path(path)), error).await;
+            return self.warn(&error.message);
         }
         match self.ensure_directory(&path, mode).await {
             Ok(()) => {
@@ -280,7 +305,14 @@ impl Sink<'_> {
     async fn ensure_directory(&self, path: &LogicalPath, mode: u32) -> Result<(), SessionError> {
         match self.session.stat(path).await {
             Err(error) if error.kind == NOT_FOUND => {}
-            found => return expect_directory(found?.kind),
+            found => {
+                return match expect_directory(found?.kind) {
+                    Ok(()) => Ok(()),
+                    Err(error) => {
+                        Err(self.session.refuse(Attempt::MakeDirectory(Name::Path(path.clone())), error).await)
+                    }
+                };
+            }
         }
         match self.session.make_directory(path, &self.kept(mode)).await {
             // Someone else was quicker.
@@ -332,6 +364,12 @@ impl Sink<'_> {
 
 /// Why an upload was cut off.
 const CLIENT_GONE: &str = "the client went away before the end of the file";
+
+/// How each file is opened.
+const STORES: OpenMode =
+    OpenMode { read: false, write: true, append: false, create: true, truncate: true, exclusive: false };
+
+const NOT_A_DIRECTORY: ErrorKind = ErrorKind::Store(StoreErrorKind::NotADirectory);
 
 const NOT_FOUND: ErrorKind = ErrorKind::Store(StoreErrorKind::NotFound);
 

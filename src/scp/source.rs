@@ -15,8 +15,8 @@ use super::{Ended, MAX_DEPTH, Stopped};
 use crate::path::LogicalPath;
 use crate::session::channel::{Incoming, Outgoing};
 use crate::session::{
-    AttributeChange, Attributes, ErrorKind, Kind, OpenMode, Session, SessionError, SessionResult, StoreErrorKind,
-    Transfer,
+    Attempt, AttributeChange, Attributes, ErrorKind, Kind, Name, OpenMode, Session, SessionError, SessionResult,
+    StoreErrorKind, Transfer,
 };
 
 /// Bytes that are read at once; the next ones are read while these are sent.
@@ -131,7 +131,12 @@ impl<O: Outgoing> Source<'_, O> {
     async fn send_named(&mut self, name: &str) -> Result<(), Stopped> {
         let path = match LogicalPath::parse_str(name) {
             Ok(path) => path,
-            Err(error) => return self.warn(&format!("{name}: {error}")).await,
+            Err(why) => {
+                let attempt =
+                    Attempt::Open(Name::wrong(name.as_bytes()), OpenMode { read: true, ..OpenMode::default() });
+                let error = self.session.refuse_name(attempt, why).await;
+                return self.warn(&format!("{name}: {}", wire::answer_to_name(error.kind, why))).await;
+            }
         };
         let shown = if name.is_empty() { "/" } else { name };
         let attributes = match self.options.recursive {

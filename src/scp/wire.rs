@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
+use crate::path::PathError;
 use crate::session::{ErrorKind, StoreErrorKind};
 
 /// The answer that all is well, and what starts and ends things.
@@ -51,6 +52,14 @@ pub(super) fn answer(kind: ErrorKind) -> (Severity, &'static str) {
         ErrorKind::Store(StoreErrorKind::Other) => "the gateway failed; ask the operator",
     };
     (Severity::Warning, text)
+}
+
+/// The words for a name that cannot be, unless that it was attempted cannot be recorded.
+pub(super) fn answer_to_name(kind: ErrorKind, why: PathError) -> String {
+    match kind {
+        ErrorKind::InvalidName => why.to_string(),
+        kind => answer(kind).1.to_owned(),
+    }
 }
 
 /// `\x01scp: <text>\n` or `\x02scp: <text>\n`, without anything in the text that would end the line or move a cursor.

@@ -48,7 +48,7 @@ impl OpenMode {
     }
 
     /// As Transfer Family's `mode` field: `READ`, `CREATE|TRUNCATE|WRITE`.
-    fn name(self) -> String {
+    pub(super) fn name(self) -> String {
         let flags = [
             (self.create, "CREATE"),
             (self.exclusive, "EXCLUSIVE"),

@@ -13,9 +13,10 @@ use super::handle::Channel;
 use super::limits::{MAX_DATA, MAX_DIGESTS, MAX_HASHERS};
 use super::outbox::Hold;
 use super::reply::Reply;
-use super::request::{Decoded, HandleCall, PathCall, need, path};
+use super::request::{Decoded, HandleCall, PathCall, need};
 use super::wire::{Fields, put_string};
-use crate::session::{ErrorKind, SessionError, SessionResult, StoreErrorKind, Transfer};
+use crate::path::LogicalPath;
+use crate::session::{Attempt, ErrorKind, Name, OpenMode, SessionError, SessionResult, StoreErrorKind, Transfer};
 
 /// What the extension is called in VERSION, and in paramiko's requests.
 pub(super) const CHECK_FILE: &str = "check-file";
@@ -164,7 +165,15 @@ impl Blocks {
 
 /// `check-file-name`.
 pub(super) fn decode_with_name(fields: &mut Fields<'_>) -> Decoded<PathCall> {
-    Ok(PathCall::Check(path(fields)?, CheckFile::decode(fields, false)?))
+    let name = need(fields.string())?;
+    let check = CheckFile::decode(fields, false)?;
+    Ok(match LogicalPath::parse(name) {
+        Ok(path) => PathCall::Check(path, check),
+        Err(why) => {
+            let read = OpenMode { read: true, ..OpenMode::default() };
+            PathCall::Misnamed(Attempt::Open(Name::wrong(name), read), why)
+        }
+    })
 }
 
 /// What follows the handle in `check-file-handle` and, `is_named`, in paramiko's `check-file`.

@@ -49,14 +49,14 @@ pub(super) struct PathJob {
     pub(super) after: Vec<Mark>,
 }
 
-/// The path of a request, and the second of one that has two.
-type Paths<'a> = (&'a LogicalPath, Option<&'a LogicalPath>);
+/// The path of a request, unless it has none that can be, and the second of one that has two.
+type Paths<'a> = (Option<&'a LogicalPath>, Option<&'a LogicalPath>);
 
 /// Whether a path of the one is one of the other's, lies above it or below it.
 fn meet(one: Paths<'_>, other: Paths<'_>) -> bool {
     let near = |a: &LogicalPath, b: &LogicalPath| a.is_at_or_below(b) || b.is_at_or_below(a);
-    let nears_other = |a: &LogicalPath| near(a, other.0) || other.1.is_some_and(|b| near(a, b));
-    nears_other(one.0) || one.1.is_some_and(nears_other)
+    let others = || other.0.into_iter().chain(other.1);
+    one.0.into_iter().chain(one.1).any(|a| others().any(|b| near(a, b)))
 }
 
 impl PathWork {
@@ -83,7 +83,7 @@ impl PathWork {
     fn paths(&self) -> Paths<'_> {
         match self {
             PathWork::Job(job) => job.call.paths(),
-            PathWork::Closing { path, .. } => (path, None),
+            PathWork::Closing { path, .. } => (Some(path), None),
         }
     }
 }
@@ -114,8 +114,9 @@ impl PathCall {
             | PathCall::Remove(path)
             | PathCall::MakeDirectory(path, _)
             | PathCall::RemoveDirectory(path)
-            | PathCall::Link { link: path, .. } => (path, None),
-            PathCall::Rename { from, to, .. } => (from, Some(to)),
+            | PathCall::Link { link: path, .. } => (Some(path), None),
+            PathCall::Rename { from, to, .. } => (Some(from), Some(to)),
+            PathCall::Misnamed(..) => (None, None),
         }
     }
 }
@@ -135,7 +136,7 @@ pub(super) struct Schedule {
 #[derive(Debug)]
 struct Footprint {
     place: u64,
-    path: LogicalPath,
+    path: Option<LogicalPath>,
     other: Option<LogicalPath>,
     changes: bool,
 }
@@ -159,7 +160,7 @@ impl Schedule {
         let place = self.next_place;
         self.next_place += 1;
         let (path, other) = work.paths();
-        let (path, other) = (path.clone(), other.cloned());
+        let (path, other) = (path.cloned(), other.cloned());
         self.running.push(Footprint { place, path, other, changes: work.changes() });
         Some((place, work))
     }
@@ -192,7 +193,7 @@ impl Schedule {
 
 impl Footprint {
     fn matters_to(&self, work: &PathWork) -> bool {
-        (self.changes || work.changes()) && meet((&self.path, self.other.as_ref()), work.paths())
+        (self.changes || work.changes()) && meet((self.path.as_ref(), self.other.as_ref()), work.paths())
     }
 }
 

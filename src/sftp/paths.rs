@@ -173,6 +173,7 @@ async fn perform(channel: Arc<Channel>, job: PathJob, place: u64) -> Finished {
         PathCall::Link { target, link, symbolic } => {
             Done::Reply(Reply::of(id, session.refuse_link(&target, &link, symbolic).await))
         }
+        PathCall::Misnamed(attempt, why) => Done::Reply(Reply::error(id, session.refuse_name(attempt, why).await)),
     };
     Finished { id, hold, place, done }
 }

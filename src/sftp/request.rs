@@ -11,7 +11,7 @@ use super::check_file::CheckFile;
 use super::table::RequestKind;
 use super::wire::{Fields, packet};
 use crate::path::{LogicalPath, PathError};
-use crate::session::{AttributeChange, OpenMode, RenameMode};
+use crate::session::{Attempt, AttributeChange, Name, OpenMode, RenameMode};
 
 /// A packet of a client.
 #[derive(Debug, PartialEq, Eq)]
@@ -101,6 +101,8 @@ pub(crate) enum PathCall {
         link: LogicalPath,
         symbolic: bool,
     },
+    /// One of those that are on record, with a name that cannot be.
+    Misnamed(Attempt, PathError),
 }
 
 /// A request whose answer is known at once.
@@ -229,24 +231,39 @@ pub(super) fn set_open_stat(fields: &mut Fields<'_>) -> Decoded<HandleCall> {
     Ok(HandleCall::SetStat(need(attributes::decode(fields))?))
 }
 
+/// A request on one path, or what stands on record for it when its name cannot be.
+fn on_path(
+    fields: &mut Fields<'_>,
+    call: impl FnOnce(LogicalPath) -> PathCall,
+    attempt: fn(Name) -> Attempt,
+) -> Decoded<PathCall> {
+    let name = need(fields.string())?;
+    Ok(LogicalPath::parse(name).map_or_else(|why| PathCall::Misnamed(attempt(Name::wrong(name)), why), call))
+}
+
 /// OPENDIR.
 pub(super) fn open_directory(fields: &mut Fields<'_>) -> Decoded<PathCall> {
-    Ok(PathCall::OpenDirectory(path(fields)?))
+    on_path(fields, PathCall::OpenDirectory, Attempt::List)
 }
 
 /// REMOVE.
 pub(super) fn remove(fields: &mut Fields<'_>) -> Decoded<PathCall> {
-    Ok(PathCall::Remove(path(fields)?))
+    on_path(fields, PathCall::Remove, Attempt::Delete)
 }
 
 /// MKDIR.
 pub(super) fn make_directory(fields: &mut Fields<'_>) -> Decoded<PathCall> {
-    Ok(PathCall::MakeDirectory(path(fields)?, need(attributes::decode(fields))?))
+    let mut made =
+        on_path(fields, |path| PathCall::MakeDirectory(path, AttributeChange::default()), Attempt::MakeDirectory)?;
+    if let PathCall::MakeDirectory(_, attributes) = &mut made {
+        *attributes = need(attributes::decode(fields))?;
+    }
+    Ok(made)
 }
 
 /// RMDIR.
 pub(super) fn remove_directory(fields: &mut Fields<'_>) -> Decoded<PathCall> {
-    Ok(PathCall::RemoveDirectory(path(fields)?))
+    on_path(fields, PathCall::RemoveDirectory, Attempt::RemoveDirectory)
 }
 
 /// REALPATH.
@@ -261,29 +278,37 @@ pub(super) fn read_link(fields: &mut Fields<'_>) -> Decoded<ImmediateCall> {
 
 /// SETSTAT, and `lsetstat@openssh.com`.
 pub(super) fn set_stat(fields: &mut Fields<'_>) -> Decoded<PathCall> {
-    Ok(PathCall::SetStat(path(fields)?, need(attributes::decode(fields))?))
+    let mut set = on_path(fields, |path| PathCall::SetStat(path, AttributeChange::default()), Attempt::SetAttributes)?;
+    if let PathCall::SetStat(_, change) = &mut set {
+        *change = need(attributes::decode(fields))?;
+    }
+    Ok(set)
 }
 
 /// RENAME, and `posix-rename@openssh.com`.
 pub(super) fn rename(fields: &mut Fields<'_>, overwrite: bool) -> Decoded<PathCall> {
-    let from = path(fields)?;
-    let name = need(fields.string())?;
-    let mode = RenameMode { overwrite, directory: LogicalPath::asks_for_directory(name) };
-    Ok(PathCall::Rename { from, to: LogicalPath::parse(name)?, mode })
+    let (old, new) = (need(fields.string())?, need(fields.string())?);
+    let mode = RenameMode { overwrite, directory: LogicalPath::asks_for_directory(new) };
+    Ok(match (LogicalPath::parse(old), LogicalPath::parse(new)) {
+        (Ok(from), Ok(to)) => PathCall::Rename { from, to, mode },
+        (Err(why), _) | (_, Err(why)) => PathCall::Misnamed(Attempt::Rename(Name::of(old), Name::of(new)), why),
+    })
 }
 
 /// SYMLINK, and `hardlink@openssh.com`: the target first. The draft has a symbolic link first; OpenSSH's server and its clients
 /// have it the other way round, and everybody follows them.
 pub(super) fn link(fields: &mut Fields<'_>, symbolic: bool) -> Decoded<PathCall> {
-    // Copied, so that a waiting request does not hold on to what else arrived with it.
-    let target = Bytes::copy_from_slice(need(fields.string())?);
-    Ok(PathCall::Link { target, link: path(fields)?, symbolic })
+    let (target, name) = (need(fields.string())?, need(fields.string())?);
+    Ok(match LogicalPath::parse(name) {
+        // Copied, so that a waiting request does not hold on to what else arrived with it.
+        Ok(link) => PathCall::Link { target: Bytes::copy_from_slice(target), link, symbolic },
+        Err(why) => PathCall::Misnamed(Attempt::Link(Name::of(target), Name::wrong(name)), why),
+    })
 }
 
 /// OPEN.
 pub(super) fn open(fields: &mut Fields<'_>) -> Decoded<PathCall> {
     let name = need(fields.string())?;
-    let path = LogicalPath::parse(name)?;
     let flags = OpenFlags::from_bits_truncate(need(fields.u32())?);
     let change = need(attributes::decode(fields))?;
     let write = flags.contains(OpenFlags::WRITE);
@@ -297,10 +322,14 @@ pub(super) fn open(fields: &mut Fields<'_>) -> Decoded<PathCall> {
         truncate: flags.contains(OpenFlags::TRUNCATE),
         exclusive: create && flags.contains(OpenFlags::EXCLUDE),
     };
-    // `put file there/` without a directory of that name is not to become a file `there`.
-    if create && LogicalPath::asks_for_directory(name) {
-        return Err(PathError::AsksForDirectory.into());
-    }
-    // A size in OPEN is a client's expectation, not a wish: OpenSSH ignores it.
-    Ok(PathCall::Open { path, mode, attributes: AttributeChange { size: None, ..change } })
+    let path = match LogicalPath::parse(name) {
+        // `put file there/` without a directory of that name is not to become a file `there`.
+        Ok(_) if create && LogicalPath::asks_for_directory(name) => Err(PathError::AsksForDirectory),
+        parsed => parsed,
+    };
+    Ok(match path {
+        // A size in OPEN is a client's expectation, not a wish: OpenSSH ignores it.
+        Ok(path) => PathCall::Open { path, mode, attributes: AttributeChange { size: None, ..change } },
+        Err(why) => PathCall::Misnamed(Attempt::Open(Name::wrong(name), mode), why),
+    })
 }
