@@ -156,6 +156,23 @@ async fn append_and_resume_keep_what_is_there_without_staging_it() {
 }
 
 #[tokio::test]
+async fn of_two_that_append_to_an_empty_file_the_second_is_refused() {
+    for store in [TestStore::remote("s"), TestStore::local("s")] {
+        store.set("f", "");
+        let home = home(&[("/", &store, "")]);
+        let mut first = home.vfs.open_write(&path("/f"), CHANGE).await.unwrap();
+        let mut second = home.vfs.open_write(&path("/f"), CHANGE).await.unwrap();
+        first.write_at(0, Bytes::from_static(b"first")).await.unwrap();
+        second.write_at(0, Bytes::from_static(b"other")).await.unwrap();
+        first.commit().await.unwrap();
+        assert_eq!(second.commit().await.unwrap_err().kind(), StoreErrorKind::Changed);
+        assert_eq!(store.get("f").unwrap(), "first");
+        store.assert_no_uploads().await;
+        home.assert_all_given_back().await;
+    }
+}
+
+#[tokio::test]
 async fn the_store_itself_copies_what_an_append_keeps() {
     let store = TestStore::remote("s");
     let (old, data) = (1_000_000, pattern(1_300_000));

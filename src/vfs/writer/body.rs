@@ -152,6 +152,10 @@ impl Body {
             let size = object.stat().size;
             self.covered.add(0, size);
             if offset == 0 && !self.readable {
+                // An empty file that is appended to keeps its content, too: that there was none.
+                if size == 0 && object.version().is_some() {
+                    self.note_origin(&object);
+                }
                 self.tail = Some(object);
             } else {
                 self.note_origin(&object);
