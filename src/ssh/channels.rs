@@ -20,7 +20,7 @@ use crate::sftp;
 const STDERR: u32 = 1;
 
 /// How long a client may take to close a channel whose end it has been told.
-const CLOSE_WAIT: Duration = Duration::from_secs(10);
+pub(super) const CLOSE_WAIT: Duration = Duration::from_secs(10);
 
 /// What a channel turned out to be for.
 pub(super) enum Purpose {
@@ -154,15 +154,6 @@ enum Ended {
     Orderly(u32),
     /// The client broke the protocol.
     Breach,
-}
-
-/// Ends a channel that was the socket of another connection.
-pub(super) async fn hang_up(write: &ChannelWriteHalf<Msg>) {
-    let told = async {
-        let _ = write.eof().await;
-        let _ = write.close().await;
-    };
-    let _ = tokio::time::timeout(CLOSE_WAIT, told).await;
 }
 
 /// Keeps the channel drained until its purpose is known: what is not read stalls the whole connection.

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use super::Homes;
 use super::ahead::{Ahead, Budget};
-use super::channels::ChannelIncoming;
+use super::channels::{CLOSE_WAIT, ChannelIncoming};
 use super::connection::Visit;
 use super::ending::Ending;
 use super::intake::Intake;
@@ -142,15 +142,37 @@ pub(super) struct JumpStream {
     outgoing: Pin<Box<dyn AsyncWrite + Send>>,
     /// The connection under the channel is gone; the client has not closed the channel.
     is_cut: Arc<AtomicBool>,
+    has_said_eof: Arc<AtomicBool>,
+}
+
+/// The channel under a [`JumpStream`], to be closed at the end.
+pub(super) struct Carried {
+    write: ChannelWriteHalf<Msg>,
+    has_said_eof: Arc<AtomicBool>,
+}
+
+impl Carried {
+    /// Closes the channel. There is one EOF (RFC 4254 section 5.3): asyncssh ends the whole connection for a second one.
+    pub(super) async fn hang_up(self) {
+        let told = async {
+            if !self.has_said_eof.load(Ordering::Acquire) {
+                let _ = self.write.eof().await;
+            }
+            let _ = self.write.close().await;
+        };
+        let _ = tokio::time::timeout(CLOSE_WAIT, told).await;
+    }
 }
 
 impl JumpStream {
     /// The channel's both directions. `intake` hears for how long what came is not taken.
-    pub(super) fn new(channel: Channel<Msg>, intake: Arc<Intake>) -> (JumpStream, ChannelWriteHalf<Msg>) {
+    pub(super) fn new(channel: Channel<Msg>, intake: Arc<Intake>) -> (JumpStream, Carried) {
         let outgoing = Box::pin(channel.make_writer());
         let (read, write) = channel.split();
         let (incoming, _) = ChannelIncoming::new(read, intake);
-        (JumpStream { incoming, rest: Bytes::new(), outgoing, is_cut: Arc::default() }, write)
+        let (is_cut, has_said_eof) = (Arc::default(), Arc::<AtomicBool>::default());
+        let carried = Carried { write, has_said_eof: has_said_eof.clone() };
+        (JumpStream { incoming, rest: Bytes::new(), outgoing, is_cut, has_said_eof }, carried)
     }
 
     /// Becomes true when the connection under the channel is gone before the client closed the channel.
@@ -187,6 +209,8 @@ impl AsyncWrite for JumpStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.outgoing.as_mut().poll_shutdown(cx)
+        let said = ready!(self.outgoing.as_mut().poll_shutdown(cx));
+        self.has_said_eof.store(true, Ordering::Release);
+        Poll::Ready(said)
     }
 }

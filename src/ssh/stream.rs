@@ -6,11 +6,13 @@ use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, BufMut, BytesMut};
 use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
+use tokio::time::{Sleep, sleep};
 
 use super::ahead::Ahead;
 use super::kexinit::{self, KexInit, NoCommon, Reader};
@@ -24,6 +26,9 @@ const READ_BUFFER: usize = 64 * 1024;
 /// Bytes that one read may bring while the client says little. Room for [`READ_BUFFER`] is taken from the system's memory anew for each
 /// read; room for this is at hand.
 const SMALL_READ: usize = 16 * 1024;
+
+/// How long a client may take to end its half after the other one was ended.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// What is known of a connection from outside: shared by its stream and whoever watches over it.
 #[derive(Debug, Default)]
@@ -178,6 +183,8 @@ pub(super) struct WatchedStream<S> {
     writes_along: bool,
     /// The client has closed its half while it took nothing: what is still written has nobody to go to.
     takes_no_more: bool,
+    /// Once the library has ended its half: how long the client's half is still read.
+    last_words: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> WatchedStream<S> {
@@ -193,6 +200,7 @@ impl<S> WatchedStream<S> {
             reads_along: true,
             writes_along: true,
             takes_no_more: false,
+            last_words: None,
         };
         stream.count_in(0);
         (stream, line)
@@ -272,6 +280,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, wanted: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.line.check_alive(cx)?;
+        if this.last_words.as_mut().is_some_and(|time| time.as_mut().poll(cx).is_ready()) {
+            return Poll::Ready(Ok(()));
+        }
         if this.buffer.is_empty() {
             ready!(this.poll_fill(cx, READ_BUFFER))?;
         }
@@ -317,6 +328,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
         // A client that says goodbye was read last; when the library says it, that was written last.
         let spoke_last = this.line.spoke_last.load(Ordering::Acquire);
         this.line.ended_by_server.store(spoke_last, Ordering::Release);
+        // The library reads until the client ends its half, too. A client that has said goodbye may keep it open for ever.
+        this.last_words.get_or_insert_with(|| Box::pin(sleep(LAST_WORDS)));
         Pin::new(&mut this.socket).poll_shutdown(cx)
     }
 }
@@ -324,8 +337,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
     use super::super::ahead::{self, Budget};
@@ -418,6 +429,21 @@ mod tests {
         let rest = tokio::time::timeout(Duration::from_secs(600), writing).await.unwrap().unwrap();
         assert_eq!(rest, b"the last words", "what it asked before is still read");
         assert_eq!((line.bytes_in(), line.bytes_out()), (14, 64));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_keeps_its_half_open_is_not_read_for_ever() {
+        let (near, mut far) = tokio::io::duplex(64);
+        let (mut stream, _line) = WatchedStream::new(near, &[]);
+        stream.shutdown().await.unwrap();
+        far.write_all(b"on").await.unwrap();
+        let mut read = [0; 2];
+        stream.read_exact(&mut read).await.unwrap();
+        let ended = tokio::time::Instant::now();
+        assert_eq!(stream.read(&mut read).await.unwrap(), 0, "as if it had ended its half");
+        assert!(ended.elapsed() > LAST_WORDS / 2, "it has some time");
+        far.write_all(b"and on").await.unwrap();
+        assert_eq!(stream.read(&mut read).await.unwrap(), 0);
     }
 
     #[tokio::test]

@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::Utc;
+use russh::Channel;
 use russh::server::{ChannelOpenHandle, Msg};
-use russh::{Channel, ChannelWriteHalf};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
 use super::super::auth::{Attempts, Examiner};
-use super::super::channels::{ChannelTasks, hang_up};
+use super::super::channels::ChannelTasks;
 use super::super::handler::ONLY_FILES;
 use super::super::intake::{Carrier, tick};
-use super::super::jump::{JumpStream, Jumped, Jumps};
+use super::super::jump::{Carried, JumpStream, Jumped, Jumps};
 use super::super::stream::{Line, WatchedStream};
 use super::super::targets::inherits;
 use super::super::{Homes, MAX_CHANNELS, Phase, Shared};
@@ -139,7 +139,7 @@ impl Visit {
     pub(in crate::ssh) fn jump(&self, jumped: Jumped, channel: Channel<Msg>, opening: Opening) {
         let patience = 2 * tick(self.shared.settings.limits.stall) + ENDING;
         let (intake, carrier) = self.channels.intake_of_connection(patience);
-        let (stream, write) = JumpStream::new(channel, intake);
+        let (stream, carried) = JumpStream::new(channel, intake);
         let is_cut = stream.is_cut();
         let (stream, line) = WatchedStream::new(stream, &[]);
         let stream = stream.reading_ahead(self.jumps.ahead());
@@ -150,7 +150,7 @@ impl Visit {
             ..super::super::origin_of(self.source)
         };
         let visit = Arc::new(Visit::inside(self, origin, jumped, (line, carrier)));
-        self.jumps.start(&visit, serve_jump(visit.clone(), opening, (stream, write), is_cut));
+        self.jumps.start(&visit, serve_jump(visit.clone(), opening, (stream, carried), is_cut));
     }
 
     /// What was shown on the connection that this one came through, where that is proof enough here: the key, and whether its
@@ -208,7 +208,7 @@ fn still_proves(live: &LiveSession, person: &User) -> bool {
 fn serve_jump(
     visit: Arc<Visit>,
     opening: Opening,
-    (stream, write): (WatchedStream<JumpStream>, ChannelWriteHalf<Msg>),
+    (stream, carried): (WatchedStream<JumpStream>, Carried),
     is_cut: Arc<AtomicBool>,
 ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     Box::pin(async move {
@@ -223,7 +223,7 @@ fn serve_jump(
             // The connection under it ended first, and is about to say why.
             ending = timeout(FAREWELL, visit.parted()).await.unwrap_or(ending);
         }
-        hang_up(&write).await;
+        carried.hang_up().await;
         visit.finish(ending, started, false).await;
     })
 }
