@@ -295,7 +295,7 @@ impl Gateway {
             listens: self.server.addresses().to_vec(),
             recorder: self.recorder.clone(),
             metrics,
-            trail,
+            trail: trail.clone(),
             upkeep,
             self_check,
             written,
@@ -306,7 +306,7 @@ impl Gateway {
             draining: draining.subscribe(),
             wishes,
         };
-        let kept = self.company.keep(&gate, &draining);
+        let kept = self.company.keep(&gate, &draining, trail.as_deref());
         let administered = tokio::spawn(admin::serve(doors, around, closing.subscribe()));
         let serving = self.server.run(phase.subscribe(), homes.subscribe());
         tokio::pin!(serving);

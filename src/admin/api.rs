@@ -131,7 +131,7 @@ fn describe_streams(described: &mut Value) {
         "type": "object",
         "properties": {
             "id": { "type": "string" },
-            "event": { "enum": ["message", "gap", "failed"] },
+            "event": { "enum": ["message", "elsewhere", "fleet", "gap", "failed"] },
             "data": data(json!({ "type": "object" })),
         },
     });
@@ -149,6 +149,7 @@ const PARAMETERS: &[(&str, &str, Shape)] = &[
     ("/events", "since", Shape::Format("date-time")),
     ("/events", "until", Shape::Format("date-time")),
     ("/events/stream", "status", Shape::Words(&["success", "denied", "failure"])),
+    ("/events/stream", "gateways", Shape::Words(&["own", "all"])),
     ("/events/stream", "after", Shape::Pattern("^[0-9A-Fa-f-]{36}$")),
     ("/connections", "status", Shape::Words(&["open", "closed"])),
     ("/connections", "before", Shape::Pattern("^[0-9A-Fa-f-]{36}$")),

@@ -18,6 +18,7 @@ mod connections;
 mod control;
 mod crowd;
 mod doors;
+mod elsewhere;
 mod everyone;
 mod fleet;
 mod guard;

@@ -23,6 +23,7 @@ use tokio::time::{Instant, timeout_at};
 use utoipa::IntoParams;
 
 use super::caller::{Caller, Peer};
+use super::elsewhere::Elsewhere;
 use super::login::is_still_in;
 use super::places::{Place, Taken};
 use super::problem::{Asked, Problem};
@@ -77,12 +78,16 @@ pub(super) struct Which {
     status: Option<String>,
     /// A text somewhere in the event, in small or capital letters
     text: Option<String>,
+    /// `own`, the events of this gateway, or `all`, also those of the other gateways of its fleet; `own` by default
+    gateways: Option<String>,
     /// What follows the event of this `event-id`, instead of now; the header `Last-Event-ID` says the same and comes first
     after: Option<String>,
 }
 
 /// Events as they come, as server-sent events: `id` is the `event-id`, `data` the event; an `id` without `data` says up to which event
-/// there is nothing more to send. `event: gap` says that some may be missing before the next one, because the files that held them were
+/// there is nothing more to send. With `gateways=all`, `event: elsewhere` has an event of another gateway as it comes, with the `gateway`
+/// before its other fields and without an `id`, and `event: fleet` says which `gateways` tell theirs, and why some may be missing
+/// (`incomplete`). `event: gap` says that some may be missing before the next one, because the files that held them were
 /// removed, or the id to go on after is above all; `event: failed` that the trail cannot be read
 #[utoipa::path(get, path = "/events/stream", tag = "events", params(Which, ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was seen")), responses(
     (status = 200, description = "It goes on until either side ends it", content((String = "text/event-stream"))),
@@ -101,6 +106,7 @@ pub(super) async fn stream(
     if after.as_deref().is_some_and(|id| !trail::is_id(id)) {
         return Err(Problem::wrong("Last-Event-ID and after are an event-id"));
     }
+    let elsewhere = if which.wants_all()? { Elsewhere::of(&state) } else { None };
     let judge = which.judge()?;
     let path = trail::path(&state)?;
     let place = state.followers.take(&peer, &caller).map_err(|taken| match taken {
@@ -114,7 +120,7 @@ pub(super) async fn stream(
     let hello = Bytes::from(format!(": the events follow\n\n{}", at(&follow)));
     let hello = futures_util::stream::once(async { Ok(hello) });
     let stopped = state.stopped.clone();
-    let follower = Follower { follow, judge, state, caller, stopped, _place: place };
+    let follower = Follower { follow, judge, elsewhere, state, caller, stopped, _place: place };
     let pieces = unfold(Some(follower), |follower| async {
         let (piece, follower) = follower?.piece().await?;
         Some((Ok::<_, Infallible>(piece), follower))
@@ -129,6 +135,14 @@ fn at(follow: &Follow) -> String {
 }
 
 impl Which {
+    fn wants_all(&self) -> Result<bool, Problem> {
+        match self.gateways.as_deref() {
+            None | Some("own") => Ok(false),
+            Some("all") => Ok(true),
+            Some(_) => Err(Problem::wrong("gateways is own or all")),
+        }
+    }
+
     fn judge(self) -> Result<Judge, Problem> {
         let Which {
             user,
@@ -143,6 +157,7 @@ impl Which {
             fingerprint,
             status,
             text,
+            gateways: _,
             after: _,
         } = self;
         let which = trail::Which {
@@ -168,6 +183,8 @@ impl Which {
 struct Follower {
     follow: Follow,
     judge: Judge,
+    /// The other gateways, for one who follows all.
+    elsewhere: Option<Elsewhere>,
     state: Arc<State>,
     caller: Caller,
     stopped: watch::Receiver<bool>,
@@ -195,6 +212,7 @@ impl Follower {
             });
             let (follower, looked) = looking.await.ok()?;
             self = follower;
+            let looked = looked.map(|looked| self.with_others(looked));
             match looked {
                 Ok(looked) if !looked.text.is_empty() => return Some((looked.text.into(), Some(self))),
                 // A long trail in which little fits.
@@ -215,6 +233,14 @@ impl Follower {
                 return None;
             }
         }
+    }
+
+    /// With what the other gateways told.
+    fn with_others(&mut self, mut looked: Looked) -> Looked {
+        if let Some(elsewhere) = &mut self.elsewhere {
+            elsewhere.add(&self.judge, &mut looked.text);
+        }
+        looked
     }
 
     /// A sign of life.

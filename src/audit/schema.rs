@@ -329,6 +329,17 @@ pub fn activities() -> impl Iterator<Item = &'static str> {
     ACTIVITIES.iter().map(|(name, ..)| *name)
 }
 
+/// Whether an object could be an event, as far as that is seen without patterns: its activity is known, it says when and where it happened,
+/// each known field is a text, a number or a truth value as it has to be, and every other one (of another version) is one of these.
+pub fn has_known_forms(event: &Map<String, Value>) -> bool {
+    let named = |activity: &&ActivitySchema| event.get("activity-type").is_some_and(|name| name == activity.0);
+    let Some((_, _, fields)) = ACTIVITIES.iter().find(named) else { return false };
+    let mut known = std::iter::once(EVERY).chain(fields.iter().copied()).flatten();
+    ["resource-arn", "timestamp", "event-id", "server"].iter().all(|name| event.contains_key(*name))
+        && known.all(|(name, _, form)| event.get(*name).is_none_or(|value| form.is_kind_of(value)))
+        && event.values().all(|value| value.is_string() || value.is_number() || value.is_boolean())
+}
+
 fn reference(name: &str) -> Value {
     json!({ "$ref": format!("#/$defs/{name}") })
 }
@@ -371,6 +382,14 @@ fn definition((name, description, fields): &ActivitySchema) -> Value {
 }
 
 impl Form {
+    fn is_kind_of(self, value: &Value) -> bool {
+        match self {
+            Form::Text | Form::Pattern(_) | Form::OneOf(_) => value.as_str().is_some_and(|text| !text.is_empty()),
+            Form::Number => value.is_u64(),
+            Form::Truth => value.is_boolean(),
+        }
+    }
+
     fn schema(self) -> Value {
         match self {
             Form::Text => json!({ "type": "string", "minLength": 1 }),

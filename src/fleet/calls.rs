@@ -7,10 +7,11 @@ use redis::{Cmd, ErrorKind, FromRedisValue, ServerErrorKind};
 
 use super::described::{LONGEST_GATEWAY, LONGEST_SESSION, Said, cut};
 use super::keys::Keys;
+use super::lines::LONGEST_TOLD;
 use super::news::{LONGEST_NEWS, News};
 use super::scripts::{
-    BAN, BANS, BEAT, CLAIM, COUNT, GATEWAYS, KEEP_PLACES, LEAVE, LIFT, READ_NEWS, SESSIONS, Script, TELL,
-    WRITE_SESSIONS,
+    BAN, BANS, BEAT, CLAIM, COUNT, FOLLOW, GATEWAYS, KEEP_PLACES, LEAVE, LIFT, READ_NEWS, SESSIONS, Script, TELL,
+    TELL_EVENTS, WRITE_SESSIONS,
 };
 use super::settings::Address;
 use crate::session::gate::{Ban, Source};
@@ -20,6 +21,16 @@ const NEWS_KEPT: usize = 10_000;
 
 /// How many news, sessions and bans come in one answer.
 const IN_A_PAGE: usize = 256;
+
+/// How many bytes of news and events come in one answer.
+const BYTES_IN_A_PAGE: usize = 2 << 20;
+
+/// How many events of all gateways are kept for those who follow, and for how long: until each of them has read them.
+const EVENTS_KEPT: usize = 4096;
+const EVENTS_KEPT_FOR: Duration = Duration::from_secs(60);
+
+/// How long it is believed that somebody follows.
+const FOLLOWED_FOR: Duration = Duration::from_secs(10);
 
 /// The most bans that are kept in Redis; each gateway has as many records.
 pub(super) const MOST_BANS: usize = 65_536;
@@ -72,6 +83,16 @@ pub(super) struct Found {
     /// What it says; `None` when that makes no sense.
     pub(super) said: Option<Said>,
     pub(super) sessions: u64,
+}
+
+/// What the others told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Heard {
+    pub(super) news: Vec<News>,
+    /// The id of the last of them.
+    pub(super) last: String,
+    /// Whether somebody follows the events of all gateways.
+    pub(super) is_followed: bool,
 }
 
 /// A page of the sessions of a gateway.
@@ -182,18 +203,33 @@ impl Calls {
 
     /// The id of the newest news.
     pub(super) async fn newest(&self) -> Answer<String> {
-        let ((_, last), tampered) = self.news("$").await?;
-        Ok((last, tampered))
+        let (heard, tampered) = self.news("$").await?;
+        Ok((heard.last, tampered))
     }
 
-    /// What is new after an id, and the id of the last of it.
-    pub(super) async fn news(&self, after: &str) -> Answer<(Vec<News>, String)> {
-        let mut call = READ_NEWS.on(&[&self.keys.news()]);
-        call.arg(after).arg(IN_A_PAGE).arg(LONGEST_NEWS);
-        let (now, last, told, tampered): (u64, String, Vec<Vec<u8>>, u64) = self.ask(&call).await?;
+    /// What is new after an id.
+    pub(super) async fn news(&self, after: &str) -> Answer<Heard> {
+        let mut call = READ_NEWS.on(&[&self.keys.news(), &self.keys.followed()]);
+        call.arg(after).arg(IN_A_PAGE).arg(LONGEST_NEWS).arg(BYTES_IN_A_PAGE);
+        let (now, last, told, followed, tampered): (u64, String, Vec<Vec<u8>>, u8, u64) = self.ask(&call).await?;
         let news: Vec<News> = told.iter().filter_map(|text| News::read(text, now)).collect();
         let odd = (told.len() - news.len()) as u64;
-        Ok(((news, last), tampered + odd))
+        Ok((Heard { news, last, is_followed: followed == 1 }, tampered + odd))
+    }
+
+    /// Says that somebody follows the events of all gateways; those after an id, as they are there, and the id of the last one.
+    pub(super) async fn follow(&self, after: &str) -> Answer<(Vec<Vec<u8>>, String)> {
+        let mut call = FOLLOW.on(&[&self.keys.followed(), &self.keys.events()]);
+        call.arg(milliseconds(FOLLOWED_FOR)).arg(after).arg(IN_A_PAGE).arg(LONGEST_TOLD).arg(BYTES_IN_A_PAGE);
+        let (last, told, tampered): (String, Vec<Vec<u8>>, u64) = self.ask(&call).await?;
+        Ok(((told, last), tampered))
+    }
+
+    /// Tells events to those who follow.
+    pub(super) async fn tell_events(&self, told: &[String]) -> Answer<()> {
+        let mut call = TELL_EVENTS.on(&[&self.keys.events()]);
+        call.arg(EVENTS_KEPT).arg(milliseconds(EVENTS_KEPT_FOR)).arg(told);
+        self.done(&call).await
     }
 
     /// Tells the others something.

@@ -53,4 +53,14 @@ impl Keys {
     pub(super) fn news(&self) -> String {
         format!("{}news", self.0)
     }
+
+    /// A text that is there as long as somebody follows the events of all gateways.
+    pub(super) fn followed(&self) -> String {
+        format!("{}followed", self.0)
+    }
+
+    /// A stream: the events of all gateways, for those who follow them now.
+    pub(super) fn events(&self) -> String {
+        format!("{}events", self.0)
+    }
 }

@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use redis::aio::MultiplexedConnection;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::calls::Calls;
@@ -16,6 +17,9 @@ use crate::session::Registry;
 
 /// How often the log tells of what somebody else changed; all of it is counted.
 const TAMPERING_TOLD_EVERY: Duration = Duration::from_secs(10);
+
+/// How long a gateway goes on telling its events after it heard last that somebody follows: Redis may be away, or be emptied, meanwhile.
+const FOLLOWED_FOR: Duration = Duration::from_secs(5);
 
 /// One gateway.
 #[derive(Debug)]
@@ -31,6 +35,8 @@ pub(super) struct Member {
     pub(super) recorder: Recorder,
     pub(super) standing: StandingNow,
     pub(super) places: Places,
+    /// Until when it is believed that somebody follows the events of all gateways.
+    followed: watch::Sender<Option<Instant>>,
     connection: Mutex<Option<MultiplexedConnection>>,
     told_of_tampering: Mutex<Option<Instant>>,
 }
@@ -49,6 +55,7 @@ impl Member {
             recorder,
             standing: StandingNow::default(),
             places: Places::default(),
+            followed: watch::Sender::default(),
             connection: Mutex::default(),
             told_of_tampering: Mutex::default(),
         }
@@ -78,6 +85,22 @@ impl Member {
             let why = self.standing.now("").alone.unwrap_or_default();
             format!("the shared state of the fleet cannot be reached: {why}")
         })
+    }
+
+    /// Somebody follows the events of all gateways.
+    pub(super) fn is_followed(&self) {
+        self.followed.send_replace(Some(Instant::now() + FOLLOWED_FOR));
+    }
+
+    /// Waits until somebody follows the events of all gateways.
+    pub(super) async fn until_followed(&self) {
+        // The sender lives as long as this.
+        let _ = self.followed.subscribe().wait_for(|until| until.is_some_and(|until| Instant::now() < until)).await;
+    }
+
+    /// Whether somebody follows the events of all gateways.
+    pub(super) fn has_followers(&self) -> bool {
+        self.followed.borrow().is_some_and(|until| Instant::now() < until)
     }
 
     /// Counts what no gateway wrote, and says so in the log, not too often.

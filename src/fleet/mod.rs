@@ -5,14 +5,17 @@
 //!
 //! From below: `dial` connects over `frames`, which bounds every answer; `servers` chooses among several; `calls` makes calls of `scripts`
 //! and reads their answers into types (`described`, `news`); `keeper` holds the connection and says several times a second what is new, in
-//! turns (`turn`); [`Fleet`] answers the doors.
+//! turns (`turn`). While somebody follows the events of all gateways, `telling` tells this one's and `hearing` hears the others' (`lines`).
+//! [`Fleet`] answers the doors.
 
 mod calls;
 mod described;
 mod dial;
 mod frames;
+mod hearing;
 mod keeper;
 mod keys;
+mod lines;
 mod member;
 mod news;
 mod places;
@@ -20,21 +23,24 @@ mod scripts;
 mod servers;
 mod settings;
 mod standing;
+mod telling;
 mod turn;
 mod view;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{Mutex as AsyncMutex, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use crate::audit::Recorder;
 use crate::session::gate::{Gate, Source};
-use crate::session::{Elsewhere, Farewell, Gateway, LiveSession, Peers, Registry, Standing};
+use crate::session::{Elsewhere, Farewell, Following, Gateway, LiveSession, Peers, Registry, Standing};
 
+use hearing::Hub;
 use member::Member;
 use news::End;
 pub use servers::reach;
@@ -56,6 +62,7 @@ pub struct Fleet {
     member: Arc<Member>,
     /// What the others have, as it was seen last.
     seen: AsyncMutex<Option<Seen>>,
+    hub: Arc<Hub>,
 }
 
 /// Keeps a gateway in its fleet.
@@ -63,6 +70,8 @@ pub struct Fleet {
 pub struct Kept {
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
+    /// They end when this is dropped.
+    events: JoinSet<()>,
 }
 
 impl Fleet {
@@ -71,15 +80,22 @@ impl Fleet {
         Arc::new(Fleet {
             member: Arc::new(Member::new(settings, server, registry, recorder)),
             seen: AsyncMutex::default(),
+            hub: Arc::default(),
         })
     }
 
-    /// Connects, says what is new and hears what the others say, until it is stopped. The bans are those of `gate`.
-    pub fn keep(&self, gate: Arc<Gate>, draining: watch::Receiver<bool>) -> Kept {
+    /// Connects, says what is new and hears what the others say, until it is stopped. The bans are those of `gate`, the events those of the
+    /// file `trail`; without one, the others do not learn of them.
+    pub fn keep(&self, gate: Arc<Gate>, draining: watch::Receiver<bool>, trail: Option<&Path>) -> Kept {
         gate.share();
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(keeper::keep(self.member.clone(), gate, draining, stopped));
-        Kept { stop, task }
+        let mut events = JoinSet::new();
+        events.spawn(hearing::hear(self.member.clone(), self.hub.clone()));
+        if let Some(trail) = trail {
+            events.spawn(telling::tell(self.member.clone(), trail.to_owned()));
+        }
+        Kept { stop, task, events }
     }
 }
 
@@ -98,6 +114,7 @@ impl Fleet {
 impl Kept {
     /// Leaves the fleet: the others know soon that this gateway is not there any more.
     pub async fn stop(mut self) {
+        self.events.abort_all();
         self.stop.send_replace(true);
         if timeout(LEFT_WITHIN, &mut self.task).await.is_err() {
             tracing::debug!("the fleet does not learn that this gateway stops; it disappears when its lease ends");
@@ -139,6 +156,10 @@ impl Peers for Fleet {
         let elsewhere = Arc::new(view::elsewhere(&self.member).await);
         *seen = Some(Seen::now(elsewhere.clone()));
         elsewhere
+    }
+
+    fn follow(&self) -> Option<Following> {
+        Some(self.hub.follow())
     }
 
     async fn end(&self, gateway: &str, session: &str, why: &Farewell) -> Result<(), String> {

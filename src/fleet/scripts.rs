@@ -22,6 +22,29 @@ local function tell(news, most, value)
   end
   redis.call('PEXPIRE', news, 3600000)
 end
+local function since(stream, after, count, longest, most)
+  own(stream, 'stream')
+  local newest = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
+  if not newest then return '0-0', {} end
+  if after == '$' or after == newest[1] then return newest[1], {} end
+  local function began(id) return tonumber(string.match(id, '^%d+')) end
+  if began(newest[1]) < began(after) then after = '0-0' end
+  local found = redis.call('XREAD', 'COUNT', count, 'STREAMS', stream, after)
+  if not found then return newest[1], {} end
+  local all, last, bytes = {}, after, 0
+  for _, entry in ipairs(found[1][2]) do
+    local name, value = entry[2][1], entry[2][2]
+    if name == 'n' and value and #value <= longest then
+      bytes = bytes + #value
+      if bytes > most then break end
+      all[#all + 1] = value
+    else
+      tampered = tampered + 1
+    end
+    last = entry[1]
+  end
+  return last, all
+end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 ";
@@ -183,32 +206,42 @@ return {now, tampered}
 ",
 );
 
-/// What is new. Keys: news. Arguments: after which id (`$`: nothing, only the newest id), how many, how long one may be. Answers: now, the
-/// last id, the news, `tampered`.
+/// What is new, and whether somebody follows the events of all gateways. Keys: news, followed. Arguments: after which id (`$`: nothing,
+/// only the newest id), how many, how long one may be, and all together. Answers: now, the last id, the news, whether somebody follows,
+/// `tampered`.
 pub(super) const READ_NEWS: Script = Script::new(
+    2,
+    "
+local last, all = since(KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]))
+own(KEYS[2], 'string')
+local left = redis.call('PTTL', KEYS[2])
+if left == -1 or left > 60000 then
+  redis.call('DEL', KEYS[2])
+  tampered = tampered + 1
+end
+return {now, last, all, left > 0 and left <= 60000 and 1 or 0, tampered}
+",
+);
+
+/// Says that somebody follows the events of all gateways, and reads them. Keys: followed, events. Arguments: how long that is valid, then as
+/// for [`READ_NEWS`]. Answers: the last id, the events, `tampered`.
+pub(super) const FOLLOW: Script = Script::new(
+    2,
+    "
+own(KEYS[1], 'string')
+redis.call('SET', KEYS[1], '1', 'PX', ARGV[1])
+local last, all = since(KEYS[2], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]))
+return {last, all, tampered}
+",
+);
+
+/// Tells events. Keys: events. Arguments: how many are kept and for how long, the events.
+pub(super) const TELL_EVENTS: Script = Script::new(
     1,
     "
-own(KEYS[1], 'stream')
-local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
-if not newest then return {now, '0-0', {}, tampered} end
-if ARGV[1] == '$' or ARGV[1] == newest[1] then return {now, newest[1], {}, tampered} end
-local after = ARGV[1]
-local function began(id) return tonumber(string.match(id, '^%d+')) end
-if began(newest[1]) < began(after) then after = '0-0' end
-local found = redis.call('XREAD', 'COUNT', ARGV[2], 'STREAMS', KEYS[1], after)
-local all, last = {}, newest[1]
-if found then
-  for _, entry in ipairs(found[1][2]) do
-    last = entry[1]
-    local name, value = entry[2][1], entry[2][2]
-    if name == 'n' and value and #value <= tonumber(ARGV[3]) then
-      all[#all + 1] = value
-    else
-      tampered = tampered + 1
-    end
-  end
-end
-return {now, last, all, tampered}
+for i = 3, #ARGV do tell(KEYS[1], ARGV[1], ARGV[i]) end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return {now, tampered}
 ",
 );
 

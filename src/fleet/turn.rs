@@ -9,7 +9,7 @@ use futures_util::future::try_join_all;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::calls::{Calls, Failed, MOST_BANS, WRITTEN_AT_ONCE};
+use super::calls::{Calls, Failed, Heard, MOST_BANS, WRITTEN_AT_ONCE};
 use super::described::{Said, milliseconds, write_session};
 use super::member::Member;
 use super::news::{End, News};
@@ -253,8 +253,11 @@ impl Turns {
     /// Hears what the others tell.
     async fn hear(&mut self) -> Result<(), Failed> {
         for _ in 0..MOST_PAGES_OF_NEWS {
-            let ((news, last), tampered) = self.calls.news(&self.heard).await?;
+            let (Heard { news, last, is_followed }, tampered) = self.calls.news(&self.heard).await?;
             self.member.note_tampering(tampered, "the news");
+            if is_followed {
+                self.member.is_followed();
+            }
             let has_more = last != self.heard && !news.is_empty();
             self.heard = last;
             news.into_iter().for_each(|one| self.heed(one));

@@ -41,9 +41,14 @@ pub(super) async fn gateways(member: &Member) -> Result<Vec<Gateway>, String> {
     let calls = member.reachable()?;
     let (found, tampered) = calls.gateways().await.map_err(|error| error.to_string())?;
     member.note_tampering(tampered, "the list of gateways");
-    let mut gateways: Vec<Gateway> = found.into_iter().map(|found| shown(member, found)).collect();
+    let mut gateways = shown_all(member, found);
     gateways.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
     Ok(gateways)
+}
+
+/// The same, as Redis gave them.
+pub(super) fn shown_all(member: &Member, found: Vec<Found>) -> Vec<Gateway> {
+    found.into_iter().map(|found| shown(member, found)).collect()
 }
 
 fn shown(member: &Member, found: Found) -> Gateway {
@@ -65,7 +70,7 @@ fn shown(member: &Member, found: Found) -> Gateway {
 }
 
 /// The name in an id, which has the digits of a process behind it.
-fn name_of(id: &str) -> String {
+pub(super) fn name_of(id: &str) -> String {
     id.rsplit_once('.').map_or(id, |(name, _)| name).to_owned()
 }
 

@@ -1,5 +1,6 @@
 //! The gateway's company: the others of its fleet, or nobody.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -33,8 +34,8 @@ impl Company {
     }
 
     /// From now on the others know what happens here, and the other way round.
-    pub(super) fn keep(&self, gate: &Arc<Gate>, draining: &watch::Sender<bool>) -> KeptCompany {
-        KeptCompany(self.0.as_ref().map(|fleet| fleet.keep(gate.clone(), draining.subscribe())))
+    pub(super) fn keep(&self, gate: &Arc<Gate>, draining: &watch::Sender<bool>, trail: Option<&Path>) -> KeptCompany {
+        KeptCompany(self.0.as_ref().map(|fleet| fleet.keep(gate.clone(), draining.subscribe(), trail)))
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use tokio::sync::{broadcast, watch};
 
 use super::gate::Source;
 use super::{Farewell, LiveSession, Progress};
@@ -31,6 +32,10 @@ pub trait Peers: Debug + Send + Sync {
 
     /// The sessions of the other gateways, in the order of their ids, as of the last seconds.
     async fn sessions(&self) -> Arc<Elsewhere>;
+
+    /// The events of the other gateways from now on, as they tell them; `None` for a gateway that belongs to no fleet. Nobody waits for
+    /// whoever follows, and some may be lost: the trails have all of them.
+    fn follow(&self) -> Option<Following>;
 
     /// Asks a gateway to end one of its sessions; who asks and why is in `why`.
     ///
@@ -105,6 +110,42 @@ pub struct Distant {
     pub progress: Progress,
 }
 
+/// The events of the other gateways, as they come.
+#[derive(Debug)]
+pub struct Following {
+    /// What they tell. Whoever is slow in reading it loses the oldest.
+    pub told: broadcast::Receiver<Arc<Told>>,
+    /// Who tells it; `None` until that is known.
+    pub tellers: watch::Receiver<Option<Tellers>>,
+}
+
+/// What another gateway told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    /// An event of its trail.
+    Event {
+        /// The gateway's name.
+        gateway: String,
+        /// The line, without its newline: a JSON object that begins with `{"`, on one line, of an activity that is known. Nothing else of it
+        /// is certain.
+        line: String,
+    },
+    /// Before what it tells next, events are missing.
+    Gap {
+        /// The gateway's name.
+        gateway: String,
+    },
+}
+
+/// Which gateways tell their events.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tellers {
+    /// Their names, without this one's.
+    pub gateways: Vec<String>,
+    /// Why events may be missing.
+    pub incomplete: Option<String>,
+}
+
 /// A gateway without a fleet.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Alone;
@@ -125,6 +166,10 @@ impl Peers for Alone {
 
     async fn sessions(&self) -> Arc<Elsewhere> {
         Arc::default()
+    }
+
+    fn follow(&self) -> Option<Following> {
+        None
     }
 
     async fn end(&self, _: &str, _: &str, _: &Farewell) -> Result<(), String> {

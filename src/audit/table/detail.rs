@@ -32,6 +32,10 @@ impl Detail {
             found.map(|text| shown(text).into_owned())
         };
         let message = text(&["message"]).map(|message| format!("({message})"));
+        // Another gateway told of it, and it is not in this trail.
+        let gateway = text(&["gateway"]).map(|gateway| format!("at {gateway}"));
+        let message =
+            [gateway, message].into_iter().flatten().reduce(|gateway, message| format!("{gateway} {message}"));
         let key = text(&["ssh-public-key-fingerprint", "ssh-certificate-ca-fingerprint"]).unwrap_or_default();
         if event.activity() == "ADMIN_CALL" {
             let call = ["caller", "method", "path", "reason"].map(|name| text(&[name]));

@@ -67,6 +67,9 @@ pub(in crate::cli) struct Filters {
     /// Start after the event with this `event-id` instead of now
     #[arg(long, value_name = "EVENT-ID")]
     after: Option<String>,
+    /// Only events of the gateway that is asked, not of all gateways of its fleet
+    #[arg(long)]
+    own: bool,
     /// First show the last N events that fit, up to 1000
     #[arg(long, value_name = "N", conflicts_with = "after", value_parser = clap::value_parser!(u16).range(1..=1000))]
     last: Option<u16>,
@@ -79,12 +82,14 @@ pub(super) fn follow(place: &Where, filters: &Filters) -> Result<(), Failure> {
     if let Some(table) = &table {
         super::print(&table.head())?;
     }
-    let mut printer = Printer { table, is_over: false };
+    let mut printer = Printer { table, is_over: false, fleet: None };
     Ok(block_on(async { follow_on(&client, filters, &mut printer).await })?)
 }
 
 async fn follow_on(client: &Client, filters: &Filters, printer: &mut Printer) -> anyhow::Result<()> {
     let query = filters.query();
+    let gateways = [("gateways", if filters.own { "own" } else { "all" }.to_owned())];
+    let of_all = [&query[..], &gateways[..]].concat();
     let mut last = match filters.last {
         Some(most) => show_last(client, &query, most, printer).await?,
         None => filters.after.clone(),
@@ -95,7 +100,7 @@ async fn follow_on(client: &Client, filters: &Filters, printer: &mut Printer) ->
     let mut pause = PAUSES.0;
     let mut was_in = false;
     loop {
-        match client.stream(&["api", "v1", "events", "stream"], &query, last.as_deref()).await {
+        match client.stream(&["api", "v1", "events", "stream"], &of_all, last.as_deref()).await {
             Ok(mut response) => {
                 was_in = true;
                 let (mut parser, began) = (Parser::default(), Instant::now());
@@ -120,7 +125,7 @@ async fn follow_on(client: &Client, filters: &Filters, printer: &mut Printer) ->
             Err(error) if !was_in || is_refusal(&error) => return Err(error.into()),
             Err(_) => {}
         }
-        eprintln!("the connection was lost; connecting again");
+        eprintln!("the connection was lost; connecting again{}", printer.what_is_missed());
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSES.1);
     }
@@ -185,6 +190,8 @@ struct Printer {
     table: Option<Table>,
     /// The reader has seen enough.
     is_over: bool,
+    /// What the gateway said of its fleet.
+    fleet: Option<String>,
 }
 
 impl Printer {
@@ -193,11 +200,15 @@ impl Printer {
             return Ok(());
         }
         let text = match (message.kind.as_str(), &self.table) {
-            ("", None) => message.data.clone(),
-            ("", Some(table)) => match Event::parse(message.data.as_bytes()) {
+            ("" | "elsewhere", None) => message.data.clone(),
+            ("" | "elsewhere", Some(table)) => match Event::parse(message.data.as_bytes()) {
                 Some(event) => table.row_of_terminal(&event),
                 None => return Ok(()),
             },
+            ("fleet", _) => {
+                self.say_fleet(&message.data);
+                return Ok(());
+            }
             (kind, _) => {
                 let told: Value = serde_json::from_str(&message.data).unwrap_or_default();
                 let detail = shown(told["detail"].as_str().unwrap_or_default()).into_owned();
@@ -216,6 +227,31 @@ impl Printer {
     }
 }
 
+impl Printer {
+    /// Says whether the events of the other gateways are there, when that has changed.
+    fn say_fleet(&mut self, data: &str) {
+        let fleet: Value = serde_json::from_str(data).unwrap_or_default();
+        let text = match fleet["incomplete"].as_str() {
+            Some(why) => format!("events of other gateways may be missing: {}", shown(why)),
+            None => {
+                let gateways = fleet["gateways"].as_array().map(Vec::as_slice).unwrap_or_default();
+                let names: Vec<_> = gateways.iter().filter_map(Value::as_str).map(shown).collect();
+                if names.is_empty() { String::new() } else { format!("with the events of {}", names.join(", ")) }
+            }
+        };
+        let is_new = self.fleet.as_ref() != Some(&text);
+        if is_new && !text.is_empty() {
+            eprintln!("{text}");
+        }
+        self.fleet = Some(text);
+    }
+
+    /// What a lost connection means beside a pause.
+    fn what_is_missed(&self) -> &'static str {
+        if self.fleet.is_some() { "; what other gateways record meanwhile is only in their trails" } else { "" }
+    }
+}
+
 /// A server-sent event.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 struct Message {
@@ -227,9 +263,9 @@ struct Message {
 }
 
 impl Message {
-    /// Whether it is an event of the trail.
+    /// Whether it is an event of a trail.
     fn is_event(&self) -> bool {
-        self.kind.is_empty() && !self.data.is_empty()
+        matches!(self.kind.as_str(), "" | "elsewhere") && !self.data.is_empty()
     }
 }
 

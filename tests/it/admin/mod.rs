@@ -5,7 +5,7 @@ mod bans;
 mod bounds;
 mod described;
 mod doors;
-mod events;
+pub mod events;
 mod follow;
 mod following;
 mod health;
@@ -19,7 +19,7 @@ mod refusals;
 mod reloads;
 mod roles;
 mod sessions;
-mod stream;
+pub mod stream;
 mod trail;
 mod vast;
 

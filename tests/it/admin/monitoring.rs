@@ -10,6 +10,8 @@ use super::administered_with;
 use super::events::with_trail;
 use crate::support::events::field;
 use crate::support::process::{LIMIT, run, run_with, tool, until};
+use crate::support::redis::url_of;
+use crate::support::server::free_port;
 use crate::support::sftp::Sftp;
 
 fn promtool() -> Command {
@@ -24,6 +26,8 @@ fn examples() -> PathBuf {
 fn numbers() -> String {
     let administered = administered_with(|setup| {
         let (file, spool) = (setup.subfolder("events").join("e.ndjson"), setup.subfolder("spool"));
+        // Nobody is there: it is alone.
+        setup.config["fleet"] = json!({ "url": url_of(free_port()), "name": "prod" });
         setup.config["stores"]["archive"] = json!({ "url": "memory:///" });
         setup.config["events"] = json!([
             { "sink": "stdout" },

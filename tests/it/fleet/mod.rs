@@ -1,6 +1,7 @@
 //! Gateways that share through Redis: together, and with a Redis that is gone, back, emptied, slow, stuck or lying.
 
 mod bans;
+mod events;
 mod lies;
 mod limits;
 mod servers;
