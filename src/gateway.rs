@@ -13,6 +13,7 @@ mod reach;
 mod recheck;
 mod reload;
 mod roster;
+mod user_changes;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -211,7 +212,9 @@ impl Gateway {
             .map_err(|error| StartError(format!("the audit trail cannot be written: {error}")))?;
         // From here on nobody may drop this: the chain would end like that of a process that was killed.
         let registry = Registry::default();
-        let roster = Roster::new(recorder.clone(), registry.clone(), &settings.transfers.staging_folder);
+        let company = Company::of(&settings, &registry, &recorder);
+        let staging = &settings.transfers.staging_folder;
+        let roster = Roster::new(recorder.clone(), registry.clone(), staging, company.peers());
         let opened = tokio::select! {
             opened = roster.open(&settings, &prepared.stores) => opened.map(Some),
             () = &mut stopped => Ok(None),
@@ -244,7 +247,6 @@ impl Gateway {
             written: Arc::new(settings.admin.written.clone()),
         };
         let state_folder = settings.transfers.staging_folder.clone();
-        let company = Company::of(&settings, &registry, &recorder);
         let peers = company.peers();
         let around = Surroundings { recorder: recorder.clone(), metrics, registry, peers, homes, state_folder };
         let server = listeners.open(around);

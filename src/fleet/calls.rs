@@ -11,7 +11,7 @@ use super::lines::LONGEST_TOLD;
 use super::news::{LONGEST_NEWS, News};
 use super::scripts::{
     BAN, BANS, BEAT, CLAIM, COUNT, FOLLOW, GATEWAYS, KEEP_PLACES, LEAVE, LIFT, READ_NEWS, SESSIONS, Script, TELL,
-    TELL_EVENTS, WRITE_SESSIONS,
+    TELL_EVENTS, TELL_NO_MORE, USERS, WRITE_SESSIONS,
 };
 use super::settings::Address;
 use crate::session::gate::{Ban, Source};
@@ -31,6 +31,9 @@ const EVENTS_KEPT_FOR: Duration = Duration::from_secs(60);
 
 /// How long it is believed that somebody follows.
 const FOLLOWED_FOR: Duration = Duration::from_secs(10);
+
+/// How long what was told of users is kept after the last change: gateways that were away meanwhile do not tell of it again.
+const USERS_NOTED_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// The most bans that are kept in Redis; each gateway has as many records.
 pub(super) const MOST_BANS: usize = 65_536;
@@ -270,6 +273,32 @@ impl Calls {
         let known: Vec<Known> = texts.iter().filter_map(|text| super::news::read_ban(text, now)).collect();
         let odd = (texts.len() - known.len()) as u64;
         Ok(((known, Some(next).filter(|next| *next != 0)), tampered + odd))
+    }
+
+    /// Notes what was told of users of a source, by their names, for so long; whether this gateway tells of others for `tells`, and what was
+    /// noted of those who are `asked` for.
+    pub(super) async fn users(
+        &self,
+        source: &str,
+        tells: Duration,
+        noted: &[(&str, String)],
+        asked: &[&str],
+    ) -> Answer<(bool, Vec<Vec<u8>>)> {
+        let mut call = USERS.on(&[&self.keys.teller(source), &self.keys.told_users(source)]);
+        call.arg(&self.id).arg(milliseconds(tells)).arg(milliseconds(USERS_NOTED_FOR)).arg(noted.len());
+        for (user, note) in noted {
+            call.arg(*user).arg(note);
+        }
+        call.arg(asked);
+        let (own, all, tampered): (u8, Vec<Vec<u8>>, u64) = self.ask(&call).await?;
+        Ok(((own == 1, all), tampered))
+    }
+
+    /// Tells no more of a source's users: another gateway may.
+    pub(super) async fn tell_no_more(&self, source: &str) -> Answer<()> {
+        let mut call = TELL_NO_MORE.on(&[&self.keys.teller(source)]);
+        call.arg(&self.id);
+        self.done(&call).await
     }
 
     fn lease_ms(&self) -> u64 {

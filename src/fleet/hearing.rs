@@ -124,7 +124,7 @@ impl Heard {
             let ((told, last), tampered) = calls.follow(&self.last).await.map_err(|error| error.to_string())?;
             let is_first = std::mem::replace(&mut self.last, last) == "$";
             let odd: u64 = told.iter().map(|text| u64::from(!self.take(text, member, hub))).sum();
-            member.note_tampering(tampered + odd, "the events that other gateways tell");
+            member.note_tampering(tampered + odd, "the live events of other gateways");
             if told.is_empty() || is_first {
                 break;
             }

@@ -59,6 +59,16 @@ impl Keys {
         format!("{}followed", self.0)
     }
 
+    /// A text: the id of the gateway that tells the trail of changes of the users of a source.
+    pub(super) fn teller(&self, source: &str) -> String {
+        format!("{}users:teller:{source}", self.0)
+    }
+
+    /// A hash: the users of a source, and what a trail was told last of each.
+    pub(super) fn told_users(&self, source: &str) -> String {
+        format!("{}users:told:{source}", self.0)
+    }
+
     /// A stream: the events of all gateways, for those who follow them now.
     pub(super) fn events(&self) -> String {
         format!("{}events", self.0)

@@ -1,5 +1,6 @@
 //! What the parts of one gateway share that speak to its fleet.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,6 +13,7 @@ use super::keys::Keys;
 use super::places::Places;
 use super::settings::Settings;
 use super::standing::StandingNow;
+use super::users::UsersSeal;
 use crate::audit::Recorder;
 use crate::session::Registry;
 
@@ -35,6 +37,9 @@ pub(super) struct Member {
     pub(super) recorder: Recorder,
     pub(super) standing: StandingNow,
     pub(super) places: Places,
+    pub(super) seal: UsersSeal,
+    /// The sources of whose users this gateway tells the trail.
+    tells_of: Mutex<BTreeSet<String>>,
     /// Until when it is believed that somebody follows the events of all gateways.
     followed: watch::Sender<Option<Instant>>,
     connection: Mutex<Option<MultiplexedConnection>>,
@@ -42,7 +47,13 @@ pub(super) struct Member {
 }
 
 impl Member {
-    pub(super) fn new(settings: Settings, server: &str, registry: Registry, recorder: Recorder) -> Member {
+    pub(super) fn new(
+        settings: Settings,
+        server: &str,
+        registry: Registry,
+        recorder: Recorder,
+        seal: UsersSeal,
+    ) -> Member {
         // The last digits are random, the first ones are time.
         let unique = Uuid::now_v7().simple().to_string();
         Member {
@@ -55,6 +66,8 @@ impl Member {
             recorder,
             standing: StandingNow::default(),
             places: Places::default(),
+            seal,
+            tells_of: Mutex::default(),
             followed: watch::Sender::default(),
             connection: Mutex::default(),
             told_of_tampering: Mutex::default(),
@@ -85,6 +98,21 @@ impl Member {
             let why = self.standing.now("").alone.unwrap_or_default();
             format!("the shared state of the fleet cannot be reached: {why}")
         })
+    }
+
+    /// Whether this gateway tells the trail of changes of a source's users.
+    pub(super) fn tells_of(&self, source: &str, tells: bool) {
+        let mut sources = self.tells_of.lock().unwrap_or_else(PoisonError::into_inner);
+        if tells {
+            sources.insert(source.to_owned());
+        } else {
+            sources.remove(source);
+        }
+    }
+
+    /// The sources that another gateway has to tell of, now that this one ends.
+    pub(super) fn told_sources(&self) -> Vec<String> {
+        self.tells_of.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// Somebody follows the events of all gateways.

@@ -25,6 +25,7 @@ mod settings;
 mod standing;
 mod telling;
 mod turn;
+mod users;
 mod view;
 
 use std::path::Path;
@@ -38,13 +39,16 @@ use tokio::time::{sleep, timeout};
 
 use crate::audit::Recorder;
 use crate::session::gate::{Gate, Source};
-use crate::session::{Elsewhere, Farewell, Following, Gateway, LiveSession, Peers, Registry, Standing};
+use crate::session::{
+    Elsewhere, Farewell, Following, Gateway, LiveSession, Peers, Registry, Standing, UserState, WhoTells,
+};
 
 use hearing::Hub;
 use member::Member;
 use news::End;
 pub use servers::reach;
 pub use settings::{Address, Credentials, FleetName, Parsed, Sentinel, Settings, USUAL_LEASE};
+pub use users::UsersSeal;
 use view::Seen;
 
 /// How long a login may wait for the answer whether its user has a place.
@@ -76,9 +80,15 @@ pub struct Kept {
 
 impl Fleet {
     /// A gateway of this name, whose sessions are in `registry`. Nothing is said to anybody yet.
-    pub fn new(settings: Settings, server: &str, registry: Registry, recorder: Recorder) -> Arc<Fleet> {
+    pub fn new(
+        settings: Settings,
+        server: &str,
+        registry: Registry,
+        recorder: Recorder,
+        seal: UsersSeal,
+    ) -> Arc<Fleet> {
         Arc::new(Fleet {
-            member: Arc::new(Member::new(settings, server, registry, recorder)),
+            member: Arc::new(Member::new(settings, server, registry, recorder, seal)),
             seen: AsyncMutex::default(),
             hub: Arc::default(),
         })
@@ -160,6 +170,10 @@ impl Peers for Fleet {
 
     fn follow(&self) -> Option<Following> {
         Some(self.hub.follow())
+    }
+
+    async fn who_tells(&self, source: &str, every: Duration, told: &[UserState], asked: &[UserState]) -> WhoTells {
+        users::who_tells(&self.member, source, every, told, asked).await
     }
 
     async fn end(&self, gateway: &str, session: &str, why: &Farewell) -> Result<(), String> {

@@ -323,3 +323,44 @@ end
 return {now, page[1], all, tampered}
 ",
 );
+
+/// Notes what was told of users, and asks who tells of others. Keys: who tells, what was told. Arguments: the gateway's id, how long it tells
+/// then, how long what was told is kept, how many users were told of, these and what is noted of each, and the users that are asked for.
+/// Answers: whether this gateway tells, what was noted of each user, `tampered`.
+pub(super) const USERS: Script = Script::new(
+    2,
+    "
+own(KEYS[1], 'string')
+own(KEYS[2], 'hash')
+local lease, told = tonumber(ARGV[2]), tonumber(ARGV[4])
+for i = 5, 3 + 2 * told, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
+redis.call('PEXPIRE', KEYS[2], ARGV[3])
+local left = redis.call('PTTL', KEYS[1])
+if left == -1 or left > 10 * lease or redis.call('STRLEN', KEYS[1]) > 300 then
+  redis.call('DEL', KEYS[1])
+  tampered = tampered + 1
+end
+local teller = redis.call('GET', KEYS[1])
+if not teller or teller == ARGV[1] then
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', lease)
+  teller = ARGV[1]
+end
+local all = {}
+for i = 5 + 2 * told, #ARGV do
+  local value = ''
+  if redis.call('HSTRLEN', KEYS[2], ARGV[i]) <= 300 then value = redis.call('HGET', KEYS[2], ARGV[i]) or '' end
+  all[#all + 1] = value
+end
+return {teller == ARGV[1] and 1 or 0, all, tampered}
+",
+);
+
+/// A gateway tells no more of a source's users. Keys: who tells. Arguments: its id.
+pub(super) const TELL_NO_MORE: Script = Script::new(
+    1,
+    "
+own(KEYS[1], 'string')
+if redis.call('STRLEN', KEYS[1]) <= 300 and redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return {now, tampered}
+",
+);

@@ -37,7 +37,7 @@ pub(super) async fn tell(member: Arc<Member>, trail: PathBuf) {
         // What was recorded before is not told: whoever followed all the time misses it.
         number += 1;
         if let Err(error) = tell_now(&member, &trail, &mut number).await {
-            tracing::warn!(error, "the events cannot be told to those who follow at another gateway");
+            tracing::warn!(error, "the live events of this gateway cannot be sent to the others");
             sleep(FAILED).await;
         }
     }
@@ -86,8 +86,10 @@ async fn tell_now(member: &Member, trail: &Path, number: &mut u64) -> Result<(),
 async fn send(member: &Member, told: &[String]) {
     let Some(calls) = member.calls().filter(|_| !told.is_empty()) else { return };
     match calls.tell_events(told).await {
-        Ok(((), tampered)) => member.note_tampering(tampered, "the events that are told"),
-        Err(error) => tracing::debug!(%error, lines = told.len(), "events are not told to those who follow elsewhere"),
+        Ok(((), tampered)) => member.note_tampering(tampered, "the live events"),
+        Err(error) => {
+            tracing::debug!(%error, lines = told.len(), "live events could not be sent to the other gateways")
+        }
     }
 }
 

@@ -105,7 +105,9 @@ impl Turns {
 
     /// Says that the gateway ends.
     pub(super) async fn leave(&self) {
-        if let Err(error) = self.calls.leave().await {
+        let sources = self.member.told_sources();
+        let others_tell = try_join_all(sources.iter().map(|source| self.calls.tell_no_more(source)));
+        if let Err(error) = self.calls.leave().await.map(drop).and(others_tell.await.map(drop)) {
             tracing::debug!(%error, "the fleet does not learn that this gateway stops");
         }
     }

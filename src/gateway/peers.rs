@@ -1,13 +1,16 @@
 //! The gateway's company: the others of its fleet, or nobody.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use aws_lc_rs::digest;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use super::Settings;
 use crate::audit::Recorder;
-use crate::fleet::{Fleet, Kept};
+use crate::fleet::{Fleet, Kept, UsersSeal};
+use crate::regular_file;
 use crate::session::gate::Gate;
 use crate::session::{Alone, Peers, Registry};
 
@@ -21,7 +24,10 @@ pub(super) struct KeptCompany(Option<Kept>);
 
 impl Company {
     pub(super) fn of(settings: &Settings, registry: &Registry, recorder: &Recorder) -> Company {
-        let join = |fleet| Fleet::new(fleet, &settings.audit.server, registry.clone(), recorder.clone());
+        let join = |fleet| {
+            let seal = UsersSeal::of(&shared_secret(&settings.ssh.host_keys));
+            Fleet::new(fleet, &settings.audit.server, registry.clone(), recorder.clone(), seal)
+        };
         Company(settings.fleet.clone().map(join))
     }
 
@@ -46,4 +52,22 @@ impl KeptCompany {
             kept.stop().await;
         }
     }
+}
+
+/// The largest file of a host key, in bytes.
+const MOST: u64 = 64 * 1024;
+
+/// What gateways with the same host keys have in common, and nobody else knows: digests of the keys' files, in their order. A gateway with
+/// other ones knows something else, and so does one whose files cannot be read; then each tells for itself.
+fn shared_secret(host_keys: &[PathBuf]) -> Vec<u8> {
+    let digest = |path: &PathBuf| {
+        let file = regular_file::read(path, MOST).ok()?;
+        Some(digest::digest(&digest::SHA256, file.trim_ascii()).as_ref().to_vec())
+    };
+    let mut digests: Vec<Vec<u8>> = host_keys.iter().filter_map(digest).collect();
+    digests.sort();
+    if digests.is_empty() {
+        return Uuid::now_v7().as_bytes().to_vec();
+    }
+    digests.concat()
 }

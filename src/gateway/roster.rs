@@ -15,9 +15,10 @@ use super::folder::StoreFolder;
 use super::guard::{Guarded, HomeGuard};
 use super::memory::Memory;
 use super::recheck::{self, Rechecked};
+use super::user_changes::Shared;
 use super::{Settings, StartError};
 use crate::audit::{Activity, Note, Origin, Recorder, UserChange};
-use crate::session::{Farewell, LiveSession, Registry};
+use crate::session::{Farewell, LiveSession, Peers, Registry};
 use crate::ssh::TargetDoors;
 use crate::stores::{Key, Store};
 use crate::users::{
@@ -31,9 +32,6 @@ const FIRST_ROUND_WITHIN: Duration = Duration::from_secs(20);
 /// How long one event may take before it is left for the next round.
 const RECORDED_WITHIN: Duration = Duration::from_secs(10);
 
-/// How often it is tried to tell of folders that are gone.
-const RETIRED_EVERY: Duration = Duration::from_secs(60);
-
 /// How many files that are passed over are told one by one in one round.
 const MOST_PASSED_OVER: usize = 20;
 
@@ -42,7 +40,9 @@ const MOST_PASSED_OVER: usize = 20;
 pub(super) struct Roster {
     recorder: Recorder,
     pub(super) registry: Registry,
-    memory: Arc<Memory>,
+    pub(super) memory: Arc<Memory>,
+    /// The other gateways of the fleet.
+    pub(super) peers: Arc<dyn Peers>,
     pub(super) rechecked: Rechecked,
     running: Mutex<Running>,
 }
@@ -136,9 +136,10 @@ fn together<'a>(fixed: &[User], others: impl Iterator<Item = &'a Arc<dyn Directo
 
 impl Roster {
     /// Remembers in `staging` what was told.
-    pub(super) fn new(recorder: Recorder, registry: Registry, staging: &Path) -> Arc<Roster> {
+    pub(super) fn new(recorder: Recorder, registry: Registry, staging: &Path, peers: Arc<dyn Peers>) -> Arc<Roster> {
         let memory = Arc::new(Memory::read(staging));
-        Arc::new(Roster { recorder, registry, memory, rechecked: Rechecked::default(), running: Mutex::default() })
+        let (rechecked, running) = (Rechecked::default(), Mutex::default());
+        Arc::new(Roster { recorder, registry, memory, peers, rechecked, running })
     }
 
     /// Opens the sources and reads each folder once, for a limited time. Nothing changes for anybody until
@@ -326,7 +327,7 @@ impl Roster {
 
     /// One round after the other.
     async fn follow_folder(self: Arc<Self>, folder: Arc<KeysDirectory>, first: First, beside: Arc<Beside>) {
-        let mut outage = None;
+        let (mut outage, mut shared) = (None, Shared::new(folder.settings().every));
         let mut round = match first {
             First::Done(round) => round,
             First::Pending(round) => {
@@ -335,14 +336,21 @@ impl Roster {
             }
         };
         loop {
-            self.settle(&folder, round, &mut outage, &beside).await;
+            self.settle(&folder, round, &mut outage, &mut shared, &beside).await;
             tokio::time::sleep(folder.settings().every).await;
             round = folder.round().await;
         }
     }
 
     /// What a round found becomes true for sessions, and known to the trail and in the log.
-    async fn settle(&self, folder: &KeysDirectory, round: Round, outage: &mut Option<Instant>, beside: &Beside) {
+    async fn settle(
+        &self,
+        folder: &KeysDirectory,
+        round: Round,
+        outage: &mut Option<Instant>,
+        shared: &mut Shared,
+        beside: &Beside,
+    ) {
         let source = folder.settings().source();
         self.end_sessions_of(folder, &source, beside);
         self.tell_outage(&source, round.outage, outage).await;
@@ -360,7 +368,7 @@ impl Roster {
                 tracing::warn!(%source, user = %change.user, "a user of the configuration has this name, and wins");
             }
         }
-        self.tell_changes(folder, &source, &round.changes).await;
+        self.tell_changes(folder, &source, &round.changes, shared).await;
     }
 
     fn end_sessions_of(&self, folder: &KeysDirectory, source: &Arc<str>, beside: &Beside) {
@@ -407,54 +415,7 @@ impl Roster {
         }
     }
 
-    /// Tells changes until one cannot be told; the rest comes again with the next round.
-    async fn tell_changes(&self, folder: &KeysDirectory, source: &Arc<str>, changes: &[Change]) {
-        let mut told = 0;
-        for change in changes {
-            let activity = activity_of(source, change);
-            if !self.record(Some(change.user.clone()), activity).await {
-                tracing::error!(%source, "a change of users could not be recorded; it is told with the next round");
-                break;
-            }
-            tracing::info!(%source, user = %change.user, change = ?change.kind, "users changed");
-            folder.was_told(change).await;
-            told += 1;
-        }
-        if told > 0 {
-            self.memory.keep(source, Some(folder.told().await)).await;
-        }
-    }
-
-    /// Tells of the users of folders that the configuration does not name any more, since a reload or since an earlier process.
-    async fn retire_all_but(self: Arc<Self>, sources: Vec<Arc<str>>) {
-        while self.retire_now(&sources).await.is_none() {
-            tokio::time::sleep(RETIRED_EVERY).await;
-        }
-    }
-
-    /// `None` when something could not be told.
-    async fn retire_now(&self, sources: &[Arc<str>]) -> Option<()> {
-        for (source, told) in self.memory.all().await {
-            if sources.iter().any(|named| **named == *source) {
-                continue;
-            }
-            let mut left = told.clone();
-            let mut complete = true;
-            for change in told.all_removed("the configuration does not name this folder any more") {
-                complete = self.record(Some(change.user.clone()), activity_of(&source, &change)).await;
-                if !complete {
-                    tracing::error!(%source, "a change of users could not be recorded; it is told later");
-                    break;
-                }
-                left.note(&change);
-            }
-            self.memory.keep(&source, (!complete).then_some(left)).await;
-            complete.then_some(())?;
-        }
-        Some(())
-    }
-
-    async fn record(&self, user: Option<Arc<str>>, activity: Activity) -> bool {
+    pub(super) async fn record(&self, user: Option<Arc<str>>, activity: Activity) -> bool {
         let origin = Origin::of_gateway(user);
         let recording = async { self.recorder.reserve_for_gateway().await?.fill(&origin, &activity).await };
         matches!(timeout(RECORDED_WITHIN, recording).await, Ok(Ok(())))
@@ -495,7 +456,7 @@ pub(super) fn farewell(lapse: Lapse) -> Farewell {
     Farewell { reason: lapse.reason().into(), message: lapse.message().to_owned(), by: None }
 }
 
-fn activity_of(source: &str, change: &Change) -> Activity {
+pub(super) fn activity_of(source: &str, change: &Change) -> Activity {
     let fields = UserChange {
         source: source.to_owned(),
         keys: change.keys.clone(),

@@ -37,6 +37,10 @@ pub trait Peers: Debug + Send + Sync {
     /// whoever follows, and some may be lost: the trails have all of them.
     fn follow(&self) -> Option<Following>;
 
+    /// Who tells the trail of changes of the users of a source: one of the gateways, the one that asked first. What this gateway has told
+    /// since is made known to the others with the same call. `every` is how often each of them looks for changes.
+    async fn who_tells(&self, source: &str, every: Duration, told: &[UserState], asked: &[UserState]) -> WhoTells;
+
     /// Asks a gateway to end one of its sessions; who asks and why is in `why`.
     ///
     /// # Errors
@@ -146,6 +150,36 @@ pub struct Tellers {
     pub incomplete: Option<String>,
 }
 
+/// A user of a source, and what stands for what the user is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserState {
+    /// The name.
+    pub user: Arc<str>,
+    /// The same for the same user with the same keys; without spaces.
+    pub state: String,
+}
+
+/// Who tells the trail of changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WhoTells {
+    /// This gateway, for there are no others.
+    Own,
+    /// The others cannot be asked.
+    Unknown {
+        /// How long to hold the changes back.
+        hold_back: Duration,
+    },
+    /// The others know.
+    Asked {
+        /// Whether this gateway tells what was not told yet.
+        own: bool,
+        /// Whether a gateway has told of the change to each state that was asked for.
+        told: Vec<bool>,
+        /// How long to hold back what another gateway is to tell.
+        hold_back: Duration,
+    },
+}
+
 /// A gateway without a fleet.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Alone;
@@ -170,6 +204,10 @@ impl Peers for Alone {
 
     fn follow(&self) -> Option<Following> {
         None
+    }
+
+    async fn who_tells(&self, _: &str, _: Duration, _: &[UserState], _: &[UserState]) -> WhoTells {
+        WhoTells::Own
     }
 
     async fn end(&self, _: &str, _: &str, _: &Farewell) -> Result<(), String> {

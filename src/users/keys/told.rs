@@ -53,6 +53,13 @@ pub struct Change {
     lines: String,
 }
 
+impl Change {
+    /// Stands for what the user is after the change: the same for the same user with the same keys, wherever it is computed.
+    pub fn state(&self) -> &str {
+        if self.kind == ChangeKind::Removed { "-" } else { &self.lines }
+    }
+}
+
 impl Told {
     /// What differs between what was told and what is. Nothing is known of `unknown`.
     pub(super) fn changes(&self, now: &BTreeMap<&str, &Content>, unknown: &BTreeSet<&str>) -> Vec<Change> {

@@ -7,6 +7,7 @@ mod limits;
 mod servers;
 mod sessions;
 mod standing;
+mod users;
 
 use std::time::{Duration, Instant};
 
