@@ -32,6 +32,7 @@ export function show(main, shared) {
   const summary = h("summary");
   const fields = h("details", { class: "card filter-box" });
   const trouble = h("p", { class: "error", role: "alert" });
+  const company = h("p", { class: "soft", role: "status", hidden: true });
   const list = new WindowedList({
     label: "Events, newest first", columns: ["Time", "What", "Who", "From", "About"], className: "events", height: [34, 60],
     cells, chosen: open, nearEnd: () => older(), mark: (item) => outcome(parsed(item)),
@@ -43,7 +44,7 @@ export function show(main, shared) {
       ["ndjson", "csv"].map((format) => h("button", {
         type: "button", text: format.toUpperCase(), "aria-label": `Export as ${format.toUpperCase()}`, on: { click: () => save(format) },
       }))),
-    trouble, fresh, h("div", { class: "beside" }, list.element, details));
+    trouble, company, fresh, h("div", { class: "beside" }, list.element, details));
   if (matchMedia("(min-width: 721px)").matches) fields.open = true;
   begin();
   return () => {
@@ -77,6 +78,7 @@ export function show(main, shared) {
     if (!keepsForm) put(fields, summary, filters.form(() => wanted, apply));
     fresh.hidden = true;
     details.hidden = true;
+    company.hidden = true;
     write(trouble, "");
     write(status, "Loading…");
     list.show([]);
@@ -128,6 +130,7 @@ export function show(main, shared) {
   function listen(heard = () => {}) {
     state.stream?.close();
     const query = filters.toQuery(wanted, true);
+    query.set("gateways", "all");
     const turn = state.turn;
     let isAgain = false;
     state.stream = follow((last) => {
@@ -139,12 +142,24 @@ export function show(main, shared) {
       return `/events/stream?${query}`;
     }, {
       message: (line) => arrived({ line }),
-      gap: () => write(trouble, "Events may be missing here: the files that held them were removed."),
+      elsewhere: (line) => arrived({ line }),
+      fleet: (data) => inFleet(JSON.parse(data)),
+      gap: (data) => {
+        const { detail } = JSON.parse(data);
+        write(trouble, `${detail[0].toUpperCase()}${detail.slice(1)}.`);
+      },
       failed: (why) => {
         setLive(false);
         write(trouble, `The trail cannot be read, so live events have stopped: ${why}. Press “Live” to try again.`);
       },
     }, heard);
+  }
+
+  // Which other gateways' events come live; what they recorded before is in their own trails.
+  function inFleet({ gateways, incomplete }) {
+    company.hidden = !incomplete && !gateways.length;
+    write(company, incomplete ? `Events of other gateways may be missing: ${incomplete}`
+      : `With the live events of ${gateways.join(", ")}; the older ones are shown there.`);
   }
 
   // Somebody reads: not at the top, or a row is open.
@@ -156,7 +171,8 @@ export function show(main, shared) {
     state.waiting.unshift(item);
     // Whoever reads for long misses the oldest of what came meanwhile, and not the page.
     if (state.waiting.length > MOST_WAITING) state.waiting.length = MOST_WAITING;
-    state.last = newer(state.last, parsed(item)["event-id"]);
+    // The stream goes on by the place in this gateway's trail.
+    if (!parsed(item).gateway) state.last = newer(state.last, parsed(item)["event-id"]);
     if (state.page === 0) return;
     if (!reads()) takeIn();
     else {
@@ -185,7 +201,10 @@ export function show(main, shared) {
     if (value) write(trouble, "");
     // What has come meanwhile comes now.
     if (value && !wanted.until) listen();
-    else state.stream?.close();
+    else {
+      state.stream?.close();
+      company.hidden = true;
+    }
   }
 
   function open(item) {
@@ -200,7 +219,7 @@ export function show(main, shared) {
       h("p", {}, h("time", { datetime: event.timestamp, text: `${local(event.timestamp)} here` }),
         h("br"), h("span", { class: "soft", text: utc(event.timestamp) })),
       h("div", { class: "links" },
-        event["session-id"] && link(`/sessions/${event["session-id"]}`, "Session"),
+        event["session-id"] && !event.gateway && link(`/sessions/${event["session-id"]}`, "Session"),
         event.user && partnerAddress(event.user) && link(partnerAddress(event.user), `Partner ${event.user}`),
         event["source-ip"] && link(filters.write({ ...filters.read(""), address: event["source-ip"] }), `All from ${event["source-ip"]}`)),
       h("dl", {}, rows));
@@ -239,7 +258,7 @@ function parsed(item) {
 function cells(item) {
   const event = parsed(item);
   const [shape, spoken] = OUTCOMES[outcome(event)];
-  const text = about(event);
+  const text = [event.gateway && `at ${event.gateway}`, about(event)].filter(Boolean).join(" · ");
   const cell = (name, props, ...children) => h("span", { role: "gridcell", class: name, ...props }, ...children);
   return [
     cell("time", {}, h("time", { datetime: event.timestamp, title: utc(event.timestamp) },
