@@ -14,6 +14,7 @@ use super::scripts::{
     TELL_EVENTS, TELL_NO_MORE, USERS, WRITE_SESSIONS,
 };
 use super::settings::Address;
+use crate::session::Teller;
 use crate::session::gate::{Ban, Source};
 
 /// How many news are kept: what each gateway reads several times a second.
@@ -275,23 +276,28 @@ impl Calls {
         Ok(((known, Some(next).filter(|next| *next != 0)), tampered + odd))
     }
 
-    /// Notes what was told of users of a source, by their names, for so long; whether this gateway tells of others for `tells`, and what was
-    /// noted of those who are `asked` for.
+    /// Notes what was told of users of a source, by their names; which gateway tells of others for `tells` from now on, and what was noted of
+    /// those who are `asked` for.
     pub(super) async fn users(
         &self,
         source: &str,
         tells: Duration,
         noted: &[(&str, String)],
         asked: &[&str],
-    ) -> Answer<(bool, Vec<Vec<u8>>)> {
+    ) -> Answer<(Teller, Vec<Vec<u8>>)> {
         let mut call = USERS.on(&[&self.keys.teller(source), &self.keys.told_users(source)]);
         call.arg(&self.id).arg(milliseconds(tells)).arg(milliseconds(USERS_NOTED_FOR)).arg(noted.len());
         for (user, note) in noted {
             call.arg(*user).arg(note);
         }
         call.arg(asked);
-        let (own, all, tampered): (u8, Vec<Vec<u8>>, u64) = self.ask(&call).await?;
-        Ok(((own == 1, all), tampered))
+        let (tells, all, tampered): (u8, Vec<Vec<u8>>, u64) = self.ask(&call).await?;
+        let teller = match tells {
+            2 => Teller::Own,
+            1 => Teller::OwnFromNow,
+            _ => Teller::Other,
+        };
+        Ok(((teller, all), tampered))
     }
 
     /// Tells no more of a source's users: another gateway may.

@@ -326,7 +326,7 @@ return {now, page[1], all, tampered}
 
 /// Notes what was told of users, and asks who tells of others. Keys: who tells, what was told. Arguments: the gateway's id, how long it tells
 /// then, how long what was told is kept, how many users were told of, these and what is noted of each, and the users that are asked for.
-/// Answers: whether this gateway tells, what was noted of each user, `tampered`.
+/// Answers: whether this gateway tells (0: another one; 1: from now on; 2: as before), what was noted of each user, `tampered`.
 pub(super) const USERS: Script = Script::new(
     2,
     "
@@ -340,18 +340,16 @@ if left == -1 or left > 10 * lease or redis.call('STRLEN', KEYS[1]) > 300 then
   redis.call('DEL', KEYS[1])
   tampered = tampered + 1
 end
-local teller = redis.call('GET', KEYS[1])
-if not teller or teller == ARGV[1] then
-  redis.call('SET', KEYS[1], ARGV[1], 'PX', lease)
-  teller = ARGV[1]
-end
+local teller, tells = redis.call('GET', KEYS[1]), 0
+if not teller then tells = 1 elseif teller == ARGV[1] then tells = 2 end
+if tells > 0 then redis.call('SET', KEYS[1], ARGV[1], 'PX', lease) end
 local all = {}
 for i = 5 + 2 * told, #ARGV do
   local value = ''
   if redis.call('HSTRLEN', KEYS[2], ARGV[i]) <= 300 then value = redis.call('HGET', KEYS[2], ARGV[i]) or '' end
   all[#all + 1] = value
 end
-return {teller == ARGV[1] and 1 or 0, all, tampered}
+return {tells, all, tampered}
 ",
 );
 

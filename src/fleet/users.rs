@@ -9,7 +9,7 @@ use std::time::Duration;
 use aws_lc_rs::hmac;
 
 use super::member::Member;
-use crate::session::{UserState, WhoTells};
+use crate::session::{Teller, UserState, WhoTells};
 
 /// How many leases changes are held back while the others cannot be asked: long enough for a fail-over of Redis.
 const HELD_BACK_LEASES: u32 = 4;
@@ -79,17 +79,14 @@ pub(super) async fn who_tells(
     // Whoever does not come back from a round or two does not tell any more.
     let tells = every * 2 + lease;
     match calls.users(source, tells, &notes, &users).await {
-        Ok(((own, found), tampered)) => {
+        Ok(((teller, found), tampered)) => {
             member.note_tampering(tampered, "the users of a source");
-            member.tells_of(source, own);
+            member.tells_of(source, teller != Teller::Other);
             let found = found.iter().map(Vec::as_slice).chain(std::iter::repeat(&b""[..]));
             let is_told = |(asked, note): (&UserState, &[u8])| seal.is_note_of(note, fleet, source, asked);
-            // One round more than the others tell without being heard of.
-            WhoTells::Asked {
-                own,
-                told: asked.iter().zip(found).map(is_told).collect(),
-                hold_back: tells + every + lease,
-            }
+            let told = asked.iter().zip(found).map(is_told).collect();
+            // The next one begins to tell a round after the one before it is not heard of any more.
+            WhoTells::Asked { teller, told, hold_back: tells + every * 2 + lease }
         }
         Err(error) => {
             tracing::debug!(%error, source, "it is not known which gateway records changes of users");

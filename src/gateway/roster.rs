@@ -353,6 +353,8 @@ impl Roster {
     ) {
         let source = folder.settings().source();
         self.end_sessions_of(folder, &source, beside);
+        // One that cannot read the folder leaves it to another gateway to tell of changes.
+        let has_read = round.outage.is_none() || !round.changes.is_empty();
         self.tell_outage(&source, round.outage, outage).await;
         let more = round.passed_over.len().saturating_sub(MOST_PASSED_OVER);
         for what in round.passed_over.into_iter().take(MOST_PASSED_OVER) {
@@ -368,7 +370,9 @@ impl Roster {
                 tracing::warn!(%source, user = %change.user, "a user of the configuration has this name, and wins");
             }
         }
-        self.tell_changes(folder, &source, &round.changes, shared).await;
+        if has_read {
+            self.tell_changes(folder, &source, &round.changes, shared).await;
+        }
     }
 
     fn end_sessions_of(&self, folder: &KeysDirectory, source: &Arc<str>, beside: &Beside) {

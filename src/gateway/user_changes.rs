@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::roster::{Roster, activity_of};
-use crate::session::{UserState, WhoTells};
+use crate::session::{Teller, UserState, WhoTells};
 use crate::users::{Change, KeysDirectory};
 
 /// How often it is tried to tell of folders that are gone.
@@ -33,6 +33,8 @@ pub(super) struct Shared {
     recent: VecDeque<(Instant, UserState)>,
     /// What was told of since the others were asked last.
     untold: usize,
+    /// Whether it may be this gateway that tells in this round.
+    may_tell: bool,
     /// Since when changes wait for another gateway.
     waiting_since: Option<Instant>,
 }
@@ -51,7 +53,7 @@ enum Verdict {
 impl Shared {
     /// Nothing yet, for a source that is read that often.
     pub(super) fn new(every: Duration) -> Shared {
-        Shared { every, recent: VecDeque::new(), untold: 0, waiting_since: None }
+        Shared { every, recent: VecDeque::new(), untold: 0, may_tell: false, waiting_since: None }
     }
 
     fn told(&mut self, change: &Change) {
@@ -76,7 +78,7 @@ impl Shared {
         let (own, told, hold_back) = match who {
             WhoTells::Own => (true, Vec::new(), Duration::ZERO),
             WhoTells::Unknown { hold_back } => (false, Vec::new(), hold_back),
-            WhoTells::Asked { own, told, hold_back } => (own, told, hold_back),
+            WhoTells::Asked { teller, told, hold_back } => (teller == Teller::Own && self.may_tell, told, hold_back),
         };
         let tells = own || self.is_late(hold_back);
         let told = told.into_iter().chain(std::iter::repeat(false)).take(changes);
@@ -99,14 +101,20 @@ fn state_of(change: &Change) -> UserState {
 }
 
 impl Roster {
-    /// What becomes of these changes; what this gateway told of since the last time is made known to the others.
-    async fn judge(&self, source: &str, changes: &[Change], shared: &mut Shared) -> Vec<Verdict> {
+    /// Who tells of these changes; what this gateway told of lately is made known to the others.
+    async fn ask(&self, source: &str, changes: &[Change], shared: &mut Shared) -> WhoTells {
         shared.forget();
         let told: Vec<UserState> = shared.recent.iter().map(|(_, told)| told.clone()).collect();
         let asked: Vec<UserState> = changes.iter().map(state_of).collect();
-        let who = self.peers.who_tells(source, shared.every, &told, &asked).await;
         shared.untold = 0;
-        shared.verdicts(who, changes.len())
+        self.peers.who_tells(source, shared.every, &told, &asked).await
+    }
+
+    /// Keeps what this gateway is to the others, round after round. One that is to tell from now on does with the next round: until then, the
+    /// one before it has said once more what it has told.
+    async fn begin_round(&self, source: &str, shared: &mut Shared) {
+        let who = self.ask(source, &[], shared).await;
+        shared.may_tell = matches!(who, WhoTells::Asked { teller: Teller::Own, .. });
     }
 
     /// Tells changes until one cannot be told; the rest comes again with the next round, and so does what waits for another gateway.
@@ -117,10 +125,12 @@ impl Roster {
         changes: &[Change],
         shared: &mut Shared,
     ) {
+        self.begin_round(source, shared).await;
         let (mut noted, mut waits) = (false, false);
         let at_once = if changes.len() <= FEW { 1 } else { AT_ONCE };
         'all: for part in changes.chunks(at_once) {
-            let verdicts = self.judge(source, part, shared).await;
+            let who = self.ask(source, part, shared).await;
+            let verdicts = shared.verdicts(who, part.len());
             for (change, verdict) in part.iter().zip(verdicts) {
                 match verdict {
                     Verdict::Wait => {
@@ -147,8 +157,8 @@ impl Roster {
             }
         }
         shared.waits(waits);
-        if shared.untold > 0 || (changes.is_empty() && !shared.recent.is_empty()) {
-            self.judge(source, &[], shared).await;
+        if shared.untold > 0 {
+            self.ask(source, &[], shared).await;
         }
         if noted {
             self.memory.keep(source, Some(folder.told().await)).await;
@@ -193,9 +203,14 @@ mod tests {
     #[test]
     fn what_another_gateway_is_to_tell_waits_for_a_limited_time() {
         let hold_back = Duration::from_millis(50);
-        let asked = |own, told: &[bool]| WhoTells::Asked { own, told: told.to_vec(), hold_back };
+        let asked = |own, told: &[bool]| {
+            let teller = if own { Teller::Own } else { Teller::Other };
+            WhoTells::Asked { teller, told: told.to_vec(), hold_back }
+        };
         let mut shared = Shared::new(Duration::from_secs(1));
         assert_eq!(shared.verdicts(WhoTells::Own, 2), [Tell, Tell]);
+        assert_eq!(shared.verdicts(asked(true, &[true, false]), 2), [Told, Wait], "it tells from the next round on");
+        shared.may_tell = true;
         assert_eq!(shared.verdicts(asked(true, &[true, false]), 2), [Told, Tell]);
         assert_eq!(shared.verdicts(asked(false, &[true, false]), 2), [Told, Wait]);
         assert_eq!(shared.verdicts(WhoTells::Unknown { hold_back }, 1), [Wait]);

@@ -40,7 +40,9 @@ pub use error::{ErrorKind, SessionError, SessionResult};
 pub use login::{Backing, Login, LoginError, Totals};
 pub use open_files::OpenFile;
 pub use operations::RenameMode;
-pub use peers::{Alone, Distant, Elsewhere, Following, Gateway, Peers, Standing, Tellers, Told, UserState, WhoTells};
+pub use peers::{
+    Alone, Distant, Elsewhere, Following, Gateway, Peers, Standing, Teller, Tellers, Told, UserState, WhoTells,
+};
 pub use refused::{Attempt, Name};
 pub use registry::{Entered, Farewell, LiveHome, LiveSession, Progress, Registry};
 pub use transfer::{OpenMode, Transfer, Whole};

@@ -37,7 +37,7 @@ pub trait Peers: Debug + Send + Sync {
     /// whoever follows, and some may be lost: the trails have all of them.
     fn follow(&self) -> Option<Following>;
 
-    /// Who tells the trail of changes of the users of a source: one of the gateways, the one that asked first. What this gateway has told
+    /// Who tells the trail of changes of the users of a source: one of the gateways, as long as it asks again. What this gateway has told
     /// since is made known to the others with the same call. `every` is how often each of them looks for changes.
     async fn who_tells(&self, source: &str, every: Duration, told: &[UserState], asked: &[UserState]) -> WhoTells;
 
@@ -171,13 +171,24 @@ pub enum WhoTells {
     },
     /// The others know.
     Asked {
-        /// Whether this gateway tells what was not told yet.
-        own: bool,
+        /// Who tells what was not told yet.
+        teller: Teller,
         /// Whether a gateway has told of the change to each state that was asked for.
         told: Vec<bool>,
         /// How long to hold back what another gateway is to tell.
         hold_back: Duration,
     },
+}
+
+/// Which gateway tells the trail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Teller {
+    /// This one, as before.
+    Own,
+    /// This one from now on: the one before it is gone, or what it said of itself is. It may still say what it has told.
+    OwnFromNow,
+    /// Another one.
+    Other,
 }
 
 /// A gateway without a fleet.
