@@ -39,6 +39,7 @@ use crate::admin::{self, Doors, Inside, Wish, Written};
 use crate::audit::verify::Upkeep;
 use crate::audit::{Archive, ArchivePlace, Recorder, SelfCheck};
 use crate::descriptors::Descriptors;
+use crate::inherited::Inherited;
 use crate::metrics::Metrics;
 use crate::session::{Backing, Registry};
 use crate::ssh::{Homes, Listeners, Phase, Server, Surroundings, TargetDoors};
@@ -189,19 +190,23 @@ struct Backed {
 }
 
 impl Gateway {
-    /// Opens the stores (and reaches each once; those that may be away need not be there), the listeners and the audit trail. `None` when `stopped` came about before that
-    /// was done.
+    /// Opens the stores (and reaches each once; those that may be away need not be there), the listeners and the audit trail. Of the
+    /// listeners, those that are `inherited` are open already. `None` when `stopped` came about before that was done.
     ///
     /// What can fail is tried before the chain of events begins; where something fails or stops the start later, the chain ends in
     /// order.
     ///
     /// # Errors
     /// [`StartError`]: a port in use, an unreadable key, an unreachable store, a sink that cannot be opened.
-    pub async fn start(settings: Settings, stopped: impl Future<Output = ()>) -> Result<Option<Gateway>, StartError> {
+    pub async fn start(
+        settings: Settings,
+        inherited: Inherited,
+        stopped: impl Future<Output = ()>,
+    ) -> Result<Option<Gateway>, StartError> {
         let mut stopped = pin!(stopped);
         let metrics = Arc::new(Metrics::default());
         let prepared = tokio::select! {
-            prepared = Prepared::of(&settings, &metrics) => prepared?,
+            prepared = Prepared::of(&settings, inherited, &metrics) => prepared?,
             () = &mut stopped => return Ok(None),
         };
         let memory = prepared.transfers.clone();
@@ -373,7 +378,7 @@ struct Prepared {
 }
 
 impl Prepared {
-    async fn of(settings: &Settings, metrics: &Metrics) -> Result<Prepared, StartError> {
+    async fn of(settings: &Settings, mut inherited: Inherited, metrics: &Metrics) -> Result<Prepared, StartError> {
         let staging = settings.transfers.staging_folder.display().to_string();
         let plan = planning::plan(settings);
         let (descriptors, at_once) = (Descriptors::new(plan.files), planning::at_once(&plan));
@@ -387,8 +392,10 @@ impl Prepared {
                 "the journal of uploads in {staging} cannot be opened: {error}; change limits.staging_folder or its permissions",
             ))
         })?;
-        let listeners = Listeners::bind(planning::bounded(&settings.ssh, &plan)).await.map_err(StartError)?;
-        let doors = Doors::bind(&settings.admin.doors).await.map_err(StartError)?;
+        let ssh = planning::bounded(&settings.ssh, &plan);
+        let listeners = Listeners::bind(ssh, &mut inherited).map_err(StartError)?;
+        let doors = Doors::bind(&settings.admin.doors, &mut inherited).await.map_err(StartError)?;
+        inherited.finish().map_err(StartError)?;
         let stores = open_stores(settings, &unfinished, at_once, &metrics.timings).await?;
         Ok(Prepared { transfers, unfinished, at_once, stores, listeners, doors })
     }

@@ -6,7 +6,7 @@
 //!
 //! | Layer | Modules |
 //! |---|---|
-//! | 0 words | [`path`], [`secret`], [`metrics`], [`backoff`], [`in_place`], [`together`], [`regular_file`] |
+//! | 0 words | [`path`], [`secret`], [`metrics`], [`backoff`], [`in_place`], [`together`], [`regular_file`], [`descriptors`], [`inherited`] |
 //! | 1 rules | [`policy`], [`audit`] |
 //! | 2 sources | [`stores`], [`vfs`], [`users`] |
 //! | 3 door | [`session`] |
@@ -18,6 +18,7 @@
 pub mod backoff;
 pub mod descriptors;
 pub mod in_place;
+pub mod inherited;
 pub mod metrics;
 pub mod path;
 pub mod regular_file;

@@ -29,6 +29,7 @@ const LAYERS: &[(u8, &str, &[&str])] = &[
     (0, "together", &[]),
     (0, "regular_file", &[]),
     (0, "descriptors", &[]),
+    (0, "inherited", &[]),
     (1, "policy", &["path"]),
     (1, "audit", &["secret", "metrics", "backoff", "in_place", "regular_file"]),
     (2, "stores", &["path", "secret", "metrics", "backoff", "in_place", "regular_file", "descriptors"]),
@@ -38,8 +39,8 @@ const LAYERS: &[(u8, &str, &[&str])] = &[
     (4, "sftp", &["session", "path", "together"]),
     (4, "scp", &["session", "path"]),
     (4, "fleet", &["session", "audit", "secret", "backoff"]),
-    (5, "ssh", &["sftp", "scp", "session", "users", "audit", "metrics", "secret", "regular_file"]),
-    (5, "admin", &["session", "audit", "metrics", "secret", "stores", "users", "regular_file"]),
+    (5, "ssh", &["sftp", "scp", "session", "users", "audit", "metrics", "secret", "regular_file", "inherited"]),
+    (5, "admin", &["session", "audit", "metrics", "secret", "stores", "users", "regular_file", "inherited"]),
     (
         6,
         "config",
@@ -68,6 +69,7 @@ const LAYERS: &[(u8, &str, &[&str])] = &[
             "metrics",
             "regular_file",
             "descriptors",
+            "inherited",
             "policy",
             "audit",
             "stores",
@@ -82,13 +84,14 @@ const LAYERS: &[(u8, &str, &[&str])] = &[
             "config",
         ],
     ),
-    (7, "cli", &["config", "gateway", "admin", "audit", "users", "ssh", "stores", "fleet", "secret"]),
+    (7, "cli", &["config", "gateway", "admin", "audit", "users", "ssh", "stores", "fleet", "secret", "inherited"]),
     (7, "main", &["cli", "config", "gateway", "admin", "audit", "users", "ssh", "stores", "fleet", "secret"]),
 ];
 
 /// Crates that only some modules may name.
 const CRATES: &[(&str, &[&str])] = &[
     ("russh", &["ssh", "stores"]),
+    ("listenfd", &["inherited"]),
     ("ppp", &["ssh"]),
     ("flate2", &["audit"]),
     ("rustls", &["audit", "admin", "fleet"]),

@@ -31,6 +31,7 @@ use super::stall::Impatient;
 use super::state::State;
 use super::tls::Certificate;
 use super::{api, passwd, proxy_header};
+use crate::inherited::Inherited;
 use crate::session::gate::Source;
 
 /// Connections at once through each listener, and of one address through a TCP listener: for a further one another that is idle is
@@ -69,40 +70,42 @@ pub struct Doors {
     cookies: CookieNames,
 }
 
-/// A Unix socket; its file goes with it.
+/// A Unix socket. Its file goes with it, unless it was inherited.
 #[derive(Debug)]
 struct Socket {
     listener: UnixListener,
-    path: PathBuf,
+    file: Option<PathBuf>,
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+        if let Some(file) = &self.file {
+            let _ = std::fs::remove_file(file);
+        }
     }
 }
 
 impl Doors {
-    /// Takes the socket and the ports.
+    /// Takes the socket and the ports. Those that are `inherited` are open already.
     ///
     /// # Errors
     /// A sentence that says which cannot be used, and what to do.
-    pub async fn bind(settings: &DoorSettings) -> Result<Doors, String> {
+    pub async fn bind(settings: &DoorSettings, inherited: &mut Inherited) -> Result<Doors, String> {
         let certificate = settings.tls.as_ref().map(|files| Certificate::open(files).map(Arc::new)).transpose();
         let certificate = certificate.map_err(|what| format!("the admin door cannot be opened: {what}"))?;
         let socket = match &settings.socket {
-            Some(path) => Some(Socket::bind(path).await?),
+            Some(path) => Some(Socket::bind(path, inherited).await?),
             None => None,
         };
         let mut listeners = Vec::new();
         let mut addresses = Vec::new();
         for address in &settings.listen {
-            let listener = bind_tcp(*address, "admin.listen").await?;
+            let listener = bind_tcp(*address, "admin.listen", inherited).await?;
             addresses.push(listener.local_addr().map_err(|error| error.to_string())?);
             listeners.push(listener);
         }
         let health = match settings.health {
-            Some(address) => Some(bind_tcp(address, "admin.health").await?),
+            Some(address) => Some(bind_tcp(address, "admin.health", inherited).await?),
             None => None,
         };
         let (hosts, logins) = (settings.hosts.clone(), Arc::default());
@@ -220,13 +223,16 @@ impl Doors {
 
 impl Socket {
     /// Takes the socket. One that nobody answers on is left over from a gateway that was killed, and makes room.
-    async fn bind(path: &Path) -> Result<Socket, String> {
+    async fn bind(path: &Path, inherited: &mut Inherited) -> Result<Socket, String> {
         let failed = |error: io::Error| {
             format!(
                 "the socket {} cannot be made: {error}; change admin.socket or the permissions of its folder",
                 path.display()
             )
         };
+        if let Some(open) = inherited.unix(path) {
+            return Ok(Socket { listener: UnixListener::from_std(open).map_err(failed)?, file: None });
+        }
         if std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
             if UnixStream::connect(path).await.is_ok() {
                 return Err(format!(
@@ -237,15 +243,19 @@ impl Socket {
             std::fs::remove_file(path).map_err(failed)?;
         }
         let listener = UnixListener::bind(path).map_err(failed)?;
-        let socket = Socket { listener, path: path.to_owned() };
+        let socket = Socket { listener, file: Some(path.to_owned()) };
         // Until then the umask holds; who connects is looked at in any case.
         std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed)?;
         Ok(socket)
     }
 }
 
-async fn bind_tcp(address: SocketAddr, key: &str) -> Result<TcpListener, String> {
-    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+async fn bind_tcp(address: SocketAddr, key: &str, inherited: &mut Inherited) -> Result<TcpListener, String> {
+    let listener = match inherited.tcp(address) {
+        Some(open) => TcpListener::from_std(open),
+        None => TcpListener::bind(address).await,
+    };
+    listener.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => format!("{address} is in use by another program; stop it or change {key}"),
         _ => format!("{address} cannot be listened on: {error}; change {key}"),
     })

@@ -14,6 +14,7 @@ use super::starter::{
 };
 use super::{Failure, block_on};
 use crate::config;
+use crate::inherited::Inherited;
 
 /// Makes the folder's files where they are missing, and serves them.
 pub(super) fn demo(folder: &Path, listen: Option<SocketAddr>, bastion: bool) -> Result<(), Failure> {
@@ -33,7 +34,7 @@ pub(super) fn demo(folder: &Path, listen: Option<SocketAddr>, bastion: bool) -> 
     let host_keys = settings.ssh.host_keys.clone();
     let has_user = settings.users.iter().any(|user| &*user.name == USER);
     let has_target = settings.targets.iter().any(|target| &*target.name == TARGET);
-    block_on(run(settings, Hangup::Drain, |gateway| {
+    block_on(run(settings, Inherited::default(), Hangup::Drain, |gateway| {
         let addresses = gateway.addresses();
         starter.write_known_hosts(addresses, &host_keys)?;
         let address = addresses.first().context("the gateway listens nowhere")?;

@@ -13,13 +13,16 @@ use super::{Failure, block_on, notify};
 use crate::admin::{Found, Unread, Wish};
 use crate::config;
 use crate::gateway::{Control, Fixed, Gateway, Settings, Told, fixed_parts};
+use crate::inherited::Inherited;
 use crate::users::SourceSettings;
 
 /// Serves the configuration of `file`.
 pub(super) fn serve(file: &Path) -> Result<(), Failure> {
     let settings = config::load(file)?;
+    // Before the runtime starts its threads.
+    let inherited = Inherited::take().map_err(anyhow::Error::msg)?;
     let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-    block_on(run(settings, Hangup::Reload(file), |_| Ok(())))?;
+    block_on(run(settings, inherited, Hangup::Reload(file), |_| Ok(())))?;
     Ok(())
 }
 
@@ -32,16 +35,17 @@ pub(super) enum Hangup {
     Drain,
 }
 
-/// Runs a gateway until a signal ends it. `listening` is shown the gateway once it listens, before the first connection is taken.
+/// Runs a gateway until a signal ends it. `inherited` has the sockets of the service manager. `listening` is shown the gateway once it listens, before the first connection is taken.
 pub(super) async fn run(
     settings: Settings,
+    inherited: Inherited,
     hangup: Hangup,
     listening: impl FnOnce(&Gateway) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let mut signals = Signals::catch().context("signals cannot be caught")?;
     let (fixed, in_force) = (settings.fixed(), config::InForce::of(&settings));
     let (summary, drain) = (Summary::of(&settings, &hangup), settings.ssh.limits.drain);
-    let Some(gateway) = Gateway::start(settings, signals.end()).await? else { return Ok(()) };
+    let Some(gateway) = Gateway::start(settings, inherited, signals.end()).await? else { return Ok(()) };
     if let Err(error) = listening(&gateway) {
         gateway.close().await;
         return Err(error);

@@ -184,13 +184,18 @@ impl Login {
         Arc::new(Session { login: self.clone(), origin, scope: Operations::ALL })
     }
 
+    /// When the client logged in.
+    pub fn began(&self) -> Instant {
+        self.work.began
+    }
+
     /// From now on no file is opened; what is open goes on.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
 
     /// Whether no file is opened any more.
-    pub(super) fn is_draining(&self) -> bool {
+    pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }
 

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::audit::Origin;
+use crate::inherited::Inherited;
 
 use super::connection::{self, Arrival, Arrived, rejection};
 use super::proxy::{Opening, Unopened};
@@ -34,18 +35,26 @@ const VANISHED_AFTER: Duration = Duration::from_secs(300);
 /// Connections wait until there is a [`Server`].
 #[derive(Debug)]
 pub struct Listeners {
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     addresses: Vec<SocketAddr>,
     keys: Vec<PrivateKey>,
     settings: Settings,
 }
 
+/// One address.
+#[derive(Debug)]
+struct Listener {
+    socket: TcpListener,
+    /// Whether it stays open without this process, for the next one.
+    is_inherited: bool,
+}
+
 impl Listeners {
-    /// Reads the host keys and takes the ports.
+    /// Reads the host keys and takes the ports. Those that are `inherited` are open already.
     ///
     /// # Errors
     /// A sentence that says which key or address cannot be used, and what to do.
-    pub async fn bind(settings: Settings) -> Result<Listeners, String> {
+    pub fn bind(settings: Settings, inherited: &mut Inherited) -> Result<Listeners, String> {
         let keys = settings.host_keys.iter().map(|path| keys::read_host_key(path)).collect::<Result<Vec<_>, _>>()?;
         let mut listeners = Vec::new();
         let mut addresses = Vec::new();
@@ -59,9 +68,11 @@ impl Listeners {
                 }
                 _ => format!("{address} cannot be listened on: {error}"),
             };
-            let listener = listen(*address).map_err(failed)?;
-            addresses.push(listener.local_addr().map_err(failed)?);
-            listeners.push(listener);
+            let open = inherited.tcp(*address);
+            let is_inherited = open.is_some();
+            let socket = open.map_or_else(|| listen(*address), TcpListener::from_std).map_err(failed)?;
+            addresses.push(socket.local_addr().map_err(failed)?);
+            listeners.push(Listener { socket, is_inherited });
         }
         Ok(Listeners { listeners, addresses, keys, settings })
     }
@@ -75,7 +86,7 @@ impl Listeners {
 
 /// The bound listeners and what their connections share.
 pub struct Server {
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     addresses: Vec<SocketAddr>,
     shared: Arc<Shared>,
 }
@@ -149,7 +160,11 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 /// Takes connections from one listener; when it stops, waits for those that it took.
-async fn accept(listener: TcpListener, shared: Arc<Shared>, mut phase: watch::Receiver<Phase>) {
+async fn accept(
+    Listener { socket: listener, is_inherited }: Listener,
+    shared: Arc<Shared>,
+    mut phase: watch::Receiver<Phase>,
+) {
     let mut connections = JoinSet::new();
     for count in 1_u64.. {
         // In a flood others get their turn between two connections, not after all that have come.
@@ -170,8 +185,24 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, mut phase: watch::Re
             }
         }
     }
-    drop(listener);
+    // Those that wait at an inherited socket are served by the next gateway. At another one, they would be reset.
+    if is_inherited || *phase.borrow() == Phase::Stopped {
+        drop(listener);
+    } else {
+        queued(listener).for_each(|(socket, peer)| take(socket, peer, &shared, &phase, &mut connections));
+    }
     while connections.join_next().await.is_some() {}
+}
+
+/// The connections that the system has accepted and nobody has taken yet. The listener is closed after them.
+fn queued(listener: TcpListener) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
+    let listener = listener.into_std().ok();
+    let next = move || {
+        let (socket, peer) = listener.as_ref()?.accept().ok()?;
+        socket.set_nonblocking(true).ok()?;
+        Some((TcpStream::from_std(socket).ok()?, peer))
+    };
+    std::iter::from_fn(next).take(BACKLOG as usize)
 }
 
 fn take(
@@ -268,7 +299,7 @@ impl Rejection {
 }
 
 /// Learns where a connection really comes from and whether it may wait for its login; `None` when it ended without a byte, or
-/// is ended with the gateway.
+/// is ended with the gateway, which waits a moment for it.
 async fn welcome(
     mut socket: TcpStream,
     peer: SocketAddr,
@@ -280,7 +311,7 @@ async fn welcome(
     let opening = tokio::select! {
         opening = timeout(limits.login_grace, shared.settings.proxy_protocol.open(&mut socket, peer)) => opening,
         why = seat.evicted() => return Err(Some(Rejection::of_evicted(peer, why))),
-        () = connection::leaves_running(&mut phase) => return Err(None),
+        () = comes_too_late(&mut phase, limits.drain) => return Err(None),
     };
     let opening = opening.unwrap_or_else(|_| {
         let message = format!("no PROXY header within {} s", limits.login_grace.as_secs());
@@ -300,6 +331,12 @@ async fn welcome(
         settled.map_err(|refused| Some(Rejection::of(source, refused, limits)))?;
     }
     Ok(Arrived { socket, read: rest, arrived: Arrival { source, proxy_header: header, seat } })
+}
+
+/// Returns when a drain does not wait any more for a connection of which nothing is known yet.
+async fn comes_too_late(phase: &mut watch::Receiver<Phase>, drain: Duration) {
+    connection::leaves_running(phase).await;
+    let _ = timeout(connection::NEWCOMERS.min(drain), connection::is_stopped(phase)).await;
 }
 
 /// Small packets go at once, and a client whose host is gone is noticed. Neither is worth refusing a connection for.

@@ -42,6 +42,7 @@ fn the_package_has_what_its_service_needs_and_says_what_it_needs() {
     for (path, expected) in [
         ("/usr/bin/lockgate", program_file),
         ("/usr/lib/systemd/system/lockgate.service", "-rw-r--r-- root/root"),
+        ("/usr/lib/systemd/system/lockgate.socket", "-rw-r--r-- root/root"),
         ("/etc/lockgate/config.yaml", "-rw-r----- root/root"),
         ("/usr/share/man/man1/lockgate-audit-verify.1.gz", "-rw-r--r-- root/root"),
         ("/usr/share/bash-completion/completions/lockgate", "-rw-r--r-- root/root"),
@@ -81,6 +82,10 @@ fn the_package_s_configuration_is_the_one_that_the_service_names() {
     assert!(unit.contains("ExecStart=/usr/bin/lockgate serve --config /etc/lockgate/config.yaml\n"), "{unit}");
     let config: serde_json::Value =
         serde_saphyr::from_str(&fs::read_to_string(project("deploy/debian/config.yaml")).unwrap()).unwrap();
+    // The socket unit, for whoever enables it.
+    let socket = fs::read_to_string(project("deploy/systemd/lockgate.socket")).unwrap();
+    let listens = config["server"]["listen"][0].as_str().unwrap();
+    assert!(socket.contains(&format!("\nListenStream={listens}\n")), "{socket}");
     // The folders that the unit makes, and lets the service write.
     for (path, folder) in [
         (&config["audit"]["folder"], "/var/lib/lockgate/"),

@@ -114,6 +114,33 @@ fn a_start_waits_for_the_listener_and_a_stop_for_a_drain_longer_than_its_own_pat
 }
 
 #[test]
+fn with_the_socket_unit_neither_a_restart_nor_a_crash_refuses_anybody() {
+    let installed = Installed::new();
+    let machine = &installed.machine;
+    installed.add_user();
+    machine.shell("systemctl stop lockgate; systemctl enable --now lockgate.socket; systemctl start lockgate");
+    let before = installed.main_pid();
+    let upload = installed.slow_upload();
+    let restart = machine.start(&["systemctl", "restart", "lockgate"]);
+    until("drain", LIMIT, || {
+        machine.shell("journalctl --no-pager -u lockgate").stdout.contains("draining").then_some(())
+    });
+    // It waits for the next gateway.
+    installed.sftp(2022, "put /root/key.pub /waited\\n");
+    upload.finish(LIMIT).succeeded();
+    restart.finish(LIMIT).succeeded();
+    machine.run(&["cmp", "/root/slow", "/var/lib/lockgate/data/home/ann/slow"]);
+    let after = installed.main_pid();
+    assert_ne!(before, after);
+
+    machine.run(&["kill", "-KILL", &after]);
+    installed.sftp(2022, "ls\\n");
+    machine.run(&["lockgate", "trail", "verify"]);
+    machine.run(&["systemctl", "stop", "lockgate.socket", "lockgate"]);
+    machine.shell("! ssh-keyscan -T 5 -p 2022 127.0.0.1 | grep .");
+}
+
+#[test]
 fn ports_below_1024_need_the_drop_in_and_work_with_it() {
     let installed = Installed::new();
     let machine = &installed.machine;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -90,6 +90,39 @@ fn a_drain_opens_no_file_and_lets_those_that_are_open_finish() {
     assert_eq!(sftp.close(5, &handle), 0);
     assert_eq!(door.gateway.ended(LIMIT).code(), Some(0), "{}", door.gateway.log());
     assert_eq!(fs::read(door.root.join("first")).unwrap(), b"whole");
+}
+
+/// Holds what the client says until the file `go` is there; `connected` says that the connection stands.
+const HELD: &str =
+    "exec 3<>/dev/tcp/127.0.0.1/$1; : >$2/connected; until [ -e $2/go ]; do sleep 0.05; done; cat <&3 & exec cat >&3";
+
+#[test]
+fn a_client_that_has_connected_before_a_drain_logs_in_and_uploads() {
+    let mut door = door_that_drains_for("2h");
+    let folder = door.setup.subfolder("held");
+    let proxy = format!("ProxyCommand=bash -c '{HELD}' bash {} {}", door.gateway.port, folder.display());
+    let client = door.client.clone().with(&proxy);
+    let mut upload = Running::start(&mut client.sftp_command());
+    upload.feed(format!("put {SMALL_FILE} /late\n").as_bytes());
+    upload.close_input();
+    until("connection", LIMIT, || folder.join("connected").exists().then_some(()));
+    door.gateway.signal(Signal::TERM);
+    until("refusal of a new connection", LIMIT, || door.refuses_connections().then_some(()));
+    fs::write(folder.join("go"), "").unwrap();
+    upload.finish(LIMIT).succeeded();
+    assert_same_bytes(&door.root.join("late"), SMALL_FILE.as_ref());
+    assert_eq!(door.gateway.ended(LIMIT).code(), Some(0), "{}", door.gateway.log());
+}
+
+#[test]
+fn a_client_that_says_nothing_does_not_hold_up_a_drain() {
+    let mut door = door_that_drains_for("2h");
+    let silent = TcpStream::connect(("127.0.0.1", door.gateway.port)).unwrap();
+    let began = Instant::now();
+    door.gateway.signal(Signal::TERM);
+    assert_eq!(door.gateway.ended(LIMIT).code(), Some(0), "{}", door.gateway.log());
+    eprintln!("with a client that says nothing, a drain took {:?}", began.elapsed());
+    drop(silent);
 }
 
 #[test]

@@ -31,6 +31,7 @@ mod frugal;
 mod generate;
 mod homes;
 mod hostile;
+mod inherited;
 mod key_rotation;
 mod keys;
 mod leftovers;

@@ -39,6 +39,7 @@ pub mod schema;
 pub mod server;
 pub mod setup;
 pub mod sftp;
+pub mod sockets;
 pub mod sshd;
 pub mod terminal;
 pub mod trail;

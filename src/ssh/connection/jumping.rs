@@ -82,7 +82,7 @@ impl Visit {
             return Err(Refused { message: NO_TARGET, target: target.map(|target| target.name.clone()) });
         };
         let refused = |message| Refused { message, target: Some(target.name.clone()) };
-        if *self.phase.borrow() != Phase::Running {
+        if login.is_draining() || *self.phase.borrow() == Phase::Stopped {
             return Err(refused(SHUTTING_DOWN));
         }
         if self.open_channels() >= MAX_CHANNELS as usize {
@@ -185,6 +185,7 @@ impl Visit {
             phase: outer.phase.clone(),
             login: OnceLock::new(),
             let_in: watch::Sender::new(false),
+            drain_began: OnceLock::new(),
             unrecorded: Notify::new(),
             channels: ChannelTasks::carried(carrier),
             jumps: Jumps::default(),

@@ -1,5 +1,6 @@
 //! One connection from the first byte to DISCONNECTED: its deadlines, its drain, and what is recorded at its end.
 
+mod draining;
 mod finish;
 mod idle;
 mod jumping;
@@ -31,6 +32,7 @@ use crate::session::gate::{Evicted, Seat, SeatWatch};
 use crate::session::{Entered, Login};
 use idle::IdleWatch;
 
+pub(super) use draining::{NEWCOMERS, is_stopped, leaves_running};
 pub(super) use jumping::{Opening, Refused};
 
 /// What a client is told that a drain ends.
@@ -58,6 +60,8 @@ pub(super) struct Visit {
     attempts: tokio::sync::Mutex<Attempts>,
     login: OnceLock<Arc<Login>>,
     let_in: watch::Sender<bool>,
+    /// When this connection noticed that the gateway drains.
+    drain_began: OnceLock<tokio::time::Instant>,
     /// The session began and could not be recorded: the client is not let in, and there is no other session.
     unrecorded: Notify,
     channels: ChannelTasks,
@@ -142,6 +146,7 @@ impl Visit {
             phase,
             login: OnceLock::new(),
             let_in: watch::Sender::new(false),
+            drain_began: OnceLock::new(),
             unrecorded: Notify::new(),
             channels: ChannelTasks::default(),
             jumps: Jumps::default(),
@@ -240,7 +245,7 @@ impl Visit {
             () = sleep_until(deadline) => return Ending::of_grace("nothing came from the client"),
             why = self.evicted() => return Ending::evicted(why),
             why = self.has_to_part() => return why,
-            () = leaves_running(&mut phase) => return Ending::of_gateway("server", SHUTTING_DOWN),
+            () = self.is_too_late(&mut phase) => return Ending::of_gateway("server", SHUTTING_DOWN),
         };
         let mut let_in = self.let_in.subscribe();
         let mut idle = IdleWatch::new(limits.idle);
@@ -354,28 +359,6 @@ impl Visit {
         }
     }
 
-    /// Returns when the gateway drains and this connection has no file open any more, or the time for that is over.
-    async fn drained(&self, phase: &mut watch::Receiver<Phase>) {
-        leaves_running(phase).await;
-        let Some(login) = self.login() else { return };
-        login.drain();
-        let finished = async {
-            loop {
-                self.jumps.ended().await;
-                login.transfers_ended().await;
-                sleep(SETTLE).await;
-                if login.open_transfers() == 0 && !login.is_busy() && self.jumps.open() == 0 {
-                    return;
-                }
-            }
-        };
-        tokio::select! {
-            () = finished => {}
-            () = sleep(self.shared.settings.limits.drain) => login.tell_cut("the time of the drain is over"),
-            () = is_stopped(phase) => login.tell_cut("the gateway stops"),
-        }
-    }
-
     fn ending_of_session(&self, ended: Result<(), russh::Error>) -> Ending {
         match ended {
             Err(error) => Ending::of_error(&error),
@@ -397,15 +380,6 @@ fn note(message: String) -> Note {
 /// A CONNECTION_REJECTED event.
 pub(super) fn rejection(reason: &str, message: String) -> Activity {
     Activity::ConnectionRejected(Rejected { reason: reason.to_owned(), message, ..Rejected::default() })
-}
-
-pub(super) async fn leaves_running(phase: &mut watch::Receiver<Phase>) {
-    // An error means that the gateway is gone, which is a shutdown too.
-    let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
-}
-
-async fn is_stopped(phase: &mut watch::Receiver<Phase>) {
-    let _ = phase.wait_for(|phase| *phase == Phase::Stopped).await;
 }
 
 /// Returns at the deadline unless the client was let in before.
