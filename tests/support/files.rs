@@ -59,6 +59,11 @@ impl Files {
         Files { raw: RawSftp::connect_with(client, limit, Stdio::null()), next: 100 }
     }
 
+    /// Connects, if that succeeds.
+    pub fn try_connect(client: &Client, limit: Duration) -> io::Result<Files> {
+        Ok(Files { raw: RawSftp::try_connect(client, limit)?, next: 100 })
+    }
+
     /// Sends a request; its id.
     pub fn ask(&mut self, kind: u8, body: &[u8]) -> Answered<u32> {
         let id = self.next;

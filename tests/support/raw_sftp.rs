@@ -82,6 +82,14 @@ impl RawSftp {
         session
     }
 
+    /// As [`RawSftp::connect`], where the connection may fail. What ssh has to say about that helps nobody.
+    pub fn try_connect(client: &Client, limit: Duration) -> io::Result<RawSftp> {
+        let mut session = RawSftp::open_channel_with(client, limit, Stdio::null());
+        session.try_send_frame(&[1, 0, 0, 0, 3])?;
+        session.try_receive_frame()?;
+        Ok(session)
+    }
+
     /// Says which version the client speaks, and takes the server's.
     #[track_caller]
     pub fn exchange_versions(&mut self, version: u32) {

@@ -1,10 +1,14 @@
 //! Gateways that share through Redis: together, and with a Redis that is gone, back, emptied, slow, stuck or lying.
 
 mod bans;
+mod campaign;
 mod events;
 mod lies;
 mod limits;
+mod load;
+mod rolling;
 mod servers;
+mod service;
 mod sessions;
 mod standing;
 mod users;
