@@ -1,6 +1,7 @@
 //! Composition: settings in, a running gateway out; start, reload, drain.
 
 mod access;
+mod brought;
 mod control;
 pub mod folder;
 mod guard;
@@ -27,6 +28,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 pub use access::Access;
+pub use brought::Brought;
 pub use control::{Control, Told};
 pub use guard::HomeGuard;
 use opening::open_stores;
@@ -89,6 +91,8 @@ pub struct Settings {
     pub fleet: Option<fleet::Settings>,
     /// What no home may lead to, whoever names it.
     pub guard: HomeGuard,
+    /// What a program that embeds the gateway brings along.
+    pub brought: Brought,
 }
 
 /// What holds from the start on, whatever a reload says. Compared by its values: what does not print differs, too.
@@ -253,7 +257,8 @@ impl Gateway {
         };
         let state_folder = settings.transfers.staging_folder.clone();
         let peers = company.peers();
-        let around = Surroundings { recorder: recorder.clone(), metrics, registry, peers, homes, state_folder };
+        let judge = settings.brought.judge.clone();
+        let around = Surroundings { recorder: recorder.clone(), metrics, registry, peers, homes, state_folder, judge };
         let server = listeners.open(around);
         backed.roster.follow(opened);
         Ok(Some(Gateway { server, recorder, backed, admin, company }))
@@ -270,6 +275,16 @@ impl Gateway {
     /// When the system gives no randomness.
     pub fn admin_link(&self, name: &str) -> Result<Option<String>, String> {
         self.admin.doors.link(name)
+    }
+
+    /// The live sessions.
+    pub fn sessions(&self) -> Registry {
+        self.admin.registry.clone()
+    }
+
+    /// The counters.
+    pub fn metrics(&self) -> Arc<Metrics> {
+        self.admin.metrics.clone()
     }
 
     /// Where events go.

@@ -1,47 +1,76 @@
 //! Lockgate: an SSH server that speaks only SFTP and SCP, serves each user's logical home from object stores, and records
-//! every attempt to log in and every file operation.
+//! every login attempt and every file operation.
 //!
-//! A byte travels: socket → [`ssh`] → [`sftp`] or [`scp`] (codecs) → [`session`] (the door) → [`vfs`] → a store. A module
-//! imports only from the layers above it in this list (`tests/tidy.rs` holds the table):
+//! A program embeds it with a [`Configuration`] and a [`Gateway`]:
 //!
-//! | Layer | Modules |
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use lockgate::{Gateway, Home, Settings, User};
+//!
+//! lockgate::make_host_key("host_key")?;
+//! let ann = User::new("ann").key("ssh-ed25519 AAAA... ann@laptop")?.home(Home::new("/", "files", "ann")?);
+//! let settings = Settings::new().listen("127.0.0.1:2022".parse()?).host_key("host_key").store("files", "memory:///").user(ann);
+//! let gateway = Gateway::builder(settings).start().await?;
+//! println!("listening on {:?}", gateway.addresses());
+//! gateway.ended().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | A program brings along | by |
 //! |---|---|
-//! | 0 words | [`path`], [`secret`], [`metrics`], [`backoff`], [`in_place`], [`together`], [`regular_file`], [`descriptors`], [`inherited`] |
-//! | 1 rules | [`policy`], [`audit`] |
-//! | 2 sources | [`stores`], [`vfs`], [`users`] |
-//! | 3 door | [`session`] |
-//! | 4 codecs | [`sftp`], [`scp`], [`fleet`] |
-//! | 5 doors | [`ssh`], [`admin`] |
-//! | 6 root | [`config`], [`gateway`] |
-//! | 7 shell | [`cli`] |
+//! | a configuration file, or settings in code | [`Configuration`], [`Settings`] |
+//! | a directory of users | [`UserDirectory`] |
+//! | a store | [`object_store::ObjectStore`] |
+//! | a sink of events | [`EventSink`] |
+//! | a decision on each login | [`LoginGate`] |
+//!
+//! A running gateway is controlled by its [`Handle`]: sessions, metrics, reload, drain. `docs/EMBEDDING.md` says more.
 
-pub mod backoff;
-pub mod descriptors;
-pub mod in_place;
-pub mod inherited;
-pub mod metrics;
-pub mod path;
-pub mod regular_file;
-pub mod secret;
-pub mod together;
+// Inside, a byte travels: socket → ssh → sftp or scp (codecs) → session (the door) → vfs → a store. A module imports only from the
+// layers above it in this list (`tests/tidy.rs` holds the table, docs/ARCHITECTURE.md explains it).
 
-pub mod audit;
-pub mod policy;
+mod backoff;
+mod descriptors;
+mod in_place;
+mod inherited;
+mod metrics;
+mod path;
+mod regular_file;
+mod secret;
+mod together;
 
-pub mod stores;
-pub mod users;
-pub mod vfs;
+mod audit;
+mod policy;
 
-pub mod session;
+mod stores;
+mod users;
+mod vfs;
 
-pub mod fleet;
-pub mod scp;
-pub mod sftp;
+mod session;
 
-pub mod admin;
-pub mod ssh;
+mod fleet;
+mod scp;
+mod sftp;
 
-pub mod config;
-pub mod gateway;
+mod admin;
+mod ssh;
 
-pub mod cli;
+mod config;
+mod gateway;
+
+mod cli;
+
+mod embed;
+
+#[doc(hidden)]
+pub mod internals;
+
+pub use async_trait::async_trait;
+pub use object_store;
+
+pub use embed::{
+    Access, Auth, Builder, Configuration, ConfigurationError, Decision, DirectoryError, Event, EventSink, Gateway,
+    Handle, Home, InvalidUser, LoginAttempt, LoginGate, PasswordAnswer, Problem, ProvenLogin, ReloadError, Reloaded,
+    Session, Settings, StartError, User, UserDirectory, event_schema, make_host_key,
+};

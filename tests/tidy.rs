@@ -85,7 +85,44 @@ const LAYERS: &[(u8, &str, &[&str])] = &[
         ],
     ),
     (7, "cli", &["config", "gateway", "admin", "audit", "users", "ssh", "stores", "fleet", "secret", "inherited"]),
-    (7, "main", &["cli", "config", "gateway", "admin", "audit", "users", "ssh", "stores", "fleet", "secret"]),
+    (
+        7,
+        "embed",
+        &[
+            "path", "secret", "metrics", "policy", "audit", "stores", "users", "session", "ssh", "admin", "config",
+            "gateway",
+        ],
+    ),
+    // The door of the tests, which opens to all.
+    (
+        8,
+        "internals",
+        &[
+            "descriptors",
+            "in_place",
+            "inherited",
+            "metrics",
+            "path",
+            "regular_file",
+            "secret",
+            "together",
+            "audit",
+            "policy",
+            "stores",
+            "users",
+            "vfs",
+            "session",
+            "fleet",
+            "scp",
+            "sftp",
+            "admin",
+            "ssh",
+            "config",
+            "gateway",
+            "cli",
+        ],
+    ),
+    (8, "main", &["internals"]),
 ];
 
 /// Crates that only some modules may name.
@@ -106,7 +143,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("globset", &["audit", "config"]),
     ("reqwest", &["audit", "users", "admin"]),
     ("russh_sftp", &["sftp"]),
-    ("object_store", &["stores", "vfs", "users", "audit"]),
+    ("object_store", &["stores", "vfs", "users", "audit", "embed", "lib"]),
     ("serde_saphyr", &["config"]),
     ("anyhow", &["cli", "main"]),
 ];

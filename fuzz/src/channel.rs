@@ -5,14 +5,16 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use lockgate::audit::{self, Activity, MemorySink, Note, OnFailure, Origin, Recorder, SinkSettings, SinkTarget};
-use lockgate::path::LogicalPath;
-use lockgate::policy::Permissions;
-use lockgate::session::channel::{Closed, Incoming, Outgoing};
-use lockgate::session::{Backing, Login};
-use lockgate::stores;
-use lockgate::users::{AuthMode, Bounds, CONFIGURATION, HomeEntry, User};
-use lockgate::vfs::{self, PartialUploads, Transfers};
+use lockgate::internals::audit::{
+    self, Activity, MemorySink, Note, OnFailure, Origin, Recorder, SinkSettings, SinkTarget,
+};
+use lockgate::internals::path::LogicalPath;
+use lockgate::internals::policy::Permissions;
+use lockgate::internals::session::channel::{Closed, Incoming, Outgoing};
+use lockgate::internals::session::{Backing, Login};
+use lockgate::internals::stores;
+use lockgate::internals::users::{AuthMode, Bounds, CONFIGURATION, HomeEntry, User};
+use lockgate::internals::vfs::{self, PartialUploads, Transfers};
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 

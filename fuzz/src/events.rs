@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use lockgate::audit::{
+use lockgate::internals::audit::{
     Activity, AdminCall, Algorithms, AuthFailure, AuthFailureReason, CertificateIdentity, Connected, Denied,
     Disconnected, FileOperation, Jump, KeyIdentity, Note, Origin, Outcome, Person, Protocol, Rejected, RenameOperation,
     TransferEnd, TransferStart, UserChange,

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use std::{fs, panic, thread};
 
 use bytes::Bytes;
-use lockgate::gateway::{Control, Gateway};
-use lockgate::ssh::{self, KeyKind};
-use lockgate::users::TargetAddress;
-use lockgate::{admin, config};
+use lockgate::internals::gateway::{Control, Gateway};
+use lockgate::internals::ssh::{self, KeyKind};
+use lockgate::internals::users::TargetAddress;
+use lockgate::internals::{admin, config};
 use russh::client::{self, Handle, Msg};
 use russh::keys::{PrivateKeyWithHashAlg, PublicKeyOrCertificate, decode_secret_key};
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};

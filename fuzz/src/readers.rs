@@ -2,12 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use lockgate::path::{LogicalPath, MAX_COMPONENT, MAX_PATH};
-use lockgate::scp::{Command, MAX_NAME, Record};
-use lockgate::sftp::decode_stream;
-use lockgate::ssh::{KexInitReader, ProxyStart};
-use lockgate::stores::Key;
-use lockgate::users::{CertificateFacts, Revoked};
+use lockgate::internals::path::{LogicalPath, MAX_COMPONENT, MAX_PATH};
+use lockgate::internals::scp::{Command, MAX_NAME, Record};
+use lockgate::internals::sftp::decode_stream;
+use lockgate::internals::ssh::{KexInitReader, ProxyStart};
+use lockgate::internals::stores::Key;
+use lockgate::internals::users::{CertificateFacts, Revoked};
 
 /// SFTP packets: where the bytes are split makes no difference.
 pub fn sftp_frames(data: &[u8]) {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lockgate::scp::{self, Command};
-use lockgate::session::{Login, Protocol};
+use lockgate::internals::scp::{self, Command};
+use lockgate::internals::session::{Login, Protocol};
 
 use super::channel::{Answers, Discarded, Pieces, converse, login};
 use super::cursor::Cursor;

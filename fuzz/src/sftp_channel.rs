@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lockgate::session::Protocol;
-use lockgate::sftp;
+use lockgate::internals::session::Protocol;
+use lockgate::internals::sftp;
 
 use super::channel::{Answers, Kept, Pieces, converse, login};
 use super::cursor::Cursor;

@@ -66,9 +66,10 @@ pub use signing::{NewKey, SigningKey};
 pub use sink::memory::MemorySink;
 pub use sink::{
     ACTIVITIES, ArchivePlace, BatchSettings, CollectorHeader, CollectorUrl, DEFAULT_FACILITY, Encoding, FACILITIES,
-    FileOptions, Filter, Format, Framing, Fsync, HostPort, HttpTarget, OcsfVersion, OnFailure, Redelivered, Rotate,
-    Shape, SinkSettings, SinkTarget, SpoolSettings, SpoolState, StoreTarget, SyslogAddress, SyslogTarget,
-    TEMPORARY_NAMES, TEMPORARY_WITHIN, TemporaryNames, UserPatterns, WebhookSecret, read_authorities, tell_apart,
+    FileOptions, Filter, Format, Framing, Fsync, HostPort, HttpTarget, LineSink, OcsfVersion, OnFailure, OwnSink,
+    Redelivered, Rotate, Shape, SinkSettings, SinkTarget, SpoolSettings, SpoolState, StoreTarget, SyslogAddress,
+    SyslogTarget, TEMPORARY_NAMES, TEMPORARY_WITHIN, TemporaryNames, UserPatterns, WebhookSecret, read_authorities,
+    tell_apart,
 };
 pub use state::Noted;
 pub use succession::{Rotated, rotate};

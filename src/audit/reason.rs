@@ -83,6 +83,8 @@ reasons! {
     SecondFactorMissing = "second-factor-missing",
     /// `second-factor-not-set`: the user's source demands one-time codes, and the user has no secret.
     SecondFactorNotSet = "second-factor-not-set",
+    /// `login-refused`: the program that embeds the gateway did not allow this login.
+    LoginRefused = "login-refused",
     /// `too-many-password-checks`: too many others waited for the check of a password.
     TooManyPasswordChecks = "too-many-password-checks",
     /// `not-examined`: what was sent could not be checked.
@@ -128,6 +130,7 @@ impl AuthFailureReason {
             | Self::CertificateOptionRefused
             | Self::SecondFactorMissing
             | Self::SecondFactorNotSet
+            | Self::LoginRefused
             | Self::TrailUnavailable => true,
             Self::UnknownUser
             | Self::AccountNotAllowed

@@ -530,7 +530,7 @@ fn before(settings: &Settings, opening: &Opening) -> Before {
 /// How soon the state of the chain has to be on the disk for these sinks.
 fn promise(sinks: &[SinkSettings]) -> Promise {
     let shows_at_once = |sink: &SinkSettings| {
-        sink.shape.is_plain() && matches!(sink.target, SinkTarget::Stdout | SinkTarget::Syslog(_))
+        sink.shape.is_plain() && matches!(sink.target, SinkTarget::Stdout | SinkTarget::Syslog(_) | SinkTarget::Own(_))
     };
     let is_strict = |sink: &SinkSettings| match &sink.target {
         SinkTarget::File { options, .. } => options.fsync == Fsync::Batch,
@@ -553,6 +553,7 @@ fn whole_files(settings: &Settings) -> Vec<PathBuf> {
             SinkTarget::File { .. }
             | SinkTarget::Stdout
             | SinkTarget::Memory(_)
+            | SinkTarget::Own(_)
             | SinkTarget::Store(_)
             | SinkTarget::Syslog(_)
             | SinkTarget::Http(_) => None,

@@ -124,7 +124,7 @@ impl<'a> Homes<'a> {
             Whose::User(number) => format!("the home of the user {:?}", self.users.get(number)?.name),
             Whose::Source(number) => match self.sources.get(number)? {
                 SourceSettings::Keys(keys) => format!("the home that a user of {} has or could have", keys.folder),
-                SourceSettings::Provider(_) => return None,
+                SourceSettings::Provider(_) | SourceSettings::Own(_) => return None,
             },
             Whose::Account(number, place) => {
                 let target = self.targets.get(number)?;

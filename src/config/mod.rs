@@ -4,6 +4,7 @@
 //! (`tree`), secrets are fetched (`fetch`), the shape is taken out of the tree (`raw`, by `reader`), and the meaning is
 //! judged (`resolve`); each step notes what is wrong and goes on.
 
+mod beside;
 mod fetch;
 mod guarded;
 mod out_of_reach;
@@ -47,6 +48,7 @@ use fetch::Sources;
 use reader::{Item, Place};
 use resolve::Surroundings;
 
+pub use beside::{Beside, Document, read_beside};
 pub use out_of_reach::InForce;
 pub use problem::{Problem, Problems};
 pub use schema::schema;
@@ -95,6 +97,15 @@ pub fn judge(text: &str, folder: &Path) -> Result<gateway::Settings, Problems> {
 }
 
 fn read(file: &Path, look_at_files: bool, in_force: InForce) -> Result<gateway::Settings, Problems> {
+    read_file(file, look_at_files, in_force, &Beside::default())
+}
+
+fn read_file(
+    file: &Path,
+    look_at_files: bool,
+    in_force: InForce,
+    beside: &Beside,
+) -> Result<gateway::Settings, Problems> {
     let mut problems = Problems::new(file);
     let (text, found) = match regular_file::read_known_text(file, MAX_FILE) {
         Ok(read) => read,
@@ -112,7 +123,7 @@ fn read(file: &Path, look_at_files: bool, in_force: InForce) -> Result<gateway::
         others_read,
         in_force,
     };
-    read_from(&text, &around, &|name| std::env::var(name).ok(), problems)
+    read_from_beside(&text, &around, &|name| std::env::var(name).ok(), problems, beside)
 }
 
 /// Whoever may write the file decides who logs in, as whom, and whether there is a trail. Gives whether others may read it.
@@ -138,7 +149,18 @@ fn read_from(
     text: &str,
     around: &Surroundings,
     environment: &dyn Fn(&str) -> Option<String>,
+    problems: Problems,
+) -> Result<gateway::Settings, Problems> {
+    read_from_beside(text, around, environment, problems, &Beside::default())
+}
+
+/// The same, with what the embedding program brings along.
+fn read_from_beside(
+    text: &str,
+    around: &Surroundings,
+    environment: &dyn Fn(&str) -> Option<String>,
     mut problems: Problems,
+    beside: &Beside,
 ) -> Result<gateway::Settings, Problems> {
     let Some(mut root) = tree::parse(text, &mut problems) else { return Err(problems) };
     // Before secrets are fetched.
@@ -146,7 +168,8 @@ fn read_from(
     let sources = Sources { environment, folder: around.folder.clone() };
     fetch::fetch_all(&mut root, &Place::root(), &sources, &mut problems);
     let hidden = shown::hidden(&root);
-    let Some(raw) = raw::read(&Item::root(&root), &mut problems) else { return Err(problems) };
+    let Some(mut raw) = raw::read(&Item::root(&root), &mut problems) else { return Err(problems) };
+    beside.add_to(&mut raw, &mut problems);
     let mut settings = resolve::resolve(&raw, around, &mut problems);
     settings.admin.written = Written { document, fixed: &FIXED_KEYS, hidden };
     problems.none_or().map(|()| settings)

@@ -128,7 +128,7 @@ impl InForce {
                         add("the file of authorities", file);
                     }
                 }
-                SinkTarget::Stdout | SinkTarget::Memory(_) => {}
+                SinkTarget::Stdout | SinkTarget::Memory(_) | SinkTarget::Own(_) => {}
             }
         }
         held.extend(archives(settings));

@@ -80,6 +80,8 @@ pub(super) struct Store {
     pub name: At<String>,
     pub url: Option<At<Secret>>,
     pub options: Option<At<Vec<(String, Secret)>>>,
+    /// Whether no file names it: the embedding program brings it along.
+    pub is_own: bool,
 }
 
 /// `limits`
@@ -251,7 +253,7 @@ pub(super) fn each<T>(
 fn read_stores(item: &Item<'_>, problems: &mut Problems) -> Vec<Store> {
     let mut stores = Vec::new();
     for (name, item) in item.pairs(problems).unwrap_or_default() {
-        let mut store = Store { name, url: None, options: None };
+        let mut store = Store { name, url: None, options: None, is_own: false };
         if let Some(mut section) = item.section(problems) {
             let url =
                 section.need("url", "write a URL, as in file:///var/lib/lockgate/data or s3://bucket/prefix", problems);

@@ -23,7 +23,7 @@ use super::resolve_targets::resolve_targets;
 use super::resolve_users::{resolve_authorities, resolve_users};
 use super::resolve_users_from::resolve_users_from;
 use super::resolve_witness::judge_witness;
-use crate::gateway::HomeGuard;
+use crate::gateway::{Brought, HomeGuard};
 use crate::secret::Secret;
 use crate::ssh::{AlgorithmLists, ProxyProtocol};
 use crate::users::Network;
@@ -112,6 +112,7 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
         admin,
         fleet,
         guard: HomeGuard::default(),
+        brought: Brought::default(),
     };
     let this_file = Own::unnamed("", "this file", problems.file());
     problems.note_own(this_file);
@@ -297,7 +298,15 @@ fn resolve_stores(raw: &[raw::Store], around: &Surroundings, problems: &mut Prob
             let rule = format!("a store's name has 1 to {MAX_STORE_NAME} letters, digits, '-', '_' and '.'");
             store.name.problem(problems, rule);
         }
+        if store.is_own {
+            all.push(stores::own(name));
+            continue;
+        }
         let Some(url) = &store.url else { continue };
+        if stores::is_own_url(url.value.expose()) {
+            url.problem(problems, "a store of the embedding program is named by the program, not here; remove it");
+            continue;
+        }
         let Some(absolute) = resolve_url(url, around, problems) else { continue };
         let options = store.options.as_ref().map(|options| resolve_options(options, around, problems));
         let options = options.unwrap_or_default();

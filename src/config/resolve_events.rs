@@ -78,7 +78,7 @@ fn place(target: &SinkTarget) -> Option<(&'static str, PathBuf)> {
         SinkTarget::File { path, .. } => Some((TWICE, path.clone())),
         SinkTarget::Store(store) => Some((ONE_SPOOL_TWICE, store.spool.folder.clone())),
         SinkTarget::Http(http) => Some((ONE_SPOOL_TWICE, http.spool.folder.clone())),
-        SinkTarget::Syslog(_) | SinkTarget::Memory(_) => None,
+        SinkTarget::Syslog(_) | SinkTarget::Memory(_) | SinkTarget::Own(_) => None,
     }
 }
 

@@ -45,6 +45,7 @@ impl Access {
             match source {
                 SourceSettings::Keys(keys) => found.extend(access.read_folder(keys, settings).await),
                 SourceSettings::Provider(provider) => found.extend(access.ask(provider, name).await),
+                SourceSettings::Own(own) => found.extend(own.directory.known()),
             }
         }
         let mut names = HashSet::new();

@@ -69,7 +69,7 @@ impl Between<'_> {
         let SourceSettings::Keys(keys) = source else { return Some(source.clone()) };
         let before = self.running.users_from.iter().find_map(|before| match before {
             SourceSettings::Keys(before) if before.source() == keys.source() => Some(&**before),
-            SourceSettings::Keys(_) | SourceSettings::Provider(_) => None,
+            SourceSettings::Keys(_) | SourceSettings::Provider(_) | SourceSettings::Own(_) => None,
         });
         let is_there = !self.unopened.contains(&keys.store) || before.is_some();
         let home = self.home(&keys.template.home, before.map(|before| &*before.template.home));
@@ -122,7 +122,7 @@ impl Between<'_> {
             .collect();
         let templates = settings.users_from.iter().filter_map(|source| match source {
             SourceSettings::Keys(keys) => Some(&keys.template.home),
-            SourceSettings::Provider(_) => None,
+            SourceSettings::Provider(_) | SourceSettings::Own(_) => None,
         });
         for entry in settings.users.iter().map(|user| &user.home).chain(templates).flatten() {
             if stores.iter().all(|store| store.name != entry.store) {

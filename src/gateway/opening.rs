@@ -24,7 +24,8 @@ pub(super) async fn open_stores(
     timings: &Arc<Timings>,
 ) -> Result<Vec<Arc<dyn Store>>, StartError> {
     // All at the same time: those that are away are waited for once.
-    let opening = settings.stores.iter().map(|store| open_store(store, unfinished, at_once));
+    let opening =
+        settings.stores.iter().map(|store| open_store(store, settings.brought_store(store), unfinished, at_once));
     let opened = join_all(opening).await.into_iter().zip(&settings.stores);
     let opened = opened.map(|(open, store)| Ok(stores::timed(open?, timings.store(&store.name))));
     let opened = opened.collect::<Result<Vec<_>, StartError>>()?;
@@ -66,6 +67,7 @@ async fn remove_unfinished_once(stores: &[Arc<dyn Store>]) {
 
 pub(super) async fn open_store(
     settings: &stores::Settings,
+    brought: Option<Arc<dyn Store>>,
     unfinished: &Arc<Unfinished>,
     at_once: AtOnce,
 ) -> Result<Arc<dyn Store>, StartError> {
@@ -76,9 +78,15 @@ pub(super) async fn open_store(
         ))
     };
     let late = |within: Duration| format!("it does not answer within {} s", within.as_secs());
-    let opening = timeout(STORE_ANSWERS_WITHIN, stores::open_bounded(settings, Some(unfinished.clone()), at_once));
-    let opened = opening.await.map_err(|_| failed(late(STORE_ANSWERS_WITHIN)))?;
-    let store = opened.map_err(|error| failed(error.to_string()))?;
+    let store = match brought {
+        Some(store) => store,
+        None => {
+            let opening = stores::open_bounded(settings, Some(unfinished.clone()), at_once);
+            let opened = timeout(STORE_ANSWERS_WITHIN, opening).await;
+            let opened = opened.map_err(|_| failed(late(STORE_ANSWERS_WITHIN)))?;
+            opened.map_err(|error| failed(error.to_string()))?
+        }
+    };
     let within = if store.may_be_away() { AWAY_AFTER } else { STORE_ANSWERS_WITHIN };
     let why = match timeout(within, store.check()).await {
         Ok(Ok(())) => return Ok(store),

@@ -32,6 +32,7 @@ pub async fn reach_users(settings: &Settings) -> Reached {
                 };
                 reached.failures.extend(asked.err());
             }
+            SourceSettings::Own(_) => {}
         }
     }
     reached

@@ -125,7 +125,8 @@ impl Reload {
             if running.is_some() && !stores::rests_on_files(store) {
                 return None;
             }
-            let opened = open_store(store, &backed.unfinished, backed.at_once).await;
+            let brought = self.settings.brought_store(store);
+            let opened = open_store(store, brought, &backed.unfinished, backed.at_once).await;
             Some((store, running.is_some(), opened))
         });
         let mut opened = Opened::default();

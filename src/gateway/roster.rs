@@ -161,6 +161,11 @@ impl Roster {
                     others.push((place, provider.source(), Arc::new(Guarded { directory, guard })));
                     continue;
                 }
+                SourceSettings::Own(own) => {
+                    let (directory, guard) = (own.directory.clone(), settings.guard.clone());
+                    others.push((place, own.source.clone(), Arc::new(Guarded { directory, guard })));
+                    continue;
+                }
             };
             let Some(folder) = open_folder(keys, stores) else { continue };
             let (keys, told) = (keys.clone(), self.memory.told(&keys.source()).await);

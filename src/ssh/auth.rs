@@ -372,6 +372,11 @@ impl Attempts {
         self.fail(accepted.method, reason, accepted.key);
     }
 
+    /// The same, with more about it for operators.
+    pub(super) fn turn_away_because(&mut self, accepted: Accepted, reason: AuthFailureReason, cause: String) {
+        self.fail(accepted.method, Why { reason, cause: Some(cause) }, accepted.key);
+    }
+
     /// Lets the connection in; nothing is recorded as a failure any more.
     pub(super) fn succeeded(&mut self) {
         self.let_in = true;

@@ -6,9 +6,9 @@ use crate::users::{Absent, CertificateFacts, Refusal};
 
 /// What a refused attempt counts for. The method alone says, and not the reason, so that no ban tells who exists.
 pub(super) fn fault_of(method: &str, reason: AuthFailureReason) -> Option<Fault> {
-    use AuthFailureReason::{Banned, LoginGraceExceeded, NoCredentialsOffered};
-    // The end of a connection counts by itself.
-    if is_ours(reason) || matches!(reason, Banned | LoginGraceExceeded | NoCredentialsOffered) {
+    use AuthFailureReason::{Banned, LoginGraceExceeded, LoginRefused, NoCredentialsOffered};
+    // The end of a connection counts by itself, and whose proofs were good guesses nothing.
+    if is_ours(reason) || matches!(reason, Banned | LoginGraceExceeded | LoginRefused | NoCredentialsOffered) {
         return None;
     }
     match method {

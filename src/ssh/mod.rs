@@ -14,6 +14,7 @@ mod exchanges;
 mod faults;
 mod handler;
 mod intake;
+mod judge;
 mod jump;
 mod kexinit;
 mod keys;
@@ -47,6 +48,7 @@ use exchanges::Computations;
 use refusals::Refusals;
 
 pub use algorithms::AlgorithmLists;
+pub use judge::{LoginJudge, ProvenLogin};
 pub use kexinit::{KexInit, Reader as KexInitReader};
 pub use keys::{KeyKind, NewKey, make_key, read_host_key_public};
 pub use listener::{Listeners, Server};
@@ -152,6 +154,8 @@ pub struct Surroundings {
     pub homes: Homes,
     /// Where it is kept which one-time codes were used; for one gateway only.
     pub state_folder: PathBuf,
+    /// Who decides on logins whose proofs are good; nobody, if there is none.
+    pub judge: Option<Arc<dyn LoginJudge>>,
 }
 
 /// Where the gateway is on its way out.
@@ -207,6 +211,7 @@ struct Shared {
     homes: RwLock<Arc<Homes>>,
     sessions: Arc<Semaphore>,
     gate: Arc<Gate>,
+    judge: Option<Arc<dyn LoginJudge>>,
     refusals: Refusals,
     computations: Computations,
     /// The log has the server's own HASSH.
@@ -228,6 +233,7 @@ impl Shared {
             metrics: surroundings.metrics,
             registry: surroundings.registry,
             peers: surroundings.peers,
+            judge: surroundings.judge,
             verifier: Arc::new(PasswordVerifier::new(PASSWORD_CHECKS, PASSWORD_QUEUE)),
             codes: Arc::new(Codes::read(&surroundings.state_folder)),
             homes: RwLock::new(Arc::new(surroundings.homes)),

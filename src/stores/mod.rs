@@ -15,6 +15,7 @@ mod locks;
 mod memory;
 mod object;
 mod open;
+mod own;
 mod place;
 mod provenance;
 mod rest;
@@ -40,6 +41,7 @@ pub use error::{Fault, StoreError, StoreErrorKind};
 pub use key::{Key, KeyError};
 pub use locks::{Lock, LockMode, LockRule, Locks, StoredVersion, can_lock};
 pub use open::NO_OPTION;
+pub use own::adapt;
 pub use place::{Place, real_path, real_path_below};
 pub use provenance::Provenance;
 pub use skipped::Skipped;
@@ -469,6 +471,21 @@ pub fn roots(settings: &[Settings]) -> Vec<Root> {
 /// Where the root of a store is, without reaching it; `None` for settings that are wrong.
 pub fn place(settings: &Settings) -> Option<Place> {
     open::Plan::read(settings).ok().map(|plan| plan.place())
+}
+
+/// The settings of a store that an embedding program brings along: no URL of a configuration says the same.
+pub fn own(name: &str) -> Settings {
+    Settings { name: name.to_owned(), url: format!("{}://{name}", open::OWN), options: Vec::new() }
+}
+
+/// Whether the settings are those of [`own`].
+pub fn is_own(settings: &Settings) -> bool {
+    is_own_url(&settings.url)
+}
+
+/// Whether a URL has the scheme of [`own`], which is not for configurations.
+pub fn is_own_url(url: &str) -> bool {
+    url.split_once(':').is_some_and(|(scheme, _)| scheme == open::OWN)
 }
 
 /// Makes the store of these settings. Does not reach it; the local store makes its root folder.

@@ -25,6 +25,8 @@ pub(super) enum Site {
     Container(String, String),
     /// The memory store of this name.
     Memory(String),
+    /// The store of this name that an embedding program brings along.
+    Own(String),
     /// An SFTP server, by its name and port. One may have several names, which nobody here can know.
     Server(String, u16),
 }

@@ -91,6 +91,19 @@ pub enum SourceSettings {
     Keys(Box<KeysSettings>),
     /// An identity provider over HTTP.
     Provider(Box<ProviderSettings>),
+    /// What a program that embeds the gateway brings along. No configuration names it.
+    Own(OwnSource),
+}
+
+/// A directory of the embedding program.
+#[derive(Debug, Clone)]
+pub struct OwnSource {
+    /// The source of its users, as events name it.
+    pub source: Arc<str>,
+    /// The directory, which is asked about every login.
+    pub directory: Arc<dyn Directory>,
+    /// Whether its users may log in with a password.
+    pub takes_password: bool,
 }
 
 impl SourceSettings {
@@ -99,6 +112,7 @@ impl SourceSettings {
         match self {
             SourceSettings::Keys(keys) => keys.source(),
             SourceSettings::Provider(provider) => provider.source(),
+            SourceSettings::Own(own) => own.source.clone(),
         }
     }
 
@@ -107,6 +121,7 @@ impl SourceSettings {
         match self {
             SourceSettings::Keys(_) => false,
             SourceSettings::Provider(provider) => provider.auth.takes_password(),
+            SourceSettings::Own(own) => own.takes_password,
         }
     }
 }

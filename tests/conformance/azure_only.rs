@@ -4,7 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use lockgate::stores::{Existing, Kind, PutOptions, StoreErrorKind};
+use lockgate::internals::stores::{Existing, Kind, PutOptions, StoreErrorKind};
 use serde_json::Value;
 
 use crate::fixture::{

@@ -6,8 +6,8 @@ use std::fmt::Write;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use lockgate::stores::{Existing, Key, Store};
-use lockgate::vfs::Vfs;
+use lockgate::internals::stores::{Existing, Key, Store};
+use lockgate::internals::vfs::Vfs;
 
 use crate::fixture::{REFUSE, REPLACE, a_time, complete, key, send};
 use crate::ground::{CHANGE, Content, EXCLUSIVE, Ground, MIB, NEW, path, pattern, read, write};
@@ -49,11 +49,11 @@ async fn count<T: ?Sized>(rows: &[Row<T>], of: impl Fn(&Ground) -> &T) {
     assert!(wrong.is_empty(), "the costs of these operations have changed:\n{wrong}");
 }
 
-async fn put(store: &dyn Store, options: &lockgate::stores::PutOptions) {
+async fn put(store: &dyn Store, options: &lockgate::internals::stores::PutOptions) {
     store.put(&key("f"), vec![Bytes::from_static(b"content")], options).await.unwrap();
 }
 
-async fn upload(store: &dyn Store, options: &lockgate::stores::PutOptions) {
+async fn upload(store: &dyn Store, options: &lockgate::internals::stores::PutOptions) {
     let part = Bytes::from(vec![0; 5 * MIB]);
     let mut upload = store.begin_upload(&key("f"), options).await.unwrap();
     send(&mut upload, &[part.clone(), part, Bytes::from_static(b"last")]).await;

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use lockgate::stores::{Existing, PutOptions, Store, StoreErrorKind};
+use lockgate::internals::stores::{Existing, PutOptions, Store, StoreErrorKind};
 
 use crate::fixture::{Fixture, REFUSE, REPLACE, a_time, exists, get, key, put};
 

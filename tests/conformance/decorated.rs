@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use lockgate::stores::{
+use lockgate::internals::stores::{
     Capacity, Change, Deletion, Existing, FileUpload, Key, Object, Page, PageToken, PartLimits, PartUpload, PutOptions,
     Stat, Store, StoreResult, Upload, Written,
 };

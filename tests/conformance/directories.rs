@@ -1,6 +1,6 @@
 //! Directories: made, empty, removed, and those that come with files.
 
-use lockgate::stores::{Key, Kind, StoreErrorKind};
+use lockgate::internals::stores::{Key, Kind, StoreErrorKind};
 
 use crate::fixture::{Fixture, a_time, exists, key, names, pages, put};
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use lockgate::stores::{Existing, Key, Kind, PutOptions, Store, StoreErrorKind};
+use lockgate::internals::stores::{Existing, Key, Kind, PutOptions, Store, StoreErrorKind};
 
 use crate::fixture::{Fixture, REFUSE, REPLACE, a_time, exists, get, key, names, pages, put};
 

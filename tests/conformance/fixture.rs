@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use lockgate::secret::Secret;
-use lockgate::stores::{
+use lockgate::internals::secret::Secret;
+use lockgate::internals::stores::{
     Entry, Existing, Key, Kind, Page, PutOptions, Settings, Store, Unfinished, Upload, open, open_noting,
 };
 use object_store::aws::{AwsAuthorizer, AwsCredential};
@@ -203,7 +203,7 @@ pub async fn exists(store: &dyn Store, name: &str) -> bool {
     match store.stat(&key(name)).await {
         Ok(_) => true,
         Err(error) => {
-            assert_eq!(error.kind, lockgate::stores::StoreErrorKind::NotFound, "{error}");
+            assert_eq!(error.kind, lockgate::internals::stores::StoreErrorKind::NotFound, "{error}");
             false
         }
     }
@@ -255,7 +255,9 @@ pub async fn send(upload: &mut Upload, pieces: &[Bytes]) {
     }
 }
 
-pub async fn complete(upload: &mut Upload) -> lockgate::stores::StoreResult<lockgate::stores::Written> {
+pub async fn complete(
+    upload: &mut Upload,
+) -> lockgate::internals::stores::StoreResult<lockgate::internals::stores::Written> {
     match upload {
         Upload::Parts(parts) => parts.complete().await,
         Upload::File(file) => file.complete(None).await,

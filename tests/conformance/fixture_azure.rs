@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lockgate::stores::Store;
+use lockgate::internals::stores::Store;
 
 use crate::fixture::{Fixture, open_url};
 use crate::support::azure::{Account, emulator};

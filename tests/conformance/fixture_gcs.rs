@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use lockgate::stores::Store;
+use lockgate::internals::stores::Store;
 use object_store::client::{ClientOptions, HttpConnector, HttpRequest, HttpRequestBody, ReqwestConnector};
 
 use crate::fixture::{Fixture, open_url};

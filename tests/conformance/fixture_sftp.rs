@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use lockgate::stores::Store;
+use lockgate::internals::stores::Store;
 use tempfile::TempDir;
 
 use crate::fixture::{Fixture, open_url};

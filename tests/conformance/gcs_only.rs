@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use lockgate::stores::{Existing, Kind, PutOptions, StoreErrorKind, Upload};
+use lockgate::internals::stores::{Existing, Kind, PutOptions, StoreErrorKind, Upload};
 use serde_json::Value;
 
 use crate::fixture::{REFUSE, REPLACE, a_time, abort, complete, exists, get, key, names, pages, put, send};

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lockgate::path::LogicalPath;
-use lockgate::stores::{Existing, Key, Kind, Store};
-use lockgate::vfs::{Committed, Mount, PartialUploads, Settings, Transfers, Vfs, VfsResult, WriteMode};
+use lockgate::internals::path::LogicalPath;
+use lockgate::internals::stores::{Existing, Key, Kind, Store};
+use lockgate::internals::vfs::{Committed, Mount, PartialUploads, Settings, Transfers, Vfs, VfsResult, WriteMode};
 use tempfile::TempDir;
 
 use crate::fixture::{Fixture, REPLACE, Server, a_time, pages};

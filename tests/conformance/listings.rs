@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use futures_util::{StreamExt, stream};
-use lockgate::stores::{Kind, StoreErrorKind};
+use lockgate::internals::stores::{Kind, StoreErrorKind};
 
 use crate::fixture::{Fixture, key, names, pages, put};
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lockgate::stores::{Existing, Kind, Store, StoreErrorKind, Upload};
+use lockgate::internals::stores::{Existing, Kind, Store, StoreErrorKind, Upload};
 
 use crate::fixture::{Fixture, REPLACE, exists, get, key, names, open_url, pages, put};
 
@@ -300,12 +300,12 @@ async fn a_folder_that_hangs_keeps_only_who_opens_it_waiting() {
     // Whoever opens a pipe waits until somebody opens its other end.
     let pipe = uploads.join("left-behind");
     rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
-    let settings = lockgate::stores::Settings {
+    let settings = lockgate::internals::stores::Settings {
         name: "hangs".to_owned(),
         url: format!("file://{}", folder.path().display()),
         options: Vec::new(),
     };
-    let opening = lockgate::stores::open_aside(&settings, None);
+    let opening = lockgate::internals::stores::open_aside(&settings, None);
     let waited = tokio::time::timeout(std::time::Duration::from_millis(300), opening).await;
     assert!(waited.is_err(), "the folder does not hang");
     // The thread that opens it goes on.

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use lockgate::stores::{Existing, StoreErrorKind};
-use lockgate::vfs::Vfs;
+use lockgate::internals::stores::{Existing, StoreErrorKind};
+use lockgate::internals::vfs::Vfs;
 
 use crate::fixture::a_time;
 use crate::ground::{CHANGE, Content, EXCLUSIVE, Ground, MIB, NEW, path, pattern, write};
@@ -17,7 +17,7 @@ use Content::{Dated, Directory, Joined, New, Old};
 async fn lose(
     kind: Kind,
     before: &[(&str, Content)],
-    act: impl AsyncFn(&Vfs) -> lockgate::vfs::VfsResult<()>,
+    act: impl AsyncFn(&Vfs) -> lockgate::internals::vfs::VfsResult<()>,
     after: &[(&str, Content)],
 ) {
     for fault in [Fault::LoseAnswer, Fault::ResetAnswer(10)] {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use lockgate::stores::Kind;
+use lockgate::internals::stores::Kind;
 
 use crate::fixture::{Fixture, exists, get, key, names, pages, put};
 

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use lockgate::path::LogicalPath;
-use lockgate::stores::{Existing, Key, Kind, Store};
-use lockgate::vfs::{Mount, PartialUploads, Settings, Transfers, Vfs, VfsResult, WriteMode};
+use lockgate::internals::path::LogicalPath;
+use lockgate::internals::stores::{Existing, Key, Kind, Store};
+use lockgate::internals::vfs::{Mount, PartialUploads, Settings, Transfers, Vfs, VfsResult, WriteMode};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
-use lockgate::stores::Existing;
+use lockgate::internals::stores::Existing;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 

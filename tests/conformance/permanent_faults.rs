@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
-use lockgate::stores::Existing;
-use lockgate::vfs::{Vfs, VfsResult};
+use lockgate::internals::stores::Existing;
+use lockgate::internals::vfs::{Vfs, VfsResult};
 
 use crate::fixture::a_time;
 use crate::ground::{CHANGE, Content, EXCLUSIVE, Found, Ground, MIB, NEW, path, pattern, read, write};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lockgate::stores::{Existing, Made, Provenance, PutOptions, Store, StoreErrorKind, Upload, Written};
+use lockgate::internals::stores::{Existing, Made, Provenance, PutOptions, Store, StoreErrorKind, Upload, Written};
 
 use crate::fixture::{Fixture, REFUSE, REPLACE, Server, a_time, complete, exists, get, key, open_url, send};
 use crate::fixture_azure::from_environment;

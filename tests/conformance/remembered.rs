@@ -1,7 +1,7 @@
 //! What a connection remembers decides over nobody's content: somebody else changes the store behind its back, on S3.
 
 use bytes::Bytes;
-use lockgate::stores::{Existing, StoreErrorKind};
+use lockgate::internals::stores::{Existing, StoreErrorKind};
 
 use crate::fixture::{REPLACE, a_time, key};
 use crate::ground::{EXCLUSIVE, Ground, NEW, path, pattern, read, write};

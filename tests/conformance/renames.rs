@@ -1,7 +1,7 @@
 //! Renames of files and directories.
 
 use futures_util::{StreamExt, stream};
-use lockgate::stores::{Existing, Kind, StoreErrorKind};
+use lockgate::internals::stores::{Existing, Kind, StoreErrorKind};
 
 use crate::fixture::{Fixture, exists, get, key, names, put};
 

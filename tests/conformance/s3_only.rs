@@ -1,7 +1,7 @@
 //! What other tools leave in a bucket, and what they see of ours.
 
 use bytes::Bytes;
-use lockgate::stores::{Existing, Kind, PutOptions, StoreErrorKind};
+use lockgate::internals::stores::{Existing, Kind, PutOptions, StoreErrorKind};
 
 use crate::fixture::{Fixture, REPLACE, Server, a_time, exists, get, key, names, pages, put};
 
@@ -140,7 +140,7 @@ async fn an_unreachable_server_is_unavailable() {
     assert!(get_error(&*store).await, "a read of an unreachable store succeeded");
 }
 
-async fn get_error(store: &dyn lockgate::stores::Store) -> bool {
+async fn get_error(store: &dyn lockgate::internals::stores::Store) -> bool {
     store.open(&key("f")).await.err().is_some_and(|error| error.kind == StoreErrorKind::Unavailable)
 }
 
@@ -205,7 +205,7 @@ async fn parts_that_a_killed_process_left_are_removed_by_the_next() {
         uploads.matches("<UploadId>").count()
     };
     let open = || {
-        let journal = lockgate::stores::Unfinished::open(folder.path()).unwrap();
+        let journal = lockgate::internals::stores::Unfinished::open(folder.path()).unwrap();
         server.open_noting(prefix.trim_end_matches('/'), journal)
     };
 

@@ -7,8 +7,8 @@ use std::panic::AssertUnwindSafe;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
-use lockgate::stores::Existing;
-use lockgate::vfs::{Vfs, VfsResult, WriteMode};
+use lockgate::internals::stores::Existing;
+use lockgate::internals::vfs::{Vfs, VfsResult, WriteMode};
 
 use crate::fixture::a_time;
 use crate::ground::{CHANGE, EXCLUSIVE, MIB, NEW, path, pattern, write};

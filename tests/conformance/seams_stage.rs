@@ -7,8 +7,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::FutureExt;
-use lockgate::stores::{Key, Kind, Store};
-use lockgate::vfs::{Mount, PartialUploads, Settings, Transfers, Vfs};
+use lockgate::internals::stores::{Key, Kind, Store};
+use lockgate::internals::vfs::{Mount, PartialUploads, Settings, Transfers, Vfs};
 use tempfile::TempDir;
 
 use crate::decorated::{Before, Behind};

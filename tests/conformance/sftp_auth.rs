@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use lockgate::secret::Secret;
-use lockgate::stores::{Settings, Store, StoreErrorKind};
+use lockgate::internals::secret::Secret;
+use lockgate::internals::stores::{Settings, Store, StoreErrorKind};
 use tempfile::TempDir;
 
 use crate::fixture::{get, put};
@@ -142,7 +142,7 @@ fn what_cannot_be_used_to_log_in_is_refused_with_the_configuration() {
     let refused = |options: &[(&str, &str)]| {
         let options = options.iter().map(|(name, value)| ((*name).to_owned(), Secret::new((*value).to_owned())));
         let settings = Settings { name: "up".into(), url: "sftp://u@127.0.0.1/".into(), options: options.collect() };
-        lockgate::stores::open(&settings).unwrap_err().to_string()
+        lockgate::internals::stores::open(&settings).unwrap_err().to_string()
     };
     let of_a_host = certificate(folder.path(), &ca, &person, "host", &["-h"]);
     let why = refused(&[("host_key", &ca.public), ("private_key", &private), ("certificate", &of_a_host)]);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lockgate::stores::{PutOptions, Store};
+use lockgate::internals::stores::{PutOptions, Store};
 use tempfile::TempDir;
 
 use crate::fixture::{REFUSE, REPLACE, a_time, get, key, put};
@@ -167,7 +167,7 @@ async fn what_is_sent_in_one_go_is_published_only_when_all_of_it_is_done() {
     put(store, "f", "old").await;
     let before = inode(&counted.root().join("f"));
     let error = store.put(&key("f"), vec![Bytes::from_static(b"new")], &REFUSE).await.unwrap_err();
-    assert_eq!(error.kind, lockgate::stores::StoreErrorKind::AlreadyExists, "{error}");
+    assert_eq!(error.kind, lockgate::internals::stores::StoreErrorKind::AlreadyExists, "{error}");
     assert_eq!((get(store, "f").await.as_str(), inode(&counted.root().join("f"))), ("old", before));
     // More than goes together, and an empty file.
     let large = vec![Bytes::from(vec![7; 300 << 10])];

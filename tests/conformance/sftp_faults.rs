@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
-use lockgate::secret::Secret;
-use lockgate::stores::{Existing, PutOptions, Settings, Store, StoreErrorKind, Unfinished, Upload, open_noting};
+use lockgate::internals::secret::Secret;
+use lockgate::internals::stores::{
+    Existing, PutOptions, Settings, Store, StoreErrorKind, Unfinished, Upload, open_noting,
+};
 use tempfile::TempDir;
 
 use crate::fixture::{REFUSE, REPLACE, a_time, get, key, names, put};

@@ -3,7 +3,7 @@
 use std::os::unix::fs::symlink;
 
 use bytes::Bytes;
-use lockgate::stores::{Existing, FileUpload, Store, StoreErrorKind, Upload};
+use lockgate::internals::stores::{Existing, FileUpload, Store, StoreErrorKind, Upload};
 use tempfile::TempDir;
 
 use crate::fixture::{Fixture, REPLACE, a_time, exists, get, key, names, pages, put};

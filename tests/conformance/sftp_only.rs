@@ -7,8 +7,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use lockgate::secret::Secret;
-use lockgate::stores::{
+use lockgate::internals::secret::Secret;
+use lockgate::internals::stores::{
     Existing, FileUpload, PutOptions, Settings, Store, StoreErrorKind, Unfinished, Upload, open_noting,
 };
 use rustix::process::Signal;

@@ -1,7 +1,7 @@
 //! Uploads that are not one put.
 
 use bytes::Bytes;
-use lockgate::stores::{Existing, PutOptions, StoreErrorKind, Upload};
+use lockgate::internals::stores::{Existing, PutOptions, StoreErrorKind, Upload};
 
 use crate::fixture::{Fixture, REFUSE, REPLACE, a_time, abort, complete, exists, get, key, names, put, send};
 use crate::fixture_sftp::unfinished_in;

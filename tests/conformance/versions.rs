@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lockgate::stores::{Object, PutOptions, Store, StoreErrorKind, StoreResult, Upload};
+use lockgate::internals::stores::{Object, PutOptions, Store, StoreErrorKind, StoreResult, Upload};
 
 use crate::fixture::{Fixture, REPLACE, a_time, abort, complete, exists, get, key, put, send};
 

@@ -23,7 +23,7 @@ fn watch(line: String) {
 #[test]
 fn the_program_prints_the_schema_that_the_tests_hold_events_against() {
     let printed: Value = serde_json::from_str(&run(lockgate().args(["audit", "schema"])).succeeded().stdout).unwrap();
-    assert_eq!(printed, lockgate::audit::schema::schema());
+    assert_eq!(printed, lockgate::internals::audit::schema::schema());
     let validator = jsonschema::draft202012::new(&printed).unwrap();
     assert!(validator.is_valid(&serde_json::from_str(&line()).unwrap()));
 }

@@ -30,7 +30,7 @@ fn completions_complete() {
 fn the_schema_of_the_configuration_is_printed() {
     let text = run(lockgate().args(["generate", "schema"])).succeeded().stdout;
     let schema: serde_json::Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(schema, ::lockgate::config::schema());
+    assert_eq!(schema, ::lockgate::internals::config::schema());
     assert!(jsonschema::draft7::meta::is_valid(&schema));
 }
 

@@ -30,14 +30,14 @@ fn migrated(origin: &str, inputs: &[&str]) -> (TempDir, PathBuf, Finished) {
 }
 
 /// Each entry of a user's home, as `/entry STORE:/FOLDER PERMISSIONS`.
-fn home(settings: &lockgate::gateway::Settings, user: &str) -> Vec<String> {
+fn home(settings: &lockgate::internals::gateway::Settings, user: &str) -> Vec<String> {
     let user = settings.users.iter().find(|known| &*known.name == user).unwrap_or_else(|| panic!("no user {user}"));
     user.home.iter().map(|e| format!("{} {}:/{} {}", e.entry, e.store, e.target, e.permissions)).collect()
 }
 
-fn loaded(file: &Path) -> lockgate::gateway::Settings {
+fn loaded(file: &Path) -> lockgate::internals::gateway::Settings {
     run(lockgate().args(["check", "--config"]).arg(file)).succeeded();
-    lockgate::config::load(file).unwrap_or_else(|problems| panic!("{problems}"))
+    lockgate::internals::config::load(file).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::io::Cursor;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use lockgate::audit::read::{Source, Span, Trail};
-use lockgate::audit::verify::{Kind, Options, PublicKey, Report, verify};
+use lockgate::internals::audit::read::{Source, Span, Trail};
+use lockgate::internals::audit::verify::{Kind, Options, PublicKey, Report, verify};
 
 use crate::support::trail::{ChainMaker, SigningKey, text};
 

@@ -8,9 +8,9 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::TimeDelta;
-use lockgate::audit::read::{Source, Span, Trail};
-use lockgate::audit::verify::{Options, PublicKey, Report, WitnessKind, Witnessed, verify};
-use lockgate::audit::{Archive, Kept, LockMode, Locking};
+use lockgate::internals::audit::read::{Source, Span, Trail};
+use lockgate::internals::audit::verify::{Options, PublicKey, Report, WitnessKind, Witnessed, verify};
+use lockgate::internals::audit::{Archive, Kept, LockMode, Locking};
 
 use crate::support::trail::{ChainMaker, SigningKey, text};
 use crate::verify_range::{at, hours, hours_4_and_5};

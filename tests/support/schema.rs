@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use jsonschema::Validator;
-use lockgate::audit::schema;
+use lockgate::internals::audit::schema;
 use serde_json::Value;
 
 /// The event that a line is.
@@ -27,7 +27,7 @@ pub fn event(line: &str) -> Result<Value, String> {
 #[track_caller]
 pub fn assert_configuration(document: &Value) {
     static VALIDATOR: OnceLock<Validator> = OnceLock::new();
-    let validator = VALIDATOR.get_or_init(|| jsonschema::draft7::new(&lockgate::config::schema()).unwrap());
+    let validator = VALIDATOR.get_or_init(|| jsonschema::draft7::new(&lockgate::internals::config::schema()).unwrap());
     if let Some(error) = validator.iter_errors(document).next() {
         panic!("{}: {error}; the gateway accepts it (src/config/schema)", error.instance_path());
     }

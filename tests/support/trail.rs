@@ -5,8 +5,8 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use lockgate::audit::Noted;
-use lockgate::audit::chain::{Hash, Position};
+use lockgate::internals::audit::Noted;
+use lockgate::internals::audit::chain::{Hash, Position};
 
 /// How soon after an event the next checkpoint is said to follow, in milliseconds.
 const CHECKPOINT_EVERY: u64 = 60_000;

@@ -99,6 +99,7 @@ fn a_user_who_only_fails_is_a_user_by_every_reason_that_follows_the_name() {
         "principal-not-allowed",
         "second-factor-missing",
         "second-factor-not-set",
+        "login-refused",
         "trail-unavailable",
     ];
     let of_anybody = ["unknown-user", "bad-password", "malformed", "banned", "certificate-forged", "of-tomorrow"];

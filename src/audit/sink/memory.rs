@@ -1,4 +1,4 @@
-//! Lines kept in memory: for tests, and for programs that embed the gateway.
+//! Lines kept in memory: for tests.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

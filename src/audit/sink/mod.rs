@@ -15,6 +15,7 @@ pub(super) mod memory;
 mod notify;
 mod ocsf;
 mod old_files;
+mod own;
 mod reach;
 mod redeliver;
 mod rest;
@@ -56,6 +57,7 @@ pub use filter::{ACTIVITIES, Filter, UserPatterns};
 pub use notify::{TEMPORARY_NAMES, TEMPORARY_WITHIN, TemporaryNames};
 pub use ocsf::OcsfVersion;
 pub(super) use old_files::newest_of;
+pub use own::{LineSink, OwnSink};
 pub use redeliver::Redelivered;
 pub use settings::{
     ArchivePlace, BatchSettings, DEFAULT_FACILITY, Encoding, FileOptions, Framing, Fsync, HostPort, HttpTarget,
@@ -156,6 +158,7 @@ pub(super) fn open(settings: &SinkSettings, around: &Around) -> io::Result<Box<d
         SinkTarget::Syslog(target) => Box::new(syslog::SyslogSink::new(target, around)),
         SinkTarget::Http(target) => Box::new(http::open(target, &settings.shape, around)?),
         SinkTarget::Memory(memory) => Box::new(Arc::clone(memory)),
+        SinkTarget::Own(own) => Box::new(own.open()),
     })
 }
 

@@ -18,7 +18,7 @@ impl SinkSettings {
     /// A sentence with the sink's name.
     pub async fn reach(&self) -> Result<Option<String>, String> {
         match &self.target {
-            SinkTarget::Stdout | SinkTarget::Memory(_) => Ok(()),
+            SinkTarget::Stdout | SinkTarget::Memory(_) | SinkTarget::Own(_) => Ok(()),
             SinkTarget::File { path, options } => reach_file(path, options.rotate.is_some()),
             SinkTarget::Store(target) => reach_spool(&target.spool.folder),
             SinkTarget::Syslog(target) => reach_syslog(target.clone()).await,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::address::{CollectorHeader, CollectorUrl};
 use super::memory::MemorySink;
+use super::own::OwnSink;
 use super::shape::Shape;
 use super::webhook::WebhookSecret;
 use crate::audit::ObjectLock;
@@ -35,7 +36,11 @@ impl SinkSettings {
         match &self.target {
             SinkTarget::Store(store) => Some(&store.spool),
             SinkTarget::Http(http) => Some(&http.spool),
-            SinkTarget::Stdout | SinkTarget::File { .. } | SinkTarget::Syslog(_) | SinkTarget::Memory(_) => None,
+            SinkTarget::Stdout
+            | SinkTarget::File { .. }
+            | SinkTarget::Syslog(_)
+            | SinkTarget::Memory(_)
+            | SinkTarget::Own(_) => None,
         }
     }
 }
@@ -69,8 +74,10 @@ pub enum SinkTarget {
     Syslog(SyslogTarget),
     /// Batches posted to a collector.
     Http(HttpTarget),
-    /// Kept in memory: for tests, and for programs that embed the gateway. No configuration names it.
+    /// Kept in memory: for tests. No configuration names it.
     Memory(Arc<MemorySink>),
+    /// What a program that embeds the gateway brings along. No configuration names it.
+    Own(OwnSink),
 }
 
 /// What becomes of the file of a sink.

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::super::judge;
 use super::super::proof::Accepted;
 use super::{MOST_OF_A_LOGIN, Visit, Way, note, rejection};
 use crate::audit::{Activity, AuthFailureReason, Connected, Origin, Person, Recorded, Reservation};
@@ -25,12 +26,18 @@ impl Visit {
             self.attempts().await.turn_away(accepted, AuthFailureReason::Banned);
             return false;
         }
+        let origin = self.origin().await;
+        if let Some(judge) = &self.shared.judge
+            && let Err(cause) = judge::judge(&**judge, &origin, &accepted).await
+        {
+            self.attempts().await.turn_away_because(accepted, AuthFailureReason::LoginRefused, cause);
+            return false;
+        }
         let Ok(place) = self.shared.sessions.clone().try_acquire_owned() else {
             let message = format!("the limit of {} sessions is reached", self.shared.settings.limits.sessions);
             self.record(rejection("too-many-sessions", message)).await;
             return false;
         };
-        let origin = self.origin().await;
         let person = Person::of(accepted.key.as_ref(), accepted.user.identity.as_deref());
         let live = LiveSession {
             session_id: origin.session_id.clone(),

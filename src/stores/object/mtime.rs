@@ -31,6 +31,8 @@ pub(in crate::stores) enum MtimeForm {
     Seconds,
     /// RFC 3339 with nanoseconds (Azure, Google).
     Rfc3339,
+    /// Not at all: the store has its own times only.
+    NotKept,
 }
 
 impl MtimeForm {
@@ -38,6 +40,7 @@ impl MtimeForm {
     pub(in crate::stores) fn write(self, time: SystemTime) -> Option<String> {
         match self {
             MtimeForm::Seconds => Some(seconds(time)),
+            MtimeForm::NotKept => None,
             MtimeForm::Rfc3339 => {
                 let whole = match time.duration_since(UNIX_EPOCH) {
                     Ok(after) => i64::try_from(after.as_nanos()).ok()?,

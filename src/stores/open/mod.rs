@@ -18,7 +18,9 @@ use super::object::{ObjectBacked, describe};
 use super::sftp::{self, SftpStore, Upstream};
 use turns::Turns;
 
-use super::{AtOnce, Key, PartLimits, Place, Settings, Store, StoreResult, Unfinished, memory};
+use super::{
+    AtOnce, Key, PartLimits, Place, Settings, Store, StoreError, StoreErrorKind, StoreResult, Unfinished, memory, own,
+};
 
 /// The smallest part of an upload or a copy that is not the last, in bytes.
 const SMALLEST_PART: u64 = 5 << 20;
@@ -39,6 +41,9 @@ pub(super) const FILE_OPTIONS: [&str; 6] = [
 /// The schemes of URLs, for messages.
 const SCHEMES: &str =
     "file:///PATH, memory:///, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX or sftp://USER@HOST/PATH";
+
+/// The scheme of a store that an embedding program brings along.
+pub(super) const OWN: &str = "own";
 
 /// Whether what is put into a store has no checksum that its server verifies, though it might.
 pub(super) fn lacks_checksums(settings: &Settings) -> bool {
@@ -63,6 +68,8 @@ pub(super) enum Plan {
     Objects(Box<ObjectBacked>, Option<Turns>),
     /// An SFTP server, which is not reached before it is used.
     Upstream(Box<Upstream>),
+    /// What an embedding program brings along under this name. It is open already.
+    Own(String),
 }
 
 impl Plan {
@@ -96,6 +103,7 @@ impl Plan {
                 azure::open(settings, scheme, container, path).map(Plan::on_server)
             }
             "sftp" => Upstream::read(settings, rest).map(|upstream| Plan::Upstream(Box::new(upstream))),
+            OWN => Ok(Plan::Own(settings.name.clone())),
             _ => Err(wrong()),
         }
     }
@@ -115,6 +123,7 @@ impl Plan {
             Plan::Local { folder, .. } => Place::of_path(folder),
             Plan::Objects(store, _) => store.place(),
             Plan::Upstream(upstream) => sftp::place(upstream),
+            Plan::Own(name) => Place::of_key(own::site(name), ""),
         }
     }
 
@@ -134,6 +143,10 @@ impl Plan {
                 Arc::new(*store)
             }
             Plan::Upstream(upstream) => Arc::new(SftpStore::new(*upstream, unfinished, at_once)),
+            Plan::Own(name) => {
+                let message = format!("the program that embeds the gateway brings no store \"{name}\"");
+                return Err(StoreError::new(StoreErrorKind::Other, message));
+            }
         })
     }
 }
