@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use tokens::{Token, is_name, tokens, without_test_items};
 
+#[path = "tidy/api.rs"]
+mod api;
 #[path = "tidy/habits.rs"]
 mod habits;
 #[path = "tidy/pictures.rs"]

@@ -1,6 +1,6 @@
 //! The interface of the library: what a program that embeds the gateway builds, brings along and holds.
 //!
-//! Everything public stands here and is re-exported by `lib.rs`. Types of the gateway's own modules appear in no
+//! Everything public stands here and is re-exported by `lib.rs`; `docs/api.txt` lists it. Types of the gateway's own modules appear in no
 //! signature, so that those modules can change.
 
 mod builder;
