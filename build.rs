@@ -36,12 +36,12 @@ fn git(arguments: &[&str]) -> Option<String> {
     (answer.status.success() && !text.is_empty()).then_some(text)
 }
 
-/// The features of Cargo.toml that are on; without any, there is nothing to leave out.
+/// The features of Cargo.toml that are on.
 fn features() -> String {
     let of = |(name, _): (String, String)| {
         name.strip_prefix("CARGO_FEATURE_").map(|name| name.to_ascii_lowercase().replace('_', "-"))
     };
     let mut names: Vec<String> = env::vars().filter_map(of).filter(|name| name != "default").collect();
     names.sort();
-    if names.is_empty() { "all".to_owned() } else { names.join(", ") }
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }

@@ -8,6 +8,7 @@ mod guard;
 mod held_back;
 mod memory;
 mod opening;
+#[cfg_attr(not(feature = "fleet"), path = "gateway/alone.rs")]
 mod peers;
 mod planning;
 mod reach;

@@ -63,6 +63,7 @@ pub mod config {
 pub mod gateway {
     pub use crate::gateway::*;
 }
+#[cfg(feature = "cli")]
 pub mod cli {
     pub use crate::cli::*;
 }

@@ -26,6 +26,9 @@
 //! | a decision on each login | [`LoginGate`] |
 //!
 //! A running gateway is controlled by its [`Handle`]: sessions, metrics, reload, drain. `docs/EMBEDDING.md` says more.
+//!
+//! The command line is the feature `cli`, and fleets are the feature `fleet`. A program that embeds the gateway chooses what it needs after
+//! `default-features = false`.
 
 // Inside, a byte travels: socket → ssh → sftp or scp (codecs) → session (the door) → vfs → a store. A module imports only from the
 // layers above it in this list (`tests/tidy.rs` holds the table, docs/ARCHITECTURE.md explains it).
@@ -49,6 +52,7 @@ mod vfs;
 
 mod session;
 
+#[cfg_attr(not(feature = "fleet"), path = "fleet/absent.rs")]
 mod fleet;
 mod scp;
 mod sftp;
@@ -59,6 +63,7 @@ mod ssh;
 mod config;
 mod gateway;
 
+#[cfg(feature = "cli")]
 mod cli;
 
 mod embed;

@@ -189,7 +189,7 @@ mod admin_tests;
 mod audit_tests;
 #[cfg(test)]
 mod documents_tests;
-#[cfg(test)]
+#[cfg(all(test, feature = "fleet"))]
 mod fleet_tests;
 #[cfg(test)]
 mod reach_tests;

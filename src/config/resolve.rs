@@ -72,6 +72,9 @@ pub(super) fn resolve(raw: &raw::Config, around: &Surroundings, problems: &mut P
     let audit_folder = chain.as_ref().map(|chain| chain.folder.clone());
     let admin = resolve_admin(raw.admin.as_ref(), around, problems);
     let fleet = resolve_fleet(raw.fleet.as_ref(), around, problems);
+    if fleet.is_some() && !cfg!(feature = "fleet") {
+        problems.add("fleet", None, "this build has no fleets; build it with the feature `fleet`, or remove the key");
+    }
     if let Some((place, line)) = problems.credential().filter(|_| around.others_read) {
         let what =
             "everybody on this machine may read this credential; run chmod o-r on the file, or write ${file:PATH}";
