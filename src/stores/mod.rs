@@ -478,12 +478,12 @@ pub fn own(name: &str) -> Settings {
     Settings { name: name.to_owned(), url: format!("{}://{name}", open::OWN), options: Vec::new() }
 }
 
-/// Whether the settings are those of [`own`].
+/// Whether the settings are those of [`own()`].
 pub fn is_own(settings: &Settings) -> bool {
     is_own_url(&settings.url)
 }
 
-/// Whether a URL has the scheme of [`own`], which is not for configurations.
+/// Whether a URL has the scheme of [`own()`], which is not for configurations.
 pub fn is_own_url(url: &str) -> bool {
     url.split_once(':').is_some_and(|(scheme, _)| scheme == open::OWN)
 }
@@ -499,7 +499,7 @@ pub fn open(settings: &Settings) -> StoreResult<Arc<dyn Store>> {
 /// The same, on a thread of its own: a folder on a mount that hangs keeps only those waiting who wait for it.
 ///
 /// # Errors
-/// As [`open`].
+/// As [`open()`].
 pub async fn open_aside(settings: &Settings, unfinished: Option<Arc<Unfinished>>) -> StoreResult<Arc<dyn Store>> {
     open_bounded(settings, unfinished, AtOnce::default()).await
 }
@@ -507,7 +507,7 @@ pub async fn open_aside(settings: &Settings, unfinished: Option<Arc<Unfinished>>
 /// The same, with a bound on what the store does at once.
 ///
 /// # Errors
-/// As [`open`].
+/// As [`open()`].
 pub async fn open_bounded(
     settings: &Settings,
     unfinished: Option<Arc<Unfinished>>,
@@ -523,7 +523,7 @@ pub async fn open_bounded(
 /// The same; uploads in parts are noted in a journal until they are settled.
 ///
 /// # Errors
-/// As [`open`].
+/// As [`open()`].
 pub fn open_noting(settings: &Settings, unfinished: Option<Arc<Unfinished>>) -> StoreResult<Arc<dyn Store>> {
     open_within(settings, unfinished, AtOnce::default())
 }
