@@ -1,9 +1,11 @@
-//! The examples of the library, as programs of their own: each gateway in them is used by OpenSSH's sftp.
+//! The library as programs use it: its examples, and a gateway in this process. OpenSSH's sftp uses each of them.
 //!
 //! `cargo test` builds the examples before it runs this; with `cargo test --test embedding`, run `cargo build --examples` first.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "embedding/handle.rs"]
+mod handle;
 #[path = "support/mod.rs"]
 mod support;
 
