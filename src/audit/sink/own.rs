@@ -94,7 +94,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes every second line at the second try.
+    /// Refuses some lines at first, one of them by a panic.
     #[derive(Default)]
     struct Reluctant {
         lines: Mutex<Vec<String>>,
@@ -108,8 +108,8 @@ mod tests {
 
         fn take(&self, line: &str) -> io::Result<()> {
             match self.asked.fetch_add(1, Ordering::SeqCst) % 3 {
+                0 if line == "three" => panic!("not this one"),
                 0 => Err(io::Error::other("not now")),
-                1 if line == "two" => panic!("not this one"),
                 _ => {
                     self.lines.lock().unwrap().push(line.to_owned());
                     Ok(())
