@@ -285,7 +285,7 @@ fn identity_of(path: &Path) -> io::Result<Option<Identity>> {
 }
 
 /// The id of the first event of a file.
-fn first_id(file: &File) -> io::Result<Option<String>> {
+pub(super) fn first_id(file: &File) -> io::Result<Option<String>> {
     let mut lines = LineReader::new(BufReader::with_capacity(16 * 1024, file.try_clone()?))?;
     let id = loop {
         match lines.advance() {

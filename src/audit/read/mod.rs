@@ -3,6 +3,7 @@
 //! Nothing that is read is trusted: a line and an object have a largest size, and what does not read as gzip to its end is said
 //! ([`Item::Broken`]) and ends that part only. What a line says is judged by the reader's caller.
 
+mod by_others;
 mod event;
 mod files;
 pub mod follow;
@@ -10,18 +11,19 @@ mod lines;
 mod members;
 pub mod newest;
 mod objects;
+mod parts;
 mod span;
 pub mod within;
 
 pub use event::{Event, shown, shown_json};
-pub use files::{FileError, Files};
+pub use files::FileError;
+pub(in crate::audit) use files::Files;
 pub(in crate::audit) use members::Packer;
 pub(in crate::audit) use newest::rotated_of;
+pub use parts::Parts;
 pub use span::Span;
 
-use std::fs::File;
 use std::io::{self, BufReader, Read};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -36,8 +38,8 @@ const BUFFER: usize = 256 * 1024;
 
 /// Where lines come from.
 pub enum Source {
-    /// Files, in the order in which they are read: [`Files`] finds it.
-    Files(Vec<PathBuf>),
+    /// Files, in the order in which they are read: [`Parts::find`] finds it.
+    Files(Parts),
     /// A stream, and how messages name it.
     Stream(String, Box<dyn Read + Send>),
     /// A store's folder.
@@ -96,7 +98,7 @@ type Named = (String, Box<dyn Read + Send>);
 /// The source that is being read.
 enum Current {
     None,
-    Files(std::vec::IntoIter<PathBuf>),
+    Files(Parts),
     Objects(Objects),
 }
 
@@ -223,12 +225,9 @@ impl Trail {
                     let Some(stream) = self.enter(source)? else { continue };
                     stream
                 }
-                Current::Files(paths) => match paths.next() {
-                    Some(path) => {
-                        let name = path.display().to_string();
-                        let (path, file) = open(path).map_err(|error| ReadError::new(name, error))?;
-                        (path.display().to_string(), Box::new(file))
-                    }
+                Current::Files(parts) => match parts.next() {
+                    Some(Ok((path, file))) => (path.display().to_string(), Box::new(file)),
+                    Some(Err((path, error))) => return Err(ReadError::new(path.display().to_string(), error)),
                     None => {
                         self.current = Current::None;
                         continue;
@@ -256,11 +255,7 @@ impl Trail {
     fn enter(&mut self, source: Source) -> Result<Option<Named>, ReadError> {
         match source {
             Source::Stream(name, stream) => return Ok(Some((name, stream))),
-            Source::Files(paths) => {
-                let span = self.span;
-                let wanted = span.wanted(paths, |path| path.to_str().unwrap_or_default());
-                self.current = Current::Files(wanted.into_iter());
-            }
+            Source::Files(parts) => self.current = Current::Files(parts.within(self.span)),
             Source::Archive(archive) => {
                 let name = archive.describe();
                 let runtime = self.runtime.clone().ok_or_else(|| {
@@ -274,65 +269,13 @@ impl Trail {
     }
 }
 
-/// Opens a file of a trail. One that was packed since it was listed is there under its other name.
-fn open(path: PathBuf) -> io::Result<(PathBuf, File)> {
-    match File::open(&path) {
-        Ok(file) => Ok((path, file)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => match files::packed(&path) {
-            Some(packed) => File::open(&packed).map(|file| (packed, file)).map_err(|_| error),
-            None => Err(error),
-        },
-        Err(error) => Err(error),
-    }
-}
-
 /// The bytes of all files that will be read.
 fn total(sources: &[Source], span: Span) -> Option<u64> {
-    let mut total = 0;
-    for source in sources {
-        let Source::Files(paths) = source else { return None };
-        for path in span.wanted(paths.clone(), |path| path.to_str().unwrap_or_default()) {
-            total += std::fs::metadata(path).ok()?.len();
-        }
-    }
-    Some(total)
+    let bytes = |source: &Source| if let Source::Files(parts) = source { Some(parts.bytes(span)) } else { None };
+    sources.iter().map(bytes).sum()
 }
 
 /// Whether the content is at fault, not the reading of it.
 fn is_of_content(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof)
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    fn lines(paths: Vec<PathBuf>) -> Result<Vec<String>, ReadError> {
-        let mut trail = Trail::new(vec![Source::Files(paths)], Span::default(), None);
-        let mut lines = Vec::new();
-        while let Some(item) = trail.advance()? {
-            let Item::Line { bytes, .. } = item else { panic!("{item:?}") };
-            lines.push(String::from_utf8(bytes.to_vec()).unwrap());
-        }
-        Ok(lines)
-    }
-
-    #[test]
-    fn a_file_that_is_packed_between_listing_and_opening_is_read_all_the_same() {
-        let folder = tempfile::tempdir().unwrap();
-        let plain = folder.path().join("events.20260731T081530Z-2");
-        std::fs::write(&plain, "{}\n{}\n").unwrap();
-        std::fs::write(folder.path().join("events"), "[]\n").unwrap();
-        let files = Files::find(&[folder.path().to_owned()]).unwrap();
-        let mut packer = Packer::new(File::create(folder.path().join("events.20260731T081530Z-2.gz")).unwrap());
-        packer.write(b"{}\n{}\n").unwrap();
-        packer.finish().unwrap();
-        std::fs::remove_file(&plain).unwrap();
-        assert_eq!(lines(files.paths.clone()).unwrap(), ["{}", "{}", "[]"]);
-        // One that is removed has no other name.
-        std::fs::remove_file(folder.path().join("events.20260731T081530Z-2.gz")).unwrap();
-        let error = lines(files.paths).unwrap_err();
-        assert!(error.to_string().contains("events.20260731T081530Z-2 cannot be read"), "{error}");
-    }
 }

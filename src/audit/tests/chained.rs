@@ -151,7 +151,7 @@ async fn a_state_that_was_taken_away_from_its_events_is_told_in_the_chain_that_b
         );
         // Each chain ended in order, so that nothing else is wrong with them.
         let verified = |whole| {
-            let files = Source::Files(vec![place.events()]);
+            let files = Source::Files(vec![place.events()].into());
             let options = verify::Options { whole, ..verify::Options::default() };
             verify::verify(&mut Trail::new(vec![files], Span::default(), None), options, |_| ()).unwrap()
         };

@@ -23,7 +23,8 @@ fn public(folder: &Path) -> PublicKey {
 fn verified(place: &Place, trusted: &PublicKey) -> Report {
     let noted = Some(Noted::read(place.folder.path()).unwrap());
     let options = Options { keys: vec![trusted.clone()], whole: true, noted, ..Options::default() };
-    verify(&mut Trail::new(vec![Source::Files(vec![place.events()])], Span::default(), None), options, |_| ()).unwrap()
+    verify(&mut Trail::new(vec![Source::Files(vec![place.events()].into())], Span::default(), None), options, |_| ())
+        .unwrap()
 }
 
 #[track_caller]

@@ -1,21 +1,13 @@
 //! Verifies a trail while it is being written, from the file sink that holds all of it.
 
-use std::fs::{self, File};
-use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{Options, PublicKey, Report, verify};
 use crate::audit::Noted;
-use crate::audit::read::{Files, Source, Span, Trail, rotated_of};
+use crate::audit::read::{FileError, Files, Parts, ReadError, Source, Span, Trail, rotated_of};
 use crate::audit::succession::Succession;
 use crate::regular_file;
-
-/// How often it is tried to open the files between two rotations.
-const TRIES: usize = 10;
-
-/// How many of the newest files are held open from the beginning: they may be packed before they are read.
-const HELD: usize = 3;
 
 /// Bytes of the largest public key that is read.
 const MAX_KEY: u64 = 64 << 10;
@@ -43,7 +35,7 @@ pub struct Far {
 }
 
 /// Verifies the file `live` and those that it was rotated into. With an audit folder, signatures are checked, and the trail goes at least as
-/// far as the state there says. `progress` is called now and then. A file that a rotation removes meanwhile ends it.
+/// far as the state there says. `progress` is called now and then. If a file is removed after one before it was read, that ends it.
 ///
 /// # Errors
 /// What cannot be read, in a sentence.
@@ -60,12 +52,11 @@ pub fn verify_live(live: &Path, upkeep: Option<&Upkeep>, mut progress: impl FnMu
         // Before the trail is read, which grows meanwhile.
         options.noted = Some(Noted::read(folder)?);
     }
-    let (sources, total) = sources(live)?;
-    let files_total =
-        sources.iter().map(|source| if let Source::Files(files) = source { files.len() } else { 1 }).sum();
+    let parts = Parts::settled(|| files(live)).map_err(|error| error.to_string())?;
+    let (total, files_total) = (parts.bytes(Span::default()), parts.count());
     let begun = Far { total, files_total, ..Far::default() };
     progress(begun);
-    let mut trail = Trail::new(sources, Span::default(), None);
+    let mut trail = Trail::new(vec![Source::Files(parts)], Span::default(), None);
     let reading = trail.reading();
     let report = verify(&mut trail, options, |trail| {
         progress(Far { lines: trail.bytes(), read: reading.taken(), files: trail.names().len(), ..begun });
@@ -84,41 +75,13 @@ pub fn predecessors(folder: &Path, key: &PublicKey) -> Result<Vec<PublicKey>, St
     Ok(succession.predecessors().map(|raw| PublicKey::of_raw(*raw)).collect())
 }
 
-/// The files in their order, none twice and none left out, although a rotation may come at any moment; and how many bytes they have.
-fn sources(live: &Path) -> Result<(Vec<Source>, u64), String> {
-    let failed = |error: io::Error| format!("{} cannot be read: {error}", live.display());
-    for _ in 0..TRIES {
-        let open = File::open(live).map_err(failed)?;
-        let rotated = rotated_of(live).map_err(|error| error.to_string())?;
-        let now = match fs::metadata(live) {
-            Ok(now) => now,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(failed(error)),
-        };
-        // Otherwise the open one may be among the rotated ones.
-        let metadata = open.metadata().map_err(failed)?;
-        if metadata.ino() != now.ino() {
-            continue;
-        }
-        let Ok(mut files) = Files::find(&rotated) else { continue };
-        // What was removed since counts for nothing.
-        let length = |path: &PathBuf| fs::metadata(path).map_or(0, |metadata| metadata.len());
-        let bytes = files.paths.iter().map(length).sum::<u64>() + metadata.len();
-        let held = files.paths.split_off(files.paths.len().saturating_sub(HELD));
-        let Ok(held) = held.iter().map(|path| Ok(stream(path, File::open(path)?))).collect::<io::Result<Vec<_>>>()
-        else {
-            continue;
-        };
-        let mut sources = vec![Source::Files(files.paths)];
-        sources.extend(held);
-        sources.push(stream(live, open));
-        return Ok((sources, bytes));
-    }
-    Err(format!("{} is rotated all the time", live.display()))
-}
-
-fn stream(path: &Path, file: File) -> Source {
-    Source::Stream(path.display().to_string(), Box::new(file))
+/// The live file and those that the gateway rotated it into.
+fn files(live: &Path) -> Result<Files, FileError> {
+    let failed = |error| FileError { path: live.to_owned(), error };
+    fs::metadata(live).map_err(failed)?;
+    let mut paths = rotated_of(live).map_err(|ReadError { error, .. }| failed(error))?;
+    paths.push(live.to_owned());
+    Ok(Files::in_order(paths))
 }
 
 #[cfg(test)]
@@ -140,18 +103,15 @@ mod tests {
         for name in names {
             fs::write(folder.path().join(format!("events.ndjson.{name}")), name).unwrap();
         }
-        assert!(sources(&live).is_err(), "no live file");
+        assert!(files(&live).is_err(), "no live file");
         fs::write(&live, "live").unwrap();
-        let (sources, bytes) = sources(&live).unwrap();
-        assert_eq!(bytes as usize, names.concat().len() + "live".len());
-        let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
-        let shown: Vec<String> = sources
+        let parts = Parts::settled(|| files(&live)).unwrap();
+        assert_eq!(parts.bytes(Span::default()) as usize, names.concat().len() + "live".len());
+        let shown: Vec<String> = files(&live)
+            .unwrap()
+            .paths
             .iter()
-            .flat_map(|source| match source {
-                Source::Files(paths) => paths.iter().map(|path| name(path)).collect(),
-                Source::Stream(path, _) => vec![name(Path::new(path))],
-                Source::Archive(_) => Vec::new(),
-            })
+            .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
             .collect();
         let expected = [
             "20260731T081530Z-1",

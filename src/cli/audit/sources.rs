@@ -12,7 +12,7 @@ use super::super::environment;
 use super::super::progress::{Measure, Progress};
 use super::Wrong;
 use crate::audit::Archive;
-use crate::audit::read::{Files, Source, Span, Trail};
+use crate::audit::read::{Parts, Source, Span, Trail};
 use crate::gateway::folder::StoreFolder;
 use crate::secret::Secret;
 use crate::stores::{self, Key};
@@ -209,11 +209,11 @@ impl Opening<'_> {
         if named.is_empty() {
             return Ok(());
         }
-        let files = Files::find(&named)?;
-        for path in &files.passed_over {
+        let parts = Parts::find(&named)?;
+        for path in parts.passed_over() {
             eprintln!("skipped: {}", path.display());
         }
-        self.opened.push(Source::Files(files.paths));
+        self.opened.push(Source::Files(parts));
         Ok(())
     }
 
