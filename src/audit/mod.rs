@@ -72,7 +72,7 @@ pub use sink::{
     tell_apart,
 };
 pub use state::Noted;
-pub use succession::{Rotated, rotate};
+pub use succession::{MOST_KEY_CHANGES, Rotated, rotate};
 pub use witness::{WitnessSettings, WitnessState};
 
 use std::path::PathBuf;

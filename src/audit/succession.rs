@@ -2,6 +2,7 @@
 //! carries these signatures. So whoever knows an earlier key can follow to the present one, and a key that somebody else put in its place has no
 //! signature to show.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -22,10 +23,14 @@ const NAME: &str = "signing_key.endorsed";
 /// Where the next key lies until it is the present one; locked while a key is changed.
 const NEXT: &str = "signing_key.next";
 
-/// How many endorsements are kept: who knows a key that is older by more changes follows the trail from its beginning.
-const MOST: usize = 32;
-/// The largest file of endorsements that is read, in bytes.
-const MAX_FILE: u64 = 64 * 1024;
+/// How many endorsements are kept: with a change each day, those of eleven years. For a signature by a key that is older by more changes,
+/// nothing in the folder says any more that its key was this gateway's.
+pub const MOST_KEY_CHANGES: usize = 4096;
+/// How many of them a checkpoint shows, the newest: collectors of syslog cut lines of more than 8 KiB. Whoever reads a trail from its
+/// beginning sees each change as it comes.
+pub(super) const SHOWN: usize = 32;
+/// The largest file of endorsements that is read, in bytes; [`MOST_KEY_CHANGES`] have 733,184.
+const MAX_FILE: u64 = 1 << 20;
 
 /// What stands before the two keys in the text that is signed.
 const PURPOSE: &str = "lockgate-trail-key-1";
@@ -34,7 +39,7 @@ const PURPOSE: &str = "lockgate-trail-key-1";
 pub(super) type RawKey = [u8; 32];
 
 /// The signature of one key under the next.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Endorsement {
     old: RawKey,
     new: RawKey,
@@ -102,34 +107,28 @@ impl Succession {
     /// # Errors
     /// A sentence that names the file and what is wrong with it.
     pub(super) fn of_key(folder: &Path, key: &RawKey) -> Result<Succession, String> {
-        let path = folder.join(NAME);
-        let named = |what: String| format!("{}: {what}", path.display());
-        let (text, found) = match regular_file::read_known_text(&path, MAX_FILE) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Succession::default()),
-            read => read.map_err(|error| named(error.to_string()))?,
-        };
-        judge_file(&path, &found)?;
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        let all: Option<Vec<Endorsement>> = lines.map(Endorsement::read).collect();
-        let all = all.ok_or_else(|| named("it contains something other than endorsements of keys".into()))?;
-        if let Some(wrong) = all.iter().find(|endorsement| !endorsement.is_right()) {
-            return Err(named(format!("{wrong:?} is signed wrongly: somebody else wrote it")));
-        }
+        let (all, found) = read(folder)?;
+        found.map_or(Ok(()), |found| judge_file(&folder.join(NAME), &found))?;
         Ok(Succession::leading_to(&all, key))
     }
 
+    /// The newest ones that end with `key`; a circle leads nowhere.
     fn leading_to(all: &[Endorsement], key: &RawKey) -> Succession {
-        let (mut led, mut wanted) = (Vec::new(), *key);
-        while let Some(endorsement) = all.iter().rfind(|endorsement| endorsement.new == wanted) {
-            // A circle leads nowhere.
-            if led.len() == MOST {
-                break;
-            }
-            wanted = endorsement.old;
-            led.push(endorsement.clone());
+        let by_new: HashMap<&RawKey, &Endorsement> = all.iter().map(|one| (&one.new, one)).collect();
+        let (mut led, mut wanted) = (Vec::new(), key);
+        while let Some(endorsement) = by_new.get(wanted).filter(|_| led.len() < MOST_KEY_CHANGES) {
+            wanted = &endorsement.old;
+            led.push((*endorsement).clone());
         }
         led.reverse();
         Succession(led)
+    }
+
+    /// Keeps the newest `most`; how many of the oldest are no longer kept.
+    fn keep(&mut self, most: usize) -> usize {
+        let surplus = self.0.len().saturating_sub(most);
+        self.0.drain(..surplus);
+        surplus
     }
 
     /// The keys before the present one, the oldest first.
@@ -137,16 +136,42 @@ impl Succession {
         self.0.iter().map(|endorsement| &endorsement.old)
     }
 
-    /// As the first checkpoint of a process or of a key has it; `None` when there is no earlier key.
+    /// The newest [`SHOWN`], as the first checkpoint of a process or of a key has them; `None` when there is no earlier key.
     pub(super) fn field(&self) -> Option<String> {
-        let all: Vec<String> = self.0.iter().map(ToString::to_string).collect();
-        (!all.is_empty()).then(|| all.join(" "))
+        let newest = self.0.iter().skip(self.0.len().saturating_sub(SHOWN));
+        let shown: Vec<String> = newest.map(ToString::to_string).collect();
+        (!shown.is_empty()).then(|| shown.join(" "))
     }
 
     fn write(&self, folder: &Path, owner: &fs::Metadata) -> io::Result<()> {
         let lines: String = self.0.iter().map(|endorsement| format!("{endorsement}\n")).collect();
         put(folder, NAME, lines.as_bytes(), 0o644, owner)
     }
+}
+
+/// All endorsements in the folder of a chain, whoever may write there: they prove nothing beyond their signatures.
+///
+/// # Errors
+/// A sentence that names the file and what is wrong with it.
+pub(super) fn all_in(folder: &Path) -> Result<Vec<Endorsement>, String> {
+    read(folder).map(|(all, _)| all)
+}
+
+/// The endorsements in a folder, each with the right signature, and what is known of their file; `None` when there is none.
+fn read(folder: &Path) -> Result<(Vec<Endorsement>, Option<fs::Metadata>), String> {
+    let path = folder.join(NAME);
+    let named = |what: String| format!("{}: {what}", path.display());
+    let (text, found) = match regular_file::read_known_text(&path, MAX_FILE) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), None)),
+        read => read.map_err(|error| named(error.to_string()))?,
+    };
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let all: Option<Vec<Endorsement>> = lines.map(Endorsement::read).collect();
+    let all = all.ok_or_else(|| named("it contains something other than endorsements of keys".into()))?;
+    if let Some(wrong) = all.iter().find(|endorsement| !endorsement.is_right()) {
+        return Err(named(format!("{wrong:?} is signed wrongly: somebody else wrote it")));
+    }
+    Ok((all, Some(found)))
 }
 
 /// A key that was changed.
@@ -158,6 +183,8 @@ pub struct Rotated {
     pub new: String,
     /// Where the public half of the key before is kept.
     pub old_public: PathBuf,
+    /// Whether the endorsement by the oldest key was dropped, because the folder keeps no more of them.
+    pub is_oldest_dropped: bool,
 }
 
 /// Gives the folder of a chain another key, which the present one endorses, and takes the private half of the present one away. The
@@ -178,8 +205,7 @@ pub fn rotate(folder: &Path) -> Result<Rotated, String> {
     let new = SigningKey::from_private(&made.private).ok_or("the key that was made cannot be read")?;
     let mut succession = Succession::of_key(folder, &old.raw_public())?;
     succession.0.extend(Endorsement::by(&old, new.raw_public()));
-    let surplus = succession.0.len().saturating_sub(MOST);
-    succession.0.drain(..surplus);
+    let is_oldest_dropped = succession.keep(MOST_KEY_CHANGES) > 0;
     let failed = |error: io::Error| format!("the key in {} was not changed: {error}", folder.display());
     write_next(&next, made.private.as_bytes(), &owner).map_err(failed)?;
     let kept = format!("signing_key.{}.pub", short(&old.raw_public()));
@@ -194,7 +220,7 @@ pub fn rotate(folder: &Path) -> Result<Rotated, String> {
         )
     })?;
     let (old, new) = (old.fingerprint().to_owned(), new.fingerprint().to_owned());
-    Ok(Rotated { old, new, old_public: folder.join(kept) })
+    Ok(Rotated { old, new, old_public: folder.join(kept), is_oldest_dropped })
 }
 
 /// Writes the public half of the present key, if the file has that of one before it: whoever changed the key was killed.

@@ -110,3 +110,36 @@ fn what_somebody_else_wrote_is_refused() {
         assert!(Endorsement::read(wrong).is_none(), "{wrong}");
     }
 }
+
+#[test]
+fn more_changes_than_a_checkpoint_shows_are_kept() {
+    let folder = folder();
+    let folder = folder.path();
+    let first = key(folder).raw_public();
+    for _ in 0..SHOWN + 3 {
+        assert!(!rotate(folder).unwrap().is_oldest_dropped);
+    }
+    let succession = succession(folder);
+    assert_eq!(succession.predecessors().count(), SHOWN + 3);
+    assert_eq!(succession.predecessors().next(), Some(&first));
+    assert_eq!(all_in(folder).unwrap(), succession.0);
+    let field = succession.field().unwrap();
+    let shown: Vec<Endorsement> = field.split(' ').map(|one| Endorsement::read(one).unwrap()).collect();
+    assert_eq!(shown, succession.0[3..], "the newest");
+    assert!(field.len() < 8192, "{}", field.len());
+}
+
+#[test]
+fn as_many_endorsements_as_are_kept_can_be_read() {
+    let longest = Endorsement::by(&SigningKey::of_seed(1), SigningKey::of_seed(2).raw_public()).unwrap().to_string();
+    assert!((longest.len() as u64 + 1) * MOST_KEY_CHANGES as u64 <= MAX_FILE);
+    let keys: Vec<SigningKey> = (0..20).map(SigningKey::of_seed).collect();
+    let endorse = |pair: &[SigningKey]| Endorsement::by(&pair[0], pair[1].raw_public()).unwrap();
+    let all: Vec<Endorsement> = keys.windows(2).map(endorse).collect();
+    let mut succession = Succession::leading_to(&all, &keys[19].raw_public());
+    assert_eq!(succession.0, all);
+    assert_eq!((succession.keep(20), succession.keep(17)), (0, 2));
+    assert_eq!(succession.0, all[2..], "the oldest go");
+    let circle = [all, vec![endorse(&[SigningKey::of_seed(19), SigningKey::of_seed(0)])]].concat();
+    assert_eq!(Succession::leading_to(&circle, &keys[0].raw_public()).0.len(), MOST_KEY_CHANGES);
+}

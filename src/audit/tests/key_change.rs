@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::chained::{Place, record};
 use crate::audit::read::{Source, Span, Trail};
-use crate::audit::verify::{Options, PublicKey, Report, verify};
+use crate::audit::verify::{Endorsed, Options, PublicKey, Report, Upkeep, verify, verify_live};
 use crate::audit::{Noted, SigningKey, rotate};
 
 fn public(folder: &Path) -> PublicKey {
@@ -145,4 +145,58 @@ async fn a_key_that_nobody_endorses_is_refused_and_told() {
     assert_eq!(recorder.take_key().await, Ok(Some(rotated.new)));
     recorder.close().await;
     assert_follows(&place, &first, 2);
+}
+
+/// More changes than a checkpoint shows: the gateway verifies its own trail, and so does whoever has the first key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_changes_very_often_can_still_be_followed() {
+    const CHANGES: usize = 36;
+    let place = Place::new();
+    let folder = place.folder.path();
+    let first = public(folder);
+    let recorder = place.start().await;
+    for _ in 0..CHANGES {
+        rotate(folder).unwrap();
+        recorder.take_key().await.unwrap().unwrap();
+    }
+    record(&recorder, "last").await.unwrap();
+    recorder.close().await;
+    assert_follows(&place, &first, CHANGES + 1);
+    let report = verify_live(&place.events(), Some(&Upkeep { folder: folder.to_owned() }), |_| ()).unwrap();
+    assert!(report.is_whole(), "{report}");
+    // The earlier files are gone.
+    let lines = place.lines();
+    let rest = lines[lines.len() - 3..].join("\n") + "\n";
+    let late = |endorsed| {
+        let source = Source::Stream("late".into(), Box::new(std::io::Cursor::new(rest.clone())));
+        let options = Options { keys: vec![first.clone()], endorsed, ..Options::default() };
+        verify(&mut Trail::new(vec![source], Span::default(), None), options, |_| ()).unwrap()
+    };
+    let report = late(Endorsed::default());
+    assert!(!report.is_whole() && report.to_string().contains("changed it more than 32 times"), "{report}");
+    let report = late(Endorsed::read(folder).unwrap());
+    assert!(report.is_whole(), "{report}");
+    // Of a thief of the first key, who endorses a key with it, the folder says another one.
+    assert!(late_fork(&place, &first, &rest).to_string().contains("in the audit folder"));
+}
+
+/// The rest of a trail, by a folder in which the last but one key endorses another key than the trail shows.
+fn late_fork(place: &Place, first: &PublicKey, rest: &str) -> Report {
+    let folder = place.folder.path();
+    let path = folder.join("signing_key.endorsed");
+    let all = fs::read_to_string(&path).unwrap();
+    let present = fs::read(SigningKey::private_in(folder)).unwrap();
+    // The present key, changed twice from the same copy: the second one stands in the folder, the first one is shown.
+    rotate(folder).unwrap();
+    let shown = fs::read_to_string(&path).unwrap().lines().last().unwrap().to_owned();
+    fs::write(SigningKey::private_in(folder), present).unwrap();
+    fs::remove_file(SigningKey::public_in(folder)).unwrap();
+    fs::write(&path, all).unwrap();
+    rotate(folder).unwrap();
+    let forged = rest.replacen("\"key-endorsements\":\"", &format!("\"key-endorsements\":\"{shown} "), 1);
+    assert_ne!(forged, rest);
+    let source = Source::Stream("forged".into(), Box::new(std::io::Cursor::new(forged)));
+    let endorsed = Endorsed::read(folder).unwrap();
+    let options = Options { keys: vec![first.clone()], endorsed, ..Options::default() };
+    verify(&mut Trail::new(vec![source], Span::default(), None), options, |_| ()).unwrap()
 }

@@ -1,7 +1,7 @@
 //! The keys that checkpoints are signed with: those that are given, and those that these lead to. A key that an accepted one endorses is
 //! accepted as well, from the checkpoint on that shows the endorsement; the one before it is not accepted any more from there on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
@@ -18,6 +18,9 @@ const ED25519_INFO: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 
 
 /// The field before a signature.
 const FIELD: usize = ",\"signature\":\"".len();
+
+/// How many endorsements are remembered, so that a forged trail cannot use memory without bound. Further ones are checked each time.
+const MOST_REMEMBERED: usize = 1 << 16;
 
 /// A public key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +84,7 @@ pub(super) enum Signature {
 pub(super) struct Follower {
     /// Its fingerprint.
     pub(super) key: String,
-    /// The first checkpoint that shows the endorsement: its server, and its number in its chain.
+    /// The first checkpoint that shows the endorsement: its server, and its number in its chain; 0 when the folder of the chain says it.
     pub(super) server: String,
     pub(super) sequence: u64,
 }
@@ -100,19 +103,32 @@ pub(super) struct Fork {
 /// The keys that are accepted.
 #[derive(Debug, Default)]
 pub(super) struct Ring {
-    accepted: Vec<PublicKey>,
+    /// By their fingerprints.
+    accepted: HashMap<String, PublicKey>,
     /// What followed a key, by its fingerprint.
     followed: HashMap<String, Follower>,
+    /// What followed a key as the folder of the chain says, both by their fingerprints.
+    noted: HashMap<String, String>,
+    /// Endorsements with right signatures: each start shows many of them again.
+    right: HashSet<Endorsement>,
 }
 
 impl Ring {
     pub(super) fn of(given: &[PublicKey]) -> Ring {
-        Ring { accepted: given.to_vec(), followed: HashMap::new() }
+        Ring { accepted: by_fingerprint(given.to_vec()), ..Ring::default() }
+    }
+
+    /// Accepts the keys that `endorsements`, which stand elsewhere than in the trail, lead to from those that are given. The oldest first.
+    pub(super) fn follow(&mut self, endorsements: &[Endorsement]) {
+        let right: Vec<Endorsement> = endorsements.iter().filter(|one| one.is_right()).cloned().collect();
+        self.accepted.extend(by_fingerprint(self.led_to(&right)));
+        self.noted.extend(right.iter().map(ends));
+        self.right.extend(right);
     }
 
     /// Checks the signature of a checkpoint, and accepts the keys that lead to its own.
     pub(super) fn check(&mut self, checkpoint: &Checkpoint, line: &[u8], sequence: u64) -> Signature {
-        let endorsements = endorsements(checkpoint);
+        let endorsements = self.endorsements(checkpoint);
         let (named, led) = match self.judge(checkpoint, &endorsements, line, sequence) {
             Ok(judged) => judged,
             Err(signature) => return signature,
@@ -128,7 +144,7 @@ impl Ring {
     /// As [`Ring::check`], of a checkpoint that stands outside of the trail, in no order with its lines: an earlier key may have signed it
     /// rightly.
     pub(super) fn check_aside(&mut self, checkpoint: &Checkpoint, line: &[u8], sequence: u64) -> Signature {
-        let endorsements = endorsements(checkpoint);
+        let endorsements = self.endorsements(checkpoint);
         match self.judge(checkpoint, &endorsements, line, sequence) {
             Ok((_, led)) => {
                 self.accept(led, &endorsements, &checkpoint.server, sequence);
@@ -140,8 +156,8 @@ impl Ring {
 
     /// Accepts what a checkpoint with a right signature shows: nobody else could have signed it.
     fn accept(&mut self, led: Vec<PublicKey>, endorsements: &[Endorsement], server: &str, sequence: u64) {
-        self.accepted.extend(led);
-        for endorsement in endorsements.iter().filter(|endorsement| endorsement.is_right()) {
+        self.accepted.extend(by_fingerprint(led));
+        for endorsement in endorsements {
             let (old, key) = ends(endorsement);
             let follower = || Follower { key, server: server.to_owned(), sequence };
             self.followed.entry(old).or_insert_with(follower);
@@ -170,8 +186,8 @@ impl Ring {
             return Err(Signature::Forked(fork));
         }
         let led = self.led_to(endorsements);
-        let mut known = self.accepted.iter().chain(&led);
-        let Some(key) = known.find(|key| key.fingerprint() == named) else {
+        let is_named = |key: &&PublicKey| key.fingerprint() == named;
+        let Some(key) = self.accepted.get(named).or_else(|| led.iter().find(is_named)) else {
             return Err(Signature::OtherKey(named.to_owned()));
         };
         // The closing brace stands in `signed` where the field begins in the line.
@@ -186,42 +202,53 @@ impl Ring {
     /// The first key that endorses another one here than before, or two of these.
     fn fork(&self, checkpoint: &Checkpoint, endorsements: &[Endorsement], sequence: u64) -> Option<Fork> {
         let mut here: HashMap<String, Follower> = HashMap::new();
-        for endorsement in endorsements.iter().filter(|endorsement| endorsement.is_right()) {
+        for endorsement in endorsements {
             let (old, second) = ends(endorsement);
             let known = self.followed.get(&old).or_else(|| here.get(&old));
             if let Some(first) = known.filter(|first| first.key != second).cloned() {
                 return Some(Fork { old, first, second });
+            }
+            if let Some(key) = self.noted.get(&old).filter(|key| **key != second).cloned() {
+                return Some(Fork { old, first: Follower { key, server: String::new(), sequence: 0 }, second });
             }
             here.insert(old, Follower { key: second, server: checkpoint.server.clone(), sequence });
         }
         None
     }
 
-    /// The keys to which endorsements lead from the accepted ones.
+    /// The keys to which endorsements with right signatures lead from the accepted ones.
     fn led_to(&self, endorsements: &[Endorsement]) -> Vec<PublicKey> {
-        let mut led: Vec<PublicKey> = Vec::new();
+        let mut led: HashMap<[u8; 32], PublicKey> = HashMap::new();
+        let is_accepted = |key: &PublicKey| self.accepted.contains_key(&key.fingerprint());
         for endorsement in endorsements {
-            let old = PublicKey::of_raw(*endorsement.old());
-            let is_accepted = self.accepted.contains(&old) || led.contains(&old);
-            let new = PublicKey::of_raw(*endorsement.new_key());
-            let is_new = !self.accepted.contains(&new) && !led.contains(&new);
-            if is_accepted && is_new && endorsement.is_right() {
-                led.push(new);
+            let [old, new] = [endorsement.old(), endorsement.new_key()].map(|raw| PublicKey::of_raw(*raw));
+            if (is_accepted(&old) || led.contains_key(&old.raw)) && !is_accepted(&new) {
+                led.insert(new.raw, new);
             }
         }
-        led
+        led.into_values().collect()
     }
+
+    /// Those that a checkpoint shows, as far as they have right signatures.
+    fn endorsements(&mut self, checkpoint: &Checkpoint) -> Vec<Endorsement> {
+        let field = checkpoint.key_endorsements.as_deref().unwrap_or_default();
+        let mut right: Vec<Endorsement> = field.split(' ').filter_map(Endorsement::read).collect();
+        right.retain(|one| self.right.contains(one) || one.is_right());
+        if right.iter().any(|one| !self.right.contains(one)) && self.right.len() < MOST_REMEMBERED {
+            self.right.extend(right.iter().cloned());
+        }
+        right
+    }
+}
+
+fn by_fingerprint(keys: Vec<PublicKey>) -> HashMap<String, PublicKey> {
+    keys.into_iter().map(|key| (key.fingerprint(), key)).collect()
 }
 
 /// The fingerprints of the key that endorses and of the one that follows it.
 fn ends(endorsement: &Endorsement) -> (String, String) {
     let fingerprint = |raw: &[u8; 32]| PublicKey::of_raw(*raw).fingerprint();
     (fingerprint(endorsement.old()), fingerprint(endorsement.new_key()))
-}
-
-fn endorsements(checkpoint: &Checkpoint) -> Vec<Endorsement> {
-    let field = checkpoint.key_endorsements.as_deref().unwrap_or_default();
-    field.split(' ').filter_map(Endorsement::read).collect()
 }
 
 #[cfg(test)]

@@ -3,10 +3,11 @@
 use super::chains::{Chain, Cut};
 use super::checkpoint::Checkpoint;
 use super::finding::{Finding, Kind};
-use super::keys::Signature;
+use super::keys::{Fork, Signature};
 use super::{Line, Verifier};
 use crate::audit::chain::Position;
 use crate::audit::read::Event;
+use crate::audit::succession::SHOWN;
 
 impl Verifier {
     /// Takes the start of a process after one that was killed, if all that is missing before it is what a kill may take: lines of
@@ -123,19 +124,27 @@ impl Verifier {
             Signature::Absent => "expected is a signed checkpoint; it has no signature".to_owned(),
             Signature::OtherKey(key) if key.is_empty() => "the checkpoint does not say which key signed it".to_owned(),
             Signature::OtherKey(key) => format!(
-                "the checkpoint is signed by {key}, which is none of the given keys, and none of these endorses it: the key was replaced, not \
-                 changed by its owner (or a later key was given only: give the earliest that you trust)"
+                "the checkpoint is signed by {key}, which is none of the given keys, and none of these endorses it, as far as these sources show. \
+                 Somebody replaced the key; or a later key was given only (give the earliest that you trust); or its owner changed it more than \
+                 {SHOWN} times since the given key, and files in between are not here (give them, or a later key that you trust, or the \
+                 audit folder with --state)"
             ),
             Signature::Followed(follower) => format!(
                 "the checkpoint is signed by a key that {} had followed at sequence {}: an older copy of the audit folder was put back, or \
                  somebody else has the old key",
                 follower.key, follower.sequence
             ),
-            Signature::Forked(fork) => format!(
-                "the checkpoint shows that the key {} endorses {}, but it endorses {} at sequence {}: one key endorses two. Somebody else has \
-                 that key, or an older copy of it was put back and changed again",
-                fork.old, fork.second, fork.first.key, fork.first.sequence
-            ),
+            Signature::Forked(Fork { old, first, second }) => {
+                let place = match first.sequence {
+                    0 => "in the audit folder".to_owned(),
+                    sequence => format!("at sequence {sequence}"),
+                };
+                format!(
+                    "the checkpoint shows that the key {old} endorses {second}, but it endorses {} {place}: one key endorses two. Somebody else \
+                     has that key, or an older copy of it was put back and changed again",
+                    first.key
+                )
+            }
             Signature::Wrong => "the checkpoint's signature does not fit the line".to_owned(),
         };
         self.find(Kind::Signature, line.place, number, what);

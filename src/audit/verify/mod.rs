@@ -33,10 +33,12 @@ pub use witness_report::{Newest, WitnessFinding, WitnessKind, WitnessReport};
 pub use witnessed::Witnessed;
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 
 use super::Noted;
 use super::chain::{Hash, Position};
 use super::read::{Event, Item, Place, ReadError, Span, Trail};
+use super::succession::{self, Endorsement};
 use chains::Chain;
 use checkpoint::{Checkpoint, Reason};
 use finding::Findings;
@@ -56,6 +58,8 @@ const MAX_TORN: usize = 32;
 pub struct Options {
     /// The keys of checkpoints; without any, signatures are not checked.
     pub keys: Vec<PublicKey>,
+    /// What the folder of the chain says about keys that follow these: a checkpoint shows only the newest endorsements.
+    pub endorsed: Endorsed,
     /// The sources hold the whole trail: each chain must begin with its first line, and end in order or where `noted` says.
     pub whole: bool,
     /// What the gateway itself knows of its chain, read before the trail: the trail goes at least as far.
@@ -68,6 +72,20 @@ pub struct Options {
     pub witness: Option<Witnessed>,
     /// Gateways of which there ought to be lines; with a witness, that there are none is a finding.
     pub servers: Vec<String>,
+}
+
+/// The endorsements of an audit folder.
+#[derive(Debug, Clone, Default)]
+pub struct Endorsed(Vec<Endorsement>);
+
+impl Endorsed {
+    /// Those of a folder; none if its key was never changed.
+    ///
+    /// # Errors
+    /// A sentence that names the file and what is wrong with it.
+    pub fn read(folder: &Path) -> Result<Endorsed, String> {
+        succession::all_in(folder).map(Endorsed)
+    }
 }
 
 /// Reads a trail to its end and judges it. `progress` is called now and then.
@@ -147,8 +165,10 @@ impl Line<'_> {
 impl Verifier {
     fn new(mut options: Options) -> Self {
         let witnesses = options.witness.take().map(Witnesses::of);
+        let mut ring = Ring::of(&options.keys);
+        ring.follow(&options.endorsed.0);
         Verifier {
-            ring: Ring::of(&options.keys),
+            ring,
             options,
             chains: Vec::new(),
             current: 0,

@@ -13,7 +13,7 @@ use super::sources::Opened;
 use super::{Sources, Wrong, print};
 use crate::audit::Noted;
 use crate::audit::read::Trail;
-use crate::audit::verify::{self, LockReport, Options, PublicKey, Report, Witnessed, look_at_locks};
+use crate::audit::verify::{self, Endorsed, LockReport, Options, PublicKey, Report, Witnessed, look_at_locks};
 use crate::cli::Failure;
 use crate::cli::wrap::wrapped;
 
@@ -60,13 +60,16 @@ pub(super) fn verify(arguments: &Arguments) -> Result<(), Failure> {
     let keys = arguments.key.iter().map(|file| read_keys(file)).collect::<Result<Vec<_>, Failure>>()?.concat();
     // Before the trail is read: it may grow meanwhile, and the state does with it.
     let noted = arguments.state.as_deref().map(Noted::read).transpose().map_err(anyhow::Error::msg)?;
+    let endorsed =
+        arguments.state.as_deref().map(Endorsed::read).transpose().map_err(anyhow::Error::msg)?.unwrap_or_default();
     let span = span(arguments.since.as_deref(), arguments.until.as_deref(), Utc::now())?;
     // Before the trail is read, too: what it knows now, the trail had already.
     let (witness, servers) =
         arguments.witness.as_deref().map(|named| read_witness(arguments, named)).transpose()?.unzip();
     let is_witnessed = witness.is_some();
     let servers = servers.into_iter().flatten().collect();
-    let options = Options { keys, whole: arguments.whole, noted, filtered: arguments.filtered, span, witness, servers };
+    let (whole, filtered) = (arguments.whole, arguments.filtered);
+    let options = Options { keys, endorsed, whole, noted, filtered, span, witness, servers };
     let (report, locks) = match arguments.sources.open(span) {
         Ok(opened) => read(opened, options, arguments.locks)?,
         // That they are not there is what the witness has to be asked about; it does not excuse it.
