@@ -202,7 +202,10 @@ fn judge_folder(folder: &Path) -> Result<(), String> {
 fn judge_owner(path: &Path, found: &Metadata) -> Result<(), String> {
     let (shown, owner) = (path.display(), found.uid());
     if owner != rustix::process::geteuid().as_raw() && owner != 0 {
-        return Err(format!("{shown} belongs to the user {owner}; chown it to the one that runs the gateway"));
+        return Err(format!(
+            "{shown} belongs to the user {owner}; run this command as that user (sudo -u '#{owner}'), or chown it to the one that runs the \
+             gateway"
+        ));
     }
     Ok(())
 }

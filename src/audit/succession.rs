@@ -194,26 +194,37 @@ pub struct Rotated {
 /// Killed at any step, the folder has one of the two keys, and with the new one its endorsement.
 ///
 /// # Errors
-/// A sentence that names the file, what is wrong with it, and what to do.
+/// A sentence that names the file, what is wrong with it, and what to do. Nothing is left in the folder then.
 pub fn rotate(folder: &Path) -> Result<Rotated, String> {
-    let owner = fs::metadata(SigningKey::private_in(folder));
-    let owner = owner.map_err(|error| format!("{}: {error}", SigningKey::private_in(folder).display()))?;
+    let private = SigningKey::private_in(folder);
+    let owner = fs::metadata(&private).map_err(|error| format!("{}: {error}", private.display()))?;
+    judge_user(folder, &owner)?;
+    // Before anything is written: the file of the next key would be that of a user who may not change it.
+    present(folder)?;
     let next = lock_next(folder)?;
-    let old = SigningKey::read(folder)?;
-    old.judge_public(folder)?;
+    let changed = change(folder, &owner, &next);
+    if changed.is_err() {
+        remove_next(folder, &next);
+    }
+    changed
+}
+
+/// Changes the key while nobody else does.
+fn change(folder: &Path, owner: &fs::Metadata, next: &File) -> Result<Rotated, String> {
+    let old = present(folder)?;
     let made = SigningKey::make()?;
     let new = SigningKey::from_private(&made.private).ok_or("the key that was made cannot be read")?;
     let mut succession = Succession::of_key(folder, &old.raw_public())?;
     succession.0.extend(Endorsement::by(&old, new.raw_public()));
     let is_oldest_dropped = succession.keep(MOST_KEY_CHANGES) > 0;
     let failed = |error: io::Error| format!("the key in {} was not changed: {error}", folder.display());
-    write_next(&next, made.private.as_bytes(), &owner).map_err(failed)?;
+    write_next(next, made.private.as_bytes(), owner).map_err(failed)?;
     let kept = format!("signing_key.{}.pub", short(&old.raw_public()));
-    put(folder, &kept, old.public().as_bytes(), 0o644, &owner).map_err(failed)?;
+    put(folder, &kept, old.public().as_bytes(), 0o644, owner).map_err(failed)?;
     // The endorsement goes before the key: a key without one would be a stranger's.
-    succession.write(folder, &owner).map_err(failed)?;
+    succession.write(folder, owner).map_err(failed)?;
     fs::rename(folder.join(NEXT), SigningKey::private_in(folder)).and_then(|()| sync(folder)).map_err(failed)?;
-    publish(folder, &new, &owner).map_err(|error| {
+    publish(folder, &new, owner).map_err(|error| {
         format!(
             "the key was changed, but {} could not be written: {error}; the next start of the gateway writes it",
             SigningKey::public_in(folder).display()
@@ -221,6 +232,27 @@ pub fn rotate(folder: &Path) -> Result<Rotated, String> {
     })?;
     let (old, new) = (old.fingerprint().to_owned(), new.fingerprint().to_owned());
     Ok(Rotated { old, new, old_public: folder.join(kept), is_oldest_dropped })
+}
+
+/// The present key, if everything about it is in order.
+fn present(folder: &Path) -> Result<SigningKey, String> {
+    let key = SigningKey::read(folder)?;
+    key.judge_public(folder)?;
+    Ok(key)
+}
+
+/// The gateway refuses a key of another user. Whoever may write anything, as root, would leave one.
+fn judge_user(folder: &Path, private: &fs::Metadata) -> Result<(), String> {
+    let own = rustix::process::geteuid().as_raw();
+    let found = fs::metadata(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let other = [found.uid(), private.uid()].into_iter().find(|user| *user != own && *user != 0);
+    other.map_or(Ok(()), |user| {
+        let shown = folder.display();
+        Err(format!(
+            "{shown} belongs to the user {user}, which runs the gateway; change the key as that user: sudo -u '#{user}' lockgate audit \
+             rotate-key {shown}"
+        ))
+    })
 }
 
 /// Writes the public half of the present key, if the file has that of one before it: whoever changed the key was killed.
@@ -244,7 +276,13 @@ fn publish(folder: &Path, key: &SigningKey, owner: &fs::Metadata) -> io::Result<
 /// The file of the next key, which nobody else changes meanwhile.
 fn lock_next(folder: &Path) -> Result<File, String> {
     let path = folder.join(NEXT);
-    let named = |error: io::Error| format!("{}: {error}", path.display());
+    let named = |error: io::Error| match (error.kind(), path.exists()) {
+        (io::ErrorKind::PermissionDenied, true) => {
+            let shown = path.display();
+            format!("{shown}: {error}; another user left it there when the key was not changed: rm -f {shown}")
+        }
+        _ => format!("{}: {error}", path.display()),
+    };
     let mut options = OpenOptions::new();
     let next = options.write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(named)?;
     flock(&next, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
@@ -252,8 +290,20 @@ fn lock_next(folder: &Path) -> Result<File, String> {
         error => named(error.into()),
     })?;
     // Whoever had the lock before may have made it the present key meanwhile.
-    let same = next.metadata().and_then(|open| Ok(open.ino() == fs::metadata(&path)?.ino()));
-    if same.is_ok_and(|same| same) { Ok(next) } else { Err("somebody else has just changed the key".to_owned()) }
+    if is_next(folder, &next) { Ok(next) } else { Err("somebody else has just changed the key".to_owned()) }
+}
+
+/// Whether this open file is that of the next key still.
+fn is_next(folder: &Path, next: &File) -> bool {
+    let same = next.metadata().and_then(|open| Ok(open.ino() == fs::metadata(folder.join(NEXT))?.ino()));
+    same.is_ok_and(|same| same)
+}
+
+/// Removes the next key, which is locked. One that cannot be removed is written over by the next change.
+fn remove_next(folder: &Path, next: &File) {
+    if is_next(folder, next) {
+        let _ = fs::remove_file(folder.join(NEXT));
+    }
 }
 
 fn write_next(mut next: &File, private: &[u8], owner: &fs::Metadata) -> io::Result<()> {

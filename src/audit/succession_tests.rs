@@ -143,3 +143,42 @@ fn as_many_endorsements_as_are_kept_can_be_read() {
     let circle = [all, vec![endorse(&[SigningKey::of_seed(19), SigningKey::of_seed(0)])]].concat();
     assert_eq!(Succession::leading_to(&circle, &keys[0].raw_public()).0.len(), MOST_KEY_CHANGES);
 }
+
+#[test]
+fn a_refusal_leaves_nothing_that_blocks_the_next_change() {
+    let folder = folder();
+    let folder = folder.path();
+    let public = fs::read(SigningKey::public_in(folder)).unwrap();
+    fs::write(SigningKey::public_in(folder), SigningKey::make().unwrap().public).unwrap();
+    rotate(folder).unwrap_err();
+    assert!(!folder.join(NEXT).exists());
+    fs::write(SigningKey::public_in(folder), public).unwrap();
+    // One that fails while it is changed.
+    let kept = folder.join(format!("signing_key.{}.pub", short(&key(folder).raw_public())));
+    fs::create_dir(&kept).unwrap();
+    fs::write(kept.join("in the way"), "").unwrap();
+    assert!(rotate(folder).unwrap_err().contains("was not changed"));
+    assert!(!folder.join(NEXT).exists());
+    fs::remove_dir_all(kept).unwrap();
+    rotate(folder).unwrap();
+}
+
+/// Only root can be another user in a test.
+#[test]
+fn another_user_is_sent_to_the_right_one_before_anything_is_written() {
+    let folder = folder();
+    let folder = folder.path();
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    for path in [folder, &SigningKey::private_in(folder), &SigningKey::public_in(folder)] {
+        std::os::unix::fs::chown(path, Some(65534), Some(65534)).unwrap();
+    }
+    let before = fs::read_dir(folder).unwrap().count();
+    let what = rotate(folder).unwrap_err();
+    assert!(
+        what.contains("as that user: sudo -u '#65534' lockgate audit rotate-key") && !what.contains("chown"),
+        "{what}"
+    );
+    assert_eq!(fs::read_dir(folder).unwrap().count(), before);
+}

@@ -61,7 +61,16 @@ const MAX_FILE: u64 = 64 << 20;
 /// # Errors
 /// Every problem of the file.
 pub fn load(file: &Path) -> Result<gateway::Settings, Problems> {
-    read(file, false, InForce::default())
+    read(file, false, Owner::OwnOrRoot, InForce::default())
+}
+
+/// As [`load`], for a command that asks a running gateway: root may use the configuration of whichever user runs it. Of that, only the path of
+/// the socket may be used: somebody else chose what root would open, and where to it would be sent.
+///
+/// # Errors
+/// Every problem of the file.
+pub fn consult(file: &Path) -> Result<gateway::Settings, Problems> {
+    read(file, false, Owner::AnyForRoot, InForce::default())
 }
 
 /// As [`load`], for a gateway that runs: homes must not lead to what it keeps until it ends, either.
@@ -69,7 +78,7 @@ pub fn load(file: &Path) -> Result<gateway::Settings, Problems> {
 /// # Errors
 /// Every problem of the file.
 pub fn reload(file: &Path, in_force: InForce) -> Result<gateway::Settings, Problems> {
-    read(file, false, in_force)
+    read(file, false, Owner::OwnOrRoot, in_force)
 }
 
 /// As [`load`], and looks at the files that it names as well: host keys and the key of the audit trail must be readable, a
@@ -78,7 +87,7 @@ pub fn reload(file: &Path, in_force: InForce) -> Result<gateway::Settings, Probl
 /// # Errors
 /// Every problem of the file, and of the files that it names ([`Problem::outside`]).
 pub fn check(file: &Path) -> Result<gateway::Settings, Problems> {
-    read(file, true, InForce::default())
+    read(file, true, Owner::OwnOrRoot, InForce::default())
 }
 
 /// Judges the text of a configuration whose file would lie in `folder`. Neither files nor the environment are looked at.
@@ -96,13 +105,30 @@ pub fn judge(text: &str, folder: &Path) -> Result<gateway::Settings, Problems> {
     read_from(text, &around, &|_| None, Problems::new(&folder.join("config.yaml")))
 }
 
-fn read(file: &Path, look_at_files: bool, in_force: InForce) -> Result<gateway::Settings, Problems> {
-    read_file(file, look_at_files, in_force, &Beside::default())
+/// Whose the file may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    /// The user's that runs the command, or root's.
+    OwnOrRoot,
+    /// For root, anybody's.
+    AnyForRoot,
+}
+
+impl Owner {
+    /// Whether the user `own` may use a file of the user `whose`.
+    fn allows(self, own: u32, whose: u32) -> bool {
+        whose == own || whose == 0 || (own == 0 && self == Owner::AnyForRoot)
+    }
+}
+
+fn read(file: &Path, look_at_files: bool, owner: Owner, in_force: InForce) -> Result<gateway::Settings, Problems> {
+    read_file(file, look_at_files, owner, in_force, &Beside::default())
 }
 
 fn read_file(
     file: &Path,
     look_at_files: bool,
+    owner: Owner,
     in_force: InForce,
     beside: &Beside,
 ) -> Result<gateway::Settings, Problems> {
@@ -115,7 +141,7 @@ fn read_file(
         }
     };
     let folder = std::path::absolute(file).ok().and_then(|path| Some(path.parent()?.to_owned()));
-    let others_read = judge_mode(file, &found, &mut problems);
+    let others_read = judge_mode(file, &found, owner, &mut problems);
     let around = Surroundings {
         folder: folder.unwrap_or_else(|| PathBuf::from(".")),
         host_name: host_name(),
@@ -127,16 +153,16 @@ fn read_file(
 }
 
 /// Whoever may write the file decides who logs in, as whom, and whether there is a trail. Gives whether others may read it.
-fn judge_mode(file: &Path, found: &Metadata, problems: &mut Problems) -> bool {
-    let (own, mode) = (rustix::process::geteuid().as_raw(), found.mode());
+fn judge_mode(file: &Path, found: &Metadata, owner: Owner, problems: &mut Problems) -> bool {
+    let (own, whose, mode) = (rustix::process::geteuid().as_raw(), found.uid(), found.mode());
     let shown = file.display();
-    if found.uid() != own && found.uid() != 0 {
-        let whose = found.uid();
-        problems.add(
-            "",
-            None,
-            format!("the file belongs to the user {whose}; chown it to the user that runs Lockgate, or to root"),
-        );
+    if !owner.allows(own, whose) {
+        let mut what =
+            format!("the file belongs to the user {whose}; chown it to the user that runs Lockgate, or to root");
+        if own == 0 {
+            what.push_str(&format!(", or run this command as that user: sudo -u '#{whose}'"));
+        }
+        problems.add("", None, what);
     } else if mode & 0o022 != 0 {
         let mode = mode & 0o7777;
         problems.add("", None, format!("other users may write the file (mode {mode:04o}); run chmod go-w {shown}"));

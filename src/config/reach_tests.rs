@@ -130,6 +130,30 @@ fn a_file_that_others_may_write_or_whose_credentials_they_may_read_is_refused() 
 }
 
 #[test]
+fn root_asks_the_gateway_of_another_user_and_uses_nothing_else_of_its_configuration() {
+    for (own, whose, to_load, to_consult) in
+        [(0, 0, true, true), (7, 7, true, true), (7, 0, true, true), (7, 8, false, false), (0, 7, false, true)]
+    {
+        assert_eq!(Owner::OwnOrRoot.allows(own, whose), to_load, "{own} {whose}");
+        assert_eq!(Owner::AnyForRoot.allows(own, whose), to_consult, "{own} {whose}");
+    }
+    // Only root can be another user in a test.
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c.yaml");
+    fs::write(&path, "server: { listen: ['127.0.0.1:0'], host_keys: [k] }\nusers: []\nstores: {}\n").unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    std::os::unix::fs::chown(&path, Some(65534), None).unwrap();
+    consult(&path).unwrap();
+    let what = load(&path).unwrap_err().to_string();
+    assert!(what.contains("belongs to the user 65534") && what.contains("as that user: sudo -u '#65534'"), "{what}");
+    fs::set_permissions(&path, Permissions::from_mode(0o622)).unwrap();
+    assert!(consult(&path).unwrap_err().to_string().contains("other users may write the file"));
+}
+
+#[test]
 fn what_is_fetched_is_a_file_and_its_source_is_known() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("c.yaml");

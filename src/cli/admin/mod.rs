@@ -197,7 +197,7 @@ impl Where {
         let Some(file) = environment::config(self.config.as_deref()) else {
             return Ok(Target::Socket(USUAL_SOCKET.into()));
         };
-        let settings = config::load(&file)?;
+        let settings = config::consult(&file)?;
         let socket = settings.admin.doors.socket.ok_or_else(|| {
             let what = format!("{} has no admin.socket; add one, or use --url with --token-file", file.display());
             Failure::Arguments(what)
