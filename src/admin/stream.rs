@@ -254,7 +254,7 @@ impl Follower {
         for _ in 0..LINES {
             match self.follow.advance()? {
                 Next::Nothing => return Ok(Looked { text, is_more: false }),
-                Next::Gap => text.push_str("event: gap\ndata: {\"detail\":\"events may be missing here: the files that held them were removed\"}\n\n"),
+                Next::Gap => text.push_str("event: gap\ndata: {\"detail\":\"events may be missing here: the files that held them were removed or truncated\"}\n\n"),
                 Next::Line(line) => {
                     if self.judge.fits(&line).is_some()
                         && let (Some(id), Ok(line)) = (id_of(&line), std::str::from_utf8(&line))

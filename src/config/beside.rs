@@ -7,7 +7,7 @@ use super::problem::Problems;
 use super::raw;
 use super::reader::{At, Place};
 use super::resolve::Surroundings;
-use super::{host_name, read_file, read_from_beside};
+use super::{Owner, host_name, read_file, read_from_beside};
 use crate::gateway;
 
 /// What homes and events of a configuration may lead to, without standing in it.
@@ -39,7 +39,7 @@ pub enum Document {
 /// Every problem of the configuration.
 pub fn read_beside(document: &Document, beside: &Beside, in_force: InForce) -> Result<gateway::Settings, Problems> {
     match document {
-        Document::File(file) => read_file(file, false, in_force, beside),
+        Document::File(file) => read_file(file, false, Owner::OwnOrRoot, in_force, beside),
         Document::Text { text, folder } => {
             let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.clone());
             let around =

@@ -5,7 +5,7 @@
 
 use std::fs::{File, Metadata};
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,6 +17,9 @@ use super::{BUFFER, ReadError};
 
 /// Bytes that are read from a file in one go.
 const BLOCK: usize = 64 * 1024;
+
+/// Bytes of a file's beginning that are compared: the id of its first line is among them.
+const BEGINNING: usize = 1024;
 
 /// The id before all others: what follows it is the whole trail.
 pub const BEFORE_ALL: &str = "00000000-0000-0000-0000-000000000000";
@@ -31,6 +34,8 @@ pub struct Follow {
     ended: Option<Identity>,
     /// What was asked for is not there, and that has not been said yet.
     owes_gap: bool,
+    /// The live file was truncated: what stands there now is new from its beginning on.
+    begins_again: bool,
 }
 
 /// What is read next.
@@ -38,7 +43,7 @@ pub struct Follow {
 pub enum Next {
     /// A line, without its newline.
     Line(Vec<u8>),
-    /// The line that follows is not the next one, as far as can be said: files in between were removed.
+    /// The line that follows is not the next one, as far as can be said: files in between were removed, or the live file was truncated.
     Gap,
     /// There is no further line yet.
     Nothing,
@@ -50,6 +55,8 @@ type Identity = (u64, u64);
 struct Open {
     input: Box<dyn Read + Send>,
     identity: Identity,
+    /// To see whether another program truncates it; `None` for a packed file.
+    watched: Option<Watched>,
     /// Whether more may be written to it.
     is_live: bool,
     /// What was read and not given yet; from `start` on.
@@ -77,7 +84,7 @@ impl Follow {
             Some(after) if !is_above => Some(after).filter(|after| after != BEFORE_ALL),
             Some(_) | None => newest,
         };
-        Ok(Follow { path: path.to_owned(), last, open: None, ended: None, owes_gap: is_above })
+        Ok(Follow { path: path.to_owned(), last, open: None, ended: None, owes_gap: is_above, begins_again: false })
     }
 
     /// How far it is: whoever goes on after this id misses nothing that was not given yet.
@@ -113,7 +120,12 @@ impl Follow {
                 open.is_seeking = self.last.as_deref() != Some(id);
                 continue;
             }
-            if open.fill().map_err(&failed)? {
+            let has_more = open.fill().map_err(&failed)?;
+            if open.was_truncated().map_err(&failed)? {
+                (self.open, self.ended, self.begins_again) = (None, None, true);
+                return Ok(Next::Gap);
+            }
+            if has_more {
                 continue;
             }
             // Looked at before the last bytes are: what is rotated has no more of them.
@@ -155,6 +167,11 @@ impl Follow {
     /// Opens the file that holds what follows the last line.
     fn open_next(&mut self) -> Result<Opened, ReadError> {
         let live = self.path.clone();
+        if self.begins_again {
+            let opened = self.open_whole(&live)?;
+            self.begins_again = matches!(opened, Opened::Nothing);
+            return Ok(opened);
+        }
         let mut files = rotated_of(&live)?;
         files.push(live.clone());
         if let Some(after_ended) = self.after_ended(&files)? {
@@ -220,6 +237,7 @@ impl Open {
             _ => 0,
         };
         file.seek(SeekFrom::Start(from))?;
+        let watched = if is_packed { None } else { Some(Watched::new(file.try_clone()?, from)?) };
         let input: Box<dyn Read + Send> = match is_packed {
             true => Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER, file))),
             false => Box::new(file),
@@ -227,6 +245,7 @@ impl Open {
         Ok(Open {
             input,
             identity,
+            watched,
             is_live: is_live && !is_packed,
             block: Vec::new(),
             start: 0,
@@ -268,7 +287,49 @@ impl Open {
             }
         };
         self.block.truncate(had + read);
+        if let Some(watched) = &mut self.watched {
+            watched.read += read as u64;
+        }
         Ok(read > 0)
+    }
+
+    /// Whether the file is not the one any more of which was read, though its name is: then what was read last may be of anywhere.
+    fn was_truncated(&mut self) -> io::Result<bool> {
+        self.watched.as_mut().map_or(Ok(false), Watched::was_truncated)
+    }
+}
+
+/// A file that only grows, as far as nobody truncates it (logrotate's `copytruncate`).
+struct Watched {
+    file: File,
+    /// Up to where it was read.
+    read: u64,
+    /// How it begins, as far as it was written when that was looked at.
+    beginning: Vec<u8>,
+}
+
+impl Watched {
+    fn new(file: File, read: u64) -> io::Result<Watched> {
+        let mut watched = Watched { file, read, beginning: Vec::new() };
+        watched.beginning = watched.begins()?;
+        Ok(watched)
+    }
+
+    fn was_truncated(&mut self) -> io::Result<bool> {
+        // It may have grown beyond this place again: the id of another first line is seen.
+        let begins = self.begins()?;
+        if self.file.metadata()?.len() < self.read || !begins.starts_with(&self.beginning) {
+            return Ok(true);
+        }
+        self.beginning = begins;
+        Ok(false)
+    }
+
+    fn begins(&self) -> io::Result<Vec<u8>> {
+        let mut begins = vec![0; BEGINNING];
+        let read = self.file.read_at(&mut begins, 0)?;
+        begins.truncate(read);
+        Ok(begins)
     }
 }
 

@@ -186,3 +186,32 @@ fn a_file_that_is_there_unpacked_and_packed_is_read_once() {
     trail.write(5);
     assert_eq!((read(&mut follow), read(&mut late)), (numbers(20..25), numbers(20..25)));
 }
+
+/// logrotate's `copytruncate`: the lines that were written between its copy and the truncation are lost, and those not read yet are in a file
+/// that is not followed.
+#[test]
+fn a_live_file_that_is_truncated_is_a_gap_and_read_from_its_beginning() {
+    let mut trail = Trail::new();
+    trail.write(60);
+    let mut follow = trail.follow(Some(49));
+    assert_eq!(read(&mut follow), numbers(50..60));
+    // Read to its end, truncated, and short.
+    File::create(trail.live()).unwrap();
+    assert_eq!(read(&mut follow), [None]);
+    trail.write(3);
+    assert_eq!(read(&mut follow), numbers(60..63));
+    // Lines that nobody read are gone with it.
+    trail.write(2);
+    File::create(trail.live()).unwrap();
+    trail.write(1);
+    assert_eq!(read(&mut follow), [vec![None], numbers(65..66)].concat());
+    // Longer than before when it is looked at.
+    File::create(trail.live()).unwrap();
+    trail.write(60);
+    assert_eq!(read(&mut follow), [vec![None], numbers(66..126)].concat());
+    // As ever afterwards.
+    trail.write(2);
+    trail.rotate();
+    trail.write(2);
+    assert_eq!(read(&mut follow), numbers(126..130));
+}
