@@ -30,6 +30,7 @@ pub struct StoreFolder {
     store: Arc<dyn Store>,
     root: Key,
     lock: Option<ObjectLock>,
+    name: Option<Arc<str>>,
 }
 
 /// One object of a folder.
@@ -44,7 +45,13 @@ pub struct StoredObject {
 impl StoreFolder {
     /// The folder `root` of a store; it need not exist.
     pub fn new(store: Arc<dyn Store>, root: Key) -> Self {
-        StoreFolder { store, root, lock: None }
+        StoreFolder { store, root, lock: None, name: None }
+    }
+
+    /// The same, which messages name so.
+    #[must_use]
+    pub fn called(self, name: &str) -> Self {
+        StoreFolder { name: Some(name.into()), ..self }
     }
 
     /// The same, whose new objects are locked.
@@ -55,7 +62,7 @@ impl StoreFolder {
 
     /// How messages name it.
     pub fn describe(&self) -> String {
-        self.store.event_path(&self.root)
+        self.name.as_deref().map_or_else(|| self.store.event_path(&self.root), str::to_owned)
     }
 
     /// All objects below the folder, in the order of their names; none when it does not exist. `recursive`: those in folders
@@ -283,6 +290,10 @@ mod tests {
         let store = open(&settings).unwrap();
         let folder = StoreFolder::new(store.clone(), Key::parse("audit").unwrap());
         assert!(folder.list(true).await.unwrap().is_empty());
+        assert_eq!(
+            (folder.describe().as_str(), folder.clone().called("s3://b/p").describe().as_str()),
+            ("/m/audit", "s3://b/p")
+        );
         for name in ["b", "year=2026/hour=01/a", "year=2026/b"] {
             folder.put_new(name, Bytes::from(name.to_owned())).await.unwrap();
         }

@@ -182,15 +182,19 @@ impl Opening<'_> {
         options.extend(options_of_environment(url, &options));
         let settings = stores::Settings { name: NAMELESS.into(), url: url.to_owned(), options };
         stores::validate(&settings).map_err(Wrong)?;
-        self.archive(&settings, "")
+        Ok(Arc::new(self.folder(&settings, "")?.called(url)))
     }
 
     fn archive(&mut self, settings: &stores::Settings, prefix: &str) -> Result<Arc<dyn Archive>, Failure> {
+        Ok(Arc::new(self.folder(settings, prefix)?))
+    }
+
+    fn folder(&mut self, settings: &stores::Settings, prefix: &str) -> Result<StoreFolder, Failure> {
         let root = Key::parse(prefix).map_err(|error| Wrong(format!("{prefix}: {error}")))?;
         let handle = self.runtime()?;
         let _inside = handle.enter();
         let store = stores::open(settings).map_err(|error| anyhow!("the store {:?}: {error}", settings.name))?;
-        Ok(Arc::new(StoreFolder::new(store, root)))
+        Ok(StoreFolder::new(store, root))
     }
 
     fn runtime(&mut self) -> anyhow::Result<Handle> {

@@ -5,7 +5,7 @@ use object_store::azure::AzureCredential;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::name::judge;
-use crate::stores::object::{FOLDER, MTIME, at, bare_etag};
+use crate::stores::object::{FOLDER, MTIME, bare_etag, without_credentials};
 use crate::stores::rest::{Answer, Ask, Client, Headers, Signing, key_path};
 use crate::stores::{StoreErrorKind, StoreResult};
 
@@ -120,7 +120,8 @@ impl Container {
         judge(key)?;
         let mut address = format!("{}{}", self.client.address, key_path(key)?);
         let Signing::Azure { credentials, .. } = &self.client.signing else { return Ok(address) };
-        let credential = credentials.get_credential().await.map_err(at("sign the request for", key))?;
+        let credential = credentials.get_credential().await;
+        let credential = credential.map_err(|error| without_credentials("copy", key, &error))?;
         if let AzureCredential::SASToken(pairs) = &*credential {
             for (place, (name, value)) in pairs.iter().enumerate() {
                 address.push(if place == 0 { '?' } else { '&' });

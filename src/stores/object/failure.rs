@@ -16,6 +16,15 @@ pub(in crate::stores) fn at(doing: &'static str, key: impl ToString) -> impl FnO
     move |error| StoreError::cannot(kind_of(&error), doing, &key, &describe(&error))
 }
 
+/// A request that cannot be signed: a machine without a role has no credentials of its own, either.
+pub(in crate::stores) fn without_credentials(doing: &str, key: &str, error: &Error) -> StoreError {
+    let said = describe(error);
+    // It is not the store that was asked.
+    let said = said.strip_prefix("the store ").map_or(said.clone(), |rest| format!("their source {rest}"));
+    let reason = format!("there are no credentials ({said}); give them as options of the store, or in the environment");
+    StoreError::cannot(kind_of(error), doing, key, &reason)
+}
+
 /// The answer to a name that is taken.
 pub(in crate::stores) fn exists(key: impl std::fmt::Display) -> StoreError {
     StoreError::plain(StoreErrorKind::AlreadyExists, format!("\"{key}\" exists already"))
@@ -300,6 +309,22 @@ mod tests {
             assert_eq!(kind_of_cause(&Cause::Answer(status, String::new())), kind, "{status}");
         }
         assert_eq!(describe_answer(503, ""), "the store answered with status 503");
+    }
+
+    #[test]
+    fn a_request_without_credentials_says_what_to_do() {
+        let error = failed("http://169.254.169.254/", Text(format!("{STATUS}403 Forbidden: "), None));
+        let error = without_credentials("list", "", &error);
+        assert_eq!(
+            error.to_string(),
+            "cannot list: there are no credentials (their source answered with status 403); give them as options of the store, or in the \
+             environment"
+        );
+        assert!(
+            without_credentials("delete", "a/b", &generic("no"))
+                .to_string()
+                .contains("\"a/b\": there are no credentials (no)")
+        );
     }
 
     #[test]

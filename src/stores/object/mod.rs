@@ -40,7 +40,8 @@ pub(super) use extras::{
     Replaces, TOKEN, by_etag, judge_only, token,
 };
 pub(super) use failure::{
-    at, describe, describe_connection, element, exists, kind_of_code, replaced, was_cut, without_number,
+    at, describe, describe_connection, element, exists, kind_of_code, replaced, was_cut, without_credentials,
+    without_number,
 };
 pub(super) use kept_times::KeptTimes;
 pub(super) use mtime::{FOLDER, MTIME, MtimeForm, bare_etag, kept_time, read as read_mtime};

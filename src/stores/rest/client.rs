@@ -12,7 +12,7 @@ use object_store::gcp::GcpCredentialProvider;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::backoff::{Backoff, retry_after};
-use crate::stores::object::{at, describe_connection};
+use crate::stores::object::{describe_connection, without_credentials};
 use crate::stores::{StoreError, StoreErrorKind, StoreResult};
 
 /// What S3 leaves unencoded in a query (SigV4: RFC 3986 unreserved).
@@ -179,7 +179,7 @@ impl Client {
     /// Sends a request once. The outer error is for good; the inner one says whether another try may help.
     async fn send(&self, ask: &Ask<'_>, doing: &str, key: &str) -> StoreResult<Result<Answer, Failure>> {
         let mut request = self.request(ask)?;
-        self.sign(&mut request).await.map_err(|error| at("sign the request for", format!("{doing} {key}"))(error))?;
+        self.sign(&mut request).await.map_err(|error| without_credentials(doing, key, &error))?;
         Ok(self.execute(request).await)
     }
 
