@@ -163,5 +163,6 @@ pub(super) async fn drain(Shared(state): Shared<Arc<State>>) -> Result<Json<Done
     let wished = state.around.wishes.send(Wish::Drain).await;
     wished.map_err(|_| Problem::unavailable("the gateway is ending"))?;
     let sessions = state.around.registry.list().len();
-    Ok(Json(Done { done: format!("draining: no new connections; {sessions} sessions may finish their transfers") }))
+    let sessions = if sessions == 1 { "1 session".to_owned() } else { format!("{sessions} sessions") };
+    Ok(Json(Done { done: format!("draining: no new connections; {sessions} may finish their transfers") }))
 }

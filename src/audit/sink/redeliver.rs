@@ -48,7 +48,12 @@ async fn redeliver(spool: &Path, limit: u64, collector: &impl Carrier) -> io::Re
     let mut done = Redelivered { sink: collector.name(), ..Redelivered::default() };
     let (mut after, mut refused) = (None, HeldPaths::default());
     // Between two, a gateway that runs may look, or put one more there.
-    while let Some(mut locked) = tokio::task::block_in_place(|| undelivered.lock_unless_empty())? {
+    loop {
+        // Another command may have delivered the rest.
+        let Some(mut locked) = tokio::task::block_in_place(|| undelivered.lock_unless_empty())? else {
+            done.left = 0;
+            break;
+        };
         let next = tokio::task::block_in_place(|| locked.next(after.as_deref(), &mut refused))?;
         done.left = locked.count();
         let Some((name, heading, lines)) = next else { break };

@@ -236,7 +236,8 @@ impl Undelivered {
     fn is_full(&self, bytes: u64) -> Option<String> {
         let (folder, held) = (self.folder.display(), self.known.len());
         if held >= self.most {
-            return Some(format!("{folder} holds {held} deliveries, the most that are set aside"));
+            let deliveries = if held == 1 { "delivery" } else { "deliveries" };
+            return Some(format!("{folder} holds {held} {deliveries}, the most that are set aside"));
         }
         let is_full = held > 0 && self.bytes + bytes > self.limit;
         is_full.then(|| format!("{folder} holds {} of at most {} bytes", self.bytes, self.limit))

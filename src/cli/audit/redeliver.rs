@@ -30,7 +30,11 @@ pub(super) fn redeliver(arguments: &Arguments) -> Result<(), Failure> {
     if done.is_empty() {
         print("no sink sets deliveries aside")?;
     }
-    if left > 0 { Err(anyhow!("{left} deliveries are still set aside").into()) } else { Ok(()) }
+    match left {
+        0 => Ok(()),
+        1 => Err(anyhow!("1 delivery is still set aside").into()),
+        many => Err(anyhow!("{many} deliveries are still set aside").into()),
+    }
 }
 
 async fn all(sinks: &[SinkSettings]) -> anyhow::Result<Vec<Redelivered>> {
