@@ -81,7 +81,7 @@ pub(super) fn verify(arguments: &Arguments) -> Result<(), Failure> {
         Err(failure) => return Err(failure),
     };
     // Nothing is never whole; with a witness the report says what there was.
-    if report.lines == 0 && report.is_whole() {
+    if report.chains.is_empty() && report.is_whole() {
         return Err(anyhow!("there is no event in these sources").into());
     }
     tell(&report, &locks, arguments.json)?;
