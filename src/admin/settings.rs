@@ -191,59 +191,103 @@ pub fn make_token() -> Result<Secret, String> {
 /// What every JWT begins with: an object of JSON in base64.
 const JWT_PREFIX: &str = "eyJ";
 
-/// A text without the tokens in it, the provider's too, for answers, events and logs.
+/// A text without the tokens in it, the provider's too, for answers, events and logs. In an address, each character of a token may be
+/// escaped (`%5F`), also twice (`%255F`).
 pub(super) fn without_tokens(text: &str) -> String {
+    let units = units(text);
     let mut safe = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(next) = rest.chars().next() {
-        let before = text.get(..text.len() - rest.len()).unwrap_or_default();
-        let jwt = || if is_boundary(before) { jwt_length(rest) } else { None };
+    let (mut at, mut copied) = (0, 0);
+    while let Some(rest) = units.get(at..).filter(|rest| !rest.is_empty()) {
+        let before = at.checked_sub(1).and_then(|before| units.get(before));
         let token = token_length(rest).map(|length| (TOKEN_PREFIX, length));
-        let token = token.or_else(|| jwt().map(|length| (JWT_PREFIX, length)));
-        let (kept, length) = token.unwrap_or(("", next.len_utf8()));
-        let (part, behind) = rest.split_at(length);
-        match kept {
-            "" => safe.push_str(part),
-            prefix => safe.extend([prefix, "…"]),
-        }
-        rest = behind;
+        let jwt = || if is_boundary(before) { jwt_length(rest) } else { None };
+        let Some((prefix, length)) = token.or_else(|| jwt().map(|length| (JWT_PREFIX, length))) else {
+            at += 1;
+            continue;
+        };
+        let start = before.map_or(0, |before| before.end);
+        safe.extend([text.get(copied..start).unwrap_or_default(), prefix, "…"]);
+        at += length;
+        copied = units.get(at - 1).map_or(text.len(), |last| last.end);
     }
+    safe.push_str(text.get(copied..).unwrap_or_default());
     safe
+}
+
+/// A byte of a text, or what an escape in it means.
+#[derive(Debug, Clone, Copy)]
+struct Unit {
+    byte: u8,
+    is_escape: bool,
+    /// Where it ends in the text.
+    end: usize,
+}
+
+fn units(text: &str) -> Vec<Unit> {
+    let mut units = Vec::with_capacity(text.len());
+    let (mut rest, mut end) = (text.as_bytes(), 0);
+    while let Some(first) = rest.first() {
+        let escape = escape(rest);
+        let (byte, length) = escape.unwrap_or((*first, 1));
+        end += length;
+        units.push(Unit { byte, is_escape: escape.is_some(), end });
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    units
+}
+
+/// The byte that an escape at the beginning of a text means, and the escape's length: `%5F` and `%255F` mean `_`.
+fn escape(text: &[u8]) -> Option<(u8, usize)> {
+    let mut digits = text.strip_prefix(b"%")?;
+    while let Some(inner) = digits.strip_prefix(b"25").filter(|inner| byte_of(inner).is_some()) {
+        digits = inner;
+    }
+    Some((byte_of(digits)?, text.len() - digits.len() + 2))
+}
+
+/// The byte that two hex digits mean.
+fn byte_of(digits: &[u8]) -> Option<u8> {
+    let digits = digits.get(..2).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
+    u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
 fn is_part(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
 }
 
-/// How many of these bytes a text begins with.
-fn run(text: &str) -> usize {
-    text.bytes().take_while(|byte| is_part(*byte)).count()
+/// How many such bytes a text begins with.
+fn run(units: &[Unit]) -> usize {
+    units.iter().take_while(|unit| is_part(unit.byte)).count()
+}
+
+/// What is behind a word at the beginning of a text.
+fn behind<'u>(units: &'u [Unit], word: &str) -> Option<&'u [Unit]> {
+    let (beginning, rest) = units.split_at_checked(word.len())?;
+    beginning.iter().map(|unit| unit.byte).eq(word.bytes()).then_some(rest)
 }
 
 /// The length of the token of ours that a text begins with.
-fn token_length(text: &str) -> Option<usize> {
-    let length = run(text.strip_prefix(TOKEN_PREFIX)?);
+fn token_length(units: &[Unit]) -> Option<usize> {
+    let length = run(behind(units, TOKEN_PREFIX)?);
     (length > 0).then_some(TOKEN_PREFIX.len() + length)
 }
 
 /// The length of the JWT that a text begins with: a header and at least two more parts, which may be empty (RFC 7515 and RFC 7516,
 /// section 7.1 of each).
-fn jwt_length(text: &str) -> Option<usize> {
-    text.strip_prefix(JWT_PREFIX)?;
-    let mut length = run(text);
+fn jwt_length(units: &[Unit]) -> Option<usize> {
+    behind(units, JWT_PREFIX)?;
+    let mut length = run(units);
     let mut dots = 0;
-    while let Some(part) = text.get(length..).and_then(|rest| rest.strip_prefix('.')) {
+    while let Some(part) = units.get(length..).and_then(|rest| behind(rest, ".")) {
         length += 1 + run(part);
         dots += 1;
     }
     (dots >= 2).then_some(length)
 }
 
-/// Whether a word may begin after this text. In an address, the last character may be an escape (`%3D`).
-fn is_boundary(before: &str) -> bool {
-    let bytes = before.as_bytes();
-    let is_escape = matches!(bytes, [.., b'%', high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
-    is_escape || bytes.last().is_none_or(|byte| !is_part(*byte))
+/// Whether a word may begin after this: in an address, also after an escape (`%3D`).
+fn is_boundary(before: Option<&Unit>) -> bool {
+    before.is_none_or(|before| before.is_escape || !is_part(before.byte))
 }
 
 #[cfg(test)]
@@ -282,13 +326,27 @@ mod tests {
             ("/x?a=eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.s-_&b=c", "/x?a=eyJ…&b=c"),
             ("/x?a%3DeyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.&b=c", "/x?a%3DeyJ…&b=c"),
             ("é eyJhbGciOiJkaXIifQ..iv.text.tag é", "é eyJ… é"),
+            ("/sessions?token=lgt%5FaB-_9&b=c", "/sessions?token=lgt_…&b=c"),
+            ("/users/%6c%67%74%5f%41%62/x", "/users/lgt_…/x"),
+            ("/x?t=lgt_a%42c%2Dd&x=%C3%A9", "/x?t=lgt_…&x=%C3%A9"),
+            ("/x?t=%256cgt%25255Fab%20b", "/x?t=lgt_…%20b"),
+            ("/x?a=eyJhbGciOiJub25lIn0%2EeyJzdWIiOiJhIn0%2e%73&b=c", "/x?a=eyJ…&b=c"),
         ] {
             assert_eq!(without_tokens(text), safe);
         }
         // What only looks a little like one is evidence.
-        for kept in
-            ["/KeyJobs.tar.gz", "/in/HeyJude.2026.wav", "/eyJ", "eyJhbGciOiJub25lIn0", "/eyJob.csv", "reason: eyJ.x"]
-        {
+        for kept in [
+            "/KeyJobs.tar.gz",
+            "/in/HeyJude.2026.wav",
+            "/eyJ",
+            "eyJhbGciOiJub25lIn0",
+            "/eyJob.csv",
+            "reason: eyJ.x",
+            "é%",
+            "100%25",
+            "/a%5Fb%C3%A9",
+            "lgt%5F",
+        ] {
             assert_eq!(without_tokens(kept), kept);
         }
     }
