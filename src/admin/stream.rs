@@ -55,7 +55,7 @@ const LINES: usize = 10_000;
 pub(super) struct Which {
     /// The user's name; `*` and `?` stand for any characters
     user: Option<String>,
-    /// The person behind the user's name
+    /// The person behind the user's name; a pattern, as for `user`
     identity: Option<String>,
     /// A path that the client named or where it is kept; `*` stays within a component, `**` does not
     path: Option<String>,
@@ -71,7 +71,7 @@ pub(super) struct Which {
     target: Option<String>,
     /// The account at a target
     account: Option<String>,
-    /// The fingerprint of a key or an authority
+    /// The fingerprint of a key or an authority, or its first four characters or more behind `SHA256:`
     #[serde(alias = "key")]
     fingerprint: Option<String>,
     /// `success`, `denied` or `failure`

@@ -45,7 +45,7 @@ pub(super) const LOOKED_FOR: Duration = Duration::from_secs(5);
 pub(super) struct Which {
     /// The user's name; `*` and `?` stand for any characters
     pub(super) user: Option<String>,
-    /// The person behind the user's name: a certificate's key id, a key's comment, or what the identity provider says
+    /// The person behind the user's name: a certificate's key id, a key's comment, or what the identity provider says; a pattern, as for `user`
     pub(super) identity: Option<String>,
     /// A path that the client named or where it is kept; `*` stays within a component, `**` does not
     pub(super) path: Option<String>,
@@ -66,7 +66,7 @@ pub(super) struct Which {
     pub(super) target: Option<String>,
     /// The account at a target
     pub(super) account: Option<String>,
-    /// The fingerprint of a key or an authority
+    /// The fingerprint of a key or an authority, or its first four characters or more behind `SHA256:`
     #[serde(alias = "key")]
     pub(super) fingerprint: Option<String>,
     /// `success`, `denied` or `failure`; of an event without the field, what its activity says
@@ -243,7 +243,7 @@ impl Which {
         let address = self.address.as_deref().map(Network::parse).transpose().map_err(wrong("address"))?;
         Ok(Query {
             user: self.user.as_deref().map(UserPattern::parse).transpose().map_err(wrong("user"))?,
-            identity: self.identity.clone(),
+            identity: self.identity.as_deref().map(UserPattern::parse).transpose().map_err(wrong("identity"))?,
             path: self.path.as_deref().map(PathPattern::parse).transpose().map_err(wrong("path"))?,
             span: Span { since: time("since", &self.since)?, until: time("until", &self.until)? },
             activities,
@@ -252,7 +252,12 @@ impl Which {
             with_jumps: false,
             target: self.target.clone(),
             account: self.account.clone(),
-            fingerprint: self.fingerprint.as_deref().map(Fingerprint::new),
+            fingerprint: self
+                .fingerprint
+                .as_deref()
+                .map(Fingerprint::parse)
+                .transpose()
+                .map_err(wrong("fingerprint"))?,
             operations,
             status: self.status.as_deref().map(search::status).transpose().map_err(wrong("status"))?,
             server: None,

@@ -13,7 +13,7 @@ use super::outcome::{OPERATIONS, STATUSES, operation_of, status_of};
 use super::read::{Event, Item, Place, ReadError, Span, Trail, shown};
 use torn::Torn;
 
-pub use pattern::{PathPattern, UserPattern};
+pub use pattern::{Fingerprint, PathPattern, UserPattern};
 
 /// The fields that hold fingerprints, of one key or of several.
 const FINGERPRINTS: [&str; 5] = [
@@ -33,7 +33,7 @@ pub struct Query {
     /// The `user`.
     pub user: Option<UserPattern>,
     /// The `identity`: the person behind the user's name.
-    pub identity: Option<String>,
+    pub identity: Option<UserPattern>,
     /// A path that the client named or that a store has, old or new.
     pub path: Option<PathPattern>,
     /// When.
@@ -97,18 +97,6 @@ pub fn operation(word: &str) -> Result<String, String> {
 pub fn status(word: &str) -> Result<String, String> {
     let known = || format!("{word:.40?} is none of {}", STATUSES.join(", "));
     STATUSES.contains(&word).then(|| word.to_owned()).ok_or_else(known)
-}
-
-/// A fingerprint, `SHA256:` and base64 without padding.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fingerprint(String);
-
-impl Fingerprint {
-    /// Takes it with or without `SHA256:` and padding.
-    pub fn new(text: &str) -> Self {
-        let text = text.trim_end_matches('=');
-        Fingerprint(format!("SHA256:{}", text.strip_prefix("SHA256:").unwrap_or(text)))
-    }
 }
 
 /// How many places that cannot be read are named; the rest is counted.
@@ -215,21 +203,21 @@ impl Query {
 
     /// Texts that a line must hold as they are, so that most lines need not be parsed.
     fn needles(&self) -> Vec<String> {
-        let fingerprint = self.fingerprint.as_ref().map(|fingerprint| &fingerprint.0);
-        let user = self.user.as_ref().and_then(UserPattern::name);
-        let names = user.into_iter().chain(&self.identity).chain(&self.target).chain(&self.account);
-        let user = names.map(|name| format!("\"{name}\""));
-        let quoted = user.chain(self.session.iter().map(|beginning| format!("\"{beginning}")));
+        let fingerprint = self.fingerprint.as_ref().map(|fingerprint| fingerprint.as_ref().to_owned());
+        let people = [&self.user, &self.identity].into_iter().flatten().filter_map(UserPattern::name);
+        let places = [&self.target, &self.account].into_iter().flatten().map(String::as_str);
+        let names = people.chain(places).map(|name| format!("\"{name}\""));
+        let quoted = names.chain(self.session.iter().map(|beginning| format!("\"{beginning}")));
         // The writer escapes nothing in such a text.
         let is_plain =
             |text: &String| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.@:+/\"".contains(&byte));
-        quoted.chain(fingerprint.cloned()).filter(is_plain).collect()
+        quoted.chain(fingerprint).filter(is_plain).collect()
     }
 
     fn fits(&self, event: &Event) -> bool {
         let is = |wanted: &Option<String>, name| wanted.as_deref().is_none_or(|wanted| event.text(name) == wanted);
         self.user.as_ref().is_none_or(|user| user.fits(event.text("user")))
-            && is(&self.identity, "identity")
+            && self.identity.as_ref().is_none_or(|identity| identity.fits(event.text("identity")))
             && is(&self.target, "target")
             && is(&self.account, "account")
             && self.session.as_ref().is_none_or(|beginning| self.is_of_session(event, beginning))
@@ -241,11 +229,15 @@ impl Query {
             && (self.span == Span::default() || event.time().is_some_and(|time| self.span.contains(time)))
             && self.address.as_ref().is_none_or(|test| event.address().is_some_and(test))
             && self.path.as_ref().is_none_or(|path| path.fits_event(event))
-            && self.fingerprint.as_ref().is_none_or(|key| FINGERPRINTS.iter().any(|name| key.fits(event.text(name))))
+            && (self.fingerprint.is_none() || self.keys_of(event).next().is_some())
     }
-}
 
-impl Query {
+    /// The fingerprints in an event that begin as [`Query::fingerprint`] says.
+    pub fn keys_of<'e>(&'e self, event: &'e Event) -> impl Iterator<Item = &'e str> {
+        let fitting = |key: &'e Fingerprint| FINGERPRINTS.iter().flat_map(|name| key.fitting(event.text(name)));
+        self.fingerprint.iter().flat_map(fitting)
+    }
+
     fn is_operation(&self, event: &Event) -> bool {
         let operation = operation_of(event.activity(), Some(event.text("operation")));
         operation.is_some_and(|operation| self.operations.iter().any(|wanted| wanted == operation))
@@ -271,12 +263,6 @@ impl Judge {
             return None;
         }
         Event::parse(line).filter(|event| self.query.fits(event))
-    }
-}
-
-impl Fingerprint {
-    fn fits(&self, keys: &str) -> bool {
-        keys.split(',').any(|key| key == self.0)
     }
 }
 
@@ -406,8 +392,10 @@ mod tests {
     #[test]
     fn keys_are_found_with_and_without_the_name_of_the_hash() {
         let key = "BY3gNMHwTfjd4n2VuT4pTyLOk82zWZj4KEYEu7y4r/0";
-        for text in [key.to_owned(), format!("SHA256:{key}"), format!("SHA256:{key}=")] {
-            let query = Query { fingerprint: Some(Fingerprint::new(&text)), ..Query::default() };
+        for text in
+            [key.to_owned(), format!("SHA256:{key}"), format!("SHA256:{key}="), format!("SHA256:{}…", &key[..8])]
+        {
+            let query = Query { fingerprint: Fingerprint::parse(&text).ok(), ..Query::default() };
             let found = found(&query);
             assert_eq!(
                 found.len(),
@@ -416,15 +404,15 @@ mod tests {
             );
             assert!(["AUTH_FAILURE", "USER_CHANGED", "CLOSE"].iter().all(|name| found.iter().any(|one| one == name)));
         }
-        assert!(Fingerprint::new("b").fits("SHA256:a,SHA256:b"));
     }
 
     #[test]
     fn a_person_is_found_in_every_event_of_a_session() {
-        let by = |name: &str| found(&Query { identity: some(name), ..Query::default() });
+        let by = |name: &str| found(&Query { identity: user(name), ..Query::default() });
         let sessions = GOLDEN.lines().filter(|line| line.contains("\"identity\":\"laptop\"")).count();
         assert_eq!(by("laptop").len(), sessions);
         assert!(by("laptop").iter().any(|name| name == "DELETE") && by("lapto").is_empty());
+        assert_eq!((by("lap*"), by("LAPTOP*")), (by("laptop"), Vec::new()));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::read::{Event, Span};
+use super::search::UserPattern;
 use person::Person;
 
 pub use export::{csv_writer, harmless, write_csv};
@@ -28,7 +29,7 @@ const STRANGERS_SHOWN: usize = 20;
 #[derive(Debug)]
 pub struct Collection {
     /// `None`: every user.
-    only: Option<String>,
+    only: Option<UserPattern>,
     users: BTreeMap<String, Person>,
     /// How many of these nothing has proven to be users.
     unproven: usize,
@@ -50,6 +51,9 @@ pub struct Report {
     /// Not included.
     #[serde(serialize_with = "uses::as_optional_text")]
     pub until: Option<DateTime<Utc>>,
+    /// The pattern of users that it is about; none for one user and for all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
     /// The servers whose events were read.
     pub servers: Vec<String>,
     /// How many events it is made of.
@@ -75,8 +79,8 @@ pub struct Stranger {
 }
 
 impl Collection {
-    /// Of one user, or of all.
-    pub fn of(only: Option<String>) -> Collection {
+    /// Of one user, of those that a pattern fits, or of all.
+    pub fn of(only: Option<UserPattern>) -> Collection {
         Collection {
             only,
             users: BTreeMap::new(),
@@ -90,7 +94,7 @@ impl Collection {
     /// Takes the next event. Events without a user, and those of others than the one that is wanted, are passed over.
     pub fn note(&mut self, event: &Event) {
         let name = event.text("user");
-        if name.is_empty() || self.only.as_deref().is_some_and(|only| only != name) {
+        if name.is_empty() || self.only.as_ref().is_some_and(|only| !only.fits(name)) {
             return;
         }
         self.events += 1;
@@ -113,12 +117,13 @@ impl Collection {
     /// The report.
     pub fn finish(self, made: DateTime<Utc>, span: Span, unreadable: u64) -> Report {
         let Collection { only, mut users, servers, events, attempts_of_others, .. } = self;
-        if let Some(only) = &only {
-            users.entry(only.clone()).or_default();
+        let one = only.as_ref().and_then(UserPattern::name);
+        if let Some(one) = one {
+            users.entry(one.to_owned()).or_default();
         }
         // What has not come yet is no silence.
         let end = span.until.map_or(made, |until| until.min(made));
-        let is_shown = |name: &String, person: &Person| person.exists() || only.as_ref() == Some(name);
+        let is_shown = |name: &String, person: &Person| person.exists() || one == Some(name.as_str());
         let (users, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
             users.into_iter().partition(|(name, person)| is_shown(name, person));
         let (strangers, more) = strangers(others);
@@ -126,6 +131,7 @@ impl Collection {
             made,
             since: span.since,
             until: span.until,
+            pattern: only.as_ref().filter(|_| one.is_none()).map(|pattern| pattern.as_str().to_owned()),
             servers: servers.into_iter().filter(|server| !server.is_empty()).collect(),
             events,
             unreadable,

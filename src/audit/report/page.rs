@@ -23,8 +23,9 @@ pub fn write_html(report: &Report, mut out: impl Write) -> io::Result<()> {
 }
 
 fn page(report: &Report) -> Markup {
-    let title = match report.users.as_slice() {
-        [one] => format!("Activity of {}", shown(&one.user)),
+    let title = match (report.users.as_slice(), &report.pattern) {
+        ([one], _) => format!("Activity of {}", shown(&one.user)),
+        (_, Some(pattern)) => format!("Activity of the users {}", shown(pattern)),
         _ => "Activity of all users".to_owned(),
     };
     html! {

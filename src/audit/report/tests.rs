@@ -26,7 +26,7 @@ fn moment(text: &str) -> DateTime<Utc> {
 }
 
 fn report(only: Option<&str>) -> Report {
-    let mut collection = Collection::of(only.map(str::to_owned));
+    let mut collection = Collection::of(only.map(|only| UserPattern::parse(only).unwrap()));
     LINES.iter().for_each(|line| collection.note(&Event::parse(line.as_bytes()).unwrap()));
     collection.finish(moment("2026-08-01T00:00:00Z"), Span::default(), 0)
 }
@@ -49,6 +49,22 @@ fn a_user_is_what_the_events_come_to() {
     assert_eq!(keys, [("SHA256:new", 2, 0), ("SHA256:old", 0, 1)]);
     assert_eq!(ann.addresses.list.len(), 2);
     assert_eq!(ann.refused[0].path, "shell", "the newest is first");
+}
+
+#[test]
+fn a_pattern_names_several_users_and_invents_none() {
+    let names = |report: &Report| report.users.iter().map(|user| user.user.clone()).collect::<Vec<_>>();
+    let fitting = report(Some("[ab]*"));
+    assert_eq!(
+        (names(&fitting), fitting.pattern.as_deref()),
+        (vec!["ann".to_owned(), "bob".to_owned()], Some("[ab]*"))
+    );
+    assert_eq!(names(&report(Some("b*"))), ["bob"]);
+    let none = report(Some("dep*"));
+    assert_eq!((names(&none).len(), none.events), (0, 0));
+    // A name is listed in any case: nobody by that name was seen.
+    let one = report(Some("dora"));
+    assert_eq!((names(&one), one.pattern), (vec!["dora".to_owned()], None));
 }
 
 #[test]
@@ -119,7 +135,7 @@ fn silence_is_the_time_between_sessions_and_up_to_the_end() {
     let report = report(None);
     let ann = &report.users[0];
     assert_eq!((ann.active_days, ann.silent_days, ann.longest_silence_days), (2, Some(10), 19));
-    let mut collection = Collection::of(Some("ann".to_owned()));
+    let mut collection = Collection::of(Some(UserPattern::exactly("ann")));
     LINES.iter().for_each(|line| collection.note(&Event::parse(line.as_bytes()).unwrap()));
     let until = Span { since: None, until: Some(moment("2026-07-23T00:00:00Z")) };
     let report = collection.finish(moment("2026-08-01T00:00:00Z"), until, 0);

@@ -1,4 +1,4 @@
-//! Patterns of paths and of users, those of a sink's `filter`.
+//! Patterns of paths and of users, those of a sink's `filter`, and beginnings of fingerprints.
 
 use globset::{Glob, GlobBuilder, GlobSet};
 
@@ -85,8 +85,53 @@ impl UserPattern {
     }
 
     /// The one name that it holds for.
-    pub(super) fn name(&self) -> Option<&String> {
-        self.matcher.is_none().then_some(&self.text)
+    pub fn name(&self) -> Option<&str> {
+        self.matcher.is_none().then_some(&*self.text)
+    }
+
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+/// The name of the only hash of which fingerprints are recorded.
+const HASH: &str = "SHA256:";
+
+/// Characters of a whole fingerprint behind the hash's name: 32 bytes in base64 without padding; and the least that name one.
+const WHOLE: usize = 43;
+const SHORTEST_FINGERPRINT: usize = 4;
+
+/// A fingerprint, `SHA256:` and base64 without padding, or its beginning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fingerprint(String);
+
+impl Fingerprint {
+    /// Reads it with or without `SHA256:` and padding, also as a terminal shows it: its beginning and `…` (or `...`).
+    ///
+    /// # Errors
+    /// A sentence for other texts.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let digits = text.trim_end_matches(['=', '…', '.']);
+        let digits = digits.strip_prefix(HASH).unwrap_or(digits);
+        let is_base64 = digits.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'));
+        if !is_base64 || !(SHORTEST_FINGERPRINT..=WHOLE).contains(&digits.len()) {
+            return Err(format!(
+                "a fingerprint is {HASH} and {WHOLE} characters of base64, and the first {SHORTEST_FINGERPRINT} or more will do"
+            ));
+        }
+        Ok(Fingerprint(format!("{HASH}{digits}")))
+    }
+
+    /// The fingerprints in a field that begin so.
+    pub(super) fn fitting<'k>(&self, keys: &'k str) -> impl Iterator<Item = &'k str> {
+        keys.split(',').filter(|key| key.starts_with(&self.0))
+    }
+}
+
+impl AsRef<str> for Fingerprint {
+    fn as_ref(&self) -> &str {
+        &self.0
     }
 }
 
@@ -136,6 +181,21 @@ mod tests {
         for piece in ["**/", "[!a-z]", "{a,b}", "{,*?}", "[\u{e9}-\u{1f600}]", "\\{"] {
             let pattern = piece.repeat(LONGEST_PATTERN / piece.len());
             let _ = PathPattern::parse(&pattern);
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_is_named_as_it_is_printed() {
+        let whole = "SHA256:BY3gNMHwTfjd4n2VuT4pTyLOk82zWZj4KEYEu7y4r/0";
+        let fits = |text: &str| Fingerprint::parse(text).unwrap().fitting(&format!("SHA256:x,{whole}")).count();
+        let bare = whole.strip_prefix("SHA256:").unwrap();
+        for text in [whole, bare, &format!("{whole}="), "SHA256:BY3gNMHw…", "SHA256:BY3gNMHw", "BY3gNMHw...", "BY3g"]
+        {
+            assert_eq!(fits(text), 1, "{text}");
+        }
+        assert_eq!((fits("SHA256:BY3gNMHx…"), fits("Y3gNMHw")), (0, 0));
+        for wrong in ["", "SHA256:", "SHA256:BY3…", "BY3 gNMHw", "MD5:aa:bb:cc:dd", &format!("{whole}0")] {
+            assert!(Fingerprint::parse(wrong).is_err_and(|what| what.contains("43 characters")), "{wrong}");
         }
     }
 

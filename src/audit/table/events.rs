@@ -8,13 +8,16 @@ use crate::audit::read::Event;
 /// The columns before the last one.
 const COLUMNS: &[Column] = &[
     Column::text("TIME (UTC)", 19),
-    Column::text("SESSION", SHORT_ID).from(110),
+    Column::text("SESSION", SHORT_ID),
     Column::text("ACTIVITY", 14),
     Column::text("USER", 12),
-    Column::text("ADDRESS", 15).from(100),
-    Column::text("STATUS", 7),
+    Column::text("ADDRESS", 15).from(110),
+    Column::text(STATUS, 7).from(100),
     Column::number("BYTES", 11).from(120),
 ];
+
+/// Where there is no room for it, what did not succeed says so in the last column.
+const STATUS: &str = "STATUS";
 
 /// What stands above the last one.
 const DETAIL: &str = "DETAIL";
@@ -39,7 +42,12 @@ impl Table {
             status(event).into(),
             bytes.map(|bytes| bytes.to_string()).unwrap_or_default().into(),
         ];
-        self.lay_out(&cells, &Detail::of(event).within(self.last))
+        let first = match status(event) {
+            failed @ ("denied" | "failure") if !self.shows(STATUS) => format!("{failed} "),
+            _ => String::new(),
+        };
+        let room = self.last.map(|width| width.saturating_sub(first.len()));
+        self.lay_out(&cells, &(first + &Detail::of(event).within(room)))
     }
 
     /// A row for a terminal, in colour where colours are wanted.
@@ -102,10 +110,23 @@ mod tests {
             let row = table.row(&event(CLOSE));
             assert!(row.contains("CLOSE          a-very-long… ") && row.contains("/日本語/data.csv"), "{width}: {row}");
             assert_eq!(
-                (row.contains("192.0.2.1"), row.contains("0049cd84"), row.contains(" 121 ")),
-                (width >= 100, width >= 110, width >= 120)
+                (row.contains("0049cd84"), row.contains("success"), row.contains("192.0.2.1"), row.contains(" 121 ")),
+                (true, width >= 100, width >= 110, width >= 120)
             );
         }
+    }
+
+    #[test]
+    fn a_row_without_room_for_the_status_says_what_did_not_succeed() {
+        let denied = event(&CLOSE.replace("success", "denied").replace("日本語", "in"));
+        let row = of_width(Some(80)).row(&denied);
+        assert!(row.contains(" denied /in/data.csv "), "{row}");
+        let long = event(&CLOSE.replace("success", "failure").replace("/日本語", "/incoming/from/partner"));
+        let row = of_width(Some(80)).row(&long);
+        assert!(row.ends_with(" failure …rtner/data.csv") && columns(&row) <= 80, "{row}");
+        let login = event(r#"{"activity-type":"AUTH_FAILURE","reason":"unknown-user"}"#);
+        assert!(of_width(Some(80)).row(&login).ends_with(" failure unknown-user"));
+        assert_eq!(of_width(Some(100)).row(&denied).matches("denied").count(), 1);
     }
 
     #[test]

@@ -28,11 +28,11 @@ const MOST: usize = 4 << 20;
 #[derive(Debug, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Filters")]
 pub(in crate::cli) struct Filters {
-    /// Login name
-    #[arg(long)]
+    /// Login name; `*` and `?` stand for any characters, as in a sink's filter
+    #[arg(long, value_name = "GLOB")]
     user: Option<String>,
-    /// Person behind the login name: a certificate's key id, a key's comment, or what the identity provider says
-    #[arg(long, value_name = "NAME")]
+    /// Person behind the login name: a certificate's key id, a key's comment, or what the identity provider says; `*` and `?` as for --user
+    #[arg(long, value_name = "GLOB")]
     identity: Option<String>,
     /// Logical path or stored path; `*` stays within a component, `**` does not
     #[arg(long, value_name = "GLOB")]
@@ -55,7 +55,7 @@ pub(in crate::cli) struct Filters {
     /// Account at a target
     #[arg(long, value_name = "NAME")]
     account: Option<String>,
-    /// Fingerprint of a key or an authority
+    /// Fingerprint of a key or an authority, or its beginning, with or without `SHA256:`
     #[arg(long, visible_alias = "key")]
     fingerprint: Option<String>,
     /// `success`, `denied` or `failure`

@@ -6,10 +6,10 @@ use std::ops::ControlFlow;
 use chrono::Utc;
 use clap::{ArgGroup, Args, ValueEnum};
 
-use super::search::span;
+use super::search::{span, user};
 use super::{Sources, complete, written};
 use crate::audit::report::{Collection, write_csv, write_html};
-use crate::audit::search::{Query, UserPattern};
+use crate::audit::search::Query;
 use crate::cli::Failure;
 
 /// The arguments of `report`.
@@ -18,8 +18,8 @@ use crate::cli::Failure;
 pub(in crate::cli) struct Arguments {
     #[command(flatten)]
     sources: Sources,
-    /// Login name
-    #[arg(long)]
+    /// Login name; `*` and `?` stand for any characters, as in a sink's filter
+    #[arg(long, value_name = "GLOB")]
     user: Option<String>,
     /// Every user
     #[arg(long)]
@@ -50,9 +50,10 @@ enum Format {
 pub(super) fn report(arguments: &Arguments) -> Result<(), Failure> {
     let now = Utc::now();
     let span = span(arguments.since.as_deref(), arguments.until.as_deref(), now)?;
-    let query = Query { span, user: arguments.user.as_deref().map(UserPattern::exactly), ..Query::default() };
+    let user = arguments.user.as_deref().map(user).transpose()?;
+    let query = Query { span, user: user.clone(), ..Query::default() };
     let mut opened = arguments.sources.open(span)?;
-    let mut collection = Collection::of(arguments.user.clone());
+    let mut collection = Collection::of(user);
     let summary = query.run(&mut opened.trail, |_, event| {
         collection.note(event);
         ControlFlow::Continue(())

@@ -1,19 +1,23 @@
 //! `lockgate audit search`: events that fit, as a table or as the lines that they are.
 
+use std::collections::BTreeSet;
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 
-use chrono::{DateTime, NaiveDate, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, TimeDelta, Utc};
 use clap::{Args, ValueEnum};
 
 use super::{Sources, Wrong, complete, written};
-use crate::audit::read::{Event, Span};
+use crate::audit::read::{Event, Span, shown as shown_text};
 use crate::audit::schema;
 use crate::audit::search::{self, AddressTest, Fingerprint, PathPattern, Query, UserPattern, session_prefix};
 use crate::audit::spreadsheet::Spreadsheet;
 use crate::audit::table::Table;
 use crate::cli::Failure;
 use crate::users::Network;
+
+/// How many keys that begin as asked are named.
+const MOST_KEYS: usize = 10;
 
 /// The arguments of `search`.
 #[derive(Debug, PartialEq, Eq, Args)]
@@ -23,13 +27,13 @@ pub(in crate::cli) struct Arguments {
     /// Login name; `*` and `?` stand for any characters, as in a sink's filter
     #[arg(long, value_name = "GLOB")]
     user: Option<String>,
-    /// Person behind the login name: a certificate's key id, a key's comment, or what the identity provider says
-    #[arg(long, value_name = "NAME")]
+    /// Person behind the login name: a certificate's key id, a key's comment, or what the identity provider says; `*` and `?` as for --user
+    #[arg(long, value_name = "GLOB")]
     identity: Option<String>,
     /// Logical path or stored path; `*` stays within a component, `**` does not; without a slash, a name in any folder
     #[arg(long, value_name = "GLOB")]
     path: Option<String>,
-    /// Start time: RFC 3339, a day (`2026-07-31`, UTC), or an age (`2h`)
+    /// Start time: RFC 3339, as printed (`2026-07-31 08:15:40`, UTC), a day, or an age (`2h`)
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
     /// End time, exclusive; same formats as --since
@@ -54,7 +58,7 @@ pub(in crate::cli) struct Arguments {
     /// Account at a target
     #[arg(long, value_name = "NAME")]
     account: Option<String>,
-    /// Fingerprint of a key or an authority, with or without `SHA256:`
+    /// Fingerprint of a key or an authority, or its beginning, with or without `SHA256:`
     #[arg(long, visible_alias = "key")]
     fingerprint: Option<String>,
     /// `success`, `denied` or `failure`
@@ -130,8 +134,9 @@ pub(super) fn search(arguments: &Arguments) -> Result<(), Failure> {
     let mut opened = arguments.sources.open(query.span)?;
     let printer = Printer::new(arguments.format, BufWriter::new(opened.progress.beside(io::stdout().lock())));
     let mut printer = printer.map_err(anyhow::Error::from)?;
-    let (mut shown, mut outcome) = (0, Ok(()));
+    let (mut shown, mut outcome, mut keys) = (0, Ok(()), BTreeSet::new());
     let summary = query.run(&mut opened.trail, |line, event| {
+        keys.extend(query.keys_of(event).map(str::to_owned).take(MOST_KEYS - keys.len()));
         outcome = printer.show(line, event);
         shown += 1;
         let is_enough = arguments.limit.is_some_and(|limit| shown >= limit);
@@ -143,6 +148,10 @@ pub(super) fn search(arguments: &Arguments) -> Result<(), Failure> {
     if summary.found == 0 {
         eprintln!("no event matches");
     }
+    if keys.len() > 1 {
+        let keys: Vec<String> = keys.iter().map(|key| shown_text(key).into_owned()).collect();
+        eprintln!("several keys begin so: {}", keys.join(", "));
+    }
     complete(&summary)
 }
 
@@ -151,7 +160,7 @@ impl Arguments {
         let path = self.path.as_deref().map(PathPattern::parse).transpose();
         Ok(Query {
             user: self.user.as_deref().map(user).transpose()?,
-            identity: self.identity.clone(),
+            identity: self.identity.as_deref().map(identity).transpose()?,
             path: path.map_err(|what| Wrong(format!("--path: {what}")))?,
             span: span(self.since.as_deref(), self.until.as_deref(), now)?,
             activities: self.activity.iter().map(|name| activity(name)).collect::<Result<_, _>>()?,
@@ -160,7 +169,7 @@ impl Arguments {
             with_jumps: false,
             target: self.target.clone(),
             account: self.account.clone(),
-            fingerprint: self.fingerprint.as_deref().map(Fingerprint::new),
+            fingerprint: self.fingerprint.as_deref().map(fingerprint).transpose()?,
             operations: self.operation.iter().map(|word| operation(word)).collect::<Result<_, _>>()?,
             status: self.status.as_deref().map(status).transpose()?,
             server: self.server.clone(),
@@ -195,6 +204,14 @@ pub(super) fn user(pattern: &str) -> Result<UserPattern, Wrong> {
     UserPattern::parse(pattern).map_err(|what| Wrong(format!("--user: {what}")))
 }
 
+fn identity(pattern: &str) -> Result<UserPattern, Wrong> {
+    UserPattern::parse(pattern).map_err(|what| Wrong(format!("--identity: {what}")))
+}
+
+fn fingerprint(text: &str) -> Result<Fingerprint, Wrong> {
+    Fingerprint::parse(text).map_err(|what| Wrong(format!("--fingerprint: {what}")))
+}
+
 pub(super) fn address(text: &str) -> Result<AddressTest, Wrong> {
     let network = Network::parse(text).map_err(|what| Wrong(format!("--address: {what}")))?;
     Ok(Box::new(move |address| network.contains(address)))
@@ -218,15 +235,23 @@ fn stamp(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// RFC 3339, a day, or a time ago.
+/// RFC 3339, a time as tables print it, a day, or a time ago.
 fn time(name: &str, text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, Wrong> {
     let day = || NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0).map(|day| day.and_utc());
     let absolute = || DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc());
-    absolute().or_else(day).or_else(|| ago(text, now)).ok_or_else(|| {
+    absolute().or_else(|| printed(text)).or_else(day).or_else(|| ago(text, now)).ok_or_else(|| {
         Wrong(format!(
-            "{name}: write a time as in 2026-07-31T08:00:00Z, a day as in 2026-07-31, or an age as in 90m, 2h, 7d"
+            "{name}: write a time as in 2026-07-31T08:00:00Z or \"2026-07-31 08:00:00\" (UTC), a day as in 2026-07-31, or an age as in \
+             90m, 2h, 7d"
         ))
     })
+}
+
+/// As the tables of events and sessions print it, in UTC.
+fn printed(text: &str) -> Option<DateTime<Utc>> {
+    let seconds = || NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S").ok();
+    let minutes = || NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M").ok();
+    seconds().or_else(minutes).map(|time| time.and_utc())
 }
 
 fn ago(text: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
@@ -271,6 +296,8 @@ mod tests {
             ("2026-07-31T08:00:00.5Z", "2026-07-31T08:00:00.5Z"),
             ("2026-07-31T10:00:00+02:00", "2026-07-31T08:00:00Z"),
             ("2026-07-30", "2026-07-30T00:00:00Z"),
+            ("2026-07-30 16:38:20", "2026-07-30T16:38:20Z"),
+            ("2026-07-30 16:38", "2026-07-30T16:38:00Z"),
             ("0s", "2026-07-31T08:00:00Z"),
             ("90m", "2026-07-31T06:30:00Z"),
             ("2h", "2026-07-31T06:00:00Z"),
@@ -289,6 +316,8 @@ mod tests {
             "yesterday",
             "2026-07",
             "2026-07-31T08:00:00",
+            "2026-07-31 25:00:00",
+            "2026-07-31 08",
             "9999999999999999d",
         ] {
             assert!(time("--since", wrong, now).unwrap_err().0.starts_with("--since: "), "{wrong}");
