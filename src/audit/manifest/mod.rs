@@ -5,6 +5,7 @@
 
 mod change;
 mod received;
+mod sight;
 mod under_way;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -37,8 +38,10 @@ struct File {
     user: String,
     /// The gateway, if the store is its own.
     server: Option<String>,
-    /// Its name for the client.
+    /// Its name for the client; of one that another user renamed to where its name is not known, the last one.
     name: String,
+    /// Where such a file is: its path in the store.
+    is_at: Option<String>,
     /// SHA-256 in hex digits; `None` when it is not on record.
     digest: Option<String>,
     /// Whether it is to be listed.
@@ -166,18 +169,21 @@ fn sent(event: &Event) -> Option<File> {
     let is_nothing = digest.is_none() && event.number("bytes-out") == Some(0);
     (is_download && !is_nothing).then(|| {
         let [user, name] = ["user", "logical-path"].map(|name| event.text(name).to_owned());
-        File { user, server: None, name, digest, is_wanted: true }
+        File { user, server: None, name, is_at: None, digest, is_wanted: true }
     })
 }
 
 impl Manifest {
-    /// How many files it has, and of how many of them no digest is on record.
-    pub fn count(&self) -> (usize, usize) {
-        (self.files.len(), self.files.iter().filter(|file| file.digest.is_none()).count())
+    /// How many files it has, of how many of them no digest is on record, and of how many of the others no name.
+    pub fn count(&self) -> (usize, usize, usize) {
+        let count = |fits: fn(&&File) -> bool| self.files.iter().filter(fits).count();
+        let without_digest = count(|file| file.digest.is_none());
+        (self.files.len(), without_digest, count(|file| file.digest.is_some() && file.is_at.is_some()))
     }
 
     /// Writes it for `sha256sum --check` in a folder that holds what the user sees as `/`. A comment names each user, with the gateway
-    /// if the files are in stores of several, and the files without a digest. Others say which gateway had not ended in order: what it
+    /// if the files are in stores of several, the files without a digest, and those that another user renamed so that their names are not
+    /// known. Others say which gateway had not ended in order: what it
     /// did in the last moment may have no event.
     ///
     /// # Errors
@@ -198,6 +204,11 @@ impl Manifest {
                 writeln!(out, "# {}{}", plain(&file.user).0, server.unwrap_or_default())?;
             }
             let (name, is_escaped) = plain(file.name.trim_start_matches('/'));
+            if let Some(path) = &file.is_at {
+                let (digest, path) = (file.digest.as_deref().unwrap_or("no digest is on record"), plain(path).0);
+                writeln!(out, "# another user renamed it to {path}, and its new name is not known: {digest}  {name}")?;
+                continue;
+            }
             match &file.digest {
                 Some(digest) => writeln!(out, "{}{digest}  {name}", if is_escaped { "\\" } else { "" })?,
                 None => writeln!(out, "# no digest is on record: {name}")?,
@@ -209,7 +220,8 @@ impl Manifest {
 
 impl Manifest {
     /// Writes it as one JSON document: `files`, each with `user`, `path` (the name for the client) and `sha256`, which is `null` where no
-    /// digest is on record; `server` where the files are in stores of several gateways. And `unclean-starts`: `server` and `at` of each start of a
+    /// digest is on record; `server` where the files are in stores of several gateways; and `renamed-to`, a path in the store, where another
+    /// user renamed the file and its new name for its user is not known: `path` is the last known one. And `unclean-starts`: `server` and `at` of each start of a
     /// gateway that had not ended in order; what was under way then may have no event.
     ///
     /// # Errors
@@ -219,6 +231,9 @@ impl Manifest {
             let mut json = json!({ "user": file.user, "path": file.name, "sha256": file.digest });
             if let Some(server) = &file.server {
                 json["server"] = server.as_str().into();
+            }
+            if let Some(path) = &file.is_at {
+                json["renamed-to"] = path.as_str().into();
             }
             json
         });
@@ -233,19 +248,20 @@ impl Manifest {
         writeln!(out)
     }
 
-    /// Writes it as a table for spreadsheets: `user`, `server`, `path`, `sha256`. A cell that is not known is empty.
+    /// Writes it as a table for spreadsheets: `user`, `server`, `path`, `sha256`, `renamed-to` as in JSON. A cell that is not known is empty.
     ///
     /// # Errors
     /// The writer's.
     pub fn write_csv(&self, out: &mut impl Write) -> io::Result<()> {
         let mut writer = csv_writer(csv::Terminator::Any(b'\n'), out);
-        writer.write_record(["user", "server", "path", "sha256"])?;
+        writer.write_record(["user", "server", "path", "sha256", "renamed-to"])?;
         for file in &self.files {
             let cells = [
                 file.user.as_str(),
                 file.server.as_deref().unwrap_or_default(),
                 file.name.as_str(),
                 file.digest.as_deref().unwrap_or_default(),
+                file.is_at.as_deref().unwrap_or_default(),
             ];
             writer.write_record(cells.map(harmless))?;
         }

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::File;
 use super::change::{Change, Kind, moved};
+use super::sight::Sight;
 
 /// Where a file is: in a store that only one gateway has, or in one that all have that name it so; and its path.
-type Place = (Option<String>, String);
+pub(super) type Place = (Option<String>, String);
 
 /// The last content of each place and of each name.
 #[derive(Debug, Default)]
@@ -14,6 +15,7 @@ pub(super) struct Received {
     files: BTreeMap<Place, Held>,
     /// By gateway if the store is its own, user and name.
     names: HashMap<(Option<String>, String, String), Place>,
+    sight: Sight,
 }
 
 /// The content of a place.
@@ -29,6 +31,7 @@ impl Received {
     pub(super) fn make(&mut self, change: Change, is_own: impl Fn(&str, &str) -> bool) {
         let place = |path: &str| (is_own(&change.server, path).then(|| change.server.clone()), path.to_owned());
         let at = place(&change.path);
+        self.sight.learn(&change, place);
         match change.kind {
             Kind::Began { .. } | Kind::Opened | Kind::LeftAsItWas => {}
             Kind::Written(ref digest) => {
@@ -72,6 +75,12 @@ impl Received {
     /// A file takes the place of those that had its name, or lay where it lies.
     fn put(&mut self, place: Place, file: File) {
         self.remove(&place);
+        if file.is_at.is_some() {
+            // It has no known name, and whatever comes under its last one is another file.
+            let server = place.0.clone();
+            self.files.insert(place, Held { file: File { server, ..file }, is_removed: false });
+            return;
+        }
         let name = (place.0.clone(), file.user.clone(), file.name.clone());
         if let Some(old) = self.names.insert(name, place.clone()) {
             self.files.remove(&old);
@@ -101,11 +110,14 @@ impl Received {
         for place in moving {
             let Some(path) = moved(&place.1, &from.1, &to.1) else { continue };
             let Some(Held { file, .. }) = self.remove(&place) else { continue };
-            // Another user may see the file under another name, and then that is not known to have changed.
-            let is_of_user = file.user == change.user;
+            let is_of_user = file.user == change.user && file.is_at.is_none();
             let renamed = if is_of_user { moved(&file.name, &change.name, new_name) } else { None };
+            let to = (to.0.clone(), path);
+            // Whose file another user renamed, may see it under another name, or not any more.
+            let renamed = renamed.or_else(|| self.sight.name(&file.user, &to));
+            let is_at = renamed.is_none().then(|| to.1.clone());
             let name = renamed.unwrap_or_else(|| file.name.clone());
-            self.put((to.0.clone(), path), File { name, ..file });
+            self.put(to, File { name, is_at, ..file });
         }
     }
 
@@ -121,7 +133,7 @@ impl Received {
             let Some(Held { file, .. }) = held else { continue };
             let (name, path) = (moved(&file.name, &change.name, new_name), moved(&place.1, &from.1, &to.1));
             let Some((name, path)) = name.zip(path) else { continue };
-            let copy = File { name, digest: None, ..file.clone() };
+            let copy = File { name, digest: None, is_at: None, ..file.clone() };
             self.put((to.0.clone(), path), copy);
         }
     }
@@ -135,5 +147,5 @@ impl Received {
 
 fn file(change: Change, digest: Option<String>) -> File {
     let Change { user, name, is_wanted, .. } = change;
-    File { server: None, user, name, digest, is_wanted }
+    File { server: None, user, name, digest, is_at: None, is_wanted }
 }

@@ -96,8 +96,8 @@ fn programs_and_spreadsheets_get_the_same_files() {
     manifest.write_csv(&mut out).unwrap();
     let table = String::from_utf8(out).unwrap();
     let lines: Vec<&str> = table.lines().collect();
-    assert_eq!((lines.len(), lines[0]), (4, "\"user\",\"server\",\"path\",\"sha256\""));
-    assert!(lines[1].ends_with("\"/=a\",\"11\"") && lines[2].ends_with("\"/b\",\"\""), "{table}");
+    assert_eq!((lines.len(), lines[0]), (4, "\"user\",\"server\",\"path\",\"sha256\",\"renamed-to\""));
+    assert!(lines[1].ends_with("\"/=a\",\"11\",\"\"") && lines[2].ends_with("\"/b\",\"\",\"\""), "{table}");
 }
 
 #[test]
@@ -347,6 +347,52 @@ fn what_others_did_to_a_file_counts_whoever_is_asked_for() {
     assert_eq!(list(&[of_ben("/x/a", "33"), put("ann", "/a", "11")]), "# ann\n11  a\n");
     let cut = with(of_ben("/x/a", ""), json!({ "activity-type": "SETSTAT", "size": 0 }));
     assert_eq!(list(&[put("ann", "/a", "11"), cut]), "# ann\n# no digest is on record: a\n");
+}
+
+/// `/shared` of carol is the root of ann.
+fn renamed_by_carol(from: &str, to: &str) -> Value {
+    let path = |name: &str| {
+        name.strip_prefix("/shared").map_or(format!("/lake/carol{name}"), |rest| format!("/lake/ann{rest}"))
+    };
+    with(rename("carol", from, to), json!({ "path": path(from), "new-path": path(to) }))
+}
+
+#[test]
+fn a_file_that_another_user_renames_is_listed_under_the_name_that_its_user_sees() {
+    let files = [put("ann", "/m1", "11"), put("ann", "/in/a", "22"), put("ann", "/in/deep/b", "33")];
+    let after = |events: &[Value]| received(&[&files[..], events].concat());
+    let one = renamed_by_carol("/shared/m1", "/shared/moved1");
+    assert_eq!(after(&[one.clone()]), "# ann\n22  in/a\n33  in/deep/b\n11  moved1\n");
+    let folder = renamed_by_carol("/shared/in", "/shared/done");
+    assert_eq!(after(&[folder.clone()]), "# ann\n22  done/a\n33  done/deep/b\n11  m1\n");
+    let others = |event: &Event| event.text("user") == "ann";
+    let asked = written_if(Direction::Received, &[files[0].clone(), one.clone()], others);
+    assert_eq!(asked, "# ann\n11  moved1\n", "who renamed it is not asked about");
+    // Its user goes on with it, and with its old name.
+    let again = after(&[one, rename("ann", "/moved1", "/m2"), put("ann", "/m1", "44"), folder]);
+    assert_eq!(again, "# ann\n22  done/a\n33  done/deep/b\n44  m1\n11  m2\n");
+}
+
+#[test]
+fn a_file_that_another_user_renames_out_of_sight_has_no_known_name() {
+    let away = renamed_by_carol("/shared/m1", "/mine");
+    let list = received(&[put("ann", "/m1", "11"), away.clone()]);
+    let comment = "# another user renamed it to /lake/carol/mine, and its new name is not known: 11  m1\n";
+    assert_eq!(list, format!("# ann\n{comment}"));
+    let list = received(&[put("ann", "/m1", "11"), away.clone(), put("ann", "/m1", "22")]);
+    assert_eq!(list, format!("# ann\n22  m1\n{comment}"), "what comes under its name is another file");
+    let back = [put("ann", "/m1", "11"), away.clone(), renamed_by_carol("/mine", "/shared/m3")];
+    assert_eq!(received(&back), "# ann\n11  m3\n");
+    let mut collection = Collection::new(Direction::Received);
+    for event in [put("ann", "/m1", "11"), away] {
+        collection.note(&Event::parse(event.to_string().as_bytes()).unwrap(), true);
+    }
+    let manifest = collection.finish();
+    assert_eq!(manifest.count(), (1, 0, 1));
+    let mut out = Vec::new();
+    manifest.write_json(&mut out).unwrap();
+    let written: Value = serde_json::from_slice(&out).unwrap();
+    assert_eq!(written["files"][0]["renamed-to"], "/lake/carol/mine", "{written}");
 }
 
 /// Two gateways write to one bucket, and their trails are read one after the other.

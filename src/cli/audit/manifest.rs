@@ -87,7 +87,7 @@ pub(super) fn manifest(arguments: &Arguments) -> Result<(), Failure> {
     opened.progress.end();
     let summary = summary.map_err(anyhow::Error::from)?;
     let manifest = collection.finish();
-    let (files, without) = manifest.count();
+    let (files, without, nameless) = manifest.count();
     if files == 0 {
         eprintln!("no file matches");
     }
@@ -99,9 +99,14 @@ pub(super) fn manifest(arguments: &Arguments) -> Result<(), Failure> {
     };
     written(outcome.and_then(|()| out.flush()))?;
     complete(&summary)?;
-    match without {
-        0 => Ok(()),
-        _ => Err(anyhow!("{without} of {files} files have no recorded digest").into()),
+    match (without, nameless) {
+        (0, 0) => Ok(()),
+        (_, 0) => Err(anyhow!("{without} of {files} files have no recorded digest").into()),
+        (0, _) => Err(anyhow!("{nameless} of {files} files have no known name: another user renamed them").into()),
+        _ => Err(anyhow!(
+            "{without} of {files} files have no recorded digest, and {nameless} others no known name: another user renamed them"
+        )
+        .into()),
     }
 }
 
