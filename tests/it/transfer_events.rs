@@ -83,7 +83,7 @@ fn a_transfer_is_one_open_and_one_close_in_either_protocol() {
         let numbers = ["bytes-in", "bytes-out", "files-in", "files-out"].map(|name| number(end, name));
         let length = bytes.len() as u64;
         assert_eq!(numbers, if upload { [length, 0, 1, 0] } else { [0, length, 0, 1] }, "{end}");
-        assert_eq!(field(end, "reason"), "client", "{end}");
+        assert_eq!((field(end, "reason"), field(end, "protocol")), ("client", protocol), "{end}");
     }
     gateway.stop();
 }

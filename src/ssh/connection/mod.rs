@@ -204,6 +204,10 @@ impl Visit {
         let mut origin = self.attempts().await.origin();
         if let Some(login) = self.login() {
             origin.person = login.person().cloned();
+            // Of a connection that speaks both, only its transfers say which.
+            if let [protocol] = login.protocols().as_slice() {
+                origin.protocol = Some(*protocol);
+            }
         }
         origin
     }
