@@ -38,8 +38,12 @@ pub struct Session {
     pub user: String,
     /// Whether anybody logged in.
     pub is_logged_in: bool,
-    /// Who or what ended it; `None` when the sources do not hold its end.
+    /// The `reason` of its end; `None` when the sources do not hold its end.
     pub end: Option<String>,
+    /// The administrator who ended it, if one did.
+    pub ended_by: Option<String>,
+    /// What else is said of its end.
+    pub message: Option<String>,
     /// How many events.
     pub events: u64,
 }
@@ -95,7 +99,11 @@ impl Session {
         }
         match event.activity() {
             "CONNECTED" => self.is_logged_in = true,
-            "DISCONNECTED" => self.end = Some(event.text("reason").to_owned()),
+            "DISCONNECTED" => {
+                let text = |name| Some(event.text(name).to_owned()).filter(|text| !text.is_empty());
+                self.end = Some(event.text("reason").to_owned());
+                (self.ended_by, self.message) = (text("ended-by"), text("message"));
+            }
             _ => {}
         }
         elapsed

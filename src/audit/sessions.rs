@@ -72,7 +72,11 @@ pub struct SessionSummary {
     /// Bytes of files sent.
     pub bytes_out: u64,
     /// The `reason` of DISCONNECTED; `None` when that was not read.
+    pub reason: Option<String>,
+    /// The administrator who ended it, if one did.
     pub ended_by: Option<String>,
+    /// What else DISCONNECTED says.
+    pub message: Option<String>,
 }
 
 fn as_text<S: serde::Serializer>(time: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -117,7 +121,9 @@ impl SessionSummary {
             }
             "CLOSE" | "PARTIAL_CLOSE" => self.count(event),
             "DISCONNECTED" => {
-                self.ended_by = Some(event.text("reason").to_owned());
+                let text = |name| Some(event.text(name).to_owned()).filter(|text| !text.is_empty());
+                self.reason = Some(event.text("reason").to_owned());
+                (self.ended_by, self.message) = (text("ended-by"), text("message"));
                 // It sums up what may lie before what was read.
                 for (kept, name) in [
                     (&mut self.bytes_in, "bytes-in"),
@@ -210,6 +216,7 @@ mod tests {
         assert_eq!((ann.user.as_str(), ann.logged_in, ann.key.as_str()), ("ann", true, "SHA256:k"));
         assert_eq!((ann.files_in, ann.bytes_in, ann.files_out, ann.length_ms()), (1, 12, 0, 3250));
         assert_eq!((ann.source_ip.as_str(), &ann.ended_by), ("192.0.2.1", &None));
+        assert_eq!(ann.reason, None);
         assert_eq!((all[1].user.as_str(), all[1].logged_in), ("eve", false));
         // A failed attempt before the right one is no failed login.
         assert_eq!((ann.login, all[1].login), (Login::Succeeded, Login::Failed));
@@ -229,11 +236,17 @@ mod tests {
         let end = r#"{"session-id":"a","activity-type":"DISCONNECTED","user":"ann","reason":"idle","bytes-in":"100","bytes-out":"50","files-in":9,"files-out":2,"timestamp":"2026-07-31T08:01:00.000Z"}"#;
         let all = sessions(&[LINES[4], end]);
         assert_eq!((all[0].files_in, all[0].bytes_in, all[0].files_out, all[0].bytes_out), (9, 100, 2, 50));
-        assert_eq!(all[0].ended_by.as_deref(), Some("idle"));
+        assert_eq!((all[0].reason.as_deref(), &all[0].ended_by), (Some("idle"), &None));
         assert_eq!((all[0].login, all[0].logged_in), (Login::Succeeded, false), "its login was before what was read");
         let scan = r#"{"session-id":"c","activity-type":"DISCONNECTED","reason":"client","files-in":0,"files-out":0}"#;
         assert_eq!(sessions(&[scan])[0].login, Login::None);
         let json = serde_json::to_value(&all[0]).unwrap();
         assert_eq!((&json["session-id"], &json["began"]), (&"a".into(), &"2026-07-31T08:00:02.000Z".into()));
+        let by = r#"{"session-id":"a","activity-type":"DISCONNECTED","reason":"administrator","ended-by":"night-shift","message":"stolen"}"#;
+        let json = serde_json::to_value(&sessions(&[by])[0]).unwrap();
+        assert_eq!(
+            ["reason", "ended-by", "message"].map(|name| &json[name]),
+            ["administrator", "night-shift", "stolen"]
+        );
     }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::report::{csv_writer, harmless};
 
 /// The columns, by the names of the fields. `export.js` has the same. New ones come last, so that the others keep their places.
-const COLUMNS: [&str; 25] = [
+const COLUMNS: [&str; 26] = [
     "timestamp",
     "activity-type",
     "status",
@@ -33,6 +33,7 @@ const COLUMNS: [&str; 25] = [
     "ssh-public-key-fingerprint",
     "target",
     "account",
+    "ended-by",
 ];
 
 /// A table that is being written: a row of names, and a row for each event. A text that a spreadsheet would take for a formula has an
@@ -101,6 +102,7 @@ mod tests {
         let lines = [
             br#"{"activity-type":"CLOSE","logical-path":"/a,\"b\".csv","bytes-in":"7","user":"=1+1","more":1}"#
                 .to_vec(),
+            br#"{"activity-type":"DISCONNECTED","reason":"administrator","ended-by":"night-shift"}"#.to_vec(),
             br#"{"activity-type":"ADMIN_CALL","reason":"two\nlines","caller":"-x","method":"DELETE","role":"operator","http-status":200}"#.to_vec(),
         ];
         let table = String::from_utf8(table(&lines).unwrap()).unwrap();
@@ -116,6 +118,7 @@ mod tests {
                 ("logical-path", "/a,\"\"b\"\".csv"),
                 ("bytes-in", "7"),
             ]),
+            row(&[("activity-type", "DISCONNECTED"), ("reason", "administrator"), ("ended-by", "night-shift")]),
             row(&[
                 ("activity-type", "ADMIN_CALL"),
                 ("caller", "'-x"),

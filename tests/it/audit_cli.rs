@@ -228,7 +228,7 @@ fn a_session_of_a_gateway_is_found_and_replayed() {
         serde_json::from_str(&run(&mut audit(&["replay", session, events, "--json"])).succeeded().stdout).unwrap();
     let replayed: Vec<Value> = story["events"].as_array().unwrap().iter().map(|step| step["event"].clone()).collect();
     assert_eq!(replayed, told);
-    assert_eq!((&story["summary"]["user"], &story["summary"]["ended-by"]), (&json!("alice"), &json!("client")));
+    assert_eq!((&story["summary"]["user"], &story["summary"]["reason"]), (&json!("alice"), &json!("client")));
 }
 
 /// From a question to a session, and from what a partner sent to what is there.
@@ -263,7 +263,7 @@ fn sessions_are_listed_and_what_was_sent_is_proven() {
     let listed: Vec<Value> = listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(listed.iter().map(|session| field(session, "user")).collect::<Vec<_>>(), ["alice", "ben"]);
     let first = &listed[0];
-    assert_eq!((&first["files-in"], &first["files-out"], &first["ended-by"]), (&json!(4), &json!(1), &json!("client")));
+    assert_eq!((&first["files-in"], &first["files-out"], &first["reason"]), (&json!(4), &json!(1), &json!("client")));
     assert_eq!((&first["bytes-in"], field(first, "key")), (&json!(5 + 6 + 5 + 6), &*alice.fingerprint().0));
     let table = ends(&mut audit(&["sessions", events, "--user", "ben"]), 0).stdout;
     assert!(table.starts_with("BEGAN (UTC)") && table.lines().count() == 2, "{table}");

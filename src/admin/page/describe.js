@@ -112,6 +112,6 @@ function amount(event) {
 
 // A session in a sentence.
 export function sentence(summary, events) {
-  const ends = summary["ended-by"] ? `ended (${summary["ended-by"]})` : "not ended yet";
+  const ends = summary.reason ? `ended (${[summary.reason, summary["ended-by"]].filter(Boolean).join(" ")})` : "not ended yet";
   return `${some(events, "event")}, ${ends}`;
 }

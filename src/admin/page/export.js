@@ -11,7 +11,7 @@ const MOST = 100000;
 const COLUMNS = [
   "timestamp", "activity-type", "status", "user", "caller", "source-ip", "session-id", "protocol", "operation", "logical-path",
   "new-logical-path", "path", "bytes-in", "bytes-out", "sha256", "reason", "message", "event-id", "method", "role", "http-status",
-  "identity", "ssh-public-key-fingerprint", "target", "account",
+  "identity", "ssh-public-key-fingerprint", "target", "account", "ended-by",
 ];
 
 // Fetches all that fits, up to a bound, and hands it to the browser as a download. `progress` hears a sentence.

@@ -125,7 +125,9 @@ fn summary(session: &Session) -> serde_json::Value {
         "logged-in": session.is_logged_in,
         "began": time(session.began),
         "last": time(session.last),
-        "ended-by": session.end,
+        "reason": session.end,
+        "ended-by": session.ended_by,
+        "message": session.message,
         "event-count": session.events,
     })
 }
@@ -137,10 +139,18 @@ mod tests {
     use crate::audit::read::Event;
 
     fn written(format: Format) -> String {
+        written_with(format, r#""reason":"client""#)
+    }
+
+    /// A session that ended so.
+    fn written_with(format: Format, end: &str) -> String {
+        let end = format!(
+            r#"{{"session-id":"a","timestamp":"2026-07-31T08:00:04.750Z","activity-type":"DISCONNECTED","user":"ann",{end}}}"#
+        );
         let lines = [
             r#"{"session-id":"a","timestamp":"2026-07-31T08:00:01.500Z","server":"edge-1","activity-type":"CONNECTED","user":"ann","source-ip":"192.0.2.1"}"#,
             r#"{"session-id":"a","timestamp":"2026-07-31T08:00:00.000Z","activity-type":"MKDIR","user":"ann","logical-path":"/\u001b[31mred"}"#,
-            r#"{"session-id":"a","timestamp":"2026-07-31T08:00:04.750Z","activity-type":"DISCONNECTED","user":"ann","reason":"client"}"#,
+            &end,
         ];
         let (mut out, mut session) = (Vec::new(), Session::of("a"));
         let mut recording = Recording::new(&mut out, "a", format);
@@ -172,6 +182,20 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&written(Format::Json)).unwrap();
         assert_eq!(json["events"][2]["offset-ms"], 3250);
         assert_eq!(json["events"][0]["event"]["source-ip"], "192.0.2.1");
-        assert_eq!((&json["summary"]["event-count"], &json["summary"]["ended-by"]), (&json!(3), &json!("client")));
+        let summary = &json["summary"];
+        assert_eq!((&summary["event-count"], &summary["reason"]), (&json!(3), &json!("client")));
+        assert!(summary["ended-by"].is_null() && summary["message"].is_null(), "{summary}");
+    }
+
+    #[test]
+    fn a_session_that_a_person_ended_names_the_person() {
+        let end = r#""reason":"administrator","ended-by":"night-shift","message":"key reported stolen""#;
+        let text = written_with(Format::Text, end);
+        assert!(text.contains("DISCONNECTED    administrator by night-shift (key reported stolen)\n"), "{text}");
+        assert!(text.ends_with("ended     by: administrator night-shift (key reported stolen)\n"), "{text}");
+        assert!(written_with(Format::Asciicast, end).contains("by: administrator night-shift (key"));
+        let json: serde_json::Value = serde_json::from_str(&written_with(Format::Json, end)).unwrap();
+        let of_end = ["reason", "ended-by", "message"].map(|name| &json["summary"][name]);
+        assert_eq!(of_end, ["administrator", "night-shift", "key reported stolen"]);
     }
 }

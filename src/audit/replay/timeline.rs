@@ -99,7 +99,11 @@ fn write_login(out: &mut impl Write, event: &Event) -> io::Result<()> {
 /// How it ended.
 pub(super) fn write_end(out: &mut impl Write, session: &Session) -> io::Result<()> {
     match &session.end {
-        Some(reason) => writeln!(out, "ended     by: {}", shown(reason)),
+        Some(reason) => {
+            let by = session.ended_by.as_ref().map(|by| format!(" {by}")).unwrap_or_default();
+            let message = session.message.as_ref().map(|message| format!(" ({message})")).unwrap_or_default();
+            writeln!(out, "ended     by: {}", shown(&format!("{reason}{by}{message}")))
+        }
         None => writeln!(
             out,
             "ended     not within these sources: it goes on, its server was killed, or its end is elsewhere"
@@ -113,11 +117,12 @@ fn subject(event: &Event) -> String {
     let path = text(&["logical-path", "path"]);
     let new = text(&["new-logical-path", "new-path"]).map(|new| format!("→ {new}"));
     let direction = Some(event.text("operation")).filter(|word| matches!(*word, "read" | "write"));
+    let by = text(&["ended-by"]).map(|by| format!("by {by}"));
     let reason = text(&["reason", "request", "method"]);
     let message = text(&["message"]).map(|message| format!("({message})"));
     let reason = if path.is_some() { None } else { reason };
     let own = [direction, reason, path].map(|part| part.map(str::to_owned));
-    let parts: Vec<String> = own.into_iter().chain([new, message]).flatten().collect();
+    let parts: Vec<String> = own.into_iter().chain([by, new, message]).flatten().collect();
     parts.join(" ")
 }
 

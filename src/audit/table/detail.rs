@@ -44,7 +44,8 @@ impl Detail {
         let names = [text(&["logical-path", "path"]), text(&["new-logical-path", "new-path"])];
         let names: Vec<String> = names.into_iter().flatten().collect();
         let said = if names.is_empty() {
-            text(&["reason", "request", "method"])
+            let by = text(&["ended-by"]).map(|by| format!(" by {by}")).unwrap_or_default();
+            text(&["reason", "request", "method"]).map(|reason| reason + &by)
         } else {
             text(&["operation"]).filter(|word| matches!(word.as_str(), "read" | "write"))
         };
@@ -106,6 +107,7 @@ mod tests {
         for (json, expected) in [
             (r#"{"logical-path":"/a","new-logical-path":"/b","message":"no"}"#, "/a → /b (no)"),
             (r#"{"reason":"unknown-user","method":"none","message":"x"}"#, "unknown-user (x)"),
+            (r#"{"reason":"administrator","ended-by":"ann","message":"x"}"#, "administrator by ann (x)"),
             (r#"{"request":"shell"}"#, "shell"),
             (r#"{"method":"publickey"}"#, "publickey"),
             (r#"{"method":"publickey","ssh-public-key-fingerprint":"SHA256:x"}"#, "publickey SHA256:x"),

@@ -165,7 +165,7 @@ fn cells(session: &SessionSummary, is_short: bool) -> [Cow<'_, str>; COLUMNS.len
         session.bytes_in.to_string().into(),
         session.files_out.to_string().into(),
         session.bytes_out.to_string().into(),
-        session.ended_by.as_deref().unwrap_or("-").into(),
+        if is_short { session.reason.as_deref().unwrap_or("-").into() } else { ended(session).into() },
     ]
 }
 
@@ -184,10 +184,16 @@ fn login(login: Login) -> &'static str {
     }
 }
 
+/// What ended it, and who if that was somebody.
+fn ended(session: &SessionSummary) -> String {
+    let reason = session.reason.as_deref().unwrap_or("-");
+    session.ended_by.as_ref().map_or_else(|| reason.to_owned(), |by| format!("{reason} {by}"))
+}
+
 /// How it ended, where a connection without a login has no column that says so.
 fn end_of(session: &SessionSummary) -> String {
     match session.login {
-        Login::Succeeded => session.ended_by.as_deref().unwrap_or("-").to_owned(),
+        Login::Succeeded => ended(session),
         Login::Failed => "failed login".to_owned(),
         Login::None => "no login".to_owned(),
     }
@@ -225,7 +231,7 @@ mod tests {
             files_out: 4,
             bytes_in: 1 << 20,
             bytes_out: 1 << 21,
-            ended_by: Some("idle".into()),
+            reason: Some("idle".into()),
             ..SessionSummary::default()
         }
     }
@@ -249,6 +255,16 @@ mod tests {
         assert!(row.ends_with("idle          ann SHA256:BY3gNMHwTfjd4n2VuT4pTyLOk82zWZj4KEYEu7y4r/0"), "{row}");
         assert!(row.contains(" 1048576 ") && !row.contains("MiB"), "{row}");
         assert!(row.contains(" SSH-2.0-OpenSSH_9.2p1 "), "{row}");
+        let by = |width| {
+            let session = SessionSummary {
+                reason: Some("administrator".into()),
+                ended_by: Some("night-shift".into()),
+                ..session(Login::Succeeded)
+            };
+            Rows::of(Table::of_width(COLUMNS, CREDENTIAL, width), false).row(&session)
+        };
+        assert!(by(None).contains(" administrator night-shift "), "{}", by(None));
+        assert!(by(Some(110)).ends_with(" administrator night-shift"), "{}", by(Some(110)));
     }
 
     #[test]

@@ -170,7 +170,7 @@ fn a_recording_is_given_live_and_afterwards_and_asciinema_plays_it() {
         events.iter().map(|step| field(&step["event"], "activity-type").to_owned()).collect()
     };
     assert_eq!(activities(&live).last().map(String::as_str), Some("CLOSE"), "{live}");
-    assert_eq!(live["summary"]["ended-by"], Value::Null);
+    assert_eq!(live["summary"]["reason"], Value::Null);
     // While a file arrives.
     let handle = alice.create("/half-way");
     alice.write(&handle, 0, &[7; 100_000]).unwrap();
