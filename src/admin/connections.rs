@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::State as Shared;
 use axum::{Extension, Json};
@@ -70,10 +70,11 @@ pub(super) struct Connection {
     client: Option<String>,
     /// When it began; of an open one the login
     start: String,
-    /// When it ended
+    /// When it ended; absent if its gateway was killed
     #[serde(skip_serializing_if = "Option::is_none")]
     end: Option<String>,
-    /// Who or what ended it: `client`, `idle`, `administrator`, … as in DISCONNECTED
+    /// Who or what ended it: `client`, `idle`, `administrator`, … as in DISCONNECTED, or `gateway-killed`: there is no DISCONNECTED, and so no
+    /// sums
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     /// The administrator who ended it
@@ -92,7 +93,7 @@ pub(super) struct Connection {
     files_out: u64,
 }
 
-/// Connections: the open ones that began last, then those that ended last
+/// Connections: the open ones that began last, then those that ended last. One whose gateway was killed stands where it began
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Connections {
     connections: Vec<Connection>,
@@ -135,11 +136,21 @@ pub(super) async fn list(
     let Newest { found: ended, next } = match closed {
         true => {
             let page = trail::page_of(limit, which.before.as_ref().map(|id| id.to_ascii_lowercase()));
-            let judge = query(&which, network).judge();
-            trail::look(&state, &waiting, page, move |line: &[u8]| {
-                judge.fits(line).map(|event| Connection::closed(&event))
-            })
-            .await?
+            let began = Arc::new(Mutex::new(Began::before(state.since.into(), which.before.is_none())));
+            let (judge, noted) = (query(&which, network).judge(), began.clone());
+            let found = trail::look(&state, &waiting, page, move |line: &[u8]| {
+                let mut began = noted.lock().unwrap_or_else(PoisonError::into_inner);
+                began.note_start(line);
+                let event = judge.fits(line)?;
+                if event.activity() == "CONNECTED" {
+                    began.note(&event);
+                    return None;
+                }
+                Some(Connection::closed(&event))
+            });
+            let found = found.await?;
+            let mut began = began.lock().unwrap_or_else(PoisonError::into_inner);
+            Newest { found: began.with_killed(found.found), ..found }
         }
         false => Newest { found: Vec::new(), next: None },
     };
@@ -175,8 +186,63 @@ fn query(which: &Which, network: Option<Network>) -> Query {
     Query {
         user: which.user.as_deref().map(UserPattern::exactly),
         address: network.map(|network| -> AddressTest { Box::new(move |ip: IpAddr| network.contains(ip)) }),
-        activities: vec!["DISCONNECTED".to_owned()],
+        activities: ["CONNECTED", "DISCONNECTED"].map(str::to_owned).to_vec(),
         ..Query::default()
+    }
+}
+
+/// How each start of a gateway begins, by which the sessions of the process before are over.
+const CHECKPOINT: &[u8] = br#"{"activity-type":"CHECKPOINT""#;
+const START: &[u8] = br#","reason":"start","#;
+
+/// Connections that began in what a page looked at. Those of an earlier process that have no end were ended by its kill.
+#[derive(Debug)]
+struct Began {
+    /// A process had begun anew by then, and what began before and ended has its end in what the page looked at.
+    before: Option<DateTime<Utc>>,
+    all: Vec<(DateTime<Utc>, Connection)>,
+}
+
+impl Began {
+    /// `since`: when this process began. On the first page, everything that ended after that is known; on a later one, the starts that are
+    /// found there say so.
+    fn before(since: DateTime<Utc>, is_first: bool) -> Began {
+        Began { before: is_first.then_some(since), all: Vec::new() }
+    }
+
+    /// Takes a line that may be the start of a process.
+    fn note_start(&mut self, line: &[u8]) {
+        let is_start = || line.windows(START.len()).any(|window| window == START);
+        if self.before.is_none() && line.starts_with(CHECKPOINT) && is_start() {
+            self.before = Event::parse(line).and_then(|event| event.time());
+        }
+    }
+
+    /// Takes a CONNECTED.
+    fn note(&mut self, event: &Event) {
+        if self.all.len() < MOST
+            && let Some(time) = event.time().filter(|time| self.before.is_some_and(|before| *time < before))
+        {
+            self.all.push((time, Connection::killed(event)));
+        }
+    }
+
+    /// The connections of a page, with those that have no end.
+    fn with_killed(&mut self, ended: Vec<Connection>) -> Vec<Connection> {
+        let known: HashSet<&str> = ended.iter().map(|connection| connection.id.as_str()).collect();
+        self.all.retain(|(_, connection)| !known.contains(&*connection.id));
+        self.all.sort_by(|(one, _), (other, _)| other.cmp(one));
+        let mut killed = std::mem::take(&mut self.all).into_iter().map(|(_, connection)| connection).peekable();
+        let mut all = Vec::with_capacity(ended.len() + killed.len());
+        for connection in ended {
+            let end = connection.end.clone().unwrap_or_default();
+            while let Some(earlier) = killed.next_if(|killed| killed.start > end) {
+                all.push(earlier);
+            }
+            all.push(connection);
+        }
+        all.extend(killed);
+        all
     }
 }
 
@@ -202,6 +268,12 @@ impl Connection {
             files_in: progress.files_in,
             files_out: progress.files_out,
         }
+    }
+
+    /// As its CONNECTED says.
+    fn killed(event: &Event) -> Connection {
+        let start = event.text("timestamp").to_owned();
+        Connection { start, end: None, reason: Some("gateway-killed".to_owned()), ..Connection::closed(event) }
     }
 
     /// As its DISCONNECTED says.
@@ -254,6 +326,41 @@ mod tests {
             "bytes_in": 121, "bytes_out": 0, "files_in": 1, "files_out": 0,
         });
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_session_whose_gateway_was_killed_is_closed_without_an_end() {
+        let event = |activity: &str, id: &str, time: &str| {
+            let line = format!(
+                r#"{{"activity-type":"{activity}","session-id":"{id}","timestamp":"2026-07-31T{time}.000Z","user":"ann","server":"edge-1"}}"#
+            );
+            Event::parse(line.as_bytes()).unwrap()
+        };
+        let connected = |id: &str, time: &str| event("CONNECTED", id, time);
+        let closed = |id: &str, time: &str| Connection::closed(&event("DISCONNECTED", id, time));
+        let since = "2026-07-31T09:00:00Z".parse().unwrap();
+        let mut began = Began::before(since, true);
+        for (id, time) in [("here", "09:01:00"), ("ended", "08:10:00"), ("killed", "08:00:00"), ("early", "07:40:00")] {
+            began.note(&connected(id, time));
+        }
+        let all = began.with_killed(vec![closed("ended", "08:20:00"), closed("other", "07:50:00")]);
+        assert_eq!(all.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), ["ended", "killed", "other", "early"]);
+        let killed = serde_json::to_value(&all[1]).unwrap();
+        assert_eq!((&killed["status"], &killed["reason"]), (&"closed".into(), &"gateway-killed".into()));
+        assert_eq!((&killed["start"], killed.get("end")), (&"2026-07-31T08:00:00.000Z".into(), None));
+        // What ended after the page is not known there, until a start is found.
+        let mut began = Began::before(since, false);
+        let checkpoint = |reason: &str, time: &str| {
+            format!(
+                r#"{{"activity-type":"CHECKPOINT","timestamp":"2026-07-31T{time}.000Z","server":"edge-1","chain":"c","reason":"{reason}","clean":false}}"#
+            )
+        };
+        began.note(&connected("unknown", "08:40:00"));
+        began.note_start(checkpoint("interval", "08:35:00").as_bytes());
+        began.note(&connected("unknown-too", "08:34:00"));
+        began.note_start(checkpoint("start", "08:30:00").as_bytes());
+        began.note(&connected("killed", "08:00:00"));
+        assert_eq!(began.with_killed(Vec::new()).iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), ["killed"]);
     }
 
     #[test]

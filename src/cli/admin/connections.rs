@@ -53,7 +53,7 @@ pub(in crate::cli) fn connections(place: &Where, which: &Which) -> Result<(), Fa
     let query: Vec<_> = parts.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect();
     let (limit, before) = (usize::from(which.limit), which.before.clone());
     let answer = place.call(async |client| search(client, &query, limit, before).await)?;
-    place.print(&answer, describe)
+    place.print(&answer, |answer| describe(answer, which.status.as_deref()))
 }
 
 /// The pages of an answer as one, until there are so many closed ones, or no more, or the time is over.
@@ -86,7 +86,7 @@ async fn search(
     }
 }
 
-fn describe(answer: &Value) -> String {
+fn describe(answer: &Value, asked: Option<&str>) -> String {
     let connections = answer["connections"].as_array().map(Vec::as_slice).unwrap_or_default();
     let mut lines = Vec::new();
     if !connections.is_empty() {
@@ -96,10 +96,19 @@ fn describe(answer: &Value) -> String {
     }
     match answer["next"].as_str() {
         Some(next) => lines.push(further(&shown(next), connections.is_empty())),
-        None if connections.is_empty() => lines.push("nobody was connected".to_owned()),
+        None if connections.is_empty() => lines.push(nobody(asked).to_owned()),
         None => {}
     }
     lines.join("\n")
+}
+
+/// What is said when there is none of what was asked for.
+fn nobody(asked: Option<&str>) -> &'static str {
+    match asked {
+        Some("open") => "nobody is connected",
+        Some(_) => "no connection was closed",
+        None => "nobody is or was connected",
+    }
 }
 
 /// How far the search came, and how to continue it.
@@ -113,13 +122,17 @@ fn row(table: &Table, connection: &Value) -> String {
         let shown = text(connection, name).replace('T', " ");
         shown.get(..19).unwrap_or(&shown).to_owned()
     };
-    let is_open = connection["status"] == "open";
+    let end = match connection["end"].as_str() {
+        Some(_) => moment("end"),
+        None if connection["status"] == "open" => "open".to_owned(),
+        None => "-".to_owned(),
+    };
     let cells = [
         text(connection, "id"),
         text(connection, "user"),
         address_of(connection),
         moment("start"),
-        if is_open { "open".to_owned() } else { moment("end") },
+        end,
         amount(connection["bytes_in"].as_u64().unwrap_or(0)),
         amount(connection["bytes_out"].as_u64().unwrap_or(0)),
     ];
@@ -128,4 +141,30 @@ fn row(table: &Table, connection: &Value) -> String {
         None => text(connection, "reason"),
     };
     table.lay_out(&cells.map(Into::into), &by)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_whose_gateway_was_killed_has_no_end() {
+        let killed = json!({ "id": "0049", "status": "closed", "user": "ann", "address": "192.0.2.1", "port": 7, "target": "edge-1",
+            "start": "2026-07-31T08:00:00.000Z", "reason": "gateway-killed" });
+        let table = Table::of_width(COLUMNS, "ENDED BY", Some(100));
+        let row = row(&table, &killed);
+        assert!(row.contains(" 2026-07-31 08:00:00 -  ") && row.ends_with(" gateway-killed"), "{row}");
+    }
+
+    #[test]
+    fn what_is_said_of_nobody_fits_the_question() {
+        let none = json!({ "connections": [], "open": 0 });
+        for (asked, said) in [
+            (None, "nobody is or was connected"),
+            (Some("open"), "nobody is connected"),
+            (Some("closed"), "no connection was closed"),
+        ] {
+            assert_eq!(describe(&none, asked), said);
+        }
+    }
 }

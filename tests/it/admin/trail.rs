@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::events::with_trail;
 use super::{Administered, administered, administered_with};
 use crate::support::events::field;
-use crate::support::process::{LIMIT, until};
+use crate::support::gateway::lockgate;
+use crate::support::process::{LIMIT, run, until};
 use crate::support::sftp::Sftp;
 
 /// With a file that holds the whole trail, whose chain is signed and kept, and which is rotated often.
@@ -133,6 +134,33 @@ fn a_trail_that_was_changed_is_found_out_and_one_that_is_nowhere_is_said() {
     assert!(answer.status == 409 && answer.body.contains("add { sink: file"), "{answer:?}");
     let trail = nowhere.socket.get("/api/v1/trail").ok();
     assert!(trail.get("verification").is_none() && trail.get("key").is_none() && trail["kept"] == false, "{trail:#}");
+}
+
+/// Its DISCONNECTED was never written.
+#[test]
+fn a_session_whose_gateway_was_killed_is_listed_as_over() {
+    let administered = with_trail();
+    let setup = administered.door.setup.clone();
+    administered.door.client.sftp("mkdir /one").succeeded();
+    administered.door.gateway.events.await_disconnected(1);
+    let _alice = Sftp::connect(&administered.door.client, LIMIT);
+    let id = administered.session_of("alice");
+    administered.door.gateway.kill();
+    let gateway = setup.start();
+    gateway.client("alice", &administered.door.key).sftp("mkdir /two").succeeded();
+    gateway.events.await_disconnected(1);
+    let config = setup.folder().join("config.yaml");
+    let list = |words: &[&str]| {
+        let done =
+            run(lockgate().arg("connections").args(words).arg("--json").arg("--config").arg(&config)).succeeded();
+        serde_json::from_str::<Value>(&done.stdout).unwrap()["connections"].as_array().unwrap().clone()
+    };
+    let closed = until("the end of the session after the kill", LIMIT, || Some(list(&[])).filter(|all| all.len() == 3));
+    let reasons: Vec<&str> = closed.iter().map(|connection| field(connection, "reason")).collect();
+    assert_eq!(reasons, ["client", "gateway-killed", "client"], "{closed:#?}");
+    assert_eq!((field(&closed[1], "id"), closed[1].get("end")), (id.as_str(), None), "{closed:#?}");
+    assert_eq!(list(&["--status", "open"]), Vec::<Value>::new());
+    gateway.stop();
 }
 
 #[test]
