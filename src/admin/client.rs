@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, RequestBuilder, Response, Url};
 use serde_json::Value;
 
@@ -14,6 +15,10 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(90);
 
 /// The largest answer that is taken as a whole, in bytes.
 const MOST: usize = 64 << 20;
+
+/// What is escaped in a part of a path. Unescaped line ends and tabs would be left out of a URL (<https://url.spec.whatwg.org>), and so
+/// another name would be asked for.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// The methods of HTTP, so that the commands need not know whose library they are of.
 pub mod method {
@@ -181,9 +186,12 @@ impl Client {
 
     fn request(&self, method: Method, path: &[&str], query: &[(&str, String)]) -> Result<RequestBuilder, CallError> {
         let mut url = self.base.clone();
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().extend(path);
+        let mut place = url.path().trim_end_matches('/').to_owned();
+        for part in path {
+            place.push('/');
+            place.extend(utf8_percent_encode(part, SEGMENT));
         }
+        url.set_path(&place);
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
@@ -212,5 +220,32 @@ impl Client {
             cause = deeper;
         }
         CallError::new(format!("the gateway does not answer at {}: {cause}", self.name))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_asked_for_as_it_is() {
+        let asked = |base: &str, path: &[&str]| {
+            let client = Client::new(&Target::Url(base.into(), Secret::new("lgt_a".into()))).unwrap();
+            client.request(Method::GET, path, &[]).unwrap().build().unwrap().url().to_string()
+        };
+        for (name, part) in [
+            ("ann", "ann"),
+            ("a\nb", "a%0Ab"),
+            ("car\tol\r", "car%09ol%0D"),
+            ("a/b?c#d%41", "a%2Fb%3Fc%23d%2541"),
+            ("CORP\\ann", "CORP%5Cann"),
+            ("é", "%C3%A9"),
+            (" ", "%20"),
+        ] {
+            let expected = format!("http://localhost:1/api/v1/users/{part}");
+            assert_eq!(asked("http://localhost:1", &["api", "v1", "users", name]), expected);
+        }
+        assert_eq!(asked("https://edge.example/admin/", &["api", "v1"]), "https://edge.example/admin/api/v1");
     }
 }

@@ -251,6 +251,9 @@ pub(super) async fn show_named(
     peer: Extension<Peer>,
     Asked(Named { name, address }): Asked<Named>,
 ) -> Result<Json<UserShown>, Problem> {
+    if name.is_empty() {
+        return Err(Problem::wrong("name: a login name is not empty"));
+    }
     show(state, waiting, caller, peer, Path(name), Asked(From { address })).await
 }
 

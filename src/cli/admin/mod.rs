@@ -15,6 +15,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::Context;
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
@@ -113,6 +114,7 @@ pub(super) enum Users {
     /// Show one user: the last logins, and what prevents the next one
     Show {
         /// Login name
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         name: String,
         /// The client address to check
         #[arg(long)]

@@ -95,7 +95,8 @@ fn describe(user: &Value) -> String {
                 (false, false, false) => "",
             };
             let parts = [text(key, "type"), text(key, "fingerprint"), text(key, "comment"), over.to_owned()];
-            lines.push(("key", parts.join(" ").trim().to_owned()));
+            let kind = if key["authority"] == true { "authority" } else { "key" };
+            lines.push((kind, parts.join(" ").trim().to_owned()));
         }
         for entry in configured["home"].as_array().into_iter().flatten() {
             let (entry, target) = (entry, text(entry, "target"));
@@ -119,4 +120,21 @@ fn describe(user: &Value) -> String {
 fn attempt(attempt: &Value) -> String {
     let parts = ["time", "address", "method", "reason", "fingerprint"].map(|name| text(attempt, name));
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_authority_is_no_key_of_the_user() {
+        let user = json!({ "name": "ann", "found": true, "sessions": 0, "configured": { "source": "configuration", "keys": [
+            { "type": "ssh-ed25519", "fingerprint": "SHA256:own", "comment": "laptop", "authority": false },
+            { "type": "ssh-ed25519", "fingerprint": "SHA256:ca", "authority": true, "certificates_revoked": true },
+        ] } });
+        let shown = describe(&user);
+        assert!(shown.contains("\nkey       ssh-ed25519 SHA256:own laptop\n"), "{shown}");
+        assert!(shown.contains("\nauthority ssh-ed25519 SHA256:ca"), "{shown}");
+        assert!(shown.contains("(some certificates revoked)\n"), "{shown}");
+    }
 }
