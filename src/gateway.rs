@@ -444,12 +444,7 @@ fn tell_drain(registry: &Registry, within: Duration) {
     let users = users.join(", ") + &if more > 0 { format!(" and {more} more users") } else { String::new() };
     let until = chrono::DateTime::<chrono::Utc>::from(SystemTime::now() + within);
     let until = until.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-    tracing::info!(
-        transfers,
-        users,
-        until,
-        "draining: no new connections; transfers may finish until then; the same signal again stops at once"
-    );
+    tracing::info!(transfers, users, until, "draining: no new connections; transfers may finish until then");
 }
 
 /// How many users the log names when a drain begins.

@@ -218,14 +218,23 @@ async fn forward(
             (Impulse::End, _) if signalled => Control::Stop,
             (Impulse::End, _) if draining => {
                 signalled = true;
-                tracing::info!("it drains already; the same signal again stops at once");
+                tracing::info!("it drains already; the next SIGTERM or SIGINT stops it immediately");
                 continue;
             }
             (Impulse::End, _) => {
                 signalled = true;
+                tracing::info!("a drain begins; the next SIGTERM or SIGINT stops the gateway immediately");
                 Control::Drain
             }
-            _ => Control::Drain,
+            (Impulse::Drain, _) => {
+                tracing::info!(
+                    "a drain begins, which an administrator wants; the first SIGTERM or SIGINT lets transfers finish as well, the second one stops \
+                     the gateway immediately"
+                );
+                Control::Drain
+            }
+            // Each of its meanings is above.
+            (Impulse::Hangup, _) => continue,
         };
         match &control {
             // A reload goes on: it may take something away from those who are still connected.
@@ -233,7 +242,7 @@ async fn forward(
                 draining = true;
                 notify::stopping(impulses.drain);
             }
-            Control::Stop => tracing::info!("stopping at once"),
+            Control::Stop => tracing::info!("stopping immediately"),
             Control::Reload { .. } => {}
         }
         let last = matches!(control, Control::Stop);

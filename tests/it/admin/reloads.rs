@@ -112,6 +112,9 @@ fn the_first_signal_after_a_drain_over_the_door_goes_on_draining_and_the_second_
         let mut alice = Sftp::connect(&administered.door.client, LIMIT);
         let handle = alice.create("/a");
         administered.command(&["drain"]).succeeded();
+        let said = "the first SIGTERM or SIGINT lets transfers finish as well, the second one stops";
+        until("word of the drain", LIMIT, || administered.door.gateway.log().contains(said).then_some(()));
+        assert!(!administered.door.gateway.log().contains("the next SIGTERM or SIGINT stops"));
         administered.door.gateway.signal(Signal::TERM);
         until("word of the signal", LIMIT, || {
             administered.door.gateway.log().contains("it drains already").then_some(())
