@@ -9,6 +9,9 @@ pub mod descriptors {
 pub mod in_place {
     pub use crate::in_place::*;
 }
+pub mod inherited {
+    pub use crate::inherited::*;
+}
 pub mod metrics {
     pub use crate::metrics::*;
 }

@@ -8,6 +8,7 @@ use std::{fs, panic, thread};
 
 use bytes::Bytes;
 use lockgate::internals::gateway::{Control, Gateway};
+use lockgate::internals::inherited::Inherited;
 use lockgate::internals::ssh::{self, KeyKind};
 use lockgate::internals::users::TargetAddress;
 use lockgate::internals::{admin, config};
@@ -302,7 +303,7 @@ impl World {
             .build()
             .expect("tasks");
         let settings = config::load(&file).unwrap_or_else(|problems| panic!("{problems}"));
-        let gateway = runtime.block_on(Gateway::start(settings, std::future::pending()));
+        let gateway = runtime.block_on(Gateway::start(settings, Inherited::default(), std::future::pending()));
         let gateway = gateway.expect("a start").expect("nobody stops it");
         let address = gateway.addresses()[0];
         let (controls, received) = mpsc::channel(1);

@@ -168,6 +168,7 @@ mod tests {
             name: at(name),
             url: Some(At { value: Secret::new(url.into()), place: Place::root(), line: 1 }),
             options: None,
+            is_own: false,
         };
         let stores = [
             store("lake", "s3://bucket/in/x/"),

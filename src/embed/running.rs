@@ -12,6 +12,7 @@ use super::handle::{Handle, Started};
 use crate::admin::{Unread, Wish};
 use crate::config::InForce;
 use crate::gateway::{self, Control};
+use crate::inherited::Inherited;
 
 /// Orders that may wait for the gateway.
 const CONTROLS: usize = 4;
@@ -57,7 +58,7 @@ impl Gateway {
         // In a task of its own: if this future is dropped, the trail that has begun ends in order.
         let (mut give, given) = oneshot::channel();
         tokio::spawn(async move {
-            let opened = gateway::Gateway::start(settings, give.closed()).await;
+            let opened = gateway::Gateway::start(settings, Inherited::default(), give.closed()).await;
             if let Err(Ok(Some(unwanted))) = give.send(opened) {
                 unwanted.close().await;
             }

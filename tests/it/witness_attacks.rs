@@ -259,7 +259,7 @@ fn batches_that_are_on_their_way_are_no_finding() {
     let hour = folder.path().join("year=2026/month=07/day=31/hour=08");
     std::fs::create_dir_all(&hour).unwrap();
     std::fs::write(hour.join("edge-1-1-2.ndjson"), text(&chain.lines[..2])).unwrap();
-    let batches = || Source::Files(vec![hour.join("edge-1-1-2.ndjson")]);
+    let batches = || Source::Files(vec![hour.join("edge-1-1-2.ndjson")].into());
     let options = || options(Vault::saw(&chain.lines, &[0, 2]));
     let report = verify(&mut Trail::new(vec![batches()], Span::default(), None), options(), |_| ()).unwrap();
     assert_kinds(&report, &[]);

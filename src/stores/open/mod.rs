@@ -301,7 +301,7 @@ mod tests {
     fn bucket_of(url: &str, options: &[(&str, &str)]) -> ObjectBacked {
         match read(url, options) {
             Ok(Plan::Objects(store, _)) => *store,
-            Ok(Plan::Local { .. } | Plan::Upstream(_)) => panic!("no store of objects"),
+            Ok(Plan::Local { .. } | Plan::Upstream(_) | Plan::Own(_)) => panic!("no store of objects"),
             Err(message) => panic!("{message}"),
         }
     }
