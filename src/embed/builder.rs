@@ -119,7 +119,7 @@ impl Own {
 
     /// What cannot be: two stores of one name, two directories of one label.
     pub(super) fn check(&self) -> Result<(), StartError> {
-        fn twice<'a>(mut names: Vec<&'a str>, what: &str) -> Result<(), StartError> {
+        fn twice(mut names: Vec<&str>, what: &str) -> Result<(), StartError> {
             names.sort_unstable();
             match names.windows(2).find(|pair| pair[0] == pair[1]) {
                 Some(pair) => Err(StartError::Unusable(format!("{what} {:?} was added twice", pair[0]))),

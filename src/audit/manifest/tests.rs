@@ -362,9 +362,9 @@ fn a_file_that_another_user_renames_is_listed_under_the_name_that_its_user_sees(
     let files = [put("ann", "/m1", "11"), put("ann", "/in/a", "22"), put("ann", "/in/deep/b", "33")];
     let after = |events: &[Value]| received(&[&files[..], events].concat());
     let one = renamed_by_carol("/shared/m1", "/shared/moved1");
-    assert_eq!(after(&[one.clone()]), "# ann\n22  in/a\n33  in/deep/b\n11  moved1\n");
+    assert_eq!(after(std::slice::from_ref(&one)), "# ann\n22  in/a\n33  in/deep/b\n11  moved1\n");
     let folder = renamed_by_carol("/shared/in", "/shared/done");
-    assert_eq!(after(&[folder.clone()]), "# ann\n22  done/a\n33  done/deep/b\n11  m1\n");
+    assert_eq!(after(std::slice::from_ref(&folder)), "# ann\n22  done/a\n33  done/deep/b\n11  m1\n");
     let others = |event: &Event| event.text("user") == "ann";
     let asked = written_if(Direction::Received, &[files[0].clone(), one.clone()], others);
     assert_eq!(asked, "# ann\n11  moved1\n", "who renamed it is not asked about");

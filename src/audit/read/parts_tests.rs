@@ -100,7 +100,7 @@ fn a_file_that_is_removed_from_the_middle_is_named() {
     let error = lines(parts).unwrap_err().to_string();
     assert!(error.contains(removed.to_str().unwrap()) && error.contains("was removed while"), "{error}");
     // One that was named and is not there never was.
-    assert!(Parts::find(&[removed.clone()]).unwrap_err().to_string().contains("cannot be read"));
+    assert!(Parts::find(std::slice::from_ref(removed)).unwrap_err().to_string().contains("cannot be read"));
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn a_trail_that_is_rotated_all_the_time_has_no_holes() {
         });
         for _ in 0..300 {
             let least = count.load(Ordering::Acquire);
-            let read = numbers(Parts::find(&[folder.clone()]).unwrap());
+            let read = numbers(Parts::find(std::slice::from_ref(&folder)).unwrap());
             let whole: Vec<u64> = (read[0]..read[0] + read.len() as u64).collect();
             assert_eq!(read, whole);
             assert!(whole.len() as u64 + read[0] >= least, "{least} had been written: {read:?}");
