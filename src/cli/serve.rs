@@ -202,6 +202,8 @@ async fn forward(
             (Impulse::Reload(told), Hangup::Reload(file)) => {
                 // A later one replaces one that is still being read.
                 reloading.abort_all();
+                // What has ended is kept until it is joined.
+                while reloading.try_join_next().is_some() {}
                 let read = read_to_reload(file.clone(), started.clone(), reload_turns.clone());
                 reloading.spawn(change_to(read, controls.clone(), told));
                 continue;
