@@ -371,9 +371,10 @@ impl Transfer {
         let length = data.len() as u64;
         if content.is_some() || !upload.is_discarded() {
             let writer = content.as_mut().ok_or_else(|| self.account.wrong(NOT_STORED))?;
-            let offset = if self.account.mode.append { writer.size() } else { offset };
+            let appends = self.account.mode.append;
+            let offset = if appends { writer.size() } else { offset };
             self.account.digest_written(offset, &data);
-            let written = writer.write_at(offset, data).await;
+            let written = if appends { writer.append(data).await } else { writer.write_at(offset, data).await };
             upload.follow(writer);
             written?;
         }

@@ -21,7 +21,8 @@ async fn what_cannot_be_sent_is_warned_of_and_the_next_source_is_sent() {
     scp.say("\0", "x\0").await;
     scp.client.send("\0").await;
     assert_eq!(scp.end().await, (1, vec![]));
-    let expected = ["OPEN /missing", "OPEN /drop/secret", "LIST /drop", "OPEN /a/b", "OPEN /a", "CLOSE /a"];
+    let expected =
+        ["OPEN /missing", "OPEN /drop/secret", "LIST /drop", "OPEN /a/b", "OPEN a\tb", "OPEN /a", "CLOSE /a"];
     assert_eq!(home.history(), expected, "each attempt is recorded");
 }
 

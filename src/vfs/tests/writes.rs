@@ -162,8 +162,8 @@ async fn of_two_that_append_to_an_empty_file_the_second_is_refused() {
         let home = home(&[("/", &store, "")]);
         let mut first = home.vfs.open_write(&path("/f"), CHANGE).await.unwrap();
         let mut second = home.vfs.open_write(&path("/f"), CHANGE).await.unwrap();
-        first.write_at(0, Bytes::from_static(b"first")).await.unwrap();
-        second.write_at(0, Bytes::from_static(b"other")).await.unwrap();
+        first.append(Bytes::from_static(b"first")).await.unwrap();
+        second.append(Bytes::from_static(b"other")).await.unwrap();
         first.commit().await.unwrap();
         assert_eq!(second.commit().await.unwrap_err().kind(), StoreErrorKind::Changed);
         assert_eq!(store.get("f").unwrap(), "first");

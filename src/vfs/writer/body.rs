@@ -141,6 +141,15 @@ impl Body {
         self.written
     }
 
+    /// Writes behind the last byte. An empty file keeps its content then, too: that there was none.
+    pub(super) async fn write_at_end(&mut self, data: Bytes) -> StoreResult<()> {
+        let is_empty = |object: &&Arc<dyn Object>| object.stat().size == 0 && object.version().is_some();
+        if let Some(object) = self.inherited.as_ref().filter(is_empty).filter(|_| !data.is_empty()).cloned() {
+            self.note_origin(&object);
+        }
+        self.write_at(self.size(), data).await
+    }
+
     pub(super) async fn write_at(&mut self, offset: u64, data: Bytes) -> StoreResult<()> {
         if data.is_empty() {
             return Ok(());
@@ -152,10 +161,6 @@ impl Body {
             let size = object.stat().size;
             self.covered.add(0, size);
             if offset == 0 && !self.readable {
-                // An empty file that is appended to keeps its content, too: that there was none.
-                if size == 0 && object.version().is_some() {
-                    self.note_origin(&object);
-                }
                 self.tail = Some(object);
             } else {
                 self.note_origin(&object);

@@ -179,6 +179,18 @@ impl Writer {
         self.end_or_give_up(result)
     }
 
+    /// Writes `data` behind the last byte, for a client that appends: what was there before, even if it was nothing, has to be there still at
+    /// [`Writer::commit`].
+    ///
+    /// # Errors
+    /// As [`Writer::write_at`].
+    pub async fn append(&mut self, data: Bytes) -> VfsResult<()> {
+        self.wake_to_change().await?;
+        let body = self.start()?;
+        let result = body.write_at_end(data).await;
+        self.end_or_give_up(result)
+    }
+
     /// Takes all of a file that is open for reading for the content, so that the store copies it at [`Writer::commit`]: then the
     /// version that is open has to be there still. False, and nothing is done, when the store cannot, when it is another store,
     /// or when something was written already or would stay behind the copy.
