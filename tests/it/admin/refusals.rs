@@ -150,7 +150,7 @@ fn a_drain_is_on_record_and_what_comes_after_it_is_told_so() {
     let handle = alice.create("/a");
     let post = |path: &str| administered.socket.request("POST", path, &[], "");
     let answer = post("/api/v1/drain");
-    assert!(answer.status == 200 && answer.body.contains("1 sessions may finish"), "{answer:?}");
+    assert!(answer.status == 200 && answer.body.contains("1 session may finish"), "{answer:?}");
     let call = administered.call_event(|call| field(call, "path") == "/api/v1/drain");
     assert_eq!((field(&call, "method"), field(&call, "role"), field(&call, "status")), ("POST", "operator", "success"));
     assert_eq!(call["http-status"], 200);

@@ -174,7 +174,7 @@ fn a_drain_over_the_door_ends_the_gateway_once_transfers_have() {
     let mut alice = crate::support::sftp::Sftp::connect(&administered.door.client, LIMIT);
     let handle = alice.create("/a");
     let said = administered.command(&["drain"]).succeeded().stdout;
-    assert!(said.contains("1 sessions may finish"), "{said}");
+    assert!(said.contains("1 session may finish"), "{said}");
     let ready = until("drain that shows", LIMIT, || {
         let ready = administered.socket.get("/readyz");
         (ready.status == 503).then_some(ready)
