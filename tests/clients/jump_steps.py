@@ -6,6 +6,7 @@ import threading
 import time
 
 import paramiko
+from paramiko import common
 
 PORT, KEY, STEP = int(sys.argv[1]), paramiko.Ed25519Key.from_private_key_file(sys.argv[2]), sys.argv[3]
 
@@ -236,6 +237,38 @@ def compare():
     print(*(median(times) for times in taken.values()))
 
 
-steps = (download, ahead, guess, garbage, silent, paced, unfinished, crowd, compare)
+def goodbye():
+    """A connection at a target says goodbye, and its channel stays open for a while: prints what came over it then."""
+    seen = []
+
+    def noting(name, handle):
+        return lambda channel, message: (seen.append(name), handle(channel, message))[1]
+
+    table = dict(paramiko.Transport._channel_handler_table)
+    for name, number in (("EOF", common.MSG_CHANNEL_EOF), ("CLOSE", common.MSG_CHANNEL_CLOSE)):
+        table[number] = noting(name, table[number])
+    paramiko.Transport._channel_handler_table = table
+    inner, sftp = at_target()
+    upload = sftp.open("/unfinished", "wb")
+    upload.write(b"half of it")
+    channel = inner.sock
+    channel.close = lambda: None
+    message = paramiko.Message()
+    message.add_byte(bytes([common.MSG_DISCONNECT]))
+    message.add_int(11)
+    message.add_string("goodbye")
+    message.add_string("")
+    inner._send_message(message)
+    # The gateway ends its half first.
+    while "EOF" not in seen:
+        time.sleep(0.01)
+    if sys.argv[4] == "answers":
+        channel.shutdown_write()
+    while "CLOSE" not in seen:
+        time.sleep(0.01)
+    print(*seen)
+
+
+steps = (download, ahead, guess, garbage, silent, paced, unfinished, crowd, compare, goodbye)
 next(step for step in steps if step.__name__ == STEP)()
 outer.close()

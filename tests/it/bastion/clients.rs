@@ -227,6 +227,24 @@ fn a_connection_that_breaks_the_protocol_is_the_reason_at_the_target_too() {
     door.gateway.stop();
 }
 
+/// asyncssh ends the whole connection for a second EOF. Who says goodbye and leaves the channel open is waited for briefly, not until `idle`.
+#[test]
+fn a_connection_at_a_target_that_says_goodbye_gets_one_eof_and_ends_with_its_files() {
+    let door = bastion();
+    for answers in ["answers", "is silent"] {
+        let said = step(&door, door.gateway.port, "goodbye", &[Path::new(answers)]).succeeded().stdout;
+        assert_eq!(said.trim(), "EOF CLOSE", "the client {answers}");
+    }
+    let cut = door.gateway.events.until("both uploads to be cut off", |events| {
+        let cut = events.iter().filter(|event| field(event, "activity-type") == "PARTIAL_CLOSE");
+        let cut: Vec<_> = cut.cloned().collect();
+        (cut.len() == 2).then_some(cut)
+    });
+    assert!(cut.iter().all(|event| field(event, "logical-path") == "/unfinished"), "{cut:?}");
+    assert!(!door.root.join("web/unfinished").exists(), "nothing is published");
+    door.gateway.stop();
+}
+
 #[test]
 fn jumps_that_say_nothing_wait_for_each_other_and_hinder_nobody() {
     let door = bastion();
