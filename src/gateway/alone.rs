@@ -1,5 +1,6 @@
 //! The company of a gateway in a build without the feature `fleet`: nobody. `peers` is the same with it.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -27,7 +28,7 @@ impl Company {
         Arc::new(Alone)
     }
 
-    pub(super) fn keep(&self, _: &Arc<Gate>, _: &watch::Sender<bool>) -> KeptCompany {
+    pub(super) fn keep(&self, _: &Arc<Gate>, _: &watch::Sender<bool>, _: Option<&Path>) -> KeptCompany {
         KeptCompany
     }
 }
