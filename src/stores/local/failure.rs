@@ -10,10 +10,9 @@ const MISSING: &str = "No such file or directory";
 
 /// Turns an error of the file system into a store's, with what was tried and on which key.
 pub(super) fn at<E: Into<io::Error>>(doing: &'static str, key: impl ToString) -> impl FnOnce(E) -> StoreError {
-    let key = key.to_string();
     move |error| {
         let error = error.into();
-        StoreError::cannot(kind_of(&error), doing, &key, &reason(&error))
+        StoreError::cannot(kind_of(&error), doing, &key.to_string(), &reason(&error))
     }
 }
 

@@ -131,7 +131,8 @@ impl Store for LocalStore {
     }
 
     fn event_path(&self, key: &Key) -> String {
-        if key.is_root() { format!("/{}", self.name) } else { format!("/{}/{key}", self.name) }
+        // Of each operation: `format!` would look for the room it needs in several steps.
+        if key.is_root() { ["/", &self.name].concat() } else { ["/", &self.name, "/", key.as_str()].concat() }
     }
 
     fn part_limits(&self) -> PartLimits {
@@ -160,12 +161,7 @@ impl Store for LocalStore {
     async fn put(&self, key: &Key, data: Vec<Bytes>, options: &PutOptions) -> StoreResult<Written> {
         let PutOptions { existing, mtime, based_on, .. } = options.clone();
         let is_brief = data.iter().map(Bytes::len).sum::<usize>() <= BRIEF;
-        let put = move |root: &Arc<Root>, key: &Key| {
-            let mut file = Unpublished::create(root, key, existing)?;
-            file.based_on = based_on;
-            file.write_at(0, &data)?;
-            file.publish(mtime)
-        };
+        let put = move |root: &Arc<Root>, key: &Key| upload::publish_whole(root, key, existing, based_on, &data, mtime);
         if is_brief { self.change(key, put).await } else { self.run(key, put).await }
     }
 

@@ -7,8 +7,8 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cap_std::fs::{Dir, OpenOptions};
-use rustix::fs::{AtFlags, FlockOperation};
+use cap_std::fs::Dir;
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use uuid::Uuid;
 
@@ -54,6 +54,11 @@ impl Unpublished {
             }
             _ => {}
         }
+        Self::begin(root, target, existing)
+    }
+
+    /// Makes the file without a look at its target.
+    fn begin(root: &Arc<Root>, target: &Key, existing: Existing) -> StoreResult<Self> {
         let (name, file) = new_file(&root.uploads).map_err(at("make a file for", target))?;
         Ok(Unpublished {
             root: Arc::clone(root),
@@ -73,17 +78,39 @@ impl Unpublished {
 
     /// Publishes the file under its name. When this returns without an error, it is there for good.
     pub(super) fn publish(&mut self, mtime: Option<SystemTime>) -> StoreResult<Written> {
+        self.bring_to_disk(mtime)?;
+        // Opened again: the parents may have been renamed or removed since.
+        let (folder, name) = self.root.place(&self.target, Parents::Make)?;
+        self.take_name((&folder, name))?;
+        self.published(&folder, mtime)
+    }
+
+    /// As [`Unpublished::publish`], in a folder that was opened a moment ago. Where the folder was removed since, it is made again.
+    fn publish_in(&mut self, place: Name<'_>, mtime: Option<SystemTime>) -> StoreResult<Written> {
+        self.bring_to_disk(mtime)?;
+        match self.take_name(place) {
+            Err(error) if error.kind == StoreErrorKind::NotFound => self.publish(mtime),
+            done => {
+                done?;
+                self.published(place.0, mtime)
+            }
+        }
+    }
+
+    fn bring_to_disk(&self, mtime: Option<SystemTime>) -> StoreResult<()> {
         if let Some(mtime) = mtime {
             set_file_mtime(&self.file, mtime, &self.target)?;
         }
         if self.root.fsync {
             self.file.sync_all().map_err(at("write", &self.target))?;
         }
-        // Opened again: the parents may have been renamed or removed since.
-        let (folder, name) = self.root.place(&self.target, Parents::Make)?;
-        self.take_name((&folder, name))?;
+        Ok(())
+    }
+
+    /// Brings the name that the file has by now to the disk.
+    fn published(&mut self, folder: &Dir, mtime: Option<SystemTime>) -> StoreResult<Written> {
         self.settled = true;
-        self.root.sync_folder(&folder, &self.target)?;
+        self.root.sync_folder(folder, &self.target)?;
         // Of the file itself: another may have the name by now.
         let version = Version::of(&self.file).ok().map(|version| version.to_string());
         Ok(Written { mtime_kept: mtime.is_some(), version, ..Written::default() })
@@ -126,14 +153,48 @@ impl Drop for Unpublished {
     }
 }
 
+/// Publishes a short upload of which all is there. In the usual case the folder is opened once, and its name is looked at there.
+///
+/// # Errors
+/// Those of [`Unpublished::create`], and of what follows.
+pub(super) fn publish_whole(
+    root: &Arc<Root>,
+    target: &Key,
+    existing: Existing,
+    based_on: Option<String>,
+    data: &[Bytes],
+    mtime: Option<SystemTime>,
+) -> StoreResult<Written> {
+    let place = root.place(target, Parents::MustExist).ok().filter(|(folder, name)| may_take((folder, name), existing));
+    let mut file = match place {
+        Some(_) => Unpublished::begin(root, target, existing)?,
+        // Whatever is in the way is judged there.
+        None => Unpublished::create(root, target, existing)?,
+    };
+    file.based_on = based_on;
+    file.write_at(0, data)?;
+    match place {
+        Some((folder, name)) => file.publish_in((&folder, name), mtime),
+        None => file.publish(mtime),
+    }
+}
+
+/// Whether a name is free, or a file's that may be replaced. A link is followed elsewhere: it may lead to a directory.
+fn may_take(name: Name<'_>, existing: Existing) -> bool {
+    match rustix::fs::statat(name.0, name.1, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(found) => existing == Existing::Replace && FileType::from_raw_mode(found.st_mode).is_file(),
+        Err(error) => error == Errno::NOENT,
+    }
+}
+
 /// A new file, locked.
 fn new_file(uploads: &Dir) -> io::Result<(String, File)> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create_new(true);
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     // A sweep may take the file between its making and its locking; then another is made.
     for _ in 0..16 {
         let name = Uuid::now_v7().simple().to_string();
-        let file = uploads.open_with(&name, &options)?.into_std();
+        // Of a name that is ours in a folder that is ours: there is no way that leads out of it.
+        let file = File::from(rustix::fs::openat(uploads, &name, flags, Mode::from_raw_mode(0o666))?);
         rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
         if rustix::fs::fstat(&file)?.st_nlink > 0 {
             return Ok((name, file));
