@@ -438,6 +438,38 @@ mod tests {
         assert_eq!(sweep(0).await, (0, both[..1].to_vec()), "it may still come into being");
     }
 
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_journal_is_the_same_whoever_writes_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Unfinished::open(folder.path()).unwrap();
+        // From a task of the runtime, most lines are written in place, and some by the thread; long enough for a new file or two.
+        let open = tokio::spawn({
+            let journal = Arc::clone(&journal);
+            async move {
+                let mut open = Vec::new();
+                for number in 0..20_000 {
+                    let entry = journal.begin("a", &format!("{number}")).await;
+                    entry.named("id");
+                    if number % 1000 == 0 {
+                        open.push(entry);
+                    } else {
+                        entry.settled();
+                    }
+                }
+                open
+            }
+        });
+        let open = open.await.unwrap();
+        assert!(std::fs::metadata(&journals(folder.path())[0]).unwrap().len() < 2 * writer::LONGEST);
+        drop(open);
+        killed(journal, folder.path());
+        let next = Unfinished::open(folder.path()).unwrap();
+        let mut found: Vec<_> = next.left_over("a").into_iter().map(|(_, begun)| (begun.key, begun.id)).collect();
+        found.sort_by_key(|(key, _)| key.parse::<u32>().unwrap());
+        let wanted: Vec<_> = (0..20).map(|number| ((number * 1000).to_string(), Some("id".to_owned()))).collect();
+        assert_eq!(found, wanted);
+    }
+
     #[test]
     fn a_living_process_keeps_its_journal() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,22 +1,28 @@
-//! The thread that writes a journal. A disk that stalls keeps nobody waiting but who asked for a line.
+//! Who writes a journal: whoever has a line, as long as the disk is quick, and else a thread, so that a disk that stalls keeps nobody
+//! waiting but who asked for a line.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
 use super::{Begun, Line, create};
+use crate::in_place::InPlace;
 
 /// A journal longer than this, in bytes, is written anew without what is settled.
 pub(super) const LONGEST: u64 = 1 << 20;
 
-/// Writes the lines that it is given, in their order.
+/// Writes the lines that it is given. Those of one upload are written in their order if each is awaited; a name that comes behind the
+/// line that settles it means nothing.
 #[derive(Debug)]
 pub(super) struct Writer {
+    journal: Arc<Mutex<Journal>>,
+    /// Whether a line is written quickly.
+    place: Arc<InPlace>,
     lines: Option<mpsc::Sender<Order>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -29,21 +35,31 @@ impl Writer {
     pub(super) fn start(folder: &Path, path: PathBuf, file: File) -> std::io::Result<Writer> {
         let (lines, orders) = mpsc::channel();
         let journal = Journal { folder: folder.to_owned(), path, file, written: 0, open: BTreeMap::new() };
-        let thread =
-            std::thread::Builder::new().name("uploads-journal".to_owned()).spawn(|| journal.write_all(orders))?;
-        Ok(Writer { lines: Some(lines), thread: Some(thread) })
+        let (journal, place) = (Arc::new(Mutex::new(journal)), Arc::<InPlace>::default());
+        let thread = {
+            let (journal, place) = (Arc::clone(&journal), Arc::clone(&place));
+            std::thread::Builder::new()
+                .name("uploads-journal".to_owned())
+                .spawn(move || write_all(&journal, &place, &orders))?
+        };
+        Ok(Writer { journal, place, lines: Some(lines), thread: Some(thread) })
     }
 
-    /// Writes a line some time soon.
+    /// Writes a line now or some time soon.
     pub(super) fn write(&self, line: Line) {
-        self.send((line, Box::new(|| {})));
+        if let Err(line) = self.write_here(line) {
+            self.send((line, Box::new(|| {})));
+        }
     }
 
     /// Writes a line; the answer comes when it is written, or cannot be.
     pub(super) fn written(&self, line: Line) -> oneshot::Receiver<()> {
         let (done, answer) = oneshot::channel();
-        // One that has given up waits no longer.
-        self.send((line, Box::new(|| done.send(()).unwrap_or_default())));
+        match self.write_here(line) {
+            Ok(()) => done.send(()).unwrap_or_default(),
+            // One that has given up waits no longer.
+            Err(line) => self.send((line, Box::new(|| done.send(()).unwrap_or_default()))),
+        }
         answer
     }
 
@@ -52,6 +68,18 @@ impl Writer {
         let (done, answer) = mpsc::channel();
         self.send((line, Box::new(move || done.send(()).unwrap_or_default())));
         answer.recv().unwrap_or_default();
+    }
+
+    /// Writes a line, if that is quick; gives it back otherwise.
+    fn write_here(&self, line: Line) -> Result<(), Line> {
+        let Some(_stay) = self.place.enter() else { return Err(line) };
+        // Whoever has the journal may wait for the disk.
+        let Ok(mut journal) = self.journal.try_lock() else { return Err(line) };
+        if journal.is_to_be_written_anew(&line) {
+            return Err(line);
+        }
+        self.place.measure(|| journal.note(&line));
+        Ok(())
     }
 
     fn send(&self, order: Order) {
@@ -68,10 +96,29 @@ impl Drop for Writer {
         if let Some(thread) = self.thread.take() {
             drop(thread.join());
         }
+        locked(&self.journal).end();
     }
 }
 
-/// A journal, as its thread has it.
+fn locked(journal: &Mutex<Journal>) -> MutexGuard<'_, Journal> {
+    journal.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write_all(journal: &Mutex<Journal>, place: &InPlace, orders: &mpsc::Receiver<Order>) {
+    while let Ok((line, done)) = orders.recv() {
+        {
+            let mut journal = locked(journal);
+            place.measure(|| journal.note(&line));
+            if journal.is_to_be_written_anew(&line) {
+                journal.write_anew();
+            }
+        }
+        done();
+    }
+}
+
+/// A journal, as whoever writes it has it.
+#[derive(Debug)]
 struct Journal {
     folder: PathBuf,
     path: PathBuf,
@@ -81,15 +128,18 @@ struct Journal {
 }
 
 impl Journal {
-    fn write_all(mut self, orders: mpsc::Receiver<Order>) {
-        while let Ok((line, done)) = orders.recv() {
-            self.write(&line);
-            line.apply(&mut self.open);
-            if self.written > LONGEST && matches!(line, Line::Settled { .. }) {
-                self.write_anew();
-            }
-            done();
-        }
+    fn note(&mut self, line: &Line) {
+        self.write(line);
+        line.apply(&mut self.open);
+    }
+
+    /// Whether it is long, and this line makes it longer than it need be.
+    fn is_to_be_written_anew(&self, line: &Line) -> bool {
+        self.written > LONGEST && matches!(line, Line::Settled { .. })
+    }
+
+    /// Nothing more is written.
+    fn end(&mut self) {
         if self.open.is_empty() {
             // Left behind, the file is empty, and the next start removes it.
             let _ = std::fs::remove_file(&self.path);
