@@ -84,6 +84,8 @@ mod sftp_faults;
 mod sftp_links;
 #[path = "conformance/sftp_only.rs"]
 mod sftp_only;
+#[path = "conformance/sftp_spares.rs"]
+mod sftp_spares;
 #[path = "support/mod.rs"]
 mod support;
 #[path = "conformance/uploads.rs"]

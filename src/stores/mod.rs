@@ -325,6 +325,12 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Gives a directory and all that is in it another name within this store. `to` does not exist.
     async fn rename_directory(&self, from: &Key, to: &Key) -> StoreResult<()>;
 
+    /// An upload under this name has begun, and [`Store::put`] or [`Store::begin_upload`] may follow: what saves it time can be done now.
+    /// Returns immediately, and changes nothing that anybody sees.
+    fn expect_upload(&self, key: &Key) {
+        let _ = key;
+    }
+
     /// Whether [`Store::copy`] works.
     fn copies(&self) -> bool {
         false

@@ -146,6 +146,10 @@ impl Store for Timed<dyn Store> {
         self.store.rename_directory(from, to).await
     }
 
+    fn expect_upload(&self, key: &Key) {
+        self.store.expect_upload(key);
+    }
+
     fn copies(&self) -> bool {
         self.store.copies()
     }

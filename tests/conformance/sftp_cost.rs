@@ -124,6 +124,40 @@ async fn a_small_file_costs_four_round_trips_to_put_and_four_to_get() {
 }
 
 #[tokio::test]
+async fn a_small_file_that_is_expected_costs_two_round_trips_to_put() {
+    let counted = Counted::start();
+    let store = &*counted.store;
+    put(store, "folder/first", "x").await;
+    // As a client that opens a file makes it.
+    assert!(store.stat(&key("folder/f")).await.is_err());
+    let ((), made) = counted
+        .of(async {
+            store.expect_upload(&key("folder/f"));
+            until(|| counted.rounds().last().is_some_and(|round| round == OPEN)).await;
+        })
+        .await;
+    assert_eq!(made, [OPEN]);
+    let (written, rounds) = counted.of(store.put(&key("folder/f"), vec![Bytes::from_static(b"x")], &REPLACE)).await;
+    written.unwrap();
+    let looks = format!("{LSTAT} {LSTAT}");
+    assert_eq!(
+        rounds,
+        [&format!("{WRITE} fsync@openssh.com {FSTAT} {CLOSE} {looks}"), "posix-rename@openssh.com"]
+    );
+    assert_eq!(get(store, "folder/f").await, "x");
+}
+
+async fn until(mut is_so: impl FnMut() -> bool) {
+    for _ in 0..1000 {
+        if is_so() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("not within 20 seconds");
+}
+
+#[tokio::test]
 async fn a_file_is_on_the_servers_disk_when_its_close_is_answered_fsync_openssh_com() {
     for (options, is_synced) in [(&[][..], true), (&[("fsync", "true")], true), (&[("fsync", "false")], false)] {
         let counted = Counted::start_with(options);

@@ -5,17 +5,17 @@ use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use russh::client::{self, ChannelOpenHandle, Config};
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKey, PublicKeyOrCertificate};
-use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Preferred, SshId, cipher, compression};
+use russh::{Channel, ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Preferred, SshId, cipher, compression};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-use super::exchange::{Exchange, Failure, joined};
+use super::exchange::{Exchange, Failure};
+use super::line::{Incoming, Line, Queued, joined};
 use super::login::log_in;
 use super::settings::Upstream;
-use super::wire::{self, Frames};
+use super::wire;
 
 /// What a read or a write may have at least, in bytes, on every server.
 const SMALLEST_PIECE: u64 = 32 << 10;
@@ -134,8 +134,9 @@ pub(super) async fn connect(upstream: &Upstream) -> Result<Connection, ConnectEr
     let (socket, other) = doubled(socket).map_err(|error| ConnectError::for_now(error.to_string()))?;
     let socket_end = HangUp(Some(other));
     let shown = Arc::new(Mutex::new(Shown::Nothing));
-    let verifier = Verifier { pinned: upstream.host_keys.clone(), shown: Arc::clone(&shown) };
-    let connected = client::connect_stream(Arc::new(config(&upstream.host_keys)), socket, verifier).await;
+    let incoming = Incoming::new();
+    let peer = Peer { pinned: upstream.host_keys.clone(), shown: Arc::clone(&shown), incoming: Arc::clone(&incoming) };
+    let connected = client::connect_stream(Arc::new(config(&upstream.host_keys)), socket, peer).await;
     let shown = shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let (mut session, host_key) = match (connected, shown) {
         (_, Shown::Other(fingerprint)) => return Err(wrong_host_key(upstream, &fingerprint)),
@@ -145,15 +146,17 @@ pub(super) async fn connect(upstream: &Upstream) -> Result<Connection, ConnectEr
     };
     log_in(&mut session, upstream).await?;
     let channel = session.channel_open_session().await?;
-    let (mut incoming, outgoing) = channel.split();
+    let (mut events, outgoing) = channel.split();
     outgoing.request_subsystem(true, "sftp").await?;
-    until_accepted(&mut incoming).await?;
-    let mut frames = Frames::default();
-    let extensions = greet(&mut incoming, &outgoing, &mut frames).await?;
+    until_accepted(&mut events).await?;
+    // What comes from now on, the library gives to `incoming`. Nobody would read it here.
+    drop(events);
+    let extensions = greet(&incoming, &outgoing).await?;
     let Some(other) = socket_end.kept() else { return Err(ConnectError::for_now("the connection has ended")) };
-    let (exchange, packets) = Exchange::new(other, upstream.timeout);
-    tokio::spawn(send_all(Arc::clone(&exchange), packets, session, outgoing));
-    tokio::spawn(receive_all(Arc::clone(&exchange), incoming, frames, upstream.timeout));
+    let outgoing = Arc::new(outgoing);
+    let (exchange, queue) = Exchange::new(other, upstream.timeout, Some(line(&outgoing)));
+    tokio::spawn(carry(Arc::clone(&exchange), queue, session, outgoing, upstream.timeout));
+    incoming.answer(&exchange);
     let mut connection = Connection { exchange, abilities: abilities(&extensions), host_key };
     if extensions.iter().any(|name| name == wire::LIMITS) {
         let answer = connection.exchange.extended(wire::limits()).await?;
@@ -229,10 +232,18 @@ fn wrong_host_key(upstream: &Upstream, shown: &str) -> ConnectError {
     ConnectError { message, is_final: true, denied: false }
 }
 
-/// Judges the server's key.
-pub(super) struct Verifier {
+/// The server, as the SSH library reports it: judges its key, and passes on what it sends.
+pub(super) struct Peer {
     pinned: Vec<PublicKey>,
     shown: Arc<Mutex<Shown>>,
+    incoming: Arc<Incoming>,
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // The library drops it when the connection has ended, however that came.
+        self.incoming.ended("the server closed the connection");
+    }
 }
 
 /// The key that a server has shown: its fingerprint and its kind.
@@ -243,7 +254,7 @@ enum Shown {
     Other(String),
 }
 
-impl client::Handler for Verifier {
+impl client::Handler for Peer {
     type Error = russh::Error;
 
     async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, Self::Error> {
@@ -261,6 +272,32 @@ impl client::Handler for Verifier {
         };
         *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = shown;
         Ok(is_pinned)
+    }
+
+    async fn data(&mut self, _: ChannelId, data: &[u8], _: &mut client::Session) -> Result<(), Self::Error> {
+        self.incoming.arrived(data);
+        Ok(())
+    }
+
+    async fn extended_data(
+        &mut self,
+        _: ChannelId,
+        _: u32,
+        data: &[u8],
+        _: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        tracing::debug!("the upstream says: {}", data.escape_ascii());
+        Ok(())
+    }
+
+    async fn channel_eof(&mut self, _: ChannelId, _: &mut client::Session) -> Result<(), Self::Error> {
+        self.incoming.ended("the server closed the connection");
+        Ok(())
+    }
+
+    async fn channel_close(&mut self, _: ChannelId, _: &mut client::Session) -> Result<(), Self::Error> {
+        self.incoming.ended("the server closed the connection");
+        Ok(())
     }
 
     // The server has no channel to open, and the library's own answers accept every one. A `reply` that is dropped refuses.
@@ -342,7 +379,7 @@ impl client::Handler for Verifier {
 }
 
 /// A session before and after its login.
-pub(super) type Session = client::Handle<Verifier>;
+pub(super) type Session = client::Handle<Peer>;
 
 async fn until_accepted(incoming: &mut ChannelReadHalf) -> Result<(), ConnectError> {
     loop {
@@ -358,22 +395,12 @@ async fn until_accepted(incoming: &mut ChannelReadHalf) -> Result<(), ConnectErr
 }
 
 /// Sends the first packet and reads the names of the extensions.
-async fn greet(
-    incoming: &mut ChannelReadHalf,
-    outgoing: &ChannelWriteHalf<client::Msg>,
-    frames: &mut Frames,
-) -> Result<Vec<String>, ConnectError> {
+async fn greet(incoming: &Incoming, outgoing: &ChannelWriteHalf<client::Msg>) -> Result<Vec<String>, ConnectError> {
     outgoing.data_bytes(wire::init()).await?;
-    let wrong = || ConnectError::for_now("the server does not speak version 3 of SFTP");
-    loop {
-        match incoming.wait().await {
-            Some(ChannelMsg::Data { data }) => frames.push(&data),
-            Some(ChannelMsg::WindowAdjusted { .. } | ChannelMsg::ExtendedData { .. }) => {}
-            _ => return Err(ConnectError::for_now("the server closed the channel")),
-        }
-        if let Some(packet) = frames.next().map_err(|_| wrong())? {
-            return wire::version(packet).map_err(|_| wrong());
-        }
+    let wrong = |_| ConnectError::for_now("the server does not speak version 3 of SFTP");
+    match incoming.first().await.map_err(wrong)? {
+        Some(packet) => wire::version(packet).map_err(wrong),
+        None => Err(ConnectError::for_now("the server closed the channel")),
     }
 }
 
@@ -421,25 +448,42 @@ impl Abilities {
 /// So many packets that wait are sent together.
 const AT_ONCE: usize = 32;
 
-/// Sends packets until the channel ends; the session lasts as long.
-async fn send_all(
+fn line(outgoing: &Arc<ChannelWriteHalf<client::Msg>>) -> Line {
+    let outgoing = Arc::clone(outgoing);
+    Line::new(move |packet| {
+        let outgoing = Arc::clone(&outgoing);
+        Box::pin(async move { outgoing.data_bytes(packet).await.is_ok() })
+    })
+}
+
+/// Sends what had to wait, and watches for silence, until the channel ends; the session lasts as long.
+async fn carry(
     exchange: Arc<Exchange>,
-    mut packets: mpsc::UnboundedReceiver<Bytes>,
+    mut queue: mpsc::UnboundedReceiver<Queued>,
     session: Session,
-    outgoing: ChannelWriteHalf<client::Msg>,
+    outgoing: Arc<ChannelWriteHalf<client::Msg>>,
+    patience: Duration,
 ) {
     let send = async {
         let mut waiting = Vec::new();
-        while packets.recv_many(&mut waiting, AT_ONCE).await > 0 {
-            for packet in joined(std::mem::take(&mut waiting)) {
-                if outgoing.data_bytes(packet).await.is_err() {
-                    return;
-                }
+        loop {
+            let packets = queue.recv_many(&mut waiting, AT_ONCE).await;
+            if packets == 0 || !send_queued(waiting.drain(..), &outgoing).await {
+                return;
             }
+            exchange.sent(packets);
+        }
+    };
+    let watch = async {
+        let mut times = tokio::time::interval(patience / 4);
+        loop {
+            times.tick().await;
+            exchange.judge_silence();
         }
     };
     tokio::select! {
         () = send => {}
+        () = watch => {}
         // The library would wait for room for ever.
         () = exchange.ended() => {}
     }
@@ -447,30 +491,26 @@ async fn send_all(
     drop(session);
 }
 
-/// Hands out answers until the channel ends, or the server is silent for too long.
-async fn receive_all(exchange: Arc<Exchange>, mut incoming: ChannelReadHalf, mut frames: Frames, patience: Duration) {
-    let mut watch = tokio::time::interval(patience / 4);
-    let why = loop {
-        tokio::select! {
-            message = incoming.wait() => match message {
-                Some(ChannelMsg::Data { data }) => {
-                    if exchange.arrived(&mut frames, &data).is_err() {
-                        break "the server answers with what is not SFTP";
-                    }
+/// Sends packets in their order; `false` when the connection has ended.
+async fn send_queued(queued: impl Iterator<Item = Queued>, outgoing: &ChannelWriteHalf<client::Msg>) -> bool {
+    let mut packets = Vec::new();
+    for queued in queued {
+        match queued {
+            Queued::Packet(packet) => packets.push(packet),
+            // Only the first can have been begun: whatever came later was queued behind it.
+            Queued::Begun(sending) => {
+                if !sending.await {
+                    return false;
                 }
-                Some(ChannelMsg::ExtendedData { data, .. }) => {
-                    tracing::debug!("the upstream says: {}", data.escape_ascii());
-                }
-                Some(ChannelMsg::Eof | ChannelMsg::Close) | None => break "the server closed the connection",
-                Some(_) => {}
-            },
-            _ = watch.tick() => exchange.judge_silence(),
+            }
         }
-        if !exchange.is_alive() {
-            return;
+    }
+    for packet in joined(packets) {
+        if outgoing.data_bytes(packet).await.is_err() {
+            return false;
         }
-    };
-    exchange.end(why);
+    }
+    true
 }
 
 #[cfg(test)]

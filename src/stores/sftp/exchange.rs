@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit, mpsc, oneshot};
 
+use super::line::{Line, Outbox, Queued, joined};
 use super::wire::{self, Answer, Attributes, Frames, Malformed, Named, Request};
 
 /// How many bytes of content may be under way on one connection, in both directions together.
@@ -19,9 +20,6 @@ const ROOM: usize = 4 << 20;
 
 /// A request is without an answer for good when one that was sent so many times [`Exchange::patience`] later has one.
 const PASSED_OVER: u32 = 3;
-
-/// Requests that are sent together make packets of the SSH connection of at most so many bytes: each packet costs both sides more than its bytes.
-const JOINED: usize = 32 << 10;
 
 /// Why there is no answer, or none that helps.
 #[derive(Debug, Clone)]
@@ -82,7 +80,7 @@ struct Asked {
 #[derive(Debug)]
 struct State {
     /// `None` when the channel has ended.
-    outbox: Option<mpsc::UnboundedSender<Bytes>>,
+    outbox: Option<Outbox>,
     waiting: HashMap<u32, Asked>,
     /// When the youngest request that has been answered was sent.
     answered: Instant,
@@ -103,9 +101,14 @@ impl State {
 }
 
 impl Exchange {
-    /// A channel whose packets go where what this returns is read. `socket` is closed when it ends.
-    pub(super) fn new(socket: TcpStream, patience: Duration) -> (Arc<Self>, mpsc::UnboundedReceiver<Bytes>) {
-        let (outbox, packets) = mpsc::unbounded_channel();
+    /// A channel whose packets go to `line` as long as that accepts them without waiting, and else where what this returns is read.
+    /// `socket` is closed when it ends.
+    pub(super) fn new(
+        socket: TcpStream,
+        patience: Duration,
+        line: Option<Line>,
+    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Queued>) {
+        let (outbox, packets) = Outbox::new(line);
         let (waiting, now) = (HashMap::new(), Instant::now());
         let state = State { outbox: Some(outbox), waiting, answered: now, next: 0, since: now, why: String::new() };
         let (room, stop) = (Semaphore::new(ROOM), Notify::new());
@@ -127,6 +130,13 @@ impl Exchange {
     /// How many requests wait for their answers.
     pub(super) fn load(&self) -> usize {
         self.locked().waiting.len()
+    }
+
+    /// So many packets of the queue were sent.
+    pub(super) fn sent(&self, packets: usize) {
+        if let Some(outbox) = &mut self.locked().outbox {
+            outbox.sent(packets);
+        }
     }
 
     /// How many files and folders are open, or were asked for.
@@ -199,8 +209,9 @@ impl Exchange {
 
     /// Sends requests, one right behind the other; each asker gets its answer.
     fn send(&self, requests: Vec<(Request, Option<oneshot::Sender<Replied<Reply>>>)>) -> Replied<()> {
-        let mut state = self.locked();
-        let Some(outbox) = state.outbox.clone() else { return Err(Failure::NotSent(state.why.clone())) };
+        let mut locked = self.locked();
+        let state = &mut *locked;
+        let Some(outbox) = &mut state.outbox else { return Err(Failure::NotSent(state.why.clone())) };
         let mut packets = Vec::with_capacity(requests.len());
         let mut askers = Vec::with_capacity(requests.len());
         for (request, asked) in requests {
@@ -209,7 +220,7 @@ impl Exchange {
             state.next = state.next.wrapping_add(1);
         }
         for (number, packet) in joined(packets).into_iter().enumerate() {
-            if outbox.send(packet).is_err() {
+            if !outbox.send(packet) {
                 let why = "the connection has ended".to_owned();
                 return Err(if number == 0 { Failure::NotSent(why) } else { Failure::Lost(why) });
             }
@@ -309,29 +320,6 @@ impl Exchange {
     }
 }
 
-/// Packets as they are, in their order, several small ones as one.
-pub(super) fn joined(packets: Vec<Bytes>) -> Vec<Bytes> {
-    if packets.len() < 2 {
-        return packets;
-    }
-    let mut sent: Vec<Bytes> = Vec::new();
-    let mut small = BytesMut::new();
-    for packet in packets {
-        if small.len() + packet.len() > JOINED && !small.is_empty() {
-            sent.push(small.split().freeze());
-        }
-        if packet.len() > JOINED {
-            sent.push(packet);
-        } else {
-            small.extend_from_slice(&packet);
-        }
-    }
-    if !small.is_empty() {
-        sent.push(small.freeze());
-    }
-    sent
-}
-
 /// A handle that was asked for. It counts as one until it is there.
 struct Opening<'a>(&'a AtomicUsize);
 
@@ -421,165 +409,4 @@ impl Drop for Handle {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
-mod tests {
-    use super::*;
-    use std::net::TcpListener;
-
-    fn exchange(patience: Duration) -> (Arc<Exchange>, mpsc::UnboundedReceiver<Bytes>) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        Exchange::new(socket, patience)
-    }
-
-    /// A status for the request with this id.
-    fn status(id: u32, code: u32) -> Vec<u8> {
-        [&[0, 0, 0, 9, 101][..], &id.to_be_bytes(), &code.to_be_bytes()].concat()
-    }
-
-    fn handle(id: u32) -> Vec<u8> {
-        [&[0, 0, 0, 10, 102][..], &id.to_be_bytes(), &[0, 0, 0, 1, b'h']].concat()
-    }
-
-    #[tokio::test]
-    async fn answers_find_who_asked_in_any_order() {
-        let (exchange, mut packets) = exchange(Duration::from_secs(600));
-        let first = exchange.done(wire::remove("/a"), 0);
-        let second = exchange.done(wire::remove("/b"), 0);
-        let answer = async {
-            let (one, two) = (packets.recv().await.unwrap(), packets.recv().await.unwrap());
-            assert_ne!(one, two);
-            let mut frames = Frames::default();
-            exchange.arrived(&mut frames, &[status(1, 2), status(0, 0)].concat()).unwrap();
-        };
-        let (first, second, ()) = tokio::join!(first, second, answer);
-        assert!(first.is_ok());
-        assert!(matches!(second, Err(Failure::Refused { code: 2, .. })));
-        assert_eq!(exchange.load(), 0);
-    }
-
-    #[tokio::test]
-    async fn what_was_sent_is_lost_with_the_channel_and_what_comes_later_is_not_sent() {
-        let (exchange, _packets) = exchange(Duration::from_secs(600));
-        let (asked, ()) = tokio::join!(exchange.done(wire::remove("/a"), 0), async { exchange.end("gone") });
-        assert!(matches!(asked, Err(Failure::Lost(why)) if why == "gone"));
-        assert!(matches!(exchange.done(wire::remove("/a"), 0).await, Err(Failure::NotSent(why)) if why == "gone"));
-        assert!(!exchange.is_alive());
-    }
-
-    #[tokio::test]
-    async fn what_goes_in_one_go_arrives_in_order_and_each_request_has_its_own_answer() {
-        let (exchange, mut packets) = exchange(Duration::from_secs(600));
-        let asked = exchange.in_one_go(vec![wire::remove("/a"), wire::remove("/b"), wire::remove("/c")], 3);
-        let answer = async {
-            let mut frames = Frames::default();
-            frames.push(&packets.recv().await.unwrap());
-            for name in [b'a', b'b', b'c'] {
-                let request = frames.next().unwrap().expect("all are sent, as one packet, before any is answered");
-                assert_eq!(request.last(), Some(&name));
-            }
-            exchange.arrived(&mut Frames::default(), &[status(1, 4), status(0, 0)].concat()).unwrap();
-            exchange.end("gone");
-        };
-        let (answers, ()) = tokio::join!(asked, answer);
-        let mut answers = answers.into_iter().map(success);
-        assert!(answers.next().unwrap().is_ok());
-        assert!(matches!(answers.next().unwrap(), Err(Failure::Refused { code: 4, .. })));
-        assert!(matches!(answers.next().unwrap(), Err(Failure::Lost(_))));
-        let late = exchange.in_one_go(vec![wire::remove("/a"), wire::remove("/b")], 1).await;
-        assert!(late.len() == 2 && late.iter().all(|answer| matches!(answer, Err(Failure::NotSent(_)))));
-    }
-
-    #[test]
-    fn packets_are_joined_as_long_as_they_are_small_and_keep_their_order() {
-        let whole: Vec<Bytes> = [JOINED - 1, 1, 1, JOINED + 1, 1, 2, JOINED, 3]
-            .iter()
-            .zip(0_u8..)
-            .map(|(length, content)| Bytes::from(vec![content; *length]))
-            .collect();
-        let sent = joined(whole.clone());
-        assert_eq!(sent.concat(), whole.concat());
-        let lengths: Vec<usize> = sent.iter().map(Bytes::len).collect();
-        assert_eq!(lengths, [JOINED, 1, JOINED + 1, 3, JOINED, 3]);
-        assert!(joined(Vec::new()).is_empty());
-    }
-
-    #[tokio::test]
-    async fn silence_ends_the_channel_only_while_somebody_waits() {
-        let (exchange, _packets) = exchange(Duration::from_millis(1));
-        tokio::time::sleep(Duration::from_millis(5)).await;
-        exchange.judge_silence();
-        assert!(exchange.is_alive(), "nobody waits");
-        let silence = async {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            exchange.judge_silence();
-        };
-        let (asked, ()) = tokio::join!(exchange.done(wire::remove("/a"), 0), silence);
-        assert!(matches!(asked, Err(Failure::Lost(_))));
-    }
-
-    #[tokio::test]
-    async fn a_request_that_is_passed_over_ends_the_channel() {
-        let (exchange, _packets) = exchange(Duration::from_millis(100));
-        let mut stuck = Box::pin(exchange.done(wire::remove("/a"), 0));
-        assert!(futures_util::poll!(&mut stuck).is_pending());
-        tokio::time::sleep(Duration::from_millis(350)).await;
-        let mut later = Box::pin(exchange.done(wire::remove("/b"), 0));
-        assert!(futures_util::poll!(&mut later).is_pending());
-        exchange.arrived(&mut Frames::default(), &status(1, 0)).unwrap();
-        later.await.unwrap();
-        exchange.judge_silence();
-        assert!(matches!(stuck.await, Err(Failure::Lost(_))));
-    }
-
-    #[tokio::test]
-    async fn a_handle_that_nobody_waits_for_any_more_is_closed() {
-        let (exchange, mut packets) = exchange(Duration::from_secs(600));
-        let mut asking = Box::pin(exchange.opened(wire::open_folder("/")));
-        assert!(futures_util::poll!(&mut asking).is_pending());
-        packets.recv().await.unwrap();
-        // Once when the answer has not come, and once when it lies there unread.
-        drop(asking);
-        exchange.arrived(&mut Frames::default(), &handle(0)).unwrap();
-        assert_eq!(packets.recv().await.unwrap(), wire::close(b"h").with_id(1));
-        let mut asking = Box::pin(exchange.opened(wire::open_folder("/")));
-        assert!(futures_util::poll!(&mut asking).is_pending());
-        assert_eq!(exchange.open_handles(), 1, "it may be open soon");
-        packets.recv().await.unwrap();
-        exchange.arrived(&mut Frames::default(), &handle(2)).unwrap();
-        drop(asking);
-        assert_eq!(packets.recv().await.unwrap(), wire::close(b"h").with_id(3));
-        assert_eq!(exchange.open_handles(), 0);
-    }
-
-    #[tokio::test]
-    async fn a_handle_counts_as_open_until_it_is_dropped() {
-        let (exchange, mut packets) = exchange(Duration::from_secs(600));
-        let answer = async {
-            packets.recv().await.unwrap();
-            exchange.arrived(&mut Frames::default(), &handle(0)).unwrap();
-        };
-        let (opened, ()) = tokio::join!(exchange.opened(wire::open_folder("/")), answer);
-        let opened = opened.unwrap();
-        assert_eq!(exchange.open_handles(), 1);
-        // The server closes it when it comes to that.
-        let _request = opened.closing();
-        assert_eq!(exchange.open_handles(), 1);
-        drop(opened);
-        assert_eq!(exchange.open_handles(), 0);
-    }
-
-    #[tokio::test]
-    async fn content_under_way_is_bounded() {
-        let (exchange, mut packets) = exchange(Duration::from_secs(600));
-        let mut first = Box::pin(exchange.data(wire::read(b"h", 0, 1), ROOM));
-        assert!(futures_util::poll!(&mut first).is_pending());
-        packets.recv().await.unwrap();
-        let mut second = Box::pin(exchange.data(wire::read(b"h", 0, 1), 1));
-        assert!(futures_util::poll!(&mut second).is_pending());
-        assert!(packets.try_recv().is_err(), "it waits for room");
-        exchange.arrived(&mut Frames::default(), &status(0, 1)).unwrap();
-        assert!(first.await.unwrap().is_none());
-        assert!(futures_util::poll!(&mut second).is_pending());
-        assert!(packets.try_recv().is_ok());
-    }
-}
+mod tests;

@@ -244,6 +244,7 @@ impl Server {
     /// Removes an empty folder.
     pub(super) async fn remove_directory(&self, key: &Key) -> StoreResult<()> {
         self.seen.forget();
+        self.remove_spares().await;
         let way = self.walk(key, Last::Itself).await?;
         if way.found.is_none() || key.is_root() {
             return Err(missing(key));

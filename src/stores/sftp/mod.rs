@@ -11,6 +11,7 @@ mod connection;
 mod exchange;
 mod failure;
 mod folders;
+mod line;
 mod listing;
 mod login;
 mod object;
@@ -18,6 +19,7 @@ mod pool;
 mod publish;
 mod server;
 mod settings;
+mod spare;
 mod temporary;
 mod upload;
 mod versions;
@@ -125,6 +127,10 @@ impl Store for SftpStore {
 
     async fn put(&self, key: &Key, data: Vec<Bytes>, options: &PutOptions) -> StoreResult<Written> {
         self.server.put(key, data, options).await
+    }
+
+    fn expect_upload(&self, key: &Key) {
+        self.server.expect_upload(key);
     }
 
     async fn begin_upload(&self, key: &Key, options: &PutOptions) -> StoreResult<Upload> {

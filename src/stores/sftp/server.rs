@@ -10,6 +10,7 @@ use super::listing::OpenListings;
 use super::object::OpenObjects;
 use super::pool::Pool;
 use super::settings::Upstream;
+use super::spare::Spares;
 use super::temporary::Temporary;
 use super::versions::Versions;
 use crate::stores::unfinished::BucketJournal;
@@ -36,6 +37,7 @@ pub(super) struct Server {
     /// Held alone by who renames a folder, with others by who publishes: an unfinished upload may lie in it.
     pub(super) folders: RwLock<()>,
     pub(super) seen: SeenFolders,
+    pub(super) spares: Spares,
     uploads: Mutex<Vec<Weak<Temporary>>>,
     /// One for each name, or several that share it: held from the look at what has the name to what is done then.
     turns: [Turn<()>; TURNS],
@@ -56,6 +58,7 @@ impl Server {
             objects: OpenObjects::default(),
             folders: RwLock::default(),
             seen: SeenFolders::default(),
+            spares: Spares::default(),
             uploads: Mutex::default(),
             turns: std::array::from_fn(|_| Turn::default()),
         })

@@ -120,19 +120,28 @@ impl Server {
         key: &Key,
         connection: Option<Arc<Connection>>,
     ) -> StoreResult<Unfinished> {
-        let name = format!("{TEMPORARY}{}", Uuid::now_v7().simple());
-        let names: Vec<&str> = folder.iter().map(String::as_str).chain([name.as_str()]).collect();
-        let path = self.path(&names);
+        let names: Vec<&str> = folder.iter().map(String::as_str).collect();
         let connection = match connection {
             Some(connection) => connection,
-            None => self.pool.get_to_open().await.map_err(at("make a file for", key))?,
+            None => match self.spare_in(&names).await {
+                Some(spare) => return Ok(spare),
+                None => self.pool.get_to_open().await.map_err(at("make a file for", key))?,
+            },
         };
+        let path = self.hidden_name_in(&names);
         let (server, key) = (Arc::clone(self), key.clone());
         // Dropped while it waits for the answer, it goes on, and removes what it gets.
         to_the_end(async move { server.open_unfinished(path, connection, &key).await }).await
     }
 
-    async fn open_unfinished(
+    /// A path that nothing has, in a folder.
+    pub(super) fn hidden_name_in(&self, folder: &[&str]) -> String {
+        let name = format!("{TEMPORARY}{}", Uuid::now_v7().simple());
+        let names: Vec<&str> = folder.iter().copied().chain([name.as_str()]).collect();
+        self.path(&names)
+    }
+
+    pub(super) async fn open_unfinished(
         self: Arc<Self>,
         path: String,
         connection: Arc<Connection>,

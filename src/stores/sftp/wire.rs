@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 /// The longest answer that is accepted, in bytes. OpenSSH's are at most 256 KiB.
-const LONGEST_ANSWER: usize = 1 << 20;
+pub(super) const LONGEST_ANSWER: usize = 1 << 20;
 
 /// The longest handle, in bytes (draft-ietf-secsh-filexfer-02 section 6.3).
 const LONGEST_HANDLE: usize = 256;
@@ -301,6 +301,11 @@ pub(super) struct Frames(BytesMut);
 impl Frames {
     pub(super) fn push(&mut self, data: &[u8]) {
         self.0.extend_from_slice(data);
+    }
+
+    /// Bytes of packets that are not cut off yet.
+    pub(super) fn length(&self) -> usize {
+        self.0.len()
     }
 
     /// The next packet without its length; `None` when more bytes are needed.

@@ -78,6 +78,7 @@ impl Vfs {
         };
         if writer.idle.is_none() {
             writer.body = Some(writer.new_body(None));
+            writer.spot.store.expect_upload(&writer.spot.key);
         }
         Ok(writer)
     }
