@@ -1,7 +1,8 @@
 //! An unfinished file that gets another name.
 
 use super::super::stream::{Stream, Target};
-use super::{Body, Random};
+use super::Body;
+use super::content::Content;
 use crate::stores::{Existing, StoreError, StoreErrorKind, StoreResult, Written};
 
 impl Body {
@@ -13,15 +14,16 @@ impl Body {
         // The old content goes with its name, or goes away.
         self.take_over_tail_at_once().await?;
         let is_bound = self.stream.has_begun() && target.key != self.target.key;
-        match &mut self.random {
-            Some(Random::Store(file)) => file.flush().await?.move_to(&target.key, target.existing).await?,
-            Some(Random::Staged(_)) if is_bound && self.stream.sent() == 0 => return self.begin_as(target).await,
-            Some(Random::Staged(_)) | None if is_bound => {
+        match &mut self.content {
+            Content::InStore { file, .. } => file.flush().await?.move_to(&target.key, target.existing).await?,
+            Content::Staged { .. } if is_bound && self.stream.sent() == 0 => return self.begin_as(target).await,
+            Content::Untouched(_) | Content::InOrder(_) | Content::Staged { .. } if is_bound => {
                 // An object store knows the parts by the name that they were sent for.
                 self.moved = Some(target);
                 return Ok(());
             }
-            Some(Random::Staged(_)) | None => self.stream.target = target.clone(),
+            // The store knows nothing of it yet.
+            Content::Untouched(_) | Content::InOrder(_) | Content::Staged { .. } => self.stream.target = target.clone(),
         }
         self.moved = None;
         self.target = target;
