@@ -91,3 +91,30 @@ async fn a_jump_after_an_ordered_start_keeps_what_lies_between() {
         home.assert_all_given_back().await;
     }
 }
+
+#[tokio::test]
+async fn what_was_not_reached_of_the_old_content_is_read_back_with_what_was_written() {
+    for store in stores() {
+        let old = pattern(PART * 4);
+        store.set("f", old.clone());
+        let home = home(&[("/", &store, "")]);
+        let mut writer = home.vfs.open_write(&path("/f"), CHANGE).await.unwrap();
+        let mut expected = old.to_vec();
+        for (written, more) in [(0, 1000), (1000, 500)] {
+            let data = reversed(written + more).slice(written..);
+            expected[written..written + more].copy_from_slice(&data);
+            writer.write_at(written as u64, data).await.unwrap();
+            for (from, length) in [(PART * 2, 100), (500, 2000), (0, 10), (PART * 4 - 10, 100), (written + more, 1)] {
+                let end = expected.len().min(from + length);
+                assert_eq!(
+                    writer.read_back(from as u64, length).await.unwrap(),
+                    expected[from..end],
+                    "{from} {length}"
+                );
+            }
+        }
+        writer.commit().await.unwrap();
+        assert_eq!(store.get("f").unwrap(), expected);
+        home.assert_all_given_back().await;
+    }
+}

@@ -110,6 +110,24 @@ impl Body {
         if offset < self.stream.sent() {
             return Err(sent_already(&self.stream));
         }
+        let Some(tail) = self.content.tail().cloned() else { return self.read_written(offset, length).await };
+        // The object is asked for what still stands in it. So the upload stays in order, and needs no room for all of the object because of
+        // somebody who only reads.
+        let reached = self.written_end();
+        if offset >= reached {
+            return tail.object.read(offset, length).await;
+        }
+        let written = usize::try_from(reached - offset).unwrap_or(usize::MAX).min(length);
+        let data = self.read_written(offset, written).await?;
+        if written == length {
+            return Ok(data);
+        }
+        let rest = tail.object.read(reached, length - written).await?;
+        Ok([data, rest].concat().into())
+    }
+
+    /// As [`Body::read_at`], of what is not an object's any more, and was not sent.
+    async fn read_written(&mut self, offset: u64, length: usize) -> StoreResult<Bytes> {
         self.go_random().await?;
         match &mut self.content {
             Content::InStore { file, .. } => file.read_at(offset, length).await,
