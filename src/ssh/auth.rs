@@ -12,14 +12,14 @@ use chrono::Utc;
 
 use crate::audit::{Activity, AuthFailure, AuthFailureReason, KeyIdentity, Origin, Recorder};
 use crate::secret::Secret;
-use crate::session::gate::{Fault, Gate, Shown};
+use crate::session::gate::{Gate, Shown};
 use crate::users::{
     Attempt, AuthorizedKey, Certificate, CertificateGrant, Checked, Circumstances, Directory, DirectoryError, Knock,
     PasswordHash, PasswordVerifier, Presence, Revoked, User,
 };
 
 use super::codes::Codes;
-use super::faults::{absent_of, facts_of, fault_of, is_ours, reason_of};
+use super::faults::{Blame, absent_of, facts_of, reason_of};
 use super::proof::{Accepted, Factor, Given, OfferedKey, PasswordMethod, Proof, Question, Refused, Verdict};
 use super::stream::Line;
 use super::waiting::Waiting;
@@ -118,10 +118,7 @@ pub(super) struct Attempts {
     count: u32,
     /// How often the client asked which methods there are.
     questions: u32,
-    /// A refused key of this connection has been counted against its address.
-    key_counted: bool,
-    /// The gateway could not do its part, or the client had proven who it is: what is left open is not its fault.
-    excused: bool,
+    blame: Blame,
     unproven: Option<Unproven>,
     /// What is being examined; still there when that was cut off.
     examined: Option<Examined>,
@@ -139,18 +136,18 @@ pub(super) struct Attempts {
 
 impl Attempts {
     pub(super) fn new(examiner: Examiner, origin: Origin, line: Arc<Line>) -> Self {
+        let waiting = Arc::<Waiting>::default();
         Attempts {
+            blame: Blame::new(origin.jump.is_some(), waiting.clone()),
             examiner,
             origin,
             named: None,
             line,
             count: 0,
             questions: 0,
-            key_counted: false,
-            excused: false,
             unproven: None,
             examined: None,
-            waiting: Arc::default(),
+            waiting,
             queries: 0,
             told: HashSet::new(),
             asked: None,
@@ -171,11 +168,6 @@ impl Attempts {
         self.waiting.clone()
     }
 
-    /// How many attempts have failed.
-    pub(super) fn failed(&self) -> u32 {
-        self.count
-    }
-
     /// How many requests were refused, those for the list of methods among them.
     pub(super) fn refusals(&self) -> u32 {
         self.count + self.questions
@@ -183,12 +175,12 @@ impl Attempts {
 
     /// From now on what goes wrong is not the client's fault.
     pub(super) fn excuse(&mut self) {
-        self.excused = true;
+        self.blame.excuse();
     }
 
-    /// Whether what the client left open is not its fault.
-    pub(super) fn is_excused(&self) -> bool {
-        self.excused
+    /// What the connection is to blame for.
+    pub(super) fn blame(&self) -> &Blame {
+        &self.blame
     }
 
     /// The proof that the user still owes, when another one is given.
@@ -395,7 +387,7 @@ impl Attempts {
         }
         self.settle();
         self.drop_given();
-        if self.count == 0 && !self.excused {
+        if self.count == 0 && !self.blame.is_excused() {
             self.fail("none", why, None);
         }
     }
@@ -556,16 +548,8 @@ impl Attempts {
 
     /// Counts a failure against the client's address, at the moment when it happens. False when the address was banned before.
     fn counts(&mut self, method: &str, reason: AuthFailureReason) -> bool {
-        // Who came through another connection has shown there who it is; others of its address have nothing to do with it.
-        if self.origin.jump.is_some() {
-            return true;
-        }
-        let Some(fault) = fault_of(method, reason) else { return true };
-        // Clients offer all their keys.
-        if fault == Fault::WrongKey && std::mem::replace(&mut self.key_counted, true) {
-            return true;
-        }
-        self.examiner.gate.blame(self.origin.source_ip, fault)
+        let fault = self.blame.of_attempt(method, reason);
+        fault.is_none_or(|fault| self.examiner.gate.blame(self.origin.source_ip, fault))
     }
 
     fn is_banned(&self) -> bool {
@@ -576,7 +560,6 @@ impl Attempts {
         let Why { reason, cause } = why.into();
         self.examined = None;
         self.count += 1;
-        self.excused |= is_ours(reason);
         let reason = if self.counts(method, reason) { reason } else { AuthFailureReason::Banned };
         let algorithms = self.line.algorithms();
         let failure = AuthFailure { method, reason, cause, key, attempt: self.count, algorithms };

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use crate::session::gate::{Evicted, Fault, Shown};
+use crate::session::gate::Evicted;
 
-/// How a connection ended; the `reason` and `message` of DISCONNECTED, and whose fault it is before a login.
+/// How a connection ended: the `reason` and `message` of DISCONNECTED, and the cause, of which `faults` judges whose fault it is.
 #[derive(Debug, Clone)]
 pub(super) struct Ending {
     pub(super) reason: Cow<'static, str>,
@@ -95,24 +95,6 @@ impl Ending {
     pub(super) fn is_of_client(&self) -> bool {
         matches!(self.cause, Cause::Client | Cause::Protocol | Cause::Grace)
     }
-
-    /// What a connection that ended so without a login counts for. `tried`: attempts, which were counted when they failed. `held`: it
-    /// kept its place for a while without a word.
-    pub(super) fn fault(&self, tried: bool, held: Option<bool>) -> Option<Fault> {
-        match self.cause {
-            Cause::Protocol => Some(Fault::ProtocolError),
-            Cause::Grace => Some(Fault::GraceExceeded),
-            Cause::Client if tried => None,
-            // A health check says nothing and goes.
-            Cause::Client => match held {
-                None => Some(Fault::NoAttempt),
-                Some(true) => Some(Fault::HeldPlace),
-                Some(false) => None,
-            },
-            Cause::Evicted(Evicted::Crowded(shown)) if shown < Shown::Attempt => Some(Fault::HeldPlace),
-            Cause::Evicted(_) | Cause::Gateway => None,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -120,20 +102,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blame_goes_to_whom_it_belongs() {
-        let client = Ending::of_client();
-        assert_eq!(client.fault(false, None), Some(Fault::NoAttempt));
-        assert_eq!(client.fault(true, None), None, "counted already");
-        assert_eq!(client.fault(false, Some(false)), None, "a health check");
-        assert_eq!(client.fault(false, Some(true)), Some(Fault::HeldPlace));
-        assert_eq!(Ending::of_grace("").fault(true, None), Some(Fault::GraceExceeded));
-        assert_eq!(Ending::of_error(&russh::Error::Version).fault(false, None), Some(Fault::ProtocolError));
-        assert_eq!(Ending::of_library(true).fault(true, None), None);
-        let crowded = |shown| Ending::evicted(Evicted::Crowded(shown)).fault(false, None);
-        assert_eq!(crowded(Shown::Algorithms), Some(Fault::HeldPlace));
-        assert_eq!(crowded(Shown::Attempt), None);
+    fn errors_of_the_library_say_who_ended_the_connection() {
+        assert_eq!(Ending::of_client().cause, Cause::Client);
+        assert_eq!(Ending::of_error(&russh::Error::Version).cause, Cause::Protocol);
+        assert_eq!(Ending::of_error(&russh::Error::HUP).cause, Cause::Client);
+        assert_eq!(Ending::of_library(true).cause, Cause::Client);
         for ours in [Ending::evicted(Evicted::Banned), Ending::of_gateway("server", "it drains")] {
-            assert_eq!(ours.fault(false, None), None);
             assert!(!ours.is_of_client());
         }
     }

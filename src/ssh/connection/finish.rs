@@ -64,18 +64,9 @@ impl Visit {
 
     /// Counts what a connection that did not log in is to blame for, besides its attempts.
     async fn blame(&self, ending: &Ending, started: Instant) {
-        // Who came through another connection has shown who it is; its attempts were counted when they failed.
-        let Way::Socket(_) = &self.way else { return };
         let held = (self.line.bytes_in() == 0).then(|| started.elapsed() >= HELD);
-        let (tried, excused) = {
-            let attempts = self.attempts().await;
-            (attempts.failed() > 0, attempts.is_excused())
-        };
-        // The client waited for us, or gave us up.
-        if (excused || self.waiting.is_late()) && matches!(ending.cause, Cause::Client | Cause::Grace) {
-            return;
-        }
-        if let Some(fault) = ending.fault(tried, held) {
+        let fault = self.attempts().await.blame().of_end(ending.cause, held);
+        if let Some(fault) = fault {
             self.shared.gate.blame(self.source.ip(), fault);
         }
     }
