@@ -64,8 +64,10 @@ enum Cause<'e> {
     Unknown,
 }
 
-/// How the library's own errors begin, which have no type that can be named. What is told apart begins the text, so that the
-/// address in the middle of it, and with it the key, decides nothing.
+/// How the library's own errors begin. Their types say the same, but are private to it, so that nobody else can name them: those of failed
+/// requests (`RetryError`, `RequestError`) and each store's own. What it shows of them (`RetryFailure`) reaches only a policy for the
+/// parts of uploads, and without the body. So the words have to do; `words` holds that the library still uses them. What is told apart
+/// begins the text, so that the address in the middle of it, and with it the key, decides nothing.
 const STATUS: &str = "Server returned non-2xx status code: ";
 const ERROR_IN_SUCCESS: &str = "Server returned error response: ";
 const REDIRECT: &str = "Received redirect without LOCATION";
@@ -241,6 +243,9 @@ fn without_queries(text: &str) -> String {
     }
     kept.trim_end().chars().take(400).collect()
 }
+
+#[cfg(test)]
+mod words;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
