@@ -1,13 +1,15 @@
-//! An S3 server of the tests' own, one for each test process, on a free port and in a temporary folder.
+//! An S3 server of the tests' own, on a free port and in a temporary folder: one for each test process, and further ones for tests that
+//! end theirs.
 
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::process::{Finished, LIMIT, program, run, run_with, tool, until};
 use super::server::{Server, folder, free_port};
@@ -24,67 +26,105 @@ const UNSIGNED: &str = "x-amz-content-sha256: UNSIGNED-PAYLOAD";
 /// The bucket, which exists.
 pub const BUCKET: &str = "lockgate-tests";
 
-/// The server. A process-wide value is never dropped: its guard ends it and removes its folder.
+/// A server, its port and its folder.
 #[derive(Debug)]
-struct S3Server {
+pub struct S3Server {
     port: u16,
-    _server: Server,
+    server: Mutex<Option<Server>>,
+    // Removed last.
+    folder: TempDir,
 }
 
-/// A prefix of the server's bucket that one test has for itself.
+/// A prefix of a server's bucket that one test has for itself.
 #[derive(Debug, Clone)]
 pub struct S3Store {
     port: u16,
     prefix: String,
 }
 
-/// Where the server listens, as a URL.
+/// Where the process's server listens, as a URL.
 pub fn endpoint() -> String {
-    format!("http://127.0.0.1:{}", server().port)
+    endpoint_at(server().port)
 }
 
+fn endpoint_at(port: u16) -> String {
+    format!("http://127.0.0.1:{port}")
+}
+
+/// The process's server. It is never dropped: its guard ends it and removes its folder.
 fn server() -> &'static S3Server {
     static SERVER: OnceLock<S3Server> = OnceLock::new();
-    SERVER.get_or_init(start)
+    SERVER.get_or_init(S3Server::start)
 }
 
-/// A new, empty prefix.
+/// A new, empty prefix on the process's server.
 pub fn new_store() -> S3Store {
-    static COUNT: AtomicUsize = AtomicUsize::new(0);
-    S3Store { port: server().port, prefix: format!("t{}", COUNT.fetch_add(1, Ordering::Relaxed)) }
+    server().new_store()
 }
 
-fn start() -> S3Server {
-    let minio = tool("minio");
-    let data = folder().keep();
-    for _ in 0..5 {
-        let port = free_port();
-        let mut command = Command::new(&minio);
-        command
-            .args(["server", "--quiet", "--address", &format!("127.0.0.1:{port}")])
-            .args(["--console-address", "127.0.0.1:0"])
-            .arg(&data)
-            .env("MINIO_ROOT_USER", ACCESS_KEY)
-            .env("MINIO_ROOT_PASSWORD", SECRET_KEY)
-            .env("MINIO_BROWSER", "off")
-            .env("MINIO_UPDATE", "off")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let mut server = Server::start(&mut command, Some(data.clone()));
-        let ready = until("answer of the S3 server", LIMIT, || {
-            if server.has_ended() {
-                return Some(false);
+/// How often a server is started, when another process takes its port in between.
+const TRIES: usize = 5;
+
+impl S3Server {
+    /// A server of its own, for a test that ends it. Its bucket exists.
+    #[track_caller]
+    pub fn start() -> S3Server {
+        let folder = folder();
+        for _ in 0..TRIES {
+            let port = free_port();
+            let bucket = format!("{}/{BUCKET}", endpoint_at(port));
+            let made = launch(port, folder.path(), || run(curl().args(["-X", "PUT", &bucket])).status.success());
+            if made.is_some() {
+                return S3Server { port, server: Mutex::new(made), folder };
             }
-            let bucket = format!("http://127.0.0.1:{port}/{BUCKET}");
-            run(curl().args(["-X", "PUT", &bucket])).status.success().then_some(true)
-        });
-        // Another process may have taken the port in between.
-        if ready {
-            return S3Server { port, _server: server };
         }
+        panic!("the S3 server does not start");
     }
-    panic!("the S3 server {} does not start", minio.display());
+
+    /// A new, empty prefix.
+    pub fn new_store(&self) -> S3Store {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        S3Store { port: self.port, prefix: format!("t{}", COUNT.fetch_add(1, Ordering::Relaxed)) }
+    }
+
+    /// Ends it with SIGKILL.
+    pub fn kill(&self) {
+        *self.server.lock().unwrap() = None;
+    }
+
+    /// Starts it after [`S3Server::kill`], on the same port and with everything that it has stored; returns when it answers.
+    #[track_caller]
+    pub fn start_again(&self) {
+        let bucket = format!("{}/{BUCKET}", endpoint_at(self.port));
+        let answers = || run(curl().arg("-I").arg(&bucket)).status.success();
+        let started = (0..TRIES).find_map(|_| launch(self.port, self.folder.path(), answers));
+        *self.server.lock().unwrap() = Some(started.expect("an S3 server on its port"));
+    }
+}
+
+/// Starts a server; `None` when it ends before it is ready, as it does on a port that is taken.
+#[track_caller]
+fn launch(port: u16, data: &Path, is_ready: impl Fn() -> bool) -> Option<Server> {
+    let mut command = Command::new(tool("minio"));
+    command
+        .args(["server", "--quiet", "--address", &format!("127.0.0.1:{port}")])
+        .args(["--console-address", "127.0.0.1:0"])
+        .arg(data)
+        .env("MINIO_ROOT_USER", ACCESS_KEY)
+        .env("MINIO_ROOT_PASSWORD", SECRET_KEY)
+        .env("MINIO_BROWSER", "off")
+        .env("MINIO_UPDATE", "off")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let mut server = Server::start(&mut command, Some(data.to_path_buf()));
+    let is_up = until("answer of the S3 server", LIMIT, || {
+        if server.has_ended() {
+            return Some(false);
+        }
+        is_ready().then_some(true)
+    });
+    is_up.then_some(server)
 }
 
 /// curl with the server's keys; it fails on an HTTP error.
@@ -106,7 +146,7 @@ impl S3Store {
     }
 
     pub fn options(&self) -> Value {
-        self.options_through(&endpoint())
+        self.options_through(&endpoint_at(self.port))
     }
 
     /// The same for a store that reaches the server through another endpoint.
@@ -228,6 +268,12 @@ impl S3Store {
     pub fn remove(&self, key: &str) {
         let url = format!("http://127.0.0.1:{}/{BUCKET}/{}/{key}", self.port, self.prefix);
         run(curl().args(["-X", "DELETE", &url])).succeeded();
+    }
+
+    /// As [`S3Store::remove`], from a server that may be gone; whether it has done it.
+    #[track_caller]
+    pub fn try_remove(&self, key: &str) -> bool {
+        run(curl().args(["-X", "DELETE", &self.object(key)])).status.success()
     }
 
     /// Waits until the parts of a dead gateway's uploads are gone: its successor removes them.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::support::campaign::Dice;
 use crate::support::client::Client;
@@ -56,9 +56,24 @@ pub struct Known {
     pub unknown: BTreeMap<String, Content>,
     /// Files that were read back.
     pub read: u64,
-    /// Sessions that could not be opened, or were cut.
+    /// Those that were not what was acknowledged.
+    pub misread: Vec<String>,
+    /// Sessions that could not be opened, or were cut, and programs that failed.
     pub cut: u64,
+    /// Operations that were answered with an error.
+    pub refused: Vec<Refusal>,
 }
+
+/// An error as an answer.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// When the operation began and ended.
+    pub during: (SystemTime, SystemTime),
+    pub message: String,
+}
+
+/// Before the next try, after a session that could not be opened.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// A client that speaks SFTP by itself, several operations in a session.
 pub fn packets(client: &Client, number: u64, seed: u64, round: &Round) -> Known {
@@ -66,11 +81,12 @@ pub fn packets(client: &Client, number: u64, seed: u64, round: &Round) -> Known 
     while !round.is_over() {
         let Ok(mut session) = Files::try_connect(client, LIMIT) else {
             known.cut += 1;
-            thread::sleep(Duration::from_millis(50));
+            thread::sleep(PAUSE);
             continue;
         };
         for _ in 0..=dice.below(12) {
             next += 1;
+            let began = SystemTime::now();
             let done = match dice.below(5) {
                 0 => known.read_back(&mut session, &mut dice),
                 1 => known.remove(&mut session, &mut dice),
@@ -83,7 +99,12 @@ pub fn packets(client: &Client, number: u64, seed: u64, round: &Round) -> Known 
                     known.cut += 1;
                     break;
                 }
-                Err(refused) => panic!("client {number}: {refused:?}"),
+                // Answers to what was sent meanwhile are still to come: such a session is of no use any more.
+                Err(Failed::Refused { code, message }) => {
+                    let message = format!("client {number}, operation {next}: {message} ({code})");
+                    known.refused.push(Refusal { during: (began, SystemTime::now()), message });
+                    break;
+                }
             }
             if round.is_over() {
                 break;
@@ -117,8 +138,10 @@ impl Known {
         let Some((path, content)) = self.any(dice) else { return Ok(()) };
         let mut hash = Hash::new();
         session.read(&path, |bytes| hash.add(bytes))?;
-        assert_eq!(hash.finish(), content.sha256(), "{path} was acknowledged as {content:?}");
         self.read += 1;
+        if hash.finish() != content.sha256() {
+            self.misread.push(path);
+        }
         Ok(())
     }
 
@@ -159,6 +182,7 @@ pub fn programs(which: Program, client: &Client, number: u64, seed: u64, round: 
         } else {
             known.unknown.insert(path, content);
             known.cut += 1;
+            thread::sleep(PAUSE);
         }
     }
     known
@@ -170,7 +194,7 @@ pub fn sits(client: &Client, seed: u64, round: &Round) -> u64 {
     while !round.is_over() {
         let session = Files::try_connect(client, LIMIT);
         sessions += u64::from(session.is_ok());
-        let pause = if session.is_ok() { dice.below(5000) } else { 200 + dice.below(200) };
+        let pause = if session.is_ok() { dice.below(2000) } else { 200 + dice.below(200) };
         for _ in 0..pause / 50 {
             if !round.is_over() {
                 thread::sleep(Duration::from_millis(50));

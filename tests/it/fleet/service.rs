@@ -1,24 +1,28 @@
-//! A whole service: three gateways over one bucket, Redis with a replica, and HAProxy with the example of `deploy/haproxy`.
+//! A whole service: three gateways over one bucket of an S3 server of their own, Redis with a replica, and HAProxy with the example of
+//! `deploy/haproxy`. Each of them can be killed and started again.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::LEASE;
 use crate::support::client::Client;
+use crate::support::content::{Content, recognize};
 use crate::support::event_files::Trail;
 use crate::support::gateway::{Gateway, lockgate};
 use crate::support::http::Place;
 use crate::support::keys::Key;
 use crate::support::process::{LIMIT, program, run, run_with, until};
 use crate::support::redis::Redis;
-use crate::support::s3::S3Store;
+use crate::support::s3::{S3Server, S3Store};
 use crate::support::server::{Server, free_port};
 use crate::support::setup::{Setup, User};
 
@@ -27,15 +31,32 @@ pub const GATEWAYS: usize = 3;
 
 /// The service. Everything that it has ends when this is dropped.
 pub struct Service {
+    /// Where the files are.
     pub store: S3Store,
+    /// Where the keys of further users are, in the folder [`KEYS`].
+    pub desk: S3Store,
+    pub s3: S3Server,
     pub redis: [Redis; 2],
     pub members: Vec<Member>,
     shared: Setup,
     keys: [Key; 2],
     known_hosts: PathBuf,
     front: u16,
+    balancer: Balancer,
+}
+
+/// The folder of keys in the store `desk`.
+pub const KEYS: &str = "public-keys";
+
+/// How often the gateways read it.
+pub const KEYS_EVERY: Duration = Duration::from_secs(1);
+
+/// HAProxy, whether it runs or not.
+struct Balancer {
+    config: PathBuf,
+    /// Its socket for questions.
     control: PathBuf,
-    _balancer: Server,
+    running: Mutex<Option<Server>>,
 }
 
 /// One gateway, whether it runs or not.
@@ -56,10 +77,19 @@ impl Service {
         let redis = Redis::start();
         let replica = Redis::start_replica(&redis);
         let mut shared = Setup::new();
-        let store = shared.s3_store("lake");
+        let s3 = S3Server::start();
+        let [store, desk] = ["lake", "desk"].map(|name| {
+            let store = s3.new_store();
+            shared.store(name, json!({ "url": store.url(), "options": store.options() }));
+            store
+        });
         let keys = ["alice", "bob"].map(|name| shared.key(name));
         shared.user(User::new("alice").key(&keys[0]).home("/", "lake:/"));
         shared.user(User::new("bob").key(&keys[1]).home("/", "lake:/").set("sessions", 1));
+        shared.config["users_from"] = json!({
+            "keys": format!("desk:/{KEYS}"), "every": format!("{}s", KEYS_EVERY.as_secs()),
+            "home": [{ "entry": "/", "target": "lake:/home/${user}" }],
+        });
         shared.config["fleet"] = json!({
             "url": [redis.url(), replica.url()], "name": "prod", "lease": format!("{}s", LEASE.as_secs()),
         });
@@ -68,14 +98,15 @@ impl Service {
         // All clients come from one address.
         shared.config["defender"] = "off".into();
         shared.limit("drain", drain);
-        let (front, control) = (free_port(), shared.folder().join("haproxy.sock"));
+        let front = free_port();
         let (members, servers): (Vec<_>, Vec<_>) = (1..=GATEWAYS).map(|number| Member::new(number, &shared)).unzip();
-        let balancer = balance(&shared, front, &control, &servers);
+        let balancer = Balancer::new(&shared, front, &servers);
+        balancer.start();
         let known_hosts = shared.folder().join("known_hosts");
         let line = |key: &Key| format!("[127.0.0.1]:{front} {} {}\n", key.kind(), key.blob());
         fs::write(&known_hosts, shared.host_keys().iter().map(line).collect::<String>()).unwrap();
         let redis = [redis, replica];
-        let service = Service { store, redis, members, shared, keys, known_hosts, front, control, _balancer: balancer };
+        let service = Service { store, desk, s3, redis, members, shared, keys, known_hosts, front, balancer };
         for member in &service.members {
             member.start();
         }
@@ -101,12 +132,30 @@ impl Service {
     pub fn until_balanced(&self, member: &Member) {
         let line = format!("gateways,{},", member.name);
         until("a server that is up", LIMIT, || {
-            let mut stream = UnixStream::connect(&self.control).ok()?;
-            stream.write_all(b"show stat\n").ok()?;
-            let mut text = String::new();
-            stream.read_to_string(&mut text).ok()?;
+            let text = self.balancer.ask("show stat\n")?;
             text.lines().any(|found| found.starts_with(&line) && found.contains(",UP,")).then_some(())
         });
+    }
+
+    /// Ends HAProxy with SIGKILL.
+    pub fn kill_balancer(&self) {
+        *self.balancer.running.lock().unwrap() = None;
+    }
+
+    /// Starts it with the same configuration, after [`Service::kill_balancer`]; returns when it listens.
+    #[track_caller]
+    pub fn start_balancer(&self) {
+        self.balancer.start();
+    }
+
+    /// Every file in the store, read past the gateways: which content it is, or what is wrong with it.
+    #[track_caller]
+    pub fn stored(&self) -> BTreeMap<String, Result<Content, String>> {
+        let is_file = |key: &String| !key.is_empty() && !key.ends_with('/');
+        let keys = self.store.objects().into_keys().filter(is_file);
+        keys.map(|key| (self.store.read(&key, |object| recognize(object)), key))
+            .map(|(found, key)| (key, found))
+            .collect()
     }
 
     /// Ends every gateway in order, and reads the events of all: each chain is whole, to the words of `lockgate audit verify` and to a
@@ -144,6 +193,14 @@ impl Member {
         *self.running.lock().unwrap() = Some(self.setup.start());
     }
 
+    /// It does not start while there is no S3 server, and says so in a way that makes a service manager try again.
+    #[track_caller]
+    pub fn start_in_vain(&self) {
+        let finished = run(lockgate().arg("serve").arg("--config").arg(self.setup.write_config()));
+        assert_eq!(finished.status.code(), Some(1), "{finished}");
+        finished.says("the store cannot be reached");
+    }
+
     /// Ends it with SIGKILL.
     #[track_caller]
     pub fn kill(&self) {
@@ -169,6 +226,14 @@ impl Member {
         });
     }
 
+    /// The whole lines of its trail so far, also while it runs.
+    #[track_caller]
+    pub fn recorded(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.events.join("events.ndjson")).unwrap_or_default();
+        // A line that death has cut is no event.
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
     #[track_caller]
     fn read_trail(&self) -> Vec<Value> {
         let mut verify = lockgate();
@@ -178,26 +243,61 @@ impl Member {
     }
 }
 
-/// HAProxy with the project's example, for these servers, with quicker checks.
-#[track_caller]
-fn balance(shared: &Setup, front: u16, control: &Path, servers: &[String]) -> Server {
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/haproxy/haproxy.cfg");
-    let mut config = fs::read_to_string(example).unwrap();
-    let mut replace = |from: &str, to: &str| {
-        assert!(config.contains(from), "no {from:?} in the example");
-        config = config.replace(from, to);
-    };
-    for (number, server) in servers.iter().enumerate() {
-        let number = number + 1;
-        replace(&format!("server edge-{number} 192.0.2.1{number}:2022"), server);
+/// How often HAProxy is started, when another process takes its port in between.
+const TRIES: usize = 5;
+
+impl Balancer {
+    /// HAProxy with the project's example, for these servers, with quicker checks. It does not run yet.
+    #[track_caller]
+    fn new(shared: &Setup, front: u16, servers: &[String]) -> Balancer {
+        let control = shared.folder().join("haproxy.sock");
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/haproxy/haproxy.cfg");
+        let mut text = fs::read_to_string(example).unwrap();
+        let mut replace = |from: &str, to: &str| {
+            assert!(text.contains(from), "no {from:?} in the example");
+            text = text.replace(from, to);
+        };
+        for (number, server) in servers.iter().enumerate() {
+            let number = number + 1;
+            replace(&format!("server edge-{number} 192.0.2.1{number}:2022"), server);
+        }
+        replace("bind :2022", &format!("bind 127.0.0.1:{front}"));
+        replace("inter 2s fall 2 rise 2", "inter 300ms fall 2 rise 1");
+        // As many as a machine with few file descriptors has.
+        replace("maxconn 20000", &format!("maxconn 200\n    stats socket {}", control.display()));
+        let config = shared.folder().join("haproxy.cfg");
+        fs::write(&config, text).unwrap();
+        Balancer { config, control, running: Mutex::default() }
     }
-    replace("bind :2022", &format!("bind 127.0.0.1:{front}"));
-    replace("inter 2s fall 2 rise 2", "inter 300ms fall 2 rise 1");
-    // As many as a machine with few file descriptors has.
-    replace("maxconn 20000", &format!("maxconn 200\n    stats socket {}", control.display()));
-    let file = shared.folder().join("haproxy.cfg");
-    fs::write(&file, config).unwrap();
-    let mut command = program("haproxy");
-    command.args(["-db", "-f"]).arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    Server::start(&mut command, None)
+
+    #[track_caller]
+    fn start(&self) {
+        let started = (0..TRIES).find_map(|_| self.launch());
+        *self.running.lock().unwrap() = Some(started.expect("HAProxy on its port"));
+    }
+
+    /// `None` when it ends before it is ready, as it does on a port that is taken.
+    #[track_caller]
+    fn launch(&self) -> Option<Server> {
+        let mut command = program("haproxy");
+        command.args(["-db", "-f"]).arg(&self.config);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut server = Server::start(&mut command, None);
+        let is_up = until("answer of HAProxy", LIMIT, || {
+            if server.has_ended() {
+                return Some(false);
+            }
+            self.ask("show info\n").map(|_| true)
+        });
+        is_up.then_some(server)
+    }
+
+    /// What it answers; `None` when it is not there.
+    fn ask(&self, question: &str) -> Option<String> {
+        let mut stream = UnixStream::connect(&self.control).ok()?;
+        stream.write_all(question.as_bytes()).ok()?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).ok()?;
+        Some(text)
+    }
 }
