@@ -14,6 +14,21 @@ fn main() {
     println!("cargo::rustc-env=LOCKGATE_COMMIT={commit}");
     println!("cargo::rustc-env=LOCKGATE_FEATURES={}", features());
     println!("cargo::rustc-env=LOCKGATE_TARGET={target} ({profile})");
+    clouds();
+}
+
+/// `cfg(clouds)`: there is a store in a cloud, so what they share is compiled. `cfg(all_clouds)`: there are all of them, so code that
+/// is not used is dead.
+fn clouds() {
+    let has = |cloud: &&str| env::var_os(format!("CARGO_FEATURE_{cloud}")).is_some();
+    let clouds = ["S3", "GCS", "AZURE"];
+    println!("cargo::rustc-check-cfg=cfg(clouds, all_clouds)");
+    if clouds.iter().any(has) {
+        println!("cargo::rustc-cfg=clouds");
+    }
+    if clouds.iter().all(has) {
+        println!("cargo::rustc-cfg=all_clouds");
+    }
 }
 
 /// The commit of the sources, as git names it. A build for development is not asked: it would be compiled anew after each commit.

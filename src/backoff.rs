@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use uuid::Uuid;
 
 /// Waits that double, from the first to the longest.
 #[derive(Debug, Clone)]
@@ -27,10 +26,11 @@ impl Backoff {
     }
 
     /// The same, between its half and its whole, so that those that failed together do not come back together.
+    #[cfg(any(clouds, test))]
     pub fn wait_apart(&mut self) -> Duration {
         let wait = self.wait();
         // The last bits of such a UUID are random (RFC 9562 section 5.7).
-        let part = f64::from(Uuid::now_v7().as_u128() as u32) / f64::from(u32::MAX);
+        let part = f64::from(uuid::Uuid::now_v7().as_u128() as u32) / f64::from(u32::MAX);
         wait.mul_f64(1.0 - part / 2.0)
     }
 

@@ -27,8 +27,8 @@
 //!
 //! A running gateway is controlled by its [`Handle`]: sessions, metrics, reload, drain. `docs/EMBEDDING.md` says more.
 //!
-//! The command line is the feature `cli`, and fleets are the feature `fleet`. A program that embeds the gateway chooses what it needs after
-//! `default-features = false`.
+//! The command line is the feature `cli`, fleets are the feature `fleet`, and stores in clouds are the features `s3`, `gcs` and `azure`. A program that
+//! embeds the gateway chooses what it needs after `default-features = false`.
 
 // Inside, a byte travels: socket → ssh → sftp or scp (codecs) → session (the door) → vfs → a store. A module imports only from the
 // layers above it in this list (`tests/tidy.rs` holds the table, docs/ARCHITECTURE.md explains it).

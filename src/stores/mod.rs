@@ -3,22 +3,33 @@
 //! [`Store`] is what `vfs` builds on. It is wider than `object_store`'s trait because that one cannot say folder markers,
 //! pages, copies over 5 GiB, metadata changes, or files that are written in any order. The cloud stores and the memory store
 //! wrap an `object_store`; the local store is ours, so that symbolic links cannot lead out of an entry's folder.
+//!
+//! A build may lack clouds (the features `s3`, `gcs`, `azure`). What they share is not cut to fit those that are left.
 
 mod at_once;
+#[cfg(feature = "azure")]
 mod azure;
 mod copied;
 mod error;
+#[cfg(feature = "gcs")]
 mod google;
 mod key;
 mod local;
+#[cfg_attr(not(all_clouds), allow(dead_code))]
 mod locks;
 mod memory;
+#[cfg_attr(not(all_clouds), allow(dead_code, unused_imports))]
 mod object;
 mod open;
 mod own;
+#[cfg_attr(not(all_clouds), allow(dead_code))]
 mod place;
+#[cfg_attr(not(all_clouds), allow(dead_code))]
 mod provenance;
+#[cfg(clouds)]
+#[cfg_attr(not(all_clouds), allow(dead_code, unused_imports))]
 mod rest;
+#[cfg(feature = "s3")]
 mod s3;
 mod sftp;
 mod skipped;

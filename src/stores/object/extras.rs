@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use object_store::UpdateVersion;
+use object_store::path::Path;
+use object_store::{PutMultipartOptions, UpdateVersion};
 
-use super::{WantedUpload, replaced};
+use super::replaced;
 use crate::stores::unfinished::Unfinished;
 use crate::stores::{
-    Capacity, Change, Deletion, Existing, Locks, Made, PartUpload, Skipped, StoreError, StoreErrorKind, StoreResult,
+    Capacity, Change, Deletion, Existing, Key, Locks, Made, PartUpload, Provenance, Skipped, StoreError,
+    StoreErrorKind, StoreResult,
 };
 
 /// The metadata by which who makes an object on a condition knows it again: an answer may be lost, and the next try then meets the
@@ -117,6 +119,27 @@ pub(in crate::stores) trait Extras: Send + Sync + fmt::Debug {
     async fn remove_unfinished(&self) -> StoreResult<u64> {
         Ok(0)
     }
+}
+
+/// An upload that is wanted.
+#[derive(Debug)]
+pub(in crate::stores) struct WantedUpload {
+    /// The whole key.
+    pub(in crate::stores) path: Path,
+    /// Its metadata.
+    pub(in crate::stores) options: PutMultipartOptions,
+    /// The key as errors name it.
+    pub(in crate::stores) key: Key,
+    /// What happens to an object of that name.
+    pub(in crate::stores) existing: Existing,
+    /// The version that it may replace, if only one.
+    pub(in crate::stores) based_on: Option<String>,
+    /// Whether the metadata holds the wanted mtime.
+    pub(in crate::stores) mtime_kept: bool,
+    /// What the metadata says of where the object comes from.
+    pub(in crate::stores) provenance: Option<Provenance>,
+    /// Whether it is to take parts of the object that is there.
+    pub(in crate::stores) takes_parts: bool,
 }
 
 /// A version that its entity tag (without quotes) names, as `object_store` takes it.

@@ -7,7 +7,6 @@ use object_store::Error;
 use object_store::client::{HttpError, HttpErrorKind};
 
 use crate::stores::memory::kind_of_error as kind_of_memory_error;
-use crate::stores::rest::kind_of_status;
 use crate::stores::{StoreError, StoreErrorKind};
 
 /// Turns the library's error into a store's, with what was tried and on which key.
@@ -111,6 +110,23 @@ fn kind_of_cause(cause: &Cause<'_>) -> StoreErrorKind {
         },
         Cause::Connection(_) | Cause::CutAnswer(_) => StoreErrorKind::Unavailable,
         Cause::Elsewhere | Cause::Unknown => StoreErrorKind::Other,
+    }
+}
+
+/// What a status means by itself.
+pub(in crate::stores) fn kind_of_status(status: u16) -> StoreErrorKind {
+    match status {
+        404 => StoreErrorKind::NotFound,
+        304 | 412 => StoreErrorKind::Changed,
+        // Another write of the same name is under way.
+        409 => StoreErrorKind::Changed,
+        401 | 403 => StoreErrorKind::AccessDenied,
+        405 | 501 => StoreErrorKind::Unsupported,
+        413 => StoreErrorKind::TooLarge,
+        414 => StoreErrorKind::InvalidName,
+        507 => StoreErrorKind::NoSpace,
+        408 | 429 | 500 | 502 | 503 | 504 => StoreErrorKind::Unavailable,
+        _ => StoreErrorKind::Other,
     }
 }
 

@@ -21,6 +21,7 @@ mod failure;
 mod kept_times;
 mod listing;
 mod mtime;
+#[cfg(clouds)]
 mod parts;
 mod reader;
 mod rename;
@@ -37,15 +38,16 @@ use object_store::{Attribute, Attributes, GetOptions, ObjectStore, PutMode, PutM
 pub(super) use both_kinds::BothKinds;
 pub(super) use extras::{
     Copied, Extras, IF_MATCH, IF_NONE_MATCH, ListRequest, ListedTime, MarkerTime, ObjectCopy, RawObject, RawPage,
-    Replaces, TOKEN, by_etag, judge_only, token,
+    Replaces, TOKEN, WantedUpload, by_etag, judge_only, token,
 };
 pub(super) use failure::{
-    at, describe, describe_connection, element, exists, kind_of_code, replaced, was_cut, without_credentials,
-    without_number,
+    at, describe, describe_connection, element, exists, kind_of_code, kind_of_status, replaced, was_cut,
+    without_credentials, without_number,
 };
 pub(super) use kept_times::KeptTimes;
 pub(super) use mtime::{FOLDER, MTIME, MtimeForm, bare_etag, kept_time, read as read_mtime};
-pub(super) use parts::{MultipartBackend, PartCopy, PartedUpload, Publish, SentParts, WantedUpload};
+#[cfg(clouds)]
+pub(super) use parts::{MultipartBackend, PartCopy, PartedUpload, Publish, SentParts};
 
 use super::error::hidden_in;
 use super::place::{Place, Site};

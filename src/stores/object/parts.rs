@@ -8,11 +8,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use object_store::PutPayload;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
-use object_store::{PutMultipartOptions, PutPayload};
 
-use super::{Replaces, at, exists, replaced, was_cut};
+use super::{Replaces, WantedUpload, at, exists, replaced, was_cut};
 use crate::stores::unfinished::Entry;
 use crate::stores::{Existing, Key, PartUpload, Provenance, StoreError, StoreErrorKind, StoreResult, Written};
 
@@ -24,27 +24,6 @@ impl fmt::Debug for MultipartBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("MultipartBackend")
     }
-}
-
-/// An upload that is wanted.
-#[derive(Debug)]
-pub(in crate::stores) struct WantedUpload {
-    /// The whole key.
-    pub(in crate::stores) path: Path,
-    /// Its metadata.
-    pub(in crate::stores) options: PutMultipartOptions,
-    /// The key as errors name it.
-    pub(in crate::stores) key: Key,
-    /// What happens to an object of that name.
-    pub(in crate::stores) existing: Existing,
-    /// The version that it may replace, if only one.
-    pub(in crate::stores) based_on: Option<String>,
-    /// Whether the metadata holds the wanted mtime.
-    pub(in crate::stores) mtime_kept: bool,
-    /// What the metadata says of where the object comes from.
-    pub(in crate::stores) provenance: Option<Provenance>,
-    /// Whether it is to take parts of the object that is there.
-    pub(in crate::stores) takes_parts: bool,
 }
 
 /// Publishes what was sent.

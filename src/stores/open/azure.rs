@@ -5,8 +5,9 @@ use std::sync::Arc;
 use object_store::azure::{AzureConfigKey, MicrosoftAzure, MicrosoftAzureBuilder};
 use object_store::client::ClientOptions;
 
+use super::clouds::{bucket_name, cannot_open, check_address, client_defaults, connect, retries, unknown};
+use super::prefix;
 use super::turns::Turns;
-use super::{bucket_name, cannot_open, check_address, client_defaults, connect, prefix, retries, unknown};
 use crate::stores::azure::{AzureExtras, Container, judge};
 use crate::stores::object::{MtimeForm, ObjectBacked};
 use crate::stores::place::Site;

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use object_store::StaticCredentialProvider;
 use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder, GoogleConfigKey};
 
-use super::turns::Turns;
-use super::{
-    bucket_name, cannot_open, check_address, client_defaults, cloud_limits, connect, prefix, retries, unknown,
+use super::clouds::{
+    bucket_name, cannot_open, check_address, client_defaults, cloud_limits, connect, retries, unknown,
 };
+use super::prefix;
+use super::turns::Turns;
 use crate::regular_file;
 use crate::stores::Settings;
 use crate::stores::google::GoogleExtras;

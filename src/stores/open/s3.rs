@@ -5,11 +5,11 @@ use std::sync::Arc;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, Checksum};
 use object_store::client::ClientOptions;
 
-use super::turns::Turns;
-use super::{
-    SMALLEST_PART, bucket_name, cannot_open, check_address, client_defaults, cloud_limits, connect, prefix, retries,
-    unknown,
+use super::clouds::{
+    SMALLEST_PART, bucket_name, cannot_open, check_address, client_defaults, cloud_limits, connect, retries, unknown,
 };
+use super::prefix;
+use super::turns::Turns;
 use crate::stores::Settings;
 use crate::stores::object::{KeptTimes, MtimeForm, MultipartBackend, ObjectBacked};
 use crate::stores::place::Site;

@@ -3,8 +3,9 @@
 use serde::Deserialize;
 
 use super::client::Failure;
-use super::xml::{kind_of_status, passes};
+use super::xml::passes;
 use crate::stores::StoreErrorKind;
+use crate::stores::object::kind_of_status;
 
 /// The longest reason that is passed on, in characters.
 const LONGEST_REASON: usize = 300;

@@ -7,4 +7,4 @@ mod xml;
 pub(super) use client::{Answer, Ask, Client, Failure, Headers, Pauses, Signing, TRIES, key_path};
 #[cfg(test)]
 pub(super) use xml::failure;
-pub(super) use xml::{first, kind_of_status, walk, walk_listing};
+pub(super) use xml::{first, walk, walk_listing};

@@ -4,7 +4,7 @@ use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
 use super::client::Failure;
-use crate::stores::object::{element, kind_of_code};
+use crate::stores::object::{element, kind_of_code, kind_of_status};
 use crate::stores::{StoreError, StoreErrorKind, StoreResult};
 
 /// As [`walk`], of a page of a listing; `root` is the element that all of it stands in.
@@ -110,23 +110,6 @@ fn is_error(text: &str) -> bool {
 /// Whether another try may help.
 pub(super) fn passes(status: u16, kind: StoreErrorKind) -> bool {
     matches!(status, 429 | 500 | 502 | 503 | 504) || kind == StoreErrorKind::Unavailable
-}
-
-/// What a status means by itself.
-pub(in crate::stores) fn kind_of_status(status: u16) -> StoreErrorKind {
-    match status {
-        404 => StoreErrorKind::NotFound,
-        304 | 412 => StoreErrorKind::Changed,
-        // Another write of the same name is under way.
-        409 => StoreErrorKind::Changed,
-        401 | 403 => StoreErrorKind::AccessDenied,
-        405 | 501 => StoreErrorKind::Unsupported,
-        413 => StoreErrorKind::TooLarge,
-        414 => StoreErrorKind::InvalidName,
-        507 => StoreErrorKind::NoSpace,
-        408 | 429 | 500 | 502 | 503 | 504 => StoreErrorKind::Unavailable,
-        _ => StoreErrorKind::Other,
-    }
 }
 
 /// The text of the first element of this name.
