@@ -60,6 +60,10 @@ impl Vfs {
     /// a file; [`StoreErrorKind::Unsupported`] in a directory that only leads to entries of the home.
     pub async fn open_write(&self, path: &LogicalPath, mode: WriteMode) -> VfsResult<Writer> {
         let spot = self.mounts.find_changeable(path, StoreErrorKind::IsADirectory)?;
+        // Whatever the store prepares for a whole new content, it prepares while it looks up the name.
+        if mode.truncate {
+            spot.store.expect_upload(&spot.key);
+        }
         let idle = self.look_before_writing(path, &spot, mode).await?;
         let mut writer = Writer {
             path: path.clone(),
@@ -78,7 +82,9 @@ impl Vfs {
         };
         if writer.idle.is_none() {
             writer.body = Some(writer.new_body(None));
-            writer.spot.store.expect_upload(&writer.spot.key);
+            if !mode.truncate {
+                writer.spot.store.expect_upload(&writer.spot.key);
+            }
         }
         Ok(writer)
     }
