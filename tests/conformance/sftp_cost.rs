@@ -140,10 +140,7 @@ async fn a_small_file_that_is_expected_costs_two_round_trips_to_put() {
     let (written, rounds) = counted.of(store.put(&key("folder/f"), vec![Bytes::from_static(b"x")], &REPLACE)).await;
     written.unwrap();
     let looks = format!("{LSTAT} {LSTAT}");
-    assert_eq!(
-        rounds,
-        [&format!("{WRITE} fsync@openssh.com {FSTAT} {CLOSE} {looks}"), "posix-rename@openssh.com"]
-    );
+    assert_eq!(rounds, [&format!("{WRITE} fsync@openssh.com {FSTAT} {CLOSE} {looks}"), "posix-rename@openssh.com"]);
     assert_eq!(get(store, "folder/f").await, "x");
 }
 
