@@ -1,3 +1,5 @@
+//! Requests and answers over a channel that is none.
+
 use super::*;
 use std::net::TcpListener;
 
