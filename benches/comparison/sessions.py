@@ -58,8 +58,15 @@ def open_sessions(place, server, count, sessions):
             session.stdin.write(INIT)
             session.stdin.flush()
         for session in some:
-            if not (select.select([session.stdout], [], [], 60)[0] and os.read(session.stdout.fileno(), 4096)):
+            if not (answers(session.stdout) and os.read(session.stdout.fileno(), 4096)):
                 raise Failed(f"{server.name}: session {len(sessions)} does not answer")
+
+
+def answers(file):
+    """Whether anything comes within a minute. `select.select` knows no descriptors from 1024 on."""
+    poll = select.poll()
+    poll.register(file, select.POLLIN)
+    return bool(poll.poll(60_000))
 
 
 def close(sessions):
