@@ -186,6 +186,15 @@ mod tests {
     }
 
     #[test]
+    fn a_client_that_waits_for_too_long_may_give_up() {
+        let blame = Blame::new(false, Arc::new(Waiting::late()));
+        assert_eq!(blame.of_end(Cause::Client, None), None);
+        assert_eq!(blame.of_end(Cause::Grace, None), None);
+        assert_eq!(blame.of_end(Cause::Protocol, None), Some(Fault::ProtocolError), "nothing excuses that");
+        assert!(!blame.is_excused(), "it may still log in");
+    }
+
+    #[test]
     fn who_came_through_another_connection_is_blamed_for_nothing() {
         let mut blame = Blame::new(true, Arc::default());
         assert_eq!(blame.of_attempt("password", BadPassword), None);

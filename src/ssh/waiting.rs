@@ -30,6 +30,12 @@ impl Waiting {
         since.is_some_and(|since| now.saturating_duration_since(since) >= LATE)
     }
 
+    /// One that has waited for too long.
+    #[cfg(test)]
+    pub(super) fn late() -> Self {
+        Waiting(Mutex::new(Instant::now().checked_sub(LATE)))
+    }
+
     fn set(&self, since: Option<Instant>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = since;
     }
