@@ -8,8 +8,8 @@
 //! loses it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
@@ -44,6 +44,13 @@ impl Default for InPlace {
 }
 
 impl InPlace {
+    /// For what the gateway notes of itself, on the disks that the operator gave it: one note is made in place at a time in the whole process,
+    /// so that such a disk holds up one thread at most when it stops.
+    pub fn of_notes() -> InPlace {
+        static TURN: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+        InPlace { turn: Arc::clone(&TURN), points: AtomicI32::new(0) }
+    }
+
     /// For another kind of work on the same disk: one call of either kind is done in place at a time.
     #[must_use]
     pub fn beside(&self) -> InPlace {

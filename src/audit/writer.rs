@@ -54,7 +54,7 @@ impl Writer {
             troubled,
             witness,
             turn: Mutex::default(),
-            place: InPlace::default(),
+            place: InPlace::of_notes(),
         }
     }
 

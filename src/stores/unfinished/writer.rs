@@ -35,7 +35,7 @@ impl Writer {
     pub(super) fn start(folder: &Path, path: PathBuf, file: File) -> std::io::Result<Writer> {
         let (lines, orders) = mpsc::channel();
         let journal = Journal { folder: folder.to_owned(), path, file, written: 0, open: BTreeMap::new() };
-        let (journal, place) = (Arc::new(Mutex::new(journal)), Arc::<InPlace>::default());
+        let (journal, place) = (Arc::new(Mutex::new(journal)), Arc::new(InPlace::of_notes()));
         let thread = {
             let (journal, place) = (Arc::clone(&journal), Arc::clone(&place));
             std::thread::Builder::new()
