@@ -56,19 +56,28 @@ impl Names {
     }
 
     fn locked(&self, how: FlockOperation) -> io::Result<File> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        if let Some(file) = kept {
-            lock(&file, how)?;
-            // Somebody may have removed the file. Others lock the new one then.
-            if rustix::fs::fstat(&file)?.st_nlink > 0 {
-                return Ok(file);
+        // Somebody may have removed the file that is opened or kept. Others lock the new one then.
+        for _ in 0..16 {
+            let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let (file, is_kept) = match kept {
+                Some(file) => (file, true),
+                None => (self.open()?, false),
+            };
+            match lock(&file, how).and_then(|()| Ok(rustix::fs::fstat(&file)?.st_nlink > 0)) {
+                Ok(true) => return Ok(file),
+                Ok(false) => {}
+                // A new one may still work.
+                Err(_) if is_kept => {}
+                Err(error) => return Err(error),
             }
         }
+        Err(io::Error::other("somebody keeps removing the lock's file"))
+    }
+
+    fn open(&self) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true);
-        let file = self.own.open_with(LOCK, &options)?.into_std();
-        lock(&file, how)?;
-        Ok(file)
+        Ok(self.own.open_with(LOCK, &options)?.into_std())
     }
 
     /// Frees the lock, and keeps its open file for the next.

@@ -153,7 +153,7 @@ impl Drop for Unpublished {
     }
 }
 
-/// Publishes a short upload of which all is there. In the usual case the folder is opened once, and its name is looked at there.
+/// Publishes an upload of which all is there. In the usual case its name is looked at in the open folder, and nothing else is looked at.
 ///
 /// # Errors
 /// Those of [`Unpublished::create`], and of what follows.
@@ -174,8 +174,9 @@ pub(super) fn publish_whole(
     file.based_on = based_on;
     file.write_at(0, data)?;
     match place {
-        Some((folder, name)) => file.publish_in((&folder, name), mtime),
-        None => file.publish(mtime),
+        Some((folder, name)) if !root.fsync => file.publish_in((&folder, name), mtime),
+        // While a slow disk has written the file, somebody may have given the folder another name, and another folder this one.
+        _ => file.publish(mtime),
     }
 }
 
