@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use super::home::{CHANGE, home, path, pattern};
 use super::store::TestStore;
+use crate::stores::StoreErrorKind;
 
 const PART: usize = 64 * 1024;
 
@@ -117,4 +118,43 @@ async fn what_was_not_reached_of_the_old_content_is_read_back_with_what_was_writ
         assert_eq!(store.get("f").unwrap(), expected);
         home.assert_all_given_back().await;
     }
+}
+
+#[tokio::test]
+async fn a_reader_who_fails_on_the_old_content_leaves_the_upload_as_it_was() {
+    for store in stores() {
+        let old = pattern(PART * 4);
+        store.set("f", old.clone());
+        let home = home(&[("/", &store, "")]);
+        let mut writer = home.vfs.open_write(&path("/f"), CHANGE).await.unwrap();
+        let mut expected = old.to_vec();
+        expected[..1000].copy_from_slice(&reversed(1000));
+        writer.write_at(0, reversed(1000)).await.unwrap();
+        for (from, length) in [(PART * 2, 100), (500, 2000)] {
+            store.fail("read", 0, 1);
+            let error = writer.read_back(from as u64, length).await.unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{from}");
+            assert_eq!(writer.read_back(from as u64, length).await.unwrap(), expected[from..from + length]);
+        }
+        expected[1000..3000].fill(7);
+        writer.write_at(1000, Bytes::from(vec![7; 2000])).await.unwrap();
+        writer.commit().await.unwrap();
+        assert_eq!(store.get("f").unwrap(), expected);
+        home.assert_all_given_back().await;
+    }
+}
+
+/// A reader makes the file one that is written in any order, with the length that was asked for before.
+#[tokio::test]
+async fn a_length_that_cannot_be_set_for_a_reader_is_never_forgotten() {
+    let store = TestStore::local("s");
+    let home = home(&[("/", &store, "")]);
+    let mut writer = home.vfs.open_write(&path("/f"), CHANGE).await.unwrap();
+    writer.write_at(0, pattern(1000)).await.unwrap();
+    writer.set_length(100_000).await.unwrap();
+    store.fail_as("set_length", StoreErrorKind::Unsupported, 0, 1);
+    assert_eq!(writer.read_back(0, 10).await.unwrap_err().kind(), StoreErrorKind::Unsupported);
+    assert!(writer.commit().await.is_err());
+    assert_eq!(store.get("f"), None);
+    home.assert_all_given_back().await;
 }

@@ -18,6 +18,7 @@ use super::super::Transfers;
 use super::covered::Covered;
 use super::stream::{Stream, Target};
 use content::{Behind, Content, Gaps, Source};
+pub(super) use random::ReadFailure;
 
 /// The content of an unfinished file.
 ///

@@ -23,7 +23,7 @@ use super::mounts::Spot;
 use super::reader::WholeFile;
 use super::{Committed, PartialUploads, Transfers, Version, Vfs, VfsError, VfsResult, WriteMode};
 
-use body::Body;
+use body::{Body, ReadFailure};
 use stream::Target;
 
 /// A file open for writing. Dropping it publishes nothing and removes what it left in the store, in the background.
@@ -60,8 +60,9 @@ impl Vfs {
     /// a file; [`StoreErrorKind::Unsupported`] in a directory that only leads to entries of the home.
     pub async fn open_write(&self, path: &LogicalPath, mode: WriteMode) -> VfsResult<Writer> {
         let spot = self.mounts.find_changeable(path, StoreErrorKind::IsADirectory)?;
-        // Whatever the store prepares for a whole new content, it prepares while it looks up the name.
-        if mode.truncate {
+        // Where hardly anything can be in the way, the store prepares the upload while it looks up the name.
+        let is_expected = mode.truncate && !mode.must_exist && mode.existing == Existing::Replace;
+        if is_expected {
             spot.store.expect_upload(&spot.key);
         }
         let idle = self.look_before_writing(path, &spot, mode).await?;
@@ -82,7 +83,7 @@ impl Vfs {
         };
         if writer.idle.is_none() {
             writer.body = Some(writer.new_body(None));
-            if !mode.truncate {
+            if !is_expected {
                 writer.spot.store.expect_upload(&writer.spot.key);
             }
         }
@@ -228,14 +229,15 @@ impl Writer {
         self.wake().await?;
         let body = self.start()?;
         let length = body.size().saturating_sub(offset).min(length as u64) as usize;
-        let result = body.read_at(offset, length).await;
-        let is_refused = matches!(&result, Err(error) if error.kind == StoreErrorKind::Unsupported);
-        if is_refused || (result.is_err() && !body.is_written()) {
+        match body.read_at(offset, length).await {
+            Ok(data) => self.end_or_give_up(Ok(data)),
+            Err(ReadFailure::OfUpload(error)) if body.is_written() => self.end_or_give_up(Err(error)),
             // Nothing is lost: the next read may succeed.
-            self.busy = false;
-            return result.map_err(VfsError::at(&self.path));
+            Err(ReadFailure::Harmless(error) | ReadFailure::OfUpload(error)) => {
+                self.busy = false;
+                Err(VfsError::at(&self.path)(error))
+            }
         }
-        self.end_or_give_up(result)
     }
 
     /// Cuts or extends with zeros.

@@ -118,6 +118,7 @@ impl FileUpload for TestUpload {
     }
 
     async fn set_length(&mut self, length: u64) -> StoreResult<()> {
+        self.store.call("set_length").await?;
         self.file.resize(length as usize, 0);
         Ok(())
     }

@@ -99,44 +99,48 @@ impl Body {
         }
     }
 
-    pub(in super::super) async fn read_at(&mut self, offset: u64, length: usize) -> StoreResult<Bytes> {
+    /// Up to `length` bytes from `offset` of what would be published.
+    pub(in super::super) async fn read_at(&mut self, offset: u64, length: usize) -> Result<Bytes, ReadFailure> {
         if offset >= self.size() {
             return Ok(Bytes::new());
         }
         if let Some(source) = self.content.untouched() {
-            return source.object.read(offset, length).await;
+            return source.object.read(offset, length).await.map_err(ReadFailure::Harmless);
         }
         // A store gives nothing back of an object that is not finished.
         if offset < self.stream.sent() {
-            return Err(sent_already(&self.stream));
+            return Err(ReadFailure::Harmless(sent_already(&self.stream)));
         }
         let Some(tail) = self.content.tail().cloned() else { return self.read_written(offset, length).await };
         // The object is asked for what still stands in it. So the upload stays in order, and needs no room for all of the object because of
         // somebody who only reads.
         let reached = self.written_end();
-        if offset >= reached {
-            return tail.object.read(offset, length).await;
+        let written = usize::try_from(reached.saturating_sub(offset)).unwrap_or(usize::MAX).min(length);
+        // First: it may fail without any harm, and what follows changes where the bytes are.
+        let rest = match length - written {
+            0 => Bytes::new(),
+            left => tail.object.read(offset.max(reached), left).await.map_err(ReadFailure::Harmless)?,
+        };
+        if written == 0 {
+            return Ok(rest);
         }
-        let written = usize::try_from(reached - offset).unwrap_or(usize::MAX).min(length);
         let data = self.read_written(offset, written).await?;
-        if written == length {
-            return Ok(data);
-        }
-        let rest = tail.object.read(reached, length - written).await?;
-        Ok([data, rest].concat().into())
+        if rest.is_empty() || data.len() < written { Ok(data) } else { Ok([data, rest].concat().into()) }
     }
 
     /// As [`Body::read_at`], of what is not an object's any more, and was not sent.
-    async fn read_written(&mut self, offset: u64, length: usize) -> StoreResult<Bytes> {
-        self.go_random().await?;
-        match &mut self.content {
+    async fn read_written(&mut self, offset: u64, length: usize) -> Result<Bytes, ReadFailure> {
+        self.go_random().await.map_err(ReadFailure::OfUpload)?;
+        let data = match &mut self.content {
             Content::InStore { file, .. } => file.read_at(offset, length).await,
             Content::Staged { file, .. } => match offset.checked_sub(self.stream.sent()) {
                 Some(offset) => file.read_at(offset, length).await,
-                None => Err(sent_already(&self.stream)),
+                // It was sent meanwhile.
+                None => return Err(ReadFailure::Harmless(sent_already(&self.stream))),
             },
             Content::Untouched(_) | Content::InOrder(_) => Err(no_place()),
-        }
+        };
+        data.map_err(ReadFailure::OfUpload)
     }
 
     /// As [`Body::read_at`], of what is still on this machine; `None` of anything else.
@@ -154,6 +158,15 @@ impl Body {
             Content::Untouched(_) | Content::InOrder(_) | Content::InStore { .. } | Content::Staged { .. } => Ok(None),
         }
     }
+}
+
+/// Why nothing of an unfinished file could be read.
+#[derive(Debug)]
+pub(in super::super) enum ReadFailure {
+    /// The upload is as it was: the bytes cannot be had, or not now.
+    Harmless(StoreError),
+    /// It concerns what was written.
+    OfUpload(StoreError),
 }
 
 /// An operation in any order met a state that has none; whoever asks has made it one before.
