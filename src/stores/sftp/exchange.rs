@@ -212,6 +212,7 @@ impl Exchange {
         let mut locked = self.locked();
         let state = &mut *locked;
         let Some(outbox) = &mut state.outbox else { return Err(Failure::NotSent(state.why.clone())) };
+        let is_one = requests.len() == 1;
         let mut packets = Vec::with_capacity(requests.len());
         let mut askers = Vec::with_capacity(requests.len());
         for (request, asked) in requests {
@@ -219,11 +220,13 @@ impl Exchange {
             askers.extend(asked.map(|by| (state.next, by)));
             state.next = state.next.wrapping_add(1);
         }
-        for (number, packet) in joined(packets).into_iter().enumerate() {
-            if !outbox.send(packet) {
-                let why = "the connection has ended".to_owned();
-                return Err(if number == 0 { Failure::NotSent(why) } else { Failure::Lost(why) });
-            }
+        if !joined(packets).into_iter().all(|packet| outbox.send(packet)) {
+            drop(locked);
+            // Nobody else is to try it.
+            let why = "the connection has ended";
+            self.end(why);
+            // One that was cut is none; of several, some may be whole.
+            return Err(if is_one { Failure::NotSent(why.to_owned()) } else { Failure::Lost(why.to_owned()) });
         }
         let at = Instant::now();
         if state.waiting.is_empty() && !askers.is_empty() {

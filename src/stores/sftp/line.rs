@@ -149,7 +149,11 @@ impl Incoming {
                 }
                 self.news.notify_one();
             }
-            Whose::Answers(exchange) => hand_out(exchange, frames, data),
+            Whose::Answers(exchange) => {
+                if !hand_out(exchange, frames, data) {
+                    *whose = Whose::Nobody;
+                }
+            }
             Whose::Nobody => {}
         }
     }
@@ -184,18 +188,19 @@ impl Incoming {
         let Receiving { frames, whose } = &mut *self.locked();
         match whose {
             Whose::Nobody => exchange.end("the server closed the connection"),
-            _ => {
-                *whose = Whose::Answers(Arc::clone(exchange));
-                hand_out(exchange, frames, &[]);
-            }
+            _ if hand_out(exchange, frames, &[]) => *whose = Whose::Answers(Arc::clone(exchange)),
+            _ => *whose = Whose::Nobody,
         }
     }
 }
 
-fn hand_out(exchange: &Arc<Exchange>, frames: &mut Frames, data: &[u8]) {
-    if exchange.arrived(frames, data).is_err() {
+/// Hands out answers; `false` when they are none, which ends the channel.
+fn hand_out(exchange: &Arc<Exchange>, frames: &mut Frames, data: &[u8]) -> bool {
+    let is_sound = exchange.arrived(frames, data).is_ok();
+    if !is_sound {
         exchange.end("the server answers with what is not SFTP");
     }
+    is_sound
 }
 
 #[cfg(test)]

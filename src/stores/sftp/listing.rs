@@ -244,12 +244,13 @@ impl Server {
     /// Removes an empty folder.
     pub(super) async fn remove_directory(&self, key: &Key) -> StoreResult<()> {
         self.seen.forget();
-        self.remove_spares().await;
         let way = self.walk(key, Last::Itself).await?;
         if way.found.is_none() || key.is_root() {
             return Err(missing(key));
         }
-        match self.pool.change(wire::remove_folder(&self.path(&way.names))).await {
+        let path = self.path(&way.names);
+        self.remove_spares_in(&path).await;
+        match self.pool.change(wire::remove_folder(&path)).await {
             Err(failure) if failure.is_unexplained() => Err(match self.page(key, None).await {
                 Ok(page) if page.entries.is_empty() && page.next.is_none() => hidden_in(key, &page.skipped),
                 Ok(_) => StoreError::plain(StoreErrorKind::DirectoryNotEmpty, format!("\"{key}\" is not empty")),

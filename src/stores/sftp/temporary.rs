@@ -110,6 +110,8 @@ pub(super) struct Unfinished {
     handle: Option<Arc<Handle>>,
     pub(super) temporary: Arc<Temporary>,
     is_settled: bool,
+    /// It was made before it was needed: others may have come across it.
+    pub(super) is_spare: bool,
 }
 
 impl Server {
@@ -147,6 +149,8 @@ impl Server {
         connection: Arc<Connection>,
         key: &Key,
     ) -> StoreResult<Unfinished> {
+        // A folder on the way that got another name meanwhile would be made again by nobody, and the file be left in it.
+        let folders = self.folders.read().await;
         let entry = self.journal.begin(&path).await;
         let places = vec![Place { path: path.clone(), entry }];
         let state = State { path: path.clone(), places, is_in_doubt: false };
@@ -162,8 +166,9 @@ impl Server {
             }
             Err(_) => temporary.settle(),
         }
+        drop(folders);
         let handle = Some(Arc::new(opened.map_err(at("make a file for", key))?));
-        Ok(Unfinished { server: self, connection, handle, temporary, is_settled: false })
+        Ok(Unfinished { server: Arc::clone(&self), connection, handle, temporary, is_settled: false, is_spare: false })
     }
 
     /// Removes the hidden name of an upload, wherever it may be.
@@ -356,6 +361,24 @@ impl Unfinished {
     pub(super) fn is_published(&mut self) {
         self.is_settled = true;
         self.temporary.settle();
+    }
+
+    /// It was made before it was needed, and is needed now.
+    pub(super) fn used(mut self) -> Self {
+        self.is_spare = true;
+        self
+    }
+
+    /// Removes a file that nothing was written to. That is asked for behind its end, on the same connection: some servers remove nothing that
+    /// is open. What fails here is tried again in the background.
+    pub(super) async fn remove_unused(mut self) {
+        let Some(handle) = self.handle.take() else { return };
+        let requests = vec![handle.closing(), wire::remove(&self.temporary.path())];
+        let removed = handle.exchange().in_one_go(requests, 0).await.pop();
+        if removed.is_some_and(|removed| success(removed).is_ok()) {
+            self.is_settled = true;
+            self.temporary.settle();
+        }
     }
 
     /// Removes it.

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
+use super::connection::Connection;
 use super::failure::{at, looking};
 use super::object::{Open, SftpObject};
 use super::publish::Target;
@@ -36,7 +37,7 @@ pub(super) struct SftpUpload {
 }
 
 impl Server {
-    /// Begins a file that is to be published under a name.
+    /// Begins a file that is to be published under a name, on a certain connection if one is given.
     ///
     /// # Errors
     /// Early, when the target is a directory, or is taken and may not be replaced; it is looked at again at the end.
@@ -44,10 +45,9 @@ impl Server {
         self: &Arc<Self>,
         key: &Key,
         options: &PutOptions,
-        beside: Option<&Open>,
+        connection: Option<Arc<Connection>>,
     ) -> StoreResult<SftpUpload> {
         let way = self.judge_target(key, options.existing).await?;
-        let connection = beside.map(|open| Arc::clone(&open.connection));
         let unfinished = self.make_unfinished(way.folder(), key, connection).await?;
         let target = Target { key: key.clone(), existing: options.existing, based_on: options.based_on.clone() };
         Ok(SftpUpload { server: Arc::clone(self), target, mtime: options.mtime, unfinished: Some(unfinished) })
@@ -89,7 +89,15 @@ impl Server {
             Some(upload) => upload,
             None => self.begin(key, options, None).await?,
         };
-        upload.publish(Some(data), None).await
+        let again = upload.unfinished.as_ref().is_some_and(|file| file.is_spare).then(|| data.clone());
+        match (upload.publish(Some(data), None).await, again) {
+            // Somebody has removed what was made before it was needed. The content is still here.
+            (Err(error), Some(data)) if error.kind == StoreErrorKind::NotFound => {
+                let connection = self.pool.get_to_open().await.map_err(at("make a file for", key))?;
+                self.begin(key, options, Some(connection)).await?.publish(Some(data), None).await
+            }
+            (done, _) => done,
+        }
     }
 
     /// Begins a file in the folder that its way has just led to: without a look, which publishing it includes. `None` where that is not
@@ -116,7 +124,7 @@ impl Server {
             return Err(replaced(from));
         }
         let open = source.opened().await?;
-        let mut upload = self.begin(to, options, Some(&open)).await?;
+        let mut upload = self.begin(to, options, Some(Arc::clone(&open.connection))).await?;
         let unfinished = upload.unfinished()?;
         if open.connection.abilities.copy_data {
             copy_there(&open, source.stat().size, unfinished, to).await?;
