@@ -39,14 +39,19 @@ pub(super) async fn open_stores(
 /// because a store that does not answer may come back, and one that is slow may still be making an upload that was asked for.
 /// Nothing is asked where the journal knows of nothing.
 const REMOVALS_AFTER: [Duration; 3] = [Duration::from_secs(4), Duration::from_secs(30), Duration::from_secs(320)];
+/// And then again and again, as long as the journal knows of anything.
+const REMOVALS_EVERY: Duration = Duration::from_secs(300);
 
-/// Removes the parts that a killed gateway left in the stores.
+/// Removes the parts that a killed gateway left in the stores, and what this one could not remove while a store was away.
 ///
-/// It waits for minutes, so it does not keep stores open that a reload has replaced.
+/// It does not keep stores open that a reload has replaced, and ends with them.
 pub(super) async fn remove_unfinished(stores: Vec<Weak<dyn Store>>) {
-    for pause in REMOVALS_AFTER {
+    for pause in REMOVALS_AFTER.into_iter().chain(std::iter::repeat(REMOVALS_EVERY)) {
         tokio::time::sleep(pause).await;
         let open: Vec<_> = stores.iter().filter_map(Weak::upgrade).collect();
+        if open.is_empty() {
+            return;
+        }
         remove_unfinished_once(&open).await;
     }
 }
