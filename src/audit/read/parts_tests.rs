@@ -4,6 +4,7 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::*;
 use crate::audit::read::{Item, Packer, ReadError, Source, Trail};
@@ -129,6 +130,14 @@ fn a_live_file_that_is_truncated_is_no_whole_one() {
     }
 }
 
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// One thread writes, rotates, packs and removes all the time; another one reads the trail again and again.
 #[test]
 fn a_trail_that_is_rotated_all_the_time_has_no_holes() {
@@ -142,9 +151,8 @@ fn a_trail_that_is_rotated_all_the_time_has_no_holes() {
             while !stop.load(Ordering::Relaxed) {
                 written.write(7);
                 count.store(written.next, Ordering::Release);
-                if rotations % 2 == 0 {
-                    thread::yield_now();
-                }
+                // Often, and not as often as an idle machine can: nobody reads a file that is renamed all the time.
+                thread::sleep(Duration::from_micros(if rotations % 2 == 0 { 500 } else { 100 }));
                 written.rotate();
                 rotations += 1;
                 written.write(1);
@@ -157,6 +165,8 @@ fn a_trail_that_is_rotated_all_the_time_has_no_holes() {
             }
             rotations
         });
+        // However the reading ends, the writer does, too.
+        let stopped = StopOnDrop(&stop);
         for _ in 0..300 {
             let least = count.load(Ordering::Acquire);
             let read = numbers(Parts::find(std::slice::from_ref(&folder)).unwrap());
@@ -164,7 +174,7 @@ fn a_trail_that_is_rotated_all_the_time_has_no_holes() {
             assert_eq!(read, whole);
             assert!(whole.len() as u64 + read[0] >= least, "{least} had been written: {read:?}");
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(stopped);
         writer.join().unwrap()
     });
     assert!(rotations > 20, "{rotations}");

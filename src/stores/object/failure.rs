@@ -260,7 +260,7 @@ fn without_queries(text: &str) -> String {
     kept.trim_end().chars().take(400).collect()
 }
 
-#[cfg(all(test, feature = "s3"))]
+#[cfg(test)]
 mod words;
 
 #[cfg(test)]
